@@ -1,0 +1,1 @@
+"""A published network: SavedModel, manifest and model card of one modality."""

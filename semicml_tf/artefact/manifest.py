@@ -1,0 +1,78 @@
+"""`manifest.json`: what a client must know to use a published network rightly."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.normalisation import Normalisation
+from semicml_tf.records.contract import CONTRACT_VERSION
+
+RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/manifest.json")
+_REMEDY = "Export the run again with python -m semicml_tf.export"
+
+# Tensor names of the SavedModel's signature `serving_default`.
+INPUT_NAME = "slices"
+OUTPUT_NAME = "probabilities"
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`.
+
+    Attributes:
+        modality: the one that the network reads.
+        spacing_mm: (slice, row, column) of the grid it was trained on; 0 = the volume's own.
+        normalisation: of native values.
+        window: side in pixels of the square slices that it takes.
+        label_values: values of the source's label map that were foreground.
+        threshold: a voxel of at least this probability is foreground.
+        data_hash, run_hash: of the dataset and of the run's settings.
+        validation_dice: mean DSC of the validation patients.
+        semicml_tf_version: that exported it.
+    """
+
+    modality: str
+    spacing_mm: tuple[float, float, float]
+    normalisation: Normalisation
+    window: int
+    label_values: tuple[int, ...]
+    threshold: float
+    data_hash: str
+    run_hash: str
+    validation_dice: float | None
+    semicml_tf_version: str
+
+    def save(self, model_folder: str | pathlib.Path) -> None:
+        """Writes it into a SavedModel's folder, where TensorFlow Serving keeps it untouched."""
+        body = dataclasses.asdict(self) | {
+            "contract_version": CONTRACT_VERSION,
+            "normalisation": str(self.normalisation),
+            "axis_order": ["slice", "row", "column"],
+            "input": {"name": INPUT_NAME, "dtype": "float32", "shape": [None, self.window, self.window, 1]},
+            "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": [None, self.window, self.window, 1]},
+            "intended_use": "research only, not for clinical use",
+        }
+        atomic.write_json(pathlib.Path(model_folder) / RELATIVE_PATH, body)
+
+    @classmethod
+    def load(cls, model_folder: str | pathlib.Path) -> Manifest:
+        """Reads the manifest of a SavedModel's folder.
+
+        Raises:
+            UserError: it is missing, of another contract version, or lacks a field.
+        """
+        path = pathlib.Path(model_folder) / RELATIVE_PATH
+        body = atomic.read_json(path, what="the manifest of an exported model", remedy=_REMEDY)
+        if not isinstance(body, dict) or body.get("contract_version") != CONTRACT_VERSION:
+            raise UserError(f"expected contract version {CONTRACT_VERSION}", path=path, remedy=_REMEDY)
+        try:
+            values = {field.name: body[field.name] for field in dataclasses.fields(cls)}
+        except KeyError as error:
+            raise UserError(f"the field {error} is missing", path=path, remedy=_REMEDY) from error
+        values["normalisation"] = Normalisation.parse(values["normalisation"])
+        values["spacing_mm"] = tuple(values["spacing_mm"])
+        values["label_values"] = tuple(values["label_values"])
+        return cls(**values)

@@ -1,0 +1,105 @@
+"""Outputs that appear whole or not at all: staged beside the target, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from semicml_tf.errors import UserError
+
+
+def _unwritable(path: pathlib.Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write here ({error.strerror or error})",
+        path=path,
+        remedy="Choose an output in a folder that you may write to and that has free space",
+    )
+
+
+def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
+    """Calls ``write(stream)`` on a temporary file beside `path`, then renames it to `path`.
+
+    Raises:
+        UserError: the folder cannot be written to. A file already at `path` is then untouched.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, staged = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes files private; outputs get what the user's umask gives any other file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(staged, 0o666 & ~mask)
+        os.replace(staged, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes `text` as UTF-8, whole or not at all."""
+    write_file(path, lambda stream: stream.write(text.encode("utf-8")))
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike, *, what: str, remedy: str) -> Any:
+    """Reads JSON; `what` names the file's role and `remedy` what to do if it is not there.
+
+    Raises:
+        UserError: there is no such file, or it is not JSON.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except OSError as error:
+        raise UserError(f"expected {what}, but it cannot be read ({error.strerror})", path=path, remedy=remedy) from error
+    except ValueError as error:
+        raise UserError(f"expected {what}, but it is not valid JSON ({error})", path=path, remedy=remedy) from error
+
+
+@contextlib.contextmanager
+def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
+    """Yields a staging folder beside `path` that becomes `path` when the block ends without an error.
+
+    Args:
+        overwrite: replace a folder that is already there; otherwise one that holds anything is an error.
+    """
+    path = pathlib.Path(path).absolute()
+    if path.exists() and not path.is_dir():
+        raise UserError("expected a folder, got a file", path=path, remedy="Choose another output")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise UserError("the output folder is not empty", path=path, remedy="Choose another, or pass --overwrite")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        staged.chmod(0o755)
+        yield staged
+        if path.exists():
+            shutil.rmtree(path)
+        os.rename(staged, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)

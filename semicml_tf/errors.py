@@ -1,0 +1,30 @@
+"""The one exception that stands for a mistake the user can mend."""
+
+from __future__ import annotations
+
+import os
+
+
+class UserError(Exception):
+    """A mistake in the input or the settings, shown to the user as one line.
+
+    Args:
+        problem: what was expected and what came, e.g. ``"expected 3-D, got shape (4, 4, 4, 2)"``.
+        path: the file or folder concerned, if there is one.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, *, path: str | os.PathLike | None = None, remedy: str | None = None):
+        self.problem = problem
+        self.path = None if path is None else os.fspath(path)
+        self.remedy = remedy
+        super().__init__(self.line)
+
+    @property
+    def line(self) -> str:
+        """The whole message on one line: ``path: problem. remedy.``"""
+        parts = [f"{self.path}: {self.problem}" if self.path else self.problem]
+        if self.remedy:
+            parts.append(self.remedy)
+        text = ". ".join(part.strip().rstrip(".") for part in parts) + "."
+        return " ".join(text.split())

@@ -1,0 +1,45 @@
+"""Volumes from one grid onto another, in physical space."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from semicml_tf.geometry.grid import Grid
+
+
+def resample(volume: np.ndarray, source: Grid, target: Grid, *, outside: float | None = None) -> np.ndarray:
+    """Resamples by linear interpolation, smoothed first along axes that get coarser.
+
+    Args:
+        volume: values on `source`.
+        outside: value beyond the source's box; None repeats its border.
+
+    Returns:
+        float32 values on `target`. Where the target's voxels coincide with the source's (in any of the
+        48 orientations) they are the source's values, unchanged.
+    """
+    if tuple(volume.shape) != source.shape:
+        raise ValueError(f"expected a volume of shape {source.shape}, got {volume.shape}")
+    volume = np.asarray(volume, dtype=np.float32)
+    to_source = np.linalg.inv(source.affine) @ target.affine
+    matrix, offset = to_source[:3, :3], to_source[:3, 3]
+    # Rounding noise of the inverse must not push border voxels outside or blur a mere reorientation.
+    if np.abs(matrix - np.round(matrix)).max() * max(target.shape) < 1e-3 and np.abs(offset - np.round(offset)).max() < 1e-3:
+        matrix, offset = np.round(matrix), np.round(offset)
+    # Source voxels travelled along each source axis by one step on the target: above 1, details
+    # finer than the target's grid would alias. The Gaussian is the usual half-width of the excess.
+    stride = np.abs(matrix).max(axis=1)
+    sigma = 0.5 * np.sqrt(np.maximum(stride**2 - 1.0, 0.0))
+    if np.any(sigma > 0.1):
+        volume = ndimage.gaussian_filter(volume, sigma, mode="nearest", truncate=3.0)
+    mode, value = ("nearest", 0.0) if outside is None else ("constant", outside)
+    return ndimage.affine_transform(
+        volume, matrix, offset, output_shape=target.shape, order=1, mode=mode, cval=value, output=np.float32
+    )
+
+
+def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
+    """A binary mask on another grid: its linear interpolation, at least half. Returns uint8 0/1."""
+    soft = resample(mask.astype(np.float32), source, target, outside=0.0)
+    return (soft >= 0.5).astype(np.uint8)

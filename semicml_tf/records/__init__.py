@@ -1,0 +1,1 @@
+"""The TFRecord contract and the folder of shards: what conversion writes and everything else reads."""

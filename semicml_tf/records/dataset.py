@@ -1,0 +1,138 @@
+"""`dataset.json`: what a folder of shards holds. Written by conversion, read through this view alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.normalisation import Normalisation
+from semicml_tf.records.contract import CONTRACT_VERSION, PARTITIONS
+
+FILE_NAME = "dataset.json"
+_REMEDY = "Make it with python -m semicml_tf.convert"
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseEntry:
+    """Where a case lies.
+
+    Attributes:
+        case_id: name of the case.
+        shard: file name beside `dataset.json`.
+        index: position of the record in it.
+        shape: (slices, rows, columns) on the network's grid.
+        lesion_slices: slices with a labelled voxel; None where the case is unlabelled.
+    """
+
+    case_id: str
+    shard: str
+    index: int
+    shape: tuple[int, int, int]
+    lesion_slices: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """The contents of `dataset.json`.
+
+    Attributes:
+        root: the folder.
+        modalities: the two names, in the order the user gave.
+        reference_modality: whose box the network's grid covers.
+        spacing_mm: (slice, row, column) of the network's grid; 0 = each case's own.
+        normalisation: by modality name.
+        label_values: values of the source's label map that are foreground.
+        layout: of the source files.
+        partitions: cases by partition name.
+        shard_sha256: by file name.
+        data_hash: of everything above and the shards' bytes.
+    """
+
+    root: pathlib.Path
+    modalities: tuple[str, ...]
+    reference_modality: str
+    spacing_mm: tuple[float, float, float]
+    normalisation: dict[str, Normalisation]
+    label_values: tuple[int, ...]
+    layout: str
+    partitions: dict[str, tuple[CaseEntry, ...]]
+    shard_sha256: dict[str, str]
+    data_hash: str = ""
+
+    def cases(self, partition: str) -> tuple[CaseEntry, ...]:
+        """The cases of a partition.
+
+        Raises:
+            UserError: it holds none.
+        """
+        entries = self.partitions.get(partition, ())
+        if not entries:
+            held = {name: len(cases) for name, cases in self.partitions.items() if cases}
+            raise UserError(
+                f"expected cases in partition '{partition}', got {held}",
+                path=self.root / FILE_NAME,
+                remedy="Give that partition cases in the split and convert again",
+            )
+        return entries
+
+    def _body(self) -> dict:
+        return {
+            "contract_version": CONTRACT_VERSION,
+            "modalities": list(self.modalities),
+            "reference_modality": self.reference_modality,
+            "spacing_mm": list(self.spacing_mm),
+            "axis_order": ["slice", "row", "column"],
+            "normalisation": {name: str(how) for name, how in self.normalisation.items()},
+            "label_values": list(self.label_values),
+            "layout": self.layout,
+            "partitions": {
+                name: [dataclasses.asdict(case) for case in self.partitions.get(name, ())] for name in PARTITIONS
+            },
+            "shard_sha256": self.shard_sha256,
+        }
+
+    def with_hash(self) -> DatasetInfo:
+        """This, with `data_hash` computed."""
+        text = json.dumps(self._body(), sort_keys=True)
+        return dataclasses.replace(self, data_hash=hashlib.sha256(text.encode()).hexdigest())
+
+    def save(self, folder: str | pathlib.Path, **extra) -> None:
+        """Writes `dataset.json` into `folder`; `extra` (how it was made) is kept beside, outside the hash."""
+        atomic.write_json(pathlib.Path(folder) / FILE_NAME, {**self._body(), "data_hash": self.data_hash, **extra})
+
+    @classmethod
+    def load(cls, folder: str | pathlib.Path) -> DatasetInfo:
+        """Reads `folder`/dataset.json.
+
+        Raises:
+            UserError: it is missing, of another contract version, or lacks a field.
+        """
+        path = pathlib.Path(folder) / FILE_NAME
+        body = atomic.read_json(path, what="a converted dataset", remedy=_REMEDY)
+        version = body.get("contract_version") if isinstance(body, dict) else None
+        if version != CONTRACT_VERSION:
+            raise UserError(f"expected contract version {CONTRACT_VERSION}, got {version}", path=path, remedy=_REMEDY)
+        try:
+            info = cls(
+                root=pathlib.Path(folder),
+                modalities=tuple(body["modalities"]),
+                reference_modality=body["reference_modality"],
+                spacing_mm=tuple(body["spacing_mm"]),
+                normalisation={name: Normalisation.parse(text) for name, text in body["normalisation"].items()},
+                label_values=tuple(body["label_values"]),
+                layout=body["layout"],
+                partitions={
+                    name: tuple(CaseEntry(**{**case, "shape": tuple(case["shape"])}) for case in cases)
+                    for name, cases in body["partitions"].items()
+                },
+                shard_sha256=dict(body["shard_sha256"]),
+            ).with_hash()
+        except (KeyError, TypeError) as error:
+            raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
+        if info.data_hash != body.get("data_hash"):
+            raise UserError("its data_hash does not match its contents: it was edited", path=path, remedy=_REMEDY)
+        return info
