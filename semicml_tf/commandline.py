@@ -129,9 +129,14 @@ def call(name: str, arguments: Sequence[str]) -> None:
         UserError: a mistake in the arguments or the input.
     """
     values, positional = parse(name, arguments)
-    if positional:
-        raise UserError(f"expected flags only, got '{positional[0]}'", remedy="Write --name=value; see --help")
-    _command_module(name).main(values)
+    module = _command_module(name)
+    # A command may take its main flags without their names, in the order of its POSITIONAL.
+    names = getattr(module, "POSITIONAL", ())
+    if len(positional) > len(names):
+        raise UserError(f"unexpected argument '{positional[len(names)]}'", remedy="Write --name=value; see --help")
+    for flag, value in zip(names, positional):
+        values[flag].parse(value)
+    module.main(values)
 
 
 def run(name: str, arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,86 @@
+"""A run's folder read by what comes after training: which networks, on which data, how good."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+
+FILE_NAME = "run.json"
+_REMEDY = "Train it with python -m semicml_tf.train"
+
+
+def weights_file(folder: str | pathlib.Path, modality: str) -> pathlib.Path:
+    """Where a run keeps the weights of a modality's best student."""
+    return pathlib.Path(folder) / "checkpoints" / f"best-{modality}.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What `run.json` says of a run.
+
+    Attributes:
+        folder: the run's folder.
+        dataset: folder of the converted data that it was trained on.
+        data_hash: of that data.
+        run_hash: of the settings, seed and data.
+        modalities: names, one network each.
+        window: side in pixels of the slices.
+        width: channels of the networks' first level.
+        best: by modality, ``{"dice": mean validation DSC, "step": training step, "stage": method}``.
+    """
+
+    folder: pathlib.Path
+    dataset: pathlib.Path
+    data_hash: str
+    run_hash: str
+    modalities: tuple[str, ...]
+    window: int
+    width: int
+    best: dict[str, dict]
+
+    @classmethod
+    def load(cls, folder: str | pathlib.Path) -> Run:
+        """Reads a run that has finished at least one validation.
+
+        Raises:
+            UserError: it is no run's folder, or has no trained network yet.
+        """
+        path = pathlib.Path(folder) / FILE_NAME
+        body = atomic.read_json(path, what="a run's folder", remedy=_REMEDY)
+        try:
+            run = cls(
+                folder=pathlib.Path(folder),
+                dataset=pathlib.Path(body["dataset"]),
+                data_hash=body["data_hash"],
+                run_hash=body["run_hash"],
+                modalities=tuple(body["modalities"]),
+                window=int(body["window"]),
+                width=int(body["width"]),
+                best=body["best"],
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
+        missing = [name for name in run.modalities if not weights_file(folder, name).is_file()]
+        if missing:
+            raise UserError(f"this run has no trained network for {', '.join(missing)} yet", path=folder, remedy=_REMEDY)
+        return run
+
+    def network(self, modality: str):
+        """The modality's best student: a `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.
+
+        Raises:
+            UserError: the run has no such modality.
+        """
+        from semicml_tf.networks.unet import unet
+
+        if modality not in self.modalities:
+            raise UserError(f"expected one of the modalities {', '.join(self.modalities)}, got '{modality}'", path=self.folder)
+        network = unet(self.window, self.width, name=modality)
+        with np.load(weights_file(self.folder, modality)) as stored:
+            network.set_weights([stored[f"{index:04d}"] for index in range(len(stored.files))])
+        return network
