@@ -1,0 +1,1 @@
+"""Networks, by `keras.layers` and `keras.ops` alone."""

@@ -1,0 +1,92 @@
+"""The area-similarity contrastive (ASC) loss between two modalities' predictions."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from semicml_tf.losses.supervised import EPSILON
+
+SIMILARITIES = ("dice", "iou", "cosine")
+NEGATIVES = ("all", "other_patients")
+EMPTY_RULES = ("keep", "skip")
+# A map is empty when no pixel reaches the threshold at which masks are cut. A sigmoid never gives
+# exact zeros, and by soft area a large map of 0.01 would count for as much as a small lesion.
+EMPTY_BELOW = 0.5
+
+
+def similarity_matrix(maps, kind: str = "dice"):
+    """Area similarity of every pair of maps, from one matrix product.
+
+    ``dice``: ``s = (2 sum(a b) + eps) / (sum(a^2) + sum(b^2) + eps)``; ``iou``: ``s / (2 - s)``;
+    ``cosine``: that of the flattened maps.
+
+    Args:
+        maps: (n, height, width, 1).
+
+    Returns:
+        (n, n) float32.
+    """
+    flat = ops.reshape(ops.cast(maps, "float32"), (ops.shape(maps)[0], -1))
+    products = ops.matmul(flat, ops.transpose(flat))
+    squares = ops.sum(flat * flat, axis=1)
+    if kind == "cosine":
+        norms = ops.sqrt(squares + EPSILON)
+        return (products + EPSILON) / (ops.expand_dims(norms, 1) * ops.expand_dims(norms, 0))
+    dice = (2.0 * products + EPSILON) / (ops.expand_dims(squares, 1) + ops.expand_dims(squares, 0) + EPSILON)
+    return dice if kind == "dice" else dice / (2.0 - dice)
+
+
+def asc_loss(
+    maps_a,
+    maps_b,
+    patients=None,
+    *,
+    temperature: float = 1.0,
+    similarity: str = "dice",
+    negatives: str = "all",
+    empty: str = "keep",
+):
+    """Mean over the 2B maps of ``l_i``, with ``+`` the other modality's map of the same slice::
+
+        l_i = -log( exp(s(z_i, z_+) / T) / (exp(s(z_i, z_+) / T) + sum_{k != i, +} exp(s(z_i, z_k) / T)) )
+
+    Zhang et al., Medical Image Analysis 83 (2023) 102656, as a third-party copy of its training script
+    computes it. Coupled over the batch: every map is a negative of every other, so it needs the global batch.
+
+    Args:
+        maps_a, maps_b: (B, height, width, 1), the two modalities' predictions of the same B slices.
+        patients: (B,) integers that tell patients apart; needed for ``negatives="other_patients"``.
+        temperature: T.
+        similarity: one of `SIMILARITIES`.
+        negatives: ``all`` other maps, or only those of ``other_patients`` (neighbouring slices of a
+            patient overlap for an honest reason).
+        empty: ``keep`` treats maps without foreground as any other: two of them are nearly identical, so
+            they are the negatives pushed apart hardest. ``skip``: such a map is nobody's negative, and a
+            slice that is empty in both modalities is no anchor. A slice where one modality sees
+            something stays an anchor, so the blind one still learns from the other.
+
+    Returns:
+        float32 scalar; 0 if no anchor is left.
+    """
+    count = ops.shape(maps_a)[0]
+    maps = ops.concatenate([maps_a, maps_b], axis=0)
+    scores = similarity_matrix(maps, similarity) / temperature
+    rows = ops.arange(2 * count)
+    partner = ops.concatenate([ops.arange(count) + count, ops.arange(count)], axis=0)
+    is_self = ops.equal(ops.expand_dims(rows, 1), ops.expand_dims(rows, 0))
+    is_positive = ops.equal(ops.expand_dims(partner, 1), ops.expand_dims(rows, 0))
+    is_negative = ops.logical_not(ops.logical_or(is_self, is_positive))
+    if negatives == "other_patients":
+        owner = ops.concatenate([patients, patients], axis=0)
+        is_negative = ops.logical_and(is_negative, ops.not_equal(ops.expand_dims(owner, 1), ops.expand_dims(owner, 0)))
+    anchors = ops.ones((2 * count,), "float32")
+    if empty == "skip":
+        sees = ops.max(maps, axis=(1, 2, 3)) >= EMPTY_BELOW
+        is_negative = ops.logical_and(is_negative, ops.expand_dims(sees, 0))
+        anchors = ops.cast(ops.logical_or(sees, ops.take(sees, partner, axis=0)), "float32")
+    positive = ops.sum(ops.where(is_positive, scores, 0.0), axis=1)
+    # Scores lie in [0, 1 / T]; taking the largest off keeps exp finite at any temperature.
+    peak = 1.0 / temperature
+    others = ops.sum(ops.where(is_negative, ops.exp(scores - peak), 0.0), axis=1)
+    losses = ops.log(ops.exp(positive - peak) + others) - (positive - peak)
+    return ops.sum(losses * anchors) / ops.maximum(ops.sum(anchors), 1.0)

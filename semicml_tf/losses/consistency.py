@@ -1,0 +1,25 @@
+"""Agreement of two predictions of the same slices."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from semicml_tf.losses.asc import EMPTY_BELOW
+
+WEIGHTINGS = ("none", "seen")
+
+
+def squared_difference(p, q):
+    """Mean over pixels of ``(p - q)^2``; p, q: (batch, height, width, 1). Returns (batch,) float32."""
+    difference = ops.cast(p, "float32") - ops.cast(q, "float32")
+    return ops.mean(difference * difference, axis=(1, 2, 3))
+
+
+def seen_by_either(p, q):
+    """1.0 where one of the two maps has foreground, else 0.0.
+
+    Two networks that see nothing agree already; only their fog is left to agree on, and that teaches
+    emptiness. p, q: (batch, height, width, 1). Returns (batch,) float32, without gradient.
+    """
+    peak = ops.maximum(ops.max(p, axis=(1, 2, 3)), ops.max(q, axis=(1, 2, 3)))
+    return ops.stop_gradient(ops.cast(peak >= EMPTY_BELOW, "float32"))

@@ -1,0 +1,45 @@
+"""Losses against a label map, hard or soft."""
+
+from __future__ import annotations
+
+from keras import ops
+
+# Keeps logarithms finite in float32; smaller than any probability that matters.
+_TINY = 1e-7
+EPSILON = 1e-6
+
+
+def binary_cross_entropy(p, y):
+    """Mean over pixels of ``-(y log p + (1 - y) log(1 - p))``.
+
+    Args:
+        p, y: (batch, height, width, 1); `y` may be soft.
+
+    Returns:
+        (batch,) float32.
+    """
+    p = ops.clip(ops.cast(p, "float32"), _TINY, 1.0 - _TINY)
+    y = ops.cast(y, "float32")
+    return ops.mean(-(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p)), axis=(1, 2, 3))
+
+
+def batch_dice_loss(p, y):
+    """``1 - (2 sum(p y) + eps) / (sum(p^2) + sum(y^2) + eps)``, eps = 1e-6 (the Semi-CML script's Dice).
+
+    Coupled over the batch: the sums run over all pixels of all samples, so that a slice without
+    foreground costs nothing beside one that has some.
+
+    Args:
+        p, y: (batch, height, width, 1), of the global batch.
+
+    Returns:
+        float32 scalar.
+    """
+    p, y = ops.cast(p, "float32"), ops.cast(y, "float32")
+    overlap = 2.0 * ops.sum(p * y) + EPSILON
+    return 1.0 - overlap / (ops.sum(p * p) + ops.sum(y * y) + EPSILON)
+
+
+def segmentation_loss(p, y, *, bce_weight: float, dice_weight: float):
+    """``bce_weight * mean BCE + dice_weight * batch Dice loss``; coupled over the batch. Returns a scalar."""
+    return bce_weight * ops.mean(binary_cross_entropy(p, y)) + dice_weight * batch_dice_loss(p, y)
