@@ -1,0 +1,79 @@
+"""One phantom patient: all of its images and the truth, a pure function of seed and index."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.phantom import acquisition, lesions
+from semicml_tf.phantom.head import MODALITIES as MR_MODALITIES
+from semicml_tf.phantom.head import head
+from semicml_tf.phantom.scan import Scan
+from semicml_tf.phantom.trunk import trunk
+
+SIZE_MM = (192.0, 192.0, 96.0)
+SPACING_MM = (3.0, 3.0, 4.0)
+BODIES = {"trunk": ("ct", "pet"), "head": MR_MODALITIES}
+
+_PET_COARSER = np.array([1.4, 1.4, 1.25])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PhantomCase:
+    """A patient.
+
+    Attributes:
+        case_id: its name.
+        images: by modality, the volume in native units and its grid.
+        label: uint8; trunk: 0/1 on CT's grid; head: 0/1/2/4 on the one grid of all.
+        label_grid: the label's grid.
+    """
+
+    case_id: str
+    images: Mapping[str, tuple[np.ndarray, Grid]]
+    label: np.ndarray
+    label_grid: Grid
+
+
+def name(index: int) -> str:
+    """Name of case `index`."""
+    return f"PHANTOM_{index:03d}"
+
+
+def generate(
+    seed: int,
+    index: int,
+    *,
+    body: str = "trunk",
+    oblique: bool = False,
+    empty_fraction: float = 0.1,
+    size_mm: tuple[float, float, float] = SIZE_MM,
+    spacing_mm: tuple[float, float, float] = SPACING_MM,
+) -> PhantomCase:
+    """Makes case `index` of the given seed; other cases have no part in it.
+
+    Args:
+        body: ``trunk`` (CT and PET) or ``head`` (four MR contrasts).
+        oblique: tilted grids with index axes in any order; otherwise LPS along the world's axes.
+        empty_fraction: share of cases without a lesion.
+        size_mm: of the field of view: left-right, back-front, feet-head.
+        spacing_mm: likewise, of every grid but PET's, which is coarser.
+    """
+    rng = np.random.default_rng([seed, 0, index])
+    scan = Scan.random(rng, size_mm, oblique=oblique)
+    grid = scan.grid(spacing_mm)
+    empty = lesions.is_empty(seed, index, empty_fraction)
+    if body == "head":
+        scene = head(rng, scan, empty=empty)
+        images = {m: (acquisition.mr(rng, scene, grid, m), grid) for m in MR_MODALITIES}
+    else:
+        scene = trunk(rng, scan, empty=empty)
+        coarse = scan.second(rng, oblique=oblique).grid(np.array(spacing_mm) * _PET_COARSER)
+        images = {
+            "ct": (acquisition.ct(rng, scene, grid), grid),
+            "pet": (acquisition.pet(rng, scene, coarse), coarse),
+        }
+    return PhantomCase(name(index), images, scene.labels(grid), grid)

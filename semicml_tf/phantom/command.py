@@ -1,0 +1,136 @@
+"""Makes phantom patients: paired volumes with known truth and a real gap between the modalities.
+
+The trunk (--layout=hecktor or csv) has CT, which shows a lesion faintly but sharply, and PET, which shows it
+clearly but blurred, each with structures that look like a lesion in it and not in the other. The head
+(--layout=brats) has T1, T1ce, T2 and FLAIR without skull. The same flags write the same bytes, and a case does not
+depend on how many there are.
+
+Beside the volumes: split.json (cases by partition) and phantom.json (how they were made).
+
+    python -m semicml_tf.phantom --output=data/phantom --cases=40 --labelled=6 --validation=6 --test=12
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import pathlib
+
+from absl import flags
+
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+
+POSITIONAL = ("output",)
+LAYOUTS = ("hecktor", "brats", "csv")
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("output", None, "Folder to make.", flag_values=values)
+    flags.DEFINE_integer("cases", 40, "Number of patients.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "Source of all randomness.", lower_bound=0, flag_values=values)
+    flags.DEFINE_enum("layout", "hecktor", LAYOUTS, "brats makes heads, the others trunks.", flag_values=values)
+    flags.DEFINE_integer("labelled", 6, "Patients of partition labelled.", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer("validation", 6, "Patients of partition validation.", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer("test", 12, "Likewise of test; the rest is unlabelled.", lower_bound=0, flag_values=values)
+    flags.DEFINE_float(
+        "empty_fraction", 0.1, "Share of patients without a lesion.", lower_bound=0, upper_bound=1, flag_values=values
+    )
+    flags.DEFINE_bool("oblique", False, "Tilted grids with index axes in any order.", flag_values=values)
+    flags.DEFINE_list(
+        "size_mm", ["192", "192", "96"], "Field of view: left-right, back-front, feet-head.", flag_values=values
+    )
+    flags.DEFINE_list(
+        "spacing_mm", ["3", "3", "4"], "Voxels likewise; PET's are 1.4, 1.4, 1.25 times as large.", flag_values=values
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace a phantom that is already in --output.", flag_values=values)
+
+
+def _three_lengths(text: list[str], flag: str) -> tuple[float, float, float]:
+    try:
+        lengths = tuple(float(part) for part in text)
+    except ValueError:
+        lengths = ()
+    if len(lengths) != 3 or not all(0 < length < 1e4 for length in lengths):
+        raise UserError(
+            f"expected --{flag} as three lengths in mm, got '{','.join(text)}'", remedy="For example 192,192,96"
+        )
+    return lengths
+
+
+def _check_output(values: flags.FlagValues) -> pathlib.Path:
+    if not values.output:
+        raise UserError("expected an output folder", remedy="Pass --output=FOLDER")
+    output = pathlib.Path(values.output)
+    # --overwrite removes the folder: only ever one that this command made.
+    if values.overwrite and output.is_dir() and any(output.iterdir()) and not (output / "phantom.json").is_file():
+        raise UserError("the folder holds something else than a phantom", path=output, remedy="Choose another output")
+    return output
+
+
+def main(values: flags.FlagValues) -> None:
+    from tqdm import tqdm
+
+    from semicml_tf.phantom import case as cases
+    from semicml_tf.phantom import split as splits
+    from semicml_tf.phantom import writers
+
+    output = _check_output(values)
+    size_mm, spacing_mm = _three_lengths(values.size_mm, "size_mm"), _three_lengths(values.spacing_mm, "spacing_mm")
+    names = [cases.name(index) for index in range(values.cases)]
+    split = splits.draw(names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test)
+    body = "head" if values.layout == "brats" else "trunk"
+    write = {"hecktor": writers.write_hecktor, "brats": writers.write_brats, "csv": writers.write_plain}[values.layout]
+    made, paths = [], {}
+    with atomic.new_directory(output, overwrite=values.overwrite) as folder:
+        for index in tqdm(range(values.cases), desc="phantom", unit="case"):
+            case = cases.generate(
+                values.seed,
+                index,
+                body=body,
+                oblique=values.oblique,
+                empty_fraction=values.empty_fraction,
+                size_mm=size_mm,
+                spacing_mm=spacing_mm,
+            )
+            paths[case.case_id] = write(folder, case)
+            volume_ml = float((case.label > 0).sum() * case.label_grid.voxel_volume_ml)
+            made.append({"case": case.case_id, "lesion_ml": round(volume_ml, 3)})
+        atomic.write_json(folder / "split.json", split)
+        if values.layout == "csv":
+            atomic.write_text(folder / "manifest.csv", _manifest(paths, split))
+        atomic.write_json(
+            folder / "phantom.json",
+            {
+                "made_by": "python -m semicml_tf.phantom",
+                "layout": values.layout,
+                "seed": values.seed,
+                "oblique": values.oblique,
+                "empty_fraction": values.empty_fraction,
+                "size_mm": list(size_mm),
+                "spacing_mm": list(spacing_mm),
+                "modalities": list(cases.BODIES[body]),
+                "label_values": [0, 1, 2, 4] if body == "head" else [0, 1],
+                "cases": made,
+            },
+        )
+    empty = sum(entry["lesion_ml"] == 0 for entry in made)
+    print(
+        f"{output}: {len(made)} cases, {empty} without a lesion; {', '.join(f'{k} {len(v)}' for k, v in split.items())}"
+    )
+
+
+def _manifest(paths: dict[str, dict[str, str]], split: dict[str, list[str]]) -> str:
+    """A CSV table: case, a path for every modality relative to the table, label, partition."""
+    partition = {case_id: name for name, case_ids in split.items() for case_id in case_ids}
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    columns = list(next(iter(paths.values())))
+    table.writerow(["case", *columns, "partition"])
+    for case_id, row in paths.items():
+        table.writerow([case_id, *(row[column] for column in columns), partition[case_id]])
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    commandline.run("semicml_tf.phantom")

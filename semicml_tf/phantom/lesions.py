@@ -1,0 +1,40 @@
+"""Lesions: random in number, size, shape and place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semicml_tf.phantom.placement import Placement
+from semicml_tf.phantom.shapes import Blob, Lobes
+
+_COUNT_WEIGHTS = (0.5, 0.3, 0.2)  # of 1, 2 and 3 lesions
+
+
+def is_empty(seed: int, index: int, empty_fraction: float) -> bool:
+    """Whether case `index` has no lesion: evenly spread, so that few cases hold their share, too."""
+    start = np.random.default_rng([seed, 1]).random()
+    return int((index + 1) * empty_fraction + start) > int(index * empty_fraction + start)
+
+
+def lobed(rng: np.random.Generator, centre: np.ndarray, radius_mm: float) -> Lobes:
+    """An irregular mass of one to three lobes, about `radius_mm` in size."""
+    blobs = []
+    for lobe in range(rng.integers(1, 4)):
+        direction = rng.normal(size=3)
+        away = 0.0 if lobe == 0 else 0.75 * radius_mm
+        place = centre + away * direction / np.linalg.norm(direction)
+        size = radius_mm * (0.85 if lobe == 0 else rng.uniform(0.45, 0.7))
+        blobs.append(Blob.random(rng, place, size * rng.uniform(0.75, 1.25, 3), depth=0.06, waviness=3.0))
+    return Lobes(tuple(blobs))
+
+
+def draw(rng: np.random.Generator, placement: Placement, radii_mm: tuple[float, float]) -> list[Lobes]:
+    """One to three lesions with radii between the two given."""
+    shapes = []
+    for _ in range(rng.choice([1, 2, 3], p=_COUNT_WEIGHTS)):
+        radius = rng.uniform(*radii_mm)
+        # Lesions may lie near the skin and be cut by the field of view.
+        centre = placement.draw(1.25 * radius, depth_mm=0.7 * radius)
+        if centre is not None:
+            shapes.append(lobed(rng, centre, radius))
+    return shapes

@@ -1,0 +1,103 @@
+"""A patient as a list of parts, each with its look in every modality, painted onto any grid."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.phantom.shapes import Blob, Lobes, Tube
+from semicml_tf.phantom.texture import Texture
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How a part appears in one modality.
+
+    Attributes:
+        level: mean intensity, in the modality's unit.
+        mottle: standard deviation of the scene's texture in it.
+        rim: level of its outermost `rim_mm`, or None for no rim.
+        edge_mm: width of the transition to what surrounds it.
+    """
+
+    level: float
+    mottle: float = 0.0
+    rim: float | None = None
+    rim_mm: float = 0.0
+    edge_mm: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """One structure: a shape, its look by modality (none: invisible there), and its label (None: no lesion)."""
+
+    name: str
+    shape: Blob | Lobes | Tube
+    looks: Mapping[str, Look]
+    label: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scene:
+    """A patient in world millimetres (RAS+); later parts cover earlier ones, all within the body.
+
+    Attributes:
+        body: the first part; beyond it is `outside`, by modality.
+        parts: in painting order, lesions last.
+        texture: of the tissue, shared by all parts and modalities.
+    """
+
+    body: Part
+    parts: Sequence[Part]
+    outside: Mapping[str, float]
+    texture: Texture
+
+    def paint(self, modality: str, grid: Grid) -> np.ndarray:
+        """The ideal image, without blur or noise: float32 of the grid's shape."""
+        points = world_points(grid)
+        texture = self.texture.at(points)
+        image = np.zeros(len(points))
+        for part in (self.body, *self.parts):
+            look = part.looks.get(modality)
+            if look is None:
+                continue
+            near, distance = _near(part.shape, points, margin_mm=4 * look.edge_mm)
+            level = look.level + look.mottle * texture[near]
+            if look.rim is not None:
+                level += (look.rim - look.level) * _inside(-look.rim_mm - distance, look.edge_mm)
+            image[near] += (level - image[near]) * _inside(distance, look.edge_mm)
+        within = _inside(self.body.shape.distance_mm(points), self.body.looks[modality].edge_mm)
+        outside = self.outside[modality]
+        return (outside + (image - outside) * within).reshape(grid.shape).astype(np.float32)
+
+    def labels(self, grid: Grid) -> np.ndarray:
+        """The truth: uint8 of the grid's shape, 0 where there is no lesion."""
+        points = world_points(grid)
+        labels = np.zeros(len(points), np.uint8)
+        for part in self.parts:
+            if part.label is not None:
+                near, distance = _near(part.shape, points, margin_mm=1.0)
+                labels[near] = np.where(distance < 0, part.label, labels[near])
+        labels[self.body.shape.distance_mm(points) >= 0] = 0
+        return labels.reshape(grid.shape)
+
+
+def world_points(grid: Grid) -> np.ndarray:
+    """Centres of all voxels, (n, 3) mm, in the array's C order."""
+    indices = np.indices(grid.shape).reshape(3, -1).T
+    return indices @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+
+
+def _near(shape, points: np.ndarray, *, margin_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the points that the shape can touch, and their distances: most parts are small."""
+    reach = shape.reach_mm + margin_mm
+    near = np.flatnonzero(((points - shape.centre) ** 2).sum(axis=1) < reach**2)
+    return near, shape.distance_mm(points[near])
+
+
+def _inside(distance_mm: np.ndarray, edge_mm: float) -> np.ndarray:
+    """1 inside, 0 outside, a ramp of width `edge_mm` between: what a voxel on the edge averages."""
+    return np.clip(0.5 - distance_mm / edge_mm, 0, 1)

@@ -1,0 +1,115 @@
+"""Smooth irregular bodies, given by their distance in millimetres from any point."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+def random_rotation(rng: np.random.Generator, largest_degrees: float) -> np.ndarray:
+    """(3, 3) rotation about a random axis by up to `largest_degrees` (Rodrigues' formula)."""
+    axis = rng.normal(size=3)
+    axis /= np.linalg.norm(axis)
+    angle = np.deg2rad(rng.uniform(-largest_degrees, largest_degrees))
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Blob:
+    """An ellipsoid with a wavy surface.
+
+    Attributes:
+        centre: (3,) mm.
+        radii: (3,) mm along the columns of `rotation`.
+        rotation: (3, 3).
+        waves: (n, 3) frequencies over the unit sphere, `phases` (n,), and `depth`, each wave's height as a
+            fraction of the radius.
+    """
+
+    centre: np.ndarray
+    radii: np.ndarray
+    rotation: np.ndarray
+    waves: np.ndarray
+    phases: np.ndarray
+    depth: float
+
+    @classmethod
+    def random(cls, rng, centre, radii, *, depth=0.05, waviness=2.5, tilt_degrees=180.0) -> Blob:
+        return cls(
+            np.asarray(centre, float),
+            np.asarray(radii, float),
+            random_rotation(rng, tilt_degrees),
+            rng.normal(scale=waviness, size=(4, 3)),
+            rng.uniform(0, 2 * np.pi, size=4),
+            depth,
+        )
+
+    @property
+    def reach_mm(self) -> float:
+        """No point of the blob lies farther than this from its centre."""
+        return float(self.radii.max() * (1 + 4 * self.depth))
+
+    def distance_mm(self, points: np.ndarray) -> np.ndarray:
+        """Approximate signed distance, negative inside, of (n, 3) points in mm. Returns (n,)."""
+        local = (points - self.centre) @ self.rotation / self.radii
+        rho = np.linalg.norm(local, axis=1)
+        unit = local / np.maximum(rho, 1e-6)[:, None]
+        surface = 1 + self.depth * np.cos(unit @ self.waves.T + self.phases).sum(axis=1)
+        # To first order a level set's distance is its value over the length of its gradient.
+        slope = np.linalg.norm(unit / self.radii, axis=1)
+        return (rho - surface) / np.maximum(slope, 1e-6)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lobes:
+    """The union of blobs; its centre is that of the first."""
+
+    blobs: tuple[Blob, ...]
+
+    @property
+    def centre(self) -> np.ndarray:
+        return self.blobs[0].centre
+
+    @property
+    def reach_mm(self) -> float:
+        return max(float(np.linalg.norm(b.centre - self.centre)) + b.reach_mm for b in self.blobs)
+
+    def distance_mm(self, points: np.ndarray) -> np.ndarray:
+        """As `Blob.distance_mm`."""
+        return np.min([blob.distance_mm(points) for blob in self.blobs], axis=0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tube:
+    """An endless wavy tube along the third axis of the world (feet to head).
+
+    Attributes:
+        centre: (3,) mm, a point of its axis.
+        radius: mm.
+        slope: (2,) mm sideways for each mm along it.
+        sway: (2,) mm, amplitude of its waves; `wavelength` mm.
+    """
+
+    centre: np.ndarray
+    radius: float
+    slope: np.ndarray
+    sway: np.ndarray
+    wavelength: float
+
+    @classmethod
+    def random(cls, rng, centre, radius, *, sway=3.0) -> Tube:
+        centre = np.asarray(centre, float)
+        slope = rng.uniform(-0.25, 0.25, 2)
+        return cls(centre, float(radius), slope, rng.uniform(-sway, sway, 2), rng.uniform(60, 120))
+
+    @property
+    def reach_mm(self) -> float:
+        return float("inf")
+
+    def distance_mm(self, points: np.ndarray) -> np.ndarray:
+        """As `Blob.distance_mm`."""
+        along = points[:, 2:] - self.centre[2]
+        axis = self.centre[:2] + along * self.slope + self.sway * np.sin(2 * np.pi * along / self.wavelength)
+        return np.linalg.norm(points[:, :2] - axis, axis=1) - self.radius

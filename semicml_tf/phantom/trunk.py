@@ -1,0 +1,124 @@
+"""A trunk in CT (HU) and PET (SUV): organs, bone, and what passes for a lesion in one of the two only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semicml_tf.phantom import lesions
+from semicml_tf.phantom.placement import Placement
+from semicml_tf.phantom.scan import Scan
+from semicml_tf.phantom.scene import Look, Part, Scene
+from semicml_tf.phantom.shapes import Blob, Tube
+from semicml_tf.phantom.texture import Texture
+
+_LESION_RADII_MM = (13.0, 24.0)
+
+
+def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool) -> Scene:
+    """A patient under the field of view `scan`, which cuts the body anywhere."""
+    offset = rng.uniform(-1, 1, 3) * (30, 30, 20)
+    centre = scan.centre + offset
+    body = Blob.random(rng, centre, rng.uniform((78, 66, 260), (108, 92, 320)), depth=0.02, tilt_degrees=8.0)
+    activity = rng.uniform(0.75, 1.3)  # of the whole patient: dose, weight and time since injection
+    placement = Placement(rng, scan, body)
+    spine = Tube.random(rng, centre + (rng.uniform(-12, 12), -0.55 * body.radii[1], 0), rng.uniform(11, 16))
+    for height in np.arange(-200, 201, 12):
+        placement.reserve(spine.centre + (*(spine.slope * height), height), spine.radius)
+    masses = [] if empty else lesions.draw(rng, placement, _LESION_RADII_MM)
+    parts = [*_fat(rng, body, activity), *_organs(rng, scan, activity), _spine(spine, activity)]
+    parts += [*_pet_lures(rng, placement, activity), *_ct_lures(rng, placement, activity)]
+    parts += [_lesion(rng, shape, activity) for shape in masses]
+    return Scene(
+        Part("body", body, {"ct": Look(-95, 6), "pet": Look(0.4 * activity, 0.05)}),
+        parts,
+        {"ct": -1000.0, "pet": 0.0},
+        Texture.random(rng, (9, 26)),
+    )
+
+
+def _lesion(rng, shape, activity: float) -> Part:
+    contrast = rng.uniform(32, 55)
+    uptake = rng.uniform(4.0, 7.0) * activity
+    # Mottled in CT, where the look-alikes are smooth: detail that only the sharp modality resolves.
+    return Part(
+        "lesion", shape, {"ct": Look(42 + contrast, 11, edge_mm=2), "pet": Look(uptake, 0.12 * uptake)}, label=1
+    )
+
+
+def _fat(rng, body: Blob, activity: float) -> list[Part]:
+    """Lean tissue within a skin of fat."""
+    thickness = rng.uniform(4, 12)
+    inner = Blob(body.centre, body.radii - thickness, body.rotation, body.waves, body.phases, body.depth)
+    return [Part("lean", inner, {"ct": Look(42, 9, edge_mm=3), "pet": Look(1.0 * activity, 0.15, edge_mm=3)})]
+
+
+def _organs(rng, scan: Scan, activity: float) -> list[Part]:
+    """Large organs of little contrast, which may lie under anything else."""
+    parts = []
+    for _ in range(rng.integers(2, 5)):
+        shape = Blob.random(rng, scan.random_point(rng, 10), rng.uniform(22, 48, 3), depth=0.06)
+        hu, suv = rng.uniform(25, 72), rng.uniform(0.8, 2.4) * activity
+        parts.append(Part("organ", shape, {"ct": Look(hu, 7, edge_mm=3), "pet": Look(suv, 0.15, edge_mm=3)}))
+    for _ in range(rng.integers(0, 3)):
+        shape = Blob.random(rng, scan.random_point(rng), rng.uniform(9, 20, 3), depth=0.08)
+        parts.append(Part("gas", shape, {"ct": Look(-850, 20, edge_mm=2), "pet": Look(0.5 * activity, 0.05)}))
+    return parts
+
+
+def _spine(shape: Tube, activity: float) -> Part:
+    return Part("spine", shape, {"ct": Look(190, 35, rim=520, rim_mm=3), "pet": Look(1.5 * activity, 0.2)})
+
+
+def _pet_lures(rng, placement: Placement, activity: float) -> list[Part]:
+    """Uptake that is no lesion; CT shows plain tissue, fat or fluid there."""
+    parts = []
+
+    def add(name, radius, shape_of, ct, pet):
+        centre = placement.draw(radius, depth_mm=0.5 * radius, margin_mm=8)
+        if centre is not None:
+            parts.append(Part(name, shape_of(centre), {"ct": ct, "pet": pet}))
+
+    for _ in range(rng.integers(1, 3)):  # a full bladder: smooth and far hotter than any lesion
+        radius, suv = rng.uniform(17, 32), rng.uniform(10, 15) * activity
+        wall = rng.uniform(0.8, 1.15, 3)
+        add(
+            "reservoir",
+            radius,
+            lambda c, r=radius, w=wall: Blob.random(rng, c, r * w, depth=0.02),
+            Look(8, 3),
+            Look(suv),
+        )
+    if rng.random() < 0.7:  # heart muscle: as hot as a lesion, hollow
+        radius, suv = rng.uniform(26, 36), rng.uniform(4.0, 7.5) * activity
+        look = Look(1.4 * activity, rim=suv, rim_mm=rng.uniform(8, 11))
+        add("heart", radius, lambda c: Blob.random(rng, c, radius * rng.uniform(0.85, 1.1, 3)), Look(50, 8), look)
+    for _ in range(rng.integers(1, 4)):  # ureters, vessels, bowel: thin
+        radius, suv = rng.uniform(4, 6.5), rng.uniform(4, 8) * activity
+        add("duct", 12.0, lambda c, r=radius: Tube.random(rng, c, r), Look(38, 5), Look(suv))
+    if rng.random() < 0.5:  # brown fat: flat, of a lesion's uptake, but fat in CT
+        suv, sheet = rng.uniform(3.0, 5.0) * activity, rng.uniform((5, 18, 18), (8, 28, 28))
+        add("brown fat", 22.0, lambda c: Blob.random(rng, c, sheet, depth=0.08), Look(-85, 12), Look(suv, 0.3))
+    return parts
+
+
+def _ct_lures(rng, placement: Placement, activity: float) -> list[Part]:
+    """Density that is no lesion; PET shows plain tissue there."""
+    parts = []
+    plain = Look(1.1 * activity, 0.1)
+
+    def add(name, ct, radii_mm):
+        radius = rng.uniform(*radii_mm)
+        centre = placement.draw(radius, margin_mm=8)
+        if centre is not None:
+            shape = Blob.random(rng, centre, radius * rng.uniform(0.75, 1.2, 3), depth=0.04)
+            parts.append(Part(name, shape, {"ct": ct, "pet": plain}))
+
+    for _ in range(rng.integers(1, 3)):  # a lesion's density within a calcified rim
+        add("calcified node", Look(rng.uniform(70, 95), 4, rim=rng.uniform(220, 380), rim_mm=3), (10, 19))
+    for _ in range(rng.integers(1, 4)):  # contrast medium in vessels and gut: smooth and brighter
+        add("contrast", Look(rng.uniform(135, 210), 3), (12, 26))
+    if rng.random() < 0.5:  # a node that CT alone can hardly tell: only its smoothness and round shape speak
+        add("benign node", Look(rng.uniform(65, 85), 2), (9, 14))
+    for _ in range(rng.integers(1, 3)):
+        add("cyst", Look(rng.uniform(-5, 12), 3), (10, 20))
+    return parts
