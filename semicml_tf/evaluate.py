@@ -1,0 +1,206 @@
+"""Scores a run's networks patient by patient, beside two rows that read no network.
+
+  python -m semicml_tf.evaluate --run=runs/demo                       the test patients
+  python -m semicml_tf.evaluate --run=runs/demo --partition=validation
+  python -m semicml_tf.evaluate --compare=runs/a,runs/b --names=A,B   one Markdown table of evaluated runs
+
+Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, PPV,
+sensitivity, HD95 and ASSD in mm over the whole volume. Writes metrics.json (everything), metrics.csv (a line
+per patient and method), table.txt, table.md and overlays.png.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import sys
+
+from absl import flags
+
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+
+POSITIONAL = ("run",)
+_PARTITIONS = ("labelled", "validation", "test")
+_FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png")
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    flags.DEFINE_string("run", None, "The run's folder.", flag_values=values)
+    flags.DEFINE_string(
+        "dataset", None, "Folder of the converted data; the run's own if not given.", flag_values=values
+    )
+    flags.DEFINE_enum("partition", "test", _PARTITIONS, "Whom to score.", flag_values=values)
+    flags.DEFINE_string("output", None, "Folder to write; RUN/evaluation/PARTITION if not given.", flag_values=values)
+    flags.DEFINE_integer("batch_size", 16, "Slices in one call of a network.", lower_bound=1, flag_values=values)
+    flags.DEFINE_boolean(
+        "allow_other_data",
+        False,
+        "Score on data of another hash than the run was trained on, e.g. another split of the same patients.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "require_margin",
+        None,
+        "Fail, after writing everything, unless each network's mean DSC exceeds both blind rows by this much.",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "compare", [], "Evaluated runs (folders, or their metrics.json) to print in one table.", flag_values=values
+    )
+    flags.DEFINE_list("names", [], "Names of the compared runs; their folders' if not given.", flag_values=values)
+
+
+def _command(values: flags.FlagValues) -> str:
+    given = [
+        f"--{name}={','.join(value) if isinstance(value, list) else value}"
+        for name, value in values.flag_values_dict().items()
+        if value != values[name].default
+    ]
+    return shlex.join(["python", "-m", "semicml_tf.evaluate", *given])
+
+
+def _compare(values: flags.FlagValues) -> None:
+    from semicml_tf.evaluation.comparison import comparison_table
+
+    paths = []
+    for text in values.compare:
+        path = pathlib.Path(text)
+        paths.append(path if path.suffix == ".json" else path / "evaluation" / values.partition / "metrics.json")
+    names = values.names or [pathlib.Path(text).name for text in values.compare]
+    print(comparison_table(paths, names), end="")
+
+
+def _check_data(run, info, partition: str, allowed: bool) -> list[str]:
+    """Compares the run's data with those to score on; returns what a reader of the scores must know."""
+    from semicml_tf.records.dataset import DatasetInfo
+
+    if set(info.modalities) != set(run.modalities):
+        raise UserError(
+            f"expected the run's modalities {', '.join(run.modalities)}, got {', '.join(info.modalities)}",
+            path=info.root,
+            remedy="Choose the dataset that the run was trained on",
+        )
+    if info.data_hash == run.data_hash:
+        return []
+    if not allowed:
+        raise UserError(
+            f"these data (hash {info.data_hash[:12]}) are not those that the run was trained on "
+            f"({run.data_hash[:12]}, {run.dataset})",
+            path=info.root,
+            remedy="Choose the run's own --dataset, or pass --allow_other_data if its patients are others on purpose",
+        )
+    note = f"Scored on other data than the run was trained on (hash {run.data_hash[:12]})"
+    try:
+        own = DatasetInfo.load(run.dataset)
+    except UserError:
+        own = None
+    if own is None or own.data_hash != run.data_hash:
+        return [f"{note}; those are gone, so neither spacing, normalisation nor patients could be compared."]
+    for what, theirs, ours in (
+        ("spacing_mm", own.spacing_mm, info.spacing_mm),
+        ("normalisation", own.normalisation, info.normalisation),
+    ):
+        if theirs != ours:
+            raise UserError(
+                f"expected the {what} that the run was trained with, {_plain(theirs)}, got {_plain(ours)}",
+                path=info.root,
+                remedy="Convert these data with the run's settings",
+            )
+    seen = {case.case_id for name in ("labelled", "validation") for case in own.partitions.get(name, ())}
+    leaked = sorted(seen & {case.case_id for case in info.cases(partition)})
+    if leaked:
+        note += f"; it has seen the labels of cases named {', '.join(leaked)}"
+    return [f"{note}."]
+
+
+def _plain(value) -> str:
+    return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(tuple(value))
+
+
+def _check_output(output: pathlib.Path) -> None:
+    # An earlier evaluation is replaced; a folder that holds anything else is never touched.
+    strange = sorted(item.name for item in output.iterdir() if item.name not in _FILES) if output.is_dir() else []
+    if strange:
+        raise UserError(
+            f"the output folder holds something else ({strange[0]})", path=output, remedy="Choose another --output"
+        )
+
+
+def _evaluate(values: flags.FlagValues) -> None:
+    from tqdm import tqdm
+
+    from semicml_tf.evaluation import blind, overlay, report, segment, study, table
+    from semicml_tf.evaluation.margin import beats_blind
+    from semicml_tf.records.dataset import DatasetInfo
+    from semicml_tf.records.shards import check_shards, read_cases
+    from semicml_tf.training.run_folder import Run
+
+    run = Run.load(values.run)
+    info = DatasetInfo.load(values.dataset or run.dataset)
+    notes = _check_data(run, info, values.partition, values.allow_other_data)
+    if values.partition == "labelled":
+        notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")
+    cases, labelled = info.cases(values.partition), info.cases("labelled")
+    output = pathlib.Path(values.output or run.folder / "evaluation" / values.partition)
+    _check_output(output)
+    check_shards(info, sorted({"labelled", values.partition}))
+
+    progress = tqdm(read_cases(info, labelled), total=len(labelled), desc="fitting the blind rows", file=sys.stderr)
+    ellipsoid, threshold = blind.fit(progress, {name: info.normalisation[name] for name in run.modalities})
+    segmenters = {
+        name: segment.by_network(run.network(name), name, run.window, values.batch_size) for name in run.modalities
+    }
+    segmenters |= {blind.ELLIPSOID_NAME: ellipsoid, blind.threshold_name(threshold.modality): threshold}
+    panels = []
+    results = study.evaluate_predictions(
+        tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {values.partition}", file=sys.stderr),
+        segmenters,
+        on_case=lambda record, drawn, scores: panels.append(overlay.panel(record, run.modalities, drawn, scores)),
+    )
+    body = report.build(
+        command=_command(values),
+        run=run,
+        info=info,
+        partition=values.partition,
+        batch_size=values.batch_size,
+        results=results,
+        ellipsoid=ellipsoid,
+        threshold=threshold,
+        notes=notes,
+    )
+    with atomic.new_directory(output, overwrite=True) as staged:
+        atomic.write_json(staged / "metrics.json", body)
+        atomic.write_text(staged / "metrics.csv", table.csv_text(body))
+        atomic.write_text(staged / "table.txt", table.screen(body))
+        atomic.write_text(staged / "table.md", table.summary_markdown(body))
+        chosen = overlay.choose(panels)
+        atomic.write_file(staged / "overlays.png", lambda stream: overlay.write_png(stream, chosen, run.modalities))
+    print(table.screen(body))
+    print(f"metrics: {output / 'metrics.json'}\noverlays: {output / 'overlays.png'}")
+    if values.require_margin is not None:
+        failures = beats_blind(output / "metrics.json", values.require_margin)
+        if failures:
+            raise UserError(
+                "; ".join(failures),
+                path=output / "metrics.json",
+                remedy="Train longer or on more labelled patients, or lower --require_margin",
+            )
+
+
+def main(values: flags.FlagValues) -> None:
+    """Evaluates a run, or compares evaluated ones."""
+    if values.compare:
+        if values.run:
+            raise UserError("expected --run or --compare, got both", remedy="Leave one out")
+        _compare(values)
+    elif values.run:
+        _evaluate(values)
+    else:
+        raise UserError("no run given", remedy="Pass --run=FOLDER, or --compare=FOLDER,FOLDER")
+
+
+if __name__ == "__main__":
+    commandline.run("semicml_tf.evaluate")

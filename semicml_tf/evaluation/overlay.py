@@ -1,0 +1,136 @@
+"""Pictures for a person: truth and prediction drawn over both modalities of a few patients."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.segment import THRESHOLD
+from semicml_tf.records.contract import CaseRecord
+
+_TRUTH, _PREDICTION = "#19d219", "#ff5a1f"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Panel:
+    """One slice of a patient, in network-grid pixels (rows, columns).
+
+    Attributes:
+        case_id: name of the case.
+        slice_index: along the network's grid.
+        slices: of the grid.
+        aspect: height of a pixel over its width.
+        images: by modality, normalised.
+        truth: bool.
+        predictions: by modality, bool: of that modality's network.
+        scores: by modality, of the whole volume on the patient's own grid.
+    """
+
+    case_id: str
+    slice_index: int
+    slices: int
+    aspect: float
+    images: Mapping[str, np.ndarray]
+    truth: np.ndarray
+    predictions: Mapping[str, np.ndarray]
+    scores: Mapping[str, CaseScore]
+
+    @property
+    def mean_dice(self) -> float:
+        """Over the modalities' networks."""
+        return float(np.mean([score.dice for score in self.scores.values()]))
+
+
+def panel(
+    record: CaseRecord,
+    modalities: Sequence[str],
+    probabilities: Mapping[str, np.ndarray],
+    scores: Mapping[str, CaseScore],
+) -> Panel:
+    """The slice with the most truth; where there is none, the one with the most prediction."""
+    masks = {name: probabilities[name] >= THRESHOLD for name in modalities}
+    area = np.count_nonzero(record.label, axis=(1, 2))
+    if not area.any():
+        area = sum(np.count_nonzero(mask, axis=(1, 2)) for mask in masks.values())
+    index = int(np.argmax(area)) if area.any() else record.grid.shape[0] // 2
+    _, height, width = record.grid.spacing_mm
+    return Panel(
+        case_id=record.case_id,
+        slice_index=index,
+        slices=record.grid.shape[0],
+        aspect=height / width,
+        # Copies: views would keep every patient's volumes in memory.
+        images={name: record.images[name][index].astype(np.float32) for name in modalities},
+        truth=record.label[index] != 0,
+        predictions={name: mask[index].copy() for name, mask in masks.items()},
+        scores={name: scores[name] for name in modalities},
+    )
+
+
+def choose(panels: Sequence[Panel], count: int = 6) -> list[Panel]:
+    """Worst, best and those evenly between them by mean DSC, worst first."""
+    ordered = sorted(panels, key=lambda item: (item.mean_dice, item.case_id))
+    if len(ordered) <= count:
+        return ordered
+    return [ordered[index] for index in np.round(np.linspace(0, len(ordered) - 1, count)).astype(int)]
+
+
+def _outline(axes, mask: np.ndarray, colour: str, style: str) -> None:
+    # Padded, or a mask that touches the border would have no line there; contour refuses constant input.
+    if mask.any():
+        size = np.arange(-1, max(mask.shape) + 1)
+        rows, columns = size[: mask.shape[0] + 2], size[: mask.shape[1] + 2]
+        padded = np.pad(mask, 1).astype(float)
+        axes.contour(columns, rows, padded, [0.5], colors=colour, linewidths=1.6, linestyles=style)
+
+
+def _title(item: Panel, modality: str) -> str:
+    score = item.scores[modality]
+    outcome = "" if score.outcome == "both present" else f" ({score.outcome})"
+    return f"{item.case_id}  {modality}  DSC {score.dice:.2f}{outcome}\nslice {item.slice_index + 1} of {item.slices}"
+
+
+def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[str]) -> None:
+    """Draws the panels, two patients a row, the modalities side by side.
+
+    Args:
+        stream: where the PNG goes.
+        panels: at least one.
+    """
+    # The figure without pyplot: no display, no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    across = min(2, len(panels))
+    rows, columns = -(-len(panels) // across), across * len(modalities)
+    figure = Figure(figsize=(3.2 * columns, 3.6 * rows + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for index, item in enumerate(panels):
+        for column, modality in enumerate(modalities):
+            axes = grid[index // across, index % across * len(modalities) + column]
+            image = item.images[modality]
+            # The brightest half per cent would leave the rest black.
+            low, high = float(image.min()), float(np.percentile(image, 99.5))
+            axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=item.aspect)
+            _outline(axes, item.truth, _TRUTH, "solid")
+            _outline(axes, item.predictions[modality], _PREDICTION, "dashed")
+            axes.set_title(_title(item, modality), fontsize=9)
+    figure.legend(
+        handles=[
+            Line2D([], [], color=_TRUTH, linewidth=2, label="truth"),
+            Line2D([], [], color=_PREDICTION, linewidth=2, linestyle="dashed", label="that modality's network"),
+        ],
+        loc="outside lower center",
+        ncols=2,
+        fontsize=10,
+    )
+    figure.suptitle("Worst patient first. DSC of the whole volume; the slice with the most truth.", fontsize=11)
+    figure.savefig(stream, format="png", dpi=110)

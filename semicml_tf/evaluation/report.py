@@ -1,0 +1,114 @@
+"""`metrics.json`: everything an evaluation found; the tables are drawn from it alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import pathlib
+import platform
+from collections.abc import Mapping, Sequence
+
+import semicml_tf
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import blind
+from semicml_tf.evaluation.metrics import POLICY, CaseScore
+from semicml_tf.evaluation.scores import summarise
+from semicml_tf.evaluation.segment import THRESHOLD
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training.run_folder import Run
+
+FILE_NAME = "metrics.json"
+REPORT_VERSION = 1
+_REMEDY = "Make it with python -m semicml_tf.evaluate"
+_PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"semicml_tf": semicml_tf.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None  # e.g. tensorflow installed as tensorflow-cpu
+    return found
+
+
+def build(
+    *,
+    command: str,
+    run: Run,
+    info: DatasetInfo,
+    partition: str,
+    batch_size: int,
+    results: Mapping[str, Sequence[CaseScore]],
+    ellipsoid: blind.Ellipsoid,
+    threshold: blind.Threshold,
+    notes: Sequence[str] = (),
+) -> dict:
+    """The contents of `metrics.json`.
+
+    Args:
+        results: by row name, what `study.evaluate_predictions` returned: modality names are networks,
+            the other two the blind rows.
+        notes: what a reader of the numbers must know beside the policy.
+    """
+    rows = []
+    for name, scores in results.items():
+        network = name in run.modalities
+        rows.append(
+            {
+                "name": name,
+                "kind": "network" if network else "blind",
+                "modality": name if network else None,
+                "summary": summarise(scores),
+                "cases": [dataclasses.asdict(score) for score in scores],
+            }
+        )
+    return {
+        "report_version": REPORT_VERSION,
+        "command": command,
+        "run": {
+            "folder": str(run.folder),
+            "run_hash": run.run_hash,
+            "data_hash": run.data_hash,
+            "window": run.window,
+            "width": run.width,
+            "best": run.best,
+        },
+        "dataset": {"folder": str(info.root), "data_hash": info.data_hash},
+        "partition": partition,
+        "threshold": THRESHOLD,
+        "batch_size": batch_size,
+        "policy": POLICY,
+        "notes": list(notes),
+        "blind": {
+            blind.ELLIPSOID_NAME: dataclasses.asdict(ellipsoid),
+            blind.threshold_name(threshold.modality): dataclasses.asdict(threshold),
+        },
+        "versions": _versions(),
+        "rows": rows,
+    }
+
+
+def load(path: str | pathlib.Path) -> dict:
+    """Reads a `metrics.json`.
+
+    Raises:
+        UserError: it is missing or of another version.
+    """
+    body = atomic.read_json(path, what="the metrics of an evaluated run", remedy=_REMEDY)
+    version = body.get("report_version") if isinstance(body, dict) else None
+    if version != REPORT_VERSION:
+        raise UserError(f"expected metrics of version {REPORT_VERSION}, got {version}", path=path, remedy=_REMEDY)
+    return body
+
+
+def networks(report: dict) -> list[dict]:
+    """The rows of networks."""
+    return [row for row in report["rows"] if row["kind"] == "network"]
+
+
+def blind_rows(report: dict) -> list[dict]:
+    """The rows that read no network."""
+    return [row for row in report["rows"] if row["kind"] == "blind"]

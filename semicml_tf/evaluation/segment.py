@@ -1,0 +1,47 @@
+"""From a patient's record to a mask on the patient's own grid, whoever draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from semicml_tf.geometry.resample import resample
+from semicml_tf.inference import slices
+from semicml_tf.records.contract import CaseRecord
+
+THRESHOLD = 0.5
+
+# Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32.
+Segmenter = Callable[[CaseRecord], np.ndarray]
+
+
+def by_network(network, modality: str, window: int, batch_size: int) -> Segmenter:
+    """A segmenter that reads one modality through a network.
+
+    Args:
+        network: `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.
+        modality: name of the image that it reads.
+        window: side of its slices.
+        batch_size: slices a call, at most.
+    """
+    import tensorflow as tf
+
+    # The batch axis is free, so that a last, smaller batch compiles nothing anew.
+    signature = [tf.TensorSpec((None, window, window, 1), tf.float32)]
+    predict = tf.function(lambda batch: network(batch, training=False), input_signature=signature)
+    return lambda record: slices.probabilities(record.images[modality], window, predict, batch_size=batch_size)
+
+
+def native_mask(probabilities: np.ndarray, record: CaseRecord) -> np.ndarray:
+    """Foreground on the patient's own grid: probabilities interpolated onto it, at least `THRESHOLD`.
+
+    Args:
+        probabilities: on the record's network grid, (slices, rows, columns).
+
+    Returns:
+        uint8 0/1 of the native grid's shape.
+    """
+    # The network's grid covers the patient's box; only rounding lies beyond it, where the border goes on.
+    soft = resample(probabilities, record.grid, record.native_grid, outside=None)
+    return (soft >= THRESHOLD).astype(np.uint8)

@@ -1,0 +1,50 @@
+"""All methods on all patients: one pass over the records, one score per patient and method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation.metrics import CaseScore, score
+from semicml_tf.evaluation.segment import Segmenter, native_mask
+from semicml_tf.records.contract import CaseRecord
+
+OnCase = Callable[[CaseRecord, Mapping[str, np.ndarray], Mapping[str, CaseScore]], None]
+
+
+def evaluate_predictions(
+    records: Iterable[CaseRecord], segmenters: Mapping[str, Segmenter], *, on_case: OnCase | None = None
+) -> dict[str, list[CaseScore]]:
+    """Scores every segmenter on every record, on the patient's own grid.
+
+    Args:
+        records: labelled, read once, one in memory at a time.
+        segmenters: by row name.
+        on_case: called after each patient with the record and, by row name, the probabilities on the
+            network's grid and the scores.
+
+    Returns:
+        By row name, the scores in the records' order.
+
+    Raises:
+        UserError: a record has no label, or a segmenter's answer is not finite.
+    """
+    results: dict[str, list[CaseScore]] = {name: [] for name in segmenters}
+    for record in records:
+        if record.native_label is None:
+            raise UserError(f"case {record.case_id} has no label", remedy="Choose a partition with labels")
+        drawn = {name: segmenter(record) for name, segmenter in segmenters.items()}
+        for name, probabilities in drawn.items():
+            # NaN >= 0.5 is False: a broken network would pass for one that finds nothing.
+            if not np.all(np.isfinite(probabilities)):
+                raise UserError(
+                    f"'{name}' gave probabilities that are not finite for case {record.case_id}",
+                    remedy="The network is broken: train it again",
+                )
+            mask = native_mask(probabilities, record)
+            results[name].append(score(record.case_id, mask, record.native_label, record.native_grid))
+        if on_case is not None:
+            on_case(record, drawn, {name: scores[-1] for name, scores in results.items()})
+    return results

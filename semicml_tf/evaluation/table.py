@@ -1,0 +1,111 @@
+"""A report as people read it: on the screen, in Markdown, in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+
+from semicml_tf.evaluation import blind
+from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.scores import METRICS
+
+HEADINGS = ("DSC", "PPV", "sensitivity", "HD95 mm", "ASSD mm", "missed", "false alarms")
+
+
+def _mean_cell(metric: str, value: dict, cases: int) -> str:
+    if value["mean"] is None:
+        return "undefined"
+    digits = 1 if metric.endswith("_mm") else 3
+    text = f"{value['mean']:.{digits}f}"
+    if value["sd"] is not None:
+        text += f" ± {value['sd']:.{digits}f}"
+    return text if value["n"] == cases else f"{text} (n={value['n']})"
+
+
+def cells(summary: dict) -> list[str]:
+    """A row's summary as text, in the order of `HEADINGS`."""
+    texts = [_mean_cell(metric, summary[metric], summary["cases"]) for metric in METRICS]
+    return [*texts, f"{summary['missed']}/{summary['cases']}", f"{summary['false_alarms']}/{summary['cases']}"]
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in (header, *rows)]
+    return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]) + "\n"
+
+
+def _row_title(row: dict) -> str:
+    return f"{row['name']} network" if row["kind"] == "network" else row["name"]
+
+
+def blind_notes(report: dict) -> list[str]:
+    """How the rows that read no network were fitted, a line each."""
+    notes = []
+    for name, fitted in report["blind"].items():
+        how = (
+            f"the ellipsoid inscribed {fitted['margin_mm']:g} mm inside the field of view"
+            if name == blind.ELLIPSOID_NAME
+            else f"voxels above {fitted['native']:.4g} {fitted['unit']} on {fitted['modality']}"
+        )
+        notes.append(f"{name}: {how}; fitted on the labelled patients (their DSC {fitted['labelled_dice']:.3f})")
+    return notes
+
+
+def _notes(report: dict) -> list[str]:
+    cases = report["rows"][0]["summary"]["cases"]
+    return [
+        f"Partition '{report['partition']}', {cases} patients, each on its own grid; mean ± sd over patients.",
+        f"Run {report['run']['run_hash'][:12]}, data {report['dataset']['data_hash'][:12]}.",
+        *(f"{note}." for note in blind_notes(report)),
+        "Missed: DSC, PPV and sensitivity 0, HD95 and ASSD the volume's diagonal; false alarm likewise. Both empty: "
+        "DSC 1, distances 0.",
+        *(f"(n=...): patients for whom the number is defined; {text}." for text in _undefined(report)),
+        *report["notes"],
+    ]
+
+
+def _undefined(report: dict) -> list[str]:
+    if all(row["summary"][metric]["n"] == row["summary"]["cases"] for row in report["rows"] for metric in METRICS):
+        return []
+    return ["PPV needs truth or prediction, sensitivity needs truth"]
+
+
+def summary_markdown(report: dict) -> str:
+    """The table of methods and its notes, for a README."""
+    rows = [[_row_title(row), *cells(row["summary"])] for row in report["rows"]]
+    return markdown(["method", *HEADINGS], rows) + "\n" + "".join(f"{note}  \n" for note in _notes(report))
+
+
+def screen(report: dict) -> str:
+    """The table of methods, its notes, and the DSC of every patient."""
+    methods = _aligned(["method", *HEADINGS], [[_row_title(row), *cells(row["summary"])] for row in report["rows"]])
+    header = ["patient", "truth ml", *(_row_title(row) for row in report["rows"])]
+    patients = []
+    for scores in zip(*(row["cases"] for row in report["rows"])):
+        marks = [
+            f"{score['dice']:.3f}" + ("" if score["outcome"].startswith("both") else f" {score['outcome']}")
+            for score in scores
+        ]
+        patients.append([scores[0]["case_id"], f"{scores[0]['truth_ml']:.1f}", *marks])
+    notes = "".join(f"{note}\n" for note in _notes(report))
+    return f"{methods}\n{notes}\nDSC of every patient\n{_aligned(header, patients)}"
+
+
+def csv_text(report: dict) -> str:
+    """One line per patient and method; undefined numbers are empty."""
+    stream = io.StringIO()
+    fields = ["row", "kind", *(field.name for field in dataclasses.fields(CaseScore))]
+    writer = csv.DictWriter(stream, fields, lineterminator="\n")
+    writer.writeheader()
+    for row in report["rows"]:
+        for case in row["cases"]:
+            writer.writerow({"row": row["name"], "kind": row["kind"], **case})
+    return stream.getvalue()
