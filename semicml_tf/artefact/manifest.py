@@ -59,12 +59,16 @@ class Manifest:
 
     @classmethod
     def load(cls, model_folder: str | pathlib.Path) -> Manifest:
-        """Reads the manifest of a SavedModel's folder.
+        """Reads the manifest of a SavedModel's folder; see `load_file`."""
+        return cls.load_file(pathlib.Path(model_folder) / RELATIVE_PATH)
+
+    @classmethod
+    def load_file(cls, path: str | pathlib.Path) -> Manifest:
+        """Reads a manifest, wherever a client keeps it.
 
         Raises:
             UserError: it is missing, of another contract version, or lacks a field.
         """
-        path = pathlib.Path(model_folder) / RELATIVE_PATH
         body = atomic.read_json(path, what="the manifest of an exported model", remedy=_REMEDY)
         if not isinstance(body, dict) or body.get("contract_version") != CONTRACT_VERSION:
             raise UserError(f"expected contract version {CONTRACT_VERSION}", path=path, remedy=_REMEDY)

@@ -1,0 +1,83 @@
+"""`MODEL_CARD.md`: for people, what an exported network is, may be used for, and cannot do."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from semicml_tf.artefact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+
+RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/MODEL_CARD.md")
+
+
+def _spacing(manifest: Manifest) -> str:
+    return " x ".join(f"{size:g} mm" if size > 0 else "the volume's own" for size in manifest.spacing_mm)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    if not settings:
+        return "Not recorded in the run."
+    rows = [f"| {name} | `{value}` |" for name, value in settings.items()]
+    return "\n".join(["| setting | value |", "|---|---|", *rows])
+
+
+def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
+    """The card as Markdown.
+
+    Args:
+        settings: of the training, by name.
+    """
+    dice = "not measured" if manifest.validation_dice is None else f"{manifest.validation_dice:.4f}"
+    values = ", ".join(str(value) for value in manifest.label_values)
+    window = manifest.window
+    return f"""# Segmentation network for modality `{manifest.modality}`
+
+**For research only. Not for clinical use**: it is no medical device, and no diagnosis or treatment may rest on it.
+
+## What it is
+A 2-D U-Net that marks one foreground class, slice by slice, in volumes of modality `{manifest.modality}` alone. It was
+trained together with the network of another modality (Semi-CML) with few labelled patients.
+
+| fact | value |
+|---|---|
+| modality | `{manifest.modality}` |
+| native units | {manifest.normalisation.unit} |
+| normalisation (kind:low:high) | `{manifest.normalisation}` |
+| grid (slice x row x column) | {_spacing(manifest)} |
+| slices | {window} x {window} pixels |
+| foreground | values {values} of the source's label map |
+| threshold on the probability | {manifest.threshold:g} |
+| mean DSC of the validation patients | {dice} |
+| data hash | `{manifest.data_hash}` |
+| run hash | `{manifest.run_hash}` |
+| exported by | semicml_tf {manifest.semicml_tf_version} |
+
+## Intended use
+Research on segmentation with few labels, on data like the training data (see the data hash and the settings).
+
+## Known limits
+* It reads single slices: nothing makes neighbouring slices agree.
+* It was trained on few patients of few sites. Other scanners, tracers, protocols and body regions may fail silently.
+* The training volumes' field of view may hint at where lesions lie; results on volumes cropped otherwise, such as
+  whole bodies, can be much worse.
+* The DSC above is of the patients on whom the checkpoint was chosen, so it is optimistic.
+* The volume must be in the native units above. Obviously wrong units are refused, subtly wrong ones are not.
+
+## Training settings
+{_settings(settings)}
+
+## How to call it
+A NIfTI file in, a mask on the same grid out, from the folder that holds `saved_model.pb` or the one above:
+
+    python -m semicml_tf.predict --model=FOLDER --modality={manifest.modality} --input=in.nii.gz --output=mask.nii.gz
+
+From Python, for an array in native units and its (4, 4) affine (indices to RAS+ millimetres):
+
+    import semicml_tf
+    mask = semicml_tf.load("FOLDER").predict(array, affine)
+
+The signature `serving_default` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised
+as `manifest.json` beside this card says, and gives `{OUTPUT_NAME}`, float32 likewise. `python -m serving.client` calls
+it over gRPC.
+"""

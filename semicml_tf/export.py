@@ -1,0 +1,92 @@
+"""Publishes a run's networks, each as a SavedModel of its own: <output>/<modality>/<version>/.
+
+    python -m semicml_tf.export RUN --output=models/
+
+Each is read back and compared with the network in memory before it gets its number.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+import semicml_tf
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+
+POSITIONAL = ("run",)
+REPORT_NAME = "export.json"
+THRESHOLD = 0.5
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("run", None, "Folder of a run of python -m semicml_tf.train.", flag_values=values)
+    flags.DEFINE_string(
+        "output", "models", "Folder of the models; each modality gets a folder in it.", flag_values=values
+    )
+    flags.DEFINE_list("modalities", [], "Modalities to export; none means all of the run.", flag_values=values)
+
+
+def _settings(run) -> dict:
+    """What the run says of its training, for the model card; run.json is free to say more or less."""
+    body = atomic.read_json(run.folder / "run.json", what="a run's folder", remedy="Train it again")
+    known = {name: body[name] for name in ("recipe", "seed", "window", "width") if name in body}
+    chosen = body.get("flags")
+    return known | (chosen if isinstance(chosen, dict) else {})
+
+
+def _manifest(run, info, modality: str):
+    from semicml_tf.artefact.manifest import Manifest
+
+    return Manifest(
+        modality=modality,
+        spacing_mm=info.spacing_mm,
+        normalisation=info.normalisation[modality],
+        window=run.window,
+        label_values=info.label_values,
+        threshold=THRESHOLD,
+        data_hash=run.data_hash,
+        run_hash=run.run_hash,
+        validation_dice=run.best.get(modality, {}).get("dice"),
+        semicml_tf_version=semicml_tf.__version__,
+    )
+
+
+def main(values: flags.FlagValues) -> None:
+    if not values.run:
+        raise UserError("expected --run, the folder of a run", remedy="See --help")
+    from semicml_tf.records.dataset import DatasetInfo
+    from semicml_tf.training.run_folder import Run
+
+    run = Run.load(values.run)
+    info = DatasetInfo.load(run.dataset)
+    if info.data_hash != run.data_hash:
+        raise UserError(
+            "expected the data that the run was trained on, got data with another hash",
+            path=run.dataset,
+            remedy="Train again on this data, or put the former data back",
+        )
+    chosen = tuple(values.modalities or run.modalities)
+    unknown = [name for name in chosen if name not in run.modalities]
+    if unknown:
+        raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
+    output = pathlib.Path(values.output)
+    from semicml_tf.artefact.publish import publish
+
+    report = {}
+    for modality in chosen:
+        manifest = _manifest(run, info, modality)
+        published = publish(run.network(modality), manifest, output / modality, settings=_settings(run))
+        report[modality] = {
+            "folder": str(published.folder),
+            "version": published.version,
+            "max_difference": published.max_difference,
+            "validation_dice": manifest.validation_dice,
+        }
+        print(f"{published.folder}: version {published.version}, equal to memory within {published.max_difference:.1e}")
+    atomic.write_json(output / REPORT_NAME, {"run": str(run.folder), "run_hash": run.run_hash, "models": report})
+
+
+if __name__ == "__main__":
+    commandline.run("semicml_tf.export")

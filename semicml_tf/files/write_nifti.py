@@ -1,0 +1,70 @@
+"""Results written as NIfTI, in place over the image that they were made from."""
+
+from __future__ import annotations
+
+import gzip
+import pathlib
+
+import numpy as np
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+def check_output(path: str | pathlib.Path, *, like: str | pathlib.Path) -> None:
+    """Refuses an output's name before any work is done.
+
+    Raises:
+        UserError: it does not end as NIfTI files do, or it is the input.
+    """
+    if not str(path).endswith(SUFFIXES):
+        raise UserError(f"expected an output that ends in {' or '.join(SUFFIXES)}", path=path)
+    if pathlib.Path(path).resolve() == pathlib.Path(like).resolve():
+        raise UserError("the output would replace the input", path=path, remedy="Choose another output")
+
+
+def write_mask(path: str | pathlib.Path, mask: np.ndarray, *, like: str | pathlib.Path) -> None:
+    """Writes a mask as uint8; see `write_array`."""
+    write_array(path, np.asarray(mask, np.uint8), like=like)
+
+
+def write_array(path: str | pathlib.Path, array: np.ndarray, *, like: str | pathlib.Path) -> None:
+    """Writes `array` with the grid of the NIfTI file `like`: same affine, qform, sform, and codes.
+
+    The same array and header give the same bytes.
+
+    Args:
+        path: ends in .nii or .nii.gz; appears whole or not at all.
+        array: (i, j, k) in the index order of `like`.
+
+    Raises:
+        UserError: the path cannot be written to or does not end as NIfTI files do.
+    """
+    import nibabel
+
+    check_output(path, like=like)
+    source = nibabel.load(like)
+    if source.shape[:3] != array.shape:
+        raise ValueError(f"expected an array of shape {source.shape[:3]}, got {array.shape}")
+    kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Pair) else nibabel.Nifti1Image
+    header = kind.header_class.from_header(source.header)
+    # The image's own scaling, display range and sidecar texts say nothing about the result.
+    header.set_data_dtype(array.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 1
+    header["descrip"] = b""
+    header.set_intent("none")
+    header.extensions.clear()
+    data = kind(array, source.affine, header).to_bytes()
+
+    def write(stream):
+        if str(path).endswith(".gz"):
+            # No name and no time in the gzip header, so that equal masks are equal files.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as compressed:
+                compressed.write(data)
+        else:
+            stream.write(data)
+
+    atomic.write_file(path, write)

@@ -1,0 +1,160 @@
+"""A patient's volume through a network of slices and back onto its own grid.
+
+NumPy and SciPy only: the network may be in this process or behind gRPC, whoever calls hands it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.errors import UserError
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.resample import resample
+from semicml_tf.inference import slices
+
+# Air is -1000 HU and any CT shows some; PET (SUV) and MR hold nothing below about 0.
+HIGHEST_CT_MINIMUM_HU = -200.0
+# Reconstruction may undershoot 0 a little; 200 is above the hottest bladder, and below bone in HU.
+LOWEST_SUV, HIGHEST_SUV = -1.0, 200.0
+
+SlicePredictor = Callable[[np.ndarray], np.ndarray]
+
+
+def check_modality(manifest: Manifest, modality: str | None) -> None:
+    """Compares the modality that the caller says the volume is with the model's; None says nothing.
+
+    Raises:
+        UserError: they differ.
+    """
+    if modality and modality != manifest.modality:
+        raise UserError(
+            f"expected a model for modality '{modality}', got one for '{manifest.modality}'",
+            remedy=f"Choose the exported model of '{modality}'",
+        )
+
+
+def check_units(array: np.ndarray, manifest: Manifest) -> None:
+    """Refuses values that cannot be of the model's modality, e.g. a CT given to a PET model.
+
+    Args:
+        array: values as the file holds them; any shape.
+
+    Raises:
+        UserError: not finite, or not in the native units of the model's modality.
+    """
+    if not np.all(np.isfinite(array)):
+        count = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
+        raise UserError(
+            f"expected finite values, got {count} voxels that are NaN or infinite", remedy="Mend the volume"
+        )
+    low, high = float(np.min(array)), float(np.max(array))
+    unit = manifest.normalisation.unit
+    received = f"values from {low:g} to {high:g}"
+    remedy = f"Give a volume of modality '{manifest.modality}' in {unit}, or use the model of this volume's modality"
+    kind = manifest.normalisation.kind
+    if kind == "hu" and low > HIGHEST_CT_MINIMUM_HU:
+        raise UserError(
+            f"expected {unit} with air below {HIGHEST_CT_MINIMUM_HU:g}, got {received}: these are no {unit}",
+            remedy=remedy,
+        )
+    if kind == "suv" and (low < LOWEST_SUV or high > HIGHEST_SUV):
+        raise UserError(
+            f"expected {unit} between {LOWEST_SUV:g} and {HIGHEST_SUV:g}, got {received}: "
+            "these look like Hounsfield units or raw counts",
+            remedy=remedy,
+        )
+
+
+def own_grid(array: np.ndarray, affine: np.ndarray) -> Grid:
+    """The grid of a volume.
+
+    Raises:
+        UserError: the array is not 3-D, or the affine not an invertible (4, 4) matrix.
+    """
+    if np.ndim(array) != 3:
+        raise UserError(f"expected a 3-D volume, got shape {np.shape(array)}", remedy="Give one volume at a time")
+    try:
+        return Grid(np.shape(array), affine)
+    except ValueError as error:
+        raise UserError(str(error), remedy="Give the volume's (4, 4) affine: indices to RAS+ millimetres") from error
+
+
+def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> tuple[np.ndarray, Grid]:
+    """The volume as training saw its like: resampled, normalised, rounded as records round.
+
+    Returns:
+        (slices, rows, columns) float32 and the grid that it lies on.
+    """
+    target = grid.for_network(manifest.spacing_mm)
+    resampled = resample(array, grid, target)
+    normalised = manifest.normalisation.constants(resampled).apply(resampled)
+    return normalised.astype(np.float16).astype(np.float32), target
+
+
+def segment(
+    array: np.ndarray, affine: np.ndarray, manifest: Manifest, predict: SlicePredictor, *, batch_size: int = 16
+) -> np.ndarray:
+    """Foreground probabilities on the volume's own grid.
+
+    Args:
+        array: the volume in native units, index axes in any order.
+        affine: (4, 4), its indices to RAS+ millimetres.
+        manifest: of the network.
+        predict: maps (batch, window, window, 1) float32 to probabilities of that shape.
+        batch_size: slices a call, at most.
+
+    Returns:
+        float32 of the shape of `array`.
+
+    Raises:
+        UserError: the volume is no 3-D volume in the modality's units.
+    """
+    if batch_size < 1:
+        raise UserError(f"expected a batch size of at least 1, got {batch_size}")
+    grid = own_grid(array, affine)
+    check_units(array, manifest)
+    volume, target = network_input(array, grid, manifest)
+    found = slices.probabilities(volume, manifest.window, predict, batch_size=batch_size)
+    return resample(found, target, grid)
+
+
+class Segmenter:
+    """A network that segments whole volumes of one modality; where it runs, the subclass says in `slices`.
+
+    Attributes:
+        manifest: what the network expects.
+    """
+
+    def __init__(self, manifest: Manifest):
+        self.manifest = manifest
+
+    def slices(self, batch: np.ndarray) -> np.ndarray:
+        """Maps (batch, window, window, 1) float32, normalised, to probabilities of that shape."""
+        raise NotImplementedError
+
+    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+        """Foreground probabilities of a volume, on its own grid; see `segment`. Returns float32."""
+        return segment(array, affine, self.manifest, self.slices, batch_size=batch_size)
+
+    def mask(self, probabilities: np.ndarray) -> np.ndarray:
+        """uint8 0/1: the probabilities of at least the manifest's threshold."""
+        return (probabilities >= np.float32(self.manifest.threshold)).astype(np.uint8)
+
+    def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+        """Segments a volume.
+
+        Args:
+            array: (i, j, k) in native units (HU, SUV, MR as reconstructed), axes in any order.
+            affine: (4, 4), its indices to RAS+ millimetres.
+            batch_size: slices a call, at most.
+
+        Returns:
+            uint8 0/1 of the shape of `array`.
+
+        Raises:
+            UserError: the volume is no 3-D volume in the modality's units.
+        """
+        return self.mask(self.probabilities(array, affine, batch_size=batch_size))

@@ -1,0 +1,89 @@
+"""Arrays from requests, checked against what a signature declares before anything is allocated for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# Where a TensorProto keeps the values of a dtype when it does not send them as bytes.
+_VALUE_FIELDS = {
+    "float16": "half_val",
+    "bfloat16": "half_val",
+    "float32": "float_val",
+    "float64": "double_val",
+    "int8": "int_val",
+    "int16": "int_val",
+    "int32": "int_val",
+    "uint8": "int_val",
+    "int64": "int64_val",
+    "bool": "bool_val",
+    "string": "string_val",
+}
+
+
+class BadTensor(ValueError):
+    """A request's tensor is not what the signature takes."""
+
+
+def decode_inputs(inputs: Mapping[str, Any], signature_def) -> dict[str, np.ndarray]:
+    """The arrays of a request's `TensorProto`s.
+
+    Args:
+        inputs: by input name.
+        signature_def: `SignatureDef` that they must fit: names, dtypes, ranks and fixed sizes.
+
+    Raises:
+        BadTensor: they do not.
+    """
+    wanted = signature_def.inputs
+    extra, missing = sorted(set(inputs) - set(wanted)), sorted(set(wanted) - set(inputs))
+    if extra or missing:
+        raise BadTensor(
+            f"inputs do not match the signature: expected {sorted(wanted)}, got {sorted(inputs)}. "
+            f"Sent extra: {extra}. Missing but required: {missing}"
+        )
+    return {name: _decode(name, inputs[name], wanted[name]) for name in wanted}
+
+
+def _decode(name: str, tensor, wanted) -> np.ndarray:
+    import tensorflow as tf
+
+    try:
+        received = tf.dtypes.as_dtype(tensor.dtype)
+    except TypeError:
+        received = None
+    expected = tf.dtypes.as_dtype(wanted.dtype)
+    if received != expected:
+        got = received.name if received else f"number {tensor.dtype}"
+        raise BadTensor(f"input '{name}': expected dtype {expected.name}, got {got}")
+    if tensor.tensor_shape.unknown_rank:
+        raise BadTensor(f"input '{name}': expected a shape, got unknown rank")
+    shape = [dimension.size for dimension in tensor.tensor_shape.dim]
+    if not wanted.tensor_shape.unknown_rank:
+        sizes = [dimension.size for dimension in wanted.tensor_shape.dim]
+        fits = len(shape) == len(sizes) and all(size in (-1, got) for size, got in zip(sizes, shape))
+        if not fits:
+            raise BadTensor(f"input '{name}': expected shape {[None if s < 0 else s for s in sizes]}, got {shape}")
+    if min(shape, default=0) < 0:
+        raise BadTensor(f"input '{name}': expected sizes of at least 0, got shape {shape}")
+    _check_length(name, tensor, expected, math.prod(shape))
+    try:
+        return np.asarray(tf.make_ndarray(tensor)).reshape(shape)
+    except (TypeError, ValueError) as error:
+        raise BadTensor(f"input '{name}': the tensor cannot be decoded ({error})") from error
+
+
+def _check_length(name: str, tensor, dtype, elements: int) -> None:
+    # A shape costs a few bytes and may claim terabytes; the values must be there before room is made.
+    if tensor.tensor_content:
+        expected, got, what = elements * dtype.size, len(tensor.tensor_content), "bytes of tensor_content"
+    else:
+        field = _VALUE_FIELDS.get(dtype.name)
+        if field is None:
+            raise BadTensor(f"input '{name}': expected dtype {dtype.name} as tensor_content")
+        expected, got, what = elements, len(getattr(tensor, field)), f"values in {field}"
+    if expected != got:
+        raise BadTensor(f"input '{name}': its shape needs {expected} {what}, got {got}")
