@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import os
 import sys
 import textwrap
@@ -37,7 +38,8 @@ def _flag_values(module) -> flags.FlagValues:
 def _names_of_all_commands() -> set[str]:
     names: set[str] = set()
     for command in COMMANDS:
-        names.update(_flag_values(_command_module(command)))
+        if importlib.util.find_spec(command) is not None:
+            names.update(_flag_values(_command_module(command)))
     return names
 
 

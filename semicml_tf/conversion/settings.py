@@ -1,0 +1,110 @@
+"""What the user may choose about a conversion, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from semicml_tf.errors import UserError
+from semicml_tf.normalisation import Normalisation, for_modality
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How every case of a dataset is built.
+
+    Attributes:
+        modalities: names, in the order given.
+        reference_modality: whose box the network's grid covers.
+        spacing_mm: (slice, row, column) of that grid; 0 = the case's own.
+        normalisation: by modality name.
+        label_values: values of the label map that are foreground.
+        background_values: values of the label map that are not; any other is an error.
+        allow_empty_labels: whether a labelled case may have no foreground.
+    """
+
+    modalities: tuple[str, ...]
+    reference_modality: str
+    spacing_mm: tuple[float, float, float]
+    normalisation: dict[str, Normalisation]
+    label_values: tuple[int, ...]
+    background_values: tuple[int, ...] = (0,)
+    allow_empty_labels: bool = False
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        modalities: Sequence[str],
+        reference_modality: str,
+        spacing_mm: Sequence[str],
+        normalisation: Sequence[str],
+        label_values: Sequence[str],
+        background_values: Sequence[str],
+        allow_empty_labels: bool,
+    ) -> Settings:
+        """Reads the flags' texts.
+
+        Raises:
+            UserError: one is malformed, or two contradict each other.
+        """
+        modalities = tuple(modalities)
+        if not modalities or len(set(modalities)) != len(modalities) or not all(n.isidentifier() for n in modalities):
+            raise UserError(
+                f"expected distinct names in --modalities, got '{','.join(modalities)}'",
+                remedy="For example --modalities=ct,pet",
+            )
+        reference = reference_modality or modalities[0]
+        if reference not in modalities:
+            raise UserError(f"--reference_modality={reference} is none of --modalities={','.join(modalities)}")
+        foreground = _integers("label_values", label_values)
+        background = _integers("background_values", background_values)
+        if not foreground or set(foreground) & set(background):
+            raise UserError(
+                f"expected --label_values apart from --background_values, got {list(foreground)} and {list(background)}"
+            )
+        return cls(
+            modalities=modalities,
+            reference_modality=reference,
+            spacing_mm=_spacing(spacing_mm),
+            normalisation=_normalisation(modalities, normalisation),
+            label_values=foreground,
+            background_values=background,
+            allow_empty_labels=allow_empty_labels,
+        )
+
+
+def _integers(flag: str, texts: Sequence[str]) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(text) for text in texts}))
+    except ValueError as error:
+        raise UserError(f"expected whole numbers in --{flag}, got '{','.join(texts)}'") from error
+
+
+def _spacing(texts: Sequence[str]) -> tuple[float, float, float]:
+    try:
+        slices, rows, columns = (float(text) for text in texts)
+    except ValueError:
+        slices = rows = columns = -1.0
+    # A tenth of a millimetre to ten centimetres: beyond, a unit or a comma was mistaken.
+    if not all(value == 0 or 0.1 <= value <= 100 for value in (slices, rows, columns)):
+        raise UserError(
+            f"expected --spacing_mm=SLICE,ROW,COLUMN, each 0 (the case's own) or 0.1 to 100, got '{','.join(texts)}'",
+            remedy="For example --spacing_mm=3.27,4,4",
+        )
+    return slices, rows, columns
+
+
+def _normalisation(modalities: tuple[str, ...], texts: Sequence[str]) -> dict[str, Normalisation]:
+    overrides: dict[str, str] = {}
+    for text in texts:
+        name, equals, how = text.partition("=")
+        if not equals or name in overrides:
+            raise UserError(
+                f"expected --normalisation=MODALITY=KIND:LOW:HIGH,... with each modality once, got '{text}'",
+                remedy="For example --normalisation=ct=hu:-200:300,pet=suv:0:15",
+            )
+        if name not in modalities:
+            raise UserError(f"--normalisation names '{name}', which is none of --modalities={','.join(modalities)}")
+        overrides[name] = how
+    return {name: for_modality(name, overrides) for name in modalities}
