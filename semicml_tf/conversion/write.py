@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
+import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import tqdm
 
-from semicml_tf import atomic
+from semicml_tf import atomic, quiet_import
 from semicml_tf.conversion import split as splits
 from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.settings import Settings
@@ -27,7 +29,7 @@ def plan_shards(partition: str, count: int, cases_per_shard: int) -> list[tuple[
 
 
 def _in_order(function: Callable, items: Iterable, workers: int) -> Iterator:
-    """`function` of each item, in their order, computed by threads at most two items a thread ahead.
+    """`function` of each item, in their order, computed by threads that run at most `workers` items ahead.
 
     Threads are enough: unzipping, resampling and numpy's arithmetic all release the interpreter's lock.
     """
@@ -36,7 +38,7 @@ def _in_order(function: Callable, items: Iterable, workers: int) -> Iterator:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= 2 * workers:
+                if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -88,20 +90,15 @@ def write_dataset(
     with atomic.new_directory(output, overwrite=overwrite) as staged:
         # Hidden where nobody watches (disable=None): a log gets the error's line alone.
         progress = tqdm.tqdm(total=len(jobs), desc="converting", unit="case", leave=False, disable=None)
-        with progress:
-            records = _in_order(make, jobs, workers)
+        with progress, contextlib.closing(_in_order(make, jobs, workers)) as records:
             for name in contract.PARTITIONS:
                 for shard, size in plan_shards(name, len(cases.get(name, ())), cases_per_shard):
-                    held = []
-                    for index, record in enumerate(next(records) for _ in range(size)):
-                        held.append(contract.encode(record))
-                        entries[name].append(_entry(record, shard, index))
-                        if record.label is not None and record.native_label.any() and not record.label.any():
-                            notes.append(
-                                f"the lesion of case {record.case_id} is too small for this spacing: none is left"
-                            )
-                        progress.update()
-                    _write_shard(staged / shard, held, output)
+                    with _shard_writer(staged / shard, output) as writer:
+                        for index, record in enumerate(itertools.islice(records, size)):
+                            writer.write(contract.encode(record))
+                            entries[name].append(_entry(record, shard, index))
+                            notes += _notes(record)
+                            progress.update()
                     digests[shard] = shards.sha256(staged / shard)
         info = DatasetInfo(
             root=pathlib.Path(output),
@@ -124,13 +121,19 @@ def _entry(record: contract.CaseRecord, shard: str, index: int) -> CaseEntry:
     return CaseEntry(case_id=record.case_id, shard=shard, index=index, shape=record.grid.shape, lesion_slices=slices)
 
 
-def _write_shard(path: pathlib.Path, serialized: Sequence[bytes], output: str | pathlib.Path) -> None:
-    import tensorflow as tf
+def _notes(record: contract.CaseRecord) -> list[str]:
+    if record.label is None or record.label.any() or not record.native_label.any():
+        return []
+    return [f"the lesion of case {record.case_id} is too small for this spacing: no voxel of it is left"]
 
+
+@contextlib.contextmanager
+def _shard_writer(path: pathlib.Path, output: str | pathlib.Path):
+    # Only now: mistakes in flags, split and file names are told without TensorFlow's seconds of loading.
+    tf = quiet_import.tensorflow()
     try:
         with tf.io.TFRecordWriter(str(path)) as writer:
-            for record in serialized:
-                writer.write(record)
+            yield writer
     except tf.errors.OpError as error:  # a full disk, for one; named by the folder that the user knows
         raise UserError(
             f"cannot write the shard {path.name} ({error.message})",

@@ -25,7 +25,10 @@ def resample(volume: np.ndarray, source: Grid, target: Grid, *, outside: float |
     to_source = np.linalg.inv(source.affine) @ target.affine
     matrix, offset = to_source[:3, :3], to_source[:3, 3]
     # Rounding noise of the inverse must not push border voxels outside or blur a mere reorientation.
-    if np.abs(matrix - np.round(matrix)).max() * max(target.shape) < 1e-3 and np.abs(offset - np.round(offset)).max() < 1e-3:
+    if (
+        np.abs(matrix - np.round(matrix)).max() * max(target.shape) < 1e-3
+        and np.abs(offset - np.round(offset)).max() < 1e-3
+    ):
         matrix, offset = np.round(matrix), np.round(offset)
     # Source voxels travelled along each source axis by one step on the target: above 1, details
     # finer than the target's grid would alias. The Gaussian is the usual half-width of the excess.
@@ -33,10 +36,26 @@ def resample(volume: np.ndarray, source: Grid, target: Grid, *, outside: float |
     sigma = 0.5 * np.sqrt(np.maximum(stride**2 - 1.0, 0.0))
     if np.any(sigma > 0.1):
         volume = ndimage.gaussian_filter(volume, sigma, mode="nearest", truncate=3.0)
-    mode, value = ("nearest", 0.0) if outside is None else ("constant", outside)
-    return ndimage.affine_transform(
-        volume, matrix, offset, output_shape=target.shape, order=1, mode=mode, cval=value, output=np.float32
+    values = ndimage.affine_transform(
+        volume, matrix, offset, output_shape=target.shape, order=1, mode="nearest", output=np.float32
     )
+    if outside is not None:
+        values[~_inside(matrix, offset, source.shape, target.shape)] = outside
+    return values
+
+
+def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_shape: tuple) -> np.ndarray:
+    """Which of the target's voxel centres lie in the source's box.
+
+    The box ends at the border voxels' edges, half a voxel beyond their centres: a structure that touches
+    the border keeps its outermost half voxel when it goes to a finer grid.
+    """
+    inside = np.ones(target_shape, bool)
+    i, j, k = np.ogrid[: target_shape[0], : target_shape[1], : target_shape[2]]
+    for axis, size in enumerate(source_shape):
+        index = matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 2] * k + offset[axis]
+        inside &= (index >= -0.5 - 1e-3) & (index <= size - 0.5 + 1e-3)
+    return inside
 
 
 def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
