@@ -8,11 +8,12 @@ label, where the split allows it to be read, comes along. Example:
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.metadata
 import os
 import pathlib
 import platform
 
-import numpy
 from absl import flags
 
 import semicml_tf
@@ -131,8 +132,6 @@ def _paths(values: flags.FlagValues) -> tuple[pathlib.Path, pathlib.Path]:
 def _with_label_on(cases: list[CaseFiles], layout, source: pathlib.Path, label_on: str) -> list[CaseFiles]:
     if not label_on:
         return cases
-    import dataclasses
-
     drawn_on = {case.case_id: case.images[label_on] for case in layout.find(source, [label_on])}
     return [dataclasses.replace(case, label_on=drawn_on[case.case_id]) for case in cases]
 
@@ -163,10 +162,6 @@ def _split(values: flags.FlagValues, cases: list[CaseFiles], source: pathlib.Pat
 
 def _provenance(values: flags.FlagValues) -> dict:
     """How the dataset was made: for people, outside the data's hash."""
-    import nibabel
-    import scipy
-    import tensorflow as tf
-
     given = [flag for flag in (values[name] for name in values) if flag.present and flag.name not in _WITHOUT_EFFECT]
     return {
         "command": " ".join(["python -m semicml_tf.convert", *(flag.serialize() for flag in given)]),
@@ -174,12 +169,17 @@ def _provenance(values: flags.FlagValues) -> dict:
         "versions": {
             "semicml_tf": semicml_tf.__version__,
             "python": platform.python_version(),
-            "numpy": numpy.__version__,
-            "scipy": scipy.__version__,
-            "nibabel": nibabel.__version__,
-            "tensorflow": tf.__version__,
+            **{name: _version(name) for name in ("numpy", "scipy", "nibabel", "tensorflow")},
         },
     }
+
+
+def _version(distribution: str) -> str | None:
+    # Asked of the installation, not of the module: importing TensorFlow to read a string takes seconds.
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":
