@@ -71,7 +71,8 @@ def read_json(path: str | os.PathLike, *, what: str, remedy: str) -> Any:
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)
     except OSError as error:
-        raise UserError(f"expected {what}, but it cannot be read ({error.strerror})", path=path, remedy=remedy) from error
+        problem = f"expected {what}, but it cannot be read ({error.strerror})"
+        raise UserError(problem, path=path, remedy=remedy) from error
     except ValueError as error:
         raise UserError(f"expected {what}, but it is not valid JSON ({error})", path=path, remedy=remedy) from error
 

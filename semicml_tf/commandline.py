@@ -10,9 +10,11 @@ import difflib
 import importlib
 import importlib.util
 import os
+import pathlib
+import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from absl import flags
 
@@ -47,27 +49,63 @@ def _name_of(argument: str) -> str:
     return argument.lstrip("-").partition("=")[0]
 
 
-def _is_known(name: str, values: flags.FlagValues) -> bool:
+def _is_known(name: str, values: Container[str]) -> bool:
     return name in values or (name.startswith("no") and name[2:] in values)
 
 
-def _check_known(arguments: Sequence[str], values: flags.FlagValues, others: set[str], source: str | None) -> list[str]:
-    """Returns the arguments without another command's flags; raises on flags that nobody knows."""
-    kept = []
-    for argument in arguments:
-        name = _name_of(argument)
-        if not argument.startswith("--"):
-            if source is not None:
-                raise UserError(f"expected one --flag=value a line, got '{argument}'", path=source)
-            kept.append(argument)
-        elif _is_known(name, values):
-            kept.append(argument)
-        elif source is not None and (name in others or (name.startswith("no") and name[2:] in others)):
+def _takes_value(name: str, values: flags.FlagValues) -> bool:
+    return name in values and not isinstance(values[name], flags.BooleanFlag)
+
+
+def _check_known(name: str, values: flags.FlagValues, source: str | None) -> None:
+    if not _is_known(name, values):
+        near = difflib.get_close_matches(name, list(values), n=1)
+        raise UserError(
+            f"unknown flag --{name}", path=source, remedy=f"Meant may be --{near[0]}" if near else "See --help"
+        )
+
+
+def _flagfile_lines(path: str, within: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """The flags of a file and of the files that it names, each with the file it stands in.
+
+    absl reads flagfiles, too, but a missing nested one, a circle of them or a line without ``=`` that
+    swallows the next would pass it as a stack trace, a warning, or not noticed at all.
+    """
+    if path in within:
+        raise UserError(f"this flagfile includes itself: {' -> '.join((*within, path))}", path=path)
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        where = f" named in {within[-1]}" if within else ""
+        raise UserError(
+            f"expected a flagfile{where}, but it cannot be read ({reason})", path=path or "--flagfile"
+        ) from error
+    lines = []
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if not line or line.startswith(("#", "//")):
             continue
+        if not re.match(r"--\w+(=|$)", line):
+            raise UserError(f"line {number}: expected one --flag=value a line, got '{line[:80]}'", path=path)
+        if line.startswith("--flagfile="):
+            lines += _flagfile_lines(line.partition("=")[2], (*within, path))
         else:
-            near = difflib.get_close_matches(name, list(values), n=1)
-            hint = f"Did you mean --{near[0]}?" if near else "See --help"
-            raise UserError(f"unknown flag --{name}", path=source, remedy=hint)
+            lines.append((line, path))
+    return lines
+
+
+def _from_flagfile(path: str, values: flags.FlagValues) -> list[str]:
+    """The file's flags that this command knows; raises on those that no command knows."""
+    others = _names_of_all_commands()
+    kept = []
+    for line, source in _flagfile_lines(path):
+        name = _name_of(line)
+        if _is_known(name, values):
+            if _takes_value(name, values) and "=" not in line:
+                raise UserError(f"flag --{name} has no value", path=source, remedy=f"Write --{name}=VALUE")
+            kept.append(line)
+        elif not _is_known(name, others):
+            _check_known(name, values, source)
     return kept
 
 
@@ -82,29 +120,30 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
         The flags and the positional arguments.
 
     Raises:
-        UserError: an unknown flag, a value of the wrong type, a flagfile that is not there.
+        UserError: an unknown flag, a value of the wrong type, a flagfile that cannot be read.
     """
     values = _flag_values(_command_module(name))
     expanded: list[str] = []
     arguments = list(arguments)
     while arguments:
         argument = arguments.pop(0)
-        if _name_of(argument) == "flagfile" and argument.startswith("-"):
+        known = _name_of(argument)
+        if argument == "--":  # all that follows is positional, as everywhere
+            expanded += [argument, *arguments]
+            break
+        if known == "flagfile" and argument.startswith("-"):
             path = argument.partition("=")[2] or (arguments.pop(0) if arguments else "")
-            if not os.path.isfile(path):
-                raise UserError("expected a flagfile, but there is no such file", path=path or "--flagfile")
-            lines = flags.FlagValues().read_flags_from_files([f"--flagfile={path}"])
-            expanded += _check_known(lines, values, _names_of_all_commands(), path)
+            expanded += _from_flagfile(path, values)
+        elif argument.startswith("--"):
+            _check_known(known, values, None)
+            # "--name value" in two words: the value is no argument of its own.
+            if "=" not in argument and _takes_value(known, values) and arguments:
+                argument = f"{argument}={arguments.pop(0)}"
+            expanded.append(argument)
         else:
             expanded.append(argument)
-            # "--name value" in two words: the value is no argument of its own.
-            known = _name_of(argument)
-            takes_value = known in values and not isinstance(values[known], flags.BooleanFlag)
-            if argument.startswith("--") and "=" not in argument and takes_value and arguments:
-                expanded[-1] = f"{argument}={arguments.pop(0)}"
-    kept = _check_known(expanded, values, set(), None)
     try:
-        positional = values([name, *kept])[1:]
+        positional = values([name, *expanded])[1:]
     except flags.Error as error:
         raise UserError(str(error), remedy="See --help") from error
     return values, positional
@@ -116,7 +155,7 @@ def help_text(name: str) -> str:
     values = flags.FlagValues()
     module.define_flags(values)
     lines = [(module.__doc__ or "").strip(), "", "Flags:"]
-    for flag in values.get_flags_for_module(module) or [values[n] for n in values]:
+    for flag in (values[flag] for flag in values):
         default = "" if flag.default in (None, "", []) else f" (default: {flag.default_as_str})"
         lines.append(f"  --{flag.name}")
         lines += textwrap.wrap(f"{flag.help}{default}", 96, initial_indent="      ", subsequent_indent="      ")
@@ -145,7 +184,10 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
     """Runs a command and leaves the process: 0 if all went well, 2 and one line on a user's mistake."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in arguments):
-        print(help_text(name))
+        try:
+            print(help_text(name), flush=True)
+        except BrokenPipeError:  # e.g. piped into head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:

@@ -60,7 +60,7 @@ class Normalisation:
         percentile_ok = kind != "percentile" or (0 <= low and high <= 100)
         if kind not in _KINDS or not low < high or not percentile_ok:
             raise UserError(
-                f"expected a normalisation KIND:LOW:HIGH with KIND one of {', '.join(_KINDS)} and LOW < HIGH, got '{text}'",
+                f"expected a normalisation KIND:LOW:HIGH, KIND one of {', '.join(_KINDS)}, LOW < HIGH, got '{text}'",
                 remedy="For example ct=hu:-200:300,pet=suv:0:15,t2=percentile:0.5:99.5",
             )
         return cls(kind, low, high)

@@ -1,0 +1,1 @@
+"""Training methods: one small file each behind the interface of `base.Method`."""

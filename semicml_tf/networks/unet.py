@@ -14,69 +14,77 @@ SIZE_MULTIPLE = 2 ** (len(DROPOUT_RATES) - 1)
 
 
 class _Builder:
-    """Layers with names and initial values that depend on the seed and their place alone."""
+    """Layers with names and initial values that depend on the seed and their place alone.
 
-    def __init__(self, prefix: str, seed: int, synchronized: bool):
-        self.prefix, self.seed, self.synchronized, self.count = prefix, seed, synchronized, 0
+    With `share`, the layers of that network are called again rather than made anew.
+    """
 
-    def initializer(self):
-        self.count += 1
-        return keras.initializers.HeNormal(seed=self.seed * 1009 + self.count)
+    def __init__(self, seed: int, synchronized: bool, share: keras.Model | None):
+        self.seed, self.synchronized, self.share, self.count = seed, synchronized, share, 0
+
+    def layer(self, kind, name: str, *args, **kwargs):
+        if self.share is not None:
+            return self.share.get_layer(name)
+        if kind in (layers.Conv2D, layers.Conv2DTranspose):
+            self.count += 1
+            kwargs["kernel_initializer"] = keras.initializers.HeNormal(seed=self.seed * 1009 + self.count)
+        return kind(*args, name=name, **kwargs)
 
     def conv(self, x, channels: int, name: str):
         # No bias: batch normalisation removes it, and Adam would turn its rounding noise into full steps.
-        x = layers.Conv2D(
-            channels, 3, padding="same", use_bias=False, kernel_initializer=self.initializer(), name=f"{name}_conv"
+        x = self.layer(layers.Conv2D, f"{name}_conv", channels, 3, padding="same", use_bias=False)(x)
+        x = self.layer(
+            layers.BatchNormalization, f"{name}_norm", momentum=0.9, epsilon=1e-5, synchronized=self.synchronized
         )(x)
-        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=self.synchronized, name=f"{name}_norm")(
-            x
-        )
-        return layers.ReLU(name=f"{name}_relu")(x)
+        return self.layer(layers.ReLU, f"{name}_relu")(x)
 
     def up(self, x, channels: int, name: str):
-        return layers.Conv2DTranspose(
-            channels, 2, strides=2, padding="same", kernel_initializer=self.initializer(), name=f"{name}_up"
-        )(x)
+        return self.layer(layers.Conv2DTranspose, f"{name}_up", channels, 2, strides=2, padding="same")(x)
 
 
 def unet(
-    window: int, width: int, *, name: str, seed: int = 0, dropout: bool = False, synchronized: bool = False
+    window: int,
+    width: int,
+    *,
+    name: str,
+    seed: int = 0,
+    synchronized: bool = False,
+    dropout_on: keras.Model | None = None,
 ) -> keras.Model:
     """Builds a network.
 
     Args:
         window: side in pixels of the square slices; a multiple of `SIZE_MULTIPLE`.
         width: channels of the first level; doubled at each of the four levels below.
-        name: prefix of the variables' names: the modality's.
+        name: of the model: its modality.
         seed: of the initial weights.
-        dropout: Monte-Carlo dropout, on at every call; the network then takes a second input, the
-            samples' seeds (batch,) int32.
         synchronized: batch statistics over all replicas rather than each one's own.
+        dropout_on: a network built before; the result then shares its weights and has Monte-Carlo
+            dropout, on at every call, with a second input: the samples' seeds (batch,) int32.
 
     Returns:
         A model (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
     """
     if window % SIZE_MULTIPLE:
         raise ValueError(f"expected a window that is a multiple of {SIZE_MULTIPLE}, got {window}")
-    build = _Builder(name, seed, synchronized)
+    dropout = dropout_on is not None
+    build = _Builder(seed, synchronized, dropout_on)
     inputs = keras.Input((window, window, 1), name="slices")
     seeds = keras.Input((), dtype="int32", name="seeds") if dropout else None
     x, skips = inputs, []
     for level, rate in enumerate(DROPOUT_RATES):
         if level:
-            x = layers.MaxPooling2D(name=f"down{level}")(x)
+            x = layers.MaxPooling2D()(x)
         x = build.conv(x, width * 2**level, f"encoder{level}a")
         if dropout:
-            x = SampleDropout(rate, salt=level, name=f"dropout{level}")([x, seeds])
+            x = SampleDropout(rate, salt=level)([x, seeds])
         x = build.conv(x, width * 2**level, f"encoder{level}b")
         skips.append(x)
     for level in reversed(range(len(DROPOUT_RATES) - 1)):
         x = build.up(x, width * 2**level, f"decoder{level}")
-        x = layers.Concatenate(name=f"skip{level}")([skips[level], x])
+        x = layers.Concatenate()([skips[level], x])
         x = build.conv(x, width * 2**level, f"decoder{level}a")
         x = build.conv(x, width * 2**level, f"decoder{level}b")
     # float32 whatever the precision policy: losses and clients rely on it.
-    outputs = layers.Conv2D(
-        1, 1, activation="sigmoid", kernel_initializer=build.initializer(), dtype="float32", name="probabilities"
-    )(x)
+    outputs = build.layer(layers.Conv2D, "probabilities", 1, 1, activation="sigmoid", dtype="float32")(x)
     return keras.Model([inputs, seeds] if dropout else inputs, outputs, name=name)

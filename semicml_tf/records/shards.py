@@ -11,6 +11,9 @@ from semicml_tf.records import contract
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
 
+_REMEDY = "Convert the data again, or copy the folder anew"
+
+
 def shard_name(partition: str, index: int, count: int) -> str:
     """File name of a shard, as TensorFlow's tools expect it."""
     return f"{partition}-{index:05d}-of-{count:05d}.tfrecord"
@@ -42,14 +45,13 @@ def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contra
 def _read(path: pathlib.Path, index: int) -> bytes:
     import tensorflow as tf
 
-    remedy = "Convert the data again, or copy the folder anew"
     try:
         for record in tf.data.TFRecordDataset(str(path)).skip(index).take(1):
             return record.numpy()
     except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.OutOfRangeError) as error:
         reason = "is missing" if isinstance(error, tf.errors.NotFoundError) else "is truncated or corrupt"
-        raise UserError(f"this shard {reason}", path=path, remedy=remedy) from error
-    raise UserError(f"this shard ends before its record {index}", path=path, remedy=remedy)
+        raise UserError(f"this shard {reason}", path=path, remedy=_REMEDY) from error
+    raise UserError(f"this shard ends before its record {index}", path=path, remedy=_REMEDY)
 
 
 def check_shards(info: DatasetInfo, partitions: Sequence[str]) -> None:
@@ -61,10 +63,10 @@ def check_shards(info: DatasetInfo, partitions: Sequence[str]) -> None:
     for name in sorted({case.shard for partition in partitions for case in info.partitions.get(partition, ())}):
         path = info.root / name
         if not path.is_file():
-            raise UserError("this shard is missing", path=path, remedy="Convert the data again, or copy the folder anew")
+            raise UserError("this shard is missing", path=path, remedy=_REMEDY)
         if sha256(path) != info.shard_sha256.get(name):
             raise UserError(
                 "this shard is truncated or corrupt: its bytes are not those that conversion wrote",
                 path=path,
-                remedy="Convert the data again, or copy the folder anew",
+                remedy=_REMEDY,
             )

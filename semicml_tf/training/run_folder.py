@@ -67,7 +67,9 @@ class Run:
             raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
         missing = [name for name in run.modalities if not weights_file(folder, name).is_file()]
         if missing:
-            raise UserError(f"this run has no trained network for {', '.join(missing)} yet", path=folder, remedy=_REMEDY)
+            raise UserError(
+                f"this run has no trained network for {', '.join(missing)} yet", path=folder, remedy=_REMEDY
+            )
         return run
 
     def network(self, modality: str):
@@ -79,7 +81,9 @@ class Run:
         from semicml_tf.networks.unet import unet
 
         if modality not in self.modalities:
-            raise UserError(f"expected one of the modalities {', '.join(self.modalities)}, got '{modality}'", path=self.folder)
+            raise UserError(
+                f"expected one of the modalities {', '.join(self.modalities)}, got '{modality}'", path=self.folder
+            )
         network = unet(self.window, self.width, name=modality)
         with np.load(weights_file(self.folder, modality)) as stored:
             network.set_weights([stored[f"{index:04d}"] for index in range(len(stored.files))])

@@ -1,0 +1,98 @@
+"""Windows cut from slices at random places, and augmentation shared by both modalities."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How strongly slices vary. Everything at 0 is off.
+
+    Attributes:
+        place: windows lie at random against the slice's border; otherwise they are centred on it.
+        flip: mirrored left-right in half of the samples.
+        rotation_degrees: rotated by up to this much either way.
+        scale: enlarged or shrunk by up to this fraction.
+        gain, offset: each modality's intensities are multiplied by up to 1 ± gain and shifted by up to
+            ± offset (of normalised values), independently.
+        noise: standard deviation, at most, of Gaussian noise on normalised values, likewise.
+    """
+
+    place: bool = True
+    flip: bool = True
+    rotation_degrees: float = 15.0
+    scale: float = 0.2
+    gain: float = 0.1
+    offset: float = 0.1
+    noise: float = 0.05
+
+
+NONE = Augmentation(place=False, flip=False, rotation_degrees=0.0, scale=0.0, gain=0.0, offset=0.0, noise=0.0)
+STANDARD = Augmentation()
+BY_NAME = {"none": NONE, "standard": STANDARD}
+
+
+def _transform(size, window: int, how: Augmentation, seed):
+    """The 8 numbers of the map from the window's (column, row) to the slice's."""
+    draws = tf.random.stateless_uniform([5], seed, minval=-1.0, maxval=1.0)
+    # A slice smaller than the window lies anywhere inside it, a larger one is cut anywhere.
+    free = tf.cast(size, tf.float32) - window
+    start = free / 2.0 * (1.0 + (draws[:2] if how.place else tf.zeros([2])))
+    angle = draws[2] * (how.rotation_degrees * 3.14159265 / 180.0)
+    zoom = 1.0 / (1.0 + how.scale * draws[3])
+    mirror = tf.where(draws[4] < 0.0, -1.0, 1.0) if how.flip else 1.0
+    cosine, sine = zoom * tf.cos(angle), zoom * tf.sin(angle)
+    centre = (window - 1) / 2.0
+    row0, column0 = start[0] + centre, start[1] + centre
+    # column' = cos * mirror * (column - c) - sin * (row - c) + column0; row' likewise.
+    ax, ay, bx, by = cosine * mirror, -sine, sine * mirror, cosine
+    return tf.stack([ax, ay, column0 - (ax + ay) * centre, bx, by, row0 - (bx + by) * centre, 0.0, 0.0])
+
+
+def window_of(images, label, window: int, how: Augmentation, seed):
+    """Cuts one augmented window.
+
+    Both modalities and the label get the same geometry from one interpolation. Beyond the slice's
+    border its mirror image continues, in the label, too, so that the border tells nothing of where
+    the lesion lies.
+
+    Args:
+        images: by modality, (rows, columns) float.
+        label: (rows, columns), or None.
+        window: side of the window.
+        seed: (2,) integers; the only source of randomness.
+
+    Returns:
+        ``images`` by modality (window, window, 1) float32, and the label likewise, 0/1, or None.
+    """
+    names = list(images)
+    stack = [tf.cast(images[name], tf.float32) for name in names]
+    if label is not None:
+        stack.append(tf.cast(label, tf.float32))
+    stack = tf.stack(stack, axis=-1)
+    cut = tf.raw_ops.ImageProjectiveTransformV3(
+        images=stack[tf.newaxis],
+        transforms=_transform(tf.shape(stack)[:2], window, how, seed)[tf.newaxis],
+        output_shape=[window, window],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )[0]
+    result = {}
+    for index, name in enumerate(names):
+        own_seed = tf.random.fold_in(tf.cast(seed, tf.int32), index + 1)
+        result[name] = _intensities(cut[..., index : index + 1], how, own_seed)
+    if label is None:
+        return result, None
+    return result, tf.cast(cut[..., -1:] >= 0.5, tf.float32)
+
+
+def _intensities(image, how: Augmentation, seed):
+    if not (how.gain or how.offset or how.noise):
+        return image
+    draws = tf.random.stateless_uniform([3], seed, minval=-1.0, maxval=1.0)
+    noise = tf.random.stateless_normal(tf.shape(image), tf.random.fold_in(seed, 7))
+    return image * (1.0 + how.gain * draws[0]) + how.offset * draws[1] + how.noise * tf.abs(draws[2]) * noise

@@ -1,0 +1,122 @@
+"""An endless stream of windows from one partition, started at any step.
+
+Cases are visited in a new random order every epoch; a visit reads one record and cuts a few windows;
+the windows of a group of visits are shuffled together. Visits, cuts and shuffles are drawn from
+(seed, their number), so step s sees the same windows whether the stream began at 0 or at s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from semicml_tf.input.augment import Augmentation, window_of
+from semicml_tf.records import contract
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+
+_WINDOWS_A_VISIT = 4
+_VISITS_A_GROUP = 16
+_WINDOWS_A_GROUP = _WINDOWS_A_VISIT * _VISITS_A_GROUP
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamSettings:
+    """What a stream yields.
+
+    Attributes:
+        modalities: names of the images.
+        window: side of the windows in pixels.
+        batch_size: windows an element.
+        labelled: whether records hold labels and elements carry them.
+        lesion_fraction: share of the windows cut from a slice with lesion (labelled streams only).
+        augmentation: of the windows.
+        seed: of everything random.
+    """
+
+    modalities: tuple[str, ...]
+    window: int
+    batch_size: int
+    labelled: bool
+    lesion_fraction: float
+    augmentation: Augmentation
+    seed: int
+
+
+def _folded(seed: int, *numbers):
+    """A seed made of others; (2,) int32."""
+    value = tf.constant([seed & 0x7FFFFFFF, seed >> 31], tf.int32)
+    for number in numbers:
+        value = tf.random.fold_in(value, tf.cast(number, tf.int32))
+    return value
+
+
+def _slice_index(slices, label, settings: StreamSettings, seed):
+    """A random slice; one with lesion in `lesion_fraction` of the draws, if the case has any."""
+    draws = tf.random.stateless_uniform([3], seed)
+    anywhere = tf.cast(draws[0] * tf.cast(slices, tf.float32), tf.int32)
+    if label is None:
+        return anywhere
+    with_lesion = tf.cast(tf.reshape(tf.where(tf.reduce_any(label > 0, axis=[1, 2])), [-1]), tf.int32)
+    count = tf.size(with_lesion)
+    wanted = tf.logical_and(count > 0, draws[1] < settings.lesion_fraction)
+    choice = tf.minimum(tf.cast(draws[2] * tf.cast(count, tf.float32), tf.int32), tf.maximum(count - 1, 0))
+    return tf.cond(wanted, lambda: with_lesion[choice], lambda: anywhere)
+
+
+def _cut(case_number, parsed, visit, settings: StreamSettings):
+    """The windows of one visit, stacked."""
+    label = parsed.get("label")
+    slices = tf.shape(parsed["image"][settings.modalities[0]])[0]
+
+    def one(k):
+        seed = _folded(settings.seed, 1, visit, k)
+        index = _slice_index(slices, label, settings, tf.random.fold_in(seed, 1))
+        images = {name: parsed["image"][name][index] for name in settings.modalities}
+        images, mask = window_of(
+            images, None if label is None else label[index], settings.window, settings.augmentation, seed
+        )
+        element = {"image": images, "patient": case_number, "seed": seed[0]}
+        return element if mask is None else {**element, "label": mask}
+
+    windows = [one(k) for k in range(_WINDOWS_A_VISIT)]
+    return tf.nest.map_structure(lambda *parts: tf.stack(parts), *windows)
+
+
+def window_stream(info: DatasetInfo, cases: Sequence[CaseEntry], settings: StreamSettings, first_step: int = 0):
+    """Batches of windows from step `first_step` on, for ever.
+
+    Returns:
+        A `tf.data.Dataset` of ``{"image": {name: (batch, window, window, 1) float32}, "patient": (batch,)
+        int32 number of the case, "seed": (batch,) int32}`` and, if labelled, ``"label"`` like an image, 0/1.
+    """
+    paths = tf.constant([str(info.root / case.shard) for case in cases])
+    places = tf.constant([case.index for case in cases], tf.int64)
+    count = len(cases)
+
+    def visit_case(visit):
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int32), seed=_folded(settings.seed, 2, visit // count)
+        )
+        case = order[visit % count]
+        record = tf.data.TFRecordDataset(paths[case]).skip(places[case]).take(1).get_single_element()
+        parsed = contract.parse_in_graph(record, settings.modalities, labelled=settings.labelled)
+        return _cut(case, parsed, visit, settings)
+
+    def shuffled(group, windows):
+        flat = tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0)), windows)
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(_WINDOWS_A_GROUP), seed=_folded(settings.seed, 3, group)
+        )
+        return tf.nest.map_structure(lambda x: tf.gather(x, order), flat)
+
+    first_window = first_step * settings.batch_size
+    first_group, skip = divmod(first_window, _WINDOWS_A_GROUP)
+    visits = tf.data.Dataset.range(first_group * _VISITS_A_GROUP, tf.int64.max)
+    groups = visits.map(visit_case, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(
+        _VISITS_A_GROUP, drop_remainder=True
+    )
+    numbered = tf.data.Dataset.zip((tf.data.Dataset.range(first_group, tf.int64.max), groups))
+    windows = numbered.map(shuffled).unbatch().skip(skip)
+    return windows.batch(settings.batch_size, drop_remainder=True)

@@ -1,0 +1,157 @@
+"""The interface of a training method: a Keras model whose `train_step` updates one student a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from semicml_tf.losses.supervised import segmentation_loss
+from semicml_tf.methods import replicas
+from semicml_tf.methods.schedule import LearningRate, StagePlan
+from semicml_tf.methods.settings import MethodSettings
+
+# Builds a network for a modality: (modality) -> keras.Model.
+NetworkFactory = Callable[[str], keras.Model]
+
+
+class Method(keras.Model):
+    """Two students and how one step updates them. Subclasses override `loss_terms`, at times the hooks.
+
+    A batch is ``{"labelled": stream, "unlabelled": stream}`` as `input.two_streams.batches` yields it.
+
+    Args:
+        modalities: names, in the dataset's order.
+        build: makes a network for a modality.
+        settings: the knobs.
+        plan: the stage's place in the run.
+        scores: best mean validation Dice by modality so far; empty in a run's first stage.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        build: NetworkFactory,
+        settings: MethodSettings,
+        plan: StagePlan,
+        scores: Mapping[str, float],
+    ):
+        super().__init__(name=type(self).__module__.rsplit(".", 1)[-1])
+        self.settings, self.plan, self.modalities = settings, plan, tuple(modalities)
+        self.students = {name: build(name) for name in modalities}
+        self.averages = {name: build(name) for name in modalities} if settings.ema_decay > 0 else {}
+        for average in self.averages.values():
+            average.trainable = False
+        self.student_optimizers = {name: self._optimizer() for name in modalities}
+        for name, optimizer in self.student_optimizers.items():
+            optimizer.build(self.students[name].trainable_variables)
+        self.built = True
+
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        rate = LearningRate(self.settings, self.plan)
+        if self.settings.optimizer == "sgd":
+            return keras.optimizers.SGD(rate)
+        return keras.optimizers.Adam(rate)
+
+    # What a method says of itself.
+
+    def loss_terms(self, batch, maps, targets) -> dict[str, Any]:
+        """The terms of the loss, already weighted; their sum is minimised.
+
+        Args:
+            batch: the global batch.
+            maps: the students' predictions on it, ``{stream: {modality: (batch, h, w, 1)}}``.
+            targets: what `targets` returned, gathered.
+
+        Returns:
+            Float32 scalars by name. All inputs are global, so means and sums are over the global batch.
+        """
+        return {"supervised": self.supervised_term(batch, maps)}
+
+    def targets(self, batch) -> dict[str, Any]:
+        """Maps computed before the step, without gradients: (batch, h, w, 1) tensors by name."""
+        return {}
+
+    def networks(self) -> dict[str, keras.Model]:
+        """Every network that a checkpoint must hold and that the next stage may take over, by key."""
+        held = {f"student/{name}": network for name, network in self.students.items()}
+        return held | {f"average/{name}": network for name, network in self.averages.items()}
+
+    def begin(self) -> None:
+        """Called once, after the previous stage's networks were taken over and before the first step."""
+
+    def on_validated(self, epoch: int, dice: Mapping[str, float]) -> None:
+        """Called after each validation: mean Dice of `deployed` by modality; `epoch` counts over the run."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside networks and optimisers; JSON values."""
+        return {}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; also takes over what the previous stage's `state` held."""
+
+    # What is the same for all of them.
+
+    @property
+    def deployed(self) -> dict[str, keras.Model]:
+        """The network of each modality that is validated, kept and exported."""
+        return self.averages or self.students
+
+    def progress(self):
+        """Share of the stage that is done, a scalar in [0, 1)."""
+        steps = self.student_optimizers[self.modalities[0]].iterations
+        return ops.cast(steps, "float32") / self.plan.steps
+
+    def supervised_term(self, batch, maps):
+        """Sum over modalities of the supervised loss on the labelled stream."""
+        how, label = self.settings, batch["labelled"]["label"]
+        return sum(
+            segmentation_loss(p, label, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
+            for p in maps["labelled"].values()
+        )
+
+    def _student_maps(self, batch):
+        """One call a network on both streams: its batch statistics are those of the whole batch."""
+        maps: dict[str, dict[str, Any]] = {stream: {} for stream in batch}
+        for name, student in self.students.items():
+            parts = [batch[stream]["image"][name] for stream in batch]
+            joint = student(tf.concat(parts, axis=0), training=True)
+            for stream, part in zip(batch, tf.split(joint, [tf.shape(part)[0] for part in parts], axis=0)):
+                maps[stream][name] = part
+        return maps
+
+    def train_step(self, batch):
+        """One update of both students; returns the loss and its terms."""
+        targets = replicas.gathered(tf.nest.map_structure(tf.stop_gradient, self.targets(batch)))
+        everything = replicas.gathered(batch)
+        with tf.GradientTape() as tape:
+            maps = replicas.gathered(self._student_maps(batch))
+            terms = self.loss_terms(everything, maps, targets)
+            total = sum(terms.values())
+            share = replicas.own_share(total)
+        variables = {name: student.trainable_variables for name, student in self.students.items()}
+        for name, gradients in tape.gradient(share, variables).items():
+            decayed = [
+                gradient + replicas.own_share(self.settings.l2 * tf.convert_to_tensor(variable))
+                for gradient, variable in zip(gradients, variables[name])
+            ]
+            self.student_optimizers[name].apply(decayed, variables[name])
+        self._update_averages()
+        return {"loss": total, **terms}
+
+    def _update_averages(self):
+        """Moves each average towards its student, batch-normalisation statistics included.
+
+        The decay is ``min(1 - 1 / (step + 1), ema_decay)`` (Tarvainen and Valpola 2017), so that the
+        first steps forget the random initial weights.
+        """
+        if not self.averages:
+            return
+        steps = self.student_optimizers[self.modalities[0]].iterations
+        warm = 1.0 - 1.0 / (tf.cast(steps, tf.float32) + 1.0)
+        decay = tf.minimum(warm, self.settings.ema_decay)
+        for name, average in self.averages.items():
+            replicas.move_towards(average.weights, self.students[name].weights, 1.0 - decay)

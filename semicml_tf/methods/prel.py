@@ -1,0 +1,94 @@
+"""PReL: the better modality's teacher writes soft labels, from which the weaker student learns, then the stronger."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from semicml_tf.errors import UserError
+from semicml_tf.losses.asc import asc_loss
+from semicml_tf.losses.supervised import segmentation_loss
+from semicml_tf.methods.base import Method
+from semicml_tf.methods.pool_teacher import PoolTeachers
+from semicml_tf.methods.soft_labels import SoftLabeller
+
+
+class Stage(Method):
+    """``L = L_teach,weak + W(t) L_teach,strong``, with the labelled loss beside it if it is kept::
+
+        L_teach,m = a_m L_ASC(q, p_m) + (1 - a_m) [bce_weight BCE(p_m, q) + dice_weight DiceLoss(p_m, q)]
+
+    W = 0 until `prel_strong_from` of the stage, then 1. Zhang et al., Medical Image Analysis 83 (2023)
+    102656, by a third-party copy of its training script.
+    """
+
+    def __init__(self, modalities, build, settings, plan, scores):
+        super().__init__(modalities, build, settings, plan, scores)
+        self.pool = PoolTeachers(modalities, build, settings) if settings.teacher == "pool" else None
+        if not self.pool and not self.averages:
+            raise UserError("PReL with --teacher=average needs a moving average", remedy="Set --ema_decay above 0")
+        self.teacher_modality = self._choose(scores)
+        teachers = self.pool.teachers if self.pool else self.averages
+        self.labeller = SoftLabeller(teachers[self.teacher_modality], settings)
+
+    def _choose(self, scores) -> str:
+        """The named modality, or the better one on validation patients."""
+        name = self.settings.teacher_modality
+        if name != "auto":
+            if name not in self.modalities:
+                raise UserError(
+                    f"expected a teacher among {', '.join(self.modalities)}, got '{name}'",
+                    remedy="Correct --teacher_modality, or leave it to auto",
+                )
+            return name
+        if not scores:
+            raise UserError(
+                "PReL chooses its teacher by validation scores, and there are none yet",
+                remedy="Train another stage first, start from a run with --init_from, or set --teacher_modality",
+            )
+        return max(self.modalities, key=lambda modality: scores[modality])
+
+    def begin(self):
+        # A stage 1 too short for the pool's copying epoch leaves teachers that nobody has taught.
+        if self.pool and not self.pool.copied:
+            self.pool.copy_students(self.students)
+
+    def targets(self, batch):
+        unlabelled = batch["unlabelled"]
+        return {"q": self.labeller(unlabelled["image"][self.teacher_modality], unlabelled["seed"])}
+
+    def loss_terms(self, batch, maps, targets):
+        how, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
+        terms = {"supervised": self.supervised_term(batch, maps)} if how.prel_keep_labelled else {}
+        strong_now = ops.cast(self.progress() >= how.prel_strong_from, "float32")
+        for name in self.modalities:
+            strong = name == self.teacher_modality
+            share = (how.prel_asc_strong if strong else how.prel_asc_weak) if how.asc_weight else 0.0
+            p = maps["unlabelled"][name]
+            contrast = asc_loss(
+                q,
+                p,
+                patients,
+                temperature=how.asc_temperature,
+                similarity=how.asc_similarity,
+                negatives=how.asc_negatives,
+                empty=how.asc_empty,
+            )
+            follow = segmentation_loss(p, q, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
+            weight = how.prel_weight * (strong_now if strong else 1.0)
+            terms[f"teach_{name}"] = weight * (share * contrast + (1.0 - share) * follow)
+        return terms
+
+    def networks(self) -> dict[str, keras.Model]:
+        return super().networks() | (self.pool.networks() if self.pool else {})
+
+    def on_validated(self, epoch, dice):
+        if self.pool:
+            self.pool.on_validated(epoch, dice, self.students)
+
+    def state(self):
+        return {"teacher_modality": self.teacher_modality} | ({"pool": self.pool.state()} if self.pool else {})
+
+    def restore_state(self, state):
+        if self.pool and "pool" in state:
+            self.pool.restore(state["pool"])

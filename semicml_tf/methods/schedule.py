@@ -1,0 +1,55 @@
+"""Learning rates as functions of the step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from semicml_tf.methods.settings import MethodSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class StagePlan:
+    """Where a stage lies in its run.
+
+    Attributes:
+        steps: of this stage.
+        first_step: of the run, at which this stage begins.
+        steps_per_epoch: between two validations.
+        rate_factor: on the learning rate, in this stage.
+    """
+
+    steps: int
+    first_step: int
+    steps_per_epoch: int
+    rate_factor: float = 1.0
+
+
+@keras.saving.register_keras_serializable(package="semicml_tf")
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """Warm-up, then a cosine over the stage, or drops to a tenth at epochs of the run.
+
+    Called with the optimiser's own count of steps, which begins at 0 in each stage.
+    """
+
+    def __init__(self, settings: MethodSettings, plan: StagePlan):
+        self.settings, self.plan = settings, plan
+
+    def __call__(self, step):
+        how, plan = self.settings, self.plan
+        step = ops.cast(step, "float32")
+        warm = max(how.lr_warmup_epochs * plan.steps_per_epoch, 1.0)
+        if how.lr_schedule == "cosine":
+            done = ops.clip((step - warm) / max(plan.steps - warm, 1.0), 0.0, 1.0)
+            falling = 0.5 * (1.0 + ops.cos(done * 3.14159265))
+            return how.learning_rate * plan.rate_factor * ops.minimum((step + 1.0) / warm, 1.0) * falling
+        # Drops are counted over the run: a second stage goes on at the rate that the first one reached.
+        run_step = step + plan.first_step
+        epoch = ops.floor(run_step / plan.steps_per_epoch)
+        drops = sum(ops.cast(epoch >= at, "float32") for at in how.lr_drop_epochs)
+        return how.learning_rate * ops.minimum((run_step + 1.0) / warm, 1.0) * 0.1**drops
+
+    def get_config(self):
+        return {"settings": dataclasses.asdict(self.settings), "plan": dataclasses.asdict(self.plan)}

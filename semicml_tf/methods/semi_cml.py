@@ -1,0 +1,92 @@
+"""Semi-CML: both students learn from the labelled slices and from each other on the unlabelled ones."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from semicml_tf.losses.asc import asc_loss
+from semicml_tf.losses.consistency import seen_by_either, squared_difference
+from semicml_tf.methods import ramps
+from semicml_tf.methods.base import Method
+from semicml_tf.methods.pool_teacher import PoolTeachers
+
+
+class Stage(Method):
+    """``L = L_sup,1 + L_sup,2 + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
+
+    Zhang et al., Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script.
+    With a burn-in, ASC and MSE begin after it and grow by a ramp; both networks then see something
+    before they are asked to agree.
+    """
+
+    def __init__(self, modalities, build, settings, plan, scores):
+        super().__init__(modalities, build, settings, plan, scores)
+        # Kept from here on, because PReL's pool teacher is made of this stage's best students.
+        self.pool = PoolTeachers(modalities, build, settings) if settings.teacher == "pool" else None
+
+    def weights_of_terms(self):
+        """The weights of ASC and MSE now."""
+        how = self.settings
+        grown = ramps.after_burn_in(self.progress(), how.burn_in, how.ramp)
+        mse = grown
+        if how.ramp_epochs:
+            epoch = ops.floor(self.progress() * self.plan.steps / self.plan.steps_per_epoch)
+            mse = ramps.sigmoid_ramp(epoch / how.ramp_epochs)
+        return how.asc_weight * grown, how.mse_weight * mse
+
+    def targets(self, batch):
+        """The moving averages' maps of the unlabelled slices, where MSE is measured against them."""
+        if not (self.settings.mse_weight and self._against_averages):
+            return {}
+        images = batch["unlabelled"]["image"]
+        return {name: average(images[name], training=False) for name, average in self.averages.items()}
+
+    @property
+    def _against_averages(self) -> bool:
+        return self.settings.mse_target == "average" and bool(self.averages)
+
+    def loss_terms(self, batch, maps, targets):
+        how, unlabelled = self.settings, maps["unlabelled"]
+        first, second = (unlabelled[name] for name in self.modalities)
+        asc_weight, mse_weight = self.weights_of_terms()
+        terms = {"supervised": self.supervised_term(batch, maps)}
+        if how.asc_weight:
+            terms["asc"] = asc_weight * asc_loss(
+                first,
+                second,
+                batch["unlabelled"]["patient"],
+                temperature=how.asc_temperature,
+                similarity=how.asc_similarity,
+                negatives=how.asc_negatives,
+                empty=how.asc_empty,
+            )
+        if how.mse_weight:
+            terms["mse"] = mse_weight * self._mean_difference(first, second, targets)
+        return terms
+
+    def _mean_difference(self, first, second, targets):
+        if self._against_averages:
+            one, other = self.modalities
+            pairs = [(first, targets[other]), (second, targets[one])]
+        else:
+            pairs = [(first, second)]
+        values = []
+        for p, q in pairs:
+            weight = seen_by_either(p, q) if self.settings.mse_weighting == "seen" else 1.0
+            values.append(ops.mean(weight * squared_difference(p, q)))
+        return sum(values) / len(values)
+
+    def networks(self) -> dict[str, keras.Model]:
+        return super().networks() | (self.pool.networks() if self.pool else {})
+
+    def on_validated(self, epoch, dice):
+        if self.pool:
+            self.pool.on_validated(epoch, dice, self.students)
+
+    def state(self):
+        return {"pool": self.pool.state()} if self.pool else {}
+
+    def restore_state(self, state):
+        if self.pool and "pool" in state:
+            self.pool.restore(state["pool"])

@@ -1,0 +1,144 @@
+"""Trains one network per modality on a converted dataset.
+
+  python -m semicml_tf.train --flagfile=configs/sts_ct_pet.flags --dataset=DATASET --output=RUN
+
+RUN gets checkpoints, history.csv, TensorBoard scalars, pictures, run.json and flags.flagfile, which
+reproduces it. A run that was cut off goes on with the same command and --resume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.settings import RECIPES, MethodSettings
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training.settings import TrainSettings, check
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the command's flags on `values`."""
+    flags.DEFINE_string("dataset", None, "folder made by semicml_tf.convert", flag_values=values)
+    flags.DEFINE_string("output", None, "folder of the run", flag_values=values)
+    flags.DEFINE_boolean("resume", False, "go on with a run that was cut off, or begin it", flag_values=values)
+    flags.DEFINE_string("init_from", None, "run whose best networks to begin with", flag_values=values)
+    flags.DEFINE_list("devices", [], "e.g. gpu:0,gpu:1; none: all GPUs, else one CPU", flag_values=values)
+    flags.DEFINE_boolean("deterministic", False, "bit-equal repetitions, at some cost in speed", flag_values=values)
+    flags.DEFINE_integer("picture_every", 5, "epochs between two pictures of validation slices", flag_values=values)
+    flags.DEFINE_enum("recipe", "default", list(RECIPES), "what all flags below default to", flag_values=values)
+    methods = "; ".join(f"{name}: {entry.help}" for name, entry in catalogue.METHODS.items())
+    for field in (*dataclasses.fields(TrainSettings), *dataclasses.fields(MethodSettings)):
+        text = field.metadata["help"] + (f" ({methods})" if field.name == "method" else "")
+        _define(field, text, values)
+
+
+def _define(field: dataclasses.Field, text: str, values: flags.FlagValues) -> None:
+    default: Any = field.default
+    if field.metadata["choices"]:
+        flags.DEFINE_enum(field.name, default, field.metadata["choices"], text, flag_values=values)
+    elif isinstance(default, bool):
+        flags.DEFINE_boolean(field.name, default, text, flag_values=values)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(field.name, default, text, flag_values=values)
+    elif isinstance(default, float):
+        flags.DEFINE_float(field.name, default, text, flag_values=values)
+    elif isinstance(default, tuple):
+        flags.DEFINE_list(field.name, [str(value) for value in default], text, flag_values=values)
+    else:
+        flags.DEFINE_string(field.name, default, text, flag_values=values)
+
+
+def settings_from(values: flags.FlagValues) -> tuple[TrainSettings, MethodSettings]:
+    """The settings that the flags describe: the recipe's, overruled by flags that were given."""
+    recipe = RECIPES[values.recipe]
+
+    def value(field: dataclasses.Field):
+        if not values[field.name].present and field.name in recipe:
+            return recipe[field.name]
+        given = values[field.name].value
+        if not isinstance(field.default, tuple):
+            return given
+        if field.name not in ("epochs", "lr_drop_epochs"):
+            return tuple(given)
+        try:
+            return tuple(int(number) for number in given)
+        except ValueError as error:
+            raise UserError(
+                f"expected whole numbers in --{field.name}, got {','.join(given)}", remedy="See --help"
+            ) from error
+
+    return tuple(
+        kind(**{field.name: value(field) for field in dataclasses.fields(kind)})
+        for kind in (TrainSettings, MethodSettings)
+    )
+
+
+def _flagfile(values: flags.FlagValues, train: TrainSettings, method: MethodSettings) -> str:
+    """Text of a flagfile that reproduces the run."""
+    held = {**dataclasses.asdict(train), **dataclasses.asdict(method)}
+    held |= {"dataset": str(pathlib.Path(values.dataset).absolute()), "deterministic": values.deterministic}
+    held |= {"devices": values.devices} if values.devices else {}
+    held |= {"init_from": values.init_from} if values.init_from else {}
+    lines = ["# python -m semicml_tf.train --flagfile=THIS --output=NEW_RUN repeats this run."]
+    lines += [f"--{name}={_flag_text(value)}" for name, value in held.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _flag_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    for name in ("dataset", "output"):
+        if not values[name].value:
+            raise UserError(f"expected --{name}, got none", remedy="See --help")
+    train, method = settings_from(values)
+    check(train, method)
+    info = DatasetInfo.load(values.dataset)
+    folder = pathlib.Path(values.output)
+    if not values.resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            "the run's folder is not empty",
+            path=folder,
+            remedy="Pass --resume to go on with it, or choose another --output",
+        )
+    # A partition that feeds both streams counts once; cases() raises where one is empty.
+    used = dict.fromkeys((*train.labelled_partitions, *train.unlabelled_partitions, "validation"))
+    if "test" in used:
+        raise UserError("training must not read the partition 'test'", remedy="Leave it to semicml_tf.evaluate")
+    for partition in used:
+        info.cases(partition)
+
+    from semicml_tf.records.shards import check_shards
+    from semicml_tf.training import trainer as trainers
+    from semicml_tf.training.devices import strategy_for
+    from semicml_tf.training.run_folder import Run
+
+    check_shards(info, list(used))
+    initial = Run.load(values.init_from) if values.init_from else None
+    strategy = strategy_for(values.devices)
+    if values.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    atomic.write_text(folder / "flags.flagfile", _flagfile(values, train, method))
+    trainer = trainers.Trainer(
+        info, folder, train, method, strategy, initial=initial, picture_every=values.picture_every
+    )
+    position = trainer.run()
+    for name, entry in position.best.items():
+        print(f"{name}: best mean validation Dice {entry['dice']:.3f} at step {entry['step']} ({entry['stage']})")
+    print(f"run: {folder}")
+
+
+if __name__ == "__main__":
+    commandline.run("semicml_tf.train")

@@ -1,0 +1,76 @@
+"""All of a stage's state in one file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.methods.base import Method
+
+_META = "meta"
+
+
+def _variables(method: Method) -> dict[str, Any]:
+    groups = {f"network/{key}": network.weights for key, network in method.networks().items()}
+    groups |= {f"optimizer/{name}": opt.variables for name, opt in method.student_optimizers.items()}
+    return {f"{group}/{index:04d}": v for group, held in groups.items() for index, v in enumerate(held)}
+
+
+def save(path: pathlib.Path, method: Method, meta: dict[str, Any]) -> None:
+    """Writes networks, optimisers, the method's state and `meta` (JSON values) to one npz file."""
+    arrays = {key: np.asarray(variable) for key, variable in _variables(method).items()}
+    text = json.dumps({**meta, "method_state": method.state()})
+    atomic.write_file(path, lambda stream: np.savez(stream, **arrays, **{_META: np.array(text)}))
+
+
+def read_meta(path: pathlib.Path) -> dict[str, Any]:
+    """The `meta` that was saved.
+
+    Raises:
+        UserError: the file is no whole checkpoint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return json.loads(str(stored[_META]))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"expected a checkpoint ({error})", path=path, remedy="Delete it and train again") from error
+
+
+def restore(path: pathlib.Path, method: Method) -> None:
+    """Puts back what `save` wrote, bit for bit.
+
+    Raises:
+        UserError: the file holds other networks than `method` has.
+    """
+    variables = _variables(method)
+    with np.load(path, allow_pickle=False) as stored:
+        keys = set(stored.files) - {_META}
+        if keys != set(variables) or any(stored[key].shape != tuple(variables[key].shape) for key in keys):
+            raise UserError(
+                "this checkpoint holds other networks than the flags describe",
+                path=path,
+                remedy="Resume with the flags that the run began with, or choose another --output",
+            )
+        for key, variable in variables.items():
+            variable.assign(stored[key])
+        method.restore_state(json.loads(str(stored[_META]))["method_state"])
+
+
+def take_over(method: Method, previous: Method) -> None:
+    """Copies networks that both stages have, by key, and the state that the earlier one hands on."""
+    held = previous.networks()
+    for key, network in method.networks().items():
+        if key in held:
+            network.set_weights(held[key].get_weights())
+    method.restore_state(previous.state())
+
+
+def save_weights(path: pathlib.Path, network) -> None:
+    """Writes one network's weights, in the order of `get_weights`."""
+    arrays = {f"{index:04d}": weight for index, weight in enumerate(network.get_weights())}
+    atomic.write_file(path, lambda stream: np.savez(stream, **arrays))

@@ -1,0 +1,70 @@
+"""What a run writes for people and programs: run.json, history.csv, TensorBoard, pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import pathlib
+import platform
+import sys
+from typing import Any
+
+from semicml_tf import __version__, atomic
+from semicml_tf.training import pictures, run_folder
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers."""
+    import keras
+    import numpy
+    import tensorflow
+
+    return {
+        "semicml_tf": __version__,
+        "python": platform.python_version(),
+        "tensorflow": tensorflow.__version__,
+        "keras": keras.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+    }
+
+
+class RunRecord:
+    """Writes the run folder's readable files.
+
+    Args:
+        folder: the run's.
+        head: what `run.json` says besides progress: settings, hashes, modalities, dataset.
+    """
+
+    def __init__(self, folder: pathlib.Path, head: dict[str, Any]):
+        import tensorflow as tf
+
+        self._folder = folder
+        self._head = {**head, "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]], "versions": versions()}
+        self._summaries = tf.summary.create_file_writer(str(folder / "tensorboard"))
+
+    def epoch(self, rows: list[dict[str, Any]], best: dict[str, dict], images: dict | None) -> None:
+        """Takes in an epoch: all rows of the history so far, the last one new."""
+        import tensorflow as tf
+
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        atomic.write_text(self._folder / "history.csv", text.getvalue())
+        atomic.write_json(
+            self._folder / run_folder.FILE_NAME,
+            {**self._head, "epochs_done": len(rows), "step": rows[-1]["step"], "best": best},
+        )
+        with self._summaries.as_default(step=rows[-1]["step"]):
+            for key, value in rows[-1].items():
+                if isinstance(value, float):
+                    tf.summary.scalar(key.replace("_", "/", 1) if key.startswith("dice") else key, value)
+            if images:
+                png = pictures.draw(images, f"epoch {rows[-1]['epoch']} ({rows[-1]['stage']})")
+                name = f"epoch-{rows[-1]['epoch']:03d}.png"
+                atomic.write_file(self._folder / "pictures" / name, lambda stream: stream.write(png))
+                tf.summary.image("validation", tf.image.decode_png(png, 3)[tf.newaxis])
+        self._summaries.flush()

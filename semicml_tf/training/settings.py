@@ -1,0 +1,102 @@
+"""What a run is: data, networks, batches, length. Each field is a flag of `semicml_tf.train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from semicml_tf.errors import UserError
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.settings import MethodSettings, knob
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """See each field's help; the defaults are the recipe ``default``."""
+
+    method: tuple[str, ...] = knob(
+        ("semi_cml", "prel"), "stages to train one after another; one of them alone, or 'supervised', is a list of one"
+    )
+    epochs: tuple[int, ...] = knob((12, 6), "epochs of each stage")
+    steps_per_epoch: int = knob(
+        50,
+        "steps between two validations; 0: one pass over the labelled slices that are shown",
+    )
+    labelled_batch: int = knob(16, "labelled slices a step, over all devices")
+    unlabelled_batch: int = knob(16, "unlabelled slices a step, over all devices")
+    window: int = knob(64, "side in pixels of the square slices that the networks see; a multiple of 16")
+    width: int = knob(16, "channels of the networks' first level")
+    lesion_fraction: float = knob(0.67, "share of the labelled slices that is cut where there is lesion")
+    augmentation: str = knob("standard", "augmentation, shared by both modalities", ("none", "standard"))
+    labelled_partitions: tuple[str, ...] = knob(("labelled",), "partitions whose labels are learnt from")
+    unlabelled_partitions: tuple[str, ...] = knob(
+        ("labelled", "unlabelled"), "partitions that feed the unlabelled stream; labels in them are not read there"
+    )
+    seed: int = knob(0, "of initial weights, data order, augmentation and noise")
+
+
+def check(train: TrainSettings, method: MethodSettings) -> None:
+    """Raises UserError on settings that contradict themselves or each other."""
+    catalogue.check(train.method)
+
+    def require(condition: bool, problem: str, remedy: str):
+        if not condition:
+            raise UserError(problem, remedy=remedy)
+
+    require(
+        len(train.epochs) == len(train.method) and min(train.epochs) > 0,
+        f"expected positive epochs, one for each of the stages {', '.join(train.method)}, got {list(train.epochs)}",
+        "Correct --epochs or --method",
+    )
+    require(
+        train.window > 0 and train.window % 16 == 0,
+        f"expected a window that is a positive multiple of 16, got {train.window}",
+        "Correct --window",
+    )
+    for name in ("labelled_batch", "width"):
+        require(getattr(train, name) > 0, f"expected --{name} above 0, got {getattr(train, name)}", f"Correct --{name}")
+    needs = [name for name in train.method if catalogue.METHODS[name].needs_unlabelled]
+    require(
+        not needs or train.unlabelled_batch >= 2,
+        f"expected at least 2 unlabelled slices a step for {', '.join(needs)}, got {train.unlabelled_batch}",
+        "Raise --unlabelled_batch",
+    )
+    for name, low, high in (
+        ("lesion_fraction", 0.0, 1.0),
+        ("burn_in", 0.0, 1.0),
+        ("ramp", 0.0, 1.0),
+        ("prel_strong_from", 0.0, 1.0),
+        ("ema_decay", 0.0, 0.9999),
+    ):
+        value = getattr(train, name, None)
+        value = getattr(method, name) if value is None else value
+        require(low <= value <= high, f"expected --{name} in [{low:g}, {high:g}], got {value}", f"Correct --{name}")
+    require(
+        method.asc_temperature > 0, f"expected --asc_temperature above 0, got {method.asc_temperature}", "Correct it"
+    )
+    require(
+        method.teacher_passes >= 1,
+        f"expected --teacher_passes of at least 1, got {method.teacher_passes}",
+        "Correct it",
+    )
+
+
+def steps_per_epoch(train: TrainSettings, lesion_slices: int, slices: int) -> int:
+    """Steps of an epoch: as set, or one pass over the labelled slices that are shown."""
+    if train.steps_per_epoch > 0:
+        return train.steps_per_epoch
+    shown = lesion_slices if train.lesion_fraction >= 1.0 else slices
+    return max(1, -(-shown // train.labelled_batch))
+
+
+def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:
+    """Both as one dictionary of JSON values, by flag name."""
+    return json.loads(json.dumps(dataclasses.asdict(train) | dataclasses.asdict(method)))
+
+
+def run_hash(train: TrainSettings, method: MethodSettings, data_hash: str) -> str:
+    """Tells whether two runs were asked to do the same."""
+    text = json.dumps([as_flags(train, method), data_hash], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,84 @@
+"""One stage: a method's steps, its epochs' validations, its checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from semicml_tf.errors import UserError
+from semicml_tf.methods.base import Method
+from semicml_tf.training.devices import own_part
+
+
+def compiled_step(method: Method, strategy: tf.distribute.Strategy) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """`method.train_step` on every replica, as one graph: global batch -> the step's terms."""
+
+    @tf.function
+    def on_replicas(batch):
+        return strategy.run(method.train_step, args=(batch,))
+
+    def step(batch):
+        terms = on_replicas(own_part(batch, strategy))
+        # Every replica computed them on the gathered batch: all hold the same.
+        return {name: strategy.experimental_local_results(value)[0] for name, value in terms.items()}
+
+    return step
+
+
+class Means:
+    """Running means of a step's terms; part of a checkpoint, so that a resumed epoch's row is whole."""
+
+    def __init__(self, state: dict[str, Any] | None = None):
+        self.count, self.sums = (state["count"], dict(state["sums"])) if state else (0, {})
+
+    def add(self, terms: dict[str, tf.Tensor], where: str) -> None:
+        """Takes in a step's terms.
+
+        Raises:
+            UserError: one of them is not finite. `where` names the step.
+        """
+        for name, value in terms.items():
+            number = float(value)
+            if not math.isfinite(number):
+                raise UserError(
+                    f"the loss '{name}' became {number} at {where}",
+                    remedy="Lower --learning_rate, or look at the input; the last checkpoint is from before this step",
+                )
+            self.sums[name] = self.sums.get(name, 0.0) + number
+        self.count += 1
+
+    def values(self) -> dict[str, float]:
+        """The means so far."""
+        return {name: total / self.count for name, total in self.sums.items()}
+
+    def state(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"count": self.count, "sums": self.sums}
+
+
+class Speed:
+    """Slices a second since the last reading, validation left out."""
+
+    def __init__(self):
+        self._slices, self._seconds, self._since = 0, 0.0, None
+
+    def __enter__(self):
+        self._since = time.perf_counter()
+        return self
+
+    def __exit__(self, *_):
+        self._seconds += time.perf_counter() - self._since
+
+    def add(self, slices: int) -> None:
+        """Counts slices seen."""
+        self._slices += slices
+
+    def read(self) -> float:
+        """Slices a second; starts anew."""
+        rate = self._slices / self._seconds if self._seconds else 0.0
+        self._slices, self._seconds = 0, 0.0
+        return rate

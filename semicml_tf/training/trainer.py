@@ -1,0 +1,255 @@
+"""The training loop: stages one after another, resumed where a run was cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import signal
+from typing import Any
+
+import tensorflow as tf
+import tqdm
+
+from semicml_tf.errors import UserError
+from semicml_tf.input.augment import BY_NAME
+from semicml_tf.input.stream import StreamSettings
+from semicml_tf.input.two_streams import BatchSettings, batches
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.base import Method
+from semicml_tf.methods.schedule import StagePlan
+from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.networks.unet import unet
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training import checkpoint, run_folder
+from semicml_tf.training import settings as run_settings
+from semicml_tf.training.record import RunRecord
+from semicml_tf.training.settings import TrainSettings
+from semicml_tf.training.stage import Means, Speed, compiled_step
+from semicml_tf.training.validation import Validated, Validator
+
+
+class Interrupted(UserError):
+    """The run was asked to stop and has saved its state."""
+
+
+@dataclasses.dataclass
+class Position:
+    """Where a run stands; all of it is in each checkpoint.
+
+    Attributes:
+        stage: number of the stage.
+        step: steps done in it.
+        rows: of the history.
+        best: by modality, as in `run.json`.
+        means: of the epoch under way.
+    """
+
+    stage: int = 0
+    step: int = 0
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    best: dict[str, dict] = dataclasses.field(default_factory=dict)
+    means: dict[str, Any] | None = None
+
+
+class Trainer:
+    """Trains the stages of a run and keeps its folder.
+
+    Args:
+        info: the converted data.
+        folder: of the run.
+        train, method: the settings, checked.
+        strategy: where to train.
+        scores: best validation Dice by modality of the run that the weights were taken from, if any.
+        picture_every: epochs between two pictures; the last epoch of a stage always gets one.
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        folder: pathlib.Path,
+        train: TrainSettings,
+        method: MethodSettings,
+        strategy: tf.distribute.Strategy,
+        *,
+        initial: run_folder.Run | None = None,
+        picture_every: int = 5,
+    ):
+        self._info, self._folder, self._train, self._method, self._strategy = info, folder, train, method, strategy
+        self._initial, self._picture_every = initial, picture_every
+        labelled = [case for name in train.labelled_partitions for case in info.cases(name)]
+        self._epoch_steps = run_settings.steps_per_epoch(
+            train,
+            sum(case.lesion_slices or 0 for case in labelled),
+            sum(case.shape[0] for case in labelled),
+        )
+        self._hash = run_settings.run_hash(train, method, info.data_hash)
+        self._validator = Validator(info, train.window)
+        self._record = RunRecord(
+            folder,
+            {
+                "dataset": str(info.root.absolute()),
+                "data_hash": info.data_hash,
+                "run_hash": self._hash,
+                "modalities": list(info.modalities),
+                "window": train.window,
+                "width": train.width,
+                "initial_run": None if initial is None else str(initial.folder),
+                "steps_per_epoch": self._epoch_steps,
+                "devices": strategy.num_replicas_in_sync,
+                "settings": run_settings.as_flags(train, method),
+            },
+        )
+        self._stop_asked = False
+
+    @property
+    def checkpoint_path(self) -> pathlib.Path:
+        """The last checkpoint, from which a run resumes."""
+        return self._folder / "checkpoints" / "last.npz"
+
+    def run(self) -> Position:
+        """Trains from the last checkpoint, or from the beginning, to the end.
+
+        Raises:
+            Interrupted: SIGTERM came; the state is saved.
+            UserError: the checkpoint belongs to other settings, or a loss is not finite.
+        """
+        position = Position()
+        if self.checkpoint_path.exists():
+            meta = checkpoint.read_meta(self.checkpoint_path)
+            if meta["run_hash"] != self._hash:
+                raise UserError(
+                    "this run was begun with other settings or other data",
+                    path=self._folder,
+                    remedy="Give the flags that it began with, or another --output",
+                )
+            position = Position(**meta["position"])
+        resumed_stage = position.stage if self.checkpoint_path.exists() else None
+        total = sum(self._train.epochs) * self._epoch_steps
+        before = sum(self._train.epochs[: position.stage]) * self._epoch_steps + position.step
+        previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
+        method: Method | None = None
+        try:
+            with tqdm.tqdm(total=total, initial=before, unit="step", dynamic_ncols=True) as bar:
+                for number in range(position.stage, len(self._train.method)):
+                    if number != position.stage:
+                        position.stage, position.step = number, 0
+                    method = self._make(position, method, restored=resumed_stage == number)
+                    self._train_stage(method, position, bar)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        return position
+
+    def _ask_to_stop(self, *_):
+        self._stop_asked = True
+
+    def _plan(self, number: int) -> StagePlan:
+        return StagePlan(
+            steps=self._train.epochs[number] * self._epoch_steps,
+            first_step=sum(self._train.epochs[:number]) * self._epoch_steps,
+            steps_per_epoch=self._epoch_steps,
+            rate_factor=self._method.lr_later_stages if number else 1.0,
+        )
+
+    def _make(self, position: Position, previous: Method | None, *, restored: bool) -> Method:
+        """The stage's method with its weights: from the checkpoint, the stage before, or another run."""
+        stage = catalogue.stage_class(self._train.method[position.stage])
+        synchronized = self._strategy.num_replicas_in_sync > 1
+
+        def build(modality: str):
+            # Both modalities begin alike or not by the seed alone, whatever their order.
+            seed = self._train.seed * 101 + sum(map(ord, modality))
+            return unet(self._train.window, self._train.width, name=modality, seed=seed, synchronized=synchronized)
+
+        best = position.best or (self._initial.best if self._initial else {})
+        scores = {name: entry["dice"] for name, entry in best.items()}
+        with self._strategy.scope():
+            method = stage(self._info.modalities, build, self._method, self._plan(position.stage), scores)
+            if restored:
+                checkpoint.restore(self.checkpoint_path, method)
+            else:
+                if previous is not None:
+                    checkpoint.take_over(method, previous)
+                elif self._initial is not None:
+                    for key, network in method.networks().items():
+                        network.set_weights(self._initial.network(key.split("/")[-1]).get_weights())
+                method.begin()
+        return method
+
+    def _train_stage(self, method: Method, position: Position, bar: tqdm.tqdm) -> None:
+        train, plan = self._train, self._plan(position.stage)
+        needs_unlabelled = catalogue.METHODS[train.method[position.stage]].needs_unlabelled
+        unlabelled = train.unlabelled_batch if needs_unlabelled else 0
+        stream = StreamSettings(
+            modalities=self._info.modalities,
+            window=train.window,
+            batch_size=0,
+            labelled=True,
+            lesion_fraction=train.lesion_fraction,
+            augmentation=BY_NAME[train.augmentation],
+            seed=train.seed,
+        )
+        data = BatchSettings(
+            train.labelled_partitions, train.unlabelled_partitions, train.labelled_batch, unlabelled, stream
+        )
+        step_function = compiled_step(method, self._strategy)
+        means, speed = Means(position.means), Speed()
+        source = iter(batches(self._info, data, plan.first_step + position.step))
+        while position.step < plan.steps:
+            with speed:
+                terms = step_function(next(source))
+                means.add(terms, f"step {plan.first_step + position.step}")
+            speed.add(train.labelled_batch + unlabelled)
+            position.step += 1
+            bar.update()
+            if position.step % self._epoch_steps == 0:
+                position.means = None
+                self._end_epoch(method, position, means, speed, bar)
+                means = Means()
+            if self._stop_asked:
+                position.means = means.state() if means.count else None
+                self._save(method, position)
+                raise Interrupted(
+                    f"stopped by SIGTERM after step {plan.first_step + position.step}; its state is saved",
+                    path=self._folder,
+                    remedy="Start the same command again with --resume to go on",
+                )
+
+    def _end_epoch(self, method: Method, position: Position, means: Means, speed: Speed, bar: tqdm.tqdm) -> None:
+        plan = self._plan(position.stage)
+        run_step = plan.first_step + position.step
+        epoch = run_step // self._epoch_steps - 1
+        validated = self._validator(method.deployed)
+        method.on_validated(epoch, validated.dice)
+        optimizer = next(iter(method.student_optimizers.values()))
+        row: dict[str, Any] = {
+            "epoch": epoch,
+            "stage": self._train.method[position.stage],
+            "step": run_step,
+            "learning_rate": float(optimizer.learning_rate),
+            **means.values(),
+            **{f"dice_{name}": value for name, value in validated.dice.items()},
+            "slices_per_second": speed.read(),
+        }
+        position.rows.append(row)
+        self._keep_best(method, position, validated, row)
+        last = position.step == plan.steps
+        show = last or (epoch + 1) % self._picture_every == 0
+        self._save(method, position)
+        self._record.epoch(position.rows, position.best, validated.pictures if show else None)
+        scores = " ".join(f"{name} {value:.3f}" for name, value in validated.dice.items())
+        bar.set_postfix_str(f"{row['stage']} loss {row['loss']:.2f} Dice {scores}")
+        if validated.silent and epoch > 0:
+            bar.write(
+                f"warning: after epoch {epoch} the {' and '.join(validated.silent)} network predicts no foreground in "
+                "any validation patient; if this lasts, lower --asc_weight and --mse_weight or raise --burn_in"
+            )
+
+    def _keep_best(self, method: Method, position: Position, validated: Validated, row: dict[str, Any]) -> None:
+        for name, value in validated.dice.items():
+            if name not in position.best or value > position.best[name]["dice"]:
+                position.best[name] = {"dice": value, "step": row["step"], "stage": row["stage"]}
+                checkpoint.save_weights(run_folder.weights_file(self._folder, name), method.deployed[name])
+
+    def _save(self, method: Method, position: Position) -> None:
+        meta = {"run_hash": self._hash, "position": dataclasses.asdict(position)}
+        checkpoint.save(self.checkpoint_path, method, meta)
