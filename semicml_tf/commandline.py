@@ -74,7 +74,7 @@ def _flagfile_lines(path: str, within: tuple[str, ...] = ()) -> list[tuple[str, 
     if path in within:
         raise UserError(f"this flagfile includes itself: {' -> '.join((*within, path))}", path=path)
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
+        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         where = f" named in {within[-1]}" if within else ""
