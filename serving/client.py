@@ -13,6 +13,7 @@ import pathlib
 from absl import flags
 
 from semicml_tf import commandline
+from semicml_tf.errors import UserError
 from semicml_tf.predict import define_volume_flags, require, segment_file
 
 POSITIONAL = ("input", "output")
@@ -66,6 +67,12 @@ def read_manifest(path: str | pathlib.Path, version: int | None = None):
 def main(values: flags.FlagValues) -> None:
     require(values, "address", "model", "input", "output")
     manifest = read_manifest(values.manifest or pathlib.Path(values.models) / values.model, values.model_version)
+    if values.model != manifest.modality and not values.modality:
+        # Nothing on the wire tells what a model reads, and the manifest of another gives a mask as well.
+        raise UserError(
+            f"the model '{values.model}' is used with the manifest of modality '{manifest.modality}'",
+            remedy=f"If that is right, confirm it with --modality={manifest.modality}; else correct --manifest",
+        )
     from serving.remote_model import RemoteModel
 
     with RemoteModel(

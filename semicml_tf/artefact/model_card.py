@@ -18,7 +18,8 @@ def _spacing(manifest: Manifest) -> str:
 def _settings(settings: Mapping[str, Any]) -> str:
     if not settings:
         return "Not recorded in the run."
-    rows = [f"| {name} | `{value}` |" for name, value in settings.items()]
+    cells = {name: str(value).replace("|", "\\|").replace("\n", " ") for name, value in settings.items()}
+    rows = [f"| {name} | `{value}` |" for name, value in cells.items()]
     return "\n".join(["| setting | value |", "|---|---|", *rows])
 
 

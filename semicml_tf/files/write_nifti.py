@@ -25,6 +25,14 @@ def check_output(path: str | pathlib.Path, *, like: str | pathlib.Path) -> None:
         raise UserError("the output would replace the input", path=path, remedy="Choose another output")
 
 
+def _start(path: str | pathlib.Path) -> bytes:
+    """The first bytes of a NIfTI file, unzipped: enough for either header. Its name may end as it likes."""
+    with open(path, "rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        return (gzip.GzipFile(fileobj=stream) if zipped else stream).read(540)
+
+
 def write_mask(path: str | pathlib.Path, mask: np.ndarray, *, like: str | pathlib.Path) -> None:
     """Writes a mask as uint8; see `write_array`."""
     write_array(path, np.asarray(mask, np.uint8), like=like)
@@ -45,19 +53,22 @@ def write_array(path: str | pathlib.Path, array: np.ndarray, *, like: str | path
     import nibabel
 
     check_output(path, like=like)
-    source = nibabel.load(like)
-    if source.shape[:3] != array.shape:
-        raise ValueError(f"expected an array of shape {source.shape[:3]}, got {array.shape}")
-    kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Pair) else nibabel.Nifti1Image
-    header = kind.header_class.from_header(source.header)
-    # The image's own scaling, display range and sidecar texts say nothing about the result.
+    start = _start(like)
+    image_class = nibabel.Nifti2Image if start[4:7] == b"n+2" else nibabel.Nifti1Image
+    header = image_class.header_class(start[: image_class.header_class.sizeof_hdr])
+    if header.get_data_shape() != array.shape:
+        raise ValueError(f"expected an array of shape {header.get_data_shape()}, got {array.shape}")
+    # The image's own scaling, display range and texts say nothing about the result. Extensions, which
+    # may name the patient, are left behind with the rest of the file.
     header.set_data_dtype(array.dtype)
     header.set_slope_inter(1, 0)
+    header["vox_offset"] = 0
     header["cal_min"], header["cal_max"] = 0, 1
-    header["descrip"] = b""
+    for name in ("descrip", "aux_file", "db_name"):
+        if name in header.keys():
+            header[name] = b""
     header.set_intent("none")
-    header.extensions.clear()
-    data = kind(array, source.affine, header).to_bytes()
+    data = image_class(array, header.get_best_affine(), header).to_bytes()
 
     def write(stream):
         if str(path).endswith(".gz"):

@@ -83,14 +83,13 @@ def own_grid(array: np.ndarray, affine: np.ndarray) -> Grid:
 
 
 def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> tuple[np.ndarray, Grid]:
-    """The volume as training saw its like: resampled, normalised, rounded as records round.
+    """The volume as conversion makes it for training: normalised by its own constants, resampled, rounded.
 
     Returns:
         (slices, rows, columns) float32 and the grid that it lies on.
     """
     target = grid.for_network(manifest.spacing_mm)
-    resampled = resample(array, grid, target)
-    normalised = manifest.normalisation.constants(resampled).apply(resampled)
+    normalised = manifest.normalisation.constants(array).apply(resample(array, grid, target))
     return normalised.astype(np.float16).astype(np.float32), target
 
 

@@ -1,0 +1,179 @@
+"""A volume through a network whose answer is known, in any orientation, and back onto its own grid."""
+
+import dataclasses
+import itertools
+
+import nibabel
+import numpy as np
+import pytest
+
+from semicml_tf.conversion.build_case import build
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.nifti import read_volume
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.inference import volume as inference
+from semicml_tf.normalisation import Normalisation
+from tests import threshold_model
+
+ORIENTATIONS = [
+    (order, flips) for order in itertools.permutations(range(3)) for flips in itertools.product((False, True), repeat=3)
+]
+
+
+class Thresholding(inference.Segmenter):
+    def __init__(self, manifest):
+        super().__init__(manifest)
+        self.slices = threshold_model.predict(manifest.modality)
+
+
+def reoriented(array, affine, order, flips):
+    """The same volume with its index axes permuted and flipped, and the affine that keeps it in place."""
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1
+    for axis, (source, flip) in enumerate(zip(order, flips)):
+        matrix[source, axis] = -1 if flip else 1
+        matrix[source, 3] += array.shape[source] - 1 if flip else 0
+    turned = np.transpose(array, order)
+    return np.flip(turned, [axis for axis in range(3) if flips[axis]]), affine @ matrix
+
+
+@pytest.mark.parametrize("modality", ["ct", "pet"])
+def test_mask_is_the_thresholded_volume_in_all_48_orientations(modality):
+    values = threshold_model.volume(modality)
+    model = Thresholding(threshold_model.manifest(modality))
+    assert len(ORIENTATIONS) == 48
+    for order, flips in ORIENTATIONS:
+        turned, affine = reoriented(values, threshold_model.oblique(), order, flips)
+        mask = model.predict(turned, affine)
+        assert mask.dtype == np.uint8 and mask.shape == turned.shape
+        np.testing.assert_array_equal(mask, turned > threshold_model.LEVELS[modality], err_msg=f"{order} {flips}")
+
+
+def test_mask_returns_from_another_spacing_onto_the_own_grid():
+    # A smooth ball: what resampling there and back may cost is a rim of less than a voxel.
+    affine = threshold_model.oblique((1.5, 1.5, 3.0))
+    shape = (48, 44, 30)
+    at = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1) @ affine[:3, :3].T
+    distance = np.linalg.norm(at - at[tuple(n // 2 for n in shape)], axis=-1)
+    values = (300 - 12 * distance).clip(-1000, None).astype(np.float32)
+    model = Thresholding(threshold_model.manifest("ct", spacing_mm=(3.0, 2.0, 2.0)))
+    expected = values > threshold_model.LEVELS["ct"]
+    for order, flips in ORIENTATIONS[::7]:
+        turned, turned_affine = reoriented(values, affine, order, flips)
+        turned_expected, _ = reoriented(expected, affine, order, flips)
+        mask = model.predict(turned, turned_affine).astype(bool)
+        dice = 2 * np.sum(mask & turned_expected) / (np.sum(mask) + np.sum(turned_expected))
+        assert dice > 0.97, (order, flips, dice)
+
+
+def test_network_sees_what_records_hold():
+    # Records store float16; a network given finer numbers would be used otherwise than it was trained.
+    seen = []
+
+    def predict(batch):
+        seen.append(batch)
+        return np.zeros_like(batch)
+
+    manifest = threshold_model.manifest("ct", spacing_mm=(3.0, 2.0, 2.0))
+    values = threshold_model.volume("ct", (30, 30, 12))
+    inference.segment(values, threshold_model.oblique(), manifest, predict, batch_size=5)
+    whole = np.concatenate(seen)
+    assert whole.dtype == np.float32 and whole.shape[1:] == (16, 16, 1)
+    assert {len(batch) for batch in seen[:-1]} == {5}
+    np.testing.assert_array_equal(whole, whole.astype(np.float16).astype(np.float32))
+    assert whole.min() >= -1 and whole.max() <= 1 and np.ptp(whole) > 1
+
+
+def test_network_input_lies_on_the_manifests_grid():
+    manifest = threshold_model.manifest("ct", spacing_mm=(3.0, 2.0, 2.5))
+    values = threshold_model.volume("ct", (20, 22, 9))
+    volume, grid = inference.network_input(values, Grid(values.shape, threshold_model.oblique()), manifest)
+    assert volume.shape == grid.shape
+    np.testing.assert_allclose(grid.spacing_mm, (3.0, 2.0, 2.5))
+
+
+@pytest.mark.parametrize("normalisation", ["hu:-200:300", "percentile:0.5:99.5"])
+def test_network_input_is_what_conversion_writes(tmp_path, normalisation):
+    # Training and serving differ in code; a difference in numbers would lower the score and say nothing.
+    values = threshold_model.volume("ct", (30, 28, 12))
+    paths = {name: tmp_path / f"{name}.nii.gz" for name in ("ct", "pet")}
+    for path in paths.values():
+        nibabel.save(nibabel.Nifti1Image(values, threshold_model.oblique((1.5, 1.5, 3.0))), path)
+    how = Normalisation.parse(normalisation)
+    settings = Settings(
+        modalities=("pet", "ct"),
+        reference_modality="pet",
+        spacing_mm=(3.0, 2.0, 2.5),
+        normalisation={"ct": how, "pet": how},
+        label_values=(1,),
+    )
+    record = build(CaseFiles("case", paths), settings, with_label=False)
+    manifest = dataclasses.replace(threshold_model.manifest("ct", spacing_mm=(3.0, 2.0, 2.5)), normalisation=how)
+    volume, grid = inference.network_input(*read_volume(paths["ct"]), manifest)
+    assert grid.is_close(record.grid, 1e-3)
+    np.testing.assert_array_equal(volume, record.images["ct"].astype(np.float32))
+
+
+def test_probabilities_and_mask_share_the_threshold():
+    model = Thresholding(threshold_model.manifest("pet"))
+    values = threshold_model.volume("pet")
+    probabilities = model.probabilities(values, np.eye(4))
+    assert probabilities.dtype == np.float32 and probabilities.shape == values.shape
+    np.testing.assert_array_equal(model.mask(probabilities), model.predict(values, np.eye(4)))
+    np.testing.assert_array_equal(model.mask(np.array([0.5], np.float32)), [1])
+
+
+@pytest.mark.parametrize(
+    "modality, low, high, accepted",
+    [
+        ("ct", -1000, 1500, True),
+        ("ct", -1024, 100, True),
+        ("ct", 0, 20, False),  # PET
+        ("ct", 0, 2500, False),  # MR, or CT with its offset of 1024 left in
+        ("ct", -150, 300, False),  # windowed before
+        ("pet", 0, 25, True),
+        ("pet", -0.2, 120, True),
+        ("pet", -1000, 1500, False),  # CT
+        ("pet", 0, 32000, False),  # counts, Bq/ml
+    ],
+)
+def test_units(modality, low, high, accepted):
+    values = np.linspace(low, high, 60, dtype=np.float32).reshape(3, 4, 5)
+    manifest = threshold_model.manifest(modality)
+    if accepted:
+        inference.check_units(values, manifest)
+    else:
+        with pytest.raises(UserError) as caught:
+            inference.check_units(values, manifest)
+        line = caught.value.line
+        assert "\n" not in line and f"'{modality}'" in line and f"{low:g} to {high:g}" in line
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(bad):
+    values = threshold_model.volume("ct")
+    values[1, 2, 3] = bad
+    with pytest.raises(UserError, match="1 voxels that are NaN or infinite"):
+        Thresholding(threshold_model.manifest("ct")).predict(values, np.eye(4))
+
+
+def test_arrays_and_affines_that_are_none_are_refused():
+    model = Thresholding(threshold_model.manifest("ct"))
+    with pytest.raises(UserError, match="3-D volume, got shape"):
+        model.predict(threshold_model.volume("ct")[..., np.newaxis], np.eye(4))
+    with pytest.raises(UserError, match="invertible affine"):
+        model.predict(threshold_model.volume("ct"), np.diag([1.0, 0.0, 1.0, 1.0]))
+    with pytest.raises(UserError, match="affine"):
+        model.predict(threshold_model.volume("ct"), np.eye(3))
+    with pytest.raises(UserError, match="batch size"):
+        model.predict(threshold_model.volume("ct"), np.eye(4), batch_size=0)
+
+
+def test_model_of_the_other_modality_is_refused():
+    manifest = threshold_model.manifest("pet")
+    inference.check_modality(manifest, "pet")
+    inference.check_modality(manifest, None)
+    with pytest.raises(UserError, match="'ct', got one for 'pet'"):
+        inference.check_modality(manifest, "ct")

@@ -1,0 +1,73 @@
+"""Tensors of requests against the signature, without a server."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.tensors import BadTensor, decode_inputs
+
+SIGNATURE = meta_graph_pb2.SignatureDef()
+SIGNATURE.inputs["slices"].dtype = tf.float32.as_datatype_enum
+for _size in (-1, 4, 4, 1):
+    SIGNATURE.inputs["slices"].tensor_shape.dim.add(size=_size)
+VALUES = np.arange(32, dtype=np.float32).reshape(2, 4, 4, 1)
+
+
+def _as_values():
+    tensor = tf.make_tensor_proto(VALUES)
+    tensor.ClearField("tensor_content")
+    tensor.float_val.extend(VALUES.ravel())
+    return tensor
+
+
+@pytest.mark.parametrize("tensor", [tf.make_tensor_proto(VALUES), _as_values()], ids=["tensor_content", "float_val"])
+def test_both_encodings_give_the_array(tensor):
+    np.testing.assert_array_equal(decode_inputs({"slices": tensor}, SIGNATURE)["slices"], VALUES)
+
+
+def test_a_batch_of_none_is_a_batch():
+    assert decode_inputs({"slices": tf.make_tensor_proto(VALUES[:0])}, SIGNATURE)["slices"].shape == (0, 4, 4, 1)
+
+
+def _changed(change):
+    tensor = tensor_pb2.TensorProto()
+    tensor.CopyFrom(tf.make_tensor_proto(VALUES))
+    change(tensor)
+    return tensor
+
+
+@pytest.mark.parametrize(
+    "tensor, message",
+    [
+        (tf.make_tensor_proto(VALUES.astype(np.float64)), "expected dtype float32, got float64"),
+        (_changed(lambda t: setattr(t, "dtype", 4711)), "got number 4711"),
+        (tf.make_tensor_proto(VALUES[0]), r"expected shape \[None, 4, 4, 1\], got \[4, 4, 1\]"),
+        (tf.make_tensor_proto(VALUES[:, :3]), "expected shape"),
+        (_changed(lambda t: setattr(t.tensor_shape, "unknown_rank", True)), "unknown rank"),
+        (_changed(lambda t: setattr(t.tensor_shape.dim[0], "size", -1)), "at least 0"),
+        (_changed(lambda t: setattr(t, "tensor_content", t.tensor_content[:-1])), "needs 128 bytes .*, got 127"),
+        (_changed(lambda t: t.ClearField("tensor_content")), "needs 32 values in float_val, got 0"),
+        # 64 bytes on the wire that claim to be 64 TB.
+        (_changed(lambda t: setattr(t.tensor_shape.dim[0], "size", 1 << 40)), "needs .* bytes"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_it_is_decoded(tensor, message):
+    with pytest.raises(BadTensor, match=message):
+        decode_inputs({"slices": tensor}, SIGNATURE)
+
+
+def test_values_of_another_type_are_not_read_as_zeros():
+    tensor = _changed(lambda t: t.ClearField("tensor_content"))
+    tensor.int_val.extend([1] * 32)
+    with pytest.raises(BadTensor, match="float_val, got 0"):
+        decode_inputs({"slices": tensor}, SIGNATURE)
+
+
+def test_names_must_be_the_signatures():
+    good = tf.make_tensor_proto(VALUES)
+    with pytest.raises(BadTensor, match=r"Sent extra: \['other'\]. Missing but required: \[\]"):
+        decode_inputs({"slices": good, "other": good}, SIGNATURE)
+    with pytest.raises(BadTensor, match=r"Missing but required: \['slices'\]"):
+        decode_inputs({}, SIGNATURE)
