@@ -43,14 +43,14 @@ class CaseFiles:
                     path=path,
                     remedy="Add the file, or put the case under 'excluded' in the split",
                 )
+        if not with_label:
+            return
         if self.label_on is not None and not self.label_on.is_file():
             raise UserError(
                 f"case {self.case_id} lacks the image on whose grid its label was drawn: expected this file",
                 path=self.label_on,
                 remedy="Add the file, or name another modality in --label_on",
             )
-        if not with_label:
-            return
         if self.label is None:
             raise UserError(
                 f"case {self.case_id} is to be read with its label, but the layout names none for it",

@@ -23,9 +23,7 @@ def choose(name: str, root: pathlib.Path):
     """
     known = "; ".join(f"{layout.NAME} = {layout.DESCRIPTION}" for layout in LAYOUTS.values())
     if name != AUTO and name not in LAYOUTS:
-        raise UserError(
-            f"expected a layout out of {', '.join((AUTO, *LAYOUTS))}, got '{name}'", remedy=f"Known are {known}"
-        )
+        raise UserError(f"unknown layout '{name}'", remedy=f"Known are {AUTO}; {known}")
     if not root.exists():
         raise UserError("there is no such folder or file to convert", path=root, remedy="Check --input")
     candidates = list(LAYOUTS.values()) if name == AUTO else [LAYOUTS[name]]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from scipy import ndimage
 
 from semicml_tf.geometry.grid import Grid
 
 
-def resample(volume: np.ndarray, source: Grid, target: Grid, *, outside: float | None = None) -> np.ndarray:
-    """Resamples by linear interpolation, smoothed first along axes that get coarser.
+def resample(
+    volume: np.ndarray, source: Grid, target: Grid, *, outside: float | None = None, smooth: bool = True
+) -> np.ndarray:
+    """Resamples by linear interpolation, by default smoothed first along axes that get coarser.
 
     Args:
         volume: values on `source`.
         outside: value beyond the source's box; None repeats its border.
+        smooth: whether to smooth, so that detail finer than the target's grid does not alias.
 
     Returns:
         float32 values on `target`. Where the target's voxels coincide with the source's (in any of the
@@ -34,7 +39,7 @@ def resample(volume: np.ndarray, source: Grid, target: Grid, *, outside: float |
     # finer than the target's grid would alias. The Gaussian is the usual half-width of the excess.
     stride = np.abs(matrix).max(axis=1)
     sigma = 0.5 * np.sqrt(np.maximum(stride**2 - 1.0, 0.0))
-    if np.any(sigma > 0.1):
+    if smooth and np.any(sigma > 0.1):
         volume = ndimage.gaussian_filter(volume, sigma, mode="nearest", truncate=3.0)
     values = ndimage.affine_transform(
         volume, matrix, offset, output_shape=target.shape, order=1, mode="nearest", output=np.float32
@@ -59,6 +64,18 @@ def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_
 
 
 def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
-    """A binary mask on another grid: its linear interpolation, at least half. Returns uint8 0/1."""
-    soft = resample(mask.astype(np.float32), source, target, outside=0.0)
-    return (soft >= 0.5).astype(np.uint8)
+    """A binary mask on another grid: the voxels that it covers by at least half. Returns uint8 0/1.
+
+    A voxel's cover is counted at points spread over it, along axes that get coarser. Smoothing instead
+    would move the half level of a ball of radius r inwards by about sigma^2 / r: a tenth of a lesion of
+    10 mm when 2 mm voxels become 4 mm ones.
+    """
+    soft = mask.astype(np.float32)
+    step = np.abs(np.linalg.inv(source.affine) @ target.affine)[:3, :3].max(axis=0)  # source voxels a target voxel
+    counts = [1 if size <= 1 + 1e-3 else 2 * int(np.ceil(size)) for size in step]
+    hits = np.zeros(target.shape, np.uint16)
+    for place in itertools.product(*((((np.arange(n) + 0.5) / n) - 0.5) for n in counts)):
+        affine = target.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ np.array(place)
+        hits += resample(soft, source, Grid(target.shape, affine), outside=0.0, smooth=False) >= 0.5
+    return (2 * hits.astype(np.uint32) >= np.prod(counts)).astype(np.uint8)
