@@ -12,7 +12,7 @@ import pathlib
 from absl import flags
 
 import semicml_tf
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 
 POSITIONAL = ("run",)
@@ -29,11 +29,11 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def _settings(run) -> dict:
-    """What the run says of its training, for the model card; run.json is free to say more or less."""
-    body = atomic.read_json(run.folder / "run.json", what="a run's folder", remedy="Train it again")
-    known = {name: body[name] for name in ("recipe", "seed", "window", "width") if name in body}
-    chosen = body.get("flags")
-    return known | (chosen if isinstance(chosen, dict) else {})
+    """The training's settings for the model card, as far as run.json has them."""
+    from semicml_tf.training.run_folder import FILE_NAME
+
+    settings = atomic.read_json(run.folder / FILE_NAME, what="a run's folder", remedy="Train it again").get("settings")
+    return settings if isinstance(settings, dict) else {}
 
 
 def _manifest(run, info, modality: str):
@@ -72,6 +72,7 @@ def main(values: flags.FlagValues) -> None:
     if unknown:
         raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
     output = pathlib.Path(values.output)
+    quiet_import.tensorflow()
     from semicml_tf.artefact.publish import publish
 
     report = {}

@@ -12,7 +12,7 @@ import pathlib
 
 from absl import flags
 
-from semicml_tf import commandline
+from semicml_tf import commandline, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.predict import define_volume_flags, require, segment_file
 
@@ -73,6 +73,7 @@ def main(values: flags.FlagValues) -> None:
             f"the model '{values.model}' is used with the manifest of modality '{manifest.modality}'",
             remedy=f"If that is right, confirm it with --modality={manifest.modality}; else correct --manifest",
         )
+    quiet_import.tensorflow()
     from serving.remote_model import RemoteModel
 
     with RemoteModel(

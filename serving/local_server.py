@@ -17,7 +17,7 @@ import threading
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 
 _MIB = 1 << 20
@@ -91,6 +91,7 @@ def main(values: flags.FlagValues) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    quiet_import.tensorflow()
     store = ModelStore.open(values.models)
     server, port = start(
         store,

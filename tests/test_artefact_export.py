@@ -46,7 +46,7 @@ def run(tmp_path):
         "window": WINDOW,
         "width": WIDTH,
         "best": {"ct": {"dice": 0.6, "step": 3, "stage": "prel"}, "pet": {"dice": 0.7, "step": 4, "stage": "prel"}},
-        "flags": {"recipe": "paper", "seed": 3},
+        "settings": {"method": "semi_cml,prel", "seed": 3},
     }
     (folder / "run.json").write_text(json.dumps(body))
     return folder
@@ -64,7 +64,7 @@ def test_every_modality_gets_a_model(run, tmp_path, capsys):
         manifest = Manifest.load(folder)
         assert (manifest.modality, manifest.validation_dice, str(manifest.normalisation)) == (modality, dice, how)
         assert manifest.spacing_mm == (3.0, 2.0, 2.0) and manifest.label_values == (1, 2)
-        assert "| recipe | `paper` |" in (folder / "assets.extra" / "MODEL_CARD.md").read_text()
+        assert "| method | `semi_cml,prel` |" in (folder / "assets.extra" / "MODEL_CARD.md").read_text()
         assert semicml_tf.load(folder).manifest == manifest
 
 

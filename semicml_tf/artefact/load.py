@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from semicml_tf import quiet_import
 from semicml_tf.artefact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
@@ -77,8 +78,7 @@ def load(model: str | pathlib.Path) -> Model:
     """
     folder = version_folder(model)
     manifest = Manifest.load(folder)
-    import tensorflow as tf
-
+    tf = quiet_import.tensorflow()
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:

@@ -37,8 +37,9 @@ def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
 **For research only. Not for clinical use**: it is no medical device, and no diagnosis or treatment may rest on it.
 
 ## What it is
-A 2-D U-Net that marks one foreground class, slice by slice, in volumes of modality `{manifest.modality}` alone. It was
-trained together with the network of another modality (Semi-CML) with few labelled patients.
+A 2-D U-Net that marks one foreground class, slice by slice, in volumes of modality `{manifest.modality}` alone. The
+method that trained it stands under the training settings; most train it beside the network of a second modality, which
+is not needed any more and not in here.
 
 | fact | value |
 |---|---|
