@@ -1,0 +1,87 @@
+"""Segmenters that know the answer, through the way that networks' masks take to the patient's own grid."""
+
+import math
+
+import numpy as np
+import pytest
+
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation.scores import mean_and_sd, summarise
+from semicml_tf.evaluation.study import evaluate_predictions
+from semicml_tf.geometry.resample import resample
+from tests.evaluation_data import ball, oblique_grid, patient
+
+
+def _truth(record):
+    return resample(record.native_label, record.native_grid, record.grid, outside=0.0)
+
+
+def _nothing(record):
+    return np.zeros(record.grid.shape, np.float32)
+
+
+def _patients(spacing_mm):
+    native = oblique_grid()
+    labels = [ball(native, (14, 13, 7), 9.0), ball(native, (12, 15, 6), 7.0), np.zeros(native.shape, np.uint8)]
+    return [patient(f"p{index}", label, native, spacing_mm=spacing_mm) for index, label in enumerate(labels)]
+
+
+def test_the_truth_scores_one_on_an_oblique_grid_of_its_own_spacing():
+    scores = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"truth": _truth})["truth"]
+    assert [score.dice for score in scores] == [1.0, 1.0, 1.0]
+    assert [score.hd95_mm for score in scores] == [0.0, 0.0, 0.0]
+    assert [score.case_id for score in scores] == ["p0", "p1", "p2"]
+
+
+def test_the_truth_is_off_by_resampling_alone_on_another_spacing():
+    scores = evaluate_predictions(_patients((4.0, 2.2, 2.2)), {"truth": _truth})["truth"]
+    for score in scores[:2]:
+        assert 0.85 < score.dice < 1.0
+        assert score.assd_mm < 0.75  # half of the smallest voxel side
+    assert scores[2].outcome == "both empty"
+
+
+def test_a_mask_shifted_in_the_patient_is_off_by_that_shift():
+    """A transposed or flipped way back to the native grid would not give the shift's own distance."""
+    record = _patients((0.0, 0.0, 0.0))[0]
+    _, order, flips = record.native_grid.reordered()
+    row_voxels = 4
+    native_axis, sign = order[1], -1 if flips[1] else 1
+    expected = np.roll(record.native_label, sign * row_voxels, axis=native_axis)
+    shifted = evaluate_predictions([record], {"a": lambda r: np.roll(_truth(r), row_voxels, axis=1)})["a"][0]
+    overlap = 2 * (expected & record.native_label).sum() / (2 * record.native_label.sum())
+    assert shifted.dice == pytest.approx(overlap)
+    assert shifted.hd95_mm == pytest.approx(row_voxels * 1.5, abs=1.5)
+
+
+def test_a_missed_patient_is_counted_and_costs():
+    results = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"truth": _truth, "nothing": _nothing})
+    good, bad = summarise(results["truth"]), summarise(results["nothing"])
+    assert (good["missed"], good["false_alarms"], good["cases"]) == (0, 0, 3)
+    assert (bad["missed"], bad["false_alarms"], bad["cases"]) == (2, 0, 3)
+    diagonal = oblique_grid().diagonal_mm
+    assert bad["dice"]["mean"] == pytest.approx(1 / 3)
+    assert bad["hd95_mm"]["mean"] == bad["assd_mm"]["mean"] == pytest.approx(2 / 3 * diagonal)
+    # The patient without lesion has neither PPV nor sensitivity; the missed two pull both to 0.
+    assert bad["ppv"] == {"mean": 0.0, "sd": 0.0, "n": 2}
+    assert bad["sensitivity"] == {"mean": 0.0, "sd": 0.0, "n": 2}
+
+
+def test_a_false_alarm_is_counted_and_costs():
+    everything = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"all": lambda r: np.ones(r.grid.shape, np.float32)})
+    summary = summarise(everything["all"])
+    assert (summary["missed"], summary["false_alarms"]) == (0, 1)
+    assert summary["ppv"]["n"] == 3 and summary["sensitivity"]["n"] == 2
+
+
+def test_mean_and_sample_sd():
+    assert mean_and_sd([1.0, None, 3.0]) == {"mean": 2.0, "sd": pytest.approx(math.sqrt(2.0)), "n": 2}
+    assert mean_and_sd([0.25]) == {"mean": 0.25, "sd": None, "n": 1}
+    assert mean_and_sd([None]) == {"mean": None, "sd": None, "n": 0}
+    with pytest.raises(ValueError, match="finite"):
+        mean_and_sd([1.0, math.nan])
+
+
+def test_a_network_that_answers_nan_is_no_empty_prediction():
+    with pytest.raises(UserError, match="'ct' gave probabilities that are not finite for case p0"):
+        evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"ct": lambda r: np.full(r.grid.shape, np.nan)})
