@@ -49,7 +49,7 @@ def _tumour(rng, shape: Lobes) -> list[Part]:
     bright = rng.uniform(0.85, 1.15)
     core = _shrunk(shape, rng.uniform(0.5, 0.65))
     # FLAIR and T2 show the oedema clearly, T1 and T1ce as a slight darkening.
-    oedema = _looks(425, 440, 450 + 260 * bright, 480 + 330 * bright, mottle=35)
+    oedema = _looks(425, 440, 430 + 230 * bright, 440 + 270 * bright, mottle=35)
     enhancing = _looks(430, 650 + 320 * bright, 640, 690, mottle=35)
     necrosis = _looks(330, 380, 820, 560, mottle=35)
     return [
@@ -74,7 +74,8 @@ def _lures(rng, placement: Placement) -> list[Part]:
     """What is bright in one contrast, yet no tumour."""
     parts = []
     kinds = {
-        "cyst": (_looks(190, 200, 980, 150, mottle=8), (9, 18)),  # bright in T2 only
+        "cyst": (_looks(190, 200, 1000, 150, mottle=8), (12, 22)),  # bright in T2 only
+        "epidermoid": (_looks(300, 310, 560, 1150, mottle=8), (12, 22)),  # FLAIR: brighter than any tumour
         "meningioma": (_looks(500, 1150, 460, 500, mottle=10), (8, 14)),  # bright in T1ce only
         "old infarct": (_looks(400, 410, 440, 480, mottle=10), (9, 15)),  # T1's darkening only
         "gliosis": (_looks(480, 500, 470, 760, mottle=10), (6, 10)),  # bright in FLAIR only

@@ -86,15 +86,17 @@ class Scene:
 
 
 def world_points(grid: Grid) -> np.ndarray:
-    """Centres of all voxels, (n, 3) mm, in the array's C order."""
-    indices = np.indices(grid.shape).reshape(3, -1).T
-    return indices @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    """Centres of all voxels, (n, 3) float32 mm, in the array's C order."""
+    steps = [np.arange(n)[:, None] * grid.affine[:3, axis] for axis, n in enumerate(grid.shape)]
+    places = steps[0][:, None, None] + steps[1][:, None] + steps[2] + grid.affine[:3, 3]
+    return places.reshape(-1, 3).astype(np.float32)
 
 
 def _near(shape, points: np.ndarray, *, margin_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the points that the shape can touch, and their distances: most parts are small."""
     reach = shape.reach_mm + margin_mm
-    near = np.flatnonzero(((points - shape.centre) ** 2).sum(axis=1) < reach**2)
+    away = np.abs(points - shape.centre.astype(points.dtype))
+    near = np.flatnonzero((away[:, 0] < reach) & (away[:, 1] < reach) & (away[:, 2] < reach))
     return near, shape.distance_mm(points[near])
 
 

@@ -29,4 +29,6 @@ class Texture:
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Values (n,) at (n, 3) points in mm."""
-        return np.cos(points @ self.waves.T + self.phases).sum(axis=1) * np.sqrt(2 / len(self.phases))
+        dtype = points.dtype
+        waves = np.cos(points @ self.waves.T.astype(dtype) + self.phases.astype(dtype))
+        return waves @ np.full(len(self.phases), np.sqrt(2 / len(self.phases)), dtype)

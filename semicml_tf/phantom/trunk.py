@@ -37,8 +37,8 @@ def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool) -> Scene:
 
 
 def _lesion(rng, shape, activity: float) -> Part:
-    contrast = rng.uniform(32, 55)
-    uptake = rng.uniform(4.0, 7.0) * activity
+    contrast = rng.uniform(30, 50)
+    uptake = rng.uniform(4.5, 7.0) * activity
     # Mottled in CT, where the look-alikes are smooth: detail that only the sharp modality resolves.
     return Part(
         "lesion", shape, {"ct": Look(42 + contrast, 11, edge_mm=2), "pet": Look(uptake, 0.12 * uptake)}, label=1
@@ -78,26 +78,25 @@ def _pet_lures(rng, placement: Placement, activity: float) -> list[Part]:
         if centre is not None:
             parts.append(Part(name, shape_of(centre), {"ct": ct, "pet": pet}))
 
-    for _ in range(rng.integers(1, 3)):  # a full bladder: smooth and far hotter than any lesion
-        radius, suv = rng.uniform(17, 32), rng.uniform(10, 15) * activity
-        wall = rng.uniform(0.8, 1.15, 3)
-        add(
-            "reservoir",
-            radius,
-            lambda c, r=radius, w=wall: Blob.random(rng, c, r * w, depth=0.02),
-            Look(8, 3),
-            Look(suv),
-        )
+    def upright(centre, radii, depth):
+        return Blob.random(rng, centre, radii, depth=depth, tilt_degrees=15.0)
+
+    # Long from feet to head: the end of a hot organ, blurred, would look like a lesion to a network of axial slices.
+    for _ in range(rng.integers(1, 3)):  # a full bladder or gut: smooth and far hotter than any lesion
+        radius, suv = rng.uniform(14, 28), rng.uniform(12, 17) * activity
+        radii = radius * rng.uniform((0.8, 0.8, 3.5), (1.15, 1.15, 5))
+        add("reservoir", radius, lambda c, r=radii: upright(c, r, 0.02), Look(8, 3), Look(suv))
     if rng.random() < 0.7:  # heart muscle: as hot as a lesion, hollow
-        radius, suv = rng.uniform(26, 36), rng.uniform(4.0, 7.5) * activity
-        look = Look(1.4 * activity, rim=suv, rim_mm=rng.uniform(8, 11))
-        add("heart", radius, lambda c: Blob.random(rng, c, radius * rng.uniform(0.85, 1.1, 3)), Look(50, 8), look)
+        radius, suv = rng.uniform(24, 32), rng.uniform(4.5, 7.5) * activity
+        radii = radius * rng.uniform((0.85, 0.85, 2.5), (1.1, 1.1, 4))
+        look = Look(1.2 * activity, rim=suv, rim_mm=rng.uniform(7, 9))
+        add("heart", radius, lambda c: upright(c, radii, 0.03), Look(50, 8), look)
     for _ in range(rng.integers(1, 4)):  # ureters, vessels, bowel: thin
-        radius, suv = rng.uniform(4, 6.5), rng.uniform(4, 8) * activity
+        radius, suv = rng.uniform(3.5, 5), rng.uniform(5, 8) * activity
         add("duct", 12.0, lambda c, r=radius: Tube.random(rng, c, r), Look(38, 5), Look(suv))
-    if rng.random() < 0.5:  # brown fat: flat, of a lesion's uptake, but fat in CT
-        suv, sheet = rng.uniform(3.0, 5.0) * activity, rng.uniform((5, 18, 18), (8, 28, 28))
-        add("brown fat", 22.0, lambda c: Blob.random(rng, c, sheet, depth=0.08), Look(-85, 12), Look(suv, 0.3))
+    if rng.random() < 0.35:  # brown fat: a sheet of a lesion's uptake, but fat in CT
+        suv, radii = rng.uniform(3.5, 5.0) * activity, rng.uniform((4, 20, 30), (6, 30, 45))
+        add("brown fat", 22.0, lambda c: upright(c, radii, 0.05), Look(-85, 12), Look(suv, 0.3))
     return parts
 
 
