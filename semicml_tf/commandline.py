@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import os
 import pathlib
 import re
@@ -40,8 +39,7 @@ def _flag_values(module) -> flags.FlagValues:
 def _names_of_all_commands() -> set[str]:
     names: set[str] = set()
     for command in COMMANDS:
-        if importlib.util.find_spec(command) is not None:
-            names.update(_flag_values(_command_module(command)))
+        names.update(_flag_values(_command_module(command)))
     return names
 
 

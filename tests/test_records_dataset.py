@@ -1,0 +1,106 @@
+"""`dataset.json` and shards: read whole, or refused with one line."""
+
+import json
+
+import pytest
+
+from semicml_tf.errors import UserError
+from semicml_tf.records import shards
+from semicml_tf.records.dataset import DatasetInfo
+from tests.conversions import convert, hecktor
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return hecktor(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture
+def dataset(source, tmp_path):
+    return convert(source, tmp_path / "dataset")
+
+
+def edit(folder, change):
+    path = folder / "dataset.json"
+    body = json.loads(path.read_text())
+    change(body)
+    path.write_text(json.dumps(body))
+    return path
+
+
+def test_loaded_as_saved(dataset):
+    info = DatasetInfo.load(dataset)
+    assert info.with_hash() == info and info.root == dataset
+    records = list(shards.read_cases(info, info.cases("labelled") + info.cases("test")))
+    assert [record.case_id for record in records] == ["P1", "P4"]
+    shards.check_shards(info, ["labelled", "unlabelled", "validation", "test"])
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (lambda body: body.update(spacing_mm=[1, 1, 1]), "it was edited"),
+        (lambda body: body["partitions"]["test"].extend(body["partitions"]["labelled"]), "it was edited"),
+        (lambda body: body.update(contract_version=0), "expected contract version 1, got 0"),
+        (lambda body: body.pop("modalities"), "field is missing or wrong"),
+        (lambda body: body["partitions"]["test"][0].pop("shape"), "field is missing or wrong"),
+    ],
+)
+def test_an_edited_description_is_refused(dataset, change, message):
+    path = edit(dataset, change)
+    with pytest.raises(UserError, match=message) as caught:
+        DatasetInfo.load(dataset)
+    assert str(path) in caught.value.line and "semicml_tf.convert" in caught.value.line
+
+
+def test_no_dataset_at_all(tmp_path):
+    with pytest.raises(UserError, match=r"dataset.json: expected a converted dataset.*semicml_tf.convert"):
+        DatasetInfo.load(tmp_path)
+    (tmp_path / "dataset.json").write_text("{")
+    with pytest.raises(UserError, match="not valid JSON"):
+        DatasetInfo.load(tmp_path)
+
+
+def test_a_partition_without_cases(dataset):
+    with pytest.raises(UserError, match="partition 'none'"):
+        DatasetInfo.load(dataset).cases("none")
+
+
+def damage(content, how):
+    if how == "truncated":
+        return content[:-20]
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped"])
+def test_a_corrupt_shard(dataset, how):
+    info = DatasetInfo.load(dataset)
+    path = dataset / info.cases("test")[0].shard
+    path.write_bytes(damage(path.read_bytes(), how))
+    for read in (
+        lambda: list(shards.read_cases(info, info.cases("test"))),
+        lambda: shards.check_shards(info, ["labelled", "test"]),
+    ):
+        with pytest.raises(UserError, match="truncated or corrupt.*Convert the data again") as caught:
+            read()
+        assert str(path) in caught.value.line
+    shards.check_shards(info, ["labelled"])  # the others are still fine
+
+
+def test_a_missing_shard(dataset):
+    info = DatasetInfo.load(dataset)
+    (dataset / info.cases("test")[0].shard).unlink()
+    for read in (
+        lambda: list(shards.read_cases(info, info.cases("test"))),
+        lambda: shards.check_shards(info, ["test"]),
+    ):
+        with pytest.raises(UserError, match="this shard is missing"):
+            read()
+
+
+def test_an_empty_shard(dataset):
+    info = DatasetInfo.load(dataset)
+    (dataset / info.cases("test")[0].shard).write_bytes(b"")
+    with pytest.raises(UserError, match="ends before its record 0"):
+        list(shards.read_cases(info, info.cases("test")))
