@@ -11,7 +11,7 @@ from semicml_tf.phantom.scene import Look, Part, Scene
 from semicml_tf.phantom.shapes import Blob, Tube
 from semicml_tf.phantom.texture import Texture
 
-_LESION_RADII_MM = (13.0, 24.0)
+_LESION_RADII_MM = (14.0, 26.0)
 
 
 def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool) -> Scene:
@@ -19,7 +19,7 @@ def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool) -> Scene:
     offset = rng.uniform(-1, 1, 3) * (30, 30, 20)
     centre = scan.centre + offset
     body = Blob.random(rng, centre, rng.uniform((78, 66, 260), (108, 92, 320)), depth=0.02, tilt_degrees=8.0)
-    activity = rng.uniform(0.75, 1.3)  # of the whole patient: dose, weight and time since injection
+    activity = rng.uniform(0.85, 1.2)  # of the whole patient: dose, weight and time since injection
     placement = Placement(rng, scan, body)
     spine = Tube.random(rng, centre + (rng.uniform(-12, 12), -0.55 * body.radii[1], 0), rng.uniform(11, 16))
     for height in np.arange(-200, 201, 12):
@@ -37,7 +37,7 @@ def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool) -> Scene:
 
 
 def _lesion(rng, shape, activity: float) -> Part:
-    contrast = rng.uniform(30, 50)
+    contrast = rng.uniform(28, 46)
     uptake = rng.uniform(4.5, 7.0) * activity
     # Mottled in CT, where the look-alikes are smooth: detail that only the sharp modality resolves.
     return Part(
@@ -57,7 +57,7 @@ def _organs(rng, scan: Scan, activity: float) -> list[Part]:
     parts = []
     for _ in range(rng.integers(2, 5)):
         shape = Blob.random(rng, scan.random_point(rng, 10), rng.uniform(22, 48, 3), depth=0.06)
-        hu, suv = rng.uniform(25, 72), rng.uniform(0.8, 2.4) * activity
+        hu, suv = rng.uniform(22, 58), rng.uniform(0.8, 2.2) * activity
         parts.append(Part("organ", shape, {"ct": Look(hu, 7, edge_mm=3), "pet": Look(suv, 0.15, edge_mm=3)}))
     for _ in range(rng.integers(0, 3)):
         shape = Blob.random(rng, scan.random_point(rng), rng.uniform(9, 20, 3), depth=0.08)
@@ -82,19 +82,19 @@ def _pet_lures(rng, placement: Placement, activity: float) -> list[Part]:
         return Blob.random(rng, centre, radii, depth=depth, tilt_degrees=15.0)
 
     # Long from feet to head: the end of a hot organ, blurred, would look like a lesion to a network of axial slices.
-    for _ in range(rng.integers(1, 3)):  # a full bladder or gut: smooth and far hotter than any lesion
-        radius, suv = rng.uniform(14, 28), rng.uniform(12, 17) * activity
+    for _ in range(1 + (rng.random() < 0.3)):  # a full bladder or gut: smooth and far hotter than any lesion
+        radius, suv = rng.uniform(17, 28), rng.uniform(14, 18) * activity
         radii = radius * rng.uniform((0.8, 0.8, 3.5), (1.15, 1.15, 5))
         add("reservoir", radius, lambda c, r=radii: upright(c, r, 0.02), Look(8, 3), Look(suv))
-    if rng.random() < 0.7:  # heart muscle: as hot as a lesion, hollow
+    if rng.random() < 0.5:  # heart muscle: as hot as a lesion, hollow
         radius, suv = rng.uniform(24, 32), rng.uniform(4.5, 7.5) * activity
         radii = radius * rng.uniform((0.85, 0.85, 2.5), (1.1, 1.1, 4))
         look = Look(1.2 * activity, rim=suv, rim_mm=rng.uniform(7, 9))
         add("heart", radius, lambda c: upright(c, radii, 0.03), Look(50, 8), look)
-    for _ in range(rng.integers(1, 4)):  # ureters, vessels, bowel: thin
+    for _ in range(rng.integers(0, 3)):  # ureters, vessels, bowel: thin
         radius, suv = rng.uniform(3.5, 5), rng.uniform(5, 8) * activity
         add("duct", 12.0, lambda c, r=radius: Tube.random(rng, c, r), Look(38, 5), Look(suv))
-    if rng.random() < 0.35:  # brown fat: a sheet of a lesion's uptake, but fat in CT
+    if rng.random() < 0.25:  # brown fat: a sheet of a lesion's uptake, but fat in CT
         suv, radii = rng.uniform(3.5, 5.0) * activity, rng.uniform((4, 20, 30), (6, 30, 45))
         add("brown fat", 22.0, lambda c: upright(c, radii, 0.05), Look(-85, 12), Look(suv, 0.3))
     return parts
@@ -116,7 +116,7 @@ def _ct_lures(rng, placement: Placement, activity: float) -> list[Part]:
         add("calcified node", Look(rng.uniform(70, 95), 4, rim=rng.uniform(220, 380), rim_mm=3), (10, 19))
     for _ in range(rng.integers(1, 4)):  # contrast medium in vessels and gut: smooth and brighter
         add("contrast", Look(rng.uniform(135, 210), 3), (12, 26))
-    if rng.random() < 0.5:  # a node that CT alone can hardly tell: only its smoothness and round shape speak
+    if rng.random() < 0.3:  # a node that CT alone can hardly tell: only its smoothness and round shape speak
         add("benign node", Look(rng.uniform(65, 85), 2), (9, 14))
     for _ in range(rng.integers(1, 3)):
         add("cyst", Look(rng.uniform(-5, 12), 3), (10, 20))
