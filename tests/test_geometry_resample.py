@@ -102,6 +102,25 @@ def test_a_coarse_voxel_is_foreground_from_half_its_cover_on():
     assert resample_mask(mask, source, whole).item() == 0
 
 
+def test_a_mask_elsewhere_or_empty_leaves_nothing():
+    source = Grid((4, 4, 4), np.eye(4))
+    affine = np.eye(4)
+    affine[:3, 3] = 50
+    assert not resample_mask(np.ones(source.shape, np.uint8), source, Grid((4, 4, 4), affine)).any()
+    assert not resample_mask(np.zeros(source.shape, np.uint8), source, source).any()
+
+
+def test_where_a_mask_lies_does_not_change_its_resampling():
+    # A far second voxel widens the part of the target that is computed, and nothing else.
+    source = oriented((1, 2, 0), (1, -1, 1), shape=(40, 30, 30), spacing=(2.0, 3.0, 2.0))
+    target = source.for_network((4.0, 4.0, 4.0))
+    one = ball(source, (source.affine @ [12, 12, 12, 1])[:3], 12.0)
+    both = one.copy()
+    both[34:, 24:, 24:] = 1
+    near, far = resample_mask(one, source, target), resample_mask(both - one, source, target)
+    np.testing.assert_array_equal(resample_mask(both, source, target), near | far)
+
+
 def test_a_mask_that_touches_the_border_keeps_its_outermost_voxels_on_a_finer_grid():
     coarse = Grid((4, 4, 4), np.diag([4.0, 4, 4, 1]))
     affine = np.diag([2.0, 2, 2, 1])
@@ -110,8 +129,8 @@ def test_a_mask_that_touches_the_border_keeps_its_outermost_voxels_on_a_finer_gr
     assert resample_mask(np.ones(coarse.shape, np.uint8), coarse, fine).all()
 
 
-@pytest.mark.parametrize("radius_mm,least", [(10.0, 0.88), (25.0, 0.95)])
-def test_a_mask_goes_to_the_network_grid_of_an_oblique_volume_and_back(radius_mm, least):
+@pytest.mark.parametrize("radius_mm,least,loss", [(10.0, 0.88, 0.04), (25.0, 0.95, 0.015)])
+def test_a_mask_goes_to_the_network_grid_of_an_oblique_volume_and_back(radius_mm, least, loss):
     grid = oriented((1, 2, 0), (1, -1, 1), shape=(60, 40, 50), spacing=(2.0, 3.0, 2.0))
     network = grid.for_network((3.0, 4.0, 4.0))
     ratios = []
@@ -119,10 +138,10 @@ def test_a_mask_goes_to_the_network_grid_of_an_oblique_volume_and_back(radius_mm
         centre = (grid.affine @ [*place, 1])[:3]
         mask = ball(grid, centre, radius_mm)
         there = resample_mask(mask, grid, network)
-        assert dice(there, ball(network, centre, radius_mm)) > 0.95
+        assert dice(there, ball(network, centre, radius_mm)) > 0.93
         assert dice(resample_mask(there, network, grid), mask) > least
         ratios.append(there.sum() * network.voxel_volume_ml / (mask.sum() * grid.voxel_volume_ml))
-    assert np.mean(ratios) == pytest.approx(1, abs=0.03)  # neither grown nor shrunk
+    assert np.mean(ratios) == pytest.approx(1, abs=loss)  # smoothing would lose 0.13 and 0.04
 
 
 def test_a_volume_of_another_shape_than_its_grid_is_refused():
