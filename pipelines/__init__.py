@@ -1,0 +1,1 @@
+"""Jobs made of the package's commands, one after another."""

@@ -127,18 +127,19 @@ class Method(keras.Model):
         """One update of both students; returns the loss and its terms."""
         targets = replicas.gathered(tf.nest.map_structure(tf.stop_gradient, self.targets(batch)))
         everything = replicas.gathered(batch)
-        with tf.GradientTape() as tape:
+        # Persistent: networks are differentiated one after another, so that the collectives of
+        # synchronised batch normalisation come in one order on all replicas.
+        with tf.GradientTape(persistent=True) as tape:
             maps = replicas.gathered(self._student_maps(batch))
             terms = self.loss_terms(everything, maps, targets)
             total = sum(terms.values())
-            share = replicas.own_share(total)
-        variables = {name: student.trainable_variables for name, student in self.students.items()}
-        for name, gradients in tape.gradient(share, variables).items():
-            decayed = [
+        for name, student in self.students.items():
+            variables = student.trainable_variables
+            gradients = [
                 gradient + replicas.own_share(self.settings.l2 * tf.convert_to_tensor(variable))
-                for gradient, variable in zip(gradients, variables[name])
+                for gradient, variable in zip(tape.gradient(total, variables), variables)
             ]
-            self.student_optimizers[name].apply(decayed, variables[name])
+            self.student_optimizers[name].apply(gradients, variables)
         self._update_averages()
         return {"loss": total, **terms}
 

@@ -11,21 +11,31 @@ def replica_count() -> int:
 
 
 def gathered(tree):
-    """The global batch on every replica, from each one's own part; gradients flow back.
+    """The global batch on every replica, from each one's own part; gradients reach the own part alone.
 
-    Every replica then computes the same loss of the same global batch. The gradient of an all-gather
-    sums over replicas and so do the optimisers, so a replica's loss is `own_share` of it: N replicas
-    take the step that one takes on the same global batch.
+    Every replica then computes the same loss of the same global batch and differentiates it by its own
+    part. Optimisers add up the replicas' gradients: N replicas take the step that one takes on the same
+    global batch, and a loss is scaled nowhere. (The all-gather's own gradient would be a collective, too;
+    replicas trace those in no fixed order and then wait for each other's tensors.)
+
+    Args:
+        tree: nested tensors, dealt to the replicas as `training.devices.own_part` deals them.
     """
     if replica_count() == 1:
         return tree
     context = tf.distribute.get_replica_context()
-    return tf.nest.map_structure(lambda x: context.all_gather(x, axis=0), tree)
+
+    def gather(own):
+        whole = tf.stop_gradient(context.all_gather(own, axis=0))
+        start = tf.shape(whole)[0] * context.replica_id_in_sync_group // replica_count()
+        return tf.concat([whole[:start], own, whole[start + tf.shape(own)[0] :]], axis=0)
+
+    return tf.nest.map_structure(gather, tree)
 
 
-def own_share(loss):
-    """One replica's share of a loss that all of them computed on the gathered batch."""
-    return loss / replica_count()
+def own_share(value):
+    """One replica's share of a gradient that all of them compute, not only of their own part."""
+    return value / replica_count()
 
 
 def move_towards(variables, goals, share) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -33,6 +34,13 @@ def strategy_for(devices: Sequence[str]) -> tf.distribute.MirroredStrategy:
         raise UserError(
             f"expected devices among {', '.join(known)}, got {', '.join(missing)}", remedy="Correct --devices"
         )
+    return _mirrored(tuple(names))
+
+
+@functools.cache
+def _mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    # One for each set of devices and process: the runtime remembers collectives by number, and a second
+    # strategy would count from the start again and meet the first one's shapes.
     return tf.distribute.MirroredStrategy(devices=[f"/{name}" for name in names])
 
 

@@ -1,0 +1,44 @@
+"""Fixtures that several rooms' tests share: logical CPUs, and a converted phantom."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Children that tests start find the package however pytest was started.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(pathlib.Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+import pytest
+import tensorflow as tf
+
+from semicml_tf import commandline
+
+# Two replicas without a GPU. Must be asked for before TensorFlow starts, hence here.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope="session")
+def phantom_dataset(tmp_path_factory) -> pathlib.Path:
+    """Folder of a converted CT/PET phantom: 3 labelled, 4 unlabelled, 2 validation and 2 test patients."""
+    root = tmp_path_factory.mktemp("phantom")
+    commandline.call(
+        "semicml_tf.phantom",
+        [f"--output={root / 'volumes'}", "--cases=11", "--labelled=3", "--validation=2", "--test=2", "--seed=5"],
+    )
+    commandline.call(
+        "semicml_tf.convert",
+        [
+            f"--input={root / 'volumes'}",
+            f"--output={root / 'dataset'}",
+            "--layout=hecktor",
+            "--modalities=ct,pet",
+            "--reference_modality=ct",
+            "--spacing_mm=4,6,6",
+            "--allow_empty_labels",
+            "--cases_per_shard=2",
+        ],
+    )
+    return root / "dataset"

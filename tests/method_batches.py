@@ -1,0 +1,52 @@
+"""Small random batches and methods for the tests of methods and replicas."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.schedule import StagePlan
+from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.networks.unet import unet
+
+MODALITIES = ("ct", "pet")
+WINDOW, WIDTH = 16, 2
+
+
+def batch(seed: int, labelled: int = 4, unlabelled: int = 4):
+    """A global batch as `input.two_streams` yields it; images show their label faintly."""
+    rng = np.random.default_rng(seed)
+
+    def stream(count, with_label):
+        label = np.zeros((count, WINDOW, WINDOW, 1), np.float32)
+        for index in range(count):
+            row, column = rng.integers(0, WINDOW - 6, 2)
+            label[index, row : row + 6, column : column + 6] = 1.0
+        image = {
+            name: (label + rng.normal(scale=0.5, size=label.shape)).astype(np.float32) for name in MODALITIES
+        }
+        made = {
+            "image": image,
+            "patient": np.arange(count, dtype=np.int32) // 2,
+            "seed": rng.integers(0, 2**31 - 1, count, dtype=np.int32),
+        }
+        return made | ({"label": label} if with_label else {})
+
+    made = {"labelled": stream(labelled, True)}
+    if unlabelled:
+        made["unlabelled"] = stream(unlabelled, False)
+    return tf.nest.map_structure(tf.constant, made)
+
+
+def method(name: str, *, steps: int = 10, scores=None, synchronized: bool = False, **settings):
+    """A method with tiny networks."""
+    how = dataclasses.replace(MethodSettings(), **settings)
+
+    def build(modality):
+        return unet(WINDOW, WIDTH, name=modality, seed=sum(map(ord, modality)), synchronized=synchronized)
+
+    plan = StagePlan(steps=steps, first_step=0, steps_per_epoch=5)
+    made = catalogue.stage_class(name)(MODALITIES, build, how, plan, scores or {"ct": 0.4, "pet": 0.6})
+    made.begin()
+    return made

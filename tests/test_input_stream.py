@@ -1,0 +1,118 @@
+"""The input: a pure function of (seed, step), one geometry for both modalities, no label where there is none."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from semicml_tf.input import augment
+from semicml_tf.input.stream import StreamSettings, window_stream
+from semicml_tf.input.two_streams import BatchSettings, batches
+from semicml_tf.records.dataset import DatasetInfo
+
+
+@pytest.fixture(scope="module")
+def info(phantom_dataset):
+    return DatasetInfo.load(phantom_dataset)
+
+
+def _settings(info, **changes):
+    base = StreamSettings(info.modalities, 32, 6, True, 0.67, augment.STANDARD, seed=3)
+    return dataclasses.replace(base, **changes)
+
+
+def _take(dataset, count):
+    return [tf.nest.map_structure(lambda x: x.numpy(), element) for element in dataset.take(count)]
+
+
+def _equal(a, b):
+    flat_a, flat_b = tf.nest.flatten(a), tf.nest.flatten(b)
+    return len(flat_a) == len(flat_b) and all(np.array_equal(x, y) for x, y in zip(flat_a, flat_b))
+
+
+@pytest.mark.parametrize("first", [1, 7, 23])
+def test_a_stream_begun_late_is_the_same_stream(info, first):
+    cases, how = info.cases("labelled"), _settings(info)
+    whole = _take(window_stream(info, cases, how), first + 3)
+    late = _take(window_stream(info, cases, how, first_step=first), 3)
+    assert _equal(whole[first:], late)
+
+
+def test_seeds_and_steps_differ(info):
+    cases = info.cases("labelled")
+    one, two = _take(window_stream(info, cases, _settings(info)), 2)
+    other = _take(window_stream(info, cases, _settings(info, seed=4)), 1)[0]
+    assert not _equal(one, two) and not _equal(one, other)
+    assert len(set(np.concatenate([one["seed"], two["seed"]]))) == 12
+
+
+def test_every_case_is_visited_equally_often(info):
+    cases = info.cases("labelled")
+    elements = _take(window_stream(info, cases, _settings(info, batch_size=64)), 3)
+    counts = np.bincount(np.concatenate([e["patient"] for e in elements]), minlength=len(cases))
+    # 192 windows of 3 cases in visits of 4; a group may end in the middle of an epoch.
+    assert abs(counts - 64).max() <= 4
+
+
+def test_lesion_fraction_one_shows_lesion_slices_only(info):
+    cases = [case for case in info.cases("labelled") if case.lesion_slices]
+    how = _settings(info, lesion_fraction=1.0, augmentation=augment.NONE, window=64, batch_size=32)
+    assert all(e["label"].max(axis=(1, 2, 3)).all() for e in _take(window_stream(info, cases, how), 2))
+    low = dataclasses.replace(how, lesion_fraction=0.0)
+    assert not all(e["label"].max(axis=(1, 2, 3)).all() for e in _take(window_stream(info, cases, low), 2))
+
+
+def test_the_unlabelled_stream_holds_no_label_even_of_labelled_patients(info):
+    data = BatchSettings(("labelled",), ("labelled", "unlabelled"), 4, 6, _settings(info))
+    batch = _take(batches(info, data), 1)[0]
+    assert set(batch["unlabelled"]) == {"image", "patient", "seed"}
+    assert batch["labelled"]["label"].shape == (4, 32, 32, 1)
+    assert batch["unlabelled"]["image"]["pet"].shape == (6, 32, 32, 1)
+    assert set(batch["labelled"]["seed"]).isdisjoint(batch["unlabelled"]["seed"])
+
+
+def test_reading_a_label_from_unlabelled_records_fails(info):
+    stream = window_stream(info, info.cases("unlabelled"), _settings(info))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="label"):
+        _take(stream, 1)
+
+
+def test_modalities_and_label_share_their_geometry():
+    """The same picture given as both modalities and as label must be cut, turned and mirrored alike."""
+    blob = np.zeros((40, 30), np.float32)
+    blob[10:18, 5:20] = 1.0
+    how = dataclasses.replace(augment.STANDARD, gain=0.0, offset=0.0, noise=0.0)
+    for seed in range(20):
+        images, label = augment.window_of({"ct": blob, "pet": blob}, blob, 48, how, tf.constant([seed, 1]))
+        np.testing.assert_array_equal(images["ct"], images["pet"])
+        np.testing.assert_array_equal(images["ct"].numpy() >= 0.5, label.numpy() == 1.0)
+
+
+def test_without_augmentation_a_window_is_the_centre_mirrored_at_the_border():
+    rng = np.random.default_rng(0)
+    small, large = rng.normal(size=(20, 24)).astype(np.float32), rng.normal(size=(40, 48)).astype(np.float32)
+    images, _ = augment.window_of({"ct": small}, None, 32, augment.NONE, tf.constant([1, 2]))
+    np.testing.assert_allclose(images["ct"][..., 0], np.pad(small, ((6, 6), (4, 4)), mode="symmetric"), atol=1e-6)
+    images, _ = augment.window_of({"ct": large}, None, 32, augment.NONE, tf.constant([1, 2]))
+    np.testing.assert_allclose(images["ct"][..., 0], large[4:36, 8:40], atol=1e-6)
+
+
+def test_intensities_vary_independently_between_modalities():
+    flat = np.ones((32, 32), np.float32)
+    how = dataclasses.replace(augment.NONE, gain=0.2, offset=0.2)
+    ratios = []
+    for seed in range(8):
+        images, _ = augment.window_of({"ct": flat, "pet": flat}, None, 32, how, tf.constant([seed, 9]))
+        ratios.append(float(images["ct"][0, 0, 0] - images["pet"][0, 0, 0]))
+    assert np.std(ratios) > 0.01
+
+
+def test_random_placement_reaches_both_ends():
+    ramp = np.tile(np.arange(80, dtype=np.float32), (80, 1))
+    how = dataclasses.replace(augment.NONE, place=True)
+    starts = [
+        float(augment.window_of({"ct": ramp}, None, 16, how, tf.constant([seed, 0]))[0]["ct"][0, 0, 0])
+        for seed in range(60)
+    ]
+    assert min(starts) < 6 and max(starts) > 58 and 20 < np.mean(starts) < 44

@@ -1,0 +1,83 @@
+"""Two replicas take the step that one takes on the same global batch; `fit` takes the loop's steps."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from semicml_tf.training.devices import strategy_for
+from semicml_tf.training.stage import compiled_step
+from tests import method_batches
+
+# SGD: Adam would turn rounding noise of tiny gradients into full steps. No burn-in: all terms from step 0.
+# L2 in all: it must count once, not once a replica.
+COMMON = {"optimizer": "sgd", "learning_rate": 0.05, "lr_warmup_epochs": 0.0, "burn_in": 0.0, "ramp": 0.0, "l2": 0.01}
+CASES = {
+    "supervised": ("supervised", {}),
+    "semi_cml": ("semi_cml", {"asc_weight": 3.5, "asc_empty": "keep"}),
+    "semi_cml_paper": ("semi_cml", {"mse_target": "student", "ema_decay": 0.0, "asc_negatives": "all"}),
+    "prel": ("prel", {"prel_strong_from": 0.0}),
+    "prel_paper": (
+        "prel",
+        {
+            "teacher": "pool",
+            "teacher_passes": 2,
+            "teacher_dropout": True,
+            "teacher_batch_statistics": True,
+            "teacher_noise": 0.1,
+            "prel_keep_labelled": False,
+            "ema_decay": 0.0,
+        },
+    ),
+}
+
+
+def _train(devices, name, settings, sizes):
+    strategy = strategy_for(devices)
+    with strategy.scope():
+        method = method_batches.method(name, synchronized=len(devices) > 1, **COMMON, **settings)
+    step = compiled_step(method, strategy)
+    losses = [float(step(method_batches.batch(seed, *sizes))["loss"]) for seed in range(3)]
+    return losses, {key: network.get_weights() for key, network in method.networks().items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_replicas_equal_one(case):
+    name, settings = CASES[case]
+    # Streams of unlike size, as in the paper's batch of 30 + 26.
+    sizes = (6, 0) if name == "supervised" else (6, 4)
+    one_losses, one = _train(["cpu:0"], name, settings, sizes)
+    two_losses, two = _train(["cpu:0", "cpu:1"], name, settings, sizes)
+    np.testing.assert_allclose(two_losses, one_losses, rtol=2e-5)
+    for key in one:
+        for a, b in zip(one[key], two[key]):
+            np.testing.assert_allclose(b, a, rtol=2e-4, atol=2e-5, err_msg=key)
+
+
+def test_the_steps_moved_the_weights():
+    """The comparison above would hold for a method that does nothing."""
+    start = method_batches.method("semi_cml", **COMMON).networks()["student/ct"].get_weights()
+    _, end = _train(["cpu:0"], "semi_cml", {}, (6, 4))
+    assert max(np.abs(a - b).max() for a, b in zip(start, end["student/ct"])) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["semi_cml", "prel"])
+def test_fit_drives_the_same_step(name):
+    def fresh():
+        return method_batches.method(name, burn_in=0.0, ramp=0.0)
+
+    data = [method_batches.batch(seed) for seed in range(3)]
+    looped, fitted = fresh(), fresh()
+    strategy = strategy_for(["cpu:0"])
+    with strategy.scope():
+        looped = fresh()
+    step = compiled_step(looped, strategy)
+    last = [step(element) for element in data][-1]
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter(data), output_signature=tf.nest.map_structure(tf.TensorSpec.from_tensor, data[0])
+    )
+    fitted.compile()
+    history = fitted.fit(dataset, epochs=1, steps_per_epoch=3, verbose=0).history
+    assert history["loss"][-1] == pytest.approx(float(last["loss"]), rel=1e-6)
+    for key, network in looped.networks().items():
+        for a, b in zip(network.get_weights(), fitted.networks()[key].get_weights()):
+            np.testing.assert_array_equal(a, b, err_msg=key)
