@@ -1,0 +1,128 @@
+import csv
+import hashlib
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+from semicml_tf.phantom import split
+from semicml_tf.phantom.case import generate
+
+SMALL = ["--size_mm=96,96,32", "--spacing_mm=6,6,8", "--labelled=1", "--validation=1", "--test=1"]
+
+
+def _make(folder, *arguments):
+    commandline.call("semicml_tf.phantom", [f"--output={folder}", *SMALL, *arguments])
+    return folder
+
+
+def _hashes(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize("layout", ["hecktor", "brats", "csv"])
+def test_the_same_flags_write_the_same_bytes_and_more_cases_change_none(tmp_path, layout):
+    first = _hashes(_make(tmp_path / "a", f"--layout={layout}", "--cases=4"))
+    assert first == _hashes(_make(tmp_path / "b", f"--layout={layout}", "--cases=4"))
+    more = _hashes(_make(tmp_path / "c", f"--layout={layout}", "--cases=6"))
+    volumes = [name for name in first if name.endswith(".nii.gz")]
+    assert len(volumes) == 4 * (5 if layout == "brats" else 3)
+    assert all(more[name] == first[name] for name in volumes)
+    other = _hashes(_make(tmp_path / "d", f"--layout={layout}", "--cases=4", "--seed=1"))
+    assert all(other[name] != first[name] for name in volumes if "seg" not in name and "label" not in name)
+
+
+def test_hecktor_files_hold_the_case(tmp_path):
+    folder = _make(tmp_path / "a", "--cases=3", "--oblique")
+    case = generate(0, 1, oblique=True, size_mm=(96, 96, 32), spacing_mm=(6, 6, 8))
+    ct = nibabel.load(folder / "imagesTr" / "PHANTOM_001__CT.nii.gz")
+    pet = nibabel.load(folder / "imagesTr" / "PHANTOM_001__PT.nii.gz")
+    label = nibabel.load(folder / "labelsTr" / "PHANTOM_001.nii.gz")
+    assert (ct.get_data_dtype(), pet.get_data_dtype(), label.get_data_dtype()) == (np.int16, np.int16, np.uint8)
+    np.testing.assert_array_equal(np.asanyarray(ct.dataobj), case.images["ct"][0])
+    np.testing.assert_allclose(pet.get_fdata(), case.images["pet"][0], atol=1 / 1024)
+    np.testing.assert_array_equal(np.asanyarray(label.dataobj), case.label)
+    # NIfTI keeps affines as float32.
+    np.testing.assert_allclose(ct.affine, case.label_grid.affine, atol=1e-4)
+    np.testing.assert_allclose(label.affine, ct.affine, atol=0)
+    np.testing.assert_allclose(pet.affine, case.images["pet"][1].affine, atol=1e-4)
+
+
+def test_brats_files_lie_on_one_grid(tmp_path):
+    folder = _make(tmp_path / "a", "--cases=3", "--layout=brats", "--empty_fraction=0")
+    values = set()
+    for index in range(3):
+        name = f"PHANTOM_{index:03d}"
+        images = {m: nibabel.load(folder / name / f"{name}_{m}.nii.gz") for m in ("t1", "t1ce", "t2", "flair", "seg")}
+        assert all(np.array_equal(image.affine, images["seg"].affine) for image in images.values())
+        assert all(image.shape == (16, 16, 4) for image in images.values())
+        values |= set(np.unique(np.asanyarray(images["seg"].dataobj)))
+    assert values <= {0, 1, 2, 4} and len(values) > 1
+
+
+def test_csv_manifest_names_files_that_are_there(tmp_path):
+    folder = _make(tmp_path / "a", "--cases=5", "--layout=csv")
+    with open(folder / "manifest.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["case", "ct", "pet", "label", "partition"]
+    assert all((folder / row[column]).is_file() for row in rows for column in ("ct", "pet", "label"))
+    drawn = json.loads((folder / "split.json").read_text())
+    assert {row["case"]: row["partition"] for row in rows} == {c: name for name, cases in drawn.items() for c in cases}
+
+
+def test_split_holds_every_case_once(tmp_path):
+    folder = _make(tmp_path / "a", "--cases=8")
+    drawn = json.loads((folder / "split.json").read_text())
+    assert {name: len(cases) for name, cases in drawn.items()} == {
+        "labelled": 1,
+        "unlabelled": 5,
+        "validation": 1,
+        "test": 1,
+    }
+    assert sorted(sum(drawn.values(), [])) == [f"PHANTOM_{index:03d}" for index in range(8)]
+    names = [str(index) for index in range(30)]
+    sizes = {"labelled": 10, "validation": 5, "test": 5}
+    assert split.draw(names, 0, **sizes) == split.draw(names, 0, **sizes) != split.draw(names, 1, **sizes)
+
+
+def test_phantom_json_says_how_it_was_made(tmp_path):
+    folder = _make(tmp_path / "a", "--cases=4", "--empty_fraction=0.5", "--seed=3")
+    made = json.loads((folder / "phantom.json").read_text())
+    assert (made["seed"], made["layout"], made["modalities"]) == (3, "hecktor", ["ct", "pet"])
+    for entry in made["cases"]:
+        label = nibabel.load(folder / "labelsTr" / f"{entry['case']}.nii.gz")
+        voxels = np.count_nonzero(np.asanyarray(label.dataobj))
+        assert entry["lesion_ml"] == pytest.approx(voxels * 6 * 6 * 8 / 1000, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cases=2"], "at least 3 cases"),
+        (["--cases=3", "--size_mm=1,2"], "three lengths"),
+        (["--cases=3", "--spacing_mm=3,3,x"], "three lengths"),
+        (["--cases=3", "--layout=bids"], "layout"),
+    ],
+)
+def test_mistakes_are_told_and_leave_nothing(tmp_path, arguments, words):
+    with pytest.raises(UserError, match=words):
+        _make(tmp_path / "a", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_overwrite_replaces_a_phantom_and_nothing_else(tmp_path):
+    folder = _make(tmp_path / "a", "--cases=3")
+    with pytest.raises(UserError, match="not empty"):
+        _make(folder, "--cases=3")
+    _make(folder, "--cases=4", "--overwrite")
+    assert (folder / "labelsTr" / "PHANTOM_003.nii.gz").is_file()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("x")
+    with pytest.raises(UserError, match="something else"):
+        _make(mine, "--cases=3", "--overwrite")
+    assert (mine / "thesis.txt").read_text() == "x"
