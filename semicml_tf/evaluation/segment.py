@@ -13,10 +13,10 @@ from semicml_tf.records.contract import CaseRecord
 THRESHOLD = 0.5
 
 # Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32.
-Segmenter = Callable[[CaseRecord], np.ndarray]
+CaseSegmenter = Callable[[CaseRecord], np.ndarray]
 
 
-def by_network(network, modality: str, window: int, batch_size: int) -> Segmenter:
+def by_network(network, modality: str, window: int, batch_size: int) -> CaseSegmenter:
     """A segmenter that reads one modality through a network.
 
     Args:

@@ -8,14 +8,14 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.metrics import CaseScore, score
-from semicml_tf.evaluation.segment import Segmenter, native_mask
+from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
 from semicml_tf.records.contract import CaseRecord
 
 OnCase = Callable[[CaseRecord, Mapping[str, np.ndarray], Mapping[str, CaseScore]], None]
 
 
 def evaluate_predictions(
-    records: Iterable[CaseRecord], segmenters: Mapping[str, Segmenter], *, on_case: OnCase | None = None
+    records: Iterable[CaseRecord], segmenters: Mapping[str, CaseSegmenter], *, on_case: OnCase | None = None
 ) -> dict[str, list[CaseScore]]:
     """Scores every segmenter on every record, on the patient's own grid.
 

@@ -66,7 +66,7 @@ def _notes(report: dict) -> list[str]:
         f"Run {report['run']['run_hash'][:12]}, data {report['dataset']['data_hash'][:12]}.",
         *(f"{note}." for note in blind_notes(report)),
         "Missed (truth, no prediction): DSC, PPV and sensitivity 0, HD95 and ASSD the volume's diagonal.",
-        "False alarm (prediction, no truth): DSC and PPV 0, HD95 and ASSD the diagonal. Both empty: DSC 1, distances 0.",
+        "False alarm (prediction, no truth): DSC and PPV 0, HD95 and ASSD the diagonal. Both empty: DSC 1, 0 mm.",
         *(f"(n=...): patients for whom the number is defined; {text}." for text in _undefined(report)),
         *report["notes"],
     ]
