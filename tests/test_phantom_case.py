@@ -77,19 +77,18 @@ def test_the_head_is_stripped_and_labelled_as_in_brats():
 @pytest.mark.parametrize("oblique", [False, True])
 @pytest.mark.parametrize("body", BODIES)
 def test_images_and_label_meet_in_physical_space(body, oblique):
-    for index in range(12):
+    checked = 0
+    for index in range(8):
         case = generate(SEED, index, body=body, oblique=oblique)
         image, grid = case.images[WHOLE_TUMOUR_CLEAREST[body]]
         lesion = case.label > 0
-        shell = ndimage.binary_dilation(lesion, iterations=5) & ~ndimage.binary_dilation(lesion, iterations=3)
         if lesion.sum() < 100:
             continue
-        homogeneous = np.eye(4)[3] + np.c_[world_points(case.label_grid), np.zeros(lesion.size)]
-        voxels = (homogeneous @ np.linalg.inv(grid.affine).T)[:, :3]
-        seen = ndimage.map_coordinates(image.astype(np.float32), voxels.T, order=1, mode="nearest").reshape(
-            lesion.shape
-        )
+        shell = ndimage.binary_dilation(lesion, iterations=5) & ~ndimage.binary_dilation(lesion, iterations=3)
+        seen = resample(image, grid, case.label_grid)
         assert np.median(seen[lesion]) > 1.3 * np.median(seen[shell])
+        checked += 1
+    assert checked >= 4
 
 
 def test_oblique_grids_differ_in_tilt_and_index_order():
@@ -140,11 +139,9 @@ def test_the_field_of_view_tells_nothing_of_the_place(trunks):
 @pytest.mark.parametrize("modality", ["ct", "pet"])
 def test_no_single_threshold_finds_the_lesions(trunks, modality):
     low, high = (-200, 400) if modality == "ct" else (0.5, 15)
-    scores = [
-        np.mean([_dsc(case[modality] > level, case["label"]) for case in trunks])
-        for level in np.linspace(low, high, 60)
-    ]
-    assert max(scores) < 0.6
+    levels = np.linspace(low, high, 60)
+    scores = [[_dsc(case[modality] > level, case["label"]) for case in trunks] for level in levels]
+    assert np.mean(scores, axis=1).max() < 0.5
 
 
 def test_the_gap_between_the_modalities(trunks):
