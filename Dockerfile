@@ -1,0 +1,31 @@
+# An image that serves exported models over gRPC, and holds every command of the package.
+#
+#   docker build -t semicml-tf .                                     CPU
+#   docker build -t semicml-tf:cuda --build-arg EXTRA=[cuda] .       GPU (run with --gpus all)
+#   docker run --rm -p 127.0.0.1:8500:8500 -v "$PWD/models:/models:ro" semicml-tf
+#
+# The port is not encrypted and asks nobody who he is: publish it to this machine only, as above, or behind a proxy.
+
+FROM python:3.11-slim-bookworm AS builder
+WORKDIR /source
+COPY setup.py pyproject.toml LICENSE ./
+COPY semicml_tf/ semicml_tf/
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.11-slim-bookworm
+ARG EXTRA=
+COPY requirements/core.lock /tmp/core.lock
+COPY --from=builder /wheels/ /tmp/wheels/
+# The lock as constraints: exact versions of what the package needs, without the tools for its tests.
+RUN pip install --no-cache-dir --constraint /tmp/core.lock "$(echo /tmp/wheels/semicml_tf-*.whl)${EXTRA}" \
+ && rm -r /tmp/wheels /tmp/core.lock \
+ && useradd --create-home --uid 10001 semicml
+# Stays beside the installed package, as in a checkout (see BUILD.md).
+WORKDIR /app
+COPY serving/ serving/
+USER 10001
+ENV PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2
+EXPOSE 8500
+HEALTHCHECK --start-period=60s CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 8500), 3).close()"]
+ENTRYPOINT ["python", "-m", "serving.local_server"]
+CMD ["--models=/models", "--host=0.0.0.0"]

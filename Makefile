@@ -1,0 +1,51 @@
+# make demo | test | lint | wheel | clean        needs: make, Python 3.10 to 3.12 with venv, and PyPI
+#   PYTHON=python3.12   another interpreter
+#   PYTEST_ARGS="..."   for pytest, e.g. make test PYTEST_ARGS="-k geometry"
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+SHELL := /bin/bash
+
+BIN := .venv/bin
+READY := .venv/ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
+
+.PHONY: setup demo test test-slow lint wheel clean
+.DEFAULT_GOAL := setup
+
+setup: $(READY)
+
+$(READY): requirements/core.lock setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "expected Python 3.10 to 3.12; name one: make PYTHON=python3.11 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || \
+	  { echo "this Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@# The locked versions have left Python 3.10; it gets the newest that setup.py allows.
+	if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	  $(PIP) -r requirements/core.lock && $(PIP) --no-deps --no-build-isolation -e .; \
+	else \
+	  $(PIP) -e '.[dev]'; \
+	fi
+	touch $@
+
+# A demo begins anew: its folder's name is fixed, so nothing but a former demo is removed.
+demo: $(READY)
+	rm -rf demo_output
+	$(BIN)/python -m pipelines.main_job --study=configs/demo.flags --output=demo_output --require_margin=0.1
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow' $(PYTEST_ARGS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+wheel: $(READY)
+	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf .venv demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,63 @@
+"""The package's metadata. What each extra is for, and where it was tried, stands in BUILD.md."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+# Read, not imported: a build environment has none of the dependencies.
+_INIT = pathlib.Path(__file__).parent / "semicml_tf" / "__init__.py"
+VERSION = re.search(r'^__version__ = "([^"]+)"$', _INIT.read_text(encoding="utf-8"), re.MULTILINE).group(1)
+
+TENSORFLOW = ">=2.17,<2.22"
+
+setup(
+    name="semicml-tf",
+    version=VERSION,
+    description="Two segmentation networks, one per modality, trained together with few labels (Semi-CML with PReL)",
+    license="Apache-2.0",
+    # `serving` and `pipelines` would be installed under these very names, which anybody may have: they stay in the
+    # checkout (see BUILD.md).
+    packages=find_packages(include=["semicml_tf", "semicml_tf.*"]),
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        f"tensorflow{TENSORFLOW}",
+        f"tensorflow-serving-api{TENSORFLOW}",
+        # tf.summary lives in it, and TensorFlow 2.21 no longer brings it along.
+        f"tensorboard{TENSORFLOW}",
+        "keras>=3.12,<4",
+        "protobuf<7",  # Beam, Kubeflow Pipelines and TFX do not take 7 yet
+        "grpcio>=1.62,<2",
+        "numpy>=1.26,<3",
+        "scipy>=1.11",
+        "nibabel>=5.0",
+        "surface-distance>=0.1",
+        "matplotlib>=3.8",
+        "absl-py>=1.4",
+        "tqdm>=4.64",
+    ],
+    extras_require={
+        "cuda": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        # The last tensorflow-io (2024-07) loads its native code with TensorFlow 2.16 and 2.17 only; TensorBoard
+        # of that age needs the pkg_resources that setuptools 81 gave up.
+        "io": [
+            "tensorflow==2.17.1",
+            "tensorflow-serving-api==2.17.1",
+            "tensorboard==2.17.1",
+            "tensorflow-io==0.37.1",
+            "tensorflow-io-gcs-filesystem==0.37.1",
+            "setuptools<81",
+        ],
+        # Its own requirements cannot be met on Debian 12, whose glibc is too old for the newest ml-metadata and
+        # tensorflow-data-validation: install requirements/tfx.lock there instead.
+        "tfx": ["tfx==1.21.0"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.9", "packaging>=23", "setuptools>=68", "wheel>=0.41"],
+    },
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+)
