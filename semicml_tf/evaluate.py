@@ -154,11 +154,13 @@ def _evaluate(values: flags.FlagValues) -> None:
         name: segment.by_network(run.network(name), name, run.window, values.batch_size) for name in run.modalities
     }
     segmenters |= {blind.ELLIPSOID_NAME: ellipsoid, blind.threshold_name(threshold.modality): threshold}
+    cuts = {name: run.threshold(name) for name in run.modalities}
     panels = []
     results = study.evaluate_predictions(
         tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {values.partition}", file=sys.stderr),
         segmenters,
-        on_case=lambda record, drawn, scores: panels.append(overlay.panel(record, run.modalities, drawn, scores)),
+        thresholds=cuts,
+        on_case=lambda record, drawn, scores: panels.append(overlay.panel(record, run.modalities, drawn, scores, cuts)),
     )
     body = report.build(
         command=_command(values),

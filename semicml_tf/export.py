@@ -17,7 +17,6 @@ from semicml_tf.errors import UserError
 
 POSITIONAL = ("run",)
 REPORT_NAME = "export.json"
-THRESHOLD = 0.5
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -45,7 +44,7 @@ def _manifest(run, info, modality: str):
         normalisation=info.normalisation[modality],
         window=run.window,
         label_values=info.label_values,
-        threshold=THRESHOLD,
+        threshold=run.threshold(modality),
         data_hash=run.data_hash,
         run_hash=run.run_hash,
         validation_dice=run.best.get(modality, {}).get("dice"),

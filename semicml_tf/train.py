@@ -111,8 +111,10 @@ def main(values: flags.FlagValues) -> None:
             path=folder,
             remedy="Pass --resume to go on with it, or choose another --output",
         )
-    # A partition that feeds both streams counts once; cases() raises where one is empty.
-    used = dict.fromkeys((*train.labelled_partitions, *train.unlabelled_partitions, "validation"))
+    needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
+    # In this order, each once: one partition may feed both streams.
+    unlabelled = train.unlabelled_partitions if needs_unlabelled else ()
+    used = dict.fromkeys((*train.labelled_partitions, *unlabelled, "validation"))
     if "test" in used:
         raise UserError("training must not read the partition 'test'", remedy="Leave it to semicml_tf.evaluate")
     for partition in used:

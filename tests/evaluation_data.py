@@ -102,7 +102,7 @@ def write_run(folder: pathlib.Path, info: DatasetInfo, *, width: int = 1) -> Non
         "modalities": list(info.modalities),
         "window": WINDOW,
         "width": width,
-        "best": {name: {"dice": 0.5, "step": 1, "stage": "semicml"} for name in info.modalities},
+        "best": {name: {"dice": 0.5, "threshold": 0.5, "step": 1, "stage": "semicml"} for name in info.modalities},
     }
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(body))

@@ -23,9 +23,7 @@ def batch(seed: int, labelled: int = 4, unlabelled: int = 4):
         for index in range(count):
             row, column = rng.integers(0, WINDOW - 6, 2)
             label[index, row : row + 6, column : column + 6] = 1.0
-        image = {
-            name: (label + rng.normal(scale=0.5, size=label.shape)).astype(np.float32) for name in MODALITIES
-        }
+        image = {name: (label + rng.normal(scale=0.5, size=label.shape)).astype(np.float32) for name in MODALITIES}
         made = {
             "image": image,
             "patient": np.arange(count, dtype=np.int32) // 2,

@@ -45,7 +45,7 @@ def run(tmp_path):
         "modalities": ["ct", "pet"],
         "window": WINDOW,
         "width": WIDTH,
-        "best": {"ct": {"dice": 0.6, "step": 3, "stage": "prel"}, "pet": {"dice": 0.7, "step": 4, "stage": "prel"}},
+        "best": {"ct": {"dice": 0.6, "threshold": 0.4, "step": 3}, "pet": {"dice": 0.7, "threshold": 0.5, "step": 4}},
         "settings": {"method": "semi_cml,prel", "seed": 3},
     }
     (folder / "run.json").write_text(json.dumps(body))

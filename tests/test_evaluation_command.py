@@ -236,8 +236,9 @@ def test_overlays_show_the_slice_with_the_most_truth_from_worst_to_best():
         dice: float
         outcome: str = "both present"
 
+    cuts = dict.fromkeys(NORMALISATION, 0.5)
     panels = [
-        overlay.panel(record, tuple(NORMALISATION), blank, {name: Score(dice) for name in NORMALISATION})
+        overlay.panel(record, tuple(NORMALISATION), blank, {name: Score(dice) for name in NORMALISATION}, cuts)
         for dice in (0.9, 0.1, 0.5, 0.7, 0.3, 0.2, 0.8, 0.6)
     ]
     area = record.label.sum(axis=(1, 2))

@@ -22,7 +22,9 @@ def _maps(value_by_modality):
 
 
 def test_prel_minimises_the_published_sum():
-    method = method_batches.method("prel", prel_keep_labelled=False, prel_weight=1.0, asc_negatives="all", asc_empty="keep")
+    method = method_batches.method(
+        "prel", prel_keep_labelled=False, prel_weight=1.0, asc_negatives="all", asc_empty="keep"
+    )
     batch, maps = method_batches.batch(0), {"unlabelled": _maps({"ct": 0.4, "pet": 0.9})}
     q = tf.constant(np.random.default_rng(1).uniform(size=(4, 16, 16, 1)).astype(np.float32))
     terms = method.loss_terms(batch, maps, {"q": q})

@@ -17,7 +17,6 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
         ("data hash", first["dataset"]["data_hash"], other["dataset"]["data_hash"]),
         ("partition", first["partition"], other["partition"]),
         ("policy", first["policy"], other["policy"]),
-        ("threshold", first["threshold"], other["threshold"]),
         ("patients", scored(first), scored(other)),
         ("blind rows", first["blind"], other["blind"]),
     ):

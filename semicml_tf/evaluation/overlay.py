@@ -9,7 +9,6 @@ from typing import BinaryIO
 import numpy as np
 
 from semicml_tf.evaluation.metrics import CaseScore
-from semicml_tf.evaluation.segment import THRESHOLD
 from semicml_tf.records.contract import CaseRecord
 
 _TRUTH, _PREDICTION = "#19d219", "#ff5a1f"
@@ -50,9 +49,10 @@ def panel(
     modalities: Sequence[str],
     probabilities: Mapping[str, np.ndarray],
     scores: Mapping[str, CaseScore],
+    thresholds: Mapping[str, float],
 ) -> Panel:
     """The slice with the most truth; where there is none, the one with the most prediction."""
-    masks = {name: probabilities[name] >= THRESHOLD for name in modalities}
+    masks = {name: probabilities[name] >= thresholds[name] for name in modalities}
     area = np.count_nonzero(record.label, axis=(1, 2))
     if not area.any():
         area = sum(np.count_nonzero(mask, axis=(1, 2)) for mask in masks.values())

@@ -14,7 +14,6 @@ from semicml_tf.errors import UserError
 from semicml_tf.evaluation import blind
 from semicml_tf.evaluation.metrics import POLICY, CaseScore
 from semicml_tf.evaluation.scores import summarise
-from semicml_tf.evaluation.segment import THRESHOLD
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.run_folder import Run
 
@@ -78,7 +77,7 @@ def build(
         },
         "dataset": {"folder": str(info.root), "data_hash": info.data_hash},
         "partition": partition,
-        "threshold": THRESHOLD,
+        "thresholds": {name: run.threshold(name) for name in run.modalities},
         "batch_size": batch_size,
         "policy": POLICY,
         "notes": list(notes),

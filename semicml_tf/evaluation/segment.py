@@ -10,8 +10,6 @@ from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
 from semicml_tf.records.contract import CaseRecord
 
-THRESHOLD = 0.5
-
 # Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32.
 CaseSegmenter = Callable[[CaseRecord], np.ndarray]
 
@@ -33,15 +31,16 @@ def by_network(network, modality: str, window: int, batch_size: int) -> CaseSegm
     return lambda record: slices.probabilities(record.images[modality], window, predict, batch_size=batch_size)
 
 
-def native_mask(probabilities: np.ndarray, record: CaseRecord) -> np.ndarray:
-    """Foreground on the patient's own grid: probabilities interpolated onto it, at least `THRESHOLD`.
+def native_mask(probabilities: np.ndarray, record: CaseRecord, threshold: float) -> np.ndarray:
+    """Foreground on the patient's own grid: probabilities interpolated onto it, at least `threshold`.
 
     Args:
         probabilities: on the record's network grid, (slices, rows, columns).
+        threshold: on the probability.
 
     Returns:
         uint8 0/1 of the native grid's shape.
     """
     # The network's grid covers the patient's box; only rounding lies beyond it, where the border goes on.
     soft = resample(probabilities, record.grid, record.native_grid, outside=None)
-    return (soft >= THRESHOLD).astype(np.uint8)
+    return (soft >= np.float32(threshold)).astype(np.uint8)

@@ -14,14 +14,23 @@ from semicml_tf.records.contract import CaseRecord
 OnCase = Callable[[CaseRecord, Mapping[str, np.ndarray], Mapping[str, CaseScore]], None]
 
 
+# Segmenters that answer with a mask have nothing between 0 and 1.
+_OF_A_MASK = 0.5
+
+
 def evaluate_predictions(
-    records: Iterable[CaseRecord], segmenters: Mapping[str, CaseSegmenter], *, on_case: OnCase | None = None
+    records: Iterable[CaseRecord],
+    segmenters: Mapping[str, CaseSegmenter],
+    *,
+    thresholds: Mapping[str, float] | None = None,
+    on_case: OnCase | None = None,
 ) -> dict[str, list[CaseScore]]:
     """Scores every segmenter on every record, on the patient's own grid.
 
     Args:
         records: labelled, read once, one in memory at a time.
         segmenters: by row name.
+        thresholds: on the probability, by row name; 0.5 for rows that are not named.
         on_case: called after each patient with the record and, by row name, the probabilities on the
             network's grid and the scores.
 
@@ -43,7 +52,7 @@ def evaluate_predictions(
                     f"'{name}' gave probabilities that are not finite for case {record.case_id}",
                     remedy="The network is broken: train it again",
                 )
-            mask = native_mask(probabilities, record)
+            mask = native_mask(probabilities, record, (thresholds or {}).get(name, _OF_A_MASK))
             results[name].append(score(record.case_id, mask, record.native_label, record.native_grid))
         if on_case is not None:
             on_case(record, drawn, {name: scores[-1] for name, scores in results.items()})

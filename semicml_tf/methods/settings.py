@@ -111,6 +111,7 @@ PAPER = {
     "unlabelled_batch": 26,
     "lesion_fraction": 1.0,
     "augmentation": "none",
+    "threshold": 0.5,
     "unlabelled_partitions": ("unlabelled",),
 }
 RECIPES: dict[str, dict[str, Any]] = {"default": {}, "paper": PAPER}

@@ -6,14 +6,17 @@ import io
 
 import numpy as np
 
+from semicml_tf.training.validation import Validated
 
-def draw(pictures: dict, title: str) -> bytes:
-    """Draws what `validation.Validated.pictures` holds; returns PNG bytes."""
+
+def draw(validated: Validated, title: str) -> bytes:
+    """Draws the slices that a validation kept; returns PNG bytes."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    pictures = validated.pictures
     modalities = list(next(iter(pictures.values()))[0])
     figure, axes = pyplot.subplots(
         len(pictures), len(modalities), figsize=(3.2 * len(modalities), 3.2 * len(pictures)), squeeze=False
@@ -22,9 +25,9 @@ def draw(pictures: dict, title: str) -> bytes:
         for axis, name in zip(row, modalities):
             low, high = np.percentile(images[name], [1, 99])
             axis.imshow(images[name], cmap="gray", vmin=low, vmax=max(high, low + 1e-3))
-            for values, colour in ((truth, "lime"), (maps[name], "red")):
-                if (values >= 0.5).any() and not (values >= 0.5).all():
-                    axis.contour(values, [0.5], colors=colour, linewidths=1.0)
+            for values, cut, colour in ((truth, 0.5, "lime"), (maps[name], validated.thresholds[name], "red")):
+                if values.min() < cut < values.max():
+                    axis.contour(values, [cut], colors=colour, linewidths=1.0)
             axis.set_title(f"{case} {name}", fontsize=8)
             axis.axis("off")
     figure.suptitle(f"{title}\ngreen: truth, red: prediction", fontsize=9)

@@ -11,6 +11,7 @@ from typing import Any
 
 from semicml_tf import __version__, atomic
 from semicml_tf.training import pictures, run_folder
+from semicml_tf.training.validation import Validated
 
 
 def versions() -> dict[str, str]:
@@ -44,8 +45,8 @@ class RunRecord:
         self._head = {**head, "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]], "versions": versions()}
         self._summaries = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
-    def epoch(self, rows: list[dict[str, Any]], best: dict[str, dict], images: dict | None) -> None:
-        """Takes in an epoch: all rows of the history so far, the last one new."""
+    def epoch(self, rows: list[dict[str, Any]], best: dict[str, dict], shown: Validated | None) -> None:
+        """Takes in an epoch: all rows of the history so far, the last one new, and what to draw a picture of."""
         import tensorflow as tf
 
         columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -62,8 +63,8 @@ class RunRecord:
             for key, value in rows[-1].items():
                 if isinstance(value, float):
                     tf.summary.scalar(key.replace("_", "/", 1) if key.startswith("dice") else key, value)
-            if images:
-                png = pictures.draw(images, f"epoch {rows[-1]['epoch']} ({rows[-1]['stage']})")
+            if shown:
+                png = pictures.draw(shown, f"epoch {rows[-1]['epoch']} ({rows[-1]['stage']})")
                 name = f"epoch-{rows[-1]['epoch']:03d}.png"
                 atomic.write_file(self._folder / "pictures" / name, lambda stream: stream.write(png))
                 tf.summary.image("validation", tf.image.decode_png(png, 3)[tf.newaxis])

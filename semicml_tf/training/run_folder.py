@@ -31,7 +31,8 @@ class Run:
         modalities: names, one network each.
         window: side in pixels of the slices.
         width: channels of the networks' first level.
-        best: by modality, ``{"dice": mean validation DSC, "step": training step, "stage": method}``.
+        best: by modality, ``{"dice": mean validation DSC, "threshold": on the probability, chosen on
+            validation, "step": training step, "stage": method}``.
     """
 
     folder: pathlib.Path
@@ -71,6 +72,10 @@ class Run:
                 f"this run has no trained network for {', '.join(missing)} yet", path=folder, remedy=_REMEDY
             )
         return run
+
+    def threshold(self, modality: str) -> float:
+        """The probability from which the modality's network calls a voxel foreground."""
+        return float(self.best[modality]["threshold"])
 
     def network(self, modality: str):
         """The modality's best student: a `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.

@@ -34,6 +34,9 @@ class TrainSettings:
     unlabelled_partitions: tuple[str, ...] = knob(
         ("labelled", "unlabelled"), "partitions that feed the unlabelled stream; labels in them are not read there"
     )
+    threshold: float = knob(
+        0.0, "probability from which a voxel is foreground; 0: the best on validation, for each modality"
+    )
     seed: int = knob(0, "of initial weights, data order, augmentation and noise")
 
 
@@ -65,6 +68,7 @@ def check(train: TrainSettings, method: MethodSettings) -> None:
     )
     for name, low, high in (
         ("lesion_fraction", 0.0, 1.0),
+        ("threshold", 0.0, 0.99),
         ("burn_in", 0.0, 1.0),
         ("ramp", 0.0, 1.0),
         ("prel_strong_from", 0.0, 1.0),

@@ -83,7 +83,7 @@ class Trainer:
             sum(case.shape[0] for case in labelled),
         )
         self._hash = run_settings.run_hash(train, method, info.data_hash)
-        self._validator = Validator(info, train.window)
+        self._validator = Validator(info, train.window, train.threshold)
         self._record = RunRecord(
             folder,
             {
@@ -228,6 +228,7 @@ class Trainer:
             "learning_rate": float(optimizer.learning_rate),
             **means.values(),
             **{f"dice_{name}": value for name, value in validated.dice.items()},
+            **{f"threshold_{name}": value for name, value in validated.thresholds.items()},
             "slices_per_second": speed.read(),
         }
         position.rows.append(row)
@@ -235,7 +236,7 @@ class Trainer:
         last = position.step == plan.steps
         show = last or (epoch + 1) % self._picture_every == 0
         self._save(method, position)
-        self._record.epoch(position.rows, position.best, validated.pictures if show else None)
+        self._record.epoch(position.rows, position.best, validated if show else None)
         scores = " ".join(f"{name} {value:.3f}" for name, value in validated.dice.items())
         bar.set_postfix_str(f"{row['stage']} loss {row['loss']:.2f} Dice {scores}")
         if validated.silent and epoch > 0:
@@ -247,7 +248,12 @@ class Trainer:
     def _keep_best(self, method: Method, position: Position, validated: Validated, row: dict[str, Any]) -> None:
         for name, value in validated.dice.items():
             if name not in position.best or value > position.best[name]["dice"]:
-                position.best[name] = {"dice": value, "step": row["step"], "stage": row["stage"]}
+                position.best[name] = {
+                    "dice": value,
+                    "threshold": validated.thresholds[name],
+                    "step": row["step"],
+                    "stage": row["stage"],
+                }
                 checkpoint.save_weights(run_folder.weights_file(self._folder, name), method.deployed[name])
 
     def _save(self, method: Method, position: Position) -> None:

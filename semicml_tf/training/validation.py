@@ -13,13 +13,16 @@ from semicml_tf.inference.agreement import dice
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.records.shards import read_cases
 
+THRESHOLDS = tuple(round(0.1 * number, 1) for number in range(1, 10))
+
 
 @dataclasses.dataclass(frozen=True)
 class Validated:
     """What a validation found.
 
     Attributes:
-        dice: mean over patients by modality.
+        dice: mean over patients by modality, at that modality's threshold.
+        thresholds: by modality, the probability from which a voxel is foreground.
         per_case: ``{modality: {case: Dice}}``.
         silent: modalities whose network saw nothing in any patient that has a lesion: the collapse
             that cross-modal terms are prone to.
@@ -27,6 +30,7 @@ class Validated:
     """
 
     dice: dict[str, float]
+    thresholds: dict[str, float]
     per_case: dict[str, dict[str, float]]
     silent: tuple[str, ...]
     pictures: dict[str, tuple[dict, np.ndarray, dict]]
@@ -36,11 +40,15 @@ class Validator:
     """Applies networks to the cases of the partition ``validation``.
 
     Args:
+        threshold: on the probability; 0: the one of `THRESHOLDS` with the best mean Dice, for each
+            modality. (A network taught by uncertain labels is unsure of what it sees: at 0.5 its masks
+            are too small.)
         pictures: number of cases to return a slice of.
     """
 
-    def __init__(self, info: DatasetInfo, window: int, batch_size: int = 16, pictures: int = 3):
+    def __init__(self, info: DatasetInfo, window: int, threshold: float, *, batch_size: int = 16, pictures: int = 3):
         self._info, self._window, self._batch_size, self._pictures = info, window, batch_size, pictures
+        self._thresholds = (threshold,) if threshold > 0 else THRESHOLDS
         self._cases: Sequence = info.cases("validation")
         self._compiled: dict[str, tuple] = {}
 
@@ -55,18 +63,19 @@ class Validator:
     def __call__(self, networks: Mapping[str, tf.Module]) -> Validated:
         """Dice of each modality's network, a keras model (batch, window, window, 1) -> probabilities."""
         predict = {name: self._predict(name, network) for name, network in networks.items()}
-        per_case: dict[str, dict[str, float]] = {name: {} for name in networks}
-        seen = dict.fromkeys(networks, False)
-        pictures = {}
+        # By modality and case, one Dice for each threshold.
+        scores: dict[str, dict[str, list[float]]] = {name: {} for name in networks}
+        peaks = dict.fromkeys(networks, 0.0)
+        pictures, lesions = {}, False
         for record in read_cases(self._info, self._cases):
             maps = {}
             for name in networks:
                 maps[name] = slices.probabilities(
                     record.images[name], self._window, predict[name], batch_size=self._batch_size
                 )
-                mask = maps[name] >= 0.5
-                per_case[name][record.case_id] = dice(mask, record.label)
-                seen[name] = seen[name] or bool(mask.any()) or not record.label.any()
+                scores[name][record.case_id] = [dice(maps[name] >= cut, record.label) for cut in self._thresholds]
+                if record.label.any():
+                    lesions, peaks[name] = True, max(peaks[name], float(maps[name].max()))
             if len(pictures) < self._pictures:
                 index = int(record.label.sum(axis=(1, 2)).argmax())
                 pictures[record.case_id] = (
@@ -74,5 +83,18 @@ class Validator:
                     record.label[index],
                     {name: maps[name][index] for name in networks},
                 )
-        means = {name: float(np.mean(list(scores.values()))) for name, scores in per_case.items()}
-        return Validated(means, per_case, tuple(name for name in networks if not seen[name]), pictures)
+        chosen = {name: self._choose(list(held.values())) for name, held in scores.items()}
+        cuts = {name: self._thresholds[number] for name, number in chosen.items()}
+        per_case = {name: {case: held[chosen[name]] for case, held in scores[name].items()} for name in networks}
+        return Validated(
+            dice={name: float(np.mean(list(held.values()))) for name, held in per_case.items()},
+            thresholds=cuts,
+            per_case=per_case,
+            silent=tuple(name for name in networks if lesions and peaks[name] < cuts[name]),
+            pictures=pictures,
+        )
+
+    def _choose(self, scores: list[list[float]]) -> int:
+        """Number of the threshold with the best mean; of equals the one nearest 0.5."""
+        means = np.round(np.mean(scores, axis=0), 6)
+        return min(range(len(means)), key=lambda number: (-means[number], abs(self._thresholds[number] - 0.5)))

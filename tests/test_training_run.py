@@ -1,0 +1,189 @@
+"""Runs of the training command on a phantom: restarts, repetitions, folders, refusals."""
+
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training import trainer as trainers
+from semicml_tf.training.run_folder import Run
+
+TINY = [
+    "--width=2",
+    "--window=32",
+    "--epochs=2,2",
+    "--steps_per_epoch=3",
+    "--labelled_batch=4",
+    "--unlabelled_batch=4",
+    "--burn_in=0",
+    "--picture_every=2",
+    "--devices=cpu:0",
+]
+
+
+def _train(dataset, output, *arguments):
+    commandline.call("semicml_tf.train", [f"--dataset={dataset}", f"--output={output}", *TINY, *arguments])
+
+
+def _arrays(path):
+    with np.load(path) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def _rows(folder):
+    with open(folder / "history.csv") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def finished(phantom_dataset, tmp_path_factory):
+    """A run of both stages, never interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    _train(phantom_dataset, folder)
+    return folder
+
+
+def test_the_run_folder_holds_what_is_promised(finished, phantom_dataset):
+    info = DatasetInfo.load(phantom_dataset)
+    body = json.loads((finished / "run.json").read_text())
+    assert body["data_hash"] == info.data_hash and body["settings"]["seed"] == 0
+    assert body["versions"]["tensorflow"] and body["step"] == 12
+    rows = _rows(finished)
+    assert [(row["stage"], row["step"]) for row in rows] == [
+        ("semi_cml", "3"),
+        ("semi_cml", "6"),
+        ("prel", "9"),
+        ("prel", "12"),
+    ]
+    assert all(0 <= float(row[f"dice_{name}"]) <= 1 for row in rows for name in info.modalities)
+    assert sorted(p.name for p in (finished / "pictures").iterdir()) == ["epoch-001.png", "epoch-003.png"]
+    assert any((finished / "tensorboard").iterdir())
+    run = Run.load(finished)
+    best = max(float(row["dice_pet"]) for row in rows)
+    assert run.best["pet"]["dice"] == pytest.approx(best)
+
+
+def test_the_best_network_is_read_back(finished):
+    network = Run.load(finished).network("pet")
+    stored = _arrays(finished / "checkpoints" / "best-pet.npz")
+    assert all((a == stored[f"{i:04d}"]).all() for i, a in enumerate(network.get_weights()))
+    with pytest.raises(UserError, match="ct, pet.*'mr'"):
+        Run.load(finished).network("mr")
+
+
+@pytest.mark.parametrize("step", [2, 6, 10])
+def test_a_run_cut_off_and_resumed_equals_one_that_was_not(finished, phantom_dataset, tmp_path, monkeypatch, step):
+    """SIGTERM in the first stage, between the stages and in the second."""
+    add, seen = trainers.Means.add, []
+
+    def add_and_stop(self, terms, where):
+        add(self, terms, where)
+        seen.append(where)
+        if len(seen) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(trainers.Means, "add", add_and_stop)
+    with pytest.raises(trainers.Interrupted, match="--resume"):
+        _train(phantom_dataset, tmp_path / "run")
+    monkeypatch.undo()
+    _train(phantom_dataset, tmp_path / "run", "--resume")
+    for name in ("best-ct.npz", "best-pet.npz", "last.npz"):
+        whole, resumed = (_arrays(f / "checkpoints" / name) for f in (finished, tmp_path / "run"))
+        assert whole.keys() == resumed.keys()
+        for key in whole.keys() - {"meta"}:
+            np.testing.assert_array_equal(whole[key], resumed[key], err_msg=f"{name} {key}")
+    times = "slices_per_second"
+    drop = [{k: v for k, v in row.items() if k != times} for row in _rows(finished)]
+    assert drop == [{k: v for k, v in row.items() if k != times} for row in _rows(tmp_path / "run")]
+
+
+def test_a_kill_while_the_checkpoint_is_written_keeps_the_last_one(finished, tmp_path):
+    path = tmp_path / "last.npz"
+    path.write_bytes((finished / "checkpoints" / "last.npz").read_bytes())
+
+    def fail(stream):
+        stream.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left"):
+        atomic.write_file(path, fail)
+    assert path.read_bytes() == (finished / "checkpoints" / "last.npz").read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["last.npz"]
+
+
+def test_the_stored_flagfile_repeats_the_run(finished, tmp_path):
+    again = tmp_path / "again"
+    commandline.call("semicml_tf.train", [f"--flagfile={finished / 'flags.flagfile'}", f"--output={again}"])
+    assert json.loads((again / "run.json").read_text())["run_hash"] == Run.load(finished).run_hash
+    whole, repeated = (_arrays(f / "checkpoints" / "best-ct.npz") for f in (finished, again))
+    for key in whole:
+        np.testing.assert_array_equal(whole[key], repeated[key])
+
+
+def test_each_stage_runs_alone_and_prel_starts_from_a_run(finished, phantom_dataset, tmp_path):
+    _train(phantom_dataset, tmp_path / "sup", "--method=supervised", "--epochs=1", "--unlabelled_batch=0")
+    _train(phantom_dataset, tmp_path / "prel", "--method=prel", "--epochs=1", f"--init_from={tmp_path / 'sup'}")
+    assert _rows(tmp_path / "prel")[0]["stage"] == "prel"
+    assert json.loads((tmp_path / "prel" / "run.json").read_text())["initial_run"].endswith("sup")
+
+
+def test_the_paper_recipe_trains_both_stages(phantom_dataset, tmp_path):
+    _train(phantom_dataset, tmp_path / "run", "--recipe=paper", "--epochs=1,1", "--teacher_modality=pet")
+    held = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (held["asc_weight"], held["teacher"], held["ema_decay"], held["l2"]) == (3.5, "pool", 0.0, 4e-4)
+    assert len(_rows(tmp_path / "run")) == 2
+
+
+def _fails(match, *arguments):
+    with pytest.raises(UserError, match=match) as caught:
+        commandline.call("semicml_tf.train", list(arguments))
+    assert "\n" not in caught.value.line
+
+
+def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_dataset, tmp_path):
+    data, out = f"--dataset={phantom_dataset}", f"--output={tmp_path / 'new'}"
+    _fails("expected --dataset", out)
+    _fails("not empty.*--resume", data, f"--output={finished}")
+    _fails("other settings", data, f"--output={finished}", *TINY, "--resume", "--seed=9")
+    _fails("dataset.json.*semicml_tf.convert", f"--dataset={tmp_path}", out)
+    _fails("semi-cml", data, out, "--method=semi-cml")
+    _fails("stages semi_cml, prel", data, out, "--epochs=3")
+    _fails("multiple of 16", data, out, "--window=50")
+    _fails("--burn_in in 0..1", data, out, "--burn_in=1.5")
+    _fails("'test'", data, out, "--unlabelled_partitions=test")
+    _fails("no scores|validation scores", data, out, *TINY, "--method=prel", "--epochs=1")
+    _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")
+
+
+def test_a_shard_with_a_flipped_bit_is_named(phantom_dataset, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(phantom_dataset, copy)
+    shard = next(copy.glob("unlabelled-*.tfrecord"))
+    body = bytearray(shard.read_bytes())
+    body[len(body) // 2] ^= 1
+    shard.write_bytes(bytes(body))
+    _fails(f"{shard.name}.*corrupt", f"--dataset={copy}", f"--output={tmp_path / 'run'}", *TINY)
+    shard.write_bytes(bytes(body[: len(body) // 2]))
+    _fails(f"{shard.name}.*truncated", f"--dataset={copy}", f"--output={tmp_path / 'run'}", *TINY)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(phantom_dataset, tmp_path):
+    _fails(
+        "became (nan|inf)|became -?inf",
+        f"--dataset={phantom_dataset}",
+        f"--output={tmp_path / 'run'}",
+        *TINY,
+        "--method=supervised",
+        "--epochs=2",
+        "--optimizer=sgd",
+        "--learning_rate=1e30",
+        "--lr_warmup_epochs=0",
+    )
