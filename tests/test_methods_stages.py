@@ -23,7 +23,7 @@ def _maps(value_by_modality):
 
 def test_prel_minimises_the_published_sum():
     method = method_batches.method(
-        "prel", prel_keep_labelled=False, prel_weight=1.0, asc_negatives="all", asc_empty="keep"
+        "prel", prel_keep_labelled=False, prel_strong_from=0.8, prel_weight=1.0, asc_negatives="all", asc_empty="keep"
     )
     batch, maps = method_batches.batch(0), {"unlabelled": _maps({"ct": 0.4, "pet": 0.9})}
     q = tf.constant(np.random.default_rng(1).uniform(size=(4, 16, 16, 1)).astype(np.float32))
@@ -36,7 +36,7 @@ def test_prel_minimises_the_published_sum():
 
 
 def test_the_stronger_modality_joins_after_its_share_of_the_stage():
-    method = method_batches.method("prel", steps=10)
+    method = method_batches.method("prel", steps=10, prel_strong_from=0.8)
     batch, maps = method_batches.batch(0), {s: _maps({"ct": 0.4, "pet": 0.9}) for s in ("labelled", "unlabelled")}
     q = tf.constant(np.full((4, 16, 16, 1), 0.7, np.float32))
     seen = []

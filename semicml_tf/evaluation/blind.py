@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.agreement import dice_from_counts
 from semicml_tf.normalisation import Normalisation
@@ -114,7 +115,10 @@ def _best(candidates: np.ndarray, mean_dice: np.ndarray) -> tuple[float, float]:
 
 
 def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisation]) -> tuple[Ellipsoid, Threshold]:
-    """Fits both rows for the best mean DSC of the labelled patients, by grid search.
+    """Fits both rows for the best mean DSC of the labelled patients that have a lesion, by grid search.
+
+    A patient without one scores 1 or 0 by a single voxel: with a few of them the best row would be one that
+    finds nothing in anybody.
 
     Args:
         labelled: records with labels, read once.
@@ -123,10 +127,14 @@ def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisatio
     margins, thresholds = [], {name: [] for name in normalisation}
     constants = {}
     for record in labelled:
+        if not record.label.any():
+            continue
         margins.append(_ellipsoid_dice(record))
         for name in normalisation:
             thresholds[name].append(_threshold_dice(record.images[name], record.label))
             constants[name] = record.constants[name]
+    if not margins:
+        raise UserError("expected a labelled patient with a lesion", remedy="Give the partition 'labelled' one")
     margin_mm, margin_dice = _best(_MARGINS_MM, np.mean(margins, axis=0))
     fitted = {name: _best(_THRESHOLDS, np.mean(rows, axis=0)) for name, rows in thresholds.items()}
     modality = max(fitted, key=lambda name: fitted[name][1])

@@ -68,7 +68,7 @@ class MethodSettings:
     prel_keep_labelled: bool = knob(True, "keep the labelled loss in PReL")
     prel_asc_weak: float = knob(0.01, "share of ASC in the pseudo-labels' loss of the weaker modality")
     prel_asc_strong: float = knob(0.2, "share of ASC in the pseudo-labels' loss of the stronger modality")
-    prel_strong_from: float = knob(0.8, "share of PReL after which the stronger modality learns from the labels, too")
+    prel_strong_from: float = knob(0.0, "share of PReL after which the stronger modality learns from the labels, too")
     optimizer: str = knob("adam", "optimiser of both students", ("adam", "sgd"))
     learning_rate: float = knob(0.003, "Adam's learning rate at its peak")
     lr_schedule: str = knob("cosine", "after the warm-up: cosine to 0 in each stage, or drops", ("cosine", "drops"))
@@ -98,6 +98,7 @@ PAPER = {
     "teacher_noise_low": 0.0,
     "prel_weight": 1.0,
     "prel_keep_labelled": False,
+    "prel_strong_from": 0.8,
     "learning_rate": 0.006,
     "lr_schedule": "drops",
     "lr_warmup_epochs": 8.0,

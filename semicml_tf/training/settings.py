@@ -100,7 +100,7 @@ def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(train) | dataclasses.asdict(method)))
 
 
-def run_hash(train: TrainSettings, method: MethodSettings, data_hash: str) -> str:
-    """Tells whether two runs were asked to do the same."""
-    text = json.dumps([as_flags(train, method), data_hash], sort_keys=True)
+def run_hash(train: TrainSettings, method: MethodSettings, data_hash: str, initial_hash: str | None) -> str:
+    """Tells whether two runs were asked to do the same; `initial_hash` is that of the run they start from."""
+    text = json.dumps([as_flags(train, method), data_hash, initial_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

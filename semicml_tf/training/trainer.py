@@ -41,6 +41,8 @@ class Position:
         step: steps done in it.
         rows: of the history.
         best: by modality, as in `run.json`.
+        scores: best validation Dice by modality when the stage began: a method that chooses by them must
+            choose alike when it is resumed.
         means: of the epoch under way.
     """
 
@@ -48,6 +50,7 @@ class Position:
     step: int = 0
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     best: dict[str, dict] = dataclasses.field(default_factory=dict)
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
     means: dict[str, Any] | None = None
 
 
@@ -59,7 +62,7 @@ class Trainer:
         folder: of the run.
         train, method: the settings, checked.
         strategy: where to train.
-        scores: best validation Dice by modality of the run that the weights were taken from, if any.
+        initial: the run whose best networks to begin with, if any.
         picture_every: epochs between two pictures; the last epoch of a stage always gets one.
     """
 
@@ -82,7 +85,7 @@ class Trainer:
             sum(case.lesion_slices or 0 for case in labelled),
             sum(case.shape[0] for case in labelled),
         )
-        self._hash = run_settings.run_hash(train, method, info.data_hash)
+        self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
         self._validator = Validator(info, train.window, train.threshold)
         self._record = RunRecord(
             folder,
@@ -133,7 +136,11 @@ class Trainer:
                 for number in range(position.stage, len(self._train.method)):
                     if number != position.stage:
                         position.stage, position.step = number, 0
-                    method = self._make(position, method, restored=resumed_stage == number)
+                    restored = resumed_stage == number
+                    if not restored:
+                        best = position.best or (self._initial.best if self._initial else {})
+                        position.scores = {name: entry["dice"] for name, entry in best.items()}
+                    method = self._make(position, method, restored=restored)
                     self._train_stage(method, position, bar)
         finally:
             signal.signal(signal.SIGTERM, previous)
@@ -160,10 +167,8 @@ class Trainer:
             seed = self._train.seed * 101 + sum(map(ord, modality))
             return unet(self._train.window, self._train.width, name=modality, seed=seed, synchronized=synchronized)
 
-        best = position.best or (self._initial.best if self._initial else {})
-        scores = {name: entry["dice"] for name, entry in best.items()}
         with self._strategy.scope():
-            method = stage(self._info.modalities, build, self._method, self._plan(position.stage), scores)
+            method = stage(self._info.modalities, build, self._method, self._plan(position.stage), position.scores)
             if restored:
                 checkpoint.restore(self.checkpoint_path, method)
             else:

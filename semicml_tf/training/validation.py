@@ -66,7 +66,7 @@ class Validator:
         # By modality and case, one Dice for each threshold.
         scores: dict[str, dict[str, list[float]]] = {name: {} for name in networks}
         peaks = dict.fromkeys(networks, 0.0)
-        pictures, lesions = {}, False
+        pictures, lesions = {}, set()
         for record in read_cases(self._info, self._cases):
             maps = {}
             for name in networks:
@@ -75,7 +75,8 @@ class Validator:
                 )
                 scores[name][record.case_id] = [dice(maps[name] >= cut, record.label) for cut in self._thresholds]
                 if record.label.any():
-                    lesions, peaks[name] = True, max(peaks[name], float(maps[name].max()))
+                    lesions.add(record.case_id)
+                    peaks[name] = max(peaks[name], float(maps[name].max()))
             if len(pictures) < self._pictures:
                 index = int(record.label.sum(axis=(1, 2)).argmax())
                 pictures[record.case_id] = (
@@ -83,7 +84,7 @@ class Validator:
                     record.label[index],
                     {name: maps[name][index] for name in networks},
                 )
-        chosen = {name: self._choose(list(held.values())) for name, held in scores.items()}
+        chosen = {name: self._choose([held[case] for case in held if case in lesions]) for name, held in scores.items()}
         cuts = {name: self._thresholds[number] for name, number in chosen.items()}
         per_case = {name: {case: held[chosen[name]] for case, held in scores[name].items()} for name in networks}
         return Validated(
@@ -95,6 +96,10 @@ class Validator:
         )
 
     def _choose(self, scores: list[list[float]]) -> int:
-        """Number of the threshold with the best mean; of equals the one nearest 0.5."""
-        means = np.round(np.mean(scores, axis=0), 6)
+        """Number of the threshold with the best mean; of equals the one nearest 0.5.
+
+        Patients without a lesion are left out: they score 1 or 0 by a single voxel, and a few of them
+        would drive the threshold up until nothing is found in anybody.
+        """
+        means = np.round(np.mean(scores, axis=0), 6) if scores else np.zeros(len(self._thresholds))
         return min(range(len(means)), key=lambda number: (-means[number], abs(self._thresholds[number] - 0.5)))
