@@ -14,7 +14,7 @@ from semicml_tf.training.settings import check
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.flags"))
 PAPER = ("brats_t2_t1ce_paper", "hecktor_ct_pet_paper")
-SMALL = ("--size_mm=128,128,48", "--spacing_mm=4,4,6", "--empty_fraction=0")
+SMALL = ("--phantom_size_mm=128,128,48", "--phantom_spacing_mm=4,4,6", "--empty_fraction=0")
 
 
 def path_of(name):

@@ -11,7 +11,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.phantom import split
 from semicml_tf.phantom.case import generate
 
-SMALL = ["--size_mm=96,96,32", "--spacing_mm=6,6,8", "--labelled=1", "--validation=1", "--test=1"]
+SMALL = ["--phantom_size_mm=96,96,32", "--phantom_spacing_mm=6,6,8", "--labelled=1", "--validation=1", "--test=1"]
 
 
 def _make(folder, *arguments):
@@ -103,8 +103,8 @@ def test_phantom_json_says_how_it_was_made(tmp_path):
     ("arguments", "words"),
     [
         (["--cases=2"], "at least 3 cases"),
-        (["--cases=3", "--size_mm=1,2"], "three lengths"),
-        (["--cases=3", "--spacing_mm=3,3,x"], "three lengths"),
+        (["--cases=3", "--phantom_size_mm=1,2"], "three lengths"),
+        (["--cases=3", "--phantom_spacing_mm=3,3,x"], "three lengths"),
         (["--cases=3", "--layout=bids"], "layout"),
     ],
 )

@@ -38,10 +38,13 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_bool("oblique", False, "Tilted grids with index axes in any order.", flag_values=values)
     flags.DEFINE_list(
-        "size_mm", ["192", "192", "96"], "Field of view: left-right, back-front, feet-head.", flag_values=values
+        "phantom_size_mm", ["192", "192", "96"], "Field of view: left-right, back-front, feet-head.", flag_values=values
     )
     flags.DEFINE_list(
-        "spacing_mm", ["3", "3", "4"], "Voxels likewise; PET's are 1.4, 1.4, 1.25 times as large.", flag_values=values
+        "phantom_spacing_mm",
+        ["3", "3", "4"],
+        "Voxels likewise; PET's are 1.4, 1.4, 1.25 times as large.",
+        flag_values=values,
     )
     flags.DEFINE_bool("overwrite", False, "Replace a phantom that is already in --output.", flag_values=values)
 
@@ -76,7 +79,10 @@ def main(values: flags.FlagValues) -> None:
     from semicml_tf.phantom import writers
 
     output = _check_output(values)
-    size_mm, spacing_mm = _three_lengths(values.size_mm, "size_mm"), _three_lengths(values.spacing_mm, "spacing_mm")
+    size_mm, spacing_mm = (
+        _three_lengths(values.phantom_size_mm, "phantom_size_mm"),
+        _three_lengths(values.phantom_spacing_mm, "phantom_spacing_mm"),
+    )
     names = [cases.name(index) for index in range(values.cases)]
     split = splits.draw(names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test)
     body = "head" if values.layout == "brats" else "trunk"

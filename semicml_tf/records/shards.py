@@ -10,7 +10,6 @@ from semicml_tf.errors import UserError
 from semicml_tf.records import contract
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
-
 _REMEDY = "Convert the data again, or copy the folder anew"
 
 

@@ -1,0 +1,32 @@
+"""One flagfile serves every command: a flag's name must mean the same wherever it is known."""
+
+import collections
+
+from absl import flags
+
+from semicml_tf import commandline
+
+# Paths and switches of the call rather than of the study, and two that do mean the same.
+_SHARED = {
+    "input": "what the command reads",
+    "output": "what the command makes",
+    "overwrite": "replace the output",
+    "run": "a run's folder",
+    "dataset": "a converted dataset",
+    "modalities": "names of modalities",
+    "modality": "name of a modality",
+    "batch_size": "slices a call",
+    "layout": "of the source files",
+    "seed": "source of randomness",
+}
+
+
+def test_commands_share_no_other_flag_names():
+    known = collections.defaultdict(list)
+    for command in commandline.COMMANDS:
+        values = flags.FlagValues()
+        commandline._command_module(command).define_flags(values)
+        for name in values:
+            known[name].append(command)
+    shared = {name: commands for name, commands in known.items() if len(commands) > 1}
+    assert set(shared) <= set(_SHARED), {name: shared[name] for name in set(shared) - set(_SHARED)}
