@@ -161,8 +161,9 @@ def test_names_that_others_may_have_are_not_installed(python, tmp_path):
 
 
 def test_a_phantom_is_made_and_converted_by_the_installed_package(python, tmp_path):
-    sizes = ("--cases=4", "--labelled=1", "--validation=1", "--test=1", "--size_mm=96,96,48", "--spacing_mm=6,6,6")
-    _checked(python, "-m", "semicml_tf.phantom", "--output=volumes", "--empty_fraction=0", *sizes, cwd=tmp_path)
+    cases = ("--cases=4", "--labelled=1", "--validation=1", "--test=1", "--empty_fraction=0")
+    sizes = ("--phantom_size_mm=96,96,48", "--phantom_spacing_mm=6,6,6")
+    _checked(python, "-m", "semicml_tf.phantom", "--output=volumes", *cases, *sizes, cwd=tmp_path)
     how = ("--modalities=ct,pet", "--spacing_mm=6,6,6")
     _checked(python, "-m", "semicml_tf.convert", "--input=volumes", "--output=dataset", *how, cwd=tmp_path)
     assert (tmp_path / "dataset" / "dataset.json").is_file()
