@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 from typing import Any
 
 from absl import flags
@@ -132,11 +133,18 @@ def main(values: flags.FlagValues) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    begun = folder.exists()
     atomic.write_text(folder / "flags.flagfile", _flagfile(values, train, method))
     trainer = trainers.Trainer(
         info, folder, train, method, strategy, initial=initial, picture_every=values.picture_every
     )
-    position = trainer.run()
+    try:
+        position = trainer.run()
+    except UserError:
+        # Refused before anything was learnt: the mended command must find the folder as it was.
+        if not begun and not trainer.checkpoint_path.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     for name, entry in position.best.items():
         print(f"{name}: best mean validation Dice {entry['dice']:.3f} at step {entry['step']} ({entry['stage']})")
     print(f"run: {folder}")

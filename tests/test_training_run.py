@@ -155,7 +155,7 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("semi-cml", data, out, "--method=semi-cml")
     _fails("stages semi_cml, prel", data, out, "--epochs=3")
     _fails("multiple of 16", data, out, "--window=50")
-    _fails("--burn_in in 0..1", data, out, "--burn_in=1.5")
+    _fails(r"--burn_in in \[0, 1\]", data, out, "--burn_in=1.5")
     _fails("'test'", data, out, "--unlabelled_partitions=test")
     _fails("no scores|validation scores", data, out, *TINY, "--method=prel", "--epochs=1")
     _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")
