@@ -160,6 +160,16 @@ def test_names_that_others_may_have_are_not_installed(python, tmp_path):
         assert f"No module named '{name}'" in done.stderr
 
 
+@pytest.mark.parametrize("module", ["serving.client", "serving.local_server"])
+def test_serving_needs_the_wheel_and_its_own_folder_only(module, python, tmp_path):
+    shutil.copytree(REPOSITORY / "serving", tmp_path / "serving")
+    assert "Flags:" in _checked(python, "-m", module, "--help", cwd=tmp_path)
+    done = _run(
+        python, "-m", module, "--models=none", *(["--model=ct", "a", "b"] * (module == "serving.client")), cwd=tmp_path
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "none" in done.stderr
+
+
 def test_a_phantom_is_made_and_converted_by_the_installed_package(python, tmp_path):
     cases = ("--cases=4", "--labelled=1", "--validation=1", "--test=1", "--empty_fraction=0")
     sizes = ("--phantom_size_mm=96,96,48", "--phantom_spacing_mm=6,6,6")
