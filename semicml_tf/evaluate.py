@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 
 POSITIONAL = ("run",)
@@ -148,6 +148,7 @@ def _evaluate(values: flags.FlagValues) -> None:
     _check_output(output)
     check_shards(info, sorted({"labelled", values.partition}))
 
+    quiet_import.tensorflow()
     progress = tqdm(read_cases(info, labelled), total=len(labelled), desc="fitting the blind rows", file=sys.stderr)
     ellipsoid, threshold = blind.fit(progress, {name: info.normalisation[name] for name in run.modalities})
     segmenters = {

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import RECIPES, MethodSettings
@@ -121,6 +121,8 @@ def main(values: flags.FlagValues) -> None:
     for partition in used:
         info.cases(partition)
 
+    tf = quiet_import.tensorflow()
+
     from semicml_tf.records.shards import check_shards
     from semicml_tf.training import trainer as trainers
     from semicml_tf.training.devices import strategy_for
@@ -130,8 +132,6 @@ def main(values: flags.FlagValues) -> None:
     initial = Run.load(values.init_from) if values.init_from else None
     strategy = strategy_for(values.devices)
     if values.deterministic:
-        import tensorflow as tf
-
         tf.config.experimental.enable_op_determinism()
     begun = folder.exists()
     atomic.write_text(folder / "flags.flagfile", _flagfile(values, train, method))
