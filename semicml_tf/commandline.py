@@ -187,7 +187,8 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:  # e.g. piped into head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What matters of TensorFlow's native log comes as an exception, too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         call(name, arguments)
     except UserError as error:

@@ -94,8 +94,13 @@ def test_without_augmentation_a_window_is_the_centre_mirrored_at_the_border():
     small, large = rng.normal(size=(20, 24)).astype(np.float32), rng.normal(size=(40, 48)).astype(np.float32)
     images, _ = augment.window_of({"ct": small}, None, 32, augment.NONE, tf.constant([1, 2]))
     np.testing.assert_allclose(images["ct"][..., 0], np.pad(small, ((6, 6), (4, 4)), mode="symmetric"), atol=1e-6)
-    images, _ = augment.window_of({"ct": large}, None, 32, augment.NONE, tf.constant([1, 2]))
-    np.testing.assert_allclose(images["ct"][..., 0], large[4:36, 8:40], atol=1e-6)
+    # Of a larger slice any part is shown, not its centre alone.
+    corners = set()
+    for seed in range(20):
+        images, _ = augment.window_of({"ct": large}, None, 32, augment.NONE, tf.constant([seed, 2]))
+        assert images["ct"].shape == (32, 32, 1)
+        corners.add(float(images["ct"][0, 0, 0]))
+    assert len(corners) > 10
 
 
 def test_intensities_vary_independently_between_modalities():
@@ -106,6 +111,26 @@ def test_intensities_vary_independently_between_modalities():
         images, _ = augment.window_of({"ct": flat, "pet": flat}, None, 32, how, tf.constant([seed, 9]))
         ratios.append(float(images["ct"][0, 0, 0] - images["pet"][0, 0, 0]))
     assert np.std(ratios) > 0.01
+
+
+def test_brightness_tells_nothing_of_the_slice(info):
+    """Were both drawn from one seed, slices with lesion would be darker than others."""
+    flat = dataclasses.replace(augment.NONE, offset=1.0)
+    cases = [case for case in info.cases("labelled") if case.lesion_slices]
+    how = _settings(info, augmentation=flat, window=64, batch_size=64, lesion_fraction=0.5)
+    plain = dataclasses.replace(how, augmentation=augment.NONE)
+    offsets, lesion = {name: [] for name in info.modalities}, []
+    shifted = _take(window_stream(info, cases, how), 4)
+    for a, b in zip(shifted, _take(window_stream(info, cases, plain), 4)):
+        lesion += list(b["label"].max(axis=(1, 2, 3)))
+        for name in info.modalities:
+            offsets[name] += list((a["image"][name] - b["image"][name])[:, 32, 32, 0])
+    assert 0.3 < np.mean(lesion) < 0.9
+    for name in info.modalities:
+        assert np.std(offsets[name]) > 0.4
+        # 256 draws: chance correlations stay below 0.2.
+        assert abs(np.corrcoef(offsets[name], lesion)[0, 1]) < 0.2
+    assert abs(np.corrcoef(*offsets.values())[0, 1]) < 0.2
 
 
 def test_random_placement_reaches_both_ends():

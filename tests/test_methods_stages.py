@@ -161,6 +161,11 @@ def test_the_papers_learning_rate_drops_over_the_run():
     np.testing.assert_allclose([float(second(0)), float(second(50))], [6e-6, 6e-7], rtol=1e-4)
 
 
+def test_the_paper_recipe_names_every_knob_of_the_methods():
+    """Else tuning `default` would change `paper` unseen."""
+    assert set(MethodSettings.__dataclass_fields__) <= set(PAPER)
+
+
 def test_an_unknown_method_lists_the_known_ones():
     with pytest.raises(UserError, match="semi_cml, prel.*semi-cml"):
         catalogue.check(["semi-cml"])

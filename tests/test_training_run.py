@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -153,17 +154,45 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("other settings", data, f"--output={finished}", *TINY, "--resume", "--seed=9")
     _fails("dataset.json.*semicml_tf.convert", f"--dataset={tmp_path}", out)
     _fails("semi-cml", data, out, "--method=semi-cml")
-    _fails("stages semi_cml, prel", data, out, "--epochs=3")
+    _fails("stages semi_cml, prel", data, out, "--epochs=3,1,1")
     _fails("multiple of 16", data, out, "--window=50")
     _fails(r"--burn_in in \[0, 1\]", data, out, "--burn_in=1.5")
-    _fails("'test'", data, out, "--unlabelled_partitions=test")
+    _fails("validation.*may learn", data, out, "--unlabelled_partitions=labelled,validation")
+    _fails("--teacher_modality.*t2", data, out, *TINY, "--teacher_modality=t2")
+    _fails("--ema_decay=0", data, out, *TINY, "--ema_decay=0")
+    _fails("same width", data, out, *TINY, "--width=4", f"--init_from={finished}")
     _fails("no scores|validation scores", data, out, *TINY, "--method=prel", "--epochs=1")
     _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")
 
 
-def test_a_shard_with_a_flipped_bit_is_named(phantom_dataset, tmp_path):
-    import shutil
+def test_a_refused_resume_leaves_the_run_as_it_was(finished, phantom_dataset):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    _fails("other settings", f"--dataset={phantom_dataset}", f"--output={finished}", *TINY, "--resume", "--seed=9")
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
+
+def test_truncated_checkpoints_are_named(finished, phantom_dataset, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    for name in ("last.npz", "best-ct.npz"):
+        path = copy / "checkpoints" / name
+        path.write_bytes(path.read_bytes()[:1000])
+    _fails("last.npz", f"--dataset={phantom_dataset}", f"--output={copy}", *TINY, "--resume")
+    with pytest.raises(UserError, match="best-ct.npz"):
+        Run.load(copy).network("ct")
+
+
+def test_a_run_on_other_data_is_no_start(finished, phantom_dataset, tmp_path):
+    """It may have seen the labels of these test patients."""
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    body = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(body | {"data_hash": "0" * 64}))
+    start = f"--init_from={copy}"
+    _fails("same data", f"--dataset={phantom_dataset}", f"--output={tmp_path / 'new'}", *TINY, start)
+
+
+def test_a_shard_with_a_flipped_bit_is_named(phantom_dataset, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(phantom_dataset, copy)
     shard = next(copy.glob("unlabelled-*.tfrecord"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 
 import tensorflow as tf
 
@@ -12,7 +13,8 @@ class Augmentation:
     """How strongly slices vary. Everything at 0 is off.
 
     Attributes:
-        place: windows lie at random against the slice's border; otherwise they are centred on it.
+        place: slices smaller than the window lie at random in it; otherwise in its middle. (Larger slices are
+            always cut at random.)
         flip: mirrored left-right in half of the samples.
         rotation_degrees: rotated by up to this much either way.
         scale: enlarged or shrunk by up to this fraction.
@@ -35,12 +37,23 @@ STANDARD = Augmentation()
 BY_NAME = {"none": NONE, "standard": STANDARD}
 
 
+def seed_for(purpose: str, seed):
+    """A sample's seed for one purpose, (2,) int32.
+
+    No two purposes may draw the same numbers: were the slice and the brightness of CT drawn alike, slices
+    with lesion would be darker, and a network would learn that instead of the lesion.
+    """
+    return tf.random.fold_in(tf.cast(seed, tf.int32), zlib.crc32(purpose.encode()) & 0x7FFFFFFF)
+
+
 def _transform(size, window: int, how: Augmentation, seed):
     """The 8 numbers of the map from the window's (column, row) to the slice's."""
     draws = tf.random.stateless_uniform([5], seed, minval=-1.0, maxval=1.0)
-    # A slice smaller than the window lies anywhere inside it, a larger one is cut anywhere.
+    # A slice smaller than the window lies anywhere inside it, or in its middle; a larger one is cut anywhere,
+    # whatever the augmentation: its centre alone would hide the rest from training.
     free = tf.cast(size, tf.float32) - window
-    start = free / 2.0 * (1.0 + (draws[:2] if how.place else tf.zeros([2])))
+    anywhere = tf.logical_or(how.place, free > 0)
+    start = free / 2.0 * (1.0 + tf.where(anywhere, draws[:2], 0.0))
     angle = draws[2] * (how.rotation_degrees * 3.14159265 / 180.0)
     zoom = 1.0 / (1.0 + how.scale * draws[3])
     mirror = tf.where(draws[4] < 0.0, -1.0, 1.0) if how.flip else 1.0
@@ -75,7 +88,7 @@ def window_of(images, label, window: int, how: Augmentation, seed):
     stack = tf.stack(stack, axis=-1)
     cut = tf.raw_ops.ImageProjectiveTransformV3(
         images=stack[tf.newaxis],
-        transforms=_transform(tf.shape(stack)[:2], window, how, seed)[tf.newaxis],
+        transforms=_transform(tf.shape(stack)[:2], window, how, seed_for("geometry", seed))[tf.newaxis],
         output_shape=[window, window],
         fill_value=0.0,
         interpolation="BILINEAR",
@@ -83,8 +96,7 @@ def window_of(images, label, window: int, how: Augmentation, seed):
     )[0]
     result = {}
     for index, name in enumerate(names):
-        own_seed = tf.random.fold_in(tf.cast(seed, tf.int32), index + 1)
-        result[name] = _intensities(cut[..., index : index + 1], how, own_seed)
+        result[name] = _intensities(cut[..., index : index + 1], how, seed_for(f"intensities/{name}", seed))
     if label is None:
         return result, None
     return result, tf.cast(cut[..., -1:] >= 0.5, tf.float32)
@@ -94,5 +106,5 @@ def _intensities(image, how: Augmentation, seed):
     if not (how.gain or how.offset or how.noise):
         return image
     draws = tf.random.stateless_uniform([3], seed, minval=-1.0, maxval=1.0)
-    noise = tf.random.stateless_normal(tf.shape(image), tf.random.fold_in(seed, 7))
+    noise = tf.random.stateless_normal(tf.shape(image), seed_for("noise", seed))
     return image * (1.0 + how.gain * draws[0]) + how.offset * draws[1] + how.noise * tf.abs(draws[2]) * noise

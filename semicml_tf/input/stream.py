@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from semicml_tf.input.augment import Augmentation, window_of
+from semicml_tf.input.augment import Augmentation, seed_for, window_of
 from semicml_tf.records import contract
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
@@ -72,12 +72,13 @@ def _cut(case_number, parsed, visit, settings: StreamSettings):
 
     def one(k):
         seed = _folded(settings.seed, 1, visit, k)
-        index = _slice_index(slices, label, settings, tf.random.fold_in(seed, 1))
+        index = _slice_index(slices, label, settings, seed_for("slice", seed))
         images = {name: parsed["image"][name][index] for name in settings.modalities}
         images, mask = window_of(
             images, None if label is None else label[index], settings.window, settings.augmentation, seed
         )
-        element = {"image": images, "patient": case_number, "seed": seed[0]}
+        own = tf.random.stateless_uniform([], seed_for("method", seed), minval=None, maxval=None, dtype=tf.int32)
+        element = {"image": images, "patient": case_number, "seed": own}
         return element if mask is None else {**element, "label": mask}
 
     windows = [one(k) for k in range(_WINDOWS_A_VISIT)]

@@ -6,12 +6,11 @@ from keras import ops
 
 from semicml_tf.losses.supervised import EPSILON
 
-SIMILARITIES = ("dice", "iou", "cosine")
-NEGATIVES = ("all", "other_patients")
-EMPTY_RULES = ("keep", "skip")
-# A map is empty when no pixel reaches the threshold at which masks are cut. A sigmoid never gives
-# exact zeros, and by soft area a large map of 0.01 would count for as much as a small lesion.
+# A map is empty when no pixel of it is more likely foreground than not. A sigmoid never gives exact
+# zeros, and by soft area a large map of 0.01 would count for as much as a small lesion.
 EMPTY_BELOW = 0.5
+# Exponent of what is left out of a sum: its exp is 0 in float32.
+_NEVER = -1e9
 
 
 def similarity_matrix(maps, kind: str = "dice"):
@@ -57,7 +56,7 @@ def asc_loss(
         maps_a, maps_b: (B, height, width, 1), the two modalities' predictions of the same B slices.
         patients: (B,) integers that tell patients apart; needed for ``negatives="other_patients"``.
         temperature: T.
-        similarity: one of `SIMILARITIES`.
+        similarity: see `similarity_matrix`.
         negatives: ``all`` other maps, or only those of ``other_patients`` (neighbouring slices of a
             patient overlap for an honest reason).
         empty: ``keep`` treats maps without foreground as any other: two of them are nearly identical, so
@@ -85,8 +84,7 @@ def asc_loss(
         is_negative = ops.logical_and(is_negative, ops.expand_dims(sees, 0))
         anchors = ops.cast(ops.logical_or(sees, ops.take(sees, partner, axis=0)), "float32")
     positive = ops.sum(ops.where(is_positive, scores, 0.0), axis=1)
-    # Scores lie in [0, 1 / T]; taking the largest off keeps exp finite at any temperature.
-    peak = 1.0 / temperature
-    others = ops.sum(ops.where(is_negative, ops.exp(scores - peak), 0.0), axis=1)
-    losses = ops.log(ops.exp(positive - peak) + others) - (positive - peak)
+    # l_i = log(1 + sum of exp((s_k - s_+) / T)), by logsumexp: finite at any temperature.
+    against = ops.where(is_negative, scores - ops.expand_dims(positive, 1), _NEVER)
+    losses = ops.logsumexp(ops.concatenate([ops.zeros_like(against[:, :1]), against], axis=1), axis=1)
     return ops.sum(losses * anchors) / ops.maximum(ops.sum(anchors), 1.0)

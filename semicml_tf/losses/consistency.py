@@ -6,8 +6,6 @@ from keras import ops
 
 from semicml_tf.losses.asc import EMPTY_BELOW
 
-WEIGHTINGS = ("none", "seen")
-
 
 def squared_difference(p, q):
     """Mean over pixels of ``(p - q)^2``; p, q: (batch, height, width, 1). Returns (batch,) float32."""

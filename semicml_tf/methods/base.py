@@ -147,11 +147,12 @@ class Method(keras.Model):
         """Moves each average towards its student, batch-normalisation statistics included.
 
         The decay is ``min(1 - 1 / (step + 1), ema_decay)`` (Tarvainen and Valpola 2017), so that the
-        first steps forget the random initial weights.
+        first steps forget the random initial weights; steps count over the run, so that a later stage goes on
+        with the average that it took over.
         """
         if not self.averages:
             return
-        steps = self.student_optimizers[self.modalities[0]].iterations
+        steps = self.student_optimizers[self.modalities[0]].iterations + self.plan.first_step
         warm = 1.0 - 1.0 / (tf.cast(steps, tf.float32) + 1.0)
         decay = tf.minimum(warm, self.settings.ema_decay)
         for name, average in self.averages.items():

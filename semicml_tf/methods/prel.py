@@ -87,7 +87,7 @@ class Stage(Method):
             self.pool.on_validated(epoch, dice, self.students)
 
     def state(self):
-        return {"teacher_modality": self.teacher_modality} | ({"pool": self.pool.state()} if self.pool else {})
+        return {"pool": self.pool.state()} if self.pool else {}
 
     def restore_state(self, state):
         if self.pool and "pool" in state:

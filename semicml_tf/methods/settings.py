@@ -70,7 +70,7 @@ class MethodSettings:
     prel_asc_strong: float = knob(0.2, "share of ASC in the pseudo-labels' loss of the stronger modality")
     prel_strong_from: float = knob(0.0, "share of PReL after which the stronger modality learns from the labels, too")
     optimizer: str = knob("adam", "optimiser of both students", ("adam", "sgd"))
-    learning_rate: float = knob(0.003, "Adam's learning rate at its peak")
+    learning_rate: float = knob(0.003, "learning rate at its peak")
     lr_schedule: str = knob("cosine", "after the warm-up: cosine to 0 in each stage, or drops", ("cosine", "drops"))
     lr_warmup_epochs: float = knob(1.0, "epochs of linear warm-up")
     lr_drop_epochs: tuple[int, ...] = knob((), "epochs of the run at which the rate falls to a tenth (drops)")
@@ -80,9 +80,16 @@ class MethodSettings:
 
 # The third-party copy of the script, its leaks repaired: patients are labelled, not slices; no slice
 # is chosen by an unlabelled patient's mask; teacher and report read different patients.
+# Every knob stands here, also where `default` has the same value: tuning that one must not change this one.
+# The script names its teacher's modality; `auto` here, and a flag of the study.
 PAPER = {
+    "bce_weight": 10.0,
+    "dice_weight": 7.0,
     "ema_decay": 0.0,
     "asc_weight": 3.5,
+    "asc_temperature": 1.0,
+    "asc_similarity": "dice",
+    "mse_weight": 1.0,
     "asc_negatives": "all",
     "asc_empty": "keep",
     "mse_weighting": "none",
@@ -90,19 +97,29 @@ PAPER = {
     "burn_in": 0.0,
     "ramp": 0.0,
     "ramp_epochs": 200,
+    "teacher_modality": "auto",
     "teacher": "pool",
     "teacher_passes": 4,
     "teacher_dropout": True,
     "teacher_batch_statistics": True,
     "teacher_noise": 0.1,
     "teacher_noise_low": 0.0,
+    "teacher_noise_high": 0.2,
+    "pool_size": 6,
+    "pool_first_epoch": 11,
+    "pool_copy_epoch": 17,
+    "pseudo_labels": "soft",
     "prel_weight": 1.0,
     "prel_keep_labelled": False,
+    "prel_asc_weak": 0.01,
+    "prel_asc_strong": 0.2,
     "prel_strong_from": 0.8,
+    "optimizer": "adam",
     "learning_rate": 0.006,
     "lr_schedule": "drops",
     "lr_warmup_epochs": 8.0,
     "lr_drop_epochs": (12, 28, 44, 56),
+    "lr_later_stages": 1.0,
     "l2": 4e-4,
     # Flags of the trainer.
     "width": 32,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -90,6 +91,10 @@ class Run:
                 f"expected one of the modalities {', '.join(self.modalities)}, got '{modality}'", path=self.folder
             )
         network = unet(self.window, self.width, name=modality)
-        with np.load(weights_file(self.folder, modality)) as stored:
-            network.set_weights([stored[f"{index:04d}"] for index in range(len(stored.files))])
+        path = weights_file(self.folder, modality)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                network.set_weights([stored[f"{index:04d}"] for index in range(len(stored.files))])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(f"these weights cannot be read ({error})", path=path, remedy=_REMEDY) from error
         return network

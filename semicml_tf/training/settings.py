@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.errors import UserError
@@ -19,7 +20,7 @@ class TrainSettings:
     method: tuple[str, ...] = knob(
         ("semi_cml", "prel"), "stages to train one after another; one of them alone, or 'supervised', is a list of one"
     )
-    epochs: tuple[int, ...] = knob((12, 6), "epochs of each stage")
+    epochs: tuple[int, ...] = knob((12, 6), "epochs of each stage; a single stage gets their sum")
     steps_per_epoch: int = knob(
         50,
         "steps between two validations; 0: one pass over the labelled slices that are shown",
@@ -30,7 +31,6 @@ class TrainSettings:
     width: int = knob(16, "channels of the networks' first level")
     lesion_fraction: float = knob(0.67, "share of the labelled slices that is cut where there is lesion")
     augmentation: str = knob("standard", "augmentation, shared by both modalities", ("none", "standard"))
-    labelled_partitions: tuple[str, ...] = knob(("labelled",), "partitions whose labels are learnt from")
     unlabelled_partitions: tuple[str, ...] = knob(
         ("labelled", "unlabelled"), "partitions that feed the unlabelled stream; labels in them are not read there"
     )
@@ -40,8 +40,8 @@ class TrainSettings:
     seed: int = knob(0, "of initial weights, data order, augmentation and noise")
 
 
-def check(train: TrainSettings, method: MethodSettings) -> None:
-    """Raises UserError on settings that contradict themselves or each other."""
+def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str]) -> None:
+    """Raises UserError on settings that contradict themselves, each other or the dataset's modalities."""
     catalogue.check(train.method)
 
     def require(condition: bool, problem: str, remedy: str):
@@ -60,6 +60,21 @@ def check(train: TrainSettings, method: MethodSettings) -> None:
     )
     for name in ("labelled_batch", "width"):
         require(getattr(train, name) > 0, f"expected --{name} above 0, got {getattr(train, name)}", f"Correct --{name}")
+    require(
+        set(train.unlabelled_partitions) <= {"labelled", "unlabelled"},
+        f"expected --unlabelled_partitions among labelled, unlabelled, got {', '.join(train.unlabelled_partitions)}",
+        "Patients of the other partitions choose and report; nothing may learn from them",
+    )
+    require(
+        len(modalities) == 2,
+        f"expected a dataset of two modalities, got {', '.join(modalities)}",
+        "Convert with two --modalities",
+    )
+    require(
+        method.teacher_modality in ("auto", *modalities),
+        f"expected --teacher_modality among auto, {', '.join(modalities)}, got '{method.teacher_modality}'",
+        "Correct --teacher_modality",
+    )
     needs = [name for name in train.method if catalogue.METHODS[name].needs_unlabelled]
     require(
         not needs or train.unlabelled_batch >= 2,
@@ -77,6 +92,16 @@ def check(train: TrainSettings, method: MethodSettings) -> None:
         value = getattr(train, name, None)
         value = getattr(method, name) if value is None else value
         require(low <= value <= high, f"expected --{name} in [{low:g}, {high:g}], got {value}", f"Correct --{name}")
+    require(
+        not needs or method.ema_decay > 0 or (method.teacher == "pool" and method.mse_target == "student"),
+        "--ema_decay=0 leaves no moving average for --teacher=average or --mse_target=average",
+        "Pass --teacher=pool --mse_target=student, too, or an --ema_decay above 0",
+    )
+    require(
+        not method.teacher_batch_statistics or method.teacher == "pool",
+        "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
+        "Correct either",
+    )
     require(
         method.asc_temperature > 0, f"expected --asc_temperature above 0, got {method.asc_temperature}", "Correct it"
     )

@@ -64,6 +64,9 @@ class Trainer:
         strategy: where to train.
         initial: the run whose best networks to begin with, if any.
         picture_every: epochs between two pictures; the last epoch of a stage always gets one.
+
+    Raises:
+        UserError: the folder's checkpoint cannot be read, or belongs to other settings or data.
     """
 
     def __init__(
@@ -78,14 +81,16 @@ class Trainer:
         picture_every: int = 5,
     ):
         self._info, self._folder, self._train, self._method, self._strategy = info, folder, train, method, strategy
-        self._initial, self._picture_every = initial, picture_every
-        labelled = [case for name in train.labelled_partitions for case in info.cases(name)]
+        self._initial, self._picture_every = initial, max(picture_every, 1)
+        labelled = info.cases("labelled")
         self._epoch_steps = run_settings.steps_per_epoch(
             train,
             sum(case.lesion_slices or 0 for case in labelled),
             sum(case.shape[0] for case in labelled),
         )
         self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
+        # Before the record writes anything: a refused command must not touch the run that is there.
+        self._stored = self._read_stored()
         self._validator = Validator(info, train.window, train.threshold)
         self._record = RunRecord(
             folder,
@@ -109,24 +114,27 @@ class Trainer:
         """The last checkpoint, from which a run resumes."""
         return self._folder / "checkpoints" / "last.npz"
 
+    def _read_stored(self) -> Position | None:
+        if not self.checkpoint_path.exists():
+            return None
+        meta = checkpoint.read_meta(self.checkpoint_path)
+        if meta["run_hash"] != self._hash:
+            raise UserError(
+                "this run was begun with other settings or other data",
+                path=self._folder,
+                remedy="Give the flags that it began with, or another --output",
+            )
+        return Position(**meta["position"])
+
     def run(self) -> Position:
         """Trains from the last checkpoint, or from the beginning, to the end.
 
         Raises:
             Interrupted: SIGTERM came; the state is saved.
-            UserError: the checkpoint belongs to other settings, or a loss is not finite.
+            UserError: a loss is not finite.
         """
-        position = Position()
-        if self.checkpoint_path.exists():
-            meta = checkpoint.read_meta(self.checkpoint_path)
-            if meta["run_hash"] != self._hash:
-                raise UserError(
-                    "this run was begun with other settings or other data",
-                    path=self._folder,
-                    remedy="Give the flags that it began with, or another --output",
-                )
-            position = Position(**meta["position"])
-        resumed_stage = position.stage if self.checkpoint_path.exists() else None
+        position = self._stored or Position()
+        resumed_stage = position.stage if self._stored else None
         total = sum(self._train.epochs) * self._epoch_steps
         before = sum(self._train.epochs[: position.stage]) * self._epoch_steps + position.step
         previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
@@ -193,9 +201,7 @@ class Trainer:
             augmentation=BY_NAME[train.augmentation],
             seed=train.seed,
         )
-        data = BatchSettings(
-            train.labelled_partitions, train.unlabelled_partitions, train.labelled_batch, unlabelled, stream
-        )
+        data = BatchSettings(("labelled",), train.unlabelled_partitions, train.labelled_batch, unlabelled, stream)
         step_function = compiled_step(method, self._strategy)
         means, speed = Means(position.means), Speed()
         source = iter(batches(self._info, data, plan.first_step + position.step))

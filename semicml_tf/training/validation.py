@@ -1,4 +1,4 @@
-"""Mean Dice of the validation patients, on the network's grid."""
+"""Mean Dice of the validation patients that have a lesion, on the network's grid."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Validated:
     """What a validation found.
 
     Attributes:
-        dice: mean over patients by modality, at that modality's threshold.
+        dice: mean over patients with a lesion by modality, at that modality's threshold: checkpoint, teacher
+            and threshold are chosen by it. A patient without one scores 1 or 0 by a single voxel, and a network
+            that sees nothing would score best on it.
         thresholds: by modality, the probability from which a voxel is foreground.
-        per_case: ``{modality: {case: Dice}}``.
         silent: modalities whose network saw nothing in any patient that has a lesion: the collapse
             that cross-modal terms are prone to.
         pictures: for a few cases, (images by modality, truth, probabilities by modality) of one slice.
@@ -31,7 +32,6 @@ class Validated:
 
     dice: dict[str, float]
     thresholds: dict[str, float]
-    per_case: dict[str, dict[str, float]]
     silent: tuple[str, ...]
     pictures: dict[str, tuple[dict, np.ndarray, dict]]
 
@@ -84,22 +84,20 @@ class Validator:
                     record.label[index],
                     {name: maps[name][index] for name in networks},
                 )
-        chosen = {name: self._choose([held[case] for case in held if case in lesions]) for name, held in scores.items()}
+        means = {
+            name: np.mean([held[case] for case in held if case in lesions] or [[0.0] * len(self._thresholds)], axis=0)
+            for name, held in scores.items()
+        }
+        chosen = {name: self._choose(held) for name, held in means.items()}
         cuts = {name: self._thresholds[number] for name, number in chosen.items()}
-        per_case = {name: {case: held[chosen[name]] for case, held in scores[name].items()} for name in networks}
         return Validated(
-            dice={name: float(np.mean(list(held.values()))) for name, held in per_case.items()},
+            dice={name: float(held[chosen[name]]) for name, held in means.items()},
             thresholds=cuts,
-            per_case=per_case,
             silent=tuple(name for name in networks if lesions and peaks[name] < cuts[name]),
             pictures=pictures,
         )
 
-    def _choose(self, scores: list[list[float]]) -> int:
-        """Number of the threshold with the best mean; of equals the one nearest 0.5.
-
-        Patients without a lesion are left out: they score 1 or 0 by a single voxel, and a few of them
-        would drive the threshold up until nothing is found in anybody.
-        """
-        means = np.round(np.mean(scores, axis=0), 6) if scores else np.zeros(len(self._thresholds))
-        return min(range(len(means)), key=lambda number: (-means[number], abs(self._thresholds[number] - 0.5)))
+    def _choose(self, means: np.ndarray) -> int:
+        """Number of the threshold with the best mean; of equals the one nearest 0.5."""
+        rounded = np.round(means, 6)
+        return min(range(len(rounded)), key=lambda number: (-rounded[number], abs(self._thresholds[number] - 0.5)))
