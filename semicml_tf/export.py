@@ -24,6 +24,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output", "models", "Folder of the models; each modality gets a folder in it.", flag_values=values
     )
+    flags.DEFINE_string("dataset", "", "Folder of the run's data, if it has moved.", flag_values=values)
     flags.DEFINE_list("modalities", [], "Modalities to export; none means all of the run.", flag_values=values)
 
 
@@ -59,11 +60,11 @@ def main(values: flags.FlagValues) -> None:
     from semicml_tf.training.run_folder import Run
 
     run = Run.load(values.run)
-    info = DatasetInfo.load(run.dataset)
+    info = DatasetInfo.load(values.dataset or run.dataset)
     if info.data_hash != run.data_hash:
         raise UserError(
             "expected the data that the run was trained on, got data with another hash",
-            path=run.dataset,
+            path=info.root,
             remedy="Train again on this data, or put the former data back",
         )
     chosen = tuple(values.modalities or run.modalities)

@@ -5,6 +5,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +68,7 @@ def test_the_run_folder_holds_what_is_promised(finished, phantom_dataset):
     assert all(0 <= float(row[f"dice_{name}"]) <= 1 for row in rows for name in info.modalities)
     assert sorted(p.name for p in (finished / "pictures").iterdir()) == ["epoch-001.png", "epoch-003.png"]
     assert any((finished / "tensorboard").iterdir())
+    assert rows[0].get("teacher") == "" and rows[-1]["teacher"] in info.modalities
     run = Run.load(finished)
     best = max(float(row["dice_pet"]) for row in rows)
     assert run.best["pet"]["dice"] == pytest.approx(best)
@@ -102,6 +106,36 @@ def test_a_run_cut_off_and_resumed_equals_one_that_was_not(finished, phantom_dat
     times = "slices_per_second"
     drop = [{k: v for k, v in row.items() if k != times} for row in _rows(finished)]
     assert drop == [{k: v for k, v in row.items() if k != times} for row in _rows(tmp_path / "run")]
+
+
+def test_a_killed_run_goes_on_where_its_last_epoch_ended(finished, phantom_dataset, tmp_path):
+    folder = tmp_path / "run"
+    where = [f"--dataset={phantom_dataset}", f"--output={folder}", *TINY]
+    process = subprocess.Popen([sys.executable, "-m", "semicml_tf.train", *where], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 240
+        while not ((folder / "history.csv").exists() and len(_rows(folder)) >= 1):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    _train(phantom_dataset, folder, "--resume")
+    whole, resumed = (_arrays(f / "checkpoints" / "last.npz") for f in (finished, folder))
+    for key in whole.keys() - {"meta"}:
+        np.testing.assert_array_equal(whole[key], resumed[key], err_msg=key)
+    assert [row["step"] for row in _rows(folder)] == ["3", "6", "9", "12"]
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_two_devices(phantom_dataset, tmp_path):
+    how = ["--method=semi_cml", "--epochs=1", "--optimizer=sgd", "--learning_rate=0.01", "--lr_warmup_epochs=0"]
+    losses = []
+    for devices in ("cpu:0", "cpu:0,cpu:1"):
+        folder = tmp_path / devices.replace(",", "-").replace(":", "")
+        _train(phantom_dataset, folder, *how, f"--devices={devices}")
+        losses.append(float(_rows(folder)[0]["loss"]))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_a_kill_while_the_checkpoint_is_written_keeps_the_last_one(finished, tmp_path):

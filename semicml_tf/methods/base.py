@@ -86,6 +86,10 @@ class Method(keras.Model):
     def on_validated(self, epoch: int, dice: Mapping[str, float]) -> None:
         """Called after each validation: mean Dice of `deployed` by modality; `epoch` counts over the run."""
 
+    def facts(self) -> dict[str, str]:
+        """What a reader of the run's history should know of this stage, by column."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold beside networks and optimisers; JSON values."""
         return {}

@@ -86,6 +86,9 @@ class Stage(Method):
         if self.pool:
             self.pool.on_validated(epoch, dice, self.students)
 
+    def facts(self):
+        return {"teacher": self.teacher_modality}
+
     def state(self):
         return {"pool": self.pool.state()} if self.pool else {}
 

@@ -49,16 +49,7 @@ class RunRecord:
         """Takes in an epoch: all rows of the history so far, the last one new, and what to draw a picture of."""
         import tensorflow as tf
 
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic.write_text(self._folder / "history.csv", text.getvalue())
-        atomic.write_json(
-            self._folder / run_folder.FILE_NAME,
-            {**self._head, "epochs_done": len(rows), "step": rows[-1]["step"], "best": best},
-        )
+        self.files(rows, best)
         with self._summaries.as_default(step=rows[-1]["step"]):
             for key, value in rows[-1].items():
                 if isinstance(value, float):
@@ -69,3 +60,16 @@ class RunRecord:
                 atomic.write_file(self._folder / "pictures" / name, lambda stream: stream.write(png))
                 tf.summary.image("validation", tf.image.decode_png(png, 3)[tf.newaxis])
         self._summaries.flush()
+
+    def files(self, rows: list[dict[str, Any]], best: dict[str, dict]) -> None:
+        """Writes history.csv and run.json anew from all rows of the history."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        atomic.write_text(self._folder / "history.csv", text.getvalue())
+        atomic.write_json(
+            self._folder / run_folder.FILE_NAME,
+            {**self._head, "epochs_done": len(rows), "step": rows[-1]["step"], "best": best},
+        )

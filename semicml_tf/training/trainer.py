@@ -134,6 +134,9 @@ class Trainer:
             UserError: a loss is not finite.
         """
         position = self._stored or Position()
+        if position.rows:
+            # A kill may have come between the checkpoint and what people read of it.
+            self._record.files(position.rows, position.best)
         resumed_stage = position.stage if self._stored else None
         total = sum(self._train.epochs) * self._epoch_steps
         before = sum(self._train.epochs[: position.stage]) * self._epoch_steps + position.step
@@ -236,6 +239,7 @@ class Trainer:
             "epoch": epoch,
             "stage": self._train.method[position.stage],
             "step": run_step,
+            **method.facts(),
             "learning_rate": float(optimizer.learning_rate),
             **means.values(),
             **{f"dice_{name}": value for name, value in validated.dice.items()},
