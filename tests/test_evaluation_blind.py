@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from semicml_tf.errors import UserError
 from semicml_tf.evaluation import blind
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.normalisation import Normalisation
@@ -76,13 +77,14 @@ def test_scan_over_thresholds_equals_counting_voxels():
         assert scanned[index] == pytest.approx(2 * (mask & label).sum() / (mask.sum() + label.sum()))
 
 
-def test_patients_without_lesion_count_in_the_fit():
-    """Nine of ten patients have none: drawing nothing is then best."""
+def test_patients_without_lesion_have_no_say_in_the_fit():
+    """Nine of ten patients have none: a row that draws nothing would else be the best one."""
     grid = _network_grid((10, 20, 20), (3.0, 2.0, 2.0))
     records = [_record(grid, blind.ellipsoid(grid, 5.0))] + [_record(grid, np.zeros(grid.shape))] * 9
     fitted, _ = blind.fit(records, NORMALISATION)
-    assert not fitted(records[0]).any()
-    assert fitted.labelled_dice == pytest.approx(0.9)
+    assert fitted.labelled_dice == pytest.approx(1.0)
+    with pytest.raises(UserError, match="with a lesion"):
+        blind.fit(records[1:], NORMALISATION)
 
 
 def test_ellipsoid_follows_an_oblique_grid():
