@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from semicml_tf.methods.base import Method
 from semicml_tf.methods.settings import MethodSettings
 
 
@@ -63,3 +64,28 @@ class PoolTeachers:
         """The inverse of `state`."""
         self.scores = {name: list(values) for name, values in state["scores"].items()}
         self.copied = bool(state["copied"])
+
+
+class PooledMethod(Method):
+    """A stage that feeds, or learns from, the pool teachers where the settings ask for them (`pool`, else None).
+
+    Semi-CML keeps the pool from its first epochs on, because PReL's teacher is made of its best students.
+    """
+
+    def __init__(self, modalities, build, settings, plan, scores):
+        super().__init__(modalities, build, settings, plan, scores)
+        self.pool = PoolTeachers(modalities, build, settings) if settings.teacher == "pool" else None
+
+    def networks(self):
+        return super().networks() | (self.pool.networks() if self.pool else {})
+
+    def on_validated(self, epoch, dice):
+        if self.pool:
+            self.pool.on_validated(epoch, dice, self.students)
+
+    def state(self):
+        return {"pool": self.pool.state()} if self.pool else {}
+
+    def restore_state(self, state):
+        if self.pool and "pool" in state:
+            self.pool.restore(state["pool"])

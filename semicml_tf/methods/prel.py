@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import keras
 from keras import ops
 
 from semicml_tf.errors import UserError
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.supervised import segmentation_loss
-from semicml_tf.methods.base import Method
-from semicml_tf.methods.pool_teacher import PoolTeachers
+from semicml_tf.methods.pool_teacher import PooledMethod
 from semicml_tf.methods.soft_labels import SoftLabeller
 
 
-class Stage(Method):
+class Stage(PooledMethod):
     """``L = L_teach,weak + W(t) L_teach,strong``, with the labelled loss beside it if it is kept::
 
         L_teach,m = a_m L_ASC(q, p_m) + (1 - a_m) [bce_weight BCE(p_m, q) + dice_weight DiceLoss(p_m, q)]
@@ -24,7 +22,6 @@ class Stage(Method):
 
     def __init__(self, modalities, build, settings, plan, scores):
         super().__init__(modalities, build, settings, plan, scores)
-        self.pool = PoolTeachers(modalities, build, settings) if settings.teacher == "pool" else None
         if not self.pool and not self.averages:
             raise UserError("PReL with --teacher=average needs a moving average", remedy="Set --ema_decay above 0")
         self.teacher_modality = self._choose(scores)
@@ -79,19 +76,5 @@ class Stage(Method):
             terms[f"teach_{name}"] = weight * (share * contrast + (1.0 - share) * follow)
         return terms
 
-    def networks(self) -> dict[str, keras.Model]:
-        return super().networks() | (self.pool.networks() if self.pool else {})
-
-    def on_validated(self, epoch, dice):
-        if self.pool:
-            self.pool.on_validated(epoch, dice, self.students)
-
     def facts(self):
         return {"teacher": self.teacher_modality}
-
-    def state(self):
-        return {"pool": self.pool.state()} if self.pool else {}
-
-    def restore_state(self, state):
-        if self.pool and "pool" in state:
-            self.pool.restore(state["pool"])

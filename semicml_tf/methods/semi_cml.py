@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import keras
 from keras import ops
 
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.consistency import seen_by_either, squared_difference
 from semicml_tf.methods import ramps
-from semicml_tf.methods.base import Method
-from semicml_tf.methods.pool_teacher import PoolTeachers
+from semicml_tf.methods.pool_teacher import PooledMethod
 
 
-class Stage(Method):
+class Stage(PooledMethod):
     """``L = L_sup,1 + L_sup,2 + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
 
     Zhang et al., Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script.
     With a burn-in, ASC and MSE begin after it and grow by a ramp; both networks then see something
     before they are asked to agree.
     """
-
-    def __init__(self, modalities, build, settings, plan, scores):
-        super().__init__(modalities, build, settings, plan, scores)
-        # Kept from here on, because PReL's pool teacher is made of this stage's best students.
-        self.pool = PoolTeachers(modalities, build, settings) if settings.teacher == "pool" else None
 
     def weights_of_terms(self):
         """The weights of ASC and MSE now."""
@@ -76,17 +69,3 @@ class Stage(Method):
             weight = seen_by_either(p, q) if self.settings.mse_weighting == "seen" else 1.0
             values.append(ops.mean(weight * squared_difference(p, q)))
         return sum(values) / len(values)
-
-    def networks(self) -> dict[str, keras.Model]:
-        return super().networks() | (self.pool.networks() if self.pool else {})
-
-    def on_validated(self, epoch, dice):
-        if self.pool:
-            self.pool.on_validated(epoch, dice, self.students)
-
-    def state(self):
-        return {"pool": self.pool.state()} if self.pool else {}
-
-    def restore_state(self, state):
-        if self.pool and "pool" in state:
-            self.pool.restore(state["pool"])
