@@ -60,7 +60,7 @@ def test_the_steps_moved_the_weights():
     assert max(np.abs(a - b).max() for a, b in zip(start, end["student/ct"])) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["semi_cml", "prel"])
+@pytest.mark.parametrize("name", ["supervised", "semi_cml", "prel"])
 def test_fit_drives_the_same_step(name):
     def fresh():
         return method_batches.method(name, burn_in=0.0, ramp=0.0)

@@ -39,17 +39,18 @@ class RunRecord:
     """
 
     def __init__(self, folder: pathlib.Path, head: dict[str, Any]):
-        import tensorflow as tf
-
         self._folder = folder
         self._head = {**head, "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]], "versions": versions()}
-        self._summaries = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        # Made with the first epoch: a run that is refused must leave nothing behind.
+        self._summaries = None
 
     def epoch(self, rows: list[dict[str, Any]], best: dict[str, dict], shown: Validated | None) -> None:
         """Takes in an epoch: all rows of the history so far, the last one new, and what to draw a picture of."""
         import tensorflow as tf
 
         self.files(rows, best)
+        if self._summaries is None:
+            self._summaries = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
         with self._summaries.as_default(step=rows[-1]["step"]):
             for key, value in rows[-1].items():
                 if isinstance(value, float):
