@@ -13,6 +13,8 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf import commandline
+from semicml_tf.artefact.publish import publish
+from tests import threshold_model
 
 # Two replicas without a GPU. Must be asked for before TensorFlow starts, hence here.
 tf.config.set_logical_device_configuration(
@@ -42,3 +44,12 @@ def phantom_dataset(tmp_path_factory) -> pathlib.Path:
         ],
     )
     return root / "dataset"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> pathlib.Path:
+    """Folder of two published threshold models, `ct` and `pet`; to be read only."""
+    folder = tmp_path_factory.mktemp("models")
+    for modality in ("ct", "pet"):
+        publish(threshold_model.network(modality), threshold_model.manifest(modality), folder / modality)
+    return folder

@@ -6,17 +6,8 @@ import numpy as np
 import pytest
 
 import semicml_tf
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
 from tests import threshold_model
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    for modality in ("ct", "pet"):
-        publish(threshold_model.network(modality), threshold_model.manifest(modality), folder / modality)
-    return folder
 
 
 @pytest.fixture

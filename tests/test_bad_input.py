@@ -13,19 +13,10 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
 from tests import evaluation_data, image_folders, threshold_model
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    for modality in ("ct", "pet"):
-        publish(threshold_model.network(modality), threshold_model.manifest(modality), folder / modality)
-    return folder
 
 
 @pytest.fixture

@@ -8,19 +8,10 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
 from tests import threshold_model
 
 COMMAND = "semicml_tf.predict"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    for modality in ("ct", "pet"):
-        publish(threshold_model.network(modality), threshold_model.manifest(modality), folder / modality)
-    return folder
 
 
 def save(path, values, affine, *, sform=2, qform=1, image_class=nibabel.Nifti1Image, dtype=np.int16):

@@ -27,7 +27,6 @@ class StagePlan:
     rate_factor: float = 1.0
 
 
-@keras.saving.register_keras_serializable(package="semicml_tf")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """Warm-up, then a cosine over the stage, or drops to a tenth at epochs of the run.
 
@@ -50,6 +49,3 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         epoch = ops.floor(run_step / plan.steps_per_epoch)
         drops = sum(ops.cast(epoch >= at, "float32") for at in how.lr_drop_epochs)
         return how.learning_rate * ops.minimum((run_step + 1.0) / warm, 1.0) * 0.1**drops
-
-    def get_config(self):
-        return {"settings": dataclasses.asdict(self.settings), "plan": dataclasses.asdict(self.plan)}

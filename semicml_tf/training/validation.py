@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +49,7 @@ class Validator:
     def __init__(self, info: DatasetInfo, window: int, threshold: float, *, batch_size: int = 16, pictures: int = 3):
         self._info, self._window, self._batch_size, self._pictures = info, window, batch_size, pictures
         self._thresholds = (threshold,) if threshold > 0 else THRESHOLDS
-        self._cases: Sequence = info.cases("validation")
+        self._cases = info.cases("validation")
         self._compiled: dict[str, tuple] = {}
 
     def _predict(self, name: str, network):
@@ -60,8 +60,8 @@ class Validator:
             self._compiled[name] = (network, function)
         return function
 
-    def __call__(self, networks: Mapping[str, tf.Module]) -> Validated:
-        """Dice of each modality's network, a keras model (batch, window, window, 1) -> probabilities."""
+    def __call__(self, networks: Mapping[str, Callable]) -> Validated:
+        """Dice of each modality's network, a `keras.Model` (batch, window, window, 1) -> probabilities."""
         predict = {name: self._predict(name, network) for name, network in networks.items()}
         # By modality and case, one Dice for each threshold.
         scores: dict[str, dict[str, list[float]]] = {name: {} for name in networks}
