@@ -8,7 +8,6 @@ import numpy as np
 
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
-from semicml_tf.files import nifti
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample, resample_mask
@@ -42,7 +41,7 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
         UserError: any file is unusable, the modalities do not overlap, the label is not on the grid that
             it should be on, has values outside the label map, or is empty.
     """
-    volumes = {name: nifti.read_volume(case.images[name]) for name in settings.modalities}
+    volumes = {name: case.images[name].read_volume() for name in settings.modalities}
     reference = volumes[settings.reference_modality][1]
     for name, (_, grid) in volumes.items():
         share = covered(reference, grid)
@@ -50,7 +49,7 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
             raise UserError(
                 f"'{name}' of case {case.case_id} covers {share:.0%} of the box of '{settings.reference_modality}', "
                 f"expected at least {LEAST_OVERLAP:.0%}",
-                path=case.images[name],
+                path=case.images[name].path,
                 remedy="Check that both are of one patient and that their affines are right, or exclude the case",
             )
     grid = reference.for_network(settings.spacing_mm)
@@ -76,14 +75,14 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
 
 def _foreground(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np.ndarray, Grid]:
     """The label's foreground, uint8 0/1, on the grid that it was drawn on."""
-    values, grid = nifti.read_label(case.label)
+    values, grid = case.label.read_label()
     drawn_on = case.label_on or case.images[settings.reference_modality]
-    expected = nifti.read_grid(case.label_on) if case.label_on else reference
+    expected = case.label_on.read_grid() if case.label_on else reference
     if not grid.is_close(expected):
         raise UserError(
             f"the label of case {case.case_id} has shape {grid.shape} and spacing {_mm(grid)}, but not the grid of "
-            f"{drawn_on.name} (shape {expected.shape}, spacing {_mm(expected)}) or not its place",
-            path=case.label,
+            f"{drawn_on.path.name} (shape {expected.shape}, spacing {_mm(expected)}) or not its place",
+            path=case.label.path,
             remedy="Resample the label onto that image with nearest neighbour, or name its image in --label_on",
         )
     found = [int(value) for value in np.unique(values)]
@@ -92,14 +91,14 @@ def _foreground(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[n
         raise UserError(
             f"expected label values {sorted(settings.label_values + settings.background_values)}, "
             f"got also {strange[:8]}",
-            path=case.label,
+            path=case.label.path,
             remedy="Name every value in --label_values (foreground) or --background_values",
         )
     mask = np.isin(values, settings.label_values).astype(np.uint8)
     if not mask.any() and not settings.allow_empty_labels:
         raise UserError(
             f"the label of case {case.case_id} is empty: no voxel is {' or '.join(map(str, settings.label_values))}",
-            path=case.label,
+            path=case.label.path,
             remedy="Check --label_values and the file, or pass --allow_empty_labels",
         )
     return mask, grid

@@ -93,7 +93,7 @@ def draw(cases: Sequence[CaseFiles], seed: int, fractions: Mapping[str, float]) 
         told = ", ".join(f"{name} {share:g}" for name, share in fractions.items())
         raise UserError(f"expected fractions from 0 to 1 that sum to 1 at most, got {told}")
     order = sorted(cases, key=lambda case: hashlib.sha256(f"{seed}/{case.case_id}".encode()).hexdigest())
-    able = [case.case_id for case in order if case.label is not None and case.label.is_file()]
+    able = [case.case_id for case in order if case.label is not None and not case.label.missing()]
     counts = {
         name: max(math.floor(share * len(cases) + 0.5), 1) if share > 0 else 0 for name, share in fractions.items()
     }

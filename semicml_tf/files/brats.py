@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.options import DEFAULT, LayoutOptions
+from semicml_tf.files.source import NiftiFile
 
 NAME = "brats"
 MODALITIES = ("t1", "t1ce", "t2", "flair")
@@ -41,12 +43,13 @@ def _existing_or_expected(folder: pathlib.Path, what: str) -> pathlib.Path:
     return found[0] if found else paths[0]
 
 
-def find(root: pathlib.Path, modalities: Sequence[str]) -> list[CaseFiles]:
+def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the cases, sorted by name.
 
     Args:
         root: folder that holds one folder a case, directly or in ``HGG`` and ``LGG``.
         modalities: names to look for.
+        options: what the user says of the folder.
 
     Raises:
         UserError: a modality that this layout does not know; a case or file that is there twice.
@@ -63,8 +66,8 @@ def find(root: pathlib.Path, modalities: Sequence[str]) -> list[CaseFiles]:
     return [
         CaseFiles(
             case_id=folder.name,
-            images={name: _existing_or_expected(folder, name) for name in modalities},
-            label=_existing_or_expected(folder, "seg"),
+            images={name: NiftiFile(_existing_or_expected(folder, name)) for name in modalities},
+            label=NiftiFile(_existing_or_expected(folder, "seg")),
         )
         for folder in folders
     ]

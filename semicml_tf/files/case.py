@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping
 
 from semicml_tf.errors import UserError
+from semicml_tf.files.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,17 +15,24 @@ class CaseFiles:
 
     Attributes:
         case_id: name of the case.
-        images: path by modality name.
-        label: path of the label map, or None where the layout names none for this case.
+        images: source by modality name.
+        label: source of the label map, or None where the layout names none for this case.
         label_on: the image on whose grid the label was drawn; None = the reference modality's.
         partition: where the layout itself puts the case; None = it does not say.
+        patient_id: whose case it is; several studies of one patient share it. "" = the case's own name.
     """
 
     case_id: str
-    images: Mapping[str, pathlib.Path]
-    label: pathlib.Path | None = None
-    label_on: pathlib.Path | None = None
+    images: Mapping[str, Source]
+    label: Source | None = None
+    label_on: Source | None = None
     partition: str | None = None
+    patient_id: str = ""
+
+    @property
+    def patient(self) -> str:
+        """Name of the patient, the unit of every split."""
+        return self.patient_id or self.case_id
 
     def check_present(self, *, with_label: bool) -> None:
         """Checks that the files are there, without opening them.
@@ -36,19 +43,19 @@ class CaseFiles:
         Raises:
             UserError: one is missing.
         """
-        for modality, path in self.images.items():
-            if not path.is_file():
+        for modality, source in self.images.items():
+            if source.missing():
                 raise UserError(
                     f"case {self.case_id} lacks the modality '{modality}': expected this file",
-                    path=path,
+                    path=source.missing(),
                     remedy="Add the file, or put the case under 'excluded' in the split",
                 )
         if not with_label:
             return
-        if self.label_on is not None and not self.label_on.is_file():
+        if self.label_on is not None and self.label_on.missing():
             raise UserError(
                 f"case {self.case_id} lacks the image on whose grid its label was drawn: expected this file",
-                path=self.label_on,
+                path=self.label_on.missing(),
                 remedy="Add the file, or name another modality in --label_on",
             )
         if self.label is None:
@@ -56,9 +63,9 @@ class CaseFiles:
                 f"case {self.case_id} is to be read with its label, but the layout names none for it",
                 remedy="Name its label file, or move the case to 'unlabelled'",
             )
-        if not self.label.is_file():
+        if self.label.missing():
             raise UserError(
                 f"case {self.case_id} lacks its label: expected this file",
-                path=self.label,
+                path=self.label.missing(),
                 remedy="Add the file, or move the case to 'unlabelled'",
             )

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.options import DEFAULT, LayoutOptions
+from semicml_tf.files.source import NiftiFile
 
 NAME = "csv"
 DESCRIPTION = "a CSV file with the columns case, one a modality, label, partition"
@@ -39,12 +41,13 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[dict]]:
     return columns, rows
 
 
-def find(root: pathlib.Path, modalities: Sequence[str]) -> list[CaseFiles]:
+def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the cases, sorted by name.
 
     Args:
         root: the CSV file.
         modalities: names to look for.
+        options: what the user says of the folder.
 
     Raises:
         UserError: a missing column or cell; a case in two rows.
@@ -68,8 +71,8 @@ def find(root: pathlib.Path, modalities: Sequence[str]) -> list[CaseFiles]:
             )
         cases[cell["case"]] = CaseFiles(
             case_id=cell["case"],
-            images={name: root.parent / cell[name] for name in modalities},
-            label=root.parent / cell["label"] if cell["label"] else None,
+            images={name: NiftiFile(root.parent / cell[name]) for name in modalities},
+            label=NiftiFile(root.parent / cell["label"]) if cell["label"] else None,
             partition=cell["partition"] or None,
         )
     return [cases[name] for name in sorted(cases)]

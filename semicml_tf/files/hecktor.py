@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.options import DEFAULT, LayoutOptions
+from semicml_tf.files.source import NiftiFile
 
 NAME = "hecktor"
 SUFFIXES = {"ct": "CT", "pet": "PT", "mr": "MR"}
@@ -26,12 +28,13 @@ def _existing_or_expected(folder: pathlib.Path, stem: str) -> pathlib.Path:
     return found[0] if found else folder / (stem + _ENDINGS[0])
 
 
-def find(root: pathlib.Path, modalities: Sequence[str]) -> list[CaseFiles]:
+def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the cases that have at least one image, sorted by name.
 
     Args:
         root: folder that holds ``imagesTr`` and ``labelsTr``.
         modalities: names to look for.
+        options: what the user says of the folder.
 
     Raises:
         UserError: a modality that this layout does not know; a file that is there twice.
@@ -44,10 +47,10 @@ def find(root: pathlib.Path, modalities: Sequence[str]) -> list[CaseFiles]:
     return [
         CaseFiles(
             case_id=case,
-            images={name: _existing_or_expected(images, f"{case}__{SUFFIXES[name]}") for name in modalities},
-            label=_existing_or_expected(root / "labelsTr", case),
+            images={name: NiftiFile(_existing_or_expected(images, f"{case}__{SUFFIXES[name]}")) for name in modalities},
+            label=NiftiFile(_existing_or_expected(root / "labelsTr", case)),
             # HECKTOR 2022 draws on the CT; its labels share the CT's grid whatever else is converted.
-            label_on=_existing_or_expected(images, f"{case}__CT"),
+            label_on=NiftiFile(_existing_or_expected(images, f"{case}__CT")),
         )
         for case in sorted(names)
     ]

@@ -61,6 +61,21 @@ def read_grid(path: str | os.PathLike) -> Grid:
     return _grid(_header(_bytes(path, _HEADER_BYTES), path), path)
 
 
+def raw_bytes(path: str | os.PathLike) -> bytes:
+    """The file's bytes as they are stored.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError as error:
+        raise UserError("there is no such file", path=path, remedy="Check the path") from error
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror or error})", path=path, remedy="Check the file") from error
+
+
 def _bytes(path: str | os.PathLike, count: int = -1) -> bytes:
     """The file's bytes, unzipped; the first `count` only where given."""
     try:

@@ -1,0 +1,74 @@
+"""Where an image or a label map comes from: what a case needs of a file, whatever its format."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+from typing import Protocol
+
+import numpy as np
+
+from semicml_tf.files import nifti
+from semicml_tf.geometry.grid import Grid
+
+
+class Source(Protocol):
+    """One image or label map on disk. Implementations are frozen dataclasses: they travel to other processes."""
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The file or folder, for messages."""
+
+    def missing(self) -> pathlib.Path | None:
+        """The first of its files that is not there; None if all are. Opens nothing."""
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the bytes of its files.
+
+        Raises:
+            UserError: a file is missing or cannot be read.
+        """
+
+    def read_volume(self) -> tuple[np.ndarray, Grid]:
+        """float32 values in native units (HU, SUV, MR as stored), 3-D, finite, and their grid.
+
+        Raises:
+            UserError: the file is unusable; the message says why.
+        """
+
+    def read_label(self) -> tuple[np.ndarray, Grid]:
+        """int32 values of a label map, 3-D, and their grid.
+
+        Raises:
+            UserError: likewise, or the values are no whole numbers.
+        """
+
+    def read_grid(self) -> Grid:
+        """The grid alone, from the headers.
+
+        Raises:
+            UserError: likewise.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class NiftiFile:
+    """A NIfTI file, zipped or not."""
+
+    path: pathlib.Path
+
+    def missing(self) -> pathlib.Path | None:
+        return None if self.path.is_file() else self.path
+
+    def digest(self) -> str:
+        return hashlib.sha256(nifti.raw_bytes(self.path)).hexdigest()
+
+    def read_volume(self) -> tuple[np.ndarray, Grid]:
+        return nifti.read_volume(self.path)
+
+    def read_label(self) -> tuple[np.ndarray, Grid]:
+        return nifti.read_label(self.path)
+
+    def read_grid(self) -> Grid:
+        return nifti.read_grid(self.path)
