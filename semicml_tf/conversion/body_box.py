@@ -1,0 +1,71 @@
+"""The box that holds the patient, from the intensities alone; a label has no part in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Between air (-1000 HU) and fat (-100 HU), the lightest tissue of a surface; half a voxel of skin lies above it.
+BODY_HU = -500.0
+# Below what cold tissue takes up (0.2 to 0.5), above what reconstruction leaves in the air (0.01 to 0.1). Noise that
+# is counted makes a box too large, which costs memory; tissue that is missed could cost a lesion: hence the lower end.
+BODY_SUV = 0.1
+
+
+def body_mask(volume: np.ndarray, kind: str) -> np.ndarray:
+    """Voxels that are no background by their own value, bool, of the shape of `volume`.
+
+    Args:
+        volume: in native units, of any shape.
+        kind: of `normalisation.Normalisation`: ``hu``, ``suv`` or ``percentile``.
+    """
+    if kind == "hu":
+        return volume > BODY_HU
+    if kind == "suv":
+        return volume > BODY_SUV
+    return volume != 0
+
+
+def body_box(volume: np.ndarray, kind: str) -> tuple[slice, slice, slice] | None:
+    """The smallest box that holds the body.
+
+    Noise in the air is not followed: where there is a unit (``hu``, ``suv``), a voxel counts if a block of 2 x 2 x 2
+    around it is all above the threshold. MR has no unit: what is not exactly 0 counts, so that a noisy background
+    gives the whole volume.
+
+    Args:
+        volume: 3-D, in native units.
+        kind: of `normalisation.Normalisation`.
+
+    Returns:
+        Slices into `volume`, or None where no voxel counts.
+    """
+    mask = body_mask(volume, kind)
+    box = None if kind == "percentile" else _bounds(_blocks(mask), [min(size, 2) for size in mask.shape])
+    return box or _bounds(mask, (1, 1, 1))
+
+
+def _blocks(mask: np.ndarray) -> np.ndarray:
+    """Where blocks of 2 x 2 x 2 set voxels begin; along an axis of one voxel, a block has one."""
+    for axis, size in enumerate(mask.shape):
+        if size > 1:
+            ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+            ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+            mask = mask[tuple(behind)] & mask[tuple(ahead)]
+    return mask
+
+
+def _bounds(starts: np.ndarray, reach: tuple[int, ...] | list[int]) -> tuple[slice, slice, slice] | None:
+    """Box of the blocks of `reach` voxels that begin at the set voxels of `starts`."""
+    # Two projections along the slowest axis of memory, of planes that are small afterwards.
+    slowest = int(np.argmax(np.abs(starts.strides)))
+    plane = starts.any(axis=slowest)
+    others = [axis for axis in range(3) if axis != slowest]
+    profiles = {
+        others[0]: plane.any(axis=1),
+        others[1]: plane.any(axis=0),
+        slowest: starts.any(axis=tuple(others)),
+    }
+    if not profiles[slowest].any():
+        return None
+    found = {axis: np.flatnonzero(profile) for axis, profile in profiles.items()}
+    return tuple(slice(int(found[axis][0]), int(found[axis][-1]) + reach[axis]) for axis in range(3))
