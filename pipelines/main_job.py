@@ -88,7 +88,7 @@ def _predict_over_grpc(
             if not (models / name).is_dir():
                 continue
             mask, local = (folder / f"{case.case_id}_{name}{kind}.nii.gz" for kind in ("", "_in_process"))
-            common = (f"--input={image}", f"--modality={name}")
+            common = (f"--input={image.path}", f"--modality={name}")
             command.run(
                 "serving.client",
                 f"--address={address}",

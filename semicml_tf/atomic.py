@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 from semicml_tf.errors import UserError
 
 
-def _unwritable(path: pathlib.Path, error: OSError) -> UserError:
+def unwritable(path: pathlib.Path, error: OSError) -> UserError:
+    """What to tell the user when `error` kept an output from being written."""
     return UserError(
         f"cannot write here ({error.strerror or error})",
         path=path,
@@ -33,7 +34,7 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> Non
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, staged = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as stream:
             write(stream)
@@ -45,7 +46,7 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> Non
         os.chmod(staged, 0o666 & ~mask)
         os.replace(staged, path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(staged)
@@ -93,7 +94,7 @@ def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterat
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         staged.chmod(0o755)
         yield staged
@@ -101,6 +102,6 @@ def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterat
             shutil.rmtree(path)
         os.rename(staged, path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)

@@ -21,6 +21,8 @@ class Settings:
         label_values: values of the label map that are foreground.
         background_values: values of the label map that are not; any other is an error.
         allow_empty_labels: whether a labelled case may have no foreground.
+        allow_missing_modality: whether an unlabelled or test case may lack a modality.
+        crop: ``body``: records keep the box of what is body in any modality; ``none``: the whole grid.
     """
 
     modalities: tuple[str, ...]
@@ -30,6 +32,8 @@ class Settings:
     label_values: tuple[int, ...]
     background_values: tuple[int, ...] = (0,)
     allow_empty_labels: bool = False
+    allow_missing_modality: bool = False
+    crop: str = "body"
 
     @classmethod
     def parse(
@@ -42,6 +46,8 @@ class Settings:
         label_values: Sequence[str],
         background_values: Sequence[str],
         allow_empty_labels: bool,
+        allow_missing_modality: bool = False,
+        crop: str = "body",
     ) -> Settings:
         """Reads the flags' texts.
 
@@ -71,6 +77,8 @@ class Settings:
             label_values=foreground,
             background_values=background,
             allow_empty_labels=allow_empty_labels,
+            allow_missing_modality=allow_missing_modality,
+            crop=crop,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.source import Source
@@ -33,6 +33,10 @@ class CaseFiles:
     def patient(self) -> str:
         """Name of the patient, the unit of every split."""
         return self.patient_id or self.case_id
+
+    def held(self, modalities: Sequence[str]) -> tuple[str, ...]:
+        """Those of `modalities` whose files are there."""
+        return tuple(name for name in modalities if name in self.images and not self.images[name].missing())
 
     def check_present(self, *, with_label: bool) -> None:
         """Checks that the files are there, without opening them.

@@ -75,6 +75,12 @@ class Grid:
             matrix[source, 3] += self.shape[source] - 1 if flip else 0
         return Grid(tuple(self.shape[a] for a in order), self.affine @ matrix), order, flips
 
+    def cropped(self, box: tuple[slice, slice, slice]) -> Grid:
+        """The grid of ``array[box]``; `box` has explicit ends and steps of one."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ np.array([side.start for side in box])
+        return Grid(tuple(side.stop - side.start for side in box), affine)
+
     def for_network(self, spacing_mm: tuple[float, float, float]) -> Grid:
         """The grid of the given spacing that covers this one's box, in slice, row, column order.
 

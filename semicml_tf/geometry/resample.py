@@ -35,6 +35,9 @@ def resample(
         and np.abs(offset - np.round(offset)).max() < 1e-3
     ):
         matrix, offset = np.round(matrix), np.round(offset)
+    picked = _picked(volume, matrix, offset, target.shape)
+    if picked is not None:
+        return picked
     # Source voxels travelled along each source axis by one step on the target: above 1, details
     # finer than the target's grid would alias. The Gaussian is the usual half-width of the excess.
     stride = np.abs(matrix).max(axis=1)
@@ -47,6 +50,23 @@ def resample(
     if outside is not None:
         values[~_inside(matrix, offset, source.shape, target.shape)] = outside
     return values
+
+
+def _picked(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: tuple) -> np.ndarray | None:
+    """The target's values where each is one of the source's: axes in another order or direction, or a part of them.
+
+    Interpolation would give the same values fifty times more slowly. None where it is needed.
+    """
+    if not np.array_equal(np.abs(matrix) @ np.ones(3), np.ones(3)) or not np.isin(matrix, (-1, 0, 1)).all():
+        return None
+    order = np.abs(matrix).argmax(axis=0)  # the source's axis that runs along each of the target's
+    ends = offset + matrix @ (np.array(shape) - 1)
+    low, high = np.minimum(offset, ends).astype(int), np.maximum(offset, ends).astype(int)
+    if (low < 0).any() or (high >= volume.shape).any() or sorted(order) != [0, 1, 2]:
+        return None
+    part = volume[tuple(slice(a, b + 1) for a, b in zip(low, high))].transpose(order)
+    backwards = matrix[order, range(3)] < 0
+    return np.ascontiguousarray(part[tuple(slice(None, None, -1 if back else 1) for back in backwards)])
 
 
 def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_shape: tuple) -> np.ndarray:

@@ -1,0 +1,166 @@
+"""The folder of work in progress beside the output: what a killed conversion has finished already.
+
+    .OUTPUT.work/
+        lock                     held by the conversion that is under way
+        reports/CASE.json        what verification told of a case
+        records/CASE.json        a finished case, with the key of what went into it
+        records/CASE.tfrecord    its record, framed
+        dataset/                 the shards, and in the end all that becomes OUTPUT
+
+A file is trusted only if its key is that of the work to be done: a hash of the bytes of the case's files, of the
+settings and of the version. Files appear whole or not at all, so a kill at any moment leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import semicml_tf
+from semicml_tf import atomic
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.records.contract import CONTRACT_VERSION
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkFolder:
+    """Where everything of a conversion under way lies. All workers must see it under this path.
+
+    Attributes:
+        root: the folder.
+    """
+
+    root: pathlib.Path
+
+    @property
+    def dataset(self) -> pathlib.Path:
+        """What becomes the output."""
+        return self.root / "dataset"
+
+    def report(self, case_id: str) -> pathlib.Path:
+        """The file with what verification told of a case."""
+        return self.root / "reports" / f"{_file_stem(case_id)}.json"
+
+    def finished(self, case_id: str) -> pathlib.Path:
+        """The file that says that a case's record is finished."""
+        return self.root / "records" / f"{_file_stem(case_id)}.json"
+
+    def record(self, case_id: str) -> pathlib.Path:
+        """The file with a case's record, framed as in a shard."""
+        return self.root / "records" / f"{_file_stem(case_id)}.tfrecord"
+
+    def count(self, kind: str) -> int:
+        """How many cases have a file in ``reports`` or ``records``."""
+        with contextlib.suppress(FileNotFoundError):
+            return sum(name.endswith(".json") and name[0] != "." for name in os.listdir(self.root / kind))
+        return 0
+
+
+def _file_stem(case_id: str) -> str:
+    # A case's name may hold what a file's must not.
+    return hashlib.sha256(case_id.encode()).hexdigest()[:24]
+
+
+@contextlib.contextmanager
+def opened(output: str | os.PathLike) -> Iterator[WorkFolder]:
+    """The work folder of an output, made or taken up again, for one conversion at a time.
+
+    It is left as it is when the block ends: who finished calls `publish`.
+
+    Raises:
+        UserError: it cannot be made, or another conversion is at work on the same output.
+    """
+    output = pathlib.Path(output).absolute()
+    root = output.parent / f".{output.name}.work"
+    try:
+        for folder in (root / "reports", root / "records", root / "dataset"):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = open(root / "lock", "w")
+    except OSError as error:
+        raise atomic.unwritable(output, error) from error
+    with lock:
+        try:
+            # The kernel lets go of it when the process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                "another conversion is writing this output", path=output, remedy="Wait for it, or choose another output"
+            ) from error
+        yield WorkFolder(root)
+
+
+def publish(work: WorkFolder, output: str | os.PathLike) -> None:
+    """Turns the work's dataset into `output`, replacing what is there, and removes the work folder.
+
+    Raises:
+        UserError: it cannot be renamed.
+    """
+    output = pathlib.Path(output).absolute()
+    former = work.root / "former"
+    try:
+        if output.exists():
+            output.rename(former)
+        work.dataset.rename(output)
+    except OSError as error:
+        if former.exists() and not output.exists():
+            former.rename(output)
+        raise atomic.unwritable(output, error) from error
+    discard(work)
+
+
+def discard(work: WorkFolder) -> None:
+    """Removes the work folder."""
+    shutil.rmtree(work.root, ignore_errors=True)
+
+
+def key(case: CaseFiles, settings: Settings, digests: Mapping[str, str], **more: Any) -> str:
+    """What a finished file must bear to be the result of this case's files under these settings.
+
+    Args:
+        digests: of the bytes of the case's files.
+        more: whatever else the result depends on; JSON values.
+    """
+    told = {
+        "version": [semicml_tf.__version__, CONTRACT_VERSION],
+        "case": [case.case_id, case.patient],
+        "settings": {**dataclasses.asdict(settings), "normalisation": _texts(settings.normalisation)},
+        "digests": dict(digests),
+        **more,
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
+
+
+def digests(case: CaseFiles, *, with_label: bool) -> dict[str, str]:
+    """SHA-256 of each of the case's files that conversion reads, by modality, ``label`` and ``label_on``."""
+    sources = dict(case.images)
+    if with_label:
+        sources |= {"label": case.label, "label_on": case.label_on}
+    return {name: source.digest() for name, source in sources.items() if source is not None and not source.missing()}
+
+
+def load(path: pathlib.Path, wanted: str) -> dict[str, Any] | None:
+    """The JSON that `save` left with the key `wanted`; None where there is none, or one of another key."""
+    with contextlib.suppress(OSError, ValueError):
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if body.get("key") == wanted:
+            return body
+    return None
+
+
+def save(path: pathlib.Path, wanted: str, body: Mapping[str, Any]) -> None:
+    """Writes `body` with its key."""
+    atomic.write_json(path, {"key": wanted, **body})
