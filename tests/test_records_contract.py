@@ -70,7 +70,7 @@ def test_a_label_that_is_not_there_cannot_be_parsed():
 def test_something_else_than_a_record():
     with pytest.raises(UserError, match=r"a.tfrecord: a record is no tf.train.Example.*Convert"):
         contract.decode(b"\xff\xff\xff", path="a.tfrecord")
-    with pytest.raises(UserError, match="contract version 1, got none"):
+    with pytest.raises(UserError, match="contract version 2, got none"):
         contract.decode(tf.train.Example().SerializeToString())
 
 
@@ -78,3 +78,77 @@ def test_an_image_of_another_shape_is_refused():
     whole = record()
     with pytest.raises(ValueError, match="image ct"):
         contract.encode(dataclasses.replace(whole, images={**whole.images, "ct": np.zeros((1, 2, 3), np.float16)}))
+
+
+def test_the_bytes_are_those_of_tensorflow():
+    for labelled in (True, False):
+        content = contract.encode(record(labelled))
+        assert tf.train.Example.FromString(content).SerializeToString(deterministic=True) == content
+
+
+def test_a_box_of_the_grid_keeps_its_place():
+    whole = dataclasses.replace(record(), crop_offset=(1, 0, 2), full_shape=(6, 4, 9))
+    after = contract.decode(contract.encode(whole))
+    assert after.crop_offset == (1, 0, 2) and after.full_shape == (6, 4, 9)
+    # Voxel (0, 0, 0) of the box is voxel (1, 0, 2) of the whole.
+    assert after.full_grid.shape == (6, 4, 9)
+    np.testing.assert_allclose(after.full_grid.affine @ [1, 0, 2, 1], after.grid.affine @ [0, 0, 0, 1])
+    np.testing.assert_array_equal(after.full_grid.affine[:, :3], after.grid.affine[:, :3])
+    plain = contract.decode(contract.encode(record()))
+    assert plain.crop_offset == (0, 0, 0) and plain.full_shape == plain.grid.shape
+    assert plain.full_grid.is_close(plain.grid, 0.0)
+
+
+def test_a_patient_with_one_modality():
+    whole = record(labelled=False)
+    one = dataclasses.replace(whole, images={"ct": whole.images["ct"]}, constants={"ct": whole.constants["ct"]})
+    after = contract.decode(contract.encode(one))
+    assert set(after.images) == set(after.constants) == {"ct"}
+    contract.parse_in_graph(contract.encode(one), ["ct"], labelled=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image/pet"):
+        contract.parse_in_graph(contract.encode(one), ["ct", "pet"], labelled=False)
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"label": np.zeros((3, 4, 4), np.uint8)}, "expected label of shape"),
+        ({"native_label": np.zeros((3, 4, 5), np.uint8)}, "expected native_label of shape"),
+        ({"native_label": None}, "both labels or none"),
+        ({"label": None}, "both labels or none"),
+        ({"images": {}, "constants": {}}, "expected images"),
+        ({"constants": {"ct": Constants(0, 1, 0, 1)}}, "each with its constants"),
+        ({"crop_offset": (0, 0, 1)}, "expected a box within"),
+        ({"crop_offset": (-1, 0, 0), "full_shape": (9, 9, 9)}, "expected a box within"),
+        ({"crop_offset": (7, 0, 0), "full_shape": (9, 9, 9)}, "expected a box within"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_not_written(change, message):
+    with pytest.raises(ValueError, match=message):
+        contract.encode(dataclasses.replace(record(), **change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.pop("case_id"),
+        lambda f: f.pop("crop/offset"),
+        lambda f: f.pop("normalisation/ct"),
+        lambda f: f.pop("native/label"),
+        lambda f: f["grid/shape"].int64_list.value.pop(),
+        lambda f: f["image/pet"].bytes_list.value.__setitem__(0, b"short"),
+        lambda f: f["native/label"].bytes_list.value.__setitem__(0, b"not zlib"),
+        lambda f: f["native/affine"].float_list.value.__setitem__(0, float("nan")),
+    ],
+)
+def test_a_record_that_lacks_something(change):
+    example = tf.train.Example.FromString(contract.encode(record()))
+    change(example.features.feature)
+    with pytest.raises(UserError, match=r"a.tfrecord: a record of contract version 2 lacks a feature.*Convert"):
+        contract.decode(example.SerializeToString(), path="a.tfrecord")
+
+
+def test_a_case_that_is_too_large_for_a_record(monkeypatch):
+    monkeypatch.setattr(contract.example_proto, "MOST_BYTES", 300)
+    with pytest.raises(UserError, match="Fälle_1 is too large for a record on a grid of 3 x 4 x 5.*--spacing_mm"):
+        contract.encode(record())

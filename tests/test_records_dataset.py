@@ -1,5 +1,6 @@
 """`dataset.json` and shards: read whole, or refused with one line."""
 
+import dataclasses
 import json
 
 import pytest
@@ -41,7 +42,7 @@ def test_loaded_as_saved(dataset):
     [
         (lambda body: body.update(spacing_mm=[1, 1, 1]), "it was edited"),
         (lambda body: body["partitions"]["test"].extend(body["partitions"]["labelled"]), "it was edited"),
-        (lambda body: body.update(contract_version=0), "expected contract version 1, got 0"),
+        (lambda body: body.update(contract_version=0), "expected a dataset of contract version 2, got 0"),
         (lambda body: body.pop("modalities"), "field is missing or wrong"),
         (lambda body: body["partitions"]["test"][0].pop("shape"), "field is missing or wrong"),
     ],
@@ -71,6 +72,30 @@ def damage(content, how):
         return content[:-20]
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+def test_a_dataset_of_an_earlier_version_is_to_be_converted_again(dataset):
+    path = edit(dataset, lambda body: [body.update(contract_version=1), body.pop("crop"), body.pop("window")])
+    with pytest.raises(UserError) as caught:
+        DatasetInfo.load(dataset)
+    assert caught.value.line == (
+        f"{path}: expected a dataset of contract version 2, got 1. "
+        "Convert the data again with python -m semicml_tf.convert of this version."
+    )
+
+
+def test_what_the_plan_advised_and_what_records_hold(dataset):
+    info = DatasetInfo.load(dataset)
+    case = dataclasses.replace(info.cases("unlabelled")[0], modalities=("pet",))
+    changed = dataclasses.replace(
+        info, crop="body", window=96, partitions={**info.partitions, "unlabelled": (case,)}
+    ).with_hash()
+    assert changed.data_hash != info.data_hash
+    changed.save(dataset)
+    assert DatasetInfo.load(dataset) == changed
+    assert changed.modalities_of(case) == ("pet",)
+    without = dataclasses.replace(case, modalities=())
+    assert changed.modalities_of(without) == ("ct", "pet")
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped"])

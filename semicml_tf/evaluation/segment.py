@@ -34,6 +34,8 @@ def by_network(network, modality: str, window: int, batch_size: int) -> CaseSegm
 def native_mask(probabilities: np.ndarray, record: CaseRecord, threshold: float) -> np.ndarray:
     """Foreground on the patient's own grid: probabilities interpolated onto it, at least `threshold`.
 
+    What lies beyond the record's grid, by more than half a voxel, is background.
+
     Args:
         probabilities: on the record's network grid, (slices, rows, columns).
         threshold: on the probability.
@@ -41,6 +43,6 @@ def native_mask(probabilities: np.ndarray, record: CaseRecord, threshold: float)
     Returns:
         uint8 0/1 of the native grid's shape.
     """
-    # The network's grid covers the patient's box; only rounding lies beyond it, where the border goes on.
-    soft = resample(probabilities, record.grid, record.native_grid, outside=None)
+    # A cropped record's grid ends before the patient's does: nothing was segmented there.
+    soft = resample(probabilities, record.grid, record.native_grid, outside=0.0)
     return (soft >= np.float32(threshold)).astype(np.uint8)

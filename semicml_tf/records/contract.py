@@ -4,12 +4,16 @@
 |---|---|---|
 | `contract_version` | int64 | `CONTRACT_VERSION` |
 | `case_id` | bytes | the case's name, UTF-8 |
-| `grid/shape`, `grid/affine` | 3 int64, 16 float | the network's grid: slices, rows, columns; RAS+ mm |
+| `grid/shape`, `grid/affine` | 3 int64, 16 float | the record's grid: slices, rows, columns; RAS+ mm |
+| `crop/full_shape`, `crop/offset` | 3 int64 each | the network's grid that it was cut from, and its first voxel there |
 | `image/<modality>` | bytes | normalised values, float16, little-endian, C order, of `grid/shape` |
 | `normalisation/<modality>` | 4 float | low, high, center, scale that made them (`normalisation.Constants`) |
 | `native/shape`, `native/affine` | 3 int64, 16 float | the patient's own grid, onto which masks go back |
 | `label` | bytes | uint8 0/1 of `grid/shape`; **absent in unlabelled records** |
 | `native/label` | bytes | the annotator's mask on the patient's own grid, bits packed, zlib; absent likewise |
+
+A case without one of the dataset's modalities has neither `image/<modality>` nor `normalisation/<modality>`.
+Only `parse_in_graph` imports TensorFlow: the workers of a conversion stay small.
 """
 
 from __future__ import annotations
@@ -20,28 +24,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.normalisation import Constants
+from semicml_tf.records import example_proto
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 PARTITIONS = ("labelled", "unlabelled", "validation", "test")
 LABELLED_PARTITIONS = ("labelled", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CaseRecord:
-    """One patient's images on the network's grid.
+    """One patient's images on the network's grid, or on a box cut from it.
 
     Attributes:
         case_id: name of the case.
-        grid: the network's grid, (slices, rows, columns).
-        images: by modality name, (slices, rows, columns) float16, normalised.
+        grid: of images and label, (slices, rows, columns), with its own affine.
+        images: by modality name, (slices, rows, columns) float16, normalised; at least one.
         constants: by modality name, what normalised them.
         native_grid: the patient's own grid.
         label: (slices, rows, columns) uint8 0/1, or None where the case is unlabelled.
         native_label: uint8 0/1 on `native_grid`, or None likewise.
+        crop_offset: index of `grid`'s first voxel in the network's whole grid.
+        full_shape: of the network's whole grid; None stands for that of `grid`, which is then not cropped.
     """
 
     case_id: str
@@ -51,70 +59,112 @@ class CaseRecord:
     native_grid: Grid
     label: np.ndarray | None = None
     native_label: np.ndarray | None = None
+    crop_offset: tuple[int, int, int] = (0, 0, 0)
+    full_shape: tuple[int, int, int] | None = None
+
+    @property
+    def full_grid(self) -> Grid:
+        """The network's whole grid, of which `grid` is a box."""
+        affine = self.grid.affine.copy()
+        affine[:3, 3] -= affine[:3, :3] @ np.array(self.crop_offset, np.float64)
+        return Grid(self.full_shape or self.grid.shape, affine)
+
+
+def _check(record: CaseRecord) -> None:
+    """Raises ValueError where the parts of a record do not fit together: a mistake of the caller."""
+    expected = {"label": record.grid.shape, "native_label": record.native_grid.shape}
+    arrays = {f"image {name}": image for name, image in record.images.items()}
+    arrays |= {"label": record.label, "native_label": record.native_label}
+    for name, array in arrays.items():
+        shape = expected.get(name, record.grid.shape)
+        if array is not None and array.shape != shape:
+            raise ValueError(f"expected {name} of shape {shape}, got {array.shape}")
+    if not record.images or set(record.images) != set(record.constants):
+        raise ValueError(f"expected images, each with its constants, got {set(record.images)}, {set(record.constants)}")
+    if (record.label is None) != (record.native_label is None):
+        raise ValueError("expected both labels or none")
+    ends = np.add(record.crop_offset, record.grid.shape)
+    if min(record.crop_offset) < 0 or np.any(ends > (record.full_shape or record.grid.shape)):
+        raise ValueError(f"expected a box within {record.full_shape}, got {record.crop_offset} to {tuple(ends)}")
 
 
 def encode(record: CaseRecord) -> bytes:
-    """Serialises `record`; the same record gives the same bytes."""
-    import tensorflow as tf
+    """Serialises `record`; the same record gives the same bytes.
 
-    def floats(values):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values)))
-
-    def ints(values):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(values)))
-
-    def raw(value):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
+    Raises:
+        UserError: the case is larger than a record can be.
+    """
+    _check(record)
+    raw, ints, floats = example_proto.raw, example_proto.ints, example_proto.floats
     features = {
         "contract_version": ints([CONTRACT_VERSION]),
         "case_id": raw(record.case_id.encode("utf-8")),
         "grid/shape": ints(record.grid.shape),
         "grid/affine": floats(record.grid.affine),
+        "crop/offset": ints(record.crop_offset),
+        "crop/full_shape": ints(record.full_shape or record.grid.shape),
         "native/shape": ints(record.native_grid.shape),
         "native/affine": floats(record.native_grid.affine),
     }
     for name, image in record.images.items():
-        if image.shape != record.grid.shape:
-            raise ValueError(f"expected image {name} of shape {record.grid.shape}, got {image.shape}")
-        features[f"image/{name}"] = raw(np.ascontiguousarray(image, "<f2").tobytes())
+        features[f"image/{name}"] = raw(np.ascontiguousarray(image, "<f2"))
         features[f"normalisation/{name}"] = floats(dataclasses.astuple(record.constants[name]))
     if record.label is not None:
-        features["label"] = raw(np.ascontiguousarray(record.label, np.uint8).tobytes())
-        features["native/label"] = raw(zlib.compress(np.packbits(record.native_label.astype(bool)).tobytes(), 6))
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
+        features["label"] = raw(np.ascontiguousarray(record.label, np.uint8))
+        features["native/label"] = raw(zlib.compress(np.packbits(record.native_label).tobytes(), 6))
+    try:
+        return example_proto.serialize(features)
+    except ValueError as error:
+        shape = " x ".join(map(str, record.grid.shape))
+        raise UserError(
+            f"case {record.case_id} is too large for a record on a grid of {shape} ({error})",
+            remedy="Choose a coarser --spacing_mm",
+        ) from error
 
 
 def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
-    """Reads back what `encode` wrote.
+    """Reads back what `encode` wrote. The arrays are read-only.
 
     Raises:
         UserError: the bytes are no record of this contract version. `path` is named in it.
     """
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
     try:
-        features = tf.train.Example.FromString(serialized).features.feature
-        version = list(features["contract_version"].int64_list.value)
+        features = example_proto.parse(serialized)
     except DecodeError as error:
         raise UserError("a record is no tf.train.Example", path=path, remedy="Convert the data again") from error
+    version = list(features["contract_version"].int64_list.value) if "contract_version" in features else []
     if version != [CONTRACT_VERSION]:
         raise UserError(
-            f"expected records of contract version {CONTRACT_VERSION}, got {version or 'none'}",
+            f"expected records of contract version {CONTRACT_VERSION}, got {version[0] if version else 'none'}",
             path=path,
             remedy="Convert the data again with this version",
         )
+    try:
+        return _case(features)
+    except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
+        raise UserError(
+            f"a record of contract version {CONTRACT_VERSION} lacks a feature, or has a wrong one ({error})",
+            path=path,
+            remedy="Convert the data again",
+        ) from error
+
+
+def _case(features: Mapping) -> CaseRecord:
+    def feature(name):
+        if name not in features:  # a map of messages would answer with an empty one
+            raise KeyError(name)
+        return features[name]
 
     def raw(name):
-        return features[name].bytes_list.value[0]
+        return feature(name).bytes_list.value[0]
+
+    def three(name):
+        first, second, third = feature(name).int64_list.value
+        return first, second, third
 
     def grid(name):
-        return Grid(
-            tuple(features[f"{name}/shape"].int64_list.value),
-            np.array(features[f"{name}/affine"].float_list.value, np.float64).reshape(4, 4),
-        )
+        affine = np.array(feature(f"{name}/affine").float_list.value, np.float64)
+        return Grid(three(f"{name}/shape"), affine.reshape(4, 4))
 
     network, native = grid("grid"), grid("native")
     names = sorted(key.split("/", 1)[1] for key in features if key.startswith("image/"))
@@ -127,10 +177,12 @@ def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
         case_id=raw("case_id").decode("utf-8"),
         grid=network,
         images={name: np.frombuffer(raw(f"image/{name}"), "<f2").reshape(network.shape) for name in names},
-        constants={name: Constants(*features[f"normalisation/{name}"].float_list.value) for name in names},
+        constants={name: Constants(*feature(f"normalisation/{name}").float_list.value) for name in names},
         native_grid=native,
         label=label,
         native_label=native_label,
+        crop_offset=three("crop/offset"),
+        full_shape=three("crop/full_shape"),
     )
 
 

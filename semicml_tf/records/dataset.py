@@ -26,6 +26,7 @@ class CaseEntry:
         index: position of the record in it.
         shape: (slices, rows, columns) on the network's grid.
         lesion_slices: slices with a labelled voxel; None where the case is unlabelled.
+        modalities: images that the record holds; () = all of the dataset's.
     """
 
     case_id: str
@@ -33,6 +34,11 @@ class CaseEntry:
     index: int
     shape: tuple[int, int, int]
     lesion_slices: int | None
+    modalities: tuple[str, ...] = ()
+
+
+def _entry(body: dict) -> CaseEntry:
+    return CaseEntry(**{**body, "shape": tuple(body["shape"]), "modalities": tuple(body["modalities"])})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +55,8 @@ class DatasetInfo:
         layout: of the source files.
         partitions: cases by partition name.
         shard_sha256: by file name.
+        crop: "body" where records hold the body's box of their grid, "none" where they hold all of it.
+        window: side in pixels of the slices that the conversion's plan advises for training; None = not planned.
         data_hash: of everything above and the shards' bytes.
     """
 
@@ -61,6 +69,8 @@ class DatasetInfo:
     layout: str
     partitions: dict[str, tuple[CaseEntry, ...]]
     shard_sha256: dict[str, str]
+    crop: str = "none"
+    window: int | None = None
     data_hash: str = ""
 
     def cases(self, partition: str) -> tuple[CaseEntry, ...]:
@@ -79,6 +89,10 @@ class DatasetInfo:
             )
         return entries
 
+    def modalities_of(self, case: CaseEntry) -> tuple[str, ...]:
+        """The modalities that the record of `case` holds, in the dataset's order."""
+        return case.modalities or self.modalities
+
     def _body(self) -> dict:
         return {
             "contract_version": CONTRACT_VERSION,
@@ -89,6 +103,8 @@ class DatasetInfo:
             "normalisation": {name: str(how) for name, how in self.normalisation.items()},
             "label_values": list(self.label_values),
             "layout": self.layout,
+            "crop": self.crop,
+            "window": self.window,
             "partitions": {
                 name: [dataclasses.asdict(case) for case in self.partitions.get(name, ())] for name in PARTITIONS
             },
@@ -115,7 +131,11 @@ class DatasetInfo:
         body = atomic.read_json(path, what="a converted dataset", remedy=_REMEDY)
         version = body.get("contract_version") if isinstance(body, dict) else None
         if version != CONTRACT_VERSION:
-            raise UserError(f"expected contract version {CONTRACT_VERSION}, got {version}", path=path, remedy=_REMEDY)
+            raise UserError(
+                f"expected a dataset of contract version {CONTRACT_VERSION}, got {version}",
+                path=path,
+                remedy="Convert the data again with python -m semicml_tf.convert of this version",
+            )
         try:
             info = cls(
                 root=pathlib.Path(folder),
@@ -125,11 +145,10 @@ class DatasetInfo:
                 normalisation={name: Normalisation.parse(text) for name, text in body["normalisation"].items()},
                 label_values=tuple(body["label_values"]),
                 layout=body["layout"],
-                partitions={
-                    name: tuple(CaseEntry(**{**case, "shape": tuple(case["shape"])}) for case in cases)
-                    for name, cases in body["partitions"].items()
-                },
+                partitions={name: tuple(_entry(case) for case in cases) for name, cases in body["partitions"].items()},
                 shard_sha256=dict(body["shard_sha256"]),
+                crop=body["crop"],
+                window=body["window"],
             ).with_hash()
         except (KeyError, TypeError) as error:
             raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error

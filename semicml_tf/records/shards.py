@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.records import contract
+from semicml_tf.records import contract, tfrecord_file
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
 _REMEDY = "Convert the data again, or copy the folder anew"
@@ -42,15 +42,17 @@ def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contra
 
 
 def _read(path: pathlib.Path, index: int) -> bytes:
-    import tensorflow as tf
-
     try:
-        for record in tf.data.TFRecordDataset(str(path)).skip(index).take(1):
-            return record.numpy()
-    except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.OutOfRangeError) as error:
-        reason = "is missing" if isinstance(error, tf.errors.NotFoundError) else "is truncated or corrupt"
-        raise UserError(f"this shard {reason}", path=path, remedy=_REMEDY) from error
-    raise UserError(f"this shard ends before its record {index}", path=path, remedy=_REMEDY)
+        with open(path, "rb") as stream:
+            return tfrecord_file.read_one(stream, index)
+    except FileNotFoundError as error:
+        raise UserError("this shard is missing", path=path, remedy=_REMEDY) from error
+    except OSError as error:
+        raise UserError(f"this shard cannot be read ({error.strerror or error})", path=path, remedy=_REMEDY) from error
+    except tfrecord_file.Damage as error:
+        raise UserError(f"this shard is truncated or corrupt ({error})", path=path, remedy=_REMEDY) from error
+    except tfrecord_file.TooShort as error:
+        raise UserError(f"this shard ends before its record {index}", path=path, remedy=_REMEDY) from error
 
 
 def check_shards(info: DatasetInfo, partitions: Sequence[str]) -> None:

@@ -1,0 +1,85 @@
+"""Examples written and read without TensorFlow: to the byte what TensorFlow writes and reads."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from semicml_tf.records import example_proto
+
+INTS = [0, 1, 127, 128, 300, -1, 2**63 - 1, -(2**63)]
+FLOATS = [0.0, -0.0, 1.5, 1e-45, 3.4e38, float("inf"), 0.1]
+TEXTS = {"empty": b"", "a": b"x", "ä/ö": bytes(range(256)), "b/b": b"\n" * 70_000, "B": b"0"}
+
+
+def by_tensorflow(texts, floats, ints) -> bytes:
+    kinds = {
+        "bytes_list": (tf.train.BytesList, {key: [value] for key, value in texts.items()}),
+        "float_list": (tf.train.FloatList, floats),
+        "int64_list": (tf.train.Int64List, ints),
+    }
+    feature = {
+        key: tf.train.Feature(**{field: kind(value=values)})
+        for field, (kind, features) in kinds.items()
+        for key, values in features.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    return example.SerializeToString(deterministic=True)
+
+
+def test_the_bytes_are_tensorflows():
+    floats, ints = {"f": FLOATS, "g": [2.0]}, {"i": INTS, "z": [7], "many": list(range(1000))}
+    ours = example_proto.serialize(
+        {key: example_proto.raw(value) for key, value in TEXTS.items()}
+        | {key: example_proto.floats(value) for key, value in floats.items()}
+        | {key: example_proto.ints(value) for key, value in ints.items()}
+    )
+    assert ours == by_tensorflow(TEXTS, floats, ints)
+    features = example_proto.parse(ours)
+    assert {key: features[key].bytes_list.value[0] for key in TEXTS} == TEXTS
+    np.testing.assert_array_equal(features["f"].float_list.value, np.float32(FLOATS))
+    assert list(features["i"].int64_list.value) == INTS
+
+
+def test_our_message_reads_and_writes_tensorflows_bytes():
+    theirs = by_tensorflow(TEXTS, {"f": FLOATS}, {"i": INTS})
+    assert example_proto.example_class().FromString(theirs).SerializeToString(deterministic=True) == theirs
+    assert example_proto.example_class() is not tf.train.Example
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f2", "u1", "<i4"])
+def test_an_array_goes_in_c_order(order, dtype):
+    array = np.asarray(np.arange(24).reshape(2, 3, 4), dtype, order=order)
+    assert example_proto.serialize({"a": example_proto.raw(array)}) == by_tensorflow({"a": array.tobytes()}, {}, {})
+    view = array[:, ::2]  # not contiguous
+    assert example_proto.serialize({"a": example_proto.raw(view)}) == by_tensorflow({"a": view.tobytes()}, {}, {})
+
+
+def test_names_that_begin_others_come_first():
+    names = ["t1", "t1ce", "t1c", "", "t"]
+    ours = example_proto.serialize({name: example_proto.ints([1]) for name in names})
+    assert sorted(names, key=lambda name: ours.index(b"\n" + bytes([len(name)]) + name.encode() + b"\x12")) == sorted(
+        names
+    )
+    assert tf.train.Example.FromString(ours) == tf.train.Example.FromString(
+        by_tensorflow({}, {}, dict.fromkeys(names, [1]))
+    )
+
+
+def test_no_feature_at_all():
+    # TensorFlow's default has no `features`; an empty one says the same.
+    assert example_proto.serialize({}) == by_tensorflow({}, {}, {})
+
+
+def test_too_long_for_protobuf(monkeypatch):
+    monkeypatch.setattr(example_proto, "MOST_BYTES", 1000)
+    example_proto.serialize({"a": example_proto.raw(bytes(900))})
+    with pytest.raises(ValueError, match="at most 1000 bytes, got 10"):
+        example_proto.serialize({"a": example_proto.raw(bytes(1000))})
+
+
+def test_no_example():
+    for content in (b"\xff\xff\xff", by_tensorflow(TEXTS, {}, {})[:-3]):
+        with pytest.raises(DecodeError):
+            example_proto.parse(content)
