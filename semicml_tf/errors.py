@@ -12,10 +12,19 @@ class UserError(Exception):
         problem: what was expected and what came, e.g. ``"expected 3-D, got shape (4, 4, 4, 2)"``.
         path: the file or folder concerned, if there is one.
         remedy: what to do about it.
+        code: what kind of mistake, for programs; one of `conversion.findings.CODES` where verification tells it.
     """
 
-    def __init__(self, problem: str, *, path: str | os.PathLike | None = None, remedy: str | None = None):
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: str | os.PathLike | None = None,
+        remedy: str | None = None,
+        code: str | None = None,
+    ):
         self.problem = problem
+        self.code = code
         self.path = None if path is None else os.fspath(path)
         self.remedy = remedy
         super().__init__(self.line)

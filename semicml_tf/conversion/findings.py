@@ -3,10 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+
 ERROR, WARNING = "error", "warning"
+SEVERITIES = (ERROR, WARNING)
+FILE_NAME = "verify.json"
+VERSION = 1
+
+# Every code there is, how severe it is, and what it means. Codes are stable: programs read them.
+CODES: dict[str, tuple[str, str]] = {
+    "missing_file": (ERROR, "a file of an image or a label is not there, or the layout names none"),
+    "missing_modality": (WARNING, "an image is not there, which --allow_missing_modality accepts"),
+    "unreadable_image": (ERROR, "an image cannot be read: damaged, empty, not 3-D, no affine"),
+    "not_finite": (ERROR, "voxels are NaN or infinite"),
+    "unreadable_label": (ERROR, "a label map cannot be read, or holds no whole numbers"),
+    "spacing_impossible": (ERROR, "voxels are so small or large that a unit was mistaken"),
+    "spacing_unusual": (WARNING, "voxels are smaller than 0.1 mm or larger than 20 mm"),
+    "anisotropic": (WARNING, "voxels are far longer than wide"),
+    "sheared": (WARNING, "the axes of a volume are not at right angles"),
+    "single_slice": (WARNING, "a volume is one voxel thick"),
+    "overlap_too_small": (ERROR, "a modality shows less than half of the reference's box"),
+    "extent_differs": (WARNING, "a modality ends before the reference's box does, by most of a slice or more"),
+    "slices_offset": (WARNING, "slices of two modalities are equally far apart, but lie between one another"),
+    "orientation_differs": (WARNING, "the axes of two modalities are turned by more than 20 degrees"),
+    "constant_image": (ERROR, "all voxels of an image are equal"),
+    "ct_without_air": (WARNING, "a CT has nothing below -200 HU"),
+    "ct_padding": (WARNING, "a CT has values below -1100 HU, lower than air"),
+    "ct_too_high": (WARNING, "a CT has values above 20000 HU"),
+    "suv_no_suv": (ERROR, "a PET is most likely in another unit than SUV"),
+    "suv_too_high": (WARNING, "a PET has values above SUV 200"),
+    "suv_negative": (WARNING, "a PET has negative values"),
+    "mr_not_positive": (WARNING, "no voxel of an image without unit is above 0"),
+    "mr_like_ct": (WARNING, "an image that should have no unit looks like CT in HU"),
+    "label_elsewhere": (ERROR, "a label map is not on the grid of the image that it was drawn on"),
+    "label_values": (ERROR, "a label map holds values that are neither foreground nor background"),
+    "empty_label": (ERROR, "a label map has no foreground"),
+    "tiny_label": (WARNING, "the foreground is a few voxels"),
+    "label_outside_image": (WARNING, "part of the foreground lies outside a modality's box"),
+    "label_displaced": (WARNING, "the labelled lesion's uptake lies in the air beside the body in CT"),
+    "uptake_in_air": (WARNING, "uptake of a lesion's strength lies in the air beside the body in CT"),
+    "same_image_twice": (ERROR, "one image stands for two modalities of a case"),
+    "image_in_two_partitions": (ERROR, "one image is in cases of two partitions"),
+    "image_in_two_cases": (WARNING, "one image is in two cases of a partition"),
+    "label_in_two_cases": (WARNING, "two cases have the same label map"),
+    "patient_in_two_partitions": (ERROR, "studies of one patient are in two partitions"),
+    "ids_alike": (WARNING, "names of two cases differ in case, spaces or the form of their letters alone"),
+    "unlike_the_others": (WARNING, "a case's spacing, size or intensities are far from those of the other cases"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +63,7 @@ class Finding:
     """One thing that is wrong or odd.
 
     Attributes:
-        code: what kind of thing, e.g. ``missing_file``; stable, for programs.
+        code: what kind of thing, a key of CODES; stable, for programs.
         severity: ``error`` (the case cannot be used) or ``warning``.
         case: name of the case; "" where it is the whole input.
         file: the file concerned; "" if none.
@@ -29,6 +78,25 @@ class Finding:
     problem: str
     remedy: str
 
+    def __post_init__(self):
+        if self.code not in CODES:
+            raise ValueError(f"expected one of {', '.join(CODES)}, got code '{self.code}'")
+        if self.severity not in SEVERITIES:
+            raise ValueError(f"expected one of {', '.join(SEVERITIES)}, got severity '{self.severity}'")
+
+    @classmethod
+    def of(
+        cls, code: str, problem: str, *, case: str = "", file: str | os.PathLike | None = None, remedy: str = ""
+    ) -> Finding:
+        """A finding with its code's severity."""
+        return cls(code, CODES[code][0], case, "" if file is None else os.fspath(file), problem, remedy)
+
+    @classmethod
+    def of_error(cls, code: str, error: UserError, *, case: str = "") -> Finding:
+        """The finding that a refused step tells: under the error's own code if it names one, else under `code`."""
+        own = error.code if error.code in CODES else code
+        return cls.of(own, error.problem, case=case, file=error.path, remedy=error.remedy or "")
+
 
 @dataclasses.dataclass(frozen=True)
 class CaseReport:
@@ -37,7 +105,8 @@ class CaseReport:
     Attributes:
         case_id: name of the case.
         findings: about it alone.
-        images: facts by modality name (see `conversion.facts`).
+        images: facts by modality name (see `conversion.facts`), with ``voxels_sha256``, which unlike the file's
+            digest does not depend on how the file was zipped.
         label: facts of the label's foreground; None where the label was not to be read, or could not be.
         digests: SHA-256 of each source, by modality name and ``label``.
     """
@@ -57,3 +126,105 @@ class CaseReport:
         """The report that `to_json` told."""
         findings = tuple(Finding(**finding) for finding in body["findings"])
         return cls(**{**body, "findings": findings})
+
+
+def count(findings: Iterable[Finding], severity: str) -> int:
+    """How many findings are of this severity."""
+    return sum(finding.severity == severity for finding in findings)
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, then by code as CODES lists them, then by case and file."""
+    place = {code: number for number, code in enumerate(CODES)}
+    return sorted(
+        findings,
+        key=lambda f: (SEVERITIES.index(f.severity), place[f.code], f.case, f.file, f.problem),
+    )
+
+
+def write_json(
+    path: str | os.PathLike, findings: Sequence[Finding], *, cases: int, command: str | None = None
+) -> dict[str, Any]:
+    """Writes `verify.json`, whole or not at all, and returns what it holds.
+
+    Args:
+        path: of the file.
+        findings: all, in any order.
+        cases: how many cases were looked at.
+        command: how verification was called; left out if None.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    body = {
+        "version": VERSION,
+        **({} if command is None else {"command": command}),
+        "cases": cases,
+        "errors": count(findings, ERROR),
+        "warnings": count(findings, WARNING),
+        "findings": [dataclasses.asdict(finding) for finding in ordered(findings)],
+    }
+    atomic.write_json(path, body)
+    return body
+
+
+def summary(findings: Sequence[Finding], *, cases: int) -> str:
+    """One line: how many cases, errors and warnings."""
+
+    def told(number: int, what: str) -> str:
+        return f"{number} {what}{'' if number == 1 else 's'}"
+
+    errors, warnings = (told(count(findings, severity), severity) for severity in SEVERITIES)
+    return f"verified {told(cases, 'case')}: {errors}, {warnings}"
+
+
+def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 120) -> str:
+    """A table for the screen: severity, code, case, file, what was found, and below it what to do.
+
+    Findings of one code stand together; of many, the first ones are shown and the others counted and named.
+
+    Args:
+        findings: in any order.
+        rows_per_code: the most that are shown of one code.
+        width: of a line, in characters; a long file name may exceed it.
+    """
+    if not findings:
+        return "no findings"
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in ordered(findings):
+        groups.setdefault((finding.severity, finding.code), []).append(finding)
+    shown = [finding for group in groups.values() for finding in group[:rows_per_code]]
+    head = ("severity", "code", "case", "file")
+    cells = [(f.severity, f.code, f.case or "-", os.path.basename(f.file) or "-") for f in shown]
+    sizes = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
+    indent = sum(sizes) + 2 * len(sizes)
+
+    def row(texts: Sequence[str], what: str) -> str:
+        start = "".join(f"{text:<{size}}  " for text, size in zip(texts, sizes))
+        lines = textwrap.wrap(what, max(width - indent, 40), break_long_words=False, break_on_hyphens=False) or [""]
+        return ("\n" + " " * indent).join([start + lines[0], *lines[1:]]).rstrip()
+
+    lines = [row(head, "what was found / what to do")]
+    for group in groups.values():
+        for place, finding in enumerate(group[:rows_per_code]):
+            texts = (finding.severity, finding.code, finding.case or "-", os.path.basename(finding.file) or "-")
+            lines.append(row(texts, " ".join(finding.problem.split())))
+            # What to do is told once below the rows that share it.
+            following = group[place + 1 : rows_per_code][:1]
+            if finding.remedy and not (following and following[0].remedy == finding.remedy):
+                lines.append(row([""] * len(sizes), f"-> {' '.join(finding.remedy.split())}"))
+        if len(group) > rows_per_code:
+            lines.append(row([""] * len(sizes), _others(group[rows_per_code:])))
+    return "\n".join(lines)
+
+
+def _others(findings: Sequence[Finding], names: int = 8) -> str:
+    cases = list(dict.fromkeys(finding.case for finding in findings if finding.case))
+    told = ", ".join(cases[:names]) + (f" and {len(cases) - names} more" if len(cases) > names else "")
+    return f"... and {len(findings)} more of this code" + (f": {told}" if told else "")
+
+
+def codes_table() -> str:
+    """Every code with its severity and meaning, for people."""
+    size = max(map(len, CODES))
+    return "\n".join(f"{code:<{size}}  {severity:<7}  {meaning}" for code, (severity, meaning) in CODES.items())
