@@ -14,6 +14,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Container, Sequence
+from typing import NoReturn
 
 from absl import flags
 
@@ -21,7 +22,9 @@ from semicml_tf.errors import UserError
 
 # One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
 # though not to the command that runs, is passed over. On the command line itself it is an error.
-COMMANDS = tuple(f"semicml_tf.{name}" for name in ("phantom", "convert", "train", "evaluate", "export", "predict"))
+COMMANDS = tuple(
+    f"semicml_tf.{name}" for name in ("phantom", "convert", "inspect", "train", "evaluate", "export", "predict")
+)
 
 
 def _command_module(name: str):
@@ -193,8 +196,25 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         call(name, arguments)
     except UserError as error:
         print(f"{name}: error: {error.line}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        _leave(130)
+    _leave(0)
+
+
+_teardown_aborts = False
+
+
+def leave_without_teardown() -> None:
+    """To be called by who has loaded native code that aborts when the process is taken down in an orderly way."""
+    global _teardown_aborts
+    _teardown_aborts = True
+
+
+def _leave(code: int) -> NoReturn:
+    if _teardown_aborts:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

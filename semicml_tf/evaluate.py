@@ -19,6 +19,7 @@ from absl import flags
 
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
+from semicml_tf.storage import access
 
 POSITIONAL = ("run",)
 _PARTITIONS = ("labelled", "validation", "test")
@@ -29,8 +30,9 @@ def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     flags.DEFINE_string("run", None, "The run's folder.", flag_values=values)
     flags.DEFINE_string(
-        "dataset", None, "Folder of the converted data; the run's own if not given.", flag_values=values
+        "dataset", None, "Folder or URL of the converted data; the run's own if not given.", flag_values=values
     )
+    access.define_flags(values)
     flags.DEFINE_enum("partition", "test", _PARTITIONS, "Whom to score.", flag_values=values)
     flags.DEFINE_string("output", None, "Folder to write; RUN/evaluation/PARTITION if not given.", flag_values=values)
     flags.DEFINE_integer("batch_size", 16, "Slices in one call of a network.", lower_bound=1, flag_values=values)
@@ -80,7 +82,7 @@ def _check_data(run, info, partition: str, allowed: bool) -> list[str]:
     if set(info.modalities) != set(run.modalities):
         raise UserError(
             f"expected the run's modalities {', '.join(run.modalities)}, got {', '.join(info.modalities)}",
-            path=info.root,
+            path=info.location,
             remedy="Choose the dataset that the run was trained on",
         )
     if info.data_hash == run.data_hash:
@@ -89,7 +91,7 @@ def _check_data(run, info, partition: str, allowed: bool) -> list[str]:
         raise UserError(
             f"these data (hash {info.data_hash[:12]}) are not those that the run was trained on "
             f"({run.data_hash[:12]}, {run.dataset})",
-            path=info.root,
+            path=info.location,
             remedy="Choose the run's own --dataset, or pass --allow_other_data if its patients are others on purpose",
         )
     note = f"Scored on other data than the run was trained on (hash {run.data_hash[:12]})"
@@ -106,7 +108,7 @@ def _check_data(run, info, partition: str, allowed: bool) -> list[str]:
         if theirs != ours:
             raise UserError(
                 f"expected the {what} that the run was trained with, {_plain(theirs)}, got {_plain(ours)}",
-                path=info.root,
+                path=info.location,
                 remedy="Convert these data with the run's settings",
             )
     seen = {case.case_id for name in ("labelled", "validation") for case in own.partitions.get(name, ())}
@@ -139,7 +141,11 @@ def _evaluate(values: flags.FlagValues) -> None:
     from semicml_tf.training.run_folder import Run
 
     run = Run.load(values.run)
-    info = DatasetInfo.load(values.dataset or run.dataset)
+    info = DatasetInfo.load(
+        values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
+    )
+    if info.url:
+        print(info.where)
     notes = _check_data(run, info, values.partition, values.allow_other_data)
     if values.partition == "labelled":
         notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")

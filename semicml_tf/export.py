@@ -24,7 +24,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output", "models", "Folder of the models; each modality gets a folder in it.", flag_values=values
     )
-    flags.DEFINE_string("dataset", "", "Folder of the run's data, if it has moved.", flag_values=values)
+    flags.DEFINE_string("dataset", "", "Folder or URL of the run's data, if it has moved.", flag_values=values)
     flags.DEFINE_list("modalities", [], "Modalities to export; none means all of the run.", flag_values=values)
 
 
@@ -64,7 +64,7 @@ def main(values: flags.FlagValues) -> None:
     if info.data_hash != run.data_hash:
         raise UserError(
             "expected the data that the run was trained on, got data with another hash",
-            path=info.root,
+            path=info.location,
             remedy="Train again on this data, or put the former data back",
         )
     chosen = tuple(values.modalities or run.modalities)

@@ -8,6 +8,7 @@ reproduces it. A run that was cut off goes on with the same command and --resume
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import shutil
@@ -20,12 +21,14 @@ from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import RECIPES, MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.storage import access, streaming
 from semicml_tf.training.settings import TrainSettings, check
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the command's flags on `values`."""
-    flags.DEFINE_string("dataset", None, "folder made by semicml_tf.convert", flag_values=values)
+    flags.DEFINE_string("dataset", None, "folder made by semicml_tf.convert, or its URL", flag_values=values)
+    access.define_flags(values)
     flags.DEFINE_string("output", None, "folder of the run", flag_values=values)
     flags.DEFINE_boolean("resume", False, "go on with a run that was cut off, or begin it", flag_values=values)
     flags.DEFINE_string("init_from", None, "run whose best networks to begin with", flag_values=values)
@@ -84,10 +87,12 @@ def settings_from(values: flags.FlagValues) -> tuple[TrainSettings, MethodSettin
     return train, method
 
 
-def _flagfile(values: flags.FlagValues, train: TrainSettings, method: MethodSettings) -> str:
+def _flagfile(values: flags.FlagValues, info: DatasetInfo, train: TrainSettings, method: MethodSettings) -> str:
     """Text of a flagfile that reproduces the run."""
     held = {**dataclasses.asdict(train), **dataclasses.asdict(method)}
-    held |= {"dataset": str(pathlib.Path(values.dataset).absolute()), "deterministic": values.deterministic}
+    held |= {"dataset": info.location, "deterministic": values.deterministic}
+    held |= {"dataset_access": values.dataset_access} if info.url else {}
+    held |= {"cache_dir": str(pathlib.Path(values.cache_dir).absolute())} if values.cache_dir else {}
     held |= {"devices": values.devices} if values.devices else {}
     held |= {"init_from": str(pathlib.Path(values.init_from).absolute())} if values.init_from else {}
     lines = ["# python -m semicml_tf.train --flagfile=THIS --output=NEW_RUN repeats this run."]
@@ -123,7 +128,9 @@ def main(values: flags.FlagValues) -> None:
         if not values[name].value:
             raise UserError(f"expected --{name}, got none", remedy="See --help")
     train, method = settings_from(values)
-    info = DatasetInfo.load(values.dataset)
+    info = DatasetInfo.load(values.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
+    if info.url:
+        print(info.where)
     check(train, method, info.modalities)
     folder = pathlib.Path(values.output)
     if not values.resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -157,9 +164,10 @@ def main(values: flags.FlagValues) -> None:
     trainer = trainers.Trainer(
         info, folder, train, method, strategy, initial=initial, picture_every=values.picture_every
     )
-    atomic.write_text(folder / "flags.flagfile", _flagfile(values, train, method))
+    atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
     try:
-        position = trainer.run()
+        with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
+            position = trainer.run()
     except UserError:
         # Refused before anything was learnt: the mended command must find the folder as it was.
         if not begun and not trainer.checkpoint_path.exists():

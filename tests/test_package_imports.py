@@ -19,6 +19,7 @@ ORDER = (
     "semicml_tf.atomic",
     "semicml_tf.quiet_import",
     "semicml_tf.commandline",
+    "semicml_tf.storage",
     "semicml_tf.geometry",
     "semicml_tf.normalisation",
     "semicml_tf.files",

@@ -75,7 +75,7 @@ def build(
             "width": run.width,
             "best": run.best,
         },
-        "dataset": {"folder": str(info.root), "data_hash": info.data_hash},
+        "dataset": {"folder": info.location, "data_hash": info.data_hash},
         "partition": partition,
         "thresholds": {name: run.threshold(name) for name in run.modalities},
         "batch_size": batch_size,

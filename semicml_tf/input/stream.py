@@ -15,6 +15,7 @@ import tensorflow as tf
 from semicml_tf.input.augment import Augmentation, seed_for, window_of
 from semicml_tf.records import contract
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.storage import streaming
 
 _WINDOWS_A_VISIT = 4
 _VISITS_A_GROUP = 16
@@ -92,7 +93,8 @@ def window_stream(info: DatasetInfo, cases: Sequence[CaseEntry], settings: Strea
         A `tf.data.Dataset` of ``{"image": {name: (batch, window, window, 1) float32}, "patient": (batch,)
         int32 number of the case, "seed": (batch,) int32}`` and, if labelled, ``"label"`` like an image, 0/1.
     """
-    paths = tf.constant([str(info.root / case.shard) for case in cases])
+    paths = tf.constant([info.shard_path(case.shard) for case in cases])
+    buffer = streaming.BUFFER_BYTES if info.streamed else None
     places = tf.constant([case.index for case in cases], tf.int64)
     count = len(cases)
 
@@ -101,7 +103,9 @@ def window_stream(info: DatasetInfo, cases: Sequence[CaseEntry], settings: Strea
             tf.range(count, dtype=tf.int32), seed=_folded(settings.seed, 2, visit // count)
         )
         case = order[visit % count]
-        record = tf.data.TFRecordDataset(paths[case]).skip(places[case]).take(1).get_single_element()
+        record = (
+            tf.data.TFRecordDataset(paths[case], buffer_size=buffer).skip(places[case]).take(1).get_single_element()
+        )
         parsed = contract.parse_in_graph(record, settings.modalities, labelled=settings.labelled)
         return _cut(case, parsed, visit, settings)
 

@@ -11,6 +11,8 @@ from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.normalisation import Normalisation
 from semicml_tf.records.contract import CONTRACT_VERSION, PARTITIONS
+from semicml_tf.storage import access
+from semicml_tf.storage import url as urls
 
 FILE_NAME = "dataset.json"
 _REMEDY = "Make it with python -m semicml_tf.convert"
@@ -46,7 +48,7 @@ class DatasetInfo:
     """The contents of `dataset.json`.
 
     Attributes:
-        root: the folder.
+        root: the folder; that of its copies if it was read from a URL.
         modalities: the two names, in the order the user gave.
         reference_modality: whose box the network's grid covers.
         spacing_mm: (slice, row, column) of the network's grid; 0 = each case's own.
@@ -58,6 +60,8 @@ class DatasetInfo:
         crop: "body" where records hold the body's box of their grid, "none" where they hold all of it.
         window: side in pixels of the slices that the conversion's plan advises for training; None = not planned.
         data_hash: of everything above and the shards' bytes.
+        url: where it was read from, if from a URL.
+        streamed: whether its shards are read there each time, instead of being copied to `root`.
     """
 
     root: pathlib.Path
@@ -72,6 +76,24 @@ class DatasetInfo:
     crop: str = "none"
     window: int | None = None
     data_hash: str = ""
+    url: str = ""
+    streamed: bool = False
+
+    @property
+    def location(self) -> str:
+        """What reads it again from anywhere: a URL or an absolute path."""
+        return self.url or str(self.root.absolute())
+
+    @property
+    def where(self) -> str:
+        """For people: where its shards are read from."""
+        if not self.url:
+            return str(self.root)
+        return f"{self.url}: read where it lies" if self.streamed else f"{self.url}: shards are kept in {self.root}"
+
+    def shard_path(self, shard: str) -> str:
+        """Path of a shard, as tf.data takes it; a URL where it is streamed."""
+        return urls.join(self.url, shard) if self.streamed else str(self.root / shard)
 
     def cases(self, partition: str) -> tuple[CaseEntry, ...]:
         """The cases of a partition.
@@ -84,7 +106,7 @@ class DatasetInfo:
             held = {name: len(cases) for name, cases in self.partitions.items() if cases}
             raise UserError(
                 f"expected cases in partition '{partition}', got {held}",
-                path=self.root / FILE_NAME,
+                path=urls.join(self.location, FILE_NAME),
                 remedy="Give that partition cases in the split and convert again",
             )
         return entries
@@ -121,14 +143,29 @@ class DatasetInfo:
         atomic.write_json(pathlib.Path(folder) / FILE_NAME, {**self._body(), "data_hash": self.data_hash, **extra})
 
     @classmethod
-    def load(cls, folder: str | pathlib.Path) -> DatasetInfo:
+    def load(
+        cls, folder: str | pathlib.Path, *, dataset_access: str = "cache", cache_dir: str | None = None
+    ) -> DatasetInfo:
         """Reads `folder`/dataset.json.
+
+        Args:
+            folder: a path or a URL.
+            dataset_access, cache_dir: of a URL: the flags of `storage.access`.
 
         Raises:
             UserError: it is missing, of another contract version, or lacks a field.
         """
+        if urls.is_remote(folder):
+            url = urls.folder(folder)
+            info = cls._parse(json.loads(access.read_index(url)), pathlib.Path(), urls.join(url, FILE_NAME))
+            root, streamed = access.prepare(url, dataset_access, info.data_hash, cache_dir)
+            return dataclasses.replace(info, root=root, url=url, streamed=streamed)
         path = pathlib.Path(folder) / FILE_NAME
         body = atomic.read_json(path, what="a converted dataset", remedy=_REMEDY)
+        return cls._parse(body, pathlib.Path(folder), path)
+
+    @classmethod
+    def _parse(cls, body, root: pathlib.Path, path: str | pathlib.Path) -> DatasetInfo:
         version = body.get("contract_version") if isinstance(body, dict) else None
         if version != CONTRACT_VERSION:
             raise UserError(
@@ -138,7 +175,7 @@ class DatasetInfo:
             )
         try:
             info = cls(
-                root=pathlib.Path(folder),
+                root=root,
                 modalities=tuple(body["modalities"]),
                 reference_modality=body["reference_modality"],
                 spacing_mm=tuple(body["spacing_mm"]),

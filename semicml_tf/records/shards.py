@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
 
 from semicml_tf.errors import UserError
 from semicml_tf.records import contract, tfrecord_file
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.storage import cache, streaming
+from semicml_tf.storage.digest import sha256
 
 _REMEDY = "Convert the data again, or copy the folder anew"
 
@@ -18,19 +19,6 @@ def shard_name(partition: str, index: int, count: int) -> str:
     return f"{partition}-{index:05d}-of-{count:05d}.tfrecord"
 
 
-def sha256(path: pathlib.Path) -> str:
-    """Hex digest of a file's bytes."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(stream)
-
-
-def _digest(stream) -> str:  # Python 3.10 has no file_digest.
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contract.CaseRecord]:
     """Yields the records of `cases`, one in memory at a time, in the order given.
 
@@ -38,12 +26,17 @@ def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contra
         UserError: a shard is missing, truncated or corrupt.
     """
     for case in cases:
-        yield contract.decode(_read(info.root / case.shard, case.index), path=str(info.root / case.shard))
+        path = info.shard_path(case.shard)
+        yield contract.decode(_read(path, case.index, streaming.open_binary if info.streamed else _open), path=path)
 
 
-def _read(path: pathlib.Path, index: int) -> bytes:
+def _open(path: str) -> BinaryIO:
+    return open(path, "rb")
+
+
+def _read(path: str, index: int, open_binary: Callable[[str], BinaryIO]) -> bytes:
     try:
-        with open(path, "rb") as stream:
+        with open_binary(path) as stream:
             return tfrecord_file.read_one(stream, index)
     except FileNotFoundError as error:
         raise UserError("this shard is missing", path=path, remedy=_REMEDY) from error
@@ -58,10 +51,21 @@ def _read(path: pathlib.Path, index: int) -> bytes:
 def check_shards(info: DatasetInfo, partitions: Sequence[str]) -> None:
     """Compares the bytes of the partitions' shards with the hashes of `dataset.json`.
 
+    Of a dataset at a URL these shards, and no others, are fetched first; of a streamed one the store is asked.
+
     Raises:
         UserError: a shard is missing or its bytes are not those that conversion wrote.
     """
-    for name in sorted({case.shard for partition in partitions for case in info.partitions.get(partition, ())}):
+    names = sorted({case.shard for partition in partitions for case in info.partitions.get(partition, ())})
+    if info.url:
+        wanted = {name: info.shard_sha256.get(name, "") for name in names}
+        if info.streamed:
+            streaming.check(info.url, wanted)
+        else:
+            cache.fetch(info.url, wanted, info.root)
+            info.save(info.root)  # so that the folder is a dataset by itself
+        return
+    for name in names:
         path = info.root / name
         if not path.is_file():
             raise UserError("this shard is missing", path=path, remedy=_REMEDY)

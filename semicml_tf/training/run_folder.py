@@ -26,7 +26,7 @@ class Run:
 
     Attributes:
         folder: the run's folder.
-        dataset: folder of the converted data that it was trained on.
+        dataset: folder or URL of the converted data that it was trained on.
         data_hash: of that data.
         run_hash: of the settings, seed and data.
         modalities: names, one network each.
@@ -37,7 +37,7 @@ class Run:
     """
 
     folder: pathlib.Path
-    dataset: pathlib.Path
+    dataset: str
     data_hash: str
     run_hash: str
     modalities: tuple[str, ...]
@@ -57,7 +57,7 @@ class Run:
         try:
             run = cls(
                 folder=pathlib.Path(folder),
-                dataset=pathlib.Path(body["dataset"]),
+                dataset=str(body["dataset"]),
                 data_hash=body["data_hash"],
                 run_hash=body["run_hash"],
                 modalities=tuple(body["modalities"]),

@@ -95,7 +95,7 @@ class Trainer:
         self._record = RunRecord(
             folder,
             {
-                "dataset": str(info.root.absolute()),
+                "dataset": info.location,
                 "data_hash": info.data_hash,
                 "run_hash": self._hash,
                 "modalities": list(info.modalities),

@@ -1,0 +1,1 @@
+"""Datasets that lie elsewhere: on `s3://`, `gs://` or whatever else fsspec opens; uploaded, cached, streamed."""

@@ -1,0 +1,99 @@
+"""Shards of a remote dataset in a local folder, fetched once, by any number of processes at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from semicml_tf.errors import UserError
+from semicml_tf.storage import url as urls
+from semicml_tf.storage.digest import sha256
+from semicml_tf.storage.store import store_for
+from semicml_tf.storage.threads import in_threads
+
+VARIABLE = "SEMICML_TF_CACHE"
+_ATTEMPTS = 2
+_LOCK = ".lock"
+
+
+def root(cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
+    """The cache's folder: `cache_dir`, or SEMICML_TF_CACHE, or ~/.cache/semicml_tf."""
+    given = cache_dir or os.environ.get(VARIABLE)
+    if given:
+        return pathlib.Path(given).expanduser()
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "semicml_tf"
+
+
+def folder_of(data_hash: str, cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
+    """Where the dataset of this hash is kept."""
+    return root(cache_dir) / "datasets" / data_hash
+
+
+def fetch(url: str, wanted: Mapping[str, str], folder: pathlib.Path) -> list[str]:
+    """Brings files of the dataset at `url` into `folder`, each whole and with the right hash, or not at all.
+
+    Those that are there and sound are kept; damaged ones are fetched again. Of two processes at once one fetches
+    and the other waits for it.
+
+    Args:
+        wanted: hex SHA-256 by file name.
+
+    Returns:
+        Names of the files that were fetched.
+
+    Raises:
+        UserError: the store refuses, lacks a file or holds other bytes; the folder cannot be written to.
+    """
+    url = urls.folder(url)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            missing = [name for name, digest in sorted(wanted.items()) if not _is_sound(folder / name, digest)]
+            if missing:
+                store = store_for(url)
+                in_threads(lambda name: _fetch_one(store, url, name, wanted[name], folder), missing, "fetching")
+    except OSError as error:
+        raise UserError(
+            f"the cache cannot be written to ({error.strerror or error})",
+            path=folder,
+            remedy=f"Choose a folder with free space by --cache_dir or {VARIABLE}",
+        ) from error
+    return missing
+
+
+def _is_sound(path: pathlib.Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    with open(folder / _LOCK, "w") as lock:
+        # Some network file systems have no locks. Without one two processes may both fetch a file, which
+        # costs time and does no harm: files appear by renaming.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield  # the kernel lets go of it when the file is closed, however the process ends
+
+
+def _fetch_one(store, url: str, name: str, digest: str, folder: pathlib.Path) -> None:
+    for _ in range(_ATTEMPTS):
+        handle, staged = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        os.close(handle)
+        try:
+            store.download(urls.join(url, name), pathlib.Path(staged))
+            if sha256(staged) == digest:
+                os.chmod(staged, 0o644)
+                os.replace(staged, folder / name)
+                return
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
+    raise UserError(
+        "this shard's bytes are not those that dataset.json tells of",
+        path=urls.join(url, name),
+        remedy="Upload the dataset again",
+    )

@@ -1,0 +1,204 @@
+"""What is needed of a store: list, read, write whole files. One engine for each kind of URL."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import pathlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from semicml_tf import quiet_import
+from semicml_tf.errors import UserError
+from semicml_tf.storage import problems
+from semicml_tf.storage import url as urls
+
+# TensorFlow's own file systems; `ram` is its toy, on which this engine is tested.
+_BY_TENSORFLOW = ("gs", "ram")
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_WAIT = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stat:
+    """What a store says of a file.
+
+    Attributes:
+        size: in bytes.
+        sha256: as noted with the file when it was written; None where the store takes no such note.
+    """
+
+    size: int
+    sha256: str | None
+
+
+class Store(Protocol):
+    """A store of files by URL. Every method raises UserError, with the endpoint, on what the store refuses."""
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file below `folder`, by its name relative to it; empty where there is nothing."""
+
+    def stat(self, url: str) -> Stat | None:
+        """Of one file; None where there is none."""
+
+    def read(self, url: str) -> bytes:
+        """The whole content."""
+
+    def download(self, url: str, path: pathlib.Path) -> None:
+        """Copies a file to `path`."""
+
+    def upload(self, path: pathlib.Path, url: str, sha256: str) -> None:
+        """Copies `path` to a file, replacing one that is there, and notes its hash if the store can."""
+
+    def delete(self, url: str) -> None:
+        """Removes a file."""
+
+
+def store_for(url: str) -> Store:
+    """The engine for `url`.
+
+    Raises:
+        UserError: no installed library opens such URLs.
+    """
+    return TensorFlowStore() if urls.scheme(url) in _BY_TENSORFLOW else FsspecStore(urls.scheme(url))
+
+
+class FsspecStore:
+    """fsspec's file systems. For `s3` it is s3fs, which follows the standard variables (AWS_ENDPOINT_URL,
+    AWS_PROFILE, AWS_ACCESS_KEY_ID, ...).
+
+    Args:
+        scheme: of the URLs.
+
+    Raises:
+        UserError: the library for it is not installed, or its settings are wrong.
+    """
+
+    def __init__(self, scheme: str):
+        self._is_s3 = scheme in ("s3", "s3a")
+        # Neither instance nor listings are shared: what others write meanwhile must be seen.
+        settings = {"skip_instance_cache": True, "use_listings_cache": False}
+        if self._is_s3:
+            settings["config_kwargs"] = _WAIT
+        try:
+            import fsspec
+
+            self._files = fsspec.filesystem(scheme, **settings)
+        except ImportError as error:
+            remedy = 'pip install "semicml-tf[s3]"' if self._is_s3 else f"Install what fsspec needs for {scheme}://"
+            raise UserError(f"{scheme}:// needs a library that is not installed ({error})", remedy=remedy) from error
+        except ValueError as error:
+            raise UserError(
+                f"expected a URL that fsspec can open, got {scheme}:// ({error})", remedy="Use s3:// or gs://"
+            ) from error
+
+    @contextlib.contextmanager
+    def _explained(self, url: str, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # s3fs lets botocore's exceptions through, which have no base in common
+            if getattr(error, "errno", None) in _OF_THE_DISK:
+                raise
+            raise problems.explain(
+                error, url, doing=doing, bucket_is_there=self._bucket_is_there(url, error)
+            ) from error
+
+    def _bucket_is_there(self, url: str, error: Exception) -> bool | None:
+        if not (self._is_s3 and isinstance(error, FileNotFoundError)):
+            return None
+        try:
+            self._files.call_s3("head_bucket", Bucket=urls.bucket(url))
+        except FileNotFoundError:
+            return False
+        except Exception:
+            return None
+        return True
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        with self._explained(folder, "listing"):
+            try:
+                found = self._files.find(folder, detail=True)
+            except FileNotFoundError:
+                if self._is_s3:  # an empty prefix is no error there, a missing bucket is
+                    raise
+                return {}
+        root = self._files._strip_protocol(folder).rstrip("/") + "/"
+        return {name.removeprefix(root): int(entry["size"]) for name, entry in found.items() if name.startswith(root)}
+
+    def stat(self, url: str) -> Stat | None:
+        with self._explained(url, "reading"):
+            try:
+                if not self._is_s3:
+                    entry = self._files.info(url)
+                    return Stat(int(entry["size"]), None) if entry["type"] == "file" else None
+                place = self._files._strip_protocol(url)
+                head = self._files.call_s3("head_object", Bucket=urls.bucket(url), Key=place.partition("/")[2])
+                return Stat(int(head["ContentLength"]), head["Metadata"].get("sha256"))
+            except FileNotFoundError as error:
+                if self._bucket_is_there(url, error) is False:
+                    raise
+                return None
+
+    def read(self, url: str) -> bytes:
+        with self._explained(url, "reading"):
+            return self._files.cat_file(url)
+
+    def download(self, url: str, path: pathlib.Path) -> None:
+        with self._explained(url, "reading"):
+            self._files.get_file(url, str(path))
+
+    def upload(self, path: pathlib.Path, url: str, sha256: str) -> None:
+        with self._explained(url, "writing"):
+            if not self._is_s3:
+                self._files.makedirs(url.rpartition("/")[0], exist_ok=True)
+            self._files.put_file(str(path), url, **({"Metadata": {"sha256": sha256}} if self._is_s3 else {}))
+
+    def delete(self, url: str) -> None:
+        with self._explained(url, "writing"):
+            self._files.rm_file(url)
+
+
+class TensorFlowStore:
+    """TensorFlow's own file systems, e.g. `gs`, with Google's application default credentials."""
+
+    def __init__(self):
+        self._tf = quiet_import.tensorflow()
+        self._files = self._tf.io.gfile
+
+    @contextlib.contextmanager
+    def _explained(self, url: str, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except self._tf.errors.OpError as error:
+            raise problems.explain(error, url, doing=doing) from error
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        with self._explained(folder, "listing"):
+            if not self._files.isdir(folder):
+                return {}
+            found = [f"{top}/{name}" for top, _, names in self._files.walk(folder) for name in names]
+            return {name.removeprefix(folder).lstrip("/"): self._files.stat(name).length for name in found}
+
+    def stat(self, url: str) -> Stat | None:
+        with self._explained(url, "reading"):
+            return Stat(int(self._files.stat(url).length), None) if self._files.exists(url) else None
+
+    def read(self, url: str) -> bytes:
+        with self._explained(url, "reading"), self._files.GFile(url, "rb") as stream:
+            return stream.read()
+
+    def download(self, url: str, path: pathlib.Path) -> None:
+        with self._explained(url, "reading"):
+            self._files.copy(url, str(path), overwrite=True)
+
+    def upload(self, path: pathlib.Path, url: str, sha256: str) -> None:
+        with self._explained(url, "writing"):
+            self._files.makedirs(url.rpartition("/")[0])
+            self._files.copy(str(path), url, overwrite=True)
+
+    def delete(self, url: str) -> None:
+        with self._explained(url, "writing"):
+            self._files.remove(url)

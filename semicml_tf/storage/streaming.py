@@ -1,0 +1,150 @@
+"""tf.data reading shards from a store without a local copy.
+
+`gs://` is in TensorFlow. `s3://` is in tensorflow-io, whose native code loads with TensorFlow 2.16 and 2.17 only; with
+others its import merely warns, so what counts is whether the scheme is known after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+from semicml_tf import commandline, quiet_import
+from semicml_tf.errors import UserError
+from semicml_tf.storage import problems
+from semicml_tf.storage import url as urls
+from semicml_tf.storage.store import store_for
+
+# TensorFlow's default of 256 KiB is one request to the store each.
+BUFFER_BYTES = 8 << 20
+_SMALL_BUFFER = 1 << 16
+
+
+def can_stream(scheme: str) -> bool:
+    """Whether tf.data opens ``scheme://`` here. Loads TensorFlow, if there is a chance."""
+    if scheme == "s3":
+        return importlib.util.find_spec("tensorflow_io") is not None and _load_tensorflow_io()
+    return scheme == "gs"
+
+
+def _load_tensorflow_io() -> bool:
+    tf = quiet_import.tensorflow()
+    _translate_settings()
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(Exception):
+        import tensorflow_io  # noqa: F401
+    return "s3" in tf.io.gfile.get_registered_schemes()
+
+
+def _translate_settings() -> None:
+    """Tells tensorflow-io by its own variables what the standard ones say. They are read on the first access."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        os.environ.setdefault("S3_ENDPOINT", endpoint)
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region:
+        os.environ.setdefault("AWS_REGION", region)
+    # Its downloads in parts reserve 26 buffers of 50 MB.
+    os.environ.setdefault("S3_DISABLE_MULTI_PART_DOWNLOAD", "1")
+
+
+def prepare(url: str) -> None:
+    """Makes ready to give tf.data URLs of the store of `url`.
+
+    Raises:
+        UserError: it cannot be streamed from here.
+    """
+    scheme = urls.scheme(url)
+    if not can_stream(scheme):
+        raise UserError(
+            f"{scheme}:// cannot be streamed with the installed libraries",
+            path=url,
+            remedy='Pass --dataset_access=cache; for s3:// also install "semicml-tf[io]", in an environment of its own',
+        )
+    if scheme == "s3":
+        # Its destructors abort a process that has touched s3:// (exit code 134).
+        commandline.leave_without_teardown()
+
+
+def check(url: str, wanted: Mapping[str, str]) -> None:
+    """Asks the store whether the shards are there, and are those of `dataset.json` as far as it can tell.
+
+    A hash is compared where one was noted with the file on uploading; each record's own checksum is checked by
+    whoever reads it.
+
+    Args:
+        wanted: hex SHA-256 by file name.
+
+    Raises:
+        UserError: a shard is missing or was noted with another hash.
+    """
+    store = store_for(url)
+    for name, digest in sorted(wanted.items()):
+        there = store.stat(urls.join(url, name))
+        if there is None:
+            raise UserError("this shard is missing", path=urls.join(url, name), remedy="Upload the dataset again")
+        if there.sha256 not in (None, digest):
+            raise UserError(
+                "this shard is not the one that dataset.json tells of",
+                path=urls.join(url, name),
+                remedy="Upload the dataset again",
+            )
+
+
+@contextlib.contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turns TensorFlow's errors within the block into the user's view of them."""
+    tf = quiet_import.tensorflow()
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise problems.explain(error, url, doing="reading") from error
+
+
+def open_binary(url: str) -> BinaryIO:
+    """A seekable stream of a file's bytes, read through TensorFlow.
+
+    Raises:
+        UserError: it cannot be read; also by the stream's own methods.
+    """
+    return io.BufferedReader(_Raw(url), _SMALL_BUFFER)
+
+
+class _Raw(io.RawIOBase):
+    """TensorFlow's file with the methods of Python's."""
+
+    def __init__(self, url: str):
+        self._url = url
+        with explained(url):
+            self._file = quiet_import.tensorflow().io.gfile.GFile(url, "rb")
+            self._size = self._file.size()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
+        with explained(self._url):
+            self._file.seek(start + offset)
+        return start + offset
+
+    def tell(self) -> int:
+        with explained(self._url):
+            return self._file.tell()
+
+    def readinto(self, buffer) -> int:
+        with explained(self._url):
+            content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
