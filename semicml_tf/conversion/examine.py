@@ -1,0 +1,221 @@
+"""Looks at one case before anything is made of it, and tells everything that is wrong with it, not the first thing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from semicml_tf.conversion import displacement, facts, label_on_grid, overlap, plausible_grids, plausible_values
+from semicml_tf.conversion.findings import ERROR, CaseReport, Finding
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.source import Source
+from semicml_tf.geometry.grid import Grid
+
+# Foreground of fewer voxels is a slip of the pen, or will be lost on a coarser grid.
+TINY_VOXELS = 10
+# Of the foreground inside a modality's box; borders cut to whole voxels cost a lesion at the border some of it.
+LEAST_COVERED = 0.95
+
+
+def examine(case: CaseFiles, settings: Settings, *, with_label: bool, missing_allowed: bool = False) -> CaseReport:
+    """Checks a case and takes its facts.
+
+    What `conversion.build_case` refuses is an error here, by the same checks; the rest are warnings.
+
+    Args:
+        case: its files.
+        settings: of the conversion.
+        with_label: whether its partition has labels; the label's file is not opened otherwise.
+        missing_allowed: whether the case may lack some of the modalities, but not all.
+
+    Returns:
+        Its findings and facts. A case that cannot be used gets findings, never an exception.
+    """
+    return _Examination(case, settings, missing_allowed).report(with_label)
+
+
+@dataclasses.dataclass
+class _Examination:
+    case: CaseFiles
+    settings: Settings
+    missing_allowed: bool
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    volumes: dict[str, tuple[np.ndarray, Grid]] = dataclasses.field(default_factory=dict)
+    grids: dict[str, Grid] = dataclasses.field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def report(self, with_label: bool) -> CaseReport:
+        for name in self._present():
+            self._look_at_image(name)
+        self._compare_grids()
+        label = self._look_at_label() if with_label else None
+        if not with_label:
+            self._look_for_displacement(None, None)
+        return CaseReport(self.case.case_id, tuple(self.findings), self.images, label, self.digests)
+
+    def _try(self, code: str, step: Callable, *args, **named) -> Any:
+        """What the step returns; None, and a finding under `code`, where it refuses."""
+        try:
+            return step(*args, **named)
+        except UserError as error:
+            self.findings.append(Finding.of_error(code, error, case=self.case.case_id))
+            return None
+
+    def _odd(self, code: str, source: Source, problem: str, remedy: str) -> None:
+        self.findings.append(Finding.of(code, problem, case=self.case.case_id, file=source.path, remedy=remedy))
+
+    def _present(self) -> list[str]:
+        """Modalities whose files are there; the others get a finding each."""
+        names = self.settings.modalities
+        there = [name for name in names if name in self.case.images and not self.case.images[name].missing()]
+        for name in names:
+            if name in there:
+                continue
+            if name not in self.case.images:
+                problem, file = f"case {self.case.case_id} has no image of '{name}' in this layout", None
+            else:
+                problem = f"case {self.case.case_id} lacks the modality '{name}': expected this file"
+                file = self.case.images[name].missing()
+            code, remedy = "missing_file", "Add the file, or put the case under 'excluded' in the split"
+            if there and self.missing_allowed:
+                code, remedy = "missing_modality", "Nothing, as --allow_missing_modality is set; or add the file"
+            self.findings.append(Finding.of(code, problem, case=self.case.case_id, file=file, remedy=remedy))
+        return there
+
+    def _look_at_image(self, name: str) -> None:
+        source, about = self.case.images[name], {"case_id": self.case.case_id, "name": name}
+        about["path"] = source.path
+        read = self._try("unreadable_image", source.read_volume)
+        if read is None:
+            # Its place may be known all the same; what its header lacks has been told already.
+            try:
+                self.grids[name] = source.read_grid()
+            except UserError:
+                return
+        else:
+            volume, self.grids[name] = read
+            digest = self._try("unreadable_image", source.digest)
+            if digest is not None:
+                self.digests[name] = digest
+            normalisation = self.settings.normalisation[name]
+            told = facts.image_facts(volume, self.grids[name], normalisation.kind)
+            self.findings += plausible_values.findings(volume, told, normalisation, **about)
+            self.images[name] = {**told, "voxels_sha256": _voxels_sha256(volume)}
+            self.volumes[name] = read
+        self.findings += plausible_grids.of_one(self.grids[name], **about)
+
+    @property
+    def _reference(self) -> str | None:
+        """The reference modality; where it is allowed to lack and does, the first that is there."""
+        names = (self.settings.reference_modality, *self.settings.modalities)
+        return next((name for name in names if name in self.grids), None)
+
+    def _compare_grids(self) -> None:
+        reference = self._reference
+        for name in self.settings.modalities:
+            if name == reference or name not in self.grids:
+                continue
+            two = (self.grids[reference], self.grids[name])
+            about = {"case_id": self.case.case_id, "reference_name": reference, "name": name}
+            about["path"] = self.case.images[name].path
+            before = len(self.findings)
+            self._try("overlap_too_small", overlap.check_overlap, *two, **about)
+            if len(self.findings) == before:  # else the two have nothing to do with each other
+                self.findings += plausible_grids.of_two(*two, **about)
+
+    def _look_at_label(self) -> dict[str, Any] | None:
+        before = len(self.findings)
+        mask, grid = self._foreground()
+        sound = not any(finding.severity == ERROR for finding in self.findings[before:])
+        self._look_for_displacement(*((mask, grid) if sound else (None, None)))
+        if mask is None or not sound:
+            return None
+        label = self.case.label
+        told = facts.label_facts(mask, grid, self.volumes)
+        if 0 < told["voxels"] < TINY_VOXELS:
+            self._odd(
+                "tiny_label",
+                label,
+                f"the label of case {self.case.case_id} has {told['voxels']} voxels of foreground",
+                "Check that the file is the right one and whole",
+            )
+        for name, inside in told["images"].items():
+            if told["voxels"] and inside["covered"] < LEAST_COVERED:
+                self._odd(
+                    "label_outside_image",
+                    label,
+                    f"{1 - inside['covered']:.0%} of the foreground of case {self.case.case_id} lies outside '{name}'",
+                    f"Nothing if '{name}' truly ends there; the network of '{name}' cannot see that part",
+                )
+        return told
+
+    def _foreground(self) -> tuple[np.ndarray | None, Grid | None]:
+        """The label's foreground, with as many findings as it takes."""
+        case, settings = self.case, self.settings
+        drawn_on = case.label_on
+        if drawn_on is not None and drawn_on.missing() and self.missing_allowed:
+            drawn_on = None  # the label's own grid is all that is left
+        self._try(
+            "missing_file",
+            dataclasses.replace(case, images={}, label_on=drawn_on).check_present,
+            with_label=True,
+        )
+        if case.label is None or case.label.missing():
+            return None, None
+        read = self._try("unreadable_label", case.label.read_label)
+        if read is None:
+            return None, None
+        digest = self._try("unreadable_label", case.label.digest)
+        if digest is not None:
+            self.digests["label"] = digest
+        values, grid = read
+        if drawn_on is None:
+            expected = None if case.label_on is not None else self.grids.get(settings.reference_modality)
+        elif drawn_on.missing():
+            expected = None
+        else:
+            expected = self._try("unreadable_image", drawn_on.read_grid)
+        if expected is not None:
+            self._try("label_elsewhere", label_on_grid.check_place, case, settings, grid, expected)
+        self._try("label_values", label_on_grid.check_values, case, settings, values)
+        mask = label_on_grid.foreground(values, settings)
+        self._try("empty_label", label_on_grid.check_not_empty, case, settings, mask)
+        return mask, grid
+
+    def _look_for_displacement(self, mask: np.ndarray | None, grid: Grid | None) -> None:
+        """Every pair of a CT and a PET; with a label, whether it is its lesion that is displaced."""
+        wrong_unit = {finding.file for finding in self.findings if finding.code == "suv_no_suv"}
+        kinds = {name: self.settings.normalisation[name].kind for name in self.volumes}
+        for ct in (name for name, kind in kinds.items() if kind == "hu"):
+            for pet in (name for name, kind in kinds.items() if kind == "suv"):
+                source = self.case.images[pet]
+                if str(source.path) in wrong_unit:
+                    continue
+                uptake = displacement.uptake_in_air(*self.volumes[pet], *self.volumes[ct])
+                if not uptake.noticeable:
+                    continue
+                of_lesion = mask is not None and displacement.beside(uptake.points_mm, mask, grid)
+                self._odd(
+                    "label_displaced" if of_lesion else "uptake_in_air",
+                    self.case.label if of_lesion else source,
+                    f"{uptake.volume_ml:.1f} ml of '{pet}', up to SUV {uptake.peak_suv:.1f}, lie in the air beside the "
+                    f"body in '{ct}'"
+                    + (", next to the labelled lesion: the label cannot fit both" if of_lesion else ""),
+                    f"Look whether '{ct}' and '{pet}' are registered; then register them, or exclude the case"
+                    + ("" if of_lesion else " (fine if it is urine, or an arm beyond the view of CT)"),
+                )
+
+
+def _voxels_sha256(volume: np.ndarray) -> str:
+    """Hash of shape and values: the same image zipped again has it, too."""
+    # Most readers yield Fortran order: its transpose is contiguous, and not copied.
+    digest = hashlib.sha256(repr(volume.shape).encode())
+    digest.update(np.ascontiguousarray(volume.T).data)
+    return digest.hexdigest()
