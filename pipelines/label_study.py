@@ -74,6 +74,7 @@ def _convert(source: str, dataset: pathlib.Path, study: str, *arguments: str) ->
 def _write_all_labelled(source: pathlib.Path, target: pathlib.Path) -> None:
     """The same split with the unlabelled patients among the labelled ones."""
     split = atomic.read_json(source, what="the split of a dataset", remedy="Convert the data again")
+    split.pop("hash", None)  # of the split as it was drawn
     split["labelled"] = sorted([*split["labelled"], *split["unlabelled"]])
     split["unlabelled"] = []
     atomic.write_json(target, split)

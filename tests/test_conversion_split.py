@@ -1,20 +1,12 @@
-"""Who is in which partition."""
+"""A split: its file, its hash, whom it means."""
 
 import json
 
 import pytest
 
-from semicml_tf.conversion import split
+from semicml_tf.conversion import missing_modality, split
 from semicml_tf.errors import UserError
-from semicml_tf.files.case import CaseFiles
-
-FRACTIONS = {"labelled": 0.1, "validation": 0.1, "test": 0.2}
-
-
-def cases(tmp_path, count, without_label=0):
-    label = tmp_path / "label.nii.gz"
-    label.touch()
-    return [CaseFiles(f"C{i:03d}", {}, label if i >= without_label else tmp_path / "none") for i in range(count)]
+from tests.patients import case, numbered, touch
 
 
 @pytest.mark.parametrize(
@@ -29,6 +21,17 @@ def cases(tmp_path, count, without_label=0):
         ({"excluded": ["A"]}, "no case is in any partition"),
         ({}, "no case is in any partition"),
         (["A"], "expected a split"),
+        ({"test": ["A"], "seed": "7"}, "expected a number as 'seed'"),
+        ({"test": ["A"], "seed": True}, "expected a number as 'seed'"),
+        ({"test": ["A"], "stratify": "age"}, "'lesion_size' as 'stratify', got None and 'age'"),
+        ({"test": ["A"], "folds": [["B"], ["C"]], "fold": 2}, "expected lists of names as 'folds'"),
+        ({"test": ["A"], "folds": [["B"], ["C"]]}, "expected lists of names as 'folds'"),
+        ({"test": ["A"], "folds": {"0": ["B"]}, "fold": 0}, "expected lists of names as 'folds'"),
+        ({"test": ["A"], "folds": [["B"], [3]], "fold": 0}, r"'folds\[1\]' is no list of case names"),
+        ({"test": ["A"], "folds": [["B"], ["B"]], "fold": 0}, "a patient is in two folds"),
+        ({"test": ["A"], "folds": [["B"], ["A"]], "fold": 0}, "in a fold and in 'test'"),
+        ({"test": ["A"], "folds": [["B"], ["C"]], "fold": 0, "labelled_in_a_fold": -1}, "'labelled_in_a_fold', got -1"),
+        ({"test": ["A"], "hash": "0" * 64}, "hash does not match its contents: it was edited.*delete its line 'hash'"),
     ],
 )
 def test_bad_splits(tmp_path, content, message):
@@ -44,47 +47,146 @@ def test_a_split_that_is_not_there(tmp_path):
         split.read(tmp_path / "none.json")
 
 
+def test_a_plain_split_is_read_as_ever(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"test": ["B", "A"], "labelled": ["C"]}))
+    read = split.read(path)
+    assert dict(read) == {
+        "labelled": ("C",), "unlabelled": (), "validation": (), "test": ("A", "B"), "excluded": ()
+    }  # fmt: skip
+    assert (read.folds, read.fold, read.seed, read.stratify) == ((), None, None, "")
+
+
+FOLDED = {
+    "labelled": ["B"], "validation": ["C"], "unlabelled": ["D"], "test": ["A"], "folds": [["C"], ["D", "B"]],
+    "fold": 0, "labelled_in_a_fold": 1, "seed": 3, "stratify": "lesion_size",
+}  # fmt: skip
+
+
+def _frozen(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(split.checked(FOLDED).to_json(), indent=1))
+    return path
+
+
+def test_a_frozen_split_comes_back_and_is_hashed_by_its_contents(tmp_path):
+    made, path = split.checked(FOLDED), _frozen(tmp_path)
+    assert split.read(path) == made and made.folds == (("C",), ("B", "D"))
+    body = json.loads(path.read_text())
+    # Another layout of the file, another order of its keys: the same contents.
+    path.write_text(json.dumps(dict(reversed(body.items()))))
+    assert split.read(path) == made
+    assert set(split.checked({"test": ["A"]}).to_json()) == {"hash", *split.NAMES}
+
+
+@pytest.mark.parametrize("old,new", [('"B"', '"X"'), ('"seed": 3', '"seed": 4'), ('"fold": 0', '"fold": 1')])
+def test_an_edit_is_noticed_and_accepted_once_the_hash_is_deleted(tmp_path, old, new):
+    path = _frozen(tmp_path)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError, match="it was edited"):
+        split.read(path)
+    lines = [line for line in path.read_text().splitlines() if '"hash"' not in line]
+    path.write_text("\n".join(lines))  # deleting that one line leaves valid JSON
+    assert split.read(path).names
+
+
 def test_cases_of_the_split_need_files_and_the_others_are_named(tmp_path):
-    found = cases(tmp_path, 4)
+    found = numbered(tmp_path, 4)
     given = split.checked({"labelled": ["C002", "C000"], "excluded": ["C003", "gone"]})
     chosen, left_out = split.cases_by_partition(given, found, source="here")
-    assert [case.case_id for case in chosen["labelled"]] == ["C000", "C002"] and left_out == ["C001"]
+    assert [one.case_id for one in chosen["labelled"]] == ["C000", "C002"] and left_out == ["C001"]
     with pytest.raises(UserError, match="here: the split puts case gone into 'test', but it has no files"):
         split.cases_by_partition(split.checked({"test": ["gone"]}), found, source="here")
 
 
-def test_a_drawn_split_is_exact_and_complete(tmp_path):
-    found = cases(tmp_path, 35)
-    drawn = split.draw(found, 7, FRACTIONS)
-    # 3.5 is rounded up.
-    assert {name: len(names) for name, names in drawn.items()} == {
-        "labelled": 4, "unlabelled": 20, "validation": 4, "test": 7, "excluded": 0,
-    }  # fmt: skip
-    assert sorted(sum(drawn.values(), ())) == [case.case_id for case in found]
+STUDIES = [case("P1-a", "P1"), case("P1-b", "P1"), case("P2-a", "P2"), case("P2-b", "P2"), case("P3")]
 
 
-def test_a_drawn_split_depends_on_the_seed_alone(tmp_path):
-    found = cases(tmp_path, 40)
-    assert split.draw(found, 1, FRACTIONS) == split.draw(found[::-1], 1, FRACTIONS)
-    assert split.draw(found, 1, FRACTIONS) != split.draw(found, 2, FRACTIONS)
-    more = split.draw(found, 1, {**FRACTIONS, "labelled": 0.5})
-    assert more["test"] == split.draw(found, 1, FRACTIONS)["test"]
-    assert set(more["labelled"]) > set(split.draw(found, 1, FRACTIONS)["labelled"])
+def _names(given, cases=STUDIES):
+    chosen, left_out = split.cases_by_partition(split.checked(given), cases, source="here")
+    return {name: [one.case_id for one in held] for name, held in chosen.items() if held}, left_out
 
 
-def test_every_fraction_above_0_gets_a_case_and_0_none(tmp_path):
-    drawn = split.draw(cases(tmp_path, 4), 0, {"labelled": 0.01, "validation": 0.01, "test": 0})
-    assert (len(drawn["labelled"]), len(drawn["validation"]), len(drawn["test"])) == (1, 1, 0)
+def test_a_patients_name_stands_for_all_studies():
+    assert _names({"labelled": ["P1"], "test": ["P3", "P2-a"]}) == (
+        {"labelled": ["P1-a", "P1-b"], "test": ["P2-a", "P3"]},
+        ["P2-b"],
+    )
 
 
-def test_cases_without_a_label_can_only_be_unlabelled(tmp_path):
-    for seed in range(20):
-        assert {"C000", "C001"} <= set(split.draw(cases(tmp_path, 5, 2), seed, FRACTIONS)["unlabelled"])
-    with pytest.raises(UserError, match="expected 4 cases with a label to draw from, got 2 of 10"):
-        split.draw(cases(tmp_path, 10, 8), 0, FRACTIONS)
+@pytest.mark.parametrize(
+    "given,message",
+    [
+        (
+            {"labelled": ["P1-a"], "test": ["P1-b"]},
+            r"patient P1 is in two partitions, 'labelled' \(case P1-a\) and 'test' \(case P1-b\)",
+        ),
+        ({"unlabelled": ["P1-a"], "validation": ["P1"]}, "patient P1 is in two partitions"),
+        ({"unlabelled": ["P1-a", "P1"]}, "case P1-a is twice in 'unlabelled'"),
+        ({"labelled": ["P1-a"], "excluded": ["P1"]}, "patient P1 is excluded, but its case P1-a is in 'labelled'"),
+    ],
+)
+def test_studies_of_a_patient_stay_together(given, message):
+    with pytest.raises(UserError, match=f"here: .*{message}"):
+        split.checked(given, cases=STUDIES, source="here")
+    with pytest.raises(UserError, match=message):
+        _names(given)
 
 
-@pytest.mark.parametrize("bad", [{"labelled": 0.8, "test": 0.5}, {"labelled": -0.1}, {"labelled": float("nan")}])
-def test_fractions_that_do_not_fit(tmp_path, bad):
-    with pytest.raises(UserError, match="fractions"):
-        split.draw(cases(tmp_path, 10), 0, bad)
+def test_a_manifest_that_tears_a_patient_apart_is_refused():
+    torn = [case("P1-a", "P1", partition="labelled"), case("P1-b", "P1", partition="test")]
+    with pytest.raises(UserError, match="patient P1 is in two partitions"):
+        split.from_layout(torn, source="manifest.csv")
+    whole = [case("P1-a", "P1", partition="labelled"), case("P1-b", "P1", partition="labelled"), case("P2")]
+    assert split.from_layout(whole, source="manifest.csv")["labelled"] == ("P1-a", "P1-b")
+
+
+def test_one_study_of_a_patient_may_be_excluded():
+    assert _names({"labelled": ["P1"], "excluded": ["P1-b"], "test": ["P3"]}) == (
+        {"labelled": ["P1-a"], "test": ["P3"]},
+        ["P2-a", "P2-b"],
+    )
+
+
+def test_a_name_of_a_patient_and_of_anothers_case_is_ambiguous():
+    both = [case("A"), case("B", "A"), case("C", "B")]
+    with pytest.raises(UserError, match="'B' is a patient and also a case of another patient, A"):
+        split.cases_by_partition(split.checked({"test": ["B"]}), both, source="here")
+
+
+def test_bad_cases_go_to_the_excluded():
+    given = split.checked({"labelled": ["P1"], "test": ["P2-a", "P3"], "seed": 4})
+    left = split.without(given, {"P1-b", "P2-a", "P3", "elsewhere"}, STUDIES)
+    assert left["labelled"] == ("P1",) and left["test"] == () and left["excluded"] == ("P1-b", "P2-a", "P3")
+    assert left.seed == 4
+    chosen, _ = split.cases_by_partition(left, STUDIES, source="here")
+    assert [one.case_id for held in chosen.values() for one in held] == ["P1-a"]
+    whole = split.without(given, {"P1-a", "P1-b"}, STUDIES)
+    assert whole["labelled"] == () and whole["excluded"] == ("P1",)
+    # Nobody who is not in the split comes into it.
+    assert split.without(given, {"P2-b"}, STUDIES[:2] + STUDIES[3:4]) == given
+
+
+def test_a_case_may_lack_a_modality_only_where_nothing_is_learnt_from_it(tmp_path):
+    whole, half, none = case("W", root=tmp_path), case("H", root=tmp_path), case("N", root=tmp_path)
+    touch([whole, half])
+    half.images["pet"].path.unlink()
+    both = ("ct", "pet")
+    assert missing_modality.present(half, both) == ("ct",) and missing_modality.present(whole, both) == both
+    assert missing_modality.present(case("X", root=tmp_path, modalities=("pet",)), both) == ()
+
+    def check(partition, one, allowed):
+        missing_modality.check({"labelled": [whole], partition: [one]}, both, allowed=allowed)
+
+    for partition in ("unlabelled", "test"):
+        check(partition, half, True)
+        with pytest.raises(UserError, match=f"H_pet.nii.gz: case H in '{partition}' lacks pet.*pass --allow_missing"):
+            check(partition, half, False)
+        with pytest.raises(UserError, match=r"case N in '\w+' lacks ct and pet"):
+            check(partition, none, True)
+    for partition in ("labelled", "validation"):
+        with pytest.raises(UserError, match=f"H in '{partition}' lacks pet.*is for unlabelled and test alone"):
+            check(partition, half, True)
+    without = case("O", root=tmp_path, modalities=("ct",))
+    with pytest.raises(UserError, match="case O in 'test' lacks pet"):
+        check("test", touch([without])[0], False)

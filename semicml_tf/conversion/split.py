@@ -1,59 +1,171 @@
-"""Which case is in which partition: given, or drawn by case from a seed. Always whole patients."""
+"""Who is in which partition: a value, its file, and the cases that it means. Always whole patients.
+
+A split names patients or cases; the name of a patient stands for all its studies.
+"""
 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import hashlib
-import math
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.records.contract import LABELLED_PARTITIONS, PARTITIONS
+from semicml_tf.records.contract import PARTITIONS
 
 EXCLUDED = "excluded"
 NAMES = (*PARTITIONS, EXCLUDED)
 FILE_NAME = "split.json"
+LESION_SIZE = "lesion_size"
 
-Split = dict[str, tuple[str, ...]]
+_DRAWN = ("folds", "fold", "labelled_in_a_fold", "seed", "stratify")
+_REMEDY = (
+    f"Expected is {{PARTITION: [NAME, ...]}} of patients or cases, with the partitions {', '.join(NAMES)}; where it "
+    f"was drawn, also {', '.join(_DRAWN)} and hash"
+)
 
 
-def checked(split: Mapping[str, Sequence[str]], *, source: str | os.PathLike | None = None) -> Split:
-    """`split` with all partitions and sorted names.
+@dataclasses.dataclass(frozen=True)
+class Split(Mapping[str, tuple[str, ...]]):
+    """Names by partition, as a mapping that holds all of `NAMES`; and how they were drawn.
+
+    Attributes:
+        names: of patients or cases, sorted, by partition.
+        folds: patients in validation, by fold; () where there are no folds.
+        fold: number of the fold whose patients are in validation, from 0.
+        labelled_in_a_fold: patients of the other folds that are labelled; None = all.
+        seed: of the draw; None where the split was given.
+        stratify: ``lesion_size`` where partitions got about the same sizes of lesions, else "".
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    folds: tuple[tuple[str, ...], ...] = ()
+    fold: int | None = None
+    labelled_in_a_fold: int | None = None
+    seed: int | None = None
+    stratify: str = ""
+
+    def __getitem__(self, partition: str) -> tuple[str, ...]:
+        return self.names[partition]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The contents of `split.json`, with their hash. `read` is the way back."""
+        body: dict[str, Any] = {name: list(self.names[name]) for name in NAMES}
+        if self.folds:
+            body |= {
+                "folds": [list(held) for held in self.folds],
+                "fold": self.fold,
+                "labelled_in_a_fold": self.labelled_in_a_fold,
+            }
+        if self.seed is not None:
+            body["seed"] = self.seed
+        if self.stratify:
+            body["stratify"] = self.stratify
+        # First, so that its line can be deleted without mending a comma.
+        return {"hash": content_hash(body), **body}
+
+
+def content_hash(body: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the contents of a split file, however it is laid out."""
+    held = {key: value for key, value in body.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(held, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _name_lists(lists: Mapping[str, Any], source: str | os.PathLike | None) -> None:
+    for name, held in lists.items():
+        if not isinstance(held, (list, tuple)) or not all(isinstance(case, str) for case in held):
+            raise UserError(f"'{name}' is no list of case names", path=source, remedy=_REMEDY)
+        twice = [case for case, count in collections.Counter(held).items() if count > 1]
+        if twice:
+            raise UserError(f"case {twice[0]} is twice in '{name}'", path=source, remedy="Name it once")
+
+
+def checked(
+    split: Mapping[str, Any], *, cases: Sequence[CaseFiles] | None = None, source: str | os.PathLike | None = None
+) -> Split:
+    """A split from the contents of its file, with all partitions and sorted names.
 
     Args:
-        split: case names by partition; partitions may be left out.
+        split: names by partition, which may be left out; `Split.to_json` has more.
+        cases: what there is on disk, to check that no patient is in two partitions through two studies; None = only
+            names are compared.
         source: file that it comes from, for messages.
 
     Raises:
-        UserError: an unknown partition; a case twice, in one partition or in two; nobody at all.
+        UserError: an unknown partition; a name twice, or a patient in two partitions; nobody at all; a hash that does
+            not match; folds that are no folds.
     """
-    remedy = f"Expected is {{PARTITION: [CASE, ...]}} with the partitions {', '.join(NAMES)}"
     if not isinstance(split, Mapping):
-        raise UserError("expected a split", path=source, remedy=remedy)
-    for name, cases in split.items():
-        if name not in NAMES:
-            raise UserError(f"unknown partition '{name}'", path=source, remedy=remedy)
-        if not isinstance(cases, (list, tuple)) or not all(isinstance(case, str) for case in cases):
-            raise UserError(f"partition '{name}' is no list of case names", path=source, remedy=remedy)
-        twice = [case for case, count in collections.Counter(cases).items() if count > 1]
-        if twice:
-            raise UserError(f"case {twice[0]} is twice in '{name}'", path=source, remedy="Name it once")
+        raise UserError("expected a split", path=source, remedy=_REMEDY)
+    for name in split:
+        if name not in (*NAMES, *_DRAWN, "hash"):
+            raise UserError(f"unknown partition '{name}'", path=source, remedy=_REMEDY)
+    if "hash" in split and split["hash"] != content_hash(split):
+        raise UserError(
+            "its hash does not match its contents: it was edited",
+            path=source,
+            remedy="Take the file as it was, or delete its line 'hash' to accept the edit",
+        )
+    lists = {name: split[name] for name in NAMES if name in split}
+    _name_lists(lists, source)
     home: dict[str, str] = {}
-    for name, cases in split.items():
-        for case in cases:
-            if case in home:
+    for partition, held in lists.items():
+        for name in held:
+            if name in home:
                 raise UserError(
-                    f"case {case} is in two partitions, '{home[case]}' and '{name}'",
+                    f"case {name} is in two partitions, '{home[name]}' and '{partition}'",
                     path=source,
                     remedy="Leave it in one of them: a patient must not be trained on and tested on",
                 )
-            home[case] = name
-    if all(name == EXCLUDED for name in home.values()):
-        raise UserError("no case is in any partition", path=source, remedy=remedy)
-    return {name: tuple(sorted(split.get(name, ()))) for name in NAMES}
+            home[name] = partition
+    if all(partition == EXCLUDED for partition in home.values()):
+        raise UserError("no case is in any partition", path=source, remedy=_REMEDY)
+    made = Split({name: tuple(sorted(lists.get(name, ()))) for name in NAMES}, **_how_drawn(split, source))
+    if cases is not None:
+        _homes(made, cases, source)
+    return made
+
+
+def _how_drawn(split: Mapping[str, Any], source: str | os.PathLike | None) -> dict[str, Any]:
+    seed, stratify = split.get("seed"), split.get("stratify", "")
+    if not (seed is None or type(seed) is int) or stratify not in ("", LESION_SIZE):
+        raise UserError(
+            f"expected a number as 'seed' and '{LESION_SIZE}' as 'stratify', got {seed!r} and {stratify!r}",
+            path=source,
+            remedy=_REMEDY,
+        )
+    drawn = {"seed": seed, "stratify": stratify}
+    if "folds" not in split and "fold" not in split:
+        return drawn
+    folds, fold, labelled = split.get("folds"), split.get("fold"), split.get("labelled_in_a_fold")
+    if not isinstance(folds, list) or type(fold) is not int or not 0 <= fold < len(folds):
+        raise UserError(
+            "expected lists of names as 'folds' and the number of one as 'fold'", path=source, remedy=_REMEDY
+        )
+    if not (labelled is None or type(labelled) is int and labelled >= 0):
+        raise UserError(
+            f"expected a number or null as 'labelled_in_a_fold', got {labelled!r}", path=source, remedy=_REMEDY
+        )
+    _name_lists({f"folds[{number}]": held for number, held in enumerate(folds)}, source)
+    names = [name for held in folds for name in held]
+    if len(set(names)) != len(names) or set(split.get("test", ())) & set(names):
+        raise UserError("a patient is in two folds, or in a fold and in 'test'", path=source, remedy="Draw them again")
+    return drawn | {
+        "folds": tuple(tuple(sorted(held)) for held in folds),
+        "fold": fold,
+        "labelled_in_a_fold": labelled,
+    }
 
 
 def read(path: str | os.PathLike) -> Split:
@@ -72,43 +184,67 @@ def from_layout(cases: Sequence[CaseFiles], *, source: str | os.PathLike) -> Spl
     for case in cases:
         if case.partition is not None:
             split.setdefault(case.partition, []).append(case.case_id)
-    return checked(split, source=source)
+    return checked(split, cases=cases, source=source)
 
 
-def draw(cases: Sequence[CaseFiles], seed: int, fractions: Mapping[str, float]) -> Split:
-    """Draws a split by case.
+def by_patient(cases: Sequence[CaseFiles]) -> dict[str, list[CaseFiles]]:
+    """The cases of each patient, sorted by name."""
+    held: dict[str, list[CaseFiles]] = {}
+    for case in sorted(cases, key=lambda case: case.case_id):
+        held.setdefault(case.patient, []).append(case)
+    return held
 
-    Each case's place in the draw is a hash of the seed and its name: no library version changes it.
 
-    Args:
-        cases: with or without a label file; those without can only become unlabelled.
-        seed: of the draw.
-        fractions: of all cases, for each of the partitions with labels, rounded to whole cases, one at
-            the least where above 0; all other cases become unlabelled.
+def _meant(name: str, patients: Mapping[str, list[CaseFiles]], by_id: Mapping[str, CaseFiles], source):
+    """The cases that a name stands for; none if it is unknown."""
+    studies, case = patients.get(name, []), by_id.get(name)
+    if case is not None and studies and case.patient != name:
+        raise UserError(
+            f"'{name}' is a patient and also a case of another patient, {case.patient}",
+            path=source,
+            remedy="Name the cases instead",
+        )
+    return studies or ([case] if case else [])
+
+
+def _homes(split: Split, cases: Sequence[CaseFiles], source: str | os.PathLike | None) -> dict[str, str]:
+    """Partition (or ``excluded``) by case name.
 
     Raises:
-        UserError: the fractions do not fit, or too few cases have a label file.
+        UserError: a patient is in two partitions, or a case is named twice. A study may be excluded while
+            its patient's others are not.
     """
-    if any(not 0 <= share <= 1 for share in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
-        told = ", ".join(f"{name} {share:g}" for name, share in fractions.items())
-        raise UserError(f"expected fractions from 0 to 1 that sum to 1 at most, got {told}")
-    order = sorted(cases, key=lambda case: hashlib.sha256(f"{seed}/{case.case_id}".encode()).hexdigest())
-    able = [case.case_id for case in order if case.label is not None and not case.label.missing()]
-    counts = {
-        name: max(math.floor(share * len(cases) + 0.5), 1) if share > 0 else 0 for name, share in fractions.items()
-    }
-    if sum(counts.values()) > len(able):
-        raise UserError(
-            f"expected {sum(counts.values())} cases with a label to draw from, got {len(able)} of {len(cases)}",
-            remedy="Lower the fractions, or add label files",
-        )
-    split: dict[str, list[str]] = {}
-    # Test first: for one seed the test cases stay the same whatever fraction is labelled.
-    for name in reversed(LABELLED_PARTITIONS):
-        split[name], able = able[: counts.get(name, 0)], able[counts.get(name, 0) :]
-    taken = {case for names in split.values() for case in names}
-    split["unlabelled"] = [case.case_id for case in order if case.case_id not in taken]
-    return checked(split)
+    patients, by_id = by_patient(cases), {case.case_id: case for case in cases}
+    home: dict[str, str] = {}
+    told: dict[str, tuple[str, str]] = {}
+    for partition in PARTITIONS:
+        for name in split[partition]:
+            for case in _meant(name, patients, by_id, source):
+                first, study = told.setdefault(case.patient, (partition, case.case_id))
+                if first != partition:
+                    raise UserError(
+                        f"patient {case.patient} is in two partitions, '{first}' (case {study}) and '{partition}' "
+                        f"(case {case.case_id})",
+                        path=source,
+                        remedy="Leave all studies of a patient in one of them",
+                    )
+                if case.case_id in home:
+                    raise UserError(
+                        f"case {case.case_id} is twice in '{partition}', by its own name and by its patient's",
+                        path=source,
+                        remedy="Name it once",
+                    )
+                home[case.case_id] = partition
+    for name in split[EXCLUDED]:
+        for case in _meant(name, patients, by_id, source):
+            if case.case_id in home and name == case.patient and len(patients[case.patient]) > 1:
+                raise UserError(
+                    f"patient {name} is excluded, but its case {case.case_id} is in '{home[case.case_id]}'",
+                    path=source,
+                    remedy="Exclude cases by their own names, or leave the patient out",
+                )
+            home[case.case_id] = EXCLUDED
+    return home
 
 
 def cases_by_partition(
@@ -120,20 +256,37 @@ def cases_by_partition(
         source: where the cases come from, for messages.
 
     Returns:
-        Cases by partition, sorted by name, without the excluded; and the names that the split leaves out.
+        Cases by partition, sorted by name, without the excluded; and the cases that the split leaves out.
 
     Raises:
-        UserError: the split names a case that has no files.
+        UserError: the split names nobody who has files here, or a patient is in two partitions.
     """
-    by_id = {case.case_id: case for case in cases}
-    for name in PARTITIONS:
-        for case in split[name]:
-            if case not in by_id:
+    known = {case.case_id for case in cases} | {case.patient for case in cases}
+    for partition in PARTITIONS:
+        for name in split[partition]:
+            if name not in known:
                 raise UserError(
-                    f"the split puts case {case} into '{name}', but it has no files here",
+                    f"the split puts case {name} into '{partition}', but it has no files here",
                     path=source,
                     remedy="Correct the split, or add the case's files",
                 )
-    named = {case for names in split.values() for case in names}
-    chosen = {name: [by_id[case] for case in split[name]] for name in PARTITIONS}
-    return chosen, sorted(set(by_id) - named)
+    home = _homes(split, cases, source)
+    ordered = sorted(cases, key=lambda case: case.case_id)
+    chosen = {name: [case for case in ordered if home.get(case.case_id) == name] for name in PARTITIONS}
+    return chosen, [case.case_id for case in ordered if case.case_id not in home]
+
+
+def without(split: Split, bad: Collection[str], cases: Sequence[CaseFiles]) -> Split:
+    """The split with the cases named `bad` among the excluded; a patient whose every case is bad, as a whole."""
+    names = {partition: set(held) for partition, held in split.items()}
+    for patient, studies in by_patient(cases).items():
+        own = {case.case_id for case in studies}
+        gone = own & set(bad)
+        if not gone or not any(({patient} | own) & names[partition] for partition in PARTITIONS):
+            continue
+        gone = {patient} if gone == own else gone
+        for partition in PARTITIONS:
+            names[partition] -= gone | own if patient in gone else gone
+        names[EXCLUDED] |= gone
+    kept = {partition: tuple(sorted(names[partition])) for partition in NAMES}
+    return dataclasses.replace(split, names=kept)
