@@ -151,7 +151,7 @@ def _worst_gap(part, everybody):
 def test_the_pool_is_drawn_without_a_look_and_keeps_its_members(tmp_path):
     found = numbered(tmp_path, 60)
     fractions = {"labelled": 0.3, "validation": 0.2, "test": 0.2}
-    pool = draw.draw_pool(found, 1, fractions, stratified=True)
+    pool = draw.draw_pool(found, 1, fractions, stratify="lesion_size")
     plain = draw.draw(found, 1, fractions)
     stratified = draw.assign(pool, _sizes(pool.candidates))
     assert set(pool.candidates) == {*plain["labelled"], *plain["validation"], *plain["test"]}
@@ -164,7 +164,7 @@ def test_every_partition_gets_lesions_of_all_sizes(tmp_path):
     fractions = {"labelled": 0.4, "validation": 0.2, "test": 0.2}
     worst = {"stratified": 0.0, "plain": 0.0}
     for seed in range(10):
-        pool = draw.draw_pool(found, seed, fractions, stratified=True)
+        pool = draw.draw_pool(found, seed, fractions, stratify="lesion_size")
         ml = _sizes(pool.candidates, seed)
         for kind, drawn in (("stratified", draw.assign(pool, ml)), ("plain", draw.assign(pool))):
             gaps = [_worst_gap([ml[name] for name in drawn[part]], [*ml.values()]) for part in fractions]
@@ -179,7 +179,7 @@ def test_a_stratified_draw_depends_on_the_seed_and_not_on_the_order(tmp_path):
     ml = _sizes([one.case_id for one in found])
 
     def drawn(cases, seed):
-        pool = draw.draw_pool(cases, seed, fractions, stratified=True)
+        pool = draw.draw_pool(cases, seed, fractions, stratify="lesion_size")
         return draw.assign(pool, {name: ml[name] for name in sorted(pool.candidates)})
 
     assert drawn(found, 1) == drawn(found[::-1], 1) and drawn(found, 1) != drawn(found, 2)
@@ -190,7 +190,7 @@ def test_patients_who_lack_a_modality_stay_in_test_when_stratified(tmp_path):
     for one in found[:5]:
         one.images["ct"].path.unlink()
     pool = draw.draw_pool(
-        found, 0, {"labelled": 0.4, "validation": 0.1, "test": 0.3}, stratified=True, modalities=("ct", "pet")
+        found, 0, {"labelled": 0.4, "validation": 0.1, "test": 0.3}, stratify="lesion_size", modalities=("ct", "pet")
     )
     drawn = draw.assign(pool, _sizes(pool.candidates))
     assert pool.only_test and set(pool.only_test) <= set(drawn["test"])
@@ -198,7 +198,7 @@ def test_patients_who_lack_a_modality_stay_in_test_when_stratified(tmp_path):
 
 
 def test_lesions_of_nobody_in_the_pool_are_a_mistake_and_one_unread_is_not(tmp_path):
-    pool = draw.draw_pool(numbered(tmp_path, 20), 0, FRACTIONS, stratified=True)
+    pool = draw.draw_pool(numbered(tmp_path, 20), 0, FRACTIONS, stratify="lesion_size")
     with pytest.raises(ValueError, match="pool's candidates"):
         draw.assign(pool, {"somebody": 1.0})
     known = _sizes(pool.candidates)

@@ -53,7 +53,8 @@ def test_another_fold_taken_later_is_the_one_that_would_have_been_drawn(tmp_path
 def test_another_fold_of_stratified_folds_keeps_them(tmp_path):
     found = numbered(tmp_path, 50)
     pools = [
-        draw.draw_pool(found, 3, {**FRACTIONS, "labelled": 1.0}, folds=5, fold=fold, stratified=True) for fold in (0, 3)
+        draw.draw_pool(found, 3, {**FRACTIONS, "labelled": 1.0}, folds=5, fold=fold, stratify="lesion_size")
+        for fold in (0, 3)
     ]
     first, other = (draw.assign(pool, _sizes(sorted(pool.candidates))) for pool in pools)
     assert folds.with_fold(first, 3, draw.rank(3)) == other and other.stratify == "lesion_size"
@@ -61,7 +62,7 @@ def test_another_fold_of_stratified_folds_keeps_them(tmp_path):
 
 def test_stratified_folds_hold_lesions_of_all_sizes(tmp_path):
     found = numbered(tmp_path, 60)
-    pool = draw.draw_pool(found, 1, {"labelled": 1.0, "test": 0.2}, folds=4, stratified=True)
+    pool = draw.draw_pool(found, 1, {"labelled": 1.0, "test": 0.2}, folds=4, stratify="lesion_size")
     ml = _sizes(pool.candidates)
     drawn = draw.assign(pool, ml)
     assert [len(held) for held in drawn.folds] == [12] * 4 and not drawn["unlabelled"]
@@ -73,7 +74,7 @@ def test_stratified_folds_may_not_open_the_labels_of_unlabelled_patients(tmp_pat
     with pytest.raises(
         UserError, match="also at those of patients who are unlabelled in a fold.*--labelled_fraction=1"
     ):
-        draw.draw_pool(numbered(tmp_path, 40), 1, FRACTIONS, folds=4, stratified=True)
+        draw.draw_pool(numbered(tmp_path, 40), 1, FRACTIONS, folds=4, stratify="lesion_size")
 
 
 def test_studies_of_a_patient_share_their_fold(tmp_path):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from semicml_tf.conversion import missing_modality, split
+from semicml_tf.conversion import split
 from semicml_tf.errors import UserError
-from tests.patients import case, numbered, touch
+from tests.patients import case, numbered
 
 
 @pytest.mark.parametrize(
@@ -165,28 +165,3 @@ def test_bad_cases_go_to_the_excluded():
     assert whole["labelled"] == () and whole["excluded"] == ("P1",)
     # Nobody who is not in the split comes into it.
     assert split.without(given, {"P2-b"}, STUDIES[:2] + STUDIES[3:4]) == given
-
-
-def test_a_case_may_lack_a_modality_only_where_nothing_is_learnt_from_it(tmp_path):
-    whole, half, none = case("W", root=tmp_path), case("H", root=tmp_path), case("N", root=tmp_path)
-    touch([whole, half])
-    half.images["pet"].path.unlink()
-    both = ("ct", "pet")
-    assert missing_modality.present(half, both) == ("ct",) and missing_modality.present(whole, both) == both
-    assert missing_modality.present(case("X", root=tmp_path, modalities=("pet",)), both) == ()
-
-    def check(partition, one, allowed):
-        missing_modality.check({"labelled": [whole], partition: [one]}, both, allowed=allowed)
-
-    for partition in ("unlabelled", "test"):
-        check(partition, half, True)
-        with pytest.raises(UserError, match=f"H_pet.nii.gz: case H in '{partition}' lacks pet.*pass --allow_missing"):
-            check(partition, half, False)
-        with pytest.raises(UserError, match=r"case N in '\w+' lacks ct and pet"):
-            check(partition, none, True)
-    for partition in ("labelled", "validation"):
-        with pytest.raises(UserError, match=f"H in '{partition}' lacks pet.*is for unlabelled and test alone"):
-            check(partition, half, True)
-    without = case("O", root=tmp_path, modalities=("ct",))
-    with pytest.raises(UserError, match="case O in 'test' lacks pet"):
-        check("test", touch([without])[0], False)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from semicml_tf.conversion import missing_modality
 from semicml_tf.conversion.folds import FoldPlan
 from semicml_tf.conversion.split import LESION_SIZE, Split, by_patient, checked
 from semicml_tf.conversion.strata import dealt
@@ -66,10 +65,6 @@ def _has_label(case: CaseFiles) -> bool:
     return case.label is not None and not case.label.missing()
 
 
-def _lacks_modality(case: CaseFiles, modalities: Sequence[str]) -> bool:
-    return len(missing_modality.present(case, modalities)) < len(modalities)
-
-
 def _in_order(able: Sequence[str], partial: set[str], counts: Mapping[str, int], *, patients: int) -> list[str]:
     """The first of `able` that the partitions need, in turn; those in `partial` can only be tested on.
 
@@ -100,7 +95,7 @@ def draw_pool(
     labelled_cases: int | None = None,
     folds: int | None = None,
     fold: int = 0,
-    stratified: bool = False,
+    stratify: str = "",
     modalities: Sequence[str] = (),
     key: Callable[[str], str] = str,
 ) -> Pool:
@@ -115,7 +110,7 @@ def draw_pool(
         labelled_cases: number of labelled patients, in place of their fraction.
         folds: number of folds to make of the patients with labels outside test; None for none.
         fold: the one whose patients are in validation, from 0.
-        stratified: whether `assign` will be told of the lesions.
+        stratify: ``lesion_size`` if `assign` will be told of the lesions, else "".
         modalities: a patient without files of all of these can only be tested on or be unlabelled; () = do
             not look.
         key: the name that a patient is drawn by: the original one where cases bear pseudonyms, so that these
@@ -127,7 +122,7 @@ def draw_pool(
     patients = by_patient(cases)
     order = sorted(patients, key=rank(seed, key))
     able = [name for name in order if all(_has_label(case) for case in patients[name])]
-    partial = {name for name in order if any(_lacks_modality(case, modalities) for case in patients[name])}
+    partial = {name for name in order if any(case.present(modalities) != tuple(modalities) for case in patients[name])}
     everybody = folds is not None and labelled_cases is None and fractions.get("labelled") == 1
     if folds is not None:
         dropped = ("validation", "labelled") if everybody else ("validation",)
@@ -140,7 +135,7 @@ def draw_pool(
         tested = chosen[: counts["test"]]
         chosen = tested + [name for name in able if name not in {*tested, *partial}]
         counts = {"test": len(tested)}
-        plan.check(len(chosen) - len(tested), stratified=stratified)
+        plan.check(len(chosen) - len(tested), stratified=bool(stratify))
     taken = set(chosen)
     return Pool(
         candidates=tuple(chosen),
