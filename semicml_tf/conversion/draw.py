@@ -61,10 +61,6 @@ def _counts(fractions: Mapping[str, float], labelled_cases: int | None, patients
     return {name: counts.get(name, 0) for name in _IN_TURN}
 
 
-def _has_label(case: CaseFiles) -> bool:
-    return case.label is not None and not case.label.missing()
-
-
 def _in_order(able: Sequence[str], partial: set[str], counts: Mapping[str, int], *, patients: int) -> list[str]:
     """The first of `able` that the partitions need, in turn; those in `partial` can only be tested on.
 
@@ -121,8 +117,8 @@ def draw_pool(
     """
     patients = by_patient(cases)
     order = sorted(patients, key=rank(seed, key))
-    able = [name for name in order if all(_has_label(case) for case in patients[name])]
-    partial = {name for name in order if any(case.present(modalities) != tuple(modalities) for case in patients[name])}
+    able = [name for name in order if all(case.has_label() for case in patients[name])]
+    partial = {name for name in order if any(case.held(modalities) != tuple(modalities) for case in patients[name])}
     everybody = folds is not None and labelled_cases is None and fractions.get("labelled") == 1
     if folds is not None:
         dropped = ("validation", "labelled") if everybody else ("validation",)
