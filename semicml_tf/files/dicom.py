@@ -1,0 +1,251 @@
+"""The layout of a DICOM archive: any tree of files, however named.
+
+One case a study. Its series are told by their headers: CT is ``ct``, PT is ``pet``; any other name (``t1``, ``t2``,
+``mr``) is an MR series. Where a study has several series that could be meant, ``--dicom_series=t2=REGEX`` chooses by
+SeriesDescription.
+
+The label is, in this order:
+
+* a NIfTI file ``labels/NAME.nii`` or ``.nii.gz`` in the root, NAME being the PatientID (of a patient with one study)
+  or the StudyInstanceUID;
+* a NIfTI file ``label.nii`` or ``.nii.gz`` in the folder that holds the study's images, and no other study's;
+* DICOM-SEG and RTSTRUCT objects of the study.
+
+PatientID and UIDs name cases here; the converter replaces them before anything is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.files import dicom_scan, dicom_series
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.dicom_labels import DicomLabel
+from semicml_tf.files.dicom_scan import Header
+from semicml_tf.files.dicom_series import DicomSeries
+from semicml_tf.files.options import DEFAULT, LayoutOptions
+from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.geometry.grid import Grid
+
+NAME = "dicom"
+DESCRIPTION = "any tree of DICOM files (CT, MR, PET), labels as DICOM-SEG, RTSTRUCT or labels/PATIENT.nii.gz"
+HOLDS_PATIENT_NAMES = True
+
+_CODES = {"ct": "CT", "pet": "PT"}
+_ENDINGS = (".nii.gz", ".nii")
+
+
+@dataclasses.dataclass(frozen=True)
+class RefusedSeries:
+    """A `Source` that stands where a study does not say which of its series is meant."""
+
+    folder: pathlib.Path
+    problem: str
+    remedy: str
+
+    @property
+    def path(self) -> pathlib.Path:
+        return self.folder
+
+    def missing(self) -> pathlib.Path | None:
+        return None
+
+    def _refuse(self):
+        raise UserError(self.problem, path=self.folder, remedy=self.remedy)
+
+    def digest(self) -> str:
+        self._refuse()
+
+    def read_volume(self) -> tuple[np.ndarray, Grid]:
+        self._refuse()
+
+    def read_label(self) -> tuple[np.ndarray, Grid]:
+        self._refuse()
+
+    def read_grid(self) -> Grid:
+        self._refuse()
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsentSeries(RefusedSeries):
+    """Likewise, where a study has no series of a modality."""
+
+    def missing(self) -> pathlib.Path | None:
+        return self.folder
+
+
+def detect(root: pathlib.Path) -> bool:
+    """Whether `root` holds a DICOM file."""
+    return root.is_dir() and any(dicom_scan.is_dicom(path) for path in dicom_scan.files(root))
+
+
+def _patterns(modalities: Sequence[str], options: LayoutOptions) -> dict[str, re.Pattern]:
+    unknown = [name for name in options.dicom_series if name not in modalities]
+    if unknown:
+        raise UserError(
+            f"--dicom_series names '{unknown[0]}', which is none of the modalities {', '.join(modalities)}",
+            remedy="Write it as MODALITY=REGEX",
+        )
+    return {name: _pattern(text, "dicom_series") for name, text in options.dicom_series.items()}
+
+
+def _pattern(text: str, flag: str) -> re.Pattern:
+    try:
+        return re.compile(text, re.IGNORECASE)
+    except re.error as error:
+        raise UserError(f"--{flag}: '{text}' is no regular expression ({error})", remedy="Correct it") from error
+
+
+def _candidates(series: Mapping[str, list[Header]], code: str) -> list[list[Header]]:
+    found = [headers for headers in series.values() if headers[0].modality == code]
+    # Scanners also write the PET that is not corrected for attenuation, which is no SUV.
+    corrected = [headers for headers in found if not headers[0].corrected or "ATTN" in headers[0].corrected]
+    return sorted(corrected or found, key=lambda headers: (headers[0].number, headers[0].series))
+
+
+def _image(name: str, series, pattern: re.Pattern | None, scan: dicom_scan.Scan, folder: pathlib.Path) -> Source:
+    code = _CODES.get(name, "MR")
+    found = _candidates(series, code)
+    chosen = [headers for headers in found if pattern.search(headers[0].description)] if pattern else found
+    if len(chosen) == 1:
+        return dicom_series.from_headers(chosen[0], scan.damaged)
+    listed = "; ".join(map(dicom_series.describe, chosen or found))
+    remedy = f"Pass --dicom_series={name}=REGEX that the SeriesDescription of the one that is meant matches"
+    if chosen:
+        matching = f" that match '{pattern.pattern}'" if pattern else ""
+        problem = f"expected one {code} series for '{name}', got {len(chosen)}{matching}: {listed}"
+        return RefusedSeries(folder, problem, remedy)
+    if found:
+        problem = f"none of the study's {code} series matches '{pattern.pattern}' for '{name}': {listed}"
+        return AbsentSeries(folder, problem, remedy)
+    return AbsentSeries(folder, f"the study has no {code} series for '{name}'", "Add it, or leave the case out")
+
+
+def _images(modalities, series, patterns, scan: dicom_scan.Scan, folder: pathlib.Path) -> dict[str, Source]:
+    found = {name: _image(name, series, patterns.get(name), scan, folder) for name in modalities}
+    taken: dict[str, str] = {}
+    for name, source in list(found.items()):
+        if not isinstance(source, DicomSeries):
+            continue
+        other = taken.setdefault(source.series_uid, name)
+        if other != name:
+            listed = dicom_series.describe(series[source.series_uid])
+            problem = f"one series would be both '{other}' and '{name}': {listed}"
+            remedy = f"Pass --dicom_series={other}=REGEX and --dicom_series={name}=REGEX that tell them apart"
+            found[other] = found[name] = RefusedSeries(folder, problem, remedy)
+    return found
+
+
+def _drawn_on(labels: list[Header], series, images: Mapping[str, Source]) -> DicomSeries | None:
+    """The series on whose grid the study's label objects were drawn: the one they refer to, or in its frame."""
+    for reference in (uid for label in labels for uid in label.references):
+        if reference in series:
+            return dicom_series.from_headers(series[reference])
+    frames = {label.frame_of_reference for label in labels} - {""}
+    for source in images.values():
+        if isinstance(source, DicomSeries) and series[source.series_uid][0].frame_of_reference in frames:
+            return source
+    return None
+
+
+def _dicom_label(labels: list[Header], series, images: Mapping[str, Source], roi: str) -> tuple[Source, Source] | None:
+    """The label and the source of the grid that it is on."""
+    chosen = {source.series_uid for source in images.values() if isinstance(source, DicomSeries)}
+    on_images = [label for label in labels if chosen & set(label.references)]
+    labels = on_images or labels
+    if not labels:
+        return None
+    drawn_on = _drawn_on(labels, series, images)
+    label = DicomLabel(tuple(header.path for header in labels), drawn_on, roi)
+    return label, drawn_on or label
+
+
+def _nifti_label(root: pathlib.Path, names: Sequence[str], folder: pathlib.Path, alone: bool) -> NiftiFile | None:
+    places = [(root / "labels", name) for name in names] + ([(folder, "label")] if alone else [])
+    found = []
+    for place, stem in places:
+        # Listed and compared, never joined to a path: an id may hold a slash.
+        entries = {entry.name: entry for entry in place.iterdir()} if place.is_dir() else {}
+        found += [entries[stem + ending] for ending in _ENDINGS if stem + ending in entries]
+    if len(found) > 1:
+        raise UserError("a study has two NIfTI labels, this one and another", path=found[1], remedy="Remove one")
+    return NiftiFile(found[0]) if found else None
+
+
+def _folders(studies: Mapping[str, list[Header]]) -> dict[str, tuple[pathlib.Path, bool]]:
+    """For each study the folder that holds its images, and whether no other study has files in it."""
+    shared = {uid: dicom_series.common_folder([header.path for header in headers]) for uid, headers in studies.items()}
+    used: dict[pathlib.Path, set[str]] = {}
+    for uid, headers in studies.items():
+        for folder in {header.path.parent for header in headers}:
+            for place in (folder, *folder.parents):
+                used.setdefault(place, set()).add(uid)
+    return {uid: (folder, used[folder] == {uid}) for uid, folder in shared.items()}
+
+
+def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
+    """Lists the studies, sorted by patient, then by time.
+
+    Reads the headers of all files. Of labels it reads what says which images they belong to, no mask, contour or name
+    of a structure.
+
+    Args:
+        root: folder of the tree.
+        modalities: names to look for.
+        options: what the user says of the folder.
+
+    Raises:
+        UserError: a study that does not tell its patient; an expression that is none.
+    """
+    patterns = _patterns(modalities, options)
+    _pattern(options.label_roi, "label_roi")
+    scan = dicom_scan.scan(root)
+    images: dict[str, list[Header]] = {}
+    labels: dict[str, list[Header]] = {}
+    for header in scan.headers:
+        (images if header.modality in dicom_scan.IMAGES else labels).setdefault(header.study, []).append(header)
+    if not images:
+        raise UserError("the folder holds no DICOM image of CT, MR or PET", path=root, remedy="Check --input")
+    for headers in images.values():
+        if not headers[0].patient or len({header.patient for header in headers}) > 1:
+            what = "no PatientID (0010,0020)" if not headers[0].patient else "several PatientID (0010,0020)"
+            raise UserError(
+                f"a study has {what}, so that nothing tells whose it is",
+                path=headers[0].path,
+                remedy="Give each patient one id of its own: the patient is the unit of every split",
+            )
+    places = {header.path.parent for headers in images.values() for header in headers}
+    for path in scan.damaged:
+        if path.parent not in places:
+            raise UserError("this DICOM file is empty or damaged", path=path, remedy="Copy it again, or remove it")
+    folders = _folders(images)
+    by_patient: dict[str, list[str]] = {}
+    for uid in sorted(images, key=lambda uid: (images[uid][0].study_time, uid)):
+        by_patient.setdefault(images[uid][0].patient, []).append(uid)
+    cases = []
+    for patient, uids in sorted(by_patient.items()):
+        for uid in uids:
+            folder, alone = folders[uid]
+            series = dicom_scan.by_series(tuple(images[uid]))
+            sources = _images(modalities, series, patterns, scan, folder)
+            names = [patient, uid] if len(uids) == 1 else [uid]
+            label: Source | None = _nifti_label(root, names, folder, alone)
+            label_on = None
+            if label is None:
+                label, label_on = _dicom_label(labels.get(uid, []), series, sources, options.label_roi) or (None, None)
+            cases.append(
+                CaseFiles(
+                    case_id=patient if len(uids) == 1 else f"{patient}_{uid}",
+                    images=sources,
+                    label=label,
+                    label_on=label_on,
+                    patient_id=patient,
+                )
+            )
+    return cases

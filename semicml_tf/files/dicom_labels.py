@@ -1,0 +1,109 @@
+"""A label map from DICOM-SEG or RTSTRUCT objects, on the grid of the images that it was drawn on."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.files import dicom_contours, dicom_segmentation
+from semicml_tf.files import dicom_library as library
+from semicml_tf.files.dicom_series import DicomSeries, digest
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.resample import resample_mask
+
+_LISTED = 20  # names a message lists
+
+
+@dataclasses.dataclass(frozen=True)
+class DicomLabel:
+    """A `Source`. Nothing of the objects is read before `read_label`, their headers in the scan excepted.
+
+    Attributes:
+        files: the DICOM-SEG and RTSTRUCT objects among which the label is.
+        series: the images on whose grid it is wanted; None = a DICOM-SEG's own grid.
+        roi: regular expression that the names of its segments or structures hold, in any case of letters; those of
+            one object that do are united. "" where there is only one.
+    """
+
+    files: tuple[pathlib.Path, ...]
+    series: DicomSeries | None = None
+    roi: str = ""
+
+    @property
+    def path(self) -> pathlib.Path:
+        return self.files[0]
+
+    def missing(self) -> pathlib.Path | None:
+        return next((path for path in self.files if not path.is_file()), None)
+
+    def digest(self) -> str:
+        return digest(self.files)
+
+    def read_grid(self) -> Grid:
+        return self.read_label()[1] if self.series is None else self.series.read_grid()
+
+    def read_volume(self) -> tuple[np.ndarray, Grid]:
+        values, grid = self.read_label()
+        return values.astype(np.float32), grid
+
+    def read_label(self) -> tuple[np.ndarray, Grid]:
+        """int32 0/1 (column, row, slice) and the grid of `series`.
+
+        Raises:
+            UserError: no segment or structure is the one that is meant, or more than one object holds it; contours
+                without their images; an object that is damaged.
+        """
+        path, dataset, numbers = self._chosen()
+        if _kind(path, dataset) == "RTSTRUCT":
+            if self.series is None:
+                raise UserError(
+                    "contours need the images that they were drawn on, which are not there",
+                    path=path,
+                    remedy="Add the series that this RTSTRUCT refers to",
+                )
+            grid = self.series.read_grid()
+            return dicom_contours.read_mask(path, dataset, numbers, grid).astype(np.int32), grid
+        mask, own = dicom_segmentation.read_mask(path, numbers)
+        if self.series is None:
+            return mask.astype(np.int32), own
+        grid = self.series.read_grid()
+        # Where its frames lie on the images' slices, as they should, nothing is interpolated.
+        return resample_mask(mask, own, grid).astype(np.int32), grid
+
+    def _chosen(self):
+        """The object that holds the label, and the numbers of its segments or structures."""
+        found, listed = [], []
+        for path in self.files:
+            dataset = library.read(path)
+            kind = _kind(path, dataset)
+            names = (dicom_segmentation if kind == "SEG" else dicom_contours).names(dataset)
+            listed += [f"'{name}'" for name in names.values()]
+            numbers = [number for number, name in names.items() if re.search(self.roi, name, re.IGNORECASE)]
+            if numbers:
+                found.append((path, dataset, numbers))
+        shown = ", ".join(listed[:_LISTED]) + (", ..." if len(listed) > _LISTED else "") or "none"
+        if not found or (not self.roi and (len(found) > 1 or len(found[0][2]) > 1)):
+            expected = "one that --label_roi matches" if self.roi else "one"
+            raise UserError(
+                f"expected {expected} among the segments or structures, got {shown}",
+                path=self.path,
+                remedy="Pass --label_roi=REGEX that matches the name of the one that is the label",
+            )
+        if len(found) > 1:
+            raise UserError(
+                f"--label_roi matches names in {len(found)} objects; there are {shown}",
+                path=found[1][0],
+                remedy="Pass a --label_roi that matches one object's alone, or move the other object away",
+            )
+        return found[0]
+
+
+def _kind(path: pathlib.Path, dataset) -> str:
+    kind = str(library.value(dataset, "Modality") or "")
+    if kind not in ("SEG", "RTSTRUCT"):
+        raise UserError("expected a DICOM-SEG or RTSTRUCT, got another kind", path=path, remedy="Check the label")
+    return kind

@@ -1,0 +1,112 @@
+"""pydicom, highdicom and SimpleITK: imported when first needed, and kept from printing what a patient's tags hold."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pathlib
+import warnings
+
+from semicml_tf.errors import UserError
+
+_INSTALL = 'pip install "semicml-tf[dicom]"'
+
+
+def _imported(name: str):
+    # Their warnings and log lines quote values that they find odd, which may be a name or a date of birth.
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
+    for logger in ("pydicom", "highdicom"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise UserError(f"reading DICOM needs {name.split('.')[0]}, which is not installed", remedy=_INSTALL) from None
+
+
+def pydicom():
+    """The module `pydicom`, with its pixel decoders, set to accept values of odd form without a word.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    module = _imported("pydicom")
+    _imported("pydicom.pixels")
+    module.config.settings.reading_validation_mode = module.config.IGNORE
+    return module
+
+
+def highdicom():
+    """The module `highdicom`; raises as `pydicom`."""
+    pydicom()
+    return _imported("highdicom")
+
+
+def simpleitk():
+    """The module `SimpleITK`; raises as `pydicom`."""
+    return _imported("SimpleITK")
+
+
+def read(path: pathlib.Path, *, tags: tuple[str | int, ...] | None = None):
+    """A file's dataset.
+
+    Args:
+        path: the file.
+        tags: read the header alone, and of it these tags alone; None reads all.
+
+    Raises:
+        UserError: it is missing, empty, cut off within its header, or no DICOM file.
+    """
+    module = pydicom()
+    try:
+        # A generator of its own would be read with force=True; without the mark, any text file passes for a header.
+        return module.dcmread(path, stop_before_pixels=tags is not None, specific_tags=list(tags) if tags else None)
+    except FileNotFoundError:
+        raise UserError("there is no such file", path=path, remedy="Check the path") from None
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or 'the file ends too early'})"
+        raise UserError(problem, path=path, remedy="Check the file, or copy it again") from None
+    except module.errors.InvalidDicomError:
+        what = "the file is empty" if not path.stat().st_size else "expected a DICOM file, got something else"
+        raise UserError(what, path=path, remedy="Copy it again, or remove it") from None
+    except Exception:  # whatever pydicom trips over in a damaged header; its text may quote the header
+        raise UserError("its DICOM header is damaged", path=path, remedy="Copy or export it again") from None
+
+
+def value(dataset, keyword: str):
+    """The value of a tag; None where it is absent, empty, or not of the form that its type asks for."""
+    try:
+        found = dataset.get(keyword)
+    except Exception:  # e.g. a decimal string that is no number
+        return None
+    return None if found is None or found == "" or (hasattr(found, "__len__") and not len(found)) else found
+
+
+def number(dataset, keyword: str) -> float | None:
+    """A tag's one finite number; None where it is absent or no such number."""
+    found = value(dataset, keyword)
+    try:
+        number = float(found)
+    except (TypeError, ValueError):
+        return None
+    return number if number == number and abs(number) != float("inf") else None
+
+
+def numbers(dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """A tag's `count` finite numbers; None where it is absent or holds something else."""
+    found = value(dataset, keyword)
+    try:
+        values = tuple(float(one) for one in found)
+    except (TypeError, ValueError):
+        return None
+    return values if len(values) == count and all(abs(one) < 1e300 for one in values) else None
+
+
+def tag_name(keyword: str) -> str:
+    """``PatientWeight (0010,1030)``: how a message names a tag."""
+    tag = pydicom().datadict.tag_for_keyword(keyword)
+    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def sop_class(dataset) -> str:
+    """The UID that says what kind of object this is; "" where it is not told."""
+    return str(value(dataset, "SOPClassUID") or "")

@@ -1,0 +1,181 @@
+"""What lies in a tree of DICOM files: every header is read once, no pixel."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+
+from semicml_tf.errors import UserError
+from semicml_tf.files import dicom_library as library
+
+IMAGES = ("CT", "MR", "PT")
+LABELS = ("SEG", "RTSTRUCT")
+
+_MARK = b"DICM"
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+_OTHERS = (".nii", ".gz", ".json", ".csv", ".txt", ".md", ".tsv", ".xml", ".pdf", ".png", ".jpg", ".zip", ".tfrecord")
+_NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.4.2")  # raw data, MR spectroscopy
+_THREADS = 8  # they wait for the disk, and for network disks above all
+_TAGS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "StudyDate",
+    "StudyTime",
+    "Modality",
+    "PatientID",
+    "ImageType",
+    "CorrectedImage",
+    "FrameOfReferenceUID",
+    "Rows",
+    "ReferencedSeriesSequence",
+    "ReferencedFrameOfReferenceSequence",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What one file says of itself.
+
+    Attributes:
+        path: the file.
+        modality: the DICOM code.
+        patient, study, series: PatientID and UIDs, as they stand.
+        study_time: by which a patient's studies are sorted.
+        number: of the series; -1 where it has none.
+        description: of the series.
+        frame_of_reference: UID; "" if none.
+        corrected: what a PET is corrected for.
+        references: UIDs of the series that a label was drawn on.
+    """
+
+    path: pathlib.Path
+    modality: str
+    patient: str
+    study: str
+    series: str
+    study_time: str
+    number: int
+    description: str
+    frame_of_reference: str
+    corrected: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """A tree's images and labels.
+
+    Attributes:
+        headers: in the order of their paths; localizers, DICOMDIR and what is neither image nor label left out.
+        damaged: files that are named or marked as DICOM and cannot be read.
+    """
+
+    headers: tuple[Header, ...]
+    damaged: tuple[pathlib.Path, ...]
+
+
+def files(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """All files under `root` in a fixed order, links followed, each folder visited once."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back to a folder above, or a second way to one
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in sorted(names):
+            if not name.startswith(".") and name.upper() != "DICOMDIR":
+                yield pathlib.Path(folder) / name
+
+
+def is_dicom(path: pathlib.Path) -> bool:
+    """Whether the file bears the mark of DICOM; False where it cannot be read."""
+    if path.suffix.lower() in _OTHERS:
+        return False
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == _MARK
+    except OSError:
+        return False
+
+
+def _references(dataset) -> tuple[str, ...]:
+    found = [str(library.value(item, "SeriesInstanceUID")) for item in dataset.get("ReferencedSeriesSequence") or ()]
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                found.append(str(library.value(series, "SeriesInstanceUID")))
+    return tuple(dict.fromkeys(found))
+
+
+def _words(dataset, keyword: str) -> tuple[str, ...]:
+    found = library.value(dataset, keyword)
+    return () if found is None else (found,) if isinstance(found, str) else tuple(found)
+
+
+def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
+    """A file's header; its path where it is damaged; None where it is nothing that is looked for."""
+    if not is_dicom(path):
+        return path if path.suffix.lower() in _SUFFIXES else None
+    try:
+        dataset = library.read(path, tags=_TAGS)
+    except UserError:
+        return path
+    text = {keyword: str(library.value(dataset, keyword) or "").strip() for keyword in _TAGS[:10]}
+    is_image = text["Modality"] in IMAGES
+    if text["SOPClassUID"] and not is_image and text["Modality"] not in LABELS:
+        return None
+    if not (text["SOPClassUID"] and text["StudyInstanceUID"] and text["SeriesInstanceUID"]):
+        return path
+    if is_image and "LOCALIZER" in _words(dataset, "ImageType"):
+        return None
+    if is_image and library.value(dataset, "Rows") is None:
+        # Raw data and spectra have no rows; an image without them ends before its image module.
+        return None if text["SOPClassUID"].startswith(_NO_IMAGES) else path
+    number = library.number(dataset, "SeriesNumber")
+    return Header(
+        path=path,
+        modality=text["Modality"],
+        patient=text["PatientID"],
+        study=text["StudyInstanceUID"],
+        series=text["SeriesInstanceUID"],
+        study_time=text["StudyDate"] + text["StudyTime"],
+        number=-1 if number is None else int(number),
+        description=text["SeriesDescription"],
+        frame_of_reference=str(library.value(dataset, "FrameOfReferenceUID") or ""),
+        corrected=_words(dataset, "CorrectedImage"),
+        references=() if is_image else _references(dataset),
+    )
+
+
+def scan(root: pathlib.Path) -> Scan:
+    """Reads the headers of all files under `root`.
+
+    Raises:
+        UserError: pydicom is not installed.
+    """
+    library.pydicom()
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(_header, files(root), chunksize=1))
+    return Scan(
+        tuple(one for one in found if isinstance(one, Header)),
+        tuple(one for one in found if isinstance(one, pathlib.Path)),
+    )
+
+
+def by_series(headers: tuple[Header, ...]) -> dict[str, list[Header]]:
+    """Headers by series UID, in the order of their first files."""
+    series: dict[str, list[Header]] = collections.defaultdict(list)
+    for header in headers:
+        series[header.series].append(header)
+    return dict(series)
