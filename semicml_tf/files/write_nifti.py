@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import pathlib
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.grid import Grid
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -68,7 +70,33 @@ def write_array(path: str | pathlib.Path, array: np.ndarray, *, like: str | path
         if name in header.keys():
             header[name] = b""
     header.set_intent("none")
-    data = image_class(array, header.get_best_affine(), header).to_bytes()
+    _write(path, image_class(array, header.get_best_affine(), header))
+
+
+def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> None:
+    """Writes `array`, of the shape of `grid`, where no file is there to take the header from.
+
+    Args:
+        path: ends in .nii or .nii.gz; appears whole or not at all.
+
+    Raises:
+        UserError: the path cannot be written to.
+    """
+    import nibabel
+
+    if array.shape != grid.shape:
+        raise ValueError(f"expected an array of shape {grid.shape}, got {array.shape}")
+    image = nibabel.Nifti1Image(array, grid.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(grid.affine, code=1)
+    # Readers that look at the qform first get it, too, unless the axes are askew, which it cannot say.
+    with contextlib.suppress(nibabel.spatialimages.HeaderDataError):
+        image.set_qform(grid.affine, code=1, strip_shears=False)
+    _write(path, image)
+
+
+def _write(path: str | pathlib.Path, image) -> None:
+    data = image.to_bytes()
 
     def write(stream):
         if str(path).endswith(".gz"):

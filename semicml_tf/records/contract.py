@@ -169,7 +169,7 @@ def _case(features: Mapping) -> CaseRecord:
     network, native = grid("grid"), grid("native")
     names = sorted(key.split("/", 1)[1] for key in features if key.startswith("image/"))
     label = native_label = None
-    if "label" in features:
+    if "label" in features or "native/label" in features:
         label = np.frombuffer(raw("label"), np.uint8).reshape(network.shape)
         bits = np.frombuffer(zlib.decompress(raw("native/label")), np.uint8)
         native_label = np.unpackbits(bits, count=int(np.prod(native.shape))).reshape(native.shape)

@@ -26,10 +26,11 @@ class Damage(Exception):
         record: number of the damaged record in the file, from 0.
         offset: byte at which that record begins.
         reason: what is wrong with it.
+        at_header: whether it is its length that cannot be believed.
     """
 
-    def __init__(self, record: int, offset: int, reason: str):
-        self.record, self.offset, self.reason = record, offset, reason
+    def __init__(self, record: int, offset: int, reason: str, *, at_header: bool = False):
+        self.record, self.offset, self.reason, self.at_header = record, offset, reason, at_header
         super().__init__(f"record {record} at byte {offset}: {reason}")
 
 
@@ -82,10 +83,12 @@ def _read_length(stream: BinaryIO, index: int, offset: int, size: int) -> int:
     """
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
-        raise Damage(index, offset, f"the file ends within its header, {len(header)} of {_HEADER.size} bytes are there")
+        reason = f"the file ends within its header, {len(header)} of {_HEADER.size} bytes are there"
+        raise Damage(index, offset, reason, at_header=True)
     length, crc = _HEADER.unpack(header)
     if _masked_crc(header[:8]) != crc:
-        raise Damage(index, offset, "its header fails its checksum; nothing behind it can be found")
+        reason = "its header fails its checksum; nothing behind it can be found"
+        raise Damage(index, offset, reason, at_header=True)
     there, expected = size - offset, _HEADER.size + length + _FOOTER.size
     if there < expected:
         raise Damage(index, offset, f"the file ends within it, {there} of {expected} bytes are there")

@@ -1,0 +1,184 @@
+"""Shows what a converted dataset or one of its shards holds, and checks that it is as it was written.
+
+    python -m semicml_tf.inspect data/sts                                  a dataset's folder
+    python -m semicml_tf.inspect data/sts/test-00000-of-00001.tfrecord     one shard
+    python -m semicml_tf.inspect data/sts --case=STS_001 --output=look     one case back to NIfTI
+
+Every record is read: its checksums, the shard's SHA-256 and dataset.json's hash are compared, and what a record
+holds with what dataset.json says of it. Anything wrong is listed with file, record and byte; the command then fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+
+POSITIONAL = ("path",)
+_REMEDY = "Convert the data again, or copy the folder anew"
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    flags.DEFINE_string("path", None, "Folder of a dataset, or one of its .tfrecord files.", flag_values=values)
+    flags.DEFINE_bool(
+        "check", True, "Read every record; --nocheck shows what dataset.json says, at once.", flag_values=values
+    )
+    flags.DEFINE_bool("list", False, "A line for each case of a dataset, too.", flag_values=values)
+    flags.DEFINE_string("json", None, "Write all that is shown, and each case, to this JSON file.", flag_values=values)
+    flags.DEFINE_string(
+        "case",
+        None,
+        "Write this case to --output as NIfTI: images in native units (what lay outside the normalisation's window "
+        "comes back as its end) and label on the record's grid, the label as it was drawn on the patient's own.",
+        flag_values=values,
+    )
+    flags.DEFINE_string("output", None, "Folder for the files of --case.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace files of --case that are in --output.", flag_values=values)
+
+
+def main(values: flags.FlagValues) -> None:
+    """Shows, checks, or writes a case."""
+    if not values.path:
+        raise UserError("expected the folder of a dataset or a .tfrecord file", remedy="See --help")
+    if bool(values.case) != bool(values.output):
+        raise UserError("expected --case and --output together", remedy="Pass both, or neither")
+    path = pathlib.Path(values.path)
+    if not path.exists():
+        raise UserError("there is no such file or folder", path=path, remedy="Check the path")
+    if values.case:
+        _write_case(path, values)
+    elif path.is_dir():
+        _dataset(path, values)
+    else:
+        _shard(path, values)
+
+
+def _write_case(path: pathlib.Path, values: flags.FlagValues) -> None:
+    from semicml_tf.records import shards, to_nifti
+    from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
+
+    if path.is_dir():
+        info = DatasetInfo.load(path)
+        entries = [case for held in info.partitions.values() for case in held]
+        chosen = [case for case in entries if case.case_id == values.case]
+        if not chosen:
+            raise _no_such_case(values.case, [case.case_id for case in entries], path / FILE_NAME)
+        (record,) = shards.read_cases(info, chosen[:1])
+    else:
+        record = _from_shard(path, values.case)
+    names = to_nifti.write_case(values.output, record, overwrite=values.overwrite)
+    print(f"{values.output}: {', '.join(names)}")
+    for name, constants in record.constants.items():
+        print(f"note: {name} is clipped to [{constants.low:g}, {constants.high:g}]; what lay outside is not kept")
+    if record.full_grid.shape != record.grid.shape:
+        print(
+            f"note: the record holds {_by(record.grid.shape)} of {_by(record.full_grid.shape)} voxels, the body's box"
+        )
+
+
+def _from_shard(path: pathlib.Path, case_id: str):
+    from semicml_tf.records import contract, tfrecord_file
+
+    names = []
+    with open(path, "rb") as stream:
+        for found in tfrecord_file.scan(stream):
+            if found.damage:  # the case may still lie behind it
+                continue
+            record = contract.decode(found.content, path=str(path))
+            if record.case_id == case_id:
+                return record
+            names.append(record.case_id)
+    raise _no_such_case(case_id, names, path)
+
+
+def _no_such_case(case_id: str, names: Sequence[str], path: pathlib.Path) -> UserError:
+    import difflib
+
+    near = difflib.get_close_matches(case_id, names, n=1)
+    remedy = f"Meant may be {near[0]}" if near else "Pass --list to see the cases"
+    return UserError(f"expected one of {len(names)} cases, got '{case_id}'", path=path, remedy=remedy)
+
+
+def _dataset(path: pathlib.Path, values: flags.FlagValues) -> None:
+    from semicml_tf.records import check, inspection
+    from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
+
+    info = DatasetInfo.load(path)
+    names = check.shard_names(info)
+    problems, checked = check.check_entries(info), []
+    if values.check:
+        checked = _check([path / name for name in names], info)
+        problems += [problem for shard in checked for problem in shard.problems]
+    made = {
+        key: value
+        for key, value in atomic.read_json(path / FILE_NAME, what="a converted dataset", remedy=_REMEDY).items()
+        if key in ("command", "source", "versions")
+    }
+    unlisted = sorted(file.name for file in path.glob("*.tfrecord") if file.name not in names)
+    print(inspection.of_dataset(info, checked, made), end="")
+    if values.list:
+        print(inspection.list_of_entries(info, checked), end="")
+    for name in unlisted:
+        print(f"note: {name} lies in the folder, but {FILE_NAME} does not name it")
+    body = {"kind": "dataset", "path": str(path), **inspection.as_data(info), "made": made, "not_listed": unlisted}
+    _finish(path, body, checked, problems, values)
+
+
+def _shard(path: pathlib.Path, values: flags.FlagValues) -> None:
+    from semicml_tf.records import inspection
+    from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
+
+    info = None
+    if (path.parent / FILE_NAME).is_file():
+        info = DatasetInfo.load(path.parent)
+        info = info if path.name in info.shard_sha256 else None
+    if info is None:
+        inspection.check_ours(path)
+    checked = _check([path], info)
+    print(inspection.of_shard(path, checked[0], beside=info is not None), end="")
+    print(inspection.list_of_cases(checked), end="")
+    _finish(path, {"kind": "shard", "path": str(path)}, checked, list(checked[0].problems), values)
+
+
+def _check(paths: Sequence[pathlib.Path], info) -> list:
+    import tqdm
+
+    from semicml_tf.records import check
+
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    # Hidden where nobody watches (disable=None).
+    with tqdm.tqdm(total=size, desc="reading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        return [check.check_shard(path, info, progress=bar.update) for path in paths]
+
+
+def _finish(path, body: dict, checked: Sequence, problems: Sequence, values: flags.FlagValues) -> None:
+    """Writes --json, tells what is wrong, and fails if anything is."""
+    if values.json:
+        shards = [
+            {"file": shard.file, "bytes": shard.bytes, "sha256": shard.sha256, "sound": not shard.problems}
+            for shard in checked
+        ]
+        cases = [dataclasses.asdict(case) for shard in checked for case in shard.cases]
+        told = [dataclasses.asdict(problem) for problem in problems]
+        checks = {"checked": bool(values.check), "shards": shards, "cases": cases, "problems": told}
+        atomic.write_json(values.json, {**body, **checks})
+    for problem in problems:
+        print(f"PROBLEM {problem}")
+    if problems:
+        files = len({problem.file for problem in problems})
+        more = "" if len(problems) == 1 else f", and {len(problems) - 1} more in {files} file{'s' if files > 1 else ''}"
+        raise UserError(f"not as it was written: {problems[0]}{more}", path=path, remedy=_REMEDY)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+if __name__ == "__main__":
+    commandline.run("semicml_tf.inspect")

@@ -1,0 +1,245 @@
+"""Shards read from end to end: what they hold, and whatever is not as conversion wrote it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.records import contract, shards, tfrecord_file
+from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something that is not as it was written.
+
+    Attributes:
+        file: name in the dataset's folder.
+        problem: what is wrong.
+        record: number of the record in the file, None where the file as a whole is meant.
+        offset: byte at which that record begins.
+        case: name of the case, as far as it is known.
+    """
+
+    file: str
+    problem: str
+    record: int | None = None
+    offset: int | None = None
+    case: str | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.record is None else f" record {self.record}"
+        place += "" if self.offset is None else f" at byte {self.offset}"
+        place += "" if self.case is None else f" (case {self.case})"
+        return f"{self.file}{place}: {self.problem}"
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseFacts:
+    """What a record holds.
+
+    Attributes:
+        partition: that `dataset.json` puts it in; None where there is no `dataset.json`.
+        bytes: of the record in its file.
+        shape, spacing_mm: of its grid: slices, rows, columns.
+        crop_offset, full_shape: of its box in the network's whole grid.
+        native_shape, native_spacing_mm: of the patient's own grid, in its own index order.
+        ranges: by modality, the lowest and highest value in native units, within the normalisation's window.
+        constants: by modality, what normalised it.
+        label_voxels, label_slices: on the record's grid; None where the case is unlabelled.
+        lesion_voxels, lesion_ml: on the patient's own grid; None likewise.
+    """
+
+    case_id: str
+    partition: str | None
+    file: str
+    record: int
+    bytes: int
+    modalities: tuple[str, ...]
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, ...]
+    crop_offset: tuple[int, int, int]
+    full_shape: tuple[int, int, int]
+    native_shape: tuple[int, int, int]
+    native_spacing_mm: tuple[float, ...]
+    ranges: dict[str, tuple[float, float]]
+    constants: dict[str, dict[str, float]]
+    label_voxels: int | None
+    label_slices: int | None
+    lesion_voxels: int | None
+    lesion_ml: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What was found in one shard.
+
+    Attributes:
+        file: name in the dataset's folder.
+        bytes: its size; None where it is missing.
+        sha256: its hash; None where it cannot be read.
+        cases: of its records, those that could be read.
+        problems: whatever is wrong.
+    """
+
+    file: str
+    bytes: int | None
+    sha256: str | None
+    cases: tuple[CaseFacts, ...]
+    problems: tuple[Problem, ...]
+
+
+def _spacing(grid: Grid) -> tuple[float, ...]:
+    return tuple(round(value, 4) for value in grid.spacing_mm)
+
+
+def _is_finite(image: np.ndarray) -> bool:
+    # By the bits, where float16's exponent is full: numpy's own isfinite converts every value.
+    return not bool(np.any((image.view(np.uint16) & 0x7C00) == 0x7C00))
+
+
+def _facts(record: contract.CaseRecord, file: str, found: tfrecord_file.Record, partition: str | None) -> CaseFacts:
+    ranges = {}
+    for name, image in record.images.items():
+        constants = record.constants[name]
+        low, high = (float(value) * constants.scale + constants.center for value in (image.min(), image.max()))
+        ranges[name] = (round(max(low, constants.low), 4), round(min(high, constants.high), 4))
+    labelled = record.label is not None
+    native_voxels = int(np.count_nonzero(record.native_label)) if labelled else None
+    return CaseFacts(
+        case_id=record.case_id,
+        partition=partition,
+        file=file,
+        record=found.index,
+        bytes=len(found.content),
+        modalities=tuple(record.images),
+        shape=record.grid.shape,
+        spacing_mm=_spacing(record.grid),
+        crop_offset=record.crop_offset,
+        full_shape=record.full_shape,
+        native_shape=record.native_grid.shape,
+        native_spacing_mm=_spacing(record.native_grid),
+        ranges=ranges,
+        constants={name: dataclasses.asdict(value) for name, value in record.constants.items()},
+        label_voxels=int(np.count_nonzero(record.label)) if labelled else None,
+        label_slices=int(record.label.any(axis=(1, 2)).sum()) if labelled else None,
+        lesion_voxels=native_voxels,
+        lesion_ml=round(native_voxels * record.native_grid.voxel_volume_ml, 3) if labelled else None,
+    )
+
+
+def _in_itself(record: contract.CaseRecord) -> Iterator[str]:
+    """What is wrong with a record, whatever `dataset.json` says of it."""
+    for name, image in record.images.items():
+        if not _is_finite(image):
+            yield f"image '{name}' holds NaN or infinite values"
+    if record.label is not None and record.label.max() > 1:
+        yield f"the label holds the value {record.label.max()}, expected 0 and 1"
+
+
+def _against(record: contract.CaseRecord, entry: CaseEntry, partition: str, info: DatasetInfo) -> Iterator[str]:
+    """What of a record is not as `dataset.json` says."""
+    if record.case_id != entry.case_id:
+        yield f"{FILE_NAME} says that this is case {entry.case_id}"
+        return
+    if record.grid.shape != entry.shape:
+        yield f"its shape is {record.grid.shape}, but {FILE_NAME} says {entry.shape}"
+    expected = set(info.modalities_of(entry))
+    if set(record.images) != expected:
+        yield f"it holds {sorted(record.images)}, but {FILE_NAME} says {sorted(expected)}"
+    may_be_labelled = partition in contract.LABELLED_PARTITIONS
+    if record.label is not None and not may_be_labelled:
+        yield f"it holds a label, though the partition '{partition}' has none"
+    if record.label is None and may_be_labelled:
+        yield f"it holds no label, though it is in the partition '{partition}'"
+    if record.label is not None and may_be_labelled:
+        slices = int(record.label.any(axis=(1, 2)).sum())
+        if slices != entry.lesion_slices:
+            yield f"{slices} slices of its label have a lesion, but {FILE_NAME} says {entry.lesion_slices}"
+
+
+def check_shard(
+    path: pathlib.Path,
+    info: DatasetInfo | None = None,
+    *,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Checked:
+    """Reads one shard: the checksums of every record, its features, and, given `info`, hash and entries.
+
+    Args:
+        info: of the dataset that the shard belongs to.
+        progress: called with the bytes read since the last call.
+
+    Raises:
+        UserError: the file cannot be opened.
+    """
+    name, problems, cases, entries = path.name, [], [], {}
+    if info is not None:
+        entries = {
+            case.index: (partition, case)
+            for partition, held in info.partitions.items()
+            for case in held
+            if case.shard == name
+        }
+        if not path.is_file():
+            held = ", ".join(case.case_id for _, case in entries.values())
+            return Checked(name, None, None, (), (Problem(name, f"this shard is missing, with the cases {held}"),))
+    digest, count = shards.sha256(path), 0
+    if info is not None and digest != info.shard_sha256.get(name):
+        problems.append(Problem(name, f"its SHA-256 is {digest[:12]}..., but {FILE_NAME} says {_expected(info, name)}"))
+    with open(path, "rb") as stream:
+        for found in tfrecord_file.scan(stream):
+            partition, entry = entries.get(found.index, (None, None))
+            place = {"record": found.index, "offset": found.offset, "case": entry and entry.case_id}
+            count = found.index + 1
+            if found.damage:
+                problems.append(Problem(name, found.damage.reason, **place))
+                continue
+            progress(len(found.content))
+            try:
+                record = contract.decode(found.content)
+            except UserError as error:
+                problems.append(Problem(name, error.problem, **place))
+                continue
+            place["case"] = record.case_id
+            wrong = list(_in_itself(record))
+            if entry is not None:
+                wrong += _against(record, entry, partition, info)
+            elif info is not None:
+                wrong.append(f"{FILE_NAME} does not list it")
+            problems += [Problem(name, text, **place) for text in wrong]
+            cases.append(_facts(record, name, found, partition))
+    problems += [
+        Problem(name, "it is not there: the shard ends before it", record=index, case=entry.case_id)
+        for index, (_, entry) in sorted(entries.items())
+        if index >= count
+    ]
+    return Checked(name, path.stat().st_size, digest, tuple(cases), tuple(problems))
+
+
+def _expected(info: DatasetInfo, name: str) -> str:
+    return f"{info.shard_sha256[name][:12]}..." if name in info.shard_sha256 else "nothing of it"
+
+
+def shard_names(info: DatasetInfo) -> list[str]:
+    """Of all shards that `dataset.json` names, in the order of the partitions."""
+    names = [case.shard for held in info.partitions.values() for case in held]
+    return list(dict.fromkeys([*names, *sorted(info.shard_sha256)]))
+
+
+def check_entries(info: DatasetInfo) -> list[Problem]:
+    """What is wrong with `dataset.json` in itself: a case listed twice, two cases in one place."""
+    problems, places, names = [], {}, {}
+    for partition, held in info.partitions.items():
+        for case in held:
+            for kind, key, seen in (("case", case.case_id, names), ("place", (case.shard, case.index), places)):
+                if key in seen:
+                    text = f"one {kind} is listed twice, in the partitions '{seen[key]}' and '{partition}'"
+                    problems.append(Problem(FILE_NAME, text, case=case.case_id))
+                seen.setdefault(key, partition)
+    return problems
