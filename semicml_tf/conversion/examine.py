@@ -52,7 +52,7 @@ class _Examination:
     digests: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def report(self, with_label: bool) -> CaseReport:
-        for name in self._present():
+        for name in self._look_at_files(with_label):
             self._look_at_image(name)
         self._compare_grids()
         label = self._look_at_label() if with_label else None
@@ -71,22 +71,27 @@ class _Examination:
     def _odd(self, code: str, source: Source, problem: str, remedy: str) -> None:
         self.findings.append(Finding.of(code, problem, case=self.case.case_id, file=source.path, remedy=remedy))
 
-    def _present(self) -> list[str]:
-        """Modalities whose files are there; the others get a finding each."""
-        names = self.settings.modalities
-        there = [name for name in names if name in self.case.images and not self.case.images[name].missing()]
-        for name in names:
-            if name in there:
+    def _look_at_files(self, with_label: bool) -> tuple[str, ...]:
+        """Tells what is missing or misnamed; returns the modalities that are there."""
+        case, modalities = self.case, self.settings.modalities
+        there = case.held(modalities)
+        told = set()
+        for what, error in case.absent(with_label=with_label, modalities=modalities):
+            # The image that the label was drawn on is mostly one of the modalities: once is enough.
+            if what == "label_on" and (error.path in told or self.missing_allowed):
                 continue
-            if name not in self.case.images:
-                problem, file = f"case {self.case.case_id} has no image of '{name}' in this layout", None
-            else:
-                problem = f"case {self.case.case_id} lacks the modality '{name}': expected this file"
-                file = self.case.images[name].missing()
-            code, remedy = "missing_file", "Add the file, or put the case under 'excluded' in the split"
-            if there and self.missing_allowed:
-                code, remedy = "missing_modality", "Nothing, as --allow_missing_modality is set; or add the file"
-            self.findings.append(Finding.of(code, problem, case=self.case.case_id, file=file, remedy=remedy))
+            told.add(error.path)
+            code = "missing_modality" if what in modalities and there and self.missing_allowed else "missing_file"
+            self.findings.append(Finding.of_error(code, error, case=case.case_id))
+        for what, near in case.near_matches.items():
+            source = case.label if what == "label" else case.images.get(what)
+            if source is not None and source.path == near and (with_label or what != "label"):
+                self._odd(
+                    "near_match",
+                    source,
+                    f"this misnamed file is taken for '{what}' of case {case.case_id}, as --accept_near_matches is set",
+                    "Look whether it is meant, and rename it",
+                )
         return there
 
     def _look_at_image(self, name: str) -> None:
@@ -159,14 +164,6 @@ class _Examination:
     def _foreground(self) -> tuple[np.ndarray | None, Grid | None]:
         """The label's foreground, with as many findings as it takes."""
         case, settings = self.case, self.settings
-        drawn_on = case.label_on
-        if drawn_on is not None and drawn_on.missing() and self.missing_allowed:
-            drawn_on = None  # the label's own grid is all that is left
-        self._try(
-            "missing_file",
-            dataclasses.replace(case, images={}, label_on=drawn_on).check_present,
-            with_label=True,
-        )
         if case.label is None or case.label.missing():
             return None, None
         read = self._try("unreadable_label", case.label.read_label)
@@ -176,18 +173,26 @@ class _Examination:
         if digest is not None:
             self.digests["label"] = digest
         values, grid = read
-        if drawn_on is None:
-            expected = None if case.label_on is not None else self.grids.get(settings.reference_modality)
-        elif drawn_on.missing():
-            expected = None
-        else:
-            expected = self._try("unreadable_image", drawn_on.read_grid)
-        if expected is not None:
-            self._try("label_elsewhere", label_on_grid.check_place, case, settings, grid, expected)
+        if self._reference is not None and self._drawn_on_can_be_read():
+            reference = self.grids[self._reference]
+            self._try("label_elsewhere", label_on_grid.check_place, case, settings, grid, reference)
         self._try("label_values", label_on_grid.check_values, case, settings, values)
         mask = label_on_grid.foreground(values, settings)
         self._try("empty_label", label_on_grid.check_not_empty, case, settings, mask)
         return mask, grid
+
+    def _drawn_on_can_be_read(self) -> bool:
+        """Whether the image that the label was drawn on tells its place, or is allowed to lack."""
+        drawn_on = self.case.label_on or self.case.images.get(self.settings.reference_modality)
+        if drawn_on is None or drawn_on.missing():
+            return self.missing_allowed
+        try:
+            drawn_on.read_grid()
+        except UserError as error:
+            if all(finding.file != error.path for finding in self.findings):
+                self.findings.append(Finding.of_error("unreadable_image", error, case=self.case.case_id))
+            return False
+        return True
 
     def _look_for_displacement(self, mask: np.ndarray | None, grid: Grid | None) -> None:
         """Every pair of a CT and a PET; with a label, whether it is its lesion that is displaced."""

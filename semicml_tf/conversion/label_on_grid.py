@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from semicml_tf.conversion.overlap import check_overlap
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
@@ -16,13 +17,13 @@ def read_foreground(case: CaseFiles, settings: Settings, reference: Grid) -> tup
     Args:
         case: with a label.
         settings: of the conversion.
-        reference: grid of the reference modality, which holds unless the case names `label_on`.
+        reference: grid of the image whose box the record covers.
 
     Raises:
         UserError: the file is unusable; or any of the checks below.
     """
     values, grid = case.label.read_label()
-    check_place(case, settings, grid, case.label_on.read_grid() if case.label_on else reference)
+    check_place(case, settings, grid, reference)
     check_values(case, settings, values)
     mask = foreground(values, settings)
     check_not_empty(case, settings, mask)
@@ -38,11 +39,29 @@ def foreground(values: np.ndarray, settings: Settings) -> np.ndarray:
     return mask.view(np.uint8)
 
 
-def check_place(case: CaseFiles, settings: Settings, grid: Grid, expected: Grid) -> None:
-    """Raises: UserError: the label's `grid` is not that of the image that it was drawn on."""
+def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid) -> None:
+    """Checks where the label lies.
+
+    It must be on the grid of the image that it was drawn on. Where the case lacks that image, the label's own grid
+    stands, as long as it shows what `reference` shows.
+
+    Args:
+        grid: the label's.
+        reference: of the image whose box the record covers.
+
+    Raises:
+        UserError: it lies elsewhere.
+    """
+    drawn_on = case.label_on or case.images.get(settings.reference_modality)
+    if drawn_on is None or drawn_on.missing():
+        check_overlap(
+            reference, grid, case_id=case.case_id, reference_name="its image", name="label", path=case.label.path
+        )
+        return
+    # Headers are read again where the label was drawn on the reference: they cost nothing.
+    expected = drawn_on.read_grid()
     if grid.is_close(expected):
         return
-    drawn_on = case.label_on or case.images[settings.reference_modality]
     raise UserError(
         f"the label of case {case.case_id} has shape {grid.shape} and spacing {_mm(grid)}, but not the grid of "
         f"{drawn_on.path.name} (shape {expected.shape}, spacing {_mm(expected)}) or not its place",
