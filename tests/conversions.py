@@ -6,7 +6,7 @@ import pathlib
 from semicml_tf import commandline
 from tests import image_folders
 
-FLAGS = ("--modalities=ct,pet", "--spacing_mm=3,4,4")
+FLAGS = ("--modalities=ct,pet", "--spacing_mm=3,4,4", "--workers=1")
 
 
 def hecktor(root):

@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
 
 ERROR, WARNING = "error", "warning"
@@ -143,30 +142,22 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
-def write_json(
-    path: str | os.PathLike, findings: Sequence[Finding], *, cases: int, command: str | None = None
-) -> dict[str, Any]:
-    """Writes `verify.json`, whole or not at all, and returns what it holds.
+def as_json(findings: Sequence[Finding], *, cases: int, command: str) -> dict[str, Any]:
+    """The contents of `verify.json`.
 
     Args:
-        path: of the file.
         findings: all, in any order.
         cases: how many cases were looked at.
-        command: how verification was called; left out if None.
-
-    Raises:
-        UserError: it cannot be written.
+        command: how verification was called.
     """
-    body = {
+    return {
         "version": VERSION,
-        **({} if command is None else {"command": command}),
+        "command": command,
         "cases": cases,
         "errors": count(findings, ERROR),
         "warnings": count(findings, WARNING),
         "findings": [dataclasses.asdict(finding) for finding in ordered(findings)],
     }
-    atomic.write_json(path, body)
-    return body
 
 
 def summary(findings: Sequence[Finding], *, cases: int) -> str:

@@ -152,10 +152,15 @@ def digests(case: CaseFiles, *, with_label: bool) -> dict[str, str]:
     return {name: source.digest() for name, source in sources.items() if source is not None and not source.missing()}
 
 
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """The JSON of a finished job, whatever its key."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def load(path: pathlib.Path, wanted: str) -> dict[str, Any] | None:
     """The JSON that `save` left with the key `wanted`; None where there is none, or one of another key."""
     with contextlib.suppress(OSError, ValueError):
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = read(path)
         if body.get("key") == wanted:
             return body
     return None

@@ -1,0 +1,104 @@
+"""Which split a conversion has: the user's own, the manifest's, the input's, or one drawn from a seed."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from semicml_tf.conversion import draw, folds
+from semicml_tf.conversion import split as splits
+from semicml_tf.conversion.split import Split
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+
+
+class NoSplit(UserError):
+    """Nothing tells which case is in which partition."""
+
+
+# Volumes of the lesions by case name, of the cases that it is called with: it reads their masks.
+LesionSizes = Callable[[Sequence[CaseFiles]], dict[str, float]]
+
+
+def choose(
+    values: flags.FlagValues,
+    cases: Sequence[CaseFiles],
+    source: pathlib.Path,
+    modalities: Sequence[str],
+    *,
+    lesion_ml: LesionSizes,
+    original: Callable[[str], str] = str,
+    pseudonym: Callable[[str], str] = str,
+) -> tuple[Split, str]:
+    """The split and where it comes from; the user's own word goes before what lies in the input.
+
+    Args:
+        values: flags of the command.
+        cases: all that the layout found.
+        source: the input.
+        modalities: of the dataset.
+        lesion_ml: called where partitions are drawn evenly by lesion size, with the cases that get labels.
+        original: the name in the input of a patient who bears a pseudonym.
+
+    Raises:
+        UserError: flags contradict each other, nothing tells a split, or it cannot be read or drawn.
+    """
+    _check(values)
+    if values.split_seed is not None:
+        return _drawn(values, cases, modalities, lesion_ml, original), f"seed {values.split_seed}"
+    if values.split:
+        split, told = splits.read(values.split), values.split
+    elif any(case.partition for case in cases):
+        split, told = splits.from_layout(cases, source=source), "the manifest's column 'partition'"
+    elif (source / splits.FILE_NAME).is_file():
+        split, told = splits.read(source / splits.FILE_NAME), f"{source / splits.FILE_NAME} (--split was not given)"
+    else:
+        raise NoSplit(
+            "nothing says which case is in which partition",
+            path=source,
+            remedy="Pass --split=FILE.json, or --split_seed=0 to draw one",
+        )
+    if values.fold is not None:
+        split = folds.with_fold(split, values.fold, draw.rank(split.seed or 0))
+        told += f", fold {values.fold}"
+    return split, told
+
+
+def _check(values: flags.FlagValues) -> None:
+    if values.split and values.split_seed is not None:
+        raise UserError("--split and --split_seed contradict each other", remedy="Pass one of them")
+    if values.split_seed is not None:
+        if values.fold is not None and values.folds is None:
+            raise UserError("--fold needs --folds where the split is drawn", remedy="Pass --folds=5, for one")
+        return
+    for name in ("folds", "labelled_cases"):
+        if values[name].value is not None:
+            raise UserError(f"--{name} is for a split that is drawn", remedy="Pass --split_seed=0, too")
+    if values.stratify != "none":
+        raise UserError("--stratify is for a split that is drawn", remedy="Pass --split_seed=0, too")
+
+
+def _drawn(values, cases, modalities, lesion_ml: LesionSizes, original) -> Split:
+    fractions = {
+        "labelled": values.labelled_fraction,
+        "validation": values.validation_fraction,
+        "test": values.test_fraction,
+    }
+    stratify = "" if values.stratify == "none" else values.stratify
+    pool = draw.draw_pool(
+        cases,
+        values.split_seed,
+        fractions,
+        labelled_cases=values.labelled_cases,
+        folds=values.folds,
+        fold=values.fold or 0,
+        stratify=stratify,
+        modalities=modalities,
+        key=original,
+    )
+    if not stratify:
+        return draw.assign(pool)
+    candidates = [case for case in cases if case.patient in pool.candidates]
+    return draw.assign(pool, draw.lesion_ml_by_patient(candidates, lesion_ml(candidates)))

@@ -1,0 +1,168 @@
+"""The flags of the command `semicml_tf.convert`."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from semicml_tf.conversion.engine import LOCAL
+from semicml_tf.files import layouts
+
+# Flags that say where and how fast, not what: they leave no trace in the output.
+WITHOUT_EFFECT = (
+    "output", "workers", "runner", "beam_flag", "overwrite", "report", "pseudonym_map", "verify_only"
+)  # fmt: skip
+# Flags that hold places on this machine, which may hold names of patients.
+PLACES = ("input", "split")
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines them all, in the order in which `--help` tells them."""
+    for group in (_source, _grid, _label, _split, _verification, _privacy, _work):
+        group(values)
+
+
+def _source(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_string("input", None, "Folder of the images, or a CSV manifest.", **text)
+    flags.DEFINE_string("output", None, "Folder to make; or s3://BUCKET/FOLDER, gs://..., to upload it to.", **text)
+    flags.DEFINE_string("layout", layouts.AUTO, f"One of {', '.join((layouts.AUTO, *layouts.LAYOUTS))}.", **text)
+    flags.DEFINE_list("modalities", [], "Names of the modalities, e.g. ct,pet or t2,t1ce.", **text)
+    flags.DEFINE_bool("allow_missing_modality", False, "Accept unlabelled and test cases that lack a modality.", **text)
+    flags.DEFINE_bool(
+        "accept_near_matches", False, "Take a misnamed file where it is the only one that can be meant.", **text
+    )
+    flags.DEFINE_list(
+        "dicom_series",
+        [],
+        "MODALITY=REGEX,...: which SeriesDescription a modality has, where DICOM holds several series of its kind.",
+        **text,
+    )
+    flags.DEFINE_string(
+        "label_roi", "", "Regular expression for the DICOM segment or structure that is the label.", **text
+    )
+
+
+def _grid(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_enum(
+        "plan",
+        "none",
+        ("none", "auto"),
+        "auto: choose from the data whatever of --spacing_mm and --normalisation is not given, and say why.",
+        **text,
+    )
+    flags.DEFINE_string("reference_modality", "", "Whose box the common grid covers; default: the first one.", **text)
+    flags.DEFINE_list(
+        "spacing_mm", ["0", "0", "0"], "SLICE,ROW,COLUMN distances of the common grid; 0 keeps the case's own.", **text
+    )
+    flags.DEFINE_list(
+        "normalisation",
+        [],
+        "MODALITY=KIND:LOW:HIGH,...; kinds: hu, suv (window in native units), percentile (then z-score). Default: "
+        "ct=hu:-200:300, pet=suv:0:15, any other percentile:0.5:99.5.",
+        **text,
+    )
+    flags.DEFINE_enum(
+        "crop",
+        "body",
+        ("body", "none"),
+        "body: keep the box of what is body in any modality, found from the intensities alone, and 10 mm around it; "
+        "none: keep the whole grid.",
+        **text,
+    )
+
+
+def _label(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_list("label_values", ["1"], "Values of the label map that are foreground.", **text)
+    flags.DEFINE_list(
+        "background_values", ["0"], "Values of the label map that are not; any other is an error.", **text
+    )
+    flags.DEFINE_string(
+        "label_on",
+        "",
+        "Modality on whose grid the labels were drawn. Default: ct in the layout hecktor, else the reference modality.",
+        **text,
+    )
+    flags.DEFINE_bool("allow_empty_labels", False, "Accept labelled cases without any foreground.", **text)
+
+
+def _split(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_string(
+        "split",
+        "",
+        "JSON file {PARTITION: [PATIENT or CASE, ...]}. Default: the manifest's partitions, or split.json in the input "
+        "folder.",
+        **text,
+    )
+    flags.DEFINE_integer("split_seed", None, "Draw the split by patient from this seed instead.", **text)
+    flags.DEFINE_float("labelled_fraction", 0.1, "Fraction of the patients drawn as labelled.", **text)
+    flags.DEFINE_integer(
+        "labelled_cases", None, "Number of patients drawn as labelled, instead.", lower_bound=1, **text
+    )
+    flags.DEFINE_float("validation_fraction", 0.1, "Fraction of the patients drawn for validation.", **text)
+    flags.DEFINE_float("test_fraction", 0.2, "Fraction of the patients drawn for testing.", **text)
+    flags.DEFINE_enum(
+        "stratify",
+        "none",
+        ("none", "lesion_size"),
+        "lesion_size: spread small and large lesions evenly over the drawn partitions with labels. Masks of patients "
+        "that are drawn as unlabelled stay unread.",
+        **text,
+    )
+    flags.DEFINE_integer("folds", None, "Cross-validation: draw this many folds.", lower_bound=2, **text)
+    flags.DEFINE_integer(
+        "fold",
+        None,
+        "Which fold's patients validate, from 0; of --folds, or of those in --split.",
+        lower_bound=0,
+        **text,
+    )
+
+
+def _verification(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_bool("verify_only", False, "Look at every case and tell what is wrong; convert nothing.", **text)
+    flags.DEFINE_bool("skip_bad_cases", False, "Leave out the cases that verification finds an error in.", **text)
+    flags.DEFINE_string(
+        "report",
+        "",
+        "JSON file of what verification found where no dataset is made. Default: OUTPUT.verify.json.",
+        **text,
+    )
+    flags.DEFINE_bool("preview", False, "Draw a contact sheet of every case, and a page of them all.", **text)
+
+
+def _privacy(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_bool(
+        "pseudonymize",
+        False,
+        "Name cases by a salted hash, and tell no name or path of the input. DICOM is converted so in any case.",
+        **text,
+    )
+    flags.DEFINE_string(
+        "pseudonym_map",
+        "",
+        "JSON file, to be kept to yourself, with the salt and with whose pseudonym is whose; made if it is not there. "
+        "Default: OUTPUT.pseudonyms.json.",
+        **text,
+    )
+
+
+def _work(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_integer("cases_per_shard", 8, "Cases in a shard, at most.", lower_bound=1, **text)
+    flags.DEFINE_integer("workers", 0, "Processes that work on cases; 0 = one a core.", lower_bound=0, **text)
+    flags.DEFINE_string(
+        "runner",
+        LOCAL,
+        "Apache Beam's runner: DirectRunner (this machine), DaskRunner, FlinkRunner, SparkRunner, DataflowRunner. All "
+        "workers must see the input and the output's folder under the same path.",
+        **text,
+    )
+    flags.DEFINE_multi_string(
+        "beam_flag", [], "One of Beam's own flags, e.g. --beam_flag=--flink_master=HOST:8081; may be repeated.", **text
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace a dataset that is in the output folder.", **text)

@@ -1,0 +1,177 @@
+"""A conversion from beginning to end: who is where, what is wrong, what grid, and then the records."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from absl import flags
+
+from semicml_tf import atomic
+from semicml_tf.conversion import choose_split, findings, pipeline, provenance, verdict, write
+from semicml_tf.conversion import fingerprint as fingerprints
+from semicml_tf.conversion import plan as plans
+from semicml_tf.conversion import split as splits
+from semicml_tf.conversion.across_cases import across
+from semicml_tf.conversion.engine import Engine
+from semicml_tf.conversion.findings import CaseReport, Finding
+from semicml_tf.conversion.jobs import CaseJob
+from semicml_tf.conversion.privacy import Privacy
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.target import Target
+from semicml_tf.conversion.work import WorkFolder
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.records.contract import LABELLED_PARTITIONS, PARTITIONS
+
+
+@dataclasses.dataclass
+class Conversion:
+    """What the steps of a conversion share.
+
+    Attributes:
+        values: flags of the command.
+        source: the input.
+        target: the output.
+        layout: module of the input's layout.
+        settings: how cases are built; a plan may change them.
+        engine: where the work runs.
+        privacy: what may be told of names and paths.
+    """
+
+    values: flags.FlagValues
+    source: pathlib.Path
+    target: Target
+    layout: object
+    settings: Settings
+    engine: Engine
+    privacy: Privacy
+
+    def run(self, cases: Sequence[CaseFiles]) -> None:
+        """Verifies the cases and, unless that is all that was asked for, converts them.
+
+        Raises:
+            UserError: whatever the user can mend.
+        """
+        with self.target.work() as work:
+            split, chosen = self._partitions(cases, work)
+            reports = self._look(chosen, work)
+            found = [*(finding for report in reports.values() for finding in report.findings), *across(chosen, reports)]
+            self._tell(found, len(reports))
+            if self.values.verify_only:
+                verdict.refuse(found, self._report)
+                return
+            if self.values.skip_bad_cases:
+                bad = set(verdict.bad_cases(found))
+                if bad:
+                    print(f"note: left out for their errors: {', '.join(sorted(bad))}")
+                    split = splits.without(split, bad, cases)
+                    chosen = {name: [case for case in held if case.case_id not in bad] for name, held in chosen.items()}
+                    reports = {name: report for name, report in reports.items() if name not in bad}
+            else:
+                verdict.refuse(found, self._report)
+            self._convert(work, split, chosen, reports, found)
+
+    def _partitions(self, cases: Sequence[CaseFiles], work: WorkFolder):
+        """The split, and the cases by partition; everybody where nothing splits and nothing is to be converted."""
+        try:
+            split, told = choose_split.choose(
+                self.values,
+                cases,
+                self.source,
+                self.settings.modalities,
+                lesion_ml=lambda pool: self._lesion_ml(pool, work),
+                original=self.privacy.original,
+                pseudonym=self.privacy.pseudonym,
+            )
+        except choose_split.NoSplit:
+            if not self.values.verify_only:
+                raise
+            print("no split is known: every label is looked at")
+            return None, {"labelled": list(cases)}
+        chosen, left_out = splits.cases_by_partition(split, cases, source=self.source)
+        print(self.privacy.text(f"split from {told}"))
+        if left_out:
+            print(f"note: not in the split and left out: {', '.join(left_out)}")
+        return split, chosen
+
+    def _lesion_ml(self, cases: Sequence[CaseFiles], work: WorkFolder) -> dict[str, float]:
+        reports = self._look({"labelled": cases}, work)
+        return {name: report.label["volume_ml"] for name, report in reports.items() if report.label}
+
+    def _jobs(self, chosen: Mapping[str, Sequence[CaseFiles]], work: WorkFolder) -> list[CaseJob]:
+        return write.jobs_of(
+            chosen,
+            self.settings,
+            work,
+            cases_per_shard=self.values.cases_per_shard,
+            preview=self.values.preview,
+        )
+
+    def _look(self, chosen, work: WorkFolder) -> dict[str, CaseReport]:
+        return self.privacy.reports(pipeline.look_at(self._jobs(chosen, work), self.engine, work))
+
+    @property
+    def _report(self) -> pathlib.Path:
+        return pathlib.Path(self.values.report) if self.values.report else self.target.beside(f".{findings.FILE_NAME}")
+
+    def _verify_json(self, found: Sequence[Finding], cases: int) -> dict:
+        return findings.as_json(found, cases=cases, command=self._command)
+
+    @property
+    def _command(self) -> str:
+        return self.privacy.text(provenance.command(self.values, with_places=not self.privacy.hides))
+
+    def _tell(self, found: Sequence[Finding], cases: int) -> None:
+        print(findings.summary(found, cases=cases))
+        if found:
+            print(findings.table(found))
+        if self.values.verify_only or (verdict.errors(found) and not self.values.skip_bad_cases):
+            atomic.write_json(self._report, self._verify_json(found, cases))
+            print(f"all findings: {self._report}")
+
+    def _convert(self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found) -> None:
+        window = self._plan(reports)
+        jobs = self._jobs(chosen, work)
+        if not jobs:
+            raise UserError("no case is left to convert", path=self.source, remedy="Mend the cases, or the split")
+        entries, lost = pipeline.make_shards(jobs, self.engine, work)
+        for case in lost:
+            print(f"note: the lesion of case {case} is too small for this spacing: no voxel of it is left")
+        info = write.describe(jobs, entries, self.settings, layout=self.layout.NAME, window=window)
+        files = {
+            splits.FILE_NAME: split.to_json(),
+            findings.FILE_NAME: self._verify_json(found, len(reports)),
+            fingerprints.FILE_NAME: fingerprints.fingerprint(list(reports.values())).to_json(),
+        }
+        pictures = [job.preview for job in jobs if job.preview]
+        if pictures:
+            pictures.append(self._preview_page(work, jobs, found))
+        write.complete(info, files, pictures, **provenance.provenance(self.values, with_places=not self.privacy.hides))
+        self.target.publish(work)
+        with contextlib.suppress(OSError):
+            self._report.unlink()
+        counts = ", ".join(f"{name} {len(info.partitions[name])}" for name in PARTITIONS)
+        print(f"{self.target.name}: {counts} cases in {len(info.shard_sha256)} shards, data hash {info.data_hash[:12]}")
+
+    def _plan(self, reports: Mapping[str, CaseReport]) -> int | None:
+        """Chooses what the user has not, if asked to; the window that training should have."""
+        if self.values.plan == "none":
+            return None
+        fingerprint = fingerprints.fingerprint(list(reports.values()))
+        print(fingerprint.table())
+        given = [name for name in ("spacing_mm", "normalisation") if self.values[name].present]
+        plan = plans.plan(fingerprint, self.settings, given)
+        for reason in plan.reasons:
+            print(f"plan: {reason}")
+        self.settings = plan.settings
+        return plan.window
+
+    def _preview_page(self, work: WorkFolder, jobs: Sequence[CaseJob], found: Sequence[Finding]) -> str:
+        from semicml_tf.conversion.preview_page import write_page
+
+        name = f"{write.PREVIEW}/index.html"
+        write_page(work.dataset / name, jobs, found)
+        return name

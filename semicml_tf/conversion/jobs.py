@@ -1,0 +1,176 @@
+"""What a worker does: look at a case, make a case's record, put a shard together.
+
+Each job leaves its result in the work folder under the key of its inputs and is skipped where that is there. A
+mistake of the user becomes a result, too: raised in a worker, a runner would wrap it in pages of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+from semicml_tf import atomic
+from semicml_tf.conversion import work as works
+from semicml_tf.conversion.build_case import build
+from semicml_tf.conversion.examine import examine
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.work import WorkFolder
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.records import contract, tfrecord_file
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseJob:
+    """One case's work.
+
+    Attributes:
+        case: its files.
+        settings: of the conversion.
+        with_label: whether its label may be read.
+        missing_allowed: whether it may lack a modality.
+        work: where results go.
+        partition, shard, index: where its record goes; "" and 0 while it is only looked at.
+        preview: file of the picture to draw, relative to the dataset; "" for none.
+    """
+
+    case: CaseFiles
+    settings: Settings
+    with_label: bool
+    missing_allowed: bool
+    work: WorkFolder
+    partition: str = ""
+    shard: str = ""
+    index: int = 0
+    preview: str = ""
+
+
+def look(job: CaseJob) -> None:
+    """Examines a case; leaves its report."""
+    path = job.work.report(job.case.case_id)
+    try:
+        digests = works.digests(job.case, with_label=job.with_label)
+    except UserError:  # a file that cannot be read: examining it says which, in every detail
+        digests = {}
+    missing_allowed = job.missing_allowed
+    wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
+    if digests and works.load(path, wanted):
+        return
+    report = examine(job.case, job.settings, with_label=job.with_label, missing_allowed=missing_allowed)
+    works.save(path, wanted, {"report": report.to_json()})
+
+
+def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
+    """Makes a case's record, if it is not there; yields its shard and the job, or nothing where it failed."""
+    path = job.work.finished(job.case.case_id)
+    try:
+        digests = works.digests(job.case, with_label=job.with_label)
+        wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, partition=job.partition)
+        done = works.load(path, wanted)
+        if not (done and "entry" in done and _is_kept(job, wanted)):
+            record = build(job.case, job.settings, with_label=job.with_label)
+            kept, encoded = job.work.record(job.case.case_id), contract.encode(record)
+            atomic.write_file(kept, lambda stream: tfrecord_file.write(stream, encoded))
+            if job.preview:
+                _draw(job, record)
+            works.save(path, wanted, {"entry": _entry(record), "bytes": kept.stat().st_size})
+        elif job.preview and not (job.work.dataset / job.preview).is_file():
+            _draw(job, build(job.case, job.settings, with_label=job.with_label))
+    except UserError as error:
+        works.save(path, "", {"error": _told(error)})
+        return
+    yield job.shard, job
+
+
+def _draw(job: CaseJob, record: contract.CaseRecord) -> None:
+    from semicml_tf.conversion.preview import write_preview
+
+    write_preview(record, job.work.dataset / job.preview, partition=job.partition)
+
+
+def _entry(record: contract.CaseRecord) -> dict[str, Any]:
+    label = record.label
+    return {
+        "shape": list(record.grid.shape),
+        "modalities": sorted(record.images),
+        "lesion_slices": None if label is None else int(label.any(axis=(1, 2)).sum()),
+        "lesion_lost": bool(label is not None and record.native_label.any() and not label.any()),
+    }
+
+
+def _is_kept(job: CaseJob, wanted: str) -> bool:
+    """Whether a finished record is still there: by itself, or in a shard that is finished."""
+    if job.work.record(job.case.case_id).is_file():
+        return True
+    body = works.load(_shard_note(job.work, job.shard), job.shard)
+    return body is not None and body["keys"].get(job.case.case_id) == wanted
+
+
+def _shard_note(work: WorkFolder, shard: str) -> pathlib.Path:
+    return work.root / "shards" / f"{shard}.json"
+
+
+def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> None:
+    """Puts a shard together from its cases' records, in their order, and removes those.
+
+    Args:
+        group: file name of the shard, and the jobs of its cases, in any order.
+        sizes: number of cases by shard; one that lacks a case, since that failed, is not made.
+    """
+    shard, jobs = group[0], sorted(group[1], key=lambda job: job.index)
+    if len(jobs) != sizes[shard]:
+        return
+    work = jobs[0].work
+    note, target = _shard_note(work, shard), work.dataset / shard
+    finished = {job.case.case_id: json.loads(work.finished(job.case.case_id).read_text("utf-8")) for job in jobs}
+    keys = {case: body["key"] for case, body in finished.items()}
+    former = works.load(note, shard)
+    if former and former["keys"] == keys and target.is_file():
+        return
+
+    def write(stream):
+        for case in keys:
+            with _opened_record(work, case, target, former) as record:
+                shutil.copyfileobj(record, stream, 1 << 20)
+
+    try:
+        atomic.write_file(target, write)
+        works.save(note, shard, {"keys": keys, "bytes": {case: body["bytes"] for case, body in finished.items()}})
+    except UserError as error:
+        works.save(note, "", {"error": _told(error)})
+        return
+    for case in keys:
+        work.record(case).unlink(missing_ok=True)
+
+
+def _opened_record(work: WorkFolder, case: str, shard: pathlib.Path, note: dict[str, Any] | None) -> BinaryIO:
+    """A case's framed record: of its own file, else cut from the shard that it is in already."""
+    if work.record(case).is_file():
+        return open(work.record(case), "rb")
+    with open(shard, "rb") as stream:
+        for other, size in note["bytes"].items():
+            if other == case:
+                return io.BytesIO(stream.read(size))
+            stream.seek(size, os.SEEK_CUR)
+    raise FileNotFoundError(work.record(case))
+
+
+def _told(error: UserError) -> dict[str, str | None]:
+    return {"problem": error.problem, "path": error.path, "remedy": error.remedy}
+
+
+def error_of(path: pathlib.Path) -> UserError | None:
+    """The mistake that a job left as its result; None where it left none."""
+    body = works.load(path, "")
+    return UserError(**body["error"]) if body and "error" in body else None
+
+
+def shard_error(work: WorkFolder, shard: str) -> UserError | None:
+    """The mistake that kept a shard from being written; None where it stands."""
+    return error_of(_shard_note(work, shard))

@@ -1,0 +1,90 @@
+"""The work on all cases, as two Beam pipelines: one that looks at them, one that makes records and shards.
+
+Results go through the work folder and not through the runner, which then needs no memory for them: a worker holds
+one case at a time, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from semicml_tf.conversion import jobs as work_of
+from semicml_tf.conversion.engine import Engine, progress
+from semicml_tf.conversion.findings import CaseReport
+from semicml_tf.conversion.jobs import CaseJob
+from semicml_tf.conversion.work import WorkFolder, read
+from semicml_tf.records.dataset import CaseEntry
+
+
+def look_at(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> dict[str, CaseReport]:
+    """Examines every case; reports that a killed conversion left are taken as they are.
+
+    Returns:
+        Reports by case name, in the jobs' order.
+
+    Raises:
+        UserError: the runner fails.
+    """
+
+    def build(beam, pipeline):
+        return (
+            pipeline
+            | "cases" >> beam.Create(list(jobs), reshuffle=False)
+            | "spread" >> beam.Reshuffle()
+            | "look" >> beam.Map(work_of.look)
+        )
+
+    if jobs:
+        with progress("verifying", len(jobs), lambda: work.count("reports")):
+            engine.run(build, jobs=len(jobs))
+    return {job.case.case_id: CaseReport.from_json(read(work.report(job.case.case_id))["report"]) for job in jobs}
+
+
+def make_shards(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> tuple[dict[str, CaseEntry], list[str]]:
+    """Makes every case's record and puts them into shards, in the work folder's dataset.
+
+    Shards depend on the cases' names alone and hold them in order, so that the same input gives the same bytes
+    whatever the runner and its workers.
+
+    Returns:
+        Entries by case name, and the names of the cases whose lesion is too small for the network's grid.
+
+    Raises:
+        UserError: a case cannot be built, a shard cannot be written, or the runner fails.
+    """
+    sizes: dict[str, int] = {}
+    for job in jobs:
+        sizes[job.shard] = sizes.get(job.shard, 0) + 1
+
+    def build(beam, pipeline):
+        return (
+            pipeline
+            | "cases" >> beam.Create(list(jobs), reshuffle=False)
+            | "spread" >> beam.Reshuffle()
+            | "make" >> beam.FlatMap(work_of.make)
+            | "by shard" >> beam.GroupByKey()
+            | "assemble" >> beam.Map(work_of.assemble, sizes)
+        )
+
+    with progress("converting", len(jobs), lambda: work.count("records")):
+        engine.run(build, jobs=len(jobs))
+    for error in (
+        *(work_of.error_of(work.finished(job.case.case_id)) for job in jobs),
+        *(work_of.shard_error(work, shard) for shard in sizes),
+    ):
+        if error is not None:
+            raise error
+    made = {job.case.case_id: read(work.finished(job.case.case_id))["entry"] for job in jobs}
+    entries = {job.case.case_id: _entry(job, made[job.case.case_id]) for job in jobs}
+    return entries, [case for case, entry in made.items() if entry["lesion_lost"]]
+
+
+def _entry(job: CaseJob, made: Mapping) -> CaseEntry:
+    return CaseEntry(
+        case_id=job.case.case_id,
+        shard=job.shard,
+        index=job.index,
+        shape=tuple(made["shape"]),
+        lesion_slices=made["lesion_slices"],
+        modalities=tuple(name for name in job.settings.modalities if name in made["modalities"]),
+    )

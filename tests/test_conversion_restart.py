@@ -1,0 +1,143 @@
+"""A conversion that was killed goes on where it was, and ends with the bytes of one that was not."""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from semicml_tf.conversion import jobs
+from semicml_tf.errors import UserError
+from tests import image_folders
+from tests.conversions import FLAGS, convert, write_split
+
+NAMES = [f"P{number:02d}" for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = image_folders.hecktor(tmp_path_factory.mktemp("restart") / "source", NAMES)
+    write_split(root, {"labelled": NAMES[:3], "unlabelled": NAMES[3:7], "validation": NAMES[7:8], "test": NAMES[8:]})
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source, tmp_path_factory):
+    return contents(convert(source, tmp_path_factory.mktemp("undisturbed") / "out", "--cases_per_shard=2"))
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def killed(source, output, *, when, flags=()):
+    """Starts the command and kills it, with all that it started, once `when` of the work folder is true."""
+    work = output.parent / f".{output.name}.work"
+    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={source}", f"--output={output}", *FLAGS]
+    process = subprocess.Popen(
+        [*command, "--cases_per_shard=2", *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not when(work):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return work
+
+
+def finished(work, kind="records"):
+    return {path.name for path in (work / kind).glob("[!.]*.json")}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda work: len(finished(work, "reports")) >= 3,
+        lambda work: len(finished(work)) >= 1,
+        lambda work: len(finished(work)) >= 6,
+        lambda work: (work / "shards").is_dir() and len(finished(work, "shards")) >= 2,
+    ],
+    ids=["while verifying", "after a case", "after six cases", "among the shards"],
+)
+def test_killed_and_called_again_it_ends_with_the_same_bytes(source, undisturbed, tmp_path, monkeypatch, place):
+    output = tmp_path / "out"
+    work = killed(source, output, when=place)
+    assert not output.exists()
+    before = finished(work)
+    made = []
+    build = jobs.build
+
+    def counted(case, *args, **named):
+        made.append(case.case_id)
+        return build(case, *args, **named)
+
+    monkeypatch.setattr(jobs, "build", counted)
+    again = contents(convert(source, output, "--cases_per_shard=2", "--workers=1"))
+    assert {name: again[name] for name in undisturbed} == undisturbed and set(again) == set(undisturbed)
+    # No finished case was made again, and none of the others was forgotten.
+    assert len(made) == len(NAMES) - len(before) and len(set(made)) == len(made)
+    assert not work.exists()
+
+
+def test_killed_at_any_moment(source, undisturbed, tmp_path):
+    output = tmp_path / "out"
+    for moment in (0.5, 1.5, 2.5, 3.5):
+        start = time.monotonic()
+        killed(source, output, when=lambda work: time.monotonic() - start > moment, flags=["--workers=2"])
+        if output.exists():
+            break
+    if not output.exists():
+        convert(source, output, "--cases_per_shard=2")
+    assert contents(output) == undisturbed
+
+
+def test_what_another_input_or_other_flags_left_is_not_taken(source, undisturbed, tmp_path):
+    output = tmp_path / "out"
+    killed(source, output, when=lambda work: len(finished(work)) >= 4)
+    coarse = contents(convert(source, output, "--cases_per_shard=2", "--spacing_mm=3,6,6"))
+    assert coarse == contents(convert(source, tmp_path / "other", "--cases_per_shard=2", "--spacing_mm=3,6,6"))
+    assert coarse["dataset.json"] != undisturbed["dataset.json"]
+
+
+def test_one_changed_case_in_a_finished_shard(tmp_path, monkeypatch):
+    """A shard is put together anew of the changed case's record and the other's, which lies in the shard alone."""
+    root = image_folders.hecktor(tmp_path / "source", NAMES[:2])
+    write_split(root, {"labelled": NAMES[:2]})
+
+    def stopped(*args, **named):
+        raise UserError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("semicml_tf.conversion.write.complete", stopped)
+        with pytest.raises(UserError, match="disk is full"):
+            convert(root, tmp_path / "out")
+    assert (tmp_path / ".out.work/dataset/labelled-00000-of-00001.tfrecord").is_file()
+    image_folders.write(root / "imagesTr/P01__CT.nii.gz", image_folders.ct(77))
+    made = []
+    build = jobs.build
+    monkeypatch.setattr(jobs, "build", lambda case, *a, **n: (made.append(case.case_id), build(case, *a, **n))[1])
+    assert contents(convert(root, tmp_path / "out")) == contents(convert(root, tmp_path / "fresh"))
+    assert made == ["P01", "P00", "P01"]
+
+
+def test_two_conversions_do_not_write_one_output(source, tmp_path):
+    work = tmp_path / ".out.work"
+    work.mkdir()
+    with open(work / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another conversion is writing this output"):
+            convert(source, tmp_path / "out")
+    assert pathlib.Path(convert(source, tmp_path / "out")).is_dir()
