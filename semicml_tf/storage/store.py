@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Protocol
@@ -15,9 +16,10 @@ from semicml_tf.storage import problems
 from semicml_tf.storage import url as urls
 
 # TensorFlow's own file systems; `ram` is its toy, on which this engine is tested.
-_BY_TENSORFLOW = ("gs", "ram")
+BY_TENSORFLOW = ("gs", "ram")
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_WAIT = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}
+_WAIT = {"connect_timeout": 10, "read_timeout": 60}
+_RETRIES = {"retries": {"mode": "standard", "max_attempts": 3}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ def store_for(url: str) -> Store:
     Raises:
         UserError: no installed library opens such URLs.
     """
-    return TensorFlowStore() if urls.scheme(url) in _BY_TENSORFLOW else FsspecStore(urls.scheme(url))
+    return TensorFlowStore() if urls.scheme(url) in BY_TENSORFLOW else FsspecStore(urls.scheme(url))
 
 
 class FsspecStore:
@@ -80,7 +82,7 @@ class FsspecStore:
         # Neither instance nor listings are shared: what others write meanwhile must be seen.
         settings = {"skip_instance_cache": True, "use_listings_cache": False}
         if self._is_s3:
-            settings["config_kwargs"] = _WAIT
+            settings["config_kwargs"] = _WAIT | ({} if "AWS_MAX_ATTEMPTS" in os.environ else _RETRIES)
         try:
             import fsspec
 

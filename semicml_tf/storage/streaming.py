@@ -17,7 +17,7 @@ from semicml_tf import commandline, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.storage import problems
 from semicml_tf.storage import url as urls
-from semicml_tf.storage.store import store_for
+from semicml_tf.storage.store import BY_TENSORFLOW, store_for
 
 # TensorFlow's default of 256 KiB is one request to the store each.
 BUFFER_BYTES = 8 << 20
@@ -28,7 +28,7 @@ def can_stream(scheme: str) -> bool:
     """Whether tf.data opens ``scheme://`` here. Loads TensorFlow, if there is a chance."""
     if scheme == "s3":
         return importlib.util.find_spec("tensorflow_io") is not None and _load_tensorflow_io()
-    return scheme == "gs"
+    return scheme in BY_TENSORFLOW
 
 
 def _load_tensorflow_io() -> bool:
