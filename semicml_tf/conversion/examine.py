@@ -196,13 +196,12 @@ class _Examination:
 
     def _look_for_displacement(self, mask: np.ndarray | None, grid: Grid | None) -> None:
         """Every pair of a CT and a PET; with a label, whether it is its lesion that is displaced."""
-        wrong_unit = {finding.file for finding in self.findings if finding.code == "suv_no_suv"}
         kinds = {name: self.settings.normalisation[name].kind for name in self.volumes}
         for ct in (name for name, kind in kinds.items() if kind == "hu"):
             for pet in (name for name, kind in kinds.items() if kind == "suv"):
-                source = self.case.images[pet]
-                if str(source.path) in wrong_unit:
+                if not self._is_suv(pet):
                     continue
+                source = self.case.images[pet]
                 uptake = displacement.uptake_in_air(*self.volumes[pet], *self.volumes[ct])
                 if not uptake.noticeable:
                     continue
@@ -216,6 +215,13 @@ class _Examination:
                     f"Look whether '{ct}' and '{pet}' are registered; then register them, or exclude the case"
                     + ("" if of_lesion else " (fine if it is urine, or an arm beyond the view of CT)"),
                 )
+
+    def _is_suv(self, pet: str) -> bool:
+        """Whether values are SUV, and the normalisation does not say that they are in another unit."""
+        if self.settings.normalisation[pet].high > plausible_values.HIGHEST_SUV:
+            return False
+        path = str(self.case.images[pet].path)
+        return all(finding.code != "suv_no_suv" or finding.file != path for finding in self.findings)
 
 
 def _voxels_sha256(volume: np.ndarray) -> str:

@@ -137,7 +137,10 @@ def _missed(reference: Grid, grid: Grid) -> list[str]:
 
 def _slice_offset(reference: Grid, grid: Grid) -> tuple[float, float] | None:
     """(slice distance in mm, offset in slices) where both have one slice distance and direction, but other planes."""
-    axis = int(np.argmax(reference.spacing_mm))
+    # The coarsest axis; the one from feet to head where several are.
+    _, (axis, *_), _ = reference.reordered()
+    if reference.spacing_mm[axis] < (1 - _EQUAL_STEPS) * max(reference.spacing_mm):
+        axis = int(np.argmax(reference.spacing_mm))
     normal = _directions(reference)[:, axis]
     cosines = np.abs(normal @ _directions(grid))
     own = int(cosines.argmax())
