@@ -23,8 +23,11 @@ def unwritable(path: pathlib.Path, error: OSError) -> UserError:
     )
 
 
-def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
+def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, private: bool = False) -> None:
     """Calls ``write(stream)`` on a temporary file beside `path`, then renames it to `path`.
+
+    Args:
+        private: whether the file is for its owner alone (mode 0600).
 
     Raises:
         UserError: the folder cannot be written to. A file already at `path` is then untouched.
@@ -40,10 +43,11 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> Non
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp makes files private; outputs get what the user's umask gives any other file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(staged, 0o666 & ~mask)
+        if not private:
+            # mkstemp makes files private; outputs get what the user's umask gives any other file.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(staged, 0o666 & ~mask)
         os.replace(staged, path)
     except OSError as error:
         raise unwritable(path, error) from error

@@ -1,0 +1,222 @@
+"""No name and no path of the input in anything that is told; everything else as it was."""
+
+import os
+import pathlib
+import shlex
+import time
+import unicodedata
+
+import pytest
+
+from semicml_tf.conversion.findings import CaseReport, Finding
+from semicml_tf.conversion.redactor import Redactor
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.source import NiftiFile
+
+ROOT = pathlib.Path("/hospital/study 7/images")
+
+
+def _case(pseudonym, ct, pet, label=None, root=ROOT, **more):
+    images = {"ct": NiftiFile(root / ct), "pet": NiftiFile(root / pet)}
+    return CaseFiles(pseudonym, images, label and NiftiFile(root / label), patient_id=pseudonym.split("-")[0], **more)
+
+
+CASES = [
+    _case(
+        "PAAAAAAAA", "imagesTr/Meier_Hans__CT.nii.gz", "imagesTr/Meier_Hans__PT.nii.gz", "labelsTr/Meier_Hans.nii.gz"
+    ),
+    _case("PBBBBBBBB", "imagesTr/Meier_Hans_2__CT.nii.gz", "imagesTr/Meier_Hans_2__PT.nii.gz"),
+    _case("PCCCCCCCC-1", "Öztürk, Eve/first/CT", "Öztürk, Eve/first/PT"),
+    _case("PCCCCCCCC-2", "Öztürk, Eve/second/CT", "Öztürk, Eve/second/PT"),
+    _case("PDDDDDDDD", "imagesTr/1__CT.nii.gz", "imagesTr/1__PT.nii.gz"),
+    _case("PEEEEEEEE", "imagesTr/4711234__CT.nii.gz", "imagesTr/4711234__PT.nii.gz"),
+]
+NAMES = {
+    "Meier_Hans": "PAAAAAAAA",
+    "Meier_Hans_2": "PBBBBBBBB",
+    "Öztürk, Eve": "PCCCCCCCC",
+    "first of Öztürk": "PCCCCCCCC-1",
+    "1": "PDDDDDDDD",
+    "4711234": "PEEEEEEEE",
+}
+SECRETS = ("Meier", "Hans", "ztürk", "Eve", "4711234", "hospital", "study 7")
+
+
+@pytest.fixture
+def redactor():
+    return Redactor(ROOT, CASES, NAMES)
+
+
+def _holds_nothing(text):
+    for form in ("NFC", "NFD"):
+        assert not [name for name in SECRETS if unicodedata.normalize(form, name) in text], text
+    return text
+
+
+@pytest.mark.parametrize(
+    "text,told",
+    [
+        # Paths of sources, and what surrounds them.
+        (f"{ROOT}/imagesTr/Meier_Hans__CT.nii.gz: not 3-D", "PAAAAAAAA/ct: not 3-D"),
+        (f"see '{ROOT}/labelsTr/Meier_Hans.nii.gz'.", "see 'PAAAAAAAA/label'."),
+        (f"{ROOT}/imagesTr/Meier_Hans_2__PT.nii.gz", "PBBBBBBBB/pet"),
+        (f"a folder {ROOT}/Öztürk, Eve/first/CT, two series", "a folder PCCCCCCCC-1/ct, two series"),
+        (f"{ROOT}/Öztürk, Eve/first/CT/Eve_0001.dcm: truncated", "PCCCCCCCC-1/ct: truncated"),
+        (f"below {ROOT}/Öztürk, Eve.", "below PCCCCCCCC."),
+        (f"{ROOT}/imagesTr/1__CT.nii.gz and 1 more of 4", "PDDDDDDDD/ct and 1 more of 4"),
+        # The root, and what is nobody's or unknown below it.
+        (f"{ROOT}: none of the layouts", "INPUT: none of the layouts"),
+        (f"--input={ROOT} --workers=2", "--input=INPUT --workers=2"),
+        (f"{ROOT}/imagesTr is empty", "INPUT/imagesTr is empty"),
+        (f"{ROOT}/imagesTr/Unknown Person__CT.nii.gz: zero bytes", "INPUT/imagesTr/….nii.gz: zero bytes"),
+        (f"{ROOT}/split.json (--split was not given)", "INPUT/split.json (--split was not given)"),
+        (f"{ROOT}-2/imagesTr is another folder", f"{ROOT}-2/imagesTr is another folder"),
+        # Names.
+        ("case Meier_Hans_2 is there twice", "case PBBBBBBBB is there twice"),
+        ("Meier_Hans__PT.nii.gz is not beside it", "PAAAAAAAA/pet is not beside it"),
+        ("Meier_Hans__PT is not Meier_Hans__other", "PAAAAAAAA/pet is not PAAAAAAAA__other"),
+        ("not in the split: Öztürk, Eve, Meier_Hans", "not in the split: PCCCCCCCC, PAAAAAAAA"),
+        ("Meier_Hansen and XMeier_Hans are others", "Meier_Hansen and XMeier_Hans are others"),
+        ("patient 4711234's label; 94711234 voxels", "patient PEEEEEEEE's label; 94711234 voxels"),
+        # A short name is one only where it can be nothing else.
+        ("case 1 has shape (1, 512), slice 1 of 4, 1.0 mm", "case PDDDDDDDD has shape (1, 512), slice 1 of 4, 1.0 mm"),
+        ("expected '1', got 1", "expected 'PDDDDDDDD', got 1"),
+        ("in case 1.5 mm are meant", "in case 1.5 mm are meant"),
+        ("nothing to hide", "nothing to hide"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_texts(redactor, text, told):
+    assert redactor.text(text) == told
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path,
+        lambda path: unicodedata.normalize("NFD", path),
+        lambda path: repr(path),
+        lambda path: shlex.join(["convert", f"--input={path}"]),
+        lambda path: shlex.quote(path),
+        lambda path: f'"{path}"',
+        lambda path: f"<{path}>",
+        lambda path: str([pathlib.PurePosixPath(path)]),
+    ],
+)
+def test_however_a_path_is_written(redactor, write):
+    for case in CASES:
+        for source in (*case.images.values(), *([case.label] if case.label else [])):
+            told = _holds_nothing(redactor.text(f"cannot read {write(str(source.path))}, see above"))
+            assert case.case_id in told and told.startswith("cannot read ") and told.endswith(", see above")
+
+
+def test_apostrophes_and_symbols_of_regular_expressions_in_names():
+    names = {"O'Brien (x+)": "PAAAAAAAA", "[a-z]*": "PBBBBBBBB"}
+    redactor = Redactor(ROOT, [_case("PAAAAAAAA", "O'Brien (x+)/a.nii", "O'Brien (x+)/b.nii")], names)
+    path = f"{ROOT}/O'Brien (x+)/a.nii"
+    for text in (path, repr(path), shlex.quote(path), "O'Brien (x+)", repr("O'Brien (x+)")):
+        assert "Brien" not in redactor.text(f"of {text} there")
+    assert redactor.text("abc [a-z]* [a-z]") == "abc PBBBBBBBB [a-z]"
+
+
+def test_a_pseudonym_is_not_taken_for_a_name_again():
+    """Every text is gone over once: what was put in is not looked at."""
+    redactor = Redactor(ROOT, [], {"PAAAAAAAA": "PBBBBBBBB", "Anna": "PAAAAAAAA"})
+    assert redactor.text("Anna") == "PAAAAAAAA"
+
+
+def test_a_relative_root_is_a_folder_and_not_a_word():
+    root = pathlib.Path("data")
+    redactor = Redactor(root, [_case("PAAAAAAAA", "Anna/ct.nii", "Anna/pet.nii", root=root)], {"Anna": "PAAAAAAAA"})
+    assert redactor.text("the data in data/Anna/ct.nii are no data") == "the data in PAAAAAAAA/ct are no data"
+    assert redactor.text("--input=data --output=data2") == "--input=INPUT --output=data2"
+    assert redactor.text("/other/data/x and data/x/y.nii") == "/other/data/x and INPUT/…/….nii"
+    assert redactor.text(f"{root.absolute()}/Anna/pet.nii") == "PAAAAAAAA/pet"
+    assert redactor.path("data") == "INPUT" and redactor.path("data/Anna/pet.nii") == "PAAAAAAAA/pet"
+
+
+def test_a_manifest_and_files_elsewhere(tmp_path):
+    """The csv layout: the input is a file, and its cells may point anywhere."""
+    manifest, archive = tmp_path / "Station 3.csv", tmp_path / "archive" / "Anna Huber"
+    manifest.touch()
+    images = {"ct": NiftiFile(archive / "scan one.nii"), "pet": NiftiFile(tmp_path / "Huber_pet.nii")}
+    redactor = Redactor(manifest, [CaseFiles("PAAAAAAAA", images)], {"A7": "PAAAAAAAA"})
+    assert redactor.text(f"{manifest}: row 3: case A7 is there twice") == "INPUT: row 3: case PAAAAAAAA is there twice"
+    assert redactor.path(str(archive / "scan one.nii")) == "PAAAAAAAA/ct"
+    assert redactor.text(f"{tmp_path / 'Huber_pet.nii'}: damaged") == "PAAAAAAAA/pet: damaged"
+    assert redactor.text(f"{archive} holds more") == "PAAAAAAAA holds more"
+    assert "Huber" not in redactor.text("Huber_pet.nii and Anna Huber")
+
+
+def test_a_root_behind_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    os.symlink(tmp_path / "real", tmp_path / "link")
+    redactor = Redactor(tmp_path / "link", [_case("PAAAAAAAA", "Anna/ct.nii", "Anna/pet.nii", root=tmp_path / "link")])
+    assert redactor.text(f"{tmp_path}/real/Anna/ct.nii, {tmp_path}/link/Anna/pet.nii") == "PAAAAAAAA/ct, PAAAAAAAA/pet"
+
+
+def test_unknown_files_with_spaces_are_hidden_whole(tmp_path):
+    (tmp_path / "Huber Anna Maria").mkdir()
+    (tmp_path / "Huber Anna Maria" / "notes of the visit").touch()
+    redactor = Redactor(tmp_path)
+    for path in ("Huber Anna Maria", "Huber Anna Maria/notes of the visit", "Gone Person/x y.nii.gz"):
+        told = redactor.text(f"what is {tmp_path / path}: 3 is too few")
+        assert told.startswith("what is INPUT/…") and told.endswith(": 3 is too few")
+        assert not any(word in told for word in ("Anna", "Maria", "visit", "Person", "y.nii"))
+        assert redactor.path(str(tmp_path / path)).startswith("INPUT/…")
+
+
+def test_near_matches_are_paths_of_the_case():
+    path = ROOT / "imagesTr" / "W39_Anna_segm.nii"
+    redactor = Redactor(ROOT, [_case("PAAAAAAAA", "a.nii", "b.nii", near_matches={"label": path})])
+    assert redactor.text(f"{path} may be meant") == "PAAAAAAAA/label (misnamed) may be meant"
+    assert "Anna" not in redactor.text("If W39_Anna_segm.nii beside it is meant")
+
+
+def test_errors_findings_and_reports(redactor):
+    error = UserError(
+        "case Meier_Hans lacks 'pet'",
+        path=ROOT / "imagesTr" / "Meier_Hans__PT.nii.gz",
+        remedy=f"Add Meier_Hans__PT.nii.gz to {ROOT}/imagesTr",
+    )
+    told = redactor.error(error)
+    assert told.line == "PAAAAAAAA/pet: case PAAAAAAAA lacks 'pet'. Add PAAAAAAAA/pet to INPUT/imagesTr."
+    assert redactor.error(UserError("4 GPUs")).line == "4 GPUs."
+    finding = Finding(
+        "unreadable_image", "error", "1", str(ROOT / "imagesTr" / "1__CT.nii.gz"), "case 1: 1 slice", "Remove 4711234"
+    )
+    assert redactor.finding(finding) == Finding(
+        "unreadable_image", "error", "PDDDDDDDD", "PDDDDDDDD/ct", "case PDDDDDDDD: 1 slice", "Remove PEEEEEEEE"
+    )
+    report = CaseReport("PDDDDDDDD", (finding,), {"ct": {"shape": [1, 2, 3]}}, None, {"ct": "00"})
+    assert redactor.report(report).findings == (redactor.finding(finding),)
+    assert redactor.report(report).images is report.images
+    assert redactor.finding(Finding("unreadable_image", "error", "", "", "p", "r")) == Finding(
+        "unreadable_image", "error", "", "", "p", "r"
+    )
+
+
+def test_errors_that_are_raised_lose_their_cause(redactor):
+    with pytest.raises(UserError) as caught, redactor.errors():
+        try:
+            open(ROOT / "imagesTr" / "Meier_Hans__CT.nii.gz")
+        except OSError as error:
+            raise UserError(f"cannot be read ({error})", path=ROOT) from error
+    _holds_nothing(caught.value.line)
+    assert caught.value.__suppress_context__ and caught.value.__cause__ is None
+
+
+def test_a_redactor_travels_and_is_quick_with_many_cases(redactor):
+    import pickle
+
+    assert pickle.loads(pickle.dumps(redactor)).text("Meier_Hans") == "PAAAAAAAA"
+    many = [
+        _case(f"P{n:08X}", f"imagesTr/Person_{n}_x__CT.nii.gz", f"imagesTr/Person_{n}_x__PT.nii.gz")
+        for n in range(3000)
+    ]
+    large = Redactor(ROOT, many, {f"Person_{n}_x": f"P{n:08X}" for n in range(3000)})
+    begun = time.perf_counter()
+    for n in range(100):
+        assert large.text(f"{ROOT}/imagesTr/Person_{n}_x__PT.nii.gz of Person_{n}_x") == f"P{n:08X}/pet of P{n:08X}"
+    assert time.perf_counter() - begun < 5
