@@ -16,22 +16,19 @@ PatientID and UIDs name cases here; the converter replaces them before anything 
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_scan, dicom_series
+from semicml_tf.files import dicom_scan, dicom_series, inventory
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.dicom_labels import DicomLabel
 from semicml_tf.files.dicom_scan import Header
 from semicml_tf.files.dicom_series import DicomSeries
 from semicml_tf.files.options import DEFAULT, LayoutOptions
+from semicml_tf.files.refused import Refused
 from semicml_tf.files.source import NiftiFile, Source
-from semicml_tf.geometry.grid import Grid
 
 NAME = "dicom"
 DESCRIPTION = "any tree of DICOM files (CT, MR, PET), labels as DICOM-SEG, RTSTRUCT or labels/PATIENT.nii.gz"
@@ -39,50 +36,25 @@ HOLDS_PATIENT_NAMES = True
 
 _CODES = {"ct": "CT", "pet": "PT"}
 _ENDINGS = (".nii.gz", ".nii")
-
-
-@dataclasses.dataclass(frozen=True)
-class RefusedSeries:
-    """A `Source` that stands where a study does not say which of its series is meant."""
-
-    folder: pathlib.Path
-    problem: str
-    remedy: str
-
-    @property
-    def path(self) -> pathlib.Path:
-        return self.folder
-
-    def missing(self) -> pathlib.Path | None:
-        return None
-
-    def _refuse(self):
-        raise UserError(self.problem, path=self.folder, remedy=self.remedy)
-
-    def digest(self) -> str:
-        self._refuse()
-
-    def read_volume(self) -> tuple[np.ndarray, Grid]:
-        self._refuse()
-
-    def read_label(self) -> tuple[np.ndarray, Grid]:
-        self._refuse()
-
-    def read_grid(self) -> Grid:
-        self._refuse()
-
-
-@dataclasses.dataclass(frozen=True)
-class AbsentSeries(RefusedSeries):
-    """Likewise, where a study has no series of a modality."""
-
-    def missing(self) -> pathlib.Path | None:
-        return self.folder
+_LISTED = 20  # descriptions that a message lists
 
 
 def detect(root: pathlib.Path) -> bool:
-    """Whether `root` holds a DICOM file."""
+    """Whether `root` holds a DICOM file, at any depth."""
     return root.is_dir() and any(dicom_scan.is_dicom(path) for path in dicom_scan.files(root))
+
+
+def modalities(root: pathlib.Path) -> tuple[str, ...]:
+    """Names of the modalities that there are; series of MR are one, since their headers do not tell T1 from T2."""
+    there = {header.modality for header in dicom_scan.scan(root).headers}
+    return tuple(name for name, code in (*_CODES.items(), ("mr", "MR")) if code in there)
+
+
+def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
+    """What was found, in one sentence; raises as `find`."""
+    named = [name for name in options.dicom_series if name not in _CODES]
+    names = [name for name in modalities(root) if name in _CODES or not named] + named
+    return inventory.tell("DICOM", find(root, names, options))
 
 
 def _patterns(modalities: Sequence[str], options: LayoutOptions) -> dict[str, re.Pattern]:
@@ -109,26 +81,41 @@ def _candidates(series: Mapping[str, list[Header]], code: str) -> list[list[Head
     return sorted(corrected or found, key=lambda headers: (headers[0].number, headers[0].series))
 
 
-def _image(name: str, series, pattern: re.Pattern | None, scan: dicom_scan.Scan, folder: pathlib.Path) -> Source:
+def _image(name: str, series, pattern: re.Pattern | None, scan: dicom_scan.Scan, folder) -> Source | None:
+    """The series that is meant; None where the study has none."""
     code = _CODES.get(name, "MR")
     found = _candidates(series, code)
     chosen = [headers for headers in found if pattern.search(headers[0].description)] if pattern else found
+    if not chosen:
+        return None
     if len(chosen) == 1:
         return dicom_series.from_headers(chosen[0], scan.damaged)
-    listed = "; ".join(map(dicom_series.describe, chosen or found))
-    remedy = f"Pass --dicom_series={name}=REGEX that the SeriesDescription of the one that is meant matches"
-    if chosen:
-        matching = f" that match '{pattern.pattern}'" if pattern else ""
-        problem = f"expected one {code} series for '{name}', got {len(chosen)}{matching}: {listed}"
-        return RefusedSeries(folder, problem, remedy)
-    if found:
-        problem = f"none of the study's {code} series matches '{pattern.pattern}' for '{name}': {listed}"
-        return AbsentSeries(folder, problem, remedy)
-    return AbsentSeries(folder, f"the study has no {code} series for '{name}'", "Add it, or leave the case out")
+    matching = f" that match '{pattern.pattern}'" if pattern else ""
+    listed = "; ".join(map(dicom_series.describe, chosen))
+    return Refused(
+        folder,
+        f"expected one {code} series for '{name}', got {len(chosen)}{matching}: {listed}",
+        f"Pass --dicom_series={name}=REGEX that the SeriesDescription of the one that is meant matches",
+    )
+
+
+def _check_used(patterns: Mapping[str, re.Pattern], headers: Sequence[Header], root: pathlib.Path) -> None:
+    """Refuses an expression that no series matches anywhere: it is a slip, and every case would lack the modality."""
+    for name, pattern in patterns.items():
+        code = _CODES.get(name, "MR")
+        there = sorted({header.description for header in headers if header.modality == code})
+        if there and not any(pattern.search(description) for description in there):
+            listed = ", ".join(f"'{one}'" for one in there[:_LISTED]) + (", ..." if len(there) > _LISTED else "")
+            raise UserError(
+                f"--dicom_series={name}={pattern.pattern} matches no {code} series; there are {listed}",
+                path=root,
+                remedy="Correct the expression",
+            )
 
 
 def _images(modalities, series, patterns, scan: dicom_scan.Scan, folder: pathlib.Path) -> dict[str, Source]:
-    found = {name: _image(name, series, patterns.get(name), scan, folder) for name in modalities}
+    looked = {name: _image(name, series, patterns.get(name), scan, folder) for name in modalities}
+    found = {name: source for name, source in looked.items() if source is not None}
     taken: dict[str, str] = {}
     for name, source in list(found.items()):
         if not isinstance(source, DicomSeries):
@@ -138,7 +125,7 @@ def _images(modalities, series, patterns, scan: dicom_scan.Scan, folder: pathlib
             listed = dicom_series.describe(series[source.series_uid])
             problem = f"one series would be both '{other}' and '{name}': {listed}"
             remedy = f"Pass --dicom_series={other}=REGEX and --dicom_series={name}=REGEX that tell them apart"
-            found[other] = found[name] = RefusedSeries(folder, problem, remedy)
+            found[other] = found[name] = Refused(folder, problem, remedy)
     return found
 
 
@@ -201,7 +188,8 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
         options: what the user says of the folder.
 
     Raises:
-        UserError: a study that does not tell its patient; an expression that is none.
+        UserError: a study that does not tell its patient; an expression that is none, or that no series matches; a
+            damaged file that cannot be told to belong to a series.
     """
     patterns = _patterns(modalities, options)
     _pattern(options.label_roi, "label_roi")
@@ -210,6 +198,7 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
     labels: dict[str, list[Header]] = {}
     for header in scan.headers:
         (images if header.modality in dicom_scan.IMAGES else labels).setdefault(header.study, []).append(header)
+    _check_used(patterns, scan.headers, root)
     if not images:
         raise UserError("the folder holds no DICOM image of CT, MR or PET", path=root, remedy="Check --input")
     for headers in images.values():

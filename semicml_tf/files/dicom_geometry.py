@@ -116,7 +116,7 @@ def _check_even(along: np.ndarray, slices: Sequence[Slice]) -> None:
             path=slices[same[0] + 1].path,
             remedy="Several acquisitions, phases or echoes, or copies of files, are mixed in this series: leave one",
         )
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower median: one that occurs
     wide = np.flatnonzero(gaps > (1 + _GAP) * usual)
     if len(wide):
         at = int(wide[0])

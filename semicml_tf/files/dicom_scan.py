@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -133,10 +134,10 @@ def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
         return path
     text = {keyword: str(library.value(dataset, keyword) or "").strip() for keyword in _TAGS[:10]}
     is_image = text["Modality"] in IMAGES
-    if text["SOPClassUID"] and not is_image and text["Modality"] not in LABELS:
+    if text["Modality"] and not is_image and text["Modality"] not in LABELS:
         return None
-    if not (text["SOPClassUID"] and text["StudyInstanceUID"] and text["SeriesInstanceUID"]):
-        return path
+    if not all(text[keyword] for keyword in ("SOPClassUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID")):
+        return path  # it ends before them
     if is_image and "LOCALIZER" in _words(dataset, "ImageType"):
         return None
     if is_image and library.value(dataset, "Rows") is None:
@@ -159,14 +160,27 @@ def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
 
 
 def scan(root: pathlib.Path) -> Scan:
-    """Reads the headers of all files under `root`.
+    """Reads the headers of all files under `root`; once, as long as no file changes.
 
     Raises:
         UserError: pydicom is not installed.
     """
+    return _scan(tuple((path, *_version(path)) for path in files(root)))
+
+
+def _version(path: pathlib.Path) -> tuple[int, int]:
+    try:
+        told = path.stat()
+        return told.st_size, told.st_mtime_ns
+    except OSError:  # a link that leads nowhere
+        return -1, 0
+
+
+@functools.lru_cache(maxsize=2)
+def _scan(there: tuple[tuple[pathlib.Path, int, int], ...]) -> Scan:
     library.pydicom()
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(_header, files(root), chunksize=1))
+        found = list(pool.map(_header, (path for path, _, _ in there)))
     return Scan(
         tuple(one for one in found if isinstance(one, Header)),
         tuple(one for one in found if isinstance(one, pathlib.Path)),

@@ -20,7 +20,7 @@ _TAGS = (*_PLACE_TAGS, *dicom_suv.TAGS, *dicom_suv.PRIVATE_TAGS)
 
 def digest(files: tuple[pathlib.Path, ...]) -> str:
     """SHA-256 (hex) of files' bytes, whatever their names and order."""
-    parts = sorted(hashlib.sha256(nifti.raw_bytes(path)).hexdigest() for path in files)
+    parts = sorted(nifti.sha256(path) for path in files)
     return hashlib.sha256("".join(parts).encode("ascii")).hexdigest()
 
 
