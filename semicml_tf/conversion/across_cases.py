@@ -94,14 +94,13 @@ def _duplicate_images(
     reports: Mapping[str, CaseReport], files: Mapping[str, CaseFiles], home: Mapping[str, str]
 ) -> list[Finding]:
     # The voxels' hash where they could be read: the same image zipped twice has two digests of its file.
-    places = [
-        (report.images.get(name, {}).get("voxels_sha256") or report.digests.get(name), case, name)
-        for case, report in reports.items()
-        for name in files[case].images
-    ]
     # A constant image is an error of its own, and the same one in many cases is no sign of a leak.
-    constant = {(f.case, f.file) for report in reports.values() for f in report.findings if f.code == "constant_image"}
-    places = [place for place in places if (place[1], str(files[place[1]].images[place[2]].path)) not in constant]
+    places = []
+    for case, report in reports.items():
+        for name in files[case].images:
+            facts = report.images.get(name, {})
+            if "min" not in facts or facts["min"] < facts["max"]:
+                places.append((facts.get("voxels_sha256") or report.digests.get(name), case, name))
     found = []
     for group in _grouped(places, lambda place: place[0]):
         for other in {other: None for _, other, _ in group}:
