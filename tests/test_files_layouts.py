@@ -1,120 +1,150 @@
-"""Which file is whose, in each layout."""
+"""Which layout a folder has, and what is told of one that has none."""
+
+import os
+import time
 
 import pytest
 
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.files import brats, csv_manifest, hecktor, layouts
-from tests import image_folders
+from semicml_tf.files import layouts, survey
+from semicml_tf.phantom.writers import LAYOUTS as WRITTEN
+from tests.layout_folders import touch
+
+PHANTOMS = sorted(set(WRITTEN) - {"dicom"})
+SMALL = ["--cases=3", "--phantom_size_mm=96,96,32", "--phantom_spacing_mm=12,12,16"]
+SMALL += ["--labelled=1", "--validation=1", "--test=1", "--empty_fraction=0"]
 
 
-def touch(*paths):
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    """The input of each layout's phantom, by the phantom's name."""
+    root = tmp_path_factory.mktemp("phantoms")
+    for name in PHANTOMS:
+        commandline.call("semicml_tf.phantom", [f"--output={root / name}", f"--layout={name}", *SMALL])
+    return {name: root / name / "manifest.csv" if name == "csv" else root / name for name in PHANTOMS}
 
 
-def test_hecktor(tmp_path):
-    image_folders.hecktor(tmp_path, ["B", "A"])
-    touch(tmp_path / "imagesTr/A__MR.nii")
-    assert layouts.choose("auto", tmp_path) is hecktor
-    first, second = hecktor.find(tmp_path, ["pet", "mr"])
-    assert (first.case_id, second.case_id) == ("A", "B")
-    assert first.images == {"pet": tmp_path / "imagesTr/A__PT.nii.gz", "mr": tmp_path / "imagesTr/A__MR.nii"}
-    assert first.label == tmp_path / "labelsTr/A.nii.gz"
-    assert first.label_on == tmp_path / "imagesTr/A__CT.nii.gz"
-    first.check_present(with_label=True)
-    with pytest.raises(UserError, match=r"B__MR.nii.gz: case B lacks the modality 'mr'"):
-        second.check_present(with_label=False)
-    with pytest.raises(UserError, match="ct, pet, mr"):
-        hecktor.find(tmp_path, ["t2"])
+def layout_of(phantom):
+    return "brats" if phantom == "brats2020" else phantom
 
 
-def test_hecktor_label_missing(tmp_path):
-    image_folders.hecktor(tmp_path, ["A"])
-    (tmp_path / "labelsTr/A.nii.gz").unlink()
-    (case,) = hecktor.find(tmp_path, ["ct"])
-    case.check_present(with_label=False)
-    with pytest.raises(UserError, match=r"labelsTr/A.nii.gz: case A lacks its label"):
+@pytest.mark.parametrize("name", PHANTOMS)
+def test_a_phantom_is_of_exactly_one_layout(phantoms, name):
+    assert [layout.NAME for layout in layouts.LAYOUTS.values() if layout.detect(phantoms[name])] == [layout_of(name)]
+    assert layouts.choose("auto", phantoms[name]).NAME == layout_of(name)
+
+
+@pytest.mark.parametrize("name", PHANTOMS)
+def test_a_phantom_is_found_as_it_was_written(phantoms, name):
+    layout, root = layouts.choose("auto", phantoms[name]), phantoms[name]
+    modalities = ("ct", "pet") if WRITTEN[name].body == "trunk" else ("t1", "t1ce", "t2", "flair")
+    cases = layout.find(root, modalities)
+    assert [case.case_id for case in cases] == [WRITTEN[name].case_id(index) for index in range(3)]
+    assert set(layout.modalities(root)) == set(modalities)
+    for case in cases:
         case.check_present(with_label=True)
-    (tmp_path / "imagesTr/A__CT.nii.gz").unlink()
-    (case,) = hecktor.find(tmp_path, ["pet"])
-    case.check_present(with_label=False)  # the image under the label matters where the label is read only
-    with pytest.raises(UserError, match=r"A__CT.nii.gz: case A lacks the image on whose grid"):
-        case.check_present(with_label=True)
+        volumes = {modality: case.images[modality].read_volume() for modality in modalities}
+        assert len({volume.tobytes() for volume, _ in volumes.values()}) == len(modalities)
+        label, grid = case.label.read_label()
+        assert label.any() and grid.is_close(case.images[modalities[0]].read_grid())
+        assert len({case.images[modality].digest() for modality in modalities}) == len(modalities)
+    told = layouts.describe(layout, root)
+    assert "3 cases" in told and "labels 3" in told and all(f"{modality} 3" in told for modality in modalities)
 
 
-def test_hecktor_file_there_twice(tmp_path):
-    touch(tmp_path / "imagesTr/A__CT.nii.gz", tmp_path / "imagesTr/A__CT.nii")
-    with pytest.raises(UserError, match=r"A__CT.*twice"):
-        hecktor.find(tmp_path, ["ct"])
-
-
-@pytest.mark.parametrize(
-    "folder,case", [("", "BraTS20_Training_001"), ("", "BraTS2021_00002"), ("HGG", "BraTS19_CBICA_AAB_1")]
-)
-@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_brats(tmp_path, folder, case, ending):
-    place = tmp_path / folder / case
-    touch(*(place / f"{case}_{what}{ending}" for what in ("t1", "t1ce", "t2", "flair", "seg")))
-    (tmp_path / "LGG").mkdir()
-    assert layouts.choose("auto", tmp_path) is brats
-    (found,) = brats.find(tmp_path, ["t2", "t1ce"])
-    assert found.case_id == case and found.label_on is None
-    assert found.images == {"t2": place / f"{case}_t2{ending}", "t1ce": place / f"{case}_t1ce{ending}"}
-    assert found.label == place / f"{case}_seg{ending}"
-    found.check_present(with_label=True)
-    (place / f"{case}_t1ce{ending}").unlink()
-    (found,) = brats.find(tmp_path, ["t2", "t1ce"])
-    with pytest.raises(UserError, match=rf"{case}_t1ce.nii.gz: case {case} lacks the modality 't1ce'"):
-        found.check_present(with_label=False)
-
-
-def test_brats_case_of_both_grades(tmp_path):
-    touch(tmp_path / "HGG/A/A_t2.nii.gz", tmp_path / "LGG/A/A_t2.nii.gz")
-    with pytest.raises(UserError, match="case A is there twice"):
-        brats.find(tmp_path, ["t2"])
-
-
-def test_csv(tmp_path):
-    path = tmp_path / "cases.csv"
-    path.write_text("case,ct,pet,label,partition\nB,img/b_ct.nii.gz,b_pt.nii,,unlabelled\nA,a,b,c,test\n")
-    assert layouts.choose("auto", path) is csv_manifest
-    first, second = csv_manifest.find(path, ["ct", "pet"])
-    assert first.case_id == "A" and first.partition == "test" and first.label == tmp_path / "c"
-    assert second.images == {"ct": tmp_path / "img/b_ct.nii.gz", "pet": tmp_path / "b_pt.nii"}
-    assert second.label is None and second.partition == "unlabelled"
-
-
-@pytest.mark.parametrize(
-    "text,message",
-    [
-        ("case,ct\nA,a\nA,b\n", "row 3: case A is there twice"),
-        ("case,ct\nA,\n", "row 2: the cell 'ct' of case A is empty"),
-        ("case,ct\n,a\n", "row 2: the cell 'case' is empty"),
-        ("case,pet\nA,a\n", "expected a column 'ct', got case, pet"),
-        ("case,ct\nA,a,b\n", "row 2 has more or fewer cells"),
-        ("case,ct,label\nA,a\n", "row 2 has more or fewer cells"),
-        ("", "expected a column 'case', got none"),
-    ],
-)
-def test_csv_refused(tmp_path, text, message):
-    (tmp_path / "cases.csv").write_text(text)
-    with pytest.raises(UserError, match=message) as caught:
-        csv_manifest.find(tmp_path / "cases.csv", ["ct"])
-    assert "cases.csv" in caught.value.line
-
-
-def test_csv_written_by_a_spreadsheet(tmp_path):
-    (tmp_path / "cases.csv").write_bytes("\ufeffcase,ct\r\nMüller,a\r\n".encode())
-    assert csv_manifest.find(tmp_path / "cases.csv", ["ct"])[0].case_id == "Müller"
+def test_every_writer_of_a_head_keeps_the_images(phantoms):
+    heads = [name for name in PHANTOMS if WRITTEN[name].body == "head"]
+    for modality in ("t1", "t1ce", "t2", "flair"):
+        contents = {
+            layouts.choose("auto", phantoms[name]).find(phantoms[name], [modality])[0].images[modality].read_volume()[0]
+            .tobytes()
+            for name in heads
+        }  # fmt: skip
+        assert len(contents) == 1
 
 
 def test_unknown_layouts_are_told_the_known(tmp_path):
     for name, root, message in [
-        ("auto", tmp_path, "none of the known layouts.*hecktor.*brats.*csv"),
-        ("nnunet", tmp_path, "unknown layout 'nnunet'.*hecktor.*brats.*csv"),
+        ("auto", tmp_path, "none of the known layouts: it holds no files.*hecktor.*brats.*csv"),
+        ("bmp", tmp_path, "unknown layout 'bmp'.*hecktor.*brats.*csv"),
         ("brats", tmp_path, "expected the layout brats"),
         ("auto", tmp_path / "none", "no such folder"),
     ]:
         with pytest.raises(UserError, match=message):
             layouts.choose(name, root)
+
+
+def refusal(root, name="auto"):
+    with pytest.raises(UserError) as caught:
+        layouts.choose(name, root)
+    assert str(root) in caught.value.line and caught.value.remedy and "\n" not in caught.value.line
+    return caught.value.line
+
+
+def test_a_folder_of_no_layout_is_told_what_it_holds(tmp_path):
+    touch(*(tmp_path / f"a b/ü{number}/x.nii.gz" for number in range(3)), tmp_path / "a b/y.txt", tmp_path / ".z.nii")
+    touch(tmp_path / "a b/._x.nii.gz")
+    assert "it holds 3 .nii.gz and 1 other files in 3 levels, the first NIfTI file is a b/ü0/x.nii.gz" in refusal(
+        tmp_path
+    )
+
+
+def test_a_layout_further_down_is_named(tmp_path):
+    touch(tmp_path / "TrainingData/BraTS2021_00000/BraTS2021_00000_t2.nii.gz")
+    line = refusal(tmp_path)
+    assert f"its TrainingData has the layout brats. Pass --input={tmp_path / 'TrainingData'}" in line
+    assert "it seems to be one case" in refusal(tmp_path / "TrainingData/BraTS2021_00000")
+    line = refusal(tmp_path / "TrainingData", "hecktor")
+    assert "expected the layout hecktor" in line and "this is brats. Pass --layout=brats" in line
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/my cases.csv").write_text("case,ct\n")
+    assert f"Pass --input={tmp_path / 'other/my cases.csv'}" in refusal(tmp_path / "other")
+    assert "it is a file" in refusal(tmp_path / "TrainingData/BraTS2021_00000/BraTS2021_00000_t2.nii.gz")
+
+
+def test_two_layouts_in_one_folder_are_for_the_user_to_choose(tmp_path):
+    touch(tmp_path / "imagesTr/A__CT.nii.gz", tmp_path / "B/B_t2.nii.gz")
+    assert "hecktor and brats at once" in refusal(tmp_path)
+    assert layouts.choose("brats", tmp_path).NAME == "brats"
+
+
+def test_links_in_a_circle_end(tmp_path):
+    touch(tmp_path / "a/b/x.nii.gz")
+    (tmp_path / "a/b/up").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "a/nowhere").symlink_to("gone.nii.gz")
+    assert "1 .nii.gz and 2 other files in 3 levels" in refusal(tmp_path)
+    assert len(list(survey.walk(tmp_path))) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read(tmp_path):
+    (tmp_path / "imagesTr").mkdir(mode=0)
+    assert "cannot be read" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["hecktor", "hecktor2021", "brats", "brats2023", "nnunet", "decathlon", "bids"])
+def test_a_thousand_cases_are_found_in_no_time(tmp_path, name):
+    names = [f"C{number:04d}x" for number in range(1000)]
+    files = {
+        "hecktor": ["imagesTr/{0}__CT.nii.gz", "imagesTr/{0}__PT.nii.gz", "labelsTr/{0}.nii.gz"],
+        "hecktor2021": ["{0}_ct.nii.gz", "{0}_pt.nii.gz", "{0}_gtvt.nii.gz"],
+        "brats": ["{0}/{0}_t1.nii.gz", "{0}/{0}_t2.nii.gz", "{0}/{0}_seg.nii.gz"],
+        "brats2023": ["{0}/{0}-t1n.nii.gz", "{0}/{0}-t2w.nii.gz", "{0}/{0}-seg.nii.gz"],
+        "nnunet": ["imagesTr/{0}_0000.nii.gz", "imagesTr/{0}_0001.nii.gz", "labelsTr/{0}.nii.gz"],
+        "decathlon": ["imagesTr/{0}.nii.gz", "labelsTr/{0}.nii.gz"],
+        "bids": ["sub-{0}/anat/sub-{0}_T1w.nii.gz", "derivatives/d/sub-{0}/anat/sub-{0}_dseg.nii.gz"],
+    }[name]
+    for folder in {(tmp_path / file.format(case)).parent for case in names for file in files}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for case in names:
+        for file in files:
+            os.close(os.open(tmp_path / file.format(case), os.O_CREAT))
+    key = "channel_names" if name == "nnunet" else "modality"
+    (tmp_path / "dataset.json").write_text(f'{{"{key}": {{"0": "T1", "1": "T2"}}}}')
+    start = time.perf_counter()
+    layout = layouts.choose("auto", tmp_path)
+    cases = layout.find(tmp_path, layout.modalities(tmp_path))
+    assert layout.NAME == name and len(cases) == 1000 and all(case.has_label() for case in cases)
+    assert time.perf_counter() - start < 5  # a tenth of it on an idle machine

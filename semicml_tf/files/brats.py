@@ -1,46 +1,50 @@
-"""The layout of BraTS 2019 to 2021: ``CASE/CASE_t2.nii.gz``, ..., ``CASE/CASE_seg.nii.gz``.
+"""The layout of BraTS 2018 to 2021: ``CASE/CASE_t2.nii.gz``, ..., ``CASE/CASE_seg.nii.gz``, zipped or not.
 
-BraTS 2019 keeps its cases in two folders, ``HGG`` and ``LGG``; both are read.
+BraTS 2018 and 2019 keep their cases in two folders, ``HGG`` and ``LGG``; both are read.
 """
 
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Sequence
 
-from semicml_tf.errors import UserError
+from semicml_tf.files import inventory
+from semicml_tf.files.brats_names import Names
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.options import DEFAULT, LayoutOptions
-from semicml_tf.files.source import NiftiFile
 
 NAME = "brats"
 MODALITIES = ("t1", "t1ce", "t2", "flair")
-DESCRIPTION = "CASE/CASE_t2.nii.gz, _t1ce, _flair, _t1, CASE/CASE_seg.nii.gz"
-_GRADES = ("HGG", "LGG")
-_ENDINGS = (".nii.gz", ".nii")
+DESCRIPTION = "CASE/CASE_t2.nii.gz, _t1ce, _flair, _t1, CASE/CASE_seg.nii.gz (BraTS 2018 to 2021, .nii as well)"
+_YEAR = re.compile(r"brats(20)?(\d\d)_", re.IGNORECASE)
+# Until 2019 a case's name ends in the number of the patient's study.
+_STUDY = re.compile(r"(brats1\d_.+)_\d+", re.IGNORECASE)
 
 
-def _case_folders(root: pathlib.Path) -> list[pathlib.Path]:
-    parents = [root, *(root / grade for grade in _GRADES if (root / grade).is_dir())]
-    folders = [folder for parent in parents for folder in parent.iterdir() if folder.is_dir()]
-    return sorted(
-        (folder for folder in folders if any(folder.glob(f"{folder.name}_*.nii*"))), key=lambda folder: folder.name
-    )
+def _patient(case_id: str) -> str:
+    numbered = _STUDY.fullmatch(case_id)
+    return numbered[1] if numbered else case_id
+
+
+_NAMES = Names(NAME, {name: name for name in MODALITIES}, "_", _patient)
 
 
 def detect(root: pathlib.Path) -> bool:
     """Whether `root` looks like this layout."""
-    return root.is_dir() and bool(_case_folders(root))
+    return _NAMES.detect(root)
 
 
-def _existing_or_expected(folder: pathlib.Path, what: str) -> pathlib.Path:
-    paths = [folder / f"{folder.name}_{what}{ending}" for ending in _ENDINGS]
-    found = [path for path in paths if path.exists()]
-    if len(found) > 1:
-        raise UserError(
-            f"'{what}' is there twice, zipped and not", path=found[0], remedy=f"Remove it or {found[1].name}"
-        )
-    return found[0] if found else paths[0]
+def modalities(root: pathlib.Path) -> tuple[str, ...]:
+    """Names of the modalities that there are."""
+    return MODALITIES
+
+
+def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
+    """What was found, in one sentence; raises as `find`."""
+    cases = find(root, MODALITIES, options)
+    years = sorted({f"20{year[2]}" for case in cases if (year := _YEAR.match(case.case_id))})
+    return inventory.tell(f"BraTS {', '.join(years)}" if years else "BraTS of 2018 to 2021", cases)
 
 
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
@@ -54,20 +58,4 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
     Raises:
         UserError: a modality that this layout does not know; a case or file that is there twice.
     """
-    unknown = [name for name in modalities if name not in MODALITIES]
-    if unknown:
-        raise UserError(f"layout {NAME} has the modalities {', '.join(MODALITIES)}, got '{unknown[0]}'", path=root)
-    folders = _case_folders(root)
-    for one, other in zip(folders, folders[1:]):
-        if one.name == other.name:
-            raise UserError(
-                f"case {one.name} is there twice, also as {other}", path=one, remedy="Remove or rename one of them"
-            )
-    return [
-        CaseFiles(
-            case_id=folder.name,
-            images={name: NiftiFile(_existing_or_expected(folder, name)) for name in modalities},
-            label=NiftiFile(_existing_or_expected(folder, "seg")),
-        )
-        for folder in folders
-    ]
+    return _NAMES.find(root, modalities, options)

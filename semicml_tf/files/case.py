@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.source import Source
@@ -15,11 +16,14 @@ class CaseFiles:
 
     Attributes:
         case_id: name of the case.
-        images: source by modality name.
+        images: source by modality name. Layouts whose names tell where an image should lie name it even where it is
+            missing; others (a manifest's empty cell) leave the modality out.
         label: source of the label map, or None where the layout names none for this case.
         label_on: the image on whose grid the label was drawn; None = the reference modality's.
         partition: where the layout itself puts the case; None = it does not say.
         patient_id: whose case it is; several studies of one patient share it. "" = the case's own name.
+        near_matches: by modality, or ``label``: a misnamed file that may be the missing one. Where the user accepts
+            near matches it is the source itself, and still named here.
     """
 
     case_id: str
@@ -28,6 +32,7 @@ class CaseFiles:
     label_on: Source | None = None
     partition: str | None = None
     patient_id: str = ""
+    near_matches: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
     @property
     def patient(self) -> str:
@@ -38,6 +43,75 @@ class CaseFiles:
         """Those of `modalities` whose files are there."""
         return tuple(name for name in modalities if name in self.images and not self.images[name].missing())
 
+    def has_label(self) -> bool:
+        """Whether there is a label file."""
+        return self.label is not None and not self.label.missing()
+
+    def absent(self, *, with_label: bool, modalities: Sequence[str] = ()) -> Iterator[tuple[str, UserError]]:
+        """The files that are needed and not there; none is opened.
+
+        Args:
+            with_label: whether the label map is needed, too.
+            modalities: that are needed beside those in `images`.
+
+        Returns:
+            What is missing (a modality, ``label`` or ``label_on``), and what to tell of it.
+        """
+        for name in dict.fromkeys((*self.images, *modalities)):
+            source = self.images.get(name)
+            if source is None:
+                yield (
+                    name,
+                    UserError(
+                        f"case {self.case_id} lacks the modality '{name}': its layout names no file for it",
+                        remedy="Name its file, or put the case under 'excluded' in the split",
+                    ),
+                )
+            elif source.missing():
+                yield (
+                    name,
+                    UserError(
+                        f"case {self.case_id} lacks the modality '{name}': expected this file",
+                        path=source.missing(),
+                        remedy=self._offer(name) or "Add the file, or put the case under 'excluded' in the split",
+                    ),
+                )
+        if not with_label:
+            return
+        if self.label_on is not None and self.label_on.missing():
+            yield (
+                "label_on",
+                UserError(
+                    f"case {self.case_id} lacks the image on whose grid its label was drawn: expected this file",
+                    path=self.label_on.missing(),
+                    remedy="Add the file, or name another modality in --label_on",
+                ),
+            )
+        if self.label is None:
+            yield (
+                "label",
+                UserError(
+                    f"case {self.case_id} is to be read with its label, but the layout names none for it",
+                    remedy="Name its label file, or move the case to 'unlabelled'",
+                ),
+            )
+        elif self.label.missing():
+            yield (
+                "label",
+                UserError(
+                    f"case {self.case_id} lacks its label: expected this file",
+                    path=self.label.missing(),
+                    remedy=self._offer("label") or "Add the file, or move the case to 'unlabelled'",
+                ),
+            )
+
+    def _offer(self, what: str) -> str | None:
+        near = self.near_matches.get(what)
+        if near is None:
+            return None
+        source = self.label if what == "label" else self.images[what]
+        return f"If {near.name} beside it is meant, rename it to {source.path.name}, or pass --accept_near_matches"
+
     def check_present(self, *, with_label: bool) -> None:
         """Checks that the files are there, without opening them.
 
@@ -45,31 +119,7 @@ class CaseFiles:
             with_label: whether the label map is needed, too.
 
         Raises:
-            UserError: one is missing.
+            UserError: one is missing: the first that `absent` names.
         """
-        for modality, source in self.images.items():
-            if source.missing():
-                raise UserError(
-                    f"case {self.case_id} lacks the modality '{modality}': expected this file",
-                    path=source.missing(),
-                    remedy="Add the file, or put the case under 'excluded' in the split",
-                )
-        if not with_label:
-            return
-        if self.label_on is not None and self.label_on.missing():
-            raise UserError(
-                f"case {self.case_id} lacks the image on whose grid its label was drawn: expected this file",
-                path=self.label_on.missing(),
-                remedy="Add the file, or name another modality in --label_on",
-            )
-        if self.label is None:
-            raise UserError(
-                f"case {self.case_id} is to be read with its label, but the layout names none for it",
-                remedy="Name its label file, or move the case to 'unlabelled'",
-            )
-        if self.label.missing():
-            raise UserError(
-                f"case {self.case_id} lacks its label: expected this file",
-                path=self.label.missing(),
-                remedy="Add the file, or move the case to 'unlabelled'",
-            )
+        for _, error in self.absent(with_label=with_label):
+            raise error

@@ -1,6 +1,7 @@
-"""A CSV file that names each case's files: columns ``case``, one a modality, ``label``, ``partition``.
+"""A CSV file that names each case's files: columns ``case``, one a modality, ``label``, ``partition``, ``patient``.
 
-Paths are relative to the CSV file. ``label`` and ``partition`` may be left out or left empty.
+Paths are relative to the CSV file, or absolute; a folder is a DICOM series. ``label``, ``partition`` and ``patient``
+may be left out or left empty; a modality's cell is empty where the case lacks it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import pathlib
 from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
+from semicml_tf.files import folder as folders
+from semicml_tf.files import inventory
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.options import DEFAULT, LayoutOptions
-from semicml_tf.files.source import NiftiFile
+from semicml_tf.files.source import NiftiFile, Source
 
 NAME = "csv"
-DESCRIPTION = "a CSV file with the columns case, one a modality, label, partition"
+DESCRIPTION = "a CSV file with the columns case, one a modality, label, partition, patient"
+_OTHER_COLUMNS = ("case", "label", "partition", "patient")
 
 
 def detect(root: pathlib.Path) -> bool:
@@ -26,19 +30,36 @@ def detect(root: pathlib.Path) -> bool:
 def _rows(path: pathlib.Path) -> tuple[list[str], list[dict]]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
+            # Spreadsheets write semicolons where the comma is the decimal point.
+            header = stream.readline()
+            stream.seek(0)
+            semicolons = ";" in header and "," not in header
+            reader = csv.DictReader(stream, skipinitialspace=True, delimiter=";" if semicolons else ",")
+            columns = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             rows = list(reader)
-            columns = list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"expected a CSV file in UTF-8, but it cannot be read ({error})",
             path=path,
             remedy="Pass the CSV as --input",
         ) from error
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise UserError(f"the column '{twice[0]}' is there twice", path=path, remedy="Remove or rename one of them")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise UserError(f"row {line} has more or fewer cells than the header's {len(columns)}", path=path)
     return columns, rows
+
+
+def modalities(root: pathlib.Path) -> tuple[str, ...]:
+    """Names of the modalities that there are."""
+    return tuple(name for name in _rows(root)[0] if name and name not in _OTHER_COLUMNS)
+
+
+def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
+    """What was found, in one sentence; raises as `find`."""
+    return inventory.tell("CSV manifest", find(root, modalities(root), options))
 
 
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
@@ -50,29 +71,40 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
         options: what the user says of the folder.
 
     Raises:
-        UserError: a missing column or cell; a case in two rows.
+        UserError: a missing column or case name; a case in two rows; a folder that is no DICOM series.
     """
     columns, rows = _rows(root)
     for name in ("case", *modalities):
         if name not in columns:
-            raise UserError(f"expected a column '{name}', got {', '.join(columns) or 'none'}", path=root)
+            raise UserError(
+                f"expected a column '{name}', got {', '.join(columns) or 'none'}",
+                path=root,
+                remedy="Add the column, or correct --modalities",
+            )
     cases: dict[str, CaseFiles] = {}
     for line, row in enumerate(rows, start=2):
-        cell = {name: (row.get(name) or "").strip() for name in ("case", *modalities, "label", "partition")}
-        for name in ("case", *modalities):
-            if not cell[name]:
-                who = f" of case {cell['case']}" if cell["case"] else ""
-                raise UserError(
-                    f"row {line}: the cell '{name}'{who} is empty", path=root, remedy="Fill it, or drop the row"
-                )
-        if cell["case"] in cases:
-            raise UserError(
-                f"row {line}: case {cell['case']} is there twice", path=root, remedy="Give each case one row"
-            )
-        cases[cell["case"]] = CaseFiles(
-            case_id=cell["case"],
-            images={name: NiftiFile(root.parent / cell[name]) for name in modalities},
+        cell = {name: (row.get(name) or "").strip() for name in (*_OTHER_COLUMNS, *modalities)}
+        if not any(row.values()):
+            continue
+        case_id = folders.case_name(cell["case"])
+        if not case_id:
+            raise UserError(f"row {line}: the cell 'case' is empty", path=root, remedy="Fill it, or drop the row")
+        if case_id in cases:
+            raise UserError(f"row {line}: case {case_id} is there twice", path=root, remedy="Give each case one row")
+        cases[case_id] = CaseFiles(
+            case_id=case_id,
+            images={name: _source(root, cell[name]) for name in modalities if cell[name]},
             label=NiftiFile(root.parent / cell["label"]) if cell["label"] else None,
             partition=cell["partition"] or None,
+            patient_id=folders.case_name(cell["patient"]),
         )
     return [cases[name] for name in sorted(cases)]
+
+
+def _source(root: pathlib.Path, text: str) -> Source:
+    path = root.parent / text
+    if path.is_dir():
+        from semicml_tf.files.dicom_series import open_series
+
+        return open_series(path)
+    return NiftiFile(path)

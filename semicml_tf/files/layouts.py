@@ -5,33 +5,90 @@ from __future__ import annotations
 import pathlib
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import brats, csv_manifest, hecktor
+from semicml_tf.files import (
+    bids,
+    brats,
+    brats2023,
+    csv_manifest,
+    decathlon,
+    dicom,
+    hecktor,
+    hecktor2021,
+    nnunet,
+    survey,
+)
+from semicml_tf.files.options import DEFAULT, LayoutOptions
 
-LAYOUTS = {layout.NAME: layout for layout in (hecktor, brats, csv_manifest)}
+# Told by the names of files and folders, each apart from every other; then those told by what files hold: images that
+# were made from DICOM often have it beside them.
+_BY_NAMES = (hecktor, hecktor2021, brats, brats2023, decathlon, nnunet, bids, csv_manifest)
+_BY_CONTENT = (dicom,)
+LAYOUTS = {layout.NAME: layout for layout in (*_BY_NAMES, *_BY_CONTENT)}
 AUTO = "auto"
 
 
+def detected(root: pathlib.Path) -> list[str]:
+    """Names of the layouts that `root` has: one, unless it is none of them or two data sets are mixed."""
+    for group in (_BY_NAMES, _BY_CONTENT):
+        found = [layout.NAME for layout in group if layout.detect(root)]
+        if found:
+            return found
+    return []
+
+
 def choose(name: str, root: pathlib.Path):
-    """The layout's module, with its ``find(root, modalities)``.
+    """The layout's module, with its ``find(root, modalities, options)``.
 
     Args:
         name: of the layout, or ``auto`` to look at `root`.
         root: folder or file of the source.
 
     Raises:
-        UserError: no such layout or source, or `root` is not of that layout.
+        UserError: no such layout or source, or `root` is not of that layout, or of more than one.
     """
     known = "; ".join(f"{layout.NAME} = {layout.DESCRIPTION}" for layout in LAYOUTS.values())
     if name != AUTO and name not in LAYOUTS:
         raise UserError(f"unknown layout '{name}'", remedy=f"Known are {AUTO}; {known}")
     if not root.exists():
         raise UserError("there is no such folder or file to convert", path=root, remedy="Check --input")
-    candidates = list(LAYOUTS.values()) if name == AUTO else [LAYOUTS[name]]
-    for layout in candidates:
-        if layout.detect(root):
-            return layout
-    if name == AUTO:
-        raise UserError("this is none of the known layouts", path=root, remedy=f"Known are {known}")
-    raise UserError(
-        f"expected the layout {name} ({LAYOUTS[name].DESCRIPTION})", path=root, remedy="Check --input and --layout"
-    )
+    if name != AUTO:
+        if LAYOUTS[name].detect(root):
+            return LAYOUTS[name]
+        seen = _what_is_there(root)
+        raise UserError(
+            f"expected the layout {name} ({LAYOUTS[name].DESCRIPTION}), but {seen[0]}", path=root, remedy=seen[1]
+        )
+    found = detected(root)
+    if len(found) == 1:
+        return LAYOUTS[found[0]]
+    if found:
+        raise UserError(
+            f"this has the layouts {' and '.join(found)} at once",
+            path=root,
+            remedy=f"Say which one is meant: --layout={found[0]} or --layout={found[1]}",
+        )
+    problem, remedy = _what_is_there(root)
+    raise UserError(f"this is none of the known layouts: {problem}", path=root, remedy=f"{remedy}. Known are {known}")
+
+
+def describe(layout, root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
+    """What the layout found, in one sentence: version, cases, modalities, labels.
+
+    Raises:
+        UserError: as the layout's ``find``.
+    """
+    tell = getattr(layout, "describe", None)
+    return tell(root, options) if tell else f"layout {layout.NAME}"
+
+
+def _what_is_there(root: pathlib.Path) -> tuple[str, str]:
+    """What `root` is instead, and what to do."""
+    if root.is_file():
+        return "it is a file", "Pass the folder that it lies in, or a CSV manifest"
+    if others := detected(root):
+        return f"this is {' or '.join(others)}", f"Pass --layout={others[0]}"
+    if inner := survey.inner_layout(root, _BY_NAMES):
+        return f"its {inner[0].relative_to(root)} has the layout {inner[1]}", f"Pass --input={inner[0]}"
+    if survey.looks_like_a_case(root):
+        return "it seems to be one case", f"Pass the folder of all cases: --input={root.absolute().parent}"
+    return survey.tell(root), "Check --input, or name each case's files in a CSV manifest"

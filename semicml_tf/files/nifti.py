@@ -1,23 +1,33 @@
-"""NIfTI-1 and NIfTI-2 files, read whole and checked before anything is computed from them."""
+"""NIfTI-1 and NIfTI-2 files, read whole and checked before anything is computed from them.
+
+Voxels go from the file into the result block by block: beside the result itself, reading takes a few megabytes.
+"""
 
 from __future__ import annotations
 
-import gzip
+import hashlib
+import math
 import os
-import struct
-import zlib
+from collections.abc import Iterator
 
-import nibabel
 import numpy as np
 
 from semicml_tf.errors import UserError
+from semicml_tf.files import nifti_header
+from semicml_tf.files.nifti_header import Header
+from semicml_tf.files.plain_bytes import MOST_GROWTH, PlainBytes, unreadable
 from semicml_tf.geometry.grid import Grid
 
-_HEADER_BYTES = 540  # of NIfTI-2, the longer of the two
+_BLOCK = 1 << 20  # bytes; a multiple of every voxel's size
+_ROUNDING = 1e-3  # a mask of 0 and 255 with scl_slope 1/255 in float32 is not quite 0 and 1
 
 
-def read_volume(path: str | os.PathLike) -> tuple[np.ndarray, Grid]:
+def read_volume(path: str | os.PathLike, *, channel: int | None = None) -> tuple[np.ndarray, Grid]:
     """Reads an image in native units (scl_slope and scl_inter applied).
+
+    Args:
+        path: of the file, zipped or not, whatever its name ends in.
+        channel: which volume of a 4-D file is meant; None where the file should hold one volume.
 
     Returns:
         float32 values in the file's own index order, and their grid (sform, else qform).
@@ -26,12 +36,24 @@ def read_volume(path: str | os.PathLike) -> tuple[np.ndarray, Grid]:
         UserError: missing, empty, truncated or no NIfTI file; not 3-D; NaN or infinite voxels;
             no orientation, or an affine that cannot be inverted.
     """
-    image, grid = _load(path)
-    return _finite(_voxels(image, path, np.float32), path), grid
+    with PlainBytes(path) as stream:
+        header, start = _header(stream, path, channel)
+        _check_size(stream, header, path)
+        volume = np.empty(math.prod(header.grid.shape), np.float32)
+        bad = done = 0
+        for block in _blocks(stream, start, header, path):
+            part = volume[done : done + block.size]
+            done += block.size
+            with np.errstate(over="ignore"):  # what overflows becomes infinite, and is then reported as such
+                part[:] = _scaled(block, header)
+            if block.dtype.kind == "f" or _is_scaled(header):
+                bad += part.size - int(np.count_nonzero(np.isfinite(part)))
+    _check_finite(bad, volume.size, path)
+    return volume.reshape(header.grid.shape, order="F"), header.grid
 
 
-def read_label(path: str | os.PathLike) -> tuple[np.ndarray, Grid]:
-    """Reads a label map.
+def read_label(path: str | os.PathLike, *, channel: int | None = None) -> tuple[np.ndarray, Grid]:
+    """Reads a label map; `path` and `channel` as in `read_volume`.
 
     Returns:
         int32 values in the file's own index order, and their grid.
@@ -39,153 +61,120 @@ def read_label(path: str | os.PathLike) -> tuple[np.ndarray, Grid]:
     Raises:
         UserError: as `read_volume`; or values that are no integers.
     """
-    image, grid = _load(path)
-    values = _finite(_voxels(image, path, None), path)
-    rounded = np.round(values)
-    if not np.array_equal(rounded, values):
-        example = float(values[rounded != values].flat[0])
+    with PlainBytes(path) as stream:
+        header, start = _header(stream, path, channel)
+        _check_size(stream, header, path)
+        label = np.empty(math.prod(header.grid.shape), np.int32)
+        example = None
+        bad = done = 0
+        for block in _blocks(stream, start, header, path):
+            values = _scaled(block, header)
+            part = label[done : done + block.size]
+            done += block.size
+            with np.errstate(invalid="ignore"):
+                part[:] = np.rint(values) if values.dtype.kind == "f" else values
+            if values.dtype.kind == "f":
+                bad += values.size - int(np.count_nonzero(np.isfinite(values)))
+            if example is None:
+                example = _first_strange(part, values)
+    _check_finite(bad, label.size, path)
+    if example is not None:
         raise UserError(
             f"expected a label map of whole numbers, got values such as {example:g}",
             path=path,
             remedy="Resample label maps with nearest neighbour, and check that this file is one",
         )
-    return rounded.astype(np.int32), grid
+    return label.reshape(header.grid.shape, order="F"), header.grid
 
 
-def read_grid(path: str | os.PathLike) -> Grid:
-    """The grid of a file, from its header alone.
+def read_grid(path: str | os.PathLike, *, channel: int | None = None) -> Grid:
+    """The grid of a file, from its header alone; `path` and `channel` as in `read_volume`.
 
     Raises:
         UserError: as `read_volume`, as far as the header tells.
     """
-    return _grid(_header(_bytes(path, _HEADER_BYTES), path), path)
+    with PlainBytes(path) as stream:
+        return _header(stream, path, channel)[0].grid
 
 
-def raw_bytes(path: str | os.PathLike) -> bytes:
-    """The file's bytes as they are stored.
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 (hex) of the file's bytes as they are stored.
 
     Raises:
         UserError: it is missing or cannot be read.
     """
+    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", path=path, remedy="Check the path") from error
+        with open(path, "rb", buffering=0) as stream:
+            while content := stream.read(_BLOCK):
+                digest.update(content)
     except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror or error})", path=path, remedy="Check the file") from error
+        raise unreadable(path, error) from error
+    return digest.hexdigest()
 
 
-def _bytes(path: str | os.PathLike, count: int = -1) -> bytes:
-    """The file's bytes, unzipped; the first `count` only where given."""
-    try:
-        with open(path, "rb") as stream:
-            zipped = stream.read(2) == b"\x1f\x8b"
-            stream.seek(0)
-            # Read to its end a gzip stream also proves its checksum: damaged bytes do not pass as voxels.
-            content = gzip.GzipFile(fileobj=stream).read(count) if zipped else stream.read(count)
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", path=path, remedy="Check the path") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"this gzip file is truncated or damaged ({error})", path=path, remedy="Copy or download it again"
-        ) from error
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror or error})", path=path, remedy="Check the file") from error
-    if not content:
+def _header(stream: PlainBytes, path: str | os.PathLike, channel: int | None) -> tuple[Header, bytes]:
+    """The header, and the bytes that were read for it."""
+    start = stream.read(nifti_header.BYTES)
+    if not start:
         raise UserError("the file is empty", path=path, remedy="Copy or download it again")
-    return content
+    return nifti_header.parse(start, path, channel=channel), start
 
 
-def _image_class(content: bytes):
-    """`nibabel`'s class for these bytes, or None where they are no single-file NIfTI."""
-    if (
-        len(content) >= 348
-        and content[344:347] == b"n+1"
-        and 348 in struct.unpack("<i", content[:4]) + struct.unpack(">i", content[:4])
-    ):
-        return nibabel.Nifti1Image
-    if len(content) >= 540 and content[4:7] == b"n+2":
-        return nibabel.Nifti2Image
-    return None
+def _check_size(stream: PlainBytes, header: Header, path: str | os.PathLike) -> None:
+    # A damaged header can ask for any size: told before memory is taken for it.
+    end = header.offset + math.prod(header.grid.shape) * header.dtype.itemsize
+    if end > stream.stored_size * (MOST_GROWTH if stream.zipped else 1):
+        raise _too_short(path)
 
 
-def _header(content: bytes, path: str | os.PathLike):
-    image_class = _image_class(content)
-    if image_class is None:
-        raise UserError(
-            "expected a NIfTI file (.nii or .nii.gz), got something else or only the start of one",
-            path=path,
-            remedy="Convert it to NIfTI, or copy it again",
-        )
-    size = image_class.header_class.sizeof_hdr
-    try:
-        return image_class.header_class(content[:size])
-    except (nibabel.spatialimages.HeaderDataError, ValueError) as error:
-        raise UserError(f"its NIfTI header is damaged ({error})", path=path, remedy="Copy or write it again") from error
+def _blocks(stream: PlainBytes, start: bytes, header: Header, path: str | os.PathLike) -> Iterator[np.ndarray]:
+    """The stored numbers in order, in 1-D arrays that are valid until the next one is asked for."""
+    left = math.prod(header.grid.shape) * header.dtype.itemsize
+    buffer = memoryview(bytearray(min(_BLOCK, left)))
+    # Small extensions apart the voxels of NIfTI-1 begin before NIfTI-2's header would end.
+    early = start[header.offset : header.offset + left]
+    stream.skip(max(header.offset - len(start), 0))
+    while left:
+        view = buffer[: min(len(buffer), left)]
+        view[: len(early)] = early
+        if stream.readinto(view[len(early) :]) < len(view) - len(early):
+            raise _too_short(path)
+        early = b""
+        left -= len(view)
+        yield np.frombuffer(view, header.dtype)
+    stream.finish()
 
 
-def _grid(header, path: str | os.PathLike) -> Grid:
-    shape = header.get_data_shape()
-    if len(shape) != 3:
-        raise UserError(
-            f"expected a 3-D volume, got {len(shape)}-D of shape {tuple(int(n) for n in shape)}",
-            path=path,
-            remedy="Extract the one volume that is meant into a 3-D file",
-        )
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        raise UserError(
-            "its header tells no orientation (sform_code and qform_code are 0)",
-            path=path,
-            remedy="Convert it again from its DICOM source, or set the sform",
-        )
-    units = header.get_xyzt_units()[0]
-    if units in ("meter", "micron"):
-        raise UserError(
-            f"expected an affine in millimetres, got {units}s", path=path, remedy="Rewrite it in millimetres"
-        )
-    try:
-        # nibabel's best affine: the sform if its code is set, else the qform.
-        return Grid(shape, header.get_best_affine())
-    except (ValueError, nibabel.spatialimages.HeaderDataError) as error:
-        raise UserError(
-            f"its affine or shape is unusable ({error})",
-            path=path,
-            remedy="Correct the sform or qform of its header, or convert it again from its source",
-        ) from error
+def _too_short(path: str | os.PathLike) -> UserError:
+    return UserError("the file ends before its last voxel", path=path, remedy="Copy or download it again")
 
 
-def _load(path: str | os.PathLike):
-    content = _bytes(path)
-    grid = _grid(_header(content, path), path)
-    try:
-        return _image_class(content).from_bytes(content), grid
-    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-        raise UserError(f"it is no sound NIfTI file ({error})", path=path, remedy="Copy or write it again") from error
+def _is_scaled(header: Header) -> bool:
+    return header.slope != 1 or header.inter != 0
 
 
-def _voxels(image, path: str | os.PathLike, dtype) -> np.ndarray:
-    stored = image.get_data_dtype()
-    if stored.kind not in "iuf":
-        raise UserError(f"expected one number a voxel, got {stored}", path=path, remedy="Convert it to a grey image")
-    try:
-        values = np.asarray(image.dataobj)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(
-            f"the file ends before its last voxel ({error})", path=path, remedy="Copy or download it again"
-        ) from error
-    if dtype is None:
-        return values
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is then reported as such
-        return values.astype(dtype)
+def _scaled(block: np.ndarray, header: Header) -> np.ndarray:
+    """The block in native units: float64 where there is a scale, else as stored."""
+    return block * np.float64(header.slope) + np.float64(header.inter) if _is_scaled(header) else block
 
 
-def _finite(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+def _first_strange(label: np.ndarray, values: np.ndarray) -> float | int | None:
+    """The first finite value that `label` does not hold, whatever the rounding of a stored scale did to it."""
+    # Compared as they are stored where they are integers: int32 holds fewer of them than int64.
+    differ = np.abs(values - label) > _ROUNDING if values.dtype.kind == "f" else values != label
+    if not differ.any():
+        return None
+    strange = values[differ]
+    strange = strange[np.isfinite(strange)]
+    return strange[0] if strange.size else None
+
+
+def _check_finite(bad: int, size: int, path: str | os.PathLike) -> None:
     if bad:
         raise UserError(
-            f"{bad} of {values.size} voxels are NaN or infinite",
+            f"{bad} of {size} voxels are NaN or infinite",
+            code="not_finite",
             path=path,
             remedy="Replace them by the value of air or background, and check how the file was made",
         )
-    return values

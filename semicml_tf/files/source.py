@@ -24,7 +24,7 @@ class Source(Protocol):
         """The first of its files that is not there; None if all are. Opens nothing."""
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the bytes of its files.
+        """SHA-256 (hex) of the bytes of its files, and of which part of them is meant, if it is one.
 
         Raises:
             UserError: a file is missing or cannot be read.
@@ -54,21 +54,30 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class NiftiFile:
-    """A NIfTI file, zipped or not."""
+    """A NIfTI file, zipped or not.
+
+    Attributes:
+        path: of the file.
+        channel: which volume of a 4-D file is meant; None where the file should hold one volume.
+    """
 
     path: pathlib.Path
+    channel: int | None = None
 
     def missing(self) -> pathlib.Path | None:
         return None if self.path.is_file() else self.path
 
     def digest(self) -> str:
-        return hashlib.sha256(nifti.raw_bytes(self.path)).hexdigest()
+        stored = nifti.sha256(self.path)
+        if self.channel is None:
+            return stored
+        return hashlib.sha256(f"{stored} channel {self.channel}".encode()).hexdigest()
 
     def read_volume(self) -> tuple[np.ndarray, Grid]:
-        return nifti.read_volume(self.path)
+        return nifti.read_volume(self.path, channel=self.channel)
 
     def read_label(self) -> tuple[np.ndarray, Grid]:
-        return nifti.read_label(self.path)
+        return nifti.read_label(self.path, channel=self.channel)
 
     def read_grid(self) -> Grid:
-        return nifti.read_grid(self.path)
+        return nifti.read_grid(self.path, channel=self.channel)

@@ -1,9 +1,9 @@
 """Makes phantom patients: paired volumes with known truth and a real gap between the modalities.
 
-The trunk (--layout=hecktor or csv) has CT, which shows a lesion faintly but sharply, and PET, which shows it
-clearly but blurred, each with structures that look like a lesion in it and not in the other. The head
-(--layout=brats) has T1, T1ce, T2 and FLAIR without skull. The same flags write the same bytes, and a case does not
-depend on how many there are.
+The trunk has CT, which shows a lesion faintly but sharply, and PET, which shows it clearly but blurred, each with
+structures that look like a lesion in it and not in the other. The head has T1, T1ce, T2 and FLAIR without skull. The
+layout decides which of them is made. The same flags write the same bytes, and a case does not depend on how many
+there are.
 
 Beside the volumes: split.json (cases by partition) and phantom.json (how they were made).
 
@@ -12,24 +12,24 @@ Beside the volumes: split.json (cases by partition) and phantom.json (how they w
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import pathlib
 
 from absl import flags
 
 from semicml_tf import atomic, commandline
 from semicml_tf.errors import UserError
+from semicml_tf.phantom.writers import LAYOUTS
 
 POSITIONAL = ("output",)
-LAYOUTS = ("hecktor", "brats", "csv")
 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("output", None, "Folder to make.", flag_values=values)
     flags.DEFINE_integer("cases", 40, "Number of patients.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("seed", 0, "Source of all randomness.", lower_bound=0, flag_values=values)
-    flags.DEFINE_enum("layout", "hecktor", LAYOUTS, "brats makes heads, the others trunks.", flag_values=values)
+    heads = ", ".join(name for name, layout in LAYOUTS.items() if layout.body == "head")
+    flags.DEFINE_enum("layout", "hecktor", list(LAYOUTS), f"{heads}: heads. The others: trunks.", flag_values=values)
     flags.DEFINE_integer("labelled", 6, "Patients of partition labelled.", lower_bound=0, flag_values=values)
     flags.DEFINE_integer("validation", 6, "Patients of partition validation.", lower_bound=0, flag_values=values)
     flags.DEFINE_integer("test", 12, "Likewise of test; the rest is unlabelled.", lower_bound=0, flag_values=values)
@@ -76,35 +76,34 @@ def main(values: flags.FlagValues) -> None:
 
     from semicml_tf.phantom import case as cases
     from semicml_tf.phantom import split as splits
-    from semicml_tf.phantom import writers
 
     output = _check_output(values)
     size_mm, spacing_mm = (
         _three_lengths(values.phantom_size_mm, "phantom_size_mm"),
         _three_lengths(values.phantom_spacing_mm, "phantom_spacing_mm"),
     )
-    names = [cases.name(index) for index in range(values.cases)]
+    layout = LAYOUTS[values.layout]
+    names = [layout.case_id(index) for index in range(values.cases)]
     split = splits.draw(names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test)
-    body = "head" if values.layout == "brats" else "trunk"
-    write = {"hecktor": writers.write_hecktor, "brats": writers.write_brats, "csv": writers.write_plain}[values.layout]
+    drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
     made, paths = [], {}
     with atomic.new_directory(output, overwrite=values.overwrite) as folder:
         for index in tqdm(range(values.cases), desc="phantom", unit="case"):
             case = cases.generate(
                 values.seed,
                 index,
-                body=body,
+                body=layout.body,
                 oblique=values.oblique,
                 empty_fraction=values.empty_fraction,
                 size_mm=size_mm,
                 spacing_mm=spacing_mm,
             )
-            paths[case.case_id] = write(folder, case)
+            case = dataclasses.replace(case, case_id=names[index], label=_relabelled(case.label, layout.label_values))
+            paths[case.case_id] = layout.write(folder, case)
             volume_ml = float((case.label > 0).sum() * case.label_grid.voxel_volume_ml)
             made.append({"case": case.case_id, "lesion_ml": round(volume_ml, 3)})
         atomic.write_json(folder / "split.json", split)
-        if values.layout == "csv":
-            atomic.write_text(folder / "manifest.csv", _manifest(paths, split))
+        layout.finish(folder, paths, split)
         atomic.write_json(
             folder / "phantom.json",
             {
@@ -115,8 +114,8 @@ def main(values: flags.FlagValues) -> None:
                 "empty_fraction": values.empty_fraction,
                 "size_mm": list(size_mm),
                 "spacing_mm": list(spacing_mm),
-                "modalities": list(cases.BODIES[body]),
-                "label_values": [0, 1, 2, 4] if body == "head" else [0, 1],
+                "modalities": list(cases.BODIES[layout.body]),
+                "label_values": sorted(layout.label_values.get(value, value) for value in drawn),
                 "cases": made,
             },
         )
@@ -126,16 +125,12 @@ def main(values: flags.FlagValues) -> None:
     )
 
 
-def _manifest(paths: dict[str, dict[str, str]], split: dict[str, list[str]]) -> str:
-    """A CSV table: case, a path for every modality relative to the table, label, partition."""
-    partition = {case_id: name for name, case_ids in split.items() for case_id in case_ids}
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    columns = list(next(iter(paths.values())))
-    table.writerow(["case", *columns, "partition"])
-    for case_id, row in paths.items():
-        table.writerow([case_id, *(row[column] for column in columns), partition[case_id]])
-    return text.getvalue()
+def _relabelled(label, values):
+    """The label map with each value that `values` names replaced."""
+    changed = label.copy()
+    for value, other in values.items():
+        changed[label == value] = other
+    return changed
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""``dataset.json`` beside ``imagesTr``: what Medical Segmentation Decathlon and nnU-Net share, and how they differ."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from typing import Any
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.files import folder as folders
+from semicml_tf.files.modality_names import canonical
+
+FILE_NAME = "dataset.json"
+PARTS = ("Tr", "Ts")
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+def content(root: pathlib.Path) -> dict[str, Any] | None:
+    """What ``dataset.json`` says, if it is there and is of one of the two."""
+    try:
+        body = json.loads((root / FILE_NAME).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return None
+    named = isinstance(body, dict) and (body.get("channel_names") or body.get("modality"))
+    return body if isinstance(named, dict) else None
+
+
+def has_channel_files(root: pathlib.Path) -> bool:
+    """Whether each channel is a file of its own (nnU-Net), and not all of them one 4-D file (Decathlon).
+
+    ``CASE_0000`` tells channel 0; unless a label is called so, too, since a label is named after its case alone.
+    """
+    for part in PARTS:
+        names = [folders.stem(name) for name in folders.nifti_files(root / f"images{part}")]
+        labels = {folders.stem(name) for name in folders.nifti_files(root / f"labels{part}")}
+        channels = [name for name in names if CHANNEL.fullmatch(name)]
+        if names:
+            return bool(channels) and not any(name in labels for name in channels)
+    return False
+
+
+def channels(root: pathlib.Path) -> dict[str, int]:
+    """Number of the channel by our name of its modality.
+
+    Raises:
+        UserError: the file cannot be read or is malformed, or two channels are one modality.
+    """
+    path = root / FILE_NAME
+    body = atomic.read_json(path, what="the description of a data set", remedy="Check --input and --layout")
+    named = (body.get("channel_names") or body.get("modality")) if isinstance(body, dict) else None
+    try:
+        numbers = {int(number): canonical(str(name)) for number, name in named.items()}
+    except (AttributeError, ValueError) as error:
+        raise UserError(
+            "expected 'channel_names' (nnU-Net v2) or 'modality' (Decathlon, nnU-Net v1), a name by number",
+            path=path,
+            remedy='For example "channel_names": {"0": "CT", "1": "PET"}',
+        ) from error
+    found = {name: number for number, name in sorted(numbers.items())}
+    if len(found) < len(numbers):
+        twice = next(name for name in found if list(numbers.values()).count(name) > 1)
+        raise UserError(
+            f"two channels are called '{twice}'", path=path, remedy="Give each channel a name of its own in the file"
+        )
+    return found

@@ -1,0 +1,84 @@
+"""What lies in a folder, as layouts look at it: names only, nothing is opened."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import unicodedata
+from collections.abc import Collection
+
+from semicml_tf.errors import UserError
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+def entries(folder: pathlib.Path) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files in `folder`, each sorted.
+
+    Hidden ones are left out, and with them the ``._NAME`` files that macOS leaves on other systems' disks. A link that
+    leads nowhere, or round in a circle, counts as a file: it is named where it is missed.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    folders, files = [], []
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                if not entry.name.startswith("."):
+                    (folders if _is_folder(entry) else files).append(entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return [], []
+    except OSError as error:
+        raise UserError(
+            f"this folder cannot be read ({error.strerror or error})", path=folder, remedy="Check its permissions"
+        ) from error
+    return sorted(folders), sorted(files)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def nifti_files(folder: pathlib.Path) -> list[str]:
+    """Names of the NIfTI files in `folder`, sorted."""
+    return [name for name in entries(folder)[1] if name.endswith(ENDINGS)]
+
+
+def stem(name: str) -> str:
+    """A NIfTI file's name without its ending."""
+    for ending in ENDINGS:
+        if name.endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def existing_or_expected(folder: pathlib.Path, name: str, there: Collection[str]) -> pathlib.Path:
+    """The file `name` with either ending; if none is there, where it should be.
+
+    Args:
+        folder: that should hold it.
+        name: without its ending.
+        there: names of the files that `folder` holds.
+
+    Raises:
+        UserError: it is there zipped and not, and nothing says which of them is meant.
+    """
+    found = [name + ending for ending in ENDINGS if name + ending in there]
+    if len(found) > 1:
+        raise UserError(
+            f"'{name}' is there twice, zipped and not", path=folder / found[0], remedy=f"Remove it or {found[1]}"
+        )
+    if found:
+        return folder / found[0]
+    # Where the other files of the folder are not zipped, this one will not be either.
+    zipped = any(other.endswith(ENDINGS[0]) for other in there) or not any(other.endswith(".nii") for other in there)
+    return folder / (name + ENDINGS[0 if zipped else 1])
+
+
+def case_name(text: str) -> str:
+    """A case's name in one spelling: macOS writes an accented letter as two characters, a keyboard as one."""
+    return unicodedata.normalize("NFC", text)

@@ -1,0 +1,161 @@
+"""The bytes of a file in order, unzipped on the way where it is zipped, without ever holding all of them."""
+
+from __future__ import annotations
+
+import os
+import types
+
+from semicml_tf.errors import UserError
+
+GZIP_MAGIC = b"\x1f\x8b"
+# No deflate stream grows by more when it is unzipped.
+MOST_GROWTH = 1032
+
+_CHUNK = 1 << 18
+_GZIP = 31  # zlib's window bits for a gzip member with its header and checksum
+
+
+def _zlib() -> types.ModuleType:
+    """The fastest gunzip that is installed."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        import zlib
+
+        return zlib
+    return isal_zlib
+
+
+class PlainBytes:
+    """A file opened for reading; use it in a ``with`` block.
+
+    A gzip file may have several members, as bgzip writes them; bytes behind the last one that are no member are
+    ignored, as ``gzip -d`` does.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        zipped: whether it is a gzip file, told by its first bytes and not by its name.
+        stored_size: the file's size in bytes, zipped as it is.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._path = path
+        try:
+            self._stream = open(path, "rb", buffering=0)
+            self.stored_size = os.fstat(self._stream.fileno()).st_size
+            start = self._stream.read(len(GZIP_MAGIC))
+            self._stream.seek(0)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        self.zipped = start == GZIP_MAGIC
+        self._library = _zlib() if self.zipped else None
+        self._member = self._library.decompressobj(_GZIP) if self.zipped else None
+        self._waiting = b""  # zipped bytes that were read and not yet unzipped
+
+    def __enter__(self) -> PlainBytes:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stream.close()
+
+    def readinto(self, view: memoryview) -> int:
+        """Fills `view`, a view of bytes.
+
+        Returns:
+            How many bytes were written; fewer than `view` has only where the file ends.
+
+        Raises:
+            UserError: the file cannot be read, or its gzip stream is damaged or ends too early.
+        """
+        done = 0
+        while done < len(view):
+            if self.zipped:
+                part = self._unzip(len(view) - done)
+                view[done : done + len(part)] = part
+                count = len(part)
+            else:
+                count = self._read_plain(view[done:])
+            if not count:
+                break
+            done += count
+        return done
+
+    def read(self, count: int) -> bytes:
+        """The next `count` bytes, or fewer where the file ends; raises as `readinto`."""
+        content = bytearray(count)
+        return bytes(content[: self.readinto(memoryview(content))])
+
+    def skip(self, count: int) -> None:
+        """Leaves out the next `count` bytes, or those until the file ends; raises as `readinto`."""
+        if not self.zipped:
+            self._stream.seek(count, os.SEEK_CUR)
+            return
+        while count > 0:
+            part = self._unzip(min(count, _CHUNK))
+            if not part:
+                return
+            count -= len(part)
+
+    def finish(self) -> None:
+        """Reads a gzip file to its end, which proves its checksum: damaged bytes do not pass as voxels."""
+        while self.zipped and self._unzip(_CHUNK):
+            pass
+
+    def _read_plain(self, view: memoryview) -> int:
+        try:
+            return self._stream.readinto(view)
+        except OSError as error:
+            raise unreadable(self._path, error) from error
+
+    def _stored(self) -> bytes:
+        try:
+            return self._stream.read(_CHUNK)
+        except OSError as error:
+            raise unreadable(self._path, error) from error
+
+    def _unzip(self, most: int) -> bytes:
+        """At most `most` bytes; none only at the end."""
+        while self._member is not None:
+            if self._member.eof:
+                self._next_member()
+                continue
+            content = self._waiting or self._stored()
+            # Called without content, too: the library may still hold what it had no room to put.
+            part = self._call(content, most)
+            self._waiting = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if part:
+                return part
+            if not content and not self._member.eof:
+                raise self._damaged("it ends too early")
+        return b""
+
+    def _next_member(self) -> None:
+        """Starts on the gzip member that follows, if one does."""
+        content = self._waiting.lstrip(b"\0")  # members may be padded to whole blocks
+        while len(content) < len(GZIP_MAGIC) and (more := self._stored()):
+            content = (content + more).lstrip(b"\0")
+        follows = content.startswith(GZIP_MAGIC)
+        self._member = self._library.decompressobj(_GZIP) if follows else None
+        self._waiting = content
+
+    def _call(self, content: bytes, most: int) -> bytes:
+        try:
+            return self._member.decompress(content, most)
+        except (self._library.error, EOFError, ValueError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, how: str) -> UserError:
+        return UserError(
+            f"this gzip file is truncated or damaged ({how})", path=self._path, remedy="Copy or download it again"
+        )
+
+
+def unreadable(path: str | os.PathLike, error: OSError) -> UserError:
+    """What to tell of a file that the system does not let read."""
+    if isinstance(error, FileNotFoundError):
+        return UserError("there is no such file", path=path, remedy="Check the path")
+    if isinstance(error, IsADirectoryError):
+        return UserError("expected a file, got a folder", path=path, remedy="Name the file in it that is meant")
+    return UserError(f"cannot be read ({error.strerror or error})", path=path, remedy="Check the file")

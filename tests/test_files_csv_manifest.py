@@ -1,0 +1,76 @@
+"""The CSV manifest: each case's files, named."""
+
+import pytest
+
+from semicml_tf.errors import UserError
+from semicml_tf.files import csv_manifest, layouts
+from semicml_tf.files.source import NiftiFile
+from tests.layout_folders import images
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text("case,ct,pet,label,partition\nB,img/b_ct.nii.gz,/abs/b pt.nii,,unlabelled\nA,a,b,c,test\n\n,,,,\n")
+    assert layouts.choose("auto", path) is csv_manifest
+    first, second = csv_manifest.find(path, ["ct", "pet"])
+    assert first.case_id == first.patient == "A" and first.partition == "test"
+    assert first.label == NiftiFile(tmp_path / "c")
+    assert {name: str(image) for name, image in images(second).items()} == {
+        "ct": str(tmp_path / "img/b_ct.nii.gz"),
+        "pet": "/abs/b pt.nii",
+    }
+    assert second.label is None and second.partition == "unlabelled"
+    assert csv_manifest.modalities(path) == ("ct", "pet")
+    assert csv_manifest.describe(path) == "CSV manifest: 2 cases; ct 0 (2 missing), pet 0 (2 missing); labels 0"
+
+
+def test_an_empty_cell_is_a_modality_that_the_case_lacks(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text("case,ct,pet,patient\nA,a, ,P\nB,a,b,P\n")
+    first, second = csv_manifest.find(path, ["ct", "pet"])
+    assert set(first.images) == {"ct"} and first.held(["ct", "pet"]) == () and first.patient == second.patient == "P"
+    told = dict(first.absent(with_label=True, modalities=["ct", "pet"]))
+    assert list(told) == ["ct", "pet", "label"]
+    assert "case A lacks the modality 'pet': its layout names no file" in told["pet"].line
+
+
+def test_a_folder_is_a_dicom_series(tmp_path):
+    pytest.importorskip("semicml_tf.files.dicom_series")
+    (tmp_path / "series").mkdir()
+    (tmp_path / "cases.csv").write_text("case,ct\nA,series\n")
+    with pytest.raises(UserError, match="series"):
+        csv_manifest.find(tmp_path / "cases.csv", ["ct"])[0].images["ct"].read_volume()
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("case,ct\nA,a\nA,b\n", "row 3: case A is there twice"),
+        ("case,ct\n,a\n", "row 2: the cell 'case' is empty"),
+        ("case,pet\nA,a\n", "expected a column 'ct', got case, pet"),
+        ("case,ct\nA,a,b\n", "row 2 has more or fewer cells"),
+        ("case,ct,label\nA,a\n", "row 2 has more or fewer cells"),
+        ("case,ct,ct\nA,a,b\n", "the column 'ct' is there twice"),
+        ("", "expected a column 'case', got none"),
+    ],
+)
+def test_csv_refused(tmp_path, text, message):
+    (tmp_path / "cases.csv").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        csv_manifest.find(tmp_path / "cases.csv", ["ct"])
+    assert "cases.csv" in caught.value.line
+
+
+def test_a_table_that_is_no_text(tmp_path):
+    (tmp_path / "cases.csv").write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(UserError, match="expected a CSV file in UTF-8"):
+        csv_manifest.find(tmp_path / "cases.csv", ["ct"])
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffcase,ct\r\nMüller,a\r\n", "case;ct\nMüller;a\n", "case , ct\nMu\u0308ller , a\n"]
+)
+def test_csv_written_by_a_spreadsheet(tmp_path, text):
+    (tmp_path / "cases.csv").write_bytes(text.encode())
+    (case,) = csv_manifest.find(tmp_path / "cases.csv", ["ct"])
+    assert case.case_id == "Müller" and case.images["ct"].path == tmp_path / "a"
