@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import re
 
 import nibabel
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.files import layouts as chosen
 from semicml_tf.phantom import split
 from semicml_tf.phantom.case import generate
+from semicml_tf.phantom.writers import LAYOUTS
 
 SMALL = ["--phantom_size_mm=96,96,32", "--phantom_spacing_mm=6,6,8", "--labelled=1", "--validation=1", "--test=1"]
+
+LABEL_WORDS = ("seg", "gtvt", "label", "labelsTr", "dseg")
 
 
 def _make(folder, *arguments):
@@ -24,16 +29,19 @@ def _hashes(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.mark.parametrize("layout", ["hecktor", "brats", "csv"])
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"dicom"}))
 def test_the_same_flags_write_the_same_bytes_and_more_cases_change_none(tmp_path, layout):
     first = _hashes(_make(tmp_path / "a", f"--layout={layout}", "--cases=4"))
     assert first == _hashes(_make(tmp_path / "b", f"--layout={layout}", "--cases=4"))
     more = _hashes(_make(tmp_path / "c", f"--layout={layout}", "--cases=6"))
-    volumes = [name for name in first if name.endswith(".nii.gz")]
-    assert len(volumes) == 4 * (5 if layout == "brats" else 3)
+    volumes = [name for name in first if name.endswith((".nii.gz", ".nii"))]
+    files = {"trunk": 3, "head": 5}[LAYOUTS[layout].body] if layout != "decathlon" else 2
+    assert len(volumes) == 4 * files
     assert all(more[name] == first[name] for name in volumes)
     other = _hashes(_make(tmp_path / "d", f"--layout={layout}", "--cases=4", "--seed=1"))
-    assert all(other[name] != first[name] for name in volumes if "seg" not in name and "label" not in name)
+    assert all(
+        other[name] != first[name] for name in volumes if not set(LABEL_WORDS) & set(re.split(r"[^A-Za-z]", name))
+    )
 
 
 def test_hecktor_files_hold_the_case(tmp_path):
@@ -62,6 +70,39 @@ def test_brats_files_lie_on_one_grid(tmp_path):
         assert all(image.shape == (16, 16, 4) for image in images.values())
         values |= set(np.unique(np.asanyarray(images["seg"].dataobj)))
     assert values <= {0, 1, 2, 4} and len(values) > 1
+
+
+@pytest.mark.parametrize(
+    "layout,modalities,values",
+    [
+        ("brats2020", ["t1", "t1ce", "t2", "flair"], [0, 1, 2, 4]),
+        ("brats2023", ["t1", "t1ce", "t2", "flair"], [0, 1, 2, 3]),
+        ("nnunet", ["t1", "t1ce", "t2", "flair"], [0, 1, 2, 3]),
+        ("hecktor2021", ["ct", "pet"], [0, 1]),
+    ],
+)
+def test_phantom_json_tells_names_and_label_values_of_the_layout(tmp_path, layout, modalities, values):
+    folder = _make(tmp_path / "a", "--cases=3", f"--layout={layout}", "--empty_fraction=0")
+    made = json.loads((folder / "phantom.json").read_text())
+    assert (made["modalities"], made["label_values"]) == (modalities, values)
+    names = [entry["case"] for entry in made["cases"]]
+    assert names == [LAYOUTS[layout].case_id(index) for index in range(3)]
+    assert sorted(sum(json.loads((folder / "split.json").read_text()).values(), [])) == names
+    layout = chosen.choose("auto", folder)
+    found = {value for case in layout.find(folder, modalities) for value in np.unique(case.label.read_label()[0])}
+    assert found <= set(values) and len(found) == len(values)
+
+
+def test_label_values_without_a_gap_are_those_of_their_makers(tmp_path):
+    # BraTS: 1 core, 2 edema, 4 enhancing; its 2023 names: 3 enhancing; Decathlon: 1 edema, 2 core, 3 enhancing.
+    counts = {}
+    for layout in ("brats", "brats2023", "decathlon"):
+        folder = _make(tmp_path / layout, "--cases=3", f"--layout={layout}", "--empty_fraction=0")
+        (case, *_) = chosen.choose("auto", folder).find(folder, ["t2"])
+        counts[layout] = np.bincount(case.label.read_label()[0].ravel(), minlength=5).tolist()
+    background, core, edema, _, enhancing = counts["brats"]
+    assert counts["brats2023"] == [background, core, edema, enhancing, 0]
+    assert counts["decathlon"] == [background, edema, core, enhancing, 0]
 
 
 def test_csv_manifest_names_files_that_are_there(tmp_path):
@@ -105,7 +146,7 @@ def test_phantom_json_says_how_it_was_made(tmp_path):
         (["--cases=2"], "at least 3 cases"),
         (["--cases=3", "--phantom_size_mm=1,2"], "three lengths"),
         (["--cases=3", "--phantom_spacing_mm=3,3,x"], "three lengths"),
-        (["--cases=3", "--layout=bids"], "layout"),
+        (["--cases=3", "--layout=bmp"], "layout"),
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(tmp_path, arguments, words):
