@@ -152,3 +152,14 @@ def test_a_case_that_is_too_large_for_a_record(monkeypatch):
     monkeypatch.setattr(contract.example_proto, "MOST_BYTES", 300)
     with pytest.raises(UserError, match="Fälle_1 is too large for a record on a grid of 3 x 4 x 5.*--spacing_mm"):
         contract.encode(record())
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_arrays_are_aligned_wherever_their_bytes_lie(length):
+    whole = dataclasses.replace(record(), case_id="x" * length)  # moves all that comes after it
+    content = contract.encode(whole)
+    after = contract.decode(content)
+    for name, image in after.images.items():
+        assert image.flags.aligned and not image.flags.writeable
+        np.testing.assert_array_equal(image, whole.images[name])
+    assert np.shares_memory(after.label, np.frombuffer(content, np.uint8))  # not copied

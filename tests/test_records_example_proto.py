@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 
 from semicml_tf.records import example_proto
 
@@ -36,15 +35,37 @@ def test_the_bytes_are_tensorflows():
     )
     assert ours == by_tensorflow(TEXTS, floats, ints)
     features = example_proto.parse(ours)
-    assert {key: features[key].bytes_list.value[0] for key in TEXTS} == TEXTS
-    np.testing.assert_array_equal(features["f"].float_list.value, np.float32(FLOATS))
-    assert list(features["i"].int64_list.value) == INTS
+    assert set(features) == {*TEXTS, *floats, *ints}
+    assert {key: example_proto.raw_of(features[key]) for key in TEXTS} == TEXTS
+    np.testing.assert_array_equal(example_proto.floats_of(features["f"]), np.float32(FLOATS))
+    assert example_proto.ints_of(features["i"]) == INTS
+    # Views into the bytes, no copies.
+    assert np.shares_memory(np.frombuffer(example_proto.raw_of(features["b/b"]), "u1"), np.frombuffer(ours, "u1"))
 
 
-def test_our_message_reads_and_writes_tensorflows_bytes():
-    theirs = by_tensorflow(TEXTS, {"f": FLOATS}, {"i": INTS})
-    assert example_proto.example_class().FromString(theirs).SerializeToString(deterministic=True) == theirs
-    assert example_proto.example_class() is not tf.train.Example
+@pytest.mark.parametrize("seed", range(20))
+def test_what_tensorflow_writes_in_any_order_is_read(seed):
+    rng = np.random.default_rng(seed)
+    example = tf.train.Example()
+    for name in rng.permutation(["a", "", "t1", "t1ce", "ä", "long" * 50]):
+        kind = rng.integers(3)
+        feature = example.features.feature[str(name)]
+        if kind == 0:
+            feature.bytes_list.value.append(rng.bytes(rng.integers(0, 300)))
+        elif kind == 1:
+            feature.float_list.value.extend(rng.normal(size=rng.integers(0, 50)))
+        else:
+            feature.int64_list.value.extend(rng.integers(-(2**62), 2**62, rng.integers(0, 50)).tolist())
+    features = example_proto.parse(example.SerializeToString())
+    assert set(features) == set(example.features.feature)
+    for name, feature in example.features.feature.items():
+        assert example_proto.floats_of(features[name]) == list(feature.float_list.value)
+        assert example_proto.ints_of(features[name]) == list(feature.int64_list.value)
+        if feature.bytes_list.value:
+            assert example_proto.raw_of(features[name]) == feature.bytes_list.value[0]
+        else:
+            with pytest.raises(ValueError, match="one byte string, got 0"):
+                example_proto.raw_of(features[name])
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -80,6 +101,23 @@ def test_too_long_for_protobuf(monkeypatch):
 
 
 def test_no_example():
-    for content in (b"\xff\xff\xff", by_tensorflow(TEXTS, {}, {})[:-3]):
-        with pytest.raises(DecodeError):
+    whole = by_tensorflow(TEXTS, {}, {})
+    for content in (b"\xff\xff\xff", b"\xff" * 11, whole[:-3], whole[:1], b"\x08\x01", b"text, and more of it"):
+        with pytest.raises(example_proto.NoExample):
             example_proto.parse(content)
+    with pytest.raises(example_proto.NoExample, match="UTF-8"):
+        example_proto.parse(example_proto.serialize({"a": []}).replace(b"a", b"\xff"))
+
+
+def test_damaged_bytes_are_refused_or_read_and_nothing_else_happens():
+    whole = by_tensorflow({"a": b"xyz"}, {"f": FLOATS}, {"i": INTS})
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        content = bytearray(whole)
+        content[rng.integers(len(whole))] = rng.integers(256)
+        try:
+            features = example_proto.parse(bytes(content))
+            for feature in features.values():
+                example_proto.ints_of(feature), example_proto.floats_of(feature), example_proto.raw_of(feature)
+        except ValueError:
+            pass

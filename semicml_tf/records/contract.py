@@ -24,7 +24,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
@@ -123,16 +122,16 @@ def encode(record: CaseRecord) -> bytes:
 
 
 def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
-    """Reads back what `encode` wrote. The arrays are read-only.
+    """Reads back what `encode` wrote. Images and label are read-only, and views into `serialized` where they can be.
 
     Raises:
         UserError: the bytes are no record of this contract version. `path` is named in it.
     """
     try:
         features = example_proto.parse(serialized)
-    except DecodeError as error:
+        version = example_proto.ints_of(features.get("contract_version", memoryview(b"")))
+    except example_proto.NoExample as error:
         raise UserError("a record is no tf.train.Example", path=path, remedy="Convert the data again") from error
-    version = list(features["contract_version"].int64_list.value) if "contract_version" in features else []
     if version != [CONTRACT_VERSION]:
         raise UserError(
             f"expected records of contract version {CONTRACT_VERSION}, got {version[0] if version else 'none'}",
@@ -149,35 +148,36 @@ def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
         ) from error
 
 
-def _case(features: Mapping) -> CaseRecord:
-    def feature(name):
-        if name not in features:  # a map of messages would answer with an empty one
-            raise KeyError(name)
-        return features[name]
+def _array(feature: memoryview, dtype: str) -> np.ndarray:
+    array = np.frombuffer(example_proto.raw_of(feature), dtype)
+    # Where a record begins at an odd place, so do its numbers; not all libraries can read them there.
+    if not array.flags.aligned:
+        array = array.copy()
+        array.setflags(write=False)
+    return array
 
-    def raw(name):
-        return feature(name).bytes_list.value[0]
 
+def _case(features: Mapping[str, memoryview]) -> CaseRecord:
     def three(name):
-        first, second, third = feature(name).int64_list.value
+        first, second, third = example_proto.ints_of(features[name])
         return first, second, third
 
     def grid(name):
-        affine = np.array(feature(f"{name}/affine").float_list.value, np.float64)
+        affine = np.array(example_proto.floats_of(features[f"{name}/affine"]), np.float64)
         return Grid(three(f"{name}/shape"), affine.reshape(4, 4))
 
     network, native = grid("grid"), grid("native")
     names = sorted(key.split("/", 1)[1] for key in features if key.startswith("image/"))
     label = native_label = None
     if "label" in features or "native/label" in features:
-        label = np.frombuffer(raw("label"), np.uint8).reshape(network.shape)
-        bits = np.frombuffer(zlib.decompress(raw("native/label")), np.uint8)
+        label = _array(features["label"], "u1").reshape(network.shape)
+        bits = np.frombuffer(zlib.decompress(example_proto.raw_of(features["native/label"])), np.uint8)
         native_label = np.unpackbits(bits, count=int(np.prod(native.shape))).reshape(native.shape)
     return CaseRecord(
-        case_id=raw("case_id").decode("utf-8"),
+        case_id=str(example_proto.raw_of(features["case_id"]), "utf-8"),
         grid=network,
-        images={name: np.frombuffer(raw(f"image/{name}"), "<f2").reshape(network.shape) for name in names},
-        constants={name: Constants(*feature(f"normalisation/{name}").float_list.value) for name in names},
+        images={name: _array(features[f"image/{name}"], "<f2").reshape(network.shape) for name in names},
+        constants={name: Constants(*example_proto.floats_of(features[f"normalisation/{name}"])) for name in names},
         native_grid=native,
         label=label,
         native_label=native_label,

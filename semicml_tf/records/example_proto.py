@@ -1,16 +1,16 @@
 """`tf.train.Example` without TensorFlow: the same bytes, from processes that must stay small.
 
-Written by hand, because protobuf's serialiser grows its buffer as it goes and takes many times as long for
-megabytes of voxels; read by protobuf, which checks what it is given.
+Written and taken apart by hand, since protobuf copies megabytes of voxels several times over: its serialiser grows its
+buffer as it goes, its parser copies into its own memory and from there into each value. Numbers are read by protobuf.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 # Longer messages can be neither written nor read by protobuf, hence by TensorFlow.
 MOST_BYTES = 2**31 - 1
@@ -76,14 +76,20 @@ def serialize(features: Mapping[str, Feature]) -> bytes:
 
 
 @functools.cache
-def example_class():
-    """The message class `tensorflow.Example`, in a descriptor pool of its own: TensorFlow may be imported, too."""
+def _message_class(name: str):
+    """A message class of TensorFlow's example.proto, e.g. `Feature`."""
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"tensorflow.{name}"))
+
+
+@functools.cache
+def _pool() -> descriptor_pool.DescriptorPool:
+    # Of its own: in the common one TensorFlow's own messages, if it is imported, too, have these names.
     proto = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="tensorflow", syntax="proto3")
 
-    def field(message, name, number, kind, *, repeated=False, type_name=None, **options):
+    def field(parent, name, number, kind, *, repeated=False, type_name=None, **options):
         label = proto.LABEL_REPEATED if repeated else proto.LABEL_OPTIONAL
-        message.field.add(name=name, number=number, type=kind, label=label, type_name=type_name, **options)
+        parent.field.add(name=name, number=number, type=kind, label=label, type_name=type_name, **options)
 
     lists = {"BytesList": proto.TYPE_BYTES, "FloatList": proto.TYPE_FLOAT, "Int64List": proto.TYPE_INT64}
     for name, kind in lists.items():
@@ -92,25 +98,88 @@ def example_class():
     feature.oneof_decl.add(name="kind")
     for number, (name, kind) in enumerate(zip(("bytes_list", "float_list", "int64_list"), lists), start=1):
         field(feature, name, number, proto.TYPE_MESSAGE, type_name=f".tensorflow.{kind}", oneof_index=0)
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    field(entry, "key", 1, proto.TYPE_STRING)
-    field(entry, "value", 2, proto.TYPE_MESSAGE, type_name=".tensorflow.Feature")
-    of_entry = ".tensorflow.Features.FeatureEntry"
-    field(features, "feature", 1, proto.TYPE_MESSAGE, repeated=True, type_name=of_entry)
-    example = file.message_type.add(name="Example")
-    field(example, "features", 1, proto.TYPE_MESSAGE, type_name=".tensorflow.Features")
 
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
+    return pool
 
 
-def parse(serialized: bytes) -> Mapping:
-    """The features of a serialised Example, by name; each has `bytes_list`, `float_list`, `int64_list`.
+class NoExample(ValueError):
+    """The bytes are no serialised Example."""
+
+
+def _length(view: memoryview, place: int) -> tuple[int, int]:
+    """A varint at `place`, and the place behind it."""
+    value = shift = 0
+    while shift < 64:
+        if place == len(view):
+            raise NoExample("the bytes end within a length")
+        byte = view[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
+    raise NoExample("a length has more than ten bytes")
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and content of each field of a message; Example and all that is in it down to the lists have
+    length-delimited ones alone."""
+    place = 0
+    while place < len(view):
+        tag, place = _length(view, place)
+        if tag & 7 != 2:
+            raise NoExample(f"expected fields with a length, got wire type {tag & 7}")
+        size, place = _length(view, place)
+        if size > len(view) - place:
+            raise NoExample(f"a field of {size} bytes goes beyond the end")
+        yield tag >> 3, view[place : place + size]
+        place += size
+
+
+def parse(serialized: bytes) -> dict[str, memoryview]:
+    """The features of a serialised Example by name, each still serialised: views into `serialized`, not copies.
 
     Raises:
-        google.protobuf.message.DecodeError: the bytes are no Example.
+        NoExample: the bytes are none.
     """
-    return example_class().FromString(serialized).features.feature
+    features: dict[str, memoryview] = {}
+    for number, content in _fields(memoryview(serialized)):
+        for inner, entry in _fields(content) if number == 1 else ():
+            if inner == 1:
+                parts = dict(_fields(entry))
+                try:
+                    features[str(parts.get(1, b""), "utf-8")] = parts.get(2, memoryview(b""))
+                except UnicodeDecodeError as error:
+                    raise NoExample("a feature's name is no UTF-8") from error
+    return features
+
+
+def raw_of(feature: memoryview) -> memoryview:
+    """The one byte string of a feature from `parse`.
+
+    Raises:
+        ValueError: it holds none or several, or something else.
+    """
+    values = [value for kind, content in _fields(feature) if kind == 1 for number, value in _fields(content)]
+    if len(values) != 1:
+        raise ValueError(f"expected one byte string, got {len(values)}")
+    return values[0]
+
+
+def _numbers(feature: memoryview):
+    try:
+        return _message_class("Feature").FromString(bytes(feature))
+    except message.DecodeError as error:
+        raise NoExample(str(error)) from error
+
+
+def floats_of(feature: memoryview) -> list[float]:
+    """The numbers of a feature of `floats` from `parse`; [] where it is of another kind."""
+    return list(_numbers(feature).float_list.value)
+
+
+def ints_of(feature: memoryview) -> list[int]:
+    """The numbers of a feature of `ints` from `parse`; [] where it is of another kind."""
+    return list(_numbers(feature).int64_list.value)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from google.protobuf.message import DecodeError
-
 from semicml_tf.errors import UserError
 from semicml_tf.records import example_proto, tfrecord_file
 from semicml_tf.records.check import CaseFacts, Checked
@@ -38,7 +36,7 @@ def check_ours(path: pathlib.Path) -> None:
         return  # a shard whose first record is damaged: the check tells more
     try:
         features = sorted(example_proto.parse(first.content))
-    except DecodeError as error:
+    except example_proto.NoExample as error:
         raise UserError("a TFRecord file, but not of tf.train.Examples", path=path, remedy=remedy) from error
     if "contract_version" not in features:
         named = ", ".join(features[:8]) + (", ..." if len(features) > 8 else "")
