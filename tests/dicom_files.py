@@ -27,6 +27,7 @@ def dataset(modality="CT", series="1", instance=0, study="1.2.3", **tags):
     made.SOPClassUID = KINDS.get(modality, CTImageStorage)
     made.SOPInstanceUID = f"{study}.{series}.{instance}"
     made.PatientName, made.PatientID, made.PatientBirthDate = PRIVATE_NAME, PRIVATE_ID, PRIVATE_BIRTH
+    made.PatientSex, made.StudyID, made.AccessionNumber, made.ReferringPhysicianName = "O", "1", "", "SECRET^DOCTOR"
     made.StudyInstanceUID, made.SeriesInstanceUID = study, f"{study}.{series}"
     made.StudyDate = made.SeriesDate = made.AcquisitionDate = PRIVATE_DATE
     made.StudyTime = made.SeriesTime = made.AcquisitionTime = "101500"
