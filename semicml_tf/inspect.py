@@ -2,6 +2,7 @@
 
     python -m semicml_tf.inspect data/sts                                  a dataset's folder
     python -m semicml_tf.inspect data/sts/test-00000-of-00001.tfrecord     one shard
+    python -m semicml_tf.inspect s3://bucket/sts                           a dataset at a URL, through the local cache
     python -m semicml_tf.inspect data/sts --case=STS_001 --output=look     one case back to NIfTI
 
 Every record is read: its checksums, the shard's SHA-256 and dataset.json's hash are compared, and what a record
@@ -11,6 +12,7 @@ holds with what dataset.json says of it. Anything wrong is listed with file, rec
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
 
@@ -18,6 +20,8 @@ from absl import flags
 
 from semicml_tf import atomic, commandline
 from semicml_tf.errors import UserError
+from semicml_tf.storage import access, cache
+from semicml_tf.storage import url as urls
 
 POSITIONAL = ("path",)
 _REMEDY = "Convert the data again, or copy the folder anew"
@@ -25,7 +29,7 @@ _REMEDY = "Convert the data again, or copy the folder anew"
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    flags.DEFINE_string("path", None, "Folder of a dataset, or one of its .tfrecord files.", flag_values=values)
+    flags.DEFINE_string("path", None, "Folder or URL of a dataset, or one .tfrecord file.", flag_values=values)
     flags.DEFINE_bool(
         "check", True, "Read every record; --nocheck shows what dataset.json says, at once.", flag_values=values
     )
@@ -39,6 +43,12 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string("output", None, "Folder for the files of --case.", flag_values=values)
+    flags.DEFINE_string(
+        "cache_dir",
+        None,
+        f"Folder of shards fetched from a URL; else ${cache.VARIABLE}, else ~/.cache/semicml_tf.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("overwrite", False, "Replace files of --case that are in --output.", flag_values=values)
 
 
@@ -48,30 +58,44 @@ def main(values: flags.FlagValues) -> None:
         raise UserError("expected the folder of a dataset or a .tfrecord file", remedy="See --help")
     if bool(values.case) != bool(values.output):
         raise UserError("expected --case and --output together", remedy="Pass both, or neither")
-    path = pathlib.Path(values.path)
-    if not path.exists():
-        raise UserError("there is no such file or folder", path=path, remedy="Check the path")
+    if not urls.is_remote(values.path) and not pathlib.Path(values.path).exists():
+        raise UserError("there is no such file or folder", path=values.path, remedy="Check the path")
+    if urls.is_remote(values.path) and values.path.endswith(".tfrecord"):
+        raise UserError("expected a dataset's URL, got a shard's", path=values.path, remedy="Name its folder")
+    is_dataset = urls.is_remote(values.path) or pathlib.Path(values.path).is_dir()
     if values.case:
-        _write_case(path, values)
-    elif path.is_dir():
-        _dataset(path, values)
+        _write_case(is_dataset, values)
+    elif is_dataset:
+        _dataset(values)
     else:
-        _shard(path, values)
+        _shard(pathlib.Path(values.path), values)
 
 
-def _write_case(path: pathlib.Path, values: flags.FlagValues) -> None:
+def _load(values: flags.FlagValues):
+    from semicml_tf.records.dataset import DatasetInfo
+
+    return DatasetInfo.load(values.path, dataset_access="cache", cache_dir=values.cache_dir)
+
+
+def _fetch(info, names: Sequence[str]) -> None:
+    """Of a dataset at a URL, brings the shards into the cache."""
+    if info.url:
+        cache.fetch(info.url, {name: info.shard_sha256.get(name, "") for name in names}, info.root)
+
+
+def _write_case(is_dataset: bool, values: flags.FlagValues) -> None:
     from semicml_tf.records import shards, to_nifti
-    from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
 
-    if path.is_dir():
-        info = DatasetInfo.load(path)
+    if is_dataset:
+        info = _load(values)
         entries = [case for held in info.partitions.values() for case in held]
         chosen = [case for case in entries if case.case_id == values.case]
         if not chosen:
-            raise _no_such_case(values.case, [case.case_id for case in entries], path / FILE_NAME)
+            raise _no_such_case(values.case, [case.case_id for case in entries], info.location)
+        _fetch(info, [chosen[0].shard])
         (record,) = shards.read_cases(info, chosen[:1])
     else:
-        record = _from_shard(path, values.case)
+        record = _from_shard(pathlib.Path(values.path), values.case)
     names = to_nifti.write_case(values.output, record, overwrite=values.overwrite)
     print(f"{values.output}: {', '.join(names)}")
     for name, constants in record.constants.items():
@@ -97,7 +121,7 @@ def _from_shard(path: pathlib.Path, case_id: str):
     raise _no_such_case(case_id, names, path)
 
 
-def _no_such_case(case_id: str, names: Sequence[str], path: pathlib.Path) -> UserError:
+def _no_such_case(case_id: str, names: Sequence[str], path: str | pathlib.Path) -> UserError:
     import difflib
 
     near = difflib.get_close_matches(case_id, names, n=1)
@@ -105,29 +129,27 @@ def _no_such_case(case_id: str, names: Sequence[str], path: pathlib.Path) -> Use
     return UserError(f"expected one of {len(names)} cases, got '{case_id}'", path=path, remedy=remedy)
 
 
-def _dataset(path: pathlib.Path, values: flags.FlagValues) -> None:
+def _dataset(values: flags.FlagValues) -> None:
     from semicml_tf.records import check, inspection
-    from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
+    from semicml_tf.records.dataset import FILE_NAME
 
-    info = DatasetInfo.load(path)
+    info = _load(values)
     names = check.shard_names(info)
     problems, checked = check.check_entries(info), []
     if values.check:
-        checked = _check([path / name for name in names], info)
+        _fetch(info, names)
+        checked = _check([info.root / name for name in names], info)
         problems += [problem for shard in checked for problem in shard.problems]
-    made = {
-        key: value
-        for key, value in atomic.read_json(path / FILE_NAME, what="a converted dataset", remedy=_REMEDY).items()
-        if key in ("command", "source", "versions")
-    }
-    unlisted = sorted(file.name for file in path.glob("*.tfrecord") if file.name not in names)
+    text = access.read_index(info.url) if info.url else (info.root / FILE_NAME).read_bytes()
+    made = {key: value for key, value in json.loads(text).items() if key in ("command", "source", "versions")}
     print(inspection.of_dataset(info, checked, made), end="")
     if values.list:
         print(inspection.list_of_entries(info, checked), end="")
+    unlisted = [] if info.url else sorted({file.name for file in info.root.glob("*.tfrecord")} - set(names))
     for name in unlisted:
         print(f"note: {name} lies in the folder, but {FILE_NAME} does not name it")
-    body = {"kind": "dataset", "path": str(path), **inspection.as_data(info), "made": made, "not_listed": unlisted}
-    _finish(path, body, checked, problems, values)
+    body = {"kind": "dataset", "path": values.path, **inspection.as_data(info), "made": made, "not_listed": unlisted}
+    _finish(values.path, body, checked, problems, values)
 
 
 def _shard(path: pathlib.Path, values: flags.FlagValues) -> None:

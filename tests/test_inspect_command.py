@@ -322,6 +322,8 @@ def test_mistakes_of_the_call(dataset, tmp_path, capsys):
         ([tmp_path], "dataset.json: expected a converted dataset"),
         ([dataset, "--case=A"], "--case and --output together"),
         ([dataset, "--output=x"], "--case and --output together"),
+        (["s3://bucket/test-00000-of-00001.tfrecord"], "expected a dataset's URL, got a shard's"),
+        (["memory://nowhere/data"], "memory://nowhere/data/dataset.json: expected a converted dataset"),
         ([dataset, "--case=AA", f"--output={tmp_path / 'x'}"], "expected one of 6 cases, got 'AA'. Meant may be A"),
         ([dataset / "test-00000-of-00001.tfrecord", "--case=A", "--output=x"], "expected one of 1 cases, got 'A'"),
     ):
@@ -376,6 +378,26 @@ def test_an_unlabelled_case_comes_back_without_a_label(dataset, tmp_path):
 
 def test_a_name_cannot_lead_out_of_the_folder():
     assert to_nifti.file_stem("../a/b") == "_._a_b" and to_nifti.file_stem("Fälle 1.2") == "Fälle 1.2"
+
+
+def test_a_dataset_at_a_url(dataset, tmp_path, capsys):
+    import fsspec
+
+    store, url = fsspec.filesystem("memory"), "memory://bucket/data"
+    store.rm("/bucket", recursive=True) if store.exists("/bucket") else None
+    for path in dataset.iterdir():
+        store.pipe(f"/bucket/data/{path.name}", path.read_bytes())
+    cached = f"--cache_dir={tmp_path / 'cache'}"
+    inspect(url, cached, "--nocheck")
+    assert "memory://bucket/data" in capsys.readouterr().out and not list(tmp_path.rglob("cache/**/*.tfrecord"))
+    inspect(url, cached, "--case=F", f"--output={tmp_path / 'look'}")
+    assert [path.name for path in tmp_path.rglob("cache/**/*.tfrecord")] == ["test-00000-of-00001.tfrecord"]
+    inspect(url, cached)
+    shown = capsys.readouterr().out
+    assert "checked: 6 records in 3 shards" in shown and "--modalities=ct,pet" in shown
+    labelled = "labelled-00000-of-00001.tfrecord"
+    store.pipe(f"/bucket/data/{labelled}", (dataset / labelled).read_bytes()[:-1])
+    assert labelled in refused(capsys, url, f"--cache_dir={tmp_path / 'other'}")[0]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ _SHARED = {
     "overwrite": "replace the output",
     "run": "a run's folder",
     "dataset": "a converted dataset",
+    "dataset_access": "how a dataset at a URL is read",
+    "cache_dir": "where its shards are kept",
     "modalities": "names of modalities",
     "modality": "name of a modality",
     "batch_size": "slices a call",

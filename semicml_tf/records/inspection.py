@@ -47,7 +47,7 @@ def check_ours(path: pathlib.Path) -> None:
 def of_dataset(info: DatasetInfo, checked: Sequence[Checked], made: Mapping) -> str:
     """The overview of a dataset; of what its records hold where they were read."""
     held = {"none": "the whole grid", "body": "the body's box of the grid"}
-    lines = [f"{info.root}: dataset of contract version {CONTRACT_VERSION}, data hash {info.data_hash[:12]}"]
+    lines = [f"{info.where}: dataset of contract version {CONTRACT_VERSION}, data hash {info.data_hash[:12]}"]
     lines += [f"  {name:15s} {info.normalisation[name]} ({info.normalisation[name].unit})" for name in info.modalities]
     lines += [
         f"  grid            of {info.reference_modality}, spacing {_spacing(info.spacing_mm)}; "
