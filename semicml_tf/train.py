@@ -18,6 +18,7 @@ from absl import flags
 
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
+from semicml_tf.input.whole_cases import require_whole, whole_cases
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import RECIPES, MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
@@ -145,6 +146,13 @@ def main(values: flags.FlagValues) -> None:
     used = dict.fromkeys(("labelled", *unlabelled, "validation"))
     for partition in used:
         info.cases(partition)
+    require_whole(info, ("labelled", "validation"))
+    whole, lacking = whole_cases(info, unlabelled)
+    if lacking:
+        print(
+            f"left out of the unlabelled stream: {len(lacking)} of {len(whole) + len(lacking)} cases, which lack a "
+            "modality"
+        )
 
     tf = quiet_import.tensorflow()
 
@@ -162,7 +170,14 @@ def main(values: flags.FlagValues) -> None:
         tf.config.experimental.enable_op_determinism()
     begun = folder.is_dir() and any(folder.iterdir())
     trainer = trainers.Trainer(
-        info, folder, train, method, strategy, initial=initial, picture_every=values.picture_every
+        info,
+        folder,
+        train,
+        method,
+        strategy,
+        initial=initial,
+        left_out=len(lacking),
+        picture_every=values.picture_every,
     )
     atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
     try:

@@ -1,5 +1,6 @@
 """Patients, a dataset folder and a run's folder as the tests of evaluation need them: tiny, with known answers."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -58,6 +59,12 @@ def patient(case_id: str, native_label: np.ndarray, native: Grid, *, spacing_mm=
     )
 
 
+def without(record: contract.CaseRecord, modality: str) -> contract.CaseRecord:
+    """The patient without that image."""
+    images = {name: image for name, image in record.images.items() if name != modality}
+    return dataclasses.replace(record, images=images, constants={name: CONSTANTS[name] for name in images})
+
+
 def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.CaseRecord]], **changes) -> DatasetInfo:
     """One shard a partition and dataset.json."""
     import tensorflow as tf
@@ -71,7 +78,14 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.Case
                 writer.write(contract.encode(record))
         digests[name] = shards.sha256(folder / name)
         entries[partition] = tuple(
-            CaseEntry(record.case_id, name, index, record.grid.shape, int(record.label.any(axis=(1, 2)).sum()))
+            CaseEntry(
+                record.case_id,
+                name,
+                index,
+                record.grid.shape,
+                None if record.label is None else int(record.label.any(axis=(1, 2)).sum()),
+                tuple(modality for modality in NORMALISATION if modality in record.images),
+            )
             for index, record in enumerate(records)
         )
     settings = {

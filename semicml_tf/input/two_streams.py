@@ -7,6 +7,7 @@ import dataclasses
 import tensorflow as tf
 
 from semicml_tf.input.stream import StreamSettings, window_stream
+from semicml_tf.input.whole_cases import whole_cases
 from semicml_tf.records.dataset import DatasetInfo
 
 
@@ -16,7 +17,8 @@ class BatchSettings:
 
     Attributes:
         labelled_partitions, unlabelled_partitions: names of the partitions that feed the streams. A
-            partition with labels may feed the unlabelled one; its labels are then not read.
+            partition with labels may feed the unlabelled one; its labels are then not read. Cases that lack a
+            modality are left out.
         labelled, unlabelled: windows of each; no unlabelled stream where 0.
         stream: the rest; its batch size and `labelled` are set here.
     """
@@ -31,12 +33,10 @@ class BatchSettings:
 def batches(info: DatasetInfo, settings: BatchSettings, first_step: int = 0) -> tf.data.Dataset:
     """Batches ``{"labelled": ..., "unlabelled": ...}`` (see `window_stream`) from step `first_step` on, for ever."""
 
-    def cases(partitions):
-        return [case for partition in partitions for case in info.cases(partition)]
-
     def stream(partitions, size, labelled, seed):
         how = dataclasses.replace(settings.stream, batch_size=size, labelled=labelled, seed=seed)
-        return window_stream(info, cases(partitions), how, first_step)
+        whole, _ = whole_cases(info, partitions)
+        return window_stream(info, whole, how, first_step)
 
     seed = settings.stream.seed
     streams = {"labelled": stream(settings.labelled_partitions, settings.labelled, True, 2 * seed)}

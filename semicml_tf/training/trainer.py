@@ -63,6 +63,7 @@ class Trainer:
         train, method: the settings, checked.
         strategy: where to train.
         initial: the run whose best networks to begin with, if any.
+        left_out: unlabelled cases that are of no use, for `run.json`.
         picture_every: epochs between two pictures; the last epoch of a stage always gets one.
 
     Raises:
@@ -78,6 +79,7 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         *,
         initial: run_folder.Run | None = None,
+        left_out: int = 0,
         picture_every: int = 5,
     ):
         self._info, self._folder, self._train, self._method, self._strategy = info, folder, train, method, strategy
@@ -102,6 +104,7 @@ class Trainer:
                 "window": train.window,
                 "width": train.width,
                 "initial_run": None if initial is None else str(initial.folder),
+                "unlabelled_left_out": left_out,
                 "steps_per_epoch": self._epoch_steps,
                 "devices": strategy.num_replicas_in_sync,
                 "settings": run_settings.as_flags(train, method),
