@@ -11,7 +11,7 @@ from semicml_tf.files import layouts, survey
 from semicml_tf.phantom.writers import LAYOUTS as WRITTEN
 from tests.layout_folders import touch
 
-PHANTOMS = sorted(set(WRITTEN) - {"dicom"})
+PHANTOMS = sorted(WRITTEN)
 SMALL = ["--cases=3", "--phantom_size_mm=96,96,32", "--phantom_spacing_mm=12,12,16"]
 SMALL += ["--labelled=1", "--validation=1", "--test=1", "--empty_fraction=0"]
 
@@ -49,7 +49,7 @@ def test_a_phantom_is_found_as_it_was_written(phantoms, name):
         label, grid = case.label.read_label()
         assert label.any() and grid.is_close(case.images[modalities[0]].read_grid())
         assert len({case.images[modality].digest() for modality in modalities}) == len(modalities)
-    told = layouts.describe(layout, root)
+    told = layout.describe(root)
     assert "3 cases" in told and "labels 3" in told and all(f"{modality} 3" in told for modality in modalities)
 
 

@@ -17,7 +17,6 @@ from semicml_tf.files import (
     nnunet,
     survey,
 )
-from semicml_tf.files.options import DEFAULT, LayoutOptions
 
 # Told by the names of files and folders, each apart from every other; then those told by what files hold: images that
 # were made from DICOM often have it beside them.
@@ -37,7 +36,9 @@ def detected(root: pathlib.Path) -> list[str]:
 
 
 def choose(name: str, root: pathlib.Path):
-    """The layout's module, with its ``find(root, modalities, options)``.
+    """The layout's module.
+
+    It has ``detect(root)``, ``modalities(root)``, ``describe(root, options)`` and ``find(root, modalities, options)``.
 
     Args:
         name: of the layout, or ``auto`` to look at `root`.
@@ -69,16 +70,6 @@ def choose(name: str, root: pathlib.Path):
         )
     problem, remedy = _what_is_there(root)
     raise UserError(f"this is none of the known layouts: {problem}", path=root, remedy=f"{remedy}. Known are {known}")
-
-
-def describe(layout, root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
-    """What the layout found, in one sentence: version, cases, modalities, labels.
-
-    Raises:
-        UserError: as the layout's ``find``.
-    """
-    tell = getattr(layout, "describe", None)
-    return tell(root, options) if tell else f"layout {layout.NAME}"
 
 
 def _what_is_there(root: pathlib.Path) -> tuple[str, str]:
