@@ -136,6 +136,7 @@ def _evaluate(values: flags.FlagValues) -> None:
 
     from semicml_tf.evaluation import blind, overlay, report, segment, study, table
     from semicml_tf.evaluation.margin import beats_blind
+    from semicml_tf.input.whole_cases import require_whole
     from semicml_tf.records.dataset import DatasetInfo
     from semicml_tf.records.shards import check_shards, read_cases
     from semicml_tf.training.run_folder import Run
@@ -149,6 +150,7 @@ def _evaluate(values: flags.FlagValues) -> None:
     notes = _check_data(run, info, values.partition, values.allow_other_data)
     if values.partition == "labelled":
         notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")
+    require_whole(info, ("labelled",))
     cases, labelled = info.cases(values.partition), info.cases("labelled")
     output = pathlib.Path(values.output or run.folder / "evaluation" / values.partition)
     _check_output(output)

@@ -113,7 +113,8 @@ def test_requiring_a_margin_fails_in_one_line_after_writing(study, capsys):
 
 def test_the_missing_amount_is_named(tmp_path):
     def row(name, kind, mean):
-        return {"name": name, "kind": kind, "modality": name, "summary": {"dice": {"mean": mean}}}
+        cases = [{"case_id": "a", "dice": mean - 0.1}, {"case_id": "b", "dice": mean + 0.1}]
+        return {"name": name, "kind": kind, "modality": name, "cases": cases}
 
     rows = [row("ct", "network", 0.55), row("pet", "network", 0.8), row("blind ellipsoid", "blind", 0.5)]
     path = tmp_path / "metrics.json"

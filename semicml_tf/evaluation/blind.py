@@ -7,7 +7,7 @@ not beat both has shown nothing. Both are fitted on the labelled patients, on th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,19 +34,31 @@ def _half_extent_mm(grid: Grid) -> np.ndarray:
     return np.array(grid.shape) * np.array(grid.spacing_mm) / 2
 
 
-def ellipsoid(grid: Grid, margin_mm: float) -> np.ndarray:
+def ellipsoid(
+    grid: Grid, margin_mm: float, *, offset: Sequence[int] = (0, 0, 0), shape: Sequence[int] | None = None
+) -> np.ndarray:
     """The ellipsoid inscribed in the grid's box, each semi-axis shortened by `margin_mm`.
 
+    Args:
+        grid: the whole field of view.
+        offset, shape: the part of the grid to fill; all of it if not given.
+
     Returns:
-        bool of the grid's shape: voxels whose centre lies inside; none once a semi-axis is used up.
+        bool of that part's shape: voxels whose centre lies inside; none once a semi-axis is used up.
     """
+    shape = grid.shape if shape is None else tuple(shape)
     semi_axes = _half_extent_mm(grid) - margin_mm
     if np.any(semi_axes <= 0):
-        return np.zeros(grid.shape, bool)
+        return np.zeros(shape, bool)
     terms = []
-    for size, spacing, semi_axis in zip(grid.shape, grid.spacing_mm, semi_axes):
-        terms.append(((np.arange(size) - (size - 1) / 2) * spacing / semi_axis) ** 2)
+    for size, spacing, semi_axis, start, count in zip(grid.shape, grid.spacing_mm, semi_axes, offset, shape):
+        terms.append(((start + np.arange(count) - (size - 1) / 2) * spacing / semi_axis) ** 2)
     return terms[0][:, None, None] + terms[1][None, :, None] + terms[2][None, None, :] <= 1.0
+
+
+def _in_field_of_view(record: CaseRecord, margin_mm: float) -> np.ndarray:
+    """The ellipsoid of the patient's whole field of view, on the part of it that the record kept."""
+    return ellipsoid(record.full_grid, margin_mm, offset=record.crop_offset, shape=record.grid.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +74,7 @@ class Ellipsoid:
     labelled_dice: float
 
     def __call__(self, record: CaseRecord) -> np.ndarray:
-        return ellipsoid(record.grid, self.margin_mm).astype(np.float32)
+        return _in_field_of_view(record, self.margin_mm).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +95,9 @@ class Threshold:
     unit: str
     labelled_dice: float
 
-    def __call__(self, record: CaseRecord) -> np.ndarray:
+    def __call__(self, record: CaseRecord) -> np.ndarray | None:
+        if self.modality not in record.images:
+            return None
         return (record.images[self.modality].astype(np.float32) > self.normalised).astype(np.float32)
 
 
@@ -92,9 +106,9 @@ def _ellipsoid_dice(record: CaseRecord) -> np.ndarray:
     label = record.label != 0
     overlap, size = np.zeros(len(_MARGINS_MM)), np.zeros(len(_MARGINS_MM))
     for index, margin in enumerate(_MARGINS_MM):
-        if margin >= _half_extent_mm(record.grid).min():
+        if margin >= _half_extent_mm(record.full_grid).min():
             break  # empty from here on
-        inside = ellipsoid(record.grid, margin)
+        inside = _in_field_of_view(record, margin)
         overlap[index], size[index] = np.count_nonzero(inside & label), np.count_nonzero(inside)
     return dice_from_counts(overlap, size, np.count_nonzero(label))
 

@@ -11,7 +11,8 @@ from semicml_tf.evaluation import report, table
 
 def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: str | pathlib.Path) -> None:
     def scored(body):
-        return [case["case_id"] for case in body["rows"][0]["cases"]]
+        # Row by row: a row holds the patients that have the modality that it reads.
+        return [[case["case_id"] for case in row["cases"]] for row in body["rows"]]
 
     for what, left, right in (
         ("data hash", first["dataset"]["data_hash"], other["dataset"]["data_hash"]),
@@ -51,15 +52,20 @@ def comparison_table(paths: Sequence[str | pathlib.Path], names: Sequence[str]) 
     for path, body in zip(paths[1:], reports[1:]):
         _check_same(reports[0], body, path, paths[0])
     rows = [
-        [name, row["modality"], *table.cells(row["summary"])]
+        [name, table.row_title(row["modality"], row, body), *table.cells(row["summary"])]
         for name, body in zip(names, reports)
         for row in report.networks(body)
     ]
-    rows += [[row["name"], "", *table.cells(row["summary"])] for row in report.blind_rows(reports[0])]
-    patients = reports[0]["rows"][0]["summary"]["cases"]
+    rows += [
+        [table.row_title(row["name"], row, reports[0]), "", *table.cells(row["summary"])]
+        for row in report.blind_rows(reports[0])
+    ]
+    patients = len(report.patients(reports[0]))
     notes = [
         f"Partition '{reports[0]['partition']}', {patients} patients, mean ± sd over patients.",
         *(f"{note}." for note in table.blind_notes(reports[0])),
+        *table.lacking_notes(reports[0]),
+        *(f"{name}: {note}" for name, body in zip(names, reports) for note in table.paired_notes(body)),
         *(f"{name}: {note}" for name, body in zip(names, reports) for note in body["notes"]),
     ]
     return table.markdown(["run", "modality", *table.HEADINGS], rows) + "\n" + "".join(f"{note}  \n" for note in notes)

@@ -23,10 +23,10 @@ class Panel:
         slice_index: along the network's grid.
         slices: of the grid.
         aspect: height of a pixel over its width.
-        images: by modality, normalised.
+        images: by modality, normalised; those that the patient has.
         truth: bool.
-        predictions: by modality, bool: of that modality's network.
-        scores: by modality, of the whole volume on the patient's own grid.
+        predictions: by modality likewise, bool: of that modality's network.
+        scores: by modality likewise, of the whole volume on the patient's own grid.
     """
 
     case_id: str
@@ -52,7 +52,8 @@ def panel(
     thresholds: Mapping[str, float],
 ) -> Panel:
     """The slice with the most truth; where there is none, the one with the most prediction."""
-    masks = {name: probabilities[name] >= thresholds[name] for name in modalities}
+    held = [name for name in modalities if name in record.images]
+    masks = {name: probabilities[name] >= thresholds[name] for name in held}
     area = np.count_nonzero(record.label, axis=(1, 2))
     if not area.any():
         area = sum(np.count_nonzero(mask, axis=(1, 2)) for mask in masks.values())
@@ -64,10 +65,10 @@ def panel(
         slices=record.grid.shape[0],
         aspect=height / width,
         # Copies: views would keep every patient's volumes in memory.
-        images={name: record.images[name][index].astype(np.float32) for name in modalities},
+        images={name: record.images[name][index].astype(np.float32) for name in held},
         truth=record.label[index] != 0,
         predictions={name: mask[index].copy() for name, mask in masks.items()},
-        scores={name: scores[name] for name in modalities},
+        scores={name: scores[name] for name in held},
     )
 
 
@@ -116,7 +117,10 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
     for index, item in enumerate(panels):
         for column, modality in enumerate(modalities):
             axes = grid[index // across, index % across * len(modalities) + column]
-            image = item.images[modality]
+            image = item.images.get(modality)
+            if image is None:
+                axes.set_title(f"{item.case_id}\nno {modality}", fontsize=9)
+                continue
             # The brightest half per cent would leave the rest black.
             low, high = float(image.min()), float(np.percentile(image, 99.5))
             axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=item.aspect)

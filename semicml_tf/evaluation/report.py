@@ -79,6 +79,10 @@ def build(
         "partition": partition,
         "thresholds": {name: run.threshold(name) for name in run.modalities},
         "batch_size": batch_size,
+        "lacking": {
+            name: [case.case_id for case in info.cases(partition) if name not in info.modalities_of(case)]
+            for name in run.modalities
+        },
         "policy": POLICY,
         "notes": list(notes),
         "blind": {
@@ -101,6 +105,12 @@ def load(path: str | pathlib.Path) -> dict:
     if version != REPORT_VERSION:
         raise UserError(f"expected metrics of version {REPORT_VERSION}, got {version}", path=path, remedy=_REMEDY)
     return body
+
+
+def patients(report: dict) -> list[str]:
+    """Everybody who was scored in some row, in the partition's order: rows lack those without the row's modality."""
+    longest = max(report["rows"], key=lambda row: len(row["cases"]))
+    return list(dict.fromkeys(case["case_id"] for row in (longest, *report["rows"]) for case in row["cases"]))
 
 
 def networks(report: dict) -> list[dict]:

@@ -10,8 +10,9 @@ from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
 from semicml_tf.records.contract import CaseRecord
 
-# Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32.
-CaseSegmenter = Callable[[CaseRecord], np.ndarray]
+# Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32; to None where the
+# record lacks the image that they are drawn from.
+CaseSegmenter = Callable[[CaseRecord], np.ndarray | None]
 
 
 def by_network(network, modality: str, window: int, batch_size: int) -> CaseSegmenter:
@@ -28,7 +29,13 @@ def by_network(network, modality: str, window: int, batch_size: int) -> CaseSegm
     # The batch axis is free, so that a last, smaller batch compiles nothing anew.
     signature = [tf.TensorSpec((None, window, window, 1), tf.float32)]
     predict = tf.function(lambda batch: network(batch, training=False), input_signature=signature)
-    return lambda record: slices.probabilities(record.images[modality], window, predict, batch_size=batch_size)
+
+    def segment(record: CaseRecord) -> np.ndarray | None:
+        if modality not in record.images:
+            return None
+        return slices.probabilities(record.images[modality], window, predict, batch_size=batch_size)
+
+    return segment
 
 
 def native_mask(probabilities: np.ndarray, record: CaseRecord, threshold: float) -> np.ndarray:

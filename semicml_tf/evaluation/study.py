@@ -29,13 +29,13 @@ def evaluate_predictions(
 
     Args:
         records: labelled, read once, one in memory at a time.
-        segmenters: by row name.
+        segmenters: by row name. A record for which one answers None, since it lacks an image, is not scored there.
         thresholds: on the probability, by row name; 0.5 for rows that are not named.
-        on_case: called after each patient with the record and, by row name, the probabilities on the
-            network's grid and the scores.
+        on_case: called after each patient with the record and, by the names of the rows in which it is scored, the
+            probabilities on the network's grid and the scores.
 
     Returns:
-        By row name, the scores in the records' order.
+        By row name, the scores in the records' order; rows may hold different numbers of patients.
 
     Raises:
         UserError: a record has no label, or a segmenter's answer is not finite.
@@ -44,7 +44,9 @@ def evaluate_predictions(
     for record in records:
         if record.native_label is None:
             raise UserError(f"case {record.case_id} has no label", remedy="Choose a partition with labels")
-        drawn = {name: segmenter(record) for name, segmenter in segmenters.items()}
+        answers = {name: segmenter(record) for name, segmenter in segmenters.items()}
+        drawn = {name: probabilities for name, probabilities in answers.items() if probabilities is not None}
+        scored = {}
         for name, probabilities in drawn.items():
             # NaN >= 0.5 is False: a broken network would pass for one that finds nothing.
             if not np.all(np.isfinite(probabilities)):
@@ -53,7 +55,8 @@ def evaluate_predictions(
                     remedy="The network is broken: train it again",
                 )
             mask = native_mask(probabilities, record, (thresholds or {}).get(name, _OF_A_MASK))
-            results[name].append(score(record.case_id, mask, record.native_label, record.native_grid))
+            scored[name] = score(record.case_id, mask, record.native_label, record.native_grid)
+            results[name].append(scored[name])
         if on_case is not None:
-            on_case(record, drawn, {name: scores[-1] for name, scores in results.items()})
+            on_case(record, drawn, scored)
     return results

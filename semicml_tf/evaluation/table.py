@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 from collections.abc import Sequence
 
 from semicml_tf.evaluation import blind
+from semicml_tf.evaluation import report as reports
+from semicml_tf.evaluation.margin import paired_dice
 from semicml_tf.evaluation.metrics import CaseScore
 from semicml_tf.evaluation.scores import METRICS
 
@@ -42,8 +45,34 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]) + "\n"
 
 
-def _row_title(row: dict) -> str:
-    return f"{row['name']} network" if row["kind"] == "network" else row["name"]
+def row_title(title: str, row: dict, report: dict) -> str:
+    """The row's title, with the number of its patients where some lack what it reads."""
+    count = row["summary"]["cases"]
+    return title if count == len(reports.patients(report)) else f"{title} (n={count})"
+
+
+def _method_title(row: dict, report: dict) -> str:
+    return row_title(f"{row['name']} network" if row["kind"] == "network" else row["name"], row, report)
+
+
+def paired_notes(report: dict) -> list[str]:
+    """Networks beside rows that were scored on other patients, a line each pair."""
+    notes = []
+    for network, row in itertools.combinations(report["rows"], 2):
+        if network["kind"] != "network" or _same_patients(network, row):
+            continue
+        own, other, common = paired_dice(network, row)
+        who = f"{network['name']} network", f"{row['name']} network" if row["kind"] == "network" else row["name"]
+        notes.append(
+            f"{who[0]} against {who[1]} on the {common} patients that both have: DSC {own:.3f} against {other:.3f}."
+            if common
+            else f"{who[0]} and {who[1]} have no patient in common."
+        )
+    return notes
+
+
+def _same_patients(first: dict, second: dict) -> bool:
+    return {case["case_id"] for case in first["cases"]} == {case["case_id"] for case in second["cases"]}
 
 
 def blind_notes(report: dict) -> list[str]:
@@ -60,15 +89,26 @@ def blind_notes(report: dict) -> list[str]:
 
 
 def _notes(report: dict) -> list[str]:
-    cases = report["rows"][0]["summary"]["cases"]
+    count = len(reports.patients(report))
     return [
-        f"Partition '{report['partition']}', {cases} patients, each on its own grid; mean ± sd over patients.",
+        f"Partition '{report['partition']}', {count} patients, each on its own grid; mean ± sd over patients.",
         f"Run {report['run']['run_hash'][:12]}, data {report['dataset']['data_hash'][:12]}.",
         *(f"{note}." for note in blind_notes(report)),
         "Missed (truth, no prediction): DSC, PPV and sensitivity 0, HD95 and ASSD the volume's diagonal.",
         "False alarm (prediction, no truth): DSC and PPV 0, HD95 and ASSD the diagonal. Both empty: DSC 1, 0 mm.",
         *(f"(n=...): patients for whom the number is defined; {text}." for text in _undefined(report)),
+        *lacking_notes(report),
+        *paired_notes(report),
         *report["notes"],
+    ]
+
+
+def lacking_notes(report: dict) -> list[str]:
+    """Who lacks which modality, a line each modality."""
+    return [
+        f"Without {name}: {', '.join(held)}; rows that read {name} hold the others (n=... after their names)."
+        for name, held in report.get("lacking", {}).items()
+        if held
     ]
 
 
@@ -80,32 +120,38 @@ def _undefined(report: dict) -> list[str]:
 
 def summary_markdown(report: dict) -> str:
     """The table of methods and its notes, for a README."""
-    rows = [[_row_title(row), *cells(row["summary"])] for row in report["rows"]]
+    rows = [[_method_title(row, report), *cells(row["summary"])] for row in report["rows"]]
     return markdown(["method", *HEADINGS], rows) + "\n" + "".join(f"{note}  \n" for note in _notes(report))
 
 
 def screen(report: dict) -> str:
     """The table of methods, its notes, and the DSC of every patient."""
-    methods = _aligned(["method", *HEADINGS], [[_row_title(row), *cells(row["summary"])] for row in report["rows"]])
-    header = ["patient", "truth ml", *(_row_title(row) for row in report["rows"])]
+    titles = [_method_title(row, report) for row in report["rows"]]
+    rows = [[title, *cells(row["summary"])] for title, row in zip(titles, report["rows"])]
+    methods = _aligned(["method", *HEADINGS], rows)
+    header = ["patient", "truth ml", *titles]
+    scores = [{score["case_id"]: score for score in row["cases"]} for row in report["rows"]]
     patients = []
-    for scores in zip(*(row["cases"] for row in report["rows"])):
-        marks = [
-            f"{score['dice']:.3f}" + ("" if score["outcome"].startswith("both") else f" {score['outcome']}")
-            for score in scores
-        ]
-        patients.append([scores[0]["case_id"], f"{scores[0]['truth_ml']:.1f}", *marks])
+    for patient in reports.patients(report):
+        truth_ml = next(held[patient]["truth_ml"] for held in scores if patient in held)
+        patients.append([patient, f"{truth_ml:.1f}", *(_mark(held.get(patient)) for held in scores)])
     notes = "".join(f"{note}\n" for note in _notes(report))
     return f"{methods}\n{notes}\nDSC of every patient\n{_aligned(header, patients)}"
 
 
+def _mark(score: dict | None) -> str:
+    if score is None:
+        return "-"
+    return f"{score['dice']:.3f}" + ("" if score["outcome"].startswith("both") else f" {score['outcome']}")
+
+
 def csv_text(report: dict) -> str:
-    """One line per patient and method; undefined numbers are empty."""
+    """One line per patient and method, with the number of the method's patients; undefined numbers are empty."""
     stream = io.StringIO()
-    fields = ["row", "kind", *(field.name for field in dataclasses.fields(CaseScore))]
+    fields = ["row", "kind", "n", *(field.name for field in dataclasses.fields(CaseScore))]
     writer = csv.DictWriter(stream, fields, lineterminator="\n")
     writer.writeheader()
     for row in report["rows"]:
         for case in row["cases"]:
-            writer.writerow({"row": row["name"], "kind": row["kind"], **case})
+            writer.writerow({"row": row["name"], "kind": row["kind"], "n": row["summary"]["cases"], **case})
     return stream.getvalue()
