@@ -1,9 +1,11 @@
 """The CSV manifest: each case's files, named."""
 
+import numpy as np
 import pytest
 
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.files import csv_manifest, layouts
+from semicml_tf.files import csv_manifest, dicom, layouts
 from semicml_tf.files.source import NiftiFile
 from tests.layout_folders import images
 
@@ -34,12 +36,29 @@ def test_an_empty_cell_is_a_modality_that_the_case_lacks(tmp_path):
     assert "case A lacks the modality 'pet': its layout names no file" in told["pet"].line
 
 
-def test_a_folder_is_a_dicom_series(tmp_path):
-    pytest.importorskip("semicml_tf.files.dicom_series")
+def test_a_folder_is_a_dicom_series_and_a_label_may_be_dicom_too(tmp_path):
+    small = ["--phantom_size_mm=96,96,32", "--phantom_spacing_mm=12,12,16", "--empty_fraction=0"]
+    small += ["--cases=2", "--labelled=1", "--validation=0", "--test=0", "--layout=dicom"]
+    commandline.call("semicml_tf.phantom", [f"--output={tmp_path / 'p'}", *small])
+    path = tmp_path / "cases.csv"
+    rows = [f"{case},p/{case}/pet,p/{case}/ct,p/{case}/label/{label}" for case, label in
+            (("PHANTOM_000", "seg.dcm"), ("PHANTOM_001", "rtstruct.dcm"))]  # fmt: skip
+    path.write_text("\n".join(["case,pet,ct,label", *rows]))
+    for case, same in zip(csv_manifest.find(path, ["pet", "ct"]), dicom.find(tmp_path / "p", ["pet", "ct"])):
+        case.check_present(with_label=True)
+        assert case.label_on == case.images["ct"]
+        for name in ("pet", "ct"):
+            np.testing.assert_array_equal(case.images[name].read_volume()[0], same.images[name].read_volume()[0])
+        label, grid = case.label.read_label()
+        assert label.any() and grid.is_close(case.images["ct"].read_grid())
+        np.testing.assert_array_equal(label, same.label.read_label()[0])
+
+
+def test_a_folder_without_dicom_files(tmp_path):
     (tmp_path / "series").mkdir()
     (tmp_path / "cases.csv").write_text("case,ct\nA,series\n")
-    with pytest.raises(UserError, match="series"):
-        csv_manifest.find(tmp_path / "cases.csv", ["ct"])[0].images["ct"].read_volume()
+    with pytest.raises(UserError, match="expected one series of DICOM images"):
+        csv_manifest.find(tmp_path / "cases.csv", ["ct"])
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
 """A CSV file that names each case's files: columns ``case``, one a modality, ``label``, ``partition``, ``patient``.
 
-Paths are relative to the CSV file, or absolute; a folder is a DICOM series. ``label``, ``partition`` and ``patient``
-may be left out or left empty; a modality's cell is empty where the case lacks it.
+Paths are relative to the CSV file, or absolute. A folder is a DICOM series, a label that ends in .dcm is a DICOM-SEG
+or an RTSTRUCT. ``label``, ``partition`` and ``patient`` may be left out or left empty; the cell of a modality is empty
+where the case lacks it.
 """
 
 from __future__ import annotations
 
 import csv
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files import folder as folders
@@ -91,20 +92,39 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
             raise UserError(f"row {line}: the cell 'case' is empty", path=root, remedy="Fill it, or drop the row")
         if case_id in cases:
             raise UserError(f"row {line}: case {case_id} is there twice", path=root, remedy="Give each case one row")
+        images = {name: _image(root.parent / cell[name]) for name in modalities if cell[name]}
+        label, label_on = _label(root.parent / cell["label"], images, options) if cell["label"] else (None, None)
         cases[case_id] = CaseFiles(
             case_id=case_id,
-            images={name: _source(root, cell[name]) for name in modalities if cell[name]},
-            label=NiftiFile(root.parent / cell["label"]) if cell["label"] else None,
+            images=images,
+            label=label,
+            label_on=label_on,
             partition=cell["partition"] or None,
             patient_id=folders.case_name(cell["patient"]),
         )
     return [cases[name] for name in sorted(cases)]
 
 
-def _source(root: pathlib.Path, text: str) -> Source:
-    path = root.parent / text
+def _image(path: pathlib.Path) -> Source:
     if path.is_dir():
         from semicml_tf.files.dicom_series import open_series
 
         return open_series(path)
     return NiftiFile(path)
+
+
+def _label(path: pathlib.Path, images: Mapping[str, Source], options: LayoutOptions) -> tuple[Source, Source | None]:
+    """The label, and the image that it was drawn on where it tells that itself."""
+    if path.suffix.lower() != ".dcm":
+        return NiftiFile(path), None
+    from semicml_tf.files import dicom_scan
+    from semicml_tf.files.dicom_labels import DicomLabel
+    from semicml_tf.files.dicom_series import DicomSeries
+
+    series = [source for source in images.values() if isinstance(source, DicomSeries)]
+    told = {uid for one in dicom_scan.scan(path.parent).headers if one.path == path for uid in one.references}
+    drawn_on = next((source for source in series if source.series_uid in told), None)
+    if drawn_on is None and len(series) == 1:
+        drawn_on = series[0]
+    label = DicomLabel((path,), drawn_on, options.label_roi)
+    return label, drawn_on or label
