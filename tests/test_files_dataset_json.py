@@ -137,7 +137,7 @@ def test_unusable_descriptions(tmp_path, body, message):
 def test_a_description_that_is_no_json_is_of_no_layout(tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     touch(tmp_path / "imagesTr/A_0000.nii.gz")
-    with pytest.raises(UserError, match="none of the known layouts"):
+    with pytest.raises(UserError, match="named as nnU-Net's, but there is no dataset.json that names the channels"):
         layouts.choose("auto", tmp_path)
     with pytest.raises(UserError, match="dataset.json"):
         nnunet.find(tmp_path, ["ct"])

@@ -10,6 +10,7 @@ from semicml_tf.files import (
     brats,
     brats2023,
     csv_manifest,
+    dataset_json,
     decathlon,
     dicom,
     hecktor,
@@ -52,28 +53,32 @@ def choose(name: str, root: pathlib.Path):
         raise UserError(f"unknown layout '{name}'", remedy=f"Known are {AUTO}; {known}")
     if not root.exists():
         raise UserError("there is no such folder or file to convert", path=root, remedy="Check --input")
-    if name != AUTO:
-        if LAYOUTS[name].detect(root):
-            return LAYOUTS[name]
-        seen = _what_is_there(root)
-        raise UserError(
-            f"expected the layout {name} ({LAYOUTS[name].DESCRIPTION}), but {seen[0]}", path=root, remedy=seen[1]
-        )
-    found = detected(root)
-    if len(found) == 1:
-        return LAYOUTS[found[0]]
-    if found:
-        raise UserError(
-            f"this has the layouts {' and '.join(found)} at once",
-            path=root,
-            remedy=f"Say which one is meant: --layout={found[0]} or --layout={found[1]}",
-        )
-    problem, remedy = _what_is_there(root)
-    raise UserError(f"this is none of the known layouts: {problem}", path=root, remedy=f"{remedy}. Known are {known}")
+    if name == AUTO:
+        found = detected(root)
+        if len(found) == 1:
+            return LAYOUTS[found[0]]
+        if found:
+            raise UserError(
+                f"this has the layouts {' and '.join(found)} at once",
+                path=root,
+                remedy=f"Say which one is meant: --layout={found[0]} or --layout={found[1]}",
+            )
+    elif LAYOUTS[name].detect(root):
+        return LAYOUTS[name]
+    expected = "this is none of the known layouts" if name == AUTO else f"expected the layout {name}"
+    likely = _what_is_there(root)
+    if likely:
+        raise UserError(f"{expected}: {likely[0]}", path=root, remedy=likely[1])
+    listed = f"Known are {known}" if name == AUTO else f"The layout is {LAYOUTS[name].DESCRIPTION}"
+    raise UserError(
+        f"{expected}: {survey.tell(root)}",
+        path=root,
+        remedy=f"Check --input, or name each case's files in a CSV manifest. {listed}",
+    )
 
 
-def _what_is_there(root: pathlib.Path) -> tuple[str, str]:
-    """What `root` is instead, and what to do."""
+def _what_is_there(root: pathlib.Path) -> tuple[str, str] | None:
+    """What `root` seems to be instead, and what to do."""
     if root.is_file():
         return "it is a file", "Pass the folder that it lies in, or a CSV manifest"
     if others := detected(root):
@@ -82,4 +87,9 @@ def _what_is_there(root: pathlib.Path) -> tuple[str, str]:
         return f"its {inner[0].relative_to(root)} has the layout {inner[1]}", f"Pass --input={inner[0]}"
     if survey.looks_like_a_case(root):
         return "it seems to be one case", f"Pass the folder of all cases: --input={root.absolute().parent}"
-    return survey.tell(root), "Check --input, or name each case's files in a CSV manifest"
+    if dataset_json.has_channel_files(root):
+        return (
+            f"its files are named as nnU-Net's, but there is no {dataset_json.FILE_NAME} that names the channels",
+            'Add one: {"channel_names": {"0": "CT", "1": "PET"}, "file_ending": ".nii.gz"}',
+        )
+    return None
