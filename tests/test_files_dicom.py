@@ -153,7 +153,6 @@ def test_pet_without_attenuation_correction_is_passed_over(tmp_path):
     [
         ({"dicom_series": {"ct": "("}}, "no regular expression"),
         ({"label_roi": "["}, "--label_roi: .* no regular expression"),
-        ({"dicom_series": {"t2": "x"}}, "names 't2', which is none of the modalities ct, pet"),
         ({"dicom_series": {"ct": "nowhere"}}, "ct=nowhere matches no CT series; there are 'series 1'"),
     ],
 )
@@ -201,6 +200,16 @@ def test_label_belongs_to_the_series_that_it_names(tmp_path):
     shutil.rmtree(tmp_path / f"{files.PRIVATE_ID}-1.2.3")
     (case,) = find(tmp_path, ("ct",), dicom_series={"ct": "lung"})
     assert case.label_on.series_uid == "1.2.3.7"
+
+
+def test_label_in_a_study_of_its_own(tmp_path):
+    study(tmp_path, files.PRIVATE_ID, "1.2.3")
+    path = write_rtstruct(tmp_path / "rt", {"GTV": [box(0.5, 2.5, 0.5, 2.5, 1)]})
+    made = pydicom.dcmread(path)
+    made.StudyInstanceUID = "1.99"
+    files.save(made, path)
+    (case,) = find(tmp_path)
+    assert case.label.files == (path,) and case.label_on.series_uid == "1.2.3.1"
 
 
 def test_nifti_labels(tmp_path):

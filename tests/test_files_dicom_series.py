@@ -230,8 +230,25 @@ def test_localizers_and_other_objects_are_passed_over(tmp_path):
     # The same within the series itself.
     files.write_series(tmp_path, files.numbers((1, 9, 9)), names="own{}", ImageType=localizer, SOPInstanceUID="1.9")
     report = files.dataset("SR", series="3")
-    report.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
     files.save(report, tmp_path / "report.dcm")
+    palette = files.dataset(Modality=None, StudyInstanceUID=None, SeriesInstanceUID=None)
+    palette.SOPClassUID = palette.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.39.1"
+    files.save(palette, tmp_path / "palette.dcm")
+    # A screenshot bears the modality of what it shows, but lies nowhere.
+    files.write_series(tmp_path, files.numbers((1, 9, 9)), series="4", names="shot{}", ImagePositionPatient=None)
+    (shot,) = tmp_path.glob("shot*")
+    made = pydicom.dcmread(shot)
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    files.save(made, shot)
+    assert open_series(tmp_path).read_volume()[0].shape == (7, 6, 5)
+
+
+def test_volume_written_as_secondary_captures(tmp_path):
+    for path in files.write_series(tmp_path, files.numbers()):
+        made = pydicom.dcmread(path)
+        made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+        files.save(made, path)
     assert open_series(tmp_path).read_volume()[0].shape == (7, 6, 5)
 
 

@@ -57,16 +57,6 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     return inventory.tell("DICOM", find(root, names, options))
 
 
-def _patterns(modalities: Sequence[str], options: LayoutOptions) -> dict[str, re.Pattern]:
-    unknown = [name for name in options.dicom_series if name not in modalities]
-    if unknown:
-        raise UserError(
-            f"--dicom_series names '{unknown[0]}', which is none of the modalities {', '.join(modalities)}",
-            remedy="Write it as MODALITY=REGEX",
-        )
-    return {name: _pattern(text, "dicom_series") for name, text in options.dicom_series.items()}
-
-
 def _pattern(text: str, flag: str) -> re.Pattern:
     try:
         return re.compile(text, re.IGNORECASE)
@@ -176,6 +166,41 @@ def _folders(studies: Mapping[str, list[Header]]) -> dict[str, tuple[pathlib.Pat
     return {uid: (folder, used[folder] == {uid}) for uid, folder in shared.items()}
 
 
+def _studies(scan: dicom_scan.Scan) -> tuple[dict[str, list[Header]], dict[str, list[Header]]]:
+    """Images by the UID of their study, and labels by that of the study whose images they belong to."""
+    images: dict[str, list[Header]] = {}
+    for header in scan.headers:
+        if header.modality in dicom_scan.IMAGES:
+            images.setdefault(header.study, []).append(header)
+    # Labels made later on often are in a study of their own: the series that they name tells whose they are.
+    study_of = {header.series: study for study, headers in images.items() for header in headers}
+    labels: dict[str, list[Header]] = {}
+    for header in scan.headers:
+        if header.modality in dicom_scan.LABELS:
+            study = next((study_of[uid] for uid in header.references if uid in study_of), header.study)
+            labels.setdefault(study, []).append(header)
+    return images, labels
+
+
+def _check_owners(images: Mapping[str, list[Header]]) -> None:
+    for headers in images.values():
+        if not headers[0].patient or len({header.patient for header in headers}) > 1:
+            what = "no PatientID (0010,0020)" if not headers[0].patient else "several PatientID (0010,0020)"
+            raise UserError(
+                f"a study has {what}, so that nothing tells whose it is",
+                path=headers[0].path,
+                remedy="Give each patient one id of its own: the patient is the unit of every split",
+            )
+
+
+def _check_damaged(scan: dicom_scan.Scan, images: Mapping[str, list[Header]]) -> None:
+    """Refuses damaged files beside no image; those beside one concern its series alone."""
+    places = {header.path.parent for headers in images.values() for header in headers}
+    for path in scan.damaged:
+        if path.parent not in places:
+            raise UserError("this DICOM file is empty or damaged", path=path, remedy="Copy it again, or remove it")
+
+
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the studies, sorted by patient, then by time.
 
@@ -191,28 +216,17 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
         UserError: a study that does not tell its patient; an expression that is none, or that no series matches; a
             damaged file that cannot be told to belong to a series.
     """
-    patterns = _patterns(modalities, options)
+    # Expressions for other modalities may be for an image that a label was drawn on.
+    named = {name: text for name, text in options.dicom_series.items() if name in modalities}
+    patterns = {name: _pattern(text, "dicom_series") for name, text in named.items()}
     _pattern(options.label_roi, "label_roi")
     scan = dicom_scan.scan(root)
-    images: dict[str, list[Header]] = {}
-    labels: dict[str, list[Header]] = {}
-    for header in scan.headers:
-        (images if header.modality in dicom_scan.IMAGES else labels).setdefault(header.study, []).append(header)
+    images, labels = _studies(scan)
     _check_used(patterns, scan.headers, root)
     if not images:
         raise UserError("the folder holds no DICOM image of CT, MR or PET", path=root, remedy="Check --input")
-    for headers in images.values():
-        if not headers[0].patient or len({header.patient for header in headers}) > 1:
-            what = "no PatientID (0010,0020)" if not headers[0].patient else "several PatientID (0010,0020)"
-            raise UserError(
-                f"a study has {what}, so that nothing tells whose it is",
-                path=headers[0].path,
-                remedy="Give each patient one id of its own: the patient is the unit of every split",
-            )
-    places = {header.path.parent for headers in images.values() for header in headers}
-    for path in scan.damaged:
-        if path.parent not in places:
-            raise UserError("this DICOM file is empty or damaged", path=path, remedy="Copy it again, or remove it")
+    _check_owners(images)
+    _check_damaged(scan, images)
     folders = _folders(images)
     by_patient: dict[str, list[str]] = {}
     for uid in sorted(images, key=lambda uid: (images[uid][0].study_time, uid)):

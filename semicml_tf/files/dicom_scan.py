@@ -19,7 +19,12 @@ LABELS = ("SEG", "RTSTRUCT")
 _MARK = b"DICM"
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _OTHERS = (".nii", ".gz", ".json", ".csv", ".txt", ".md", ".tsv", ".xml", ".pdf", ".png", ".jpg", ".zip", ".tfrecord")
-_NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.4.2")  # raw data, MR spectroscopy
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+# CT, MR and PET (classic, enhanced, legacy converted); segmentations; structure sets. Others are no sources: reports,
+# plans, raw data, spectra, palettes, DICOMDIR.
+_KINDS = {_STORAGE + end for end in "2 2.1 2.2 4 4.1 4.3 4.4 128 128.1 130 66.4 66.7 481.3".split()}
+# Some programs write volumes as secondary captures; screenshots and dose reports are such, too, but lie nowhere.
+_CAPTURES = {_STORAGE + end for end in "7 7.1 7.2 7.3 7.4".split()}
 _THREADS = 8  # they wait for the disk, and for network disks above all
 _TAGS = (
     "SOPClassUID",
@@ -36,6 +41,8 @@ _TAGS = (
     "CorrectedImage",
     "FrameOfReferenceUID",
     "Rows",
+    "SamplesPerPixel",
+    "ImagePositionPatient",
     "ReferencedSeriesSequence",
     "ReferencedFrameOfReferenceSequence",
 )
@@ -110,6 +117,10 @@ def is_dicom(path: pathlib.Path) -> bool:
         return False
 
 
+def _is_colour(dataset) -> bool:
+    return (library.number(dataset, "SamplesPerPixel") or 1) > 1
+
+
 def _references(dataset) -> tuple[str, ...]:
     found = [str(library.value(item, "SeriesInstanceUID")) for item in dataset.get("ReferencedSeriesSequence") or ()]
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
@@ -132,6 +143,10 @@ def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
         dataset = library.read(path, tags=_TAGS)
     except UserError:
         return path
+    kind = str(dataset.file_meta.get("MediaStorageSOPClassUID") or library.sop_class(dataset))
+    # (A kind that just begins like one of these may be cut off.)
+    if not any(wanted.startswith(kind) for wanted in _KINDS | _CAPTURES):
+        return None
     text = {keyword: str(library.value(dataset, keyword) or "").strip() for keyword in _TAGS[:10]}
     is_image = text["Modality"] in IMAGES
     if text["Modality"] and not is_image and text["Modality"] not in LABELS:
@@ -141,8 +156,9 @@ def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
     if is_image and "LOCALIZER" in _words(dataset, "ImageType"):
         return None
     if is_image and library.value(dataset, "Rows") is None:
-        # Raw data and spectra have no rows; an image without them ends before its image module.
-        return None if text["SOPClassUID"].startswith(_NO_IMAGES) else path
+        return path
+    if kind in _CAPTURES and (library.value(dataset, "ImagePositionPatient") is None or _is_colour(dataset)):
+        return None
     number = library.number(dataset, "SeriesNumber")
     return Header(
         path=path,

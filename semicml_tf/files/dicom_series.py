@@ -71,15 +71,15 @@ class DicomSeries:
         ordered, grid = self._stack(headers)
         factors = dicom_suv.factors(headers) if modality == "PT" else np.ones(len(headers))
         factor = dict(zip(self.files, factors))
-        volume = np.empty(grid.shape, np.float32)
+        slices = np.empty(grid.shape[::-1], np.float32)
         for index, one in enumerate(ordered):  # one file after the other: a whole series in bytes may be large
             values = dicom_pixels.read(one.path, library.read(one.path), factor[one.path])
             if values.shape != one.shape:
                 raise UserError("its pixels are not rows x columns", path=one.path, remedy="Copy it again")
-            volume[:, :, index] = values.T
-        if not np.isfinite(volume).all():
+            slices[index] = values
+        if not np.isfinite(slices).all():
             raise UserError("its rescaled values are not finite", path=self.folder, remedy="Check RescaleSlope")
-        return volume, grid
+        return slices.transpose(2, 1, 0), grid
 
     def read_label(self) -> tuple[np.ndarray, Grid]:
         raise UserError(
