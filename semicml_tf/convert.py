@@ -9,7 +9,6 @@ called again, a conversion goes on where it was. Example:
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -57,16 +56,16 @@ def main(values: flags.FlagValues) -> None:
     )
     engine = Engine(values.runner, values.workers or os.cpu_count() or 1, tuple(values.beam_flag))
     from semicml_tf.conversion.conversion import Conversion
-    from semicml_tf.conversion.privacy import Privacy
 
-    cases = layout.find(source, settings.modalities, options)
-    if values.label_on:
-        drawn_on = {
-            case.case_id: case.images[values.label_on] for case in layout.find(source, [values.label_on], options)
-        }
-        cases = [dataclasses.replace(case, label_on=drawn_on[case.case_id]) for case in cases]
-    print(f"{source}: layout {layout.NAME}, {len(cases)} cases")
-    Conversion(values, source, target, layout, settings, engine, Privacy()).run(cases)
+    Conversion(values, source, target, layout, settings, engine, _privacy(values, source, target, layout)).run(options)
+
+
+def _privacy(values: flags.FlagValues, source: pathlib.Path, target: Target, layout):
+    from semicml_tf.conversion import privacy, pseudonyms
+
+    if not (values.pseudonymize or getattr(layout, "HOLDS_PATIENT_NAMES", False)):
+        return privacy.Open()
+    return privacy.Hidden(source, values.pseudonym_map or pseudonyms.default_map(values.output), dataset=target.local)
 
 
 def _places(values: flags.FlagValues) -> tuple[pathlib.Path, Target]:

@@ -37,7 +37,7 @@ def refused(source, output, message, *flags):
         convert(source, output, *flags)
     line = caught.value.line
     assert "\n" not in line and (caught.value.remedy or caught.value.path)
-    assert not output.exists() and not list(output.parent.glob(f".{output.name}.*"))
+    assert not output.exists()
     return line
 
 
@@ -121,7 +121,7 @@ def test_the_dataset_tells_how_it_was_made(source, tmp_path, capsys):
     folder = convert(source, tmp_path / "out", "--label_values=1")
     body = json.loads((folder / "dataset.json").read_text())
     assert "--label_values=1" in body["command"] and "--spacing_mm=3,4,4" in body["command"]
-    assert body["source"] == str(source.resolve()) and set(body["versions"]) >= {"semicml_tf", "tensorflow"}
+    assert body["source"] == str(source.resolve()) and set(body["versions"]) >= {"semicml_tf", "apache-beam"}
     assert json.loads((folder / "split.json").read_text())["validation"] == ["P3"]
     printed = capsys.readouterr().out
     assert "layout hecktor, 4 cases" in printed and "split.json (--split was not given)" in printed
@@ -289,7 +289,7 @@ def test_contradictions_and_gaps_in_the_flags(source, tmp_path):
     out = tmp_path / "out"
     refused(source, out, "contradict", "--split=a.json", "--split_seed=1")
     refused(source, out, "layout hecktor has the modalities ct, pet, mr, got 't2'", "--modalities=ct,t2")
-    refused(source, out, "unknown layout 'dicom'", "--layout=dicom")
+    refused(source, out, "unknown layout 'minc'", "--layout=minc")
     refused(tmp_path / "none", out, "no such folder")
     refused(source, out, "--cases_per_shard", "--cases_per_shard=0")
     (source / "split.json").unlink()
@@ -324,7 +324,7 @@ def test_a_failed_overwrite_keeps_the_old_dataset(source, tmp_path):
     bad_case(source, "truncated")
     with pytest.raises(UserError, match="truncated"):
         convert(source, out, "--overwrite")
-    assert contents(out) == before and not list(tmp_path.glob(".out.*"))
+    assert contents(out) == before
 
 
 @pytest.mark.parametrize("kind", ["missing modality", "nan", "label values"])
@@ -340,7 +340,53 @@ def test_as_a_process_a_mistake_is_one_line_on_stderr(source, tmp_path, kind):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert done.stderr.startswith("semicml_tf.convert: error: ") and str(path) in done.stderr
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["source"]
+    # What was verified is kept for the next call; what was found, for programs.
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".out.work", "out.verify.json", "source"]
+    told = json.loads((tmp_path / "out.verify.json").read_text())
+    finding = told["findings"][0]
+    assert told["errors"] == 1 and finding["severity"] == "error" and finding["file"] == str(path) and finding["remedy"]
+
+
+def test_the_work_folder_goes_where_nothing_was_finished(source, tmp_path):
+    refused(source, tmp_path / "out", "unknown partition", f"--split={write_split(tmp_path, {'train': ['P1']})}")
+    assert not (tmp_path / ".out.work").exists()
+
+
+def test_verifying_only(source, tmp_path, capsys):
+    path, message = bad_case(source, "truncated")
+    bad_case(source, "label values")
+    line = refused(source, tmp_path / "out", "2 errors in 1 case, the first: ", "--verify_only")
+    assert "--skip_bad_cases" in line and str(tmp_path / "out.verify.json") in line
+    told = json.loads((tmp_path / "out.verify.json").read_text())
+    assert (told["cases"], told["errors"]) == (4, 2) and "--verify_only" not in told["command"]
+    assert {finding["code"] for finding in told["findings"] if finding["severity"] == "error"} == {
+        "unreadable_image",
+        "label_values",
+    }
+    printed = capsys.readouterr().out
+    assert "verified 4 cases: 2 errors" in printed and path.name in printed
+    assert not (tmp_path / ".out.work").exists()
+
+
+def test_bad_cases_are_left_out_on_request(source, tmp_path, capsys):
+    write_split(source, {"labelled": ["P1", "P4"], "unlabelled": ["P2"], "validation": ["P3"]})
+    bad_case(source, "truncated")
+    folder = convert(source, tmp_path / "out", "--skip_bad_cases")
+    assert "left out for their errors: P1" in capsys.readouterr().out
+    info = DatasetInfo.load(folder)
+    assert [case.case_id for case in info.cases("labelled")] == ["P4"]
+    split = json.loads((folder / "split.json").read_text())
+    assert split["excluded"] == ["P1"] and split["labelled"] == ["P4"]
+    assert json.loads((folder / "verify.json").read_text())["errors"] == 1
+    # Frozen with its hash, it is accepted again.
+    again = convert(source, tmp_path / "again", f"--split={folder / 'split.json'}")
+    assert contents(again)["labelled-00000-of-00001.tfrecord"] == contents(folder)["labelled-00000-of-00001.tfrecord"]
+
+
+def test_without_a_split_everything_can_be_verified(source, tmp_path, capsys):
+    (source / "split.json").unlink()
+    convert(source, tmp_path / "out", "--verify_only")
+    assert "no split is known" in capsys.readouterr().out
 
 
 def sts():

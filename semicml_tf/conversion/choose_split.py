@@ -9,6 +9,7 @@ from absl import flags
 
 from semicml_tf.conversion import draw, folds
 from semicml_tf.conversion import split as splits
+from semicml_tf.conversion.privacy import Hidden, Open
 from semicml_tf.conversion.split import Split
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
@@ -29,8 +30,7 @@ def choose(
     modalities: Sequence[str],
     *,
     lesion_ml: LesionSizes,
-    original: Callable[[str], str] = str,
-    pseudonym: Callable[[str], str] = str,
+    privacy: Open | Hidden,
 ) -> tuple[Split, str]:
     """The split and where it comes from; the user's own word goes before what lies in the input.
 
@@ -40,14 +40,14 @@ def choose(
         source: the input.
         modalities: of the dataset.
         lesion_ml: called where partitions are drawn evenly by lesion size, with the cases that get labels.
-        original: the name in the input of a patient who bears a pseudonym.
+        privacy: knows the names in the input of cases that bear pseudonyms.
 
     Raises:
         UserError: flags contradict each other, nothing tells a split, or it cannot be read or drawn.
     """
     _check(values)
     if values.split_seed is not None:
-        return _drawn(values, cases, modalities, lesion_ml, original), f"seed {values.split_seed}"
+        return _drawn(values, cases, modalities, lesion_ml, privacy), f"seed {values.split_seed}"
     if values.split:
         split, told = splits.read(values.split), values.split
     elif any(case.partition for case in cases):
@@ -60,8 +60,9 @@ def choose(
             path=source,
             remedy="Pass --split=FILE.json, or --split_seed=0 to draw one",
         )
+    split = privacy.rename_split(split)
     if values.fold is not None:
-        split = folds.with_fold(split, values.fold, draw.rank(split.seed or 0))
+        split = folds.with_fold(split, values.fold, draw.rank(split.seed or 0, privacy.original))
         told += f", fold {values.fold}"
     return split, told
 
@@ -80,7 +81,7 @@ def _check(values: flags.FlagValues) -> None:
         raise UserError("--stratify is for a split that is drawn", remedy="Pass --split_seed=0, too")
 
 
-def _drawn(values, cases, modalities, lesion_ml: LesionSizes, original) -> Split:
+def _drawn(values, cases, modalities, lesion_ml: LesionSizes, privacy) -> Split:
     fractions = {
         "labelled": values.labelled_fraction,
         "validation": values.validation_fraction,
@@ -96,7 +97,7 @@ def _drawn(values, cases, modalities, lesion_ml: LesionSizes, original) -> Split
         fold=values.fold or 0,
         stratify=stratify,
         modalities=modalities,
-        key=original,
+        key=privacy.original,
     )
     if not stratify:
         return draw.assign(pool)

@@ -14,17 +14,19 @@ from semicml_tf.conversion import choose_split, findings, pipeline, provenance, 
 from semicml_tf.conversion import fingerprint as fingerprints
 from semicml_tf.conversion import plan as plans
 from semicml_tf.conversion import split as splits
+from semicml_tf.conversion import work as works
 from semicml_tf.conversion.across_cases import across
 from semicml_tf.conversion.engine import Engine
 from semicml_tf.conversion.findings import CaseReport, Finding
 from semicml_tf.conversion.jobs import CaseJob
-from semicml_tf.conversion.privacy import Privacy
+from semicml_tf.conversion.privacy import Hidden, Open
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.target import Target
 from semicml_tf.conversion.work import WorkFolder
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.records.contract import LABELLED_PARTITIONS, PARTITIONS
+from semicml_tf.files.options import LayoutOptions
+from semicml_tf.records.contract import PARTITIONS
 
 
 @dataclasses.dataclass
@@ -47,20 +49,26 @@ class Conversion:
     layout: object
     settings: Settings
     engine: Engine
-    privacy: Privacy
+    privacy: Open | Hidden
 
-    def run(self, cases: Sequence[CaseFiles]) -> None:
-        """Verifies the cases and, unless that is all that was asked for, converts them.
+    def run(self, options: LayoutOptions) -> None:
+        """Finds and verifies the cases and, unless that is all that was asked for, converts them.
+
+        Args:
+            options: what the user says of the input.
 
         Raises:
             UserError: whatever the user can mend.
         """
-        with self.target.work() as work:
+        with self.privacy.errors(), self.target.work() as work:
+            cases = self._cases(options)
             split, chosen = self._partitions(cases, work)
             reports = self._look(chosen, work)
             found = [*(finding for report in reports.values() for finding in report.findings), *across(chosen, reports)]
+            found = self.privacy.findings(found)
             self._tell(found, len(reports))
             if self.values.verify_only:
+                works.discard(work)
                 verdict.refuse(found, self._report)
                 return
             if self.values.skip_bad_cases:
@@ -74,6 +82,15 @@ class Conversion:
                 verdict.refuse(found, self._report)
             self._convert(work, split, chosen, reports, found)
 
+    def _cases(self, options: LayoutOptions) -> list[CaseFiles]:
+        cases = self.layout.find(self.source, self.settings.modalities, options)
+        if self.values.label_on:
+            others = self.layout.find(self.source, [self.values.label_on], options)
+            drawn_on = {case.case_id: case.images.get(self.values.label_on) for case in others}
+            cases = [dataclasses.replace(case, label_on=drawn_on.get(case.case_id)) for case in cases]
+        print(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
+        return self.privacy.rename(cases)
+
     def _partitions(self, cases: Sequence[CaseFiles], work: WorkFolder):
         """The split, and the cases by partition; everybody where nothing splits and nothing is to be converted."""
         try:
@@ -83,8 +100,7 @@ class Conversion:
                 self.source,
                 self.settings.modalities,
                 lesion_ml=lambda pool: self._lesion_ml(pool, work),
-                original=self.privacy.original,
-                pseudonym=self.privacy.pseudonym,
+                privacy=self.privacy,
             )
         except choose_split.NoSplit:
             if not self.values.verify_only:
@@ -111,18 +127,19 @@ class Conversion:
         )
 
     def _look(self, chosen, work: WorkFolder) -> dict[str, CaseReport]:
-        return self.privacy.reports(pipeline.look_at(self._jobs(chosen, work), self.engine, work))
+        return pipeline.look_at(self._jobs(chosen, work), self.engine, work)
 
     @property
     def _report(self) -> pathlib.Path:
         return pathlib.Path(self.values.report) if self.values.report else self.target.beside(f".{findings.FILE_NAME}")
 
     def _verify_json(self, found: Sequence[Finding], cases: int) -> dict:
-        return findings.as_json(found, cases=cases, command=self._command)
+        return findings.as_json(found, cases=cases, command=self._provenance["command"])
 
     @property
-    def _command(self) -> str:
-        return self.privacy.text(provenance.command(self.values, with_places=not self.privacy.hides))
+    def _provenance(self) -> dict:
+        told = provenance.provenance(self.values, with_places=not self.privacy.hides)
+        return {**told, "command": self.privacy.text(told["command"])}
 
     def _tell(self, found: Sequence[Finding], cases: int) -> None:
         print(findings.summary(found, cases=cases))
@@ -149,7 +166,7 @@ class Conversion:
         pictures = [job.preview for job in jobs if job.preview]
         if pictures:
             pictures.append(self._preview_page(work, jobs, found))
-        write.complete(info, files, pictures, **provenance.provenance(self.values, with_places=not self.privacy.hides))
+        write.complete(info, files, pictures, **self._provenance)
         self.target.publish(work)
         with contextlib.suppress(OSError):
             self._report.unlink()
@@ -162,7 +179,8 @@ class Conversion:
             return None
         fingerprint = fingerprints.fingerprint(list(reports.values()))
         print(fingerprint.table())
-        given = [name for name in ("spacing_mm", "normalisation") if self.values[name].present]
+        given = ["spacing_mm"] if self.values["spacing_mm"].present else []
+        given += [f"normalisation={text.partition('=')[0]}" for text in self.values.normalisation]
         plan = plans.plan(fingerprint, self.settings, given)
         for reason in plan.reasons:
             print(f"plan: {reason}")

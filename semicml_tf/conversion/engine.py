@@ -70,6 +70,8 @@ class Engine:
             workers = max(min(self.workers, jobs), 1)
             mode = "multi_processing" if workers > 1 else "in_memory"
             own += [f"--direct_num_workers={workers}", f"--direct_running_mode={mode}"]
+            if workers > 1:
+                own.append("--beam_plugin=semicml_tf.conversion.worker_watch")
         if self.runner == "DaskRunner" and not given & {"--dask_npartitions", "--dask_partition_size"}:
             # Dask's default puts up to 128 elements into one task: few cases would all go to one worker.
             own.append("--dask_partition_size=1")

@@ -176,9 +176,11 @@ class _Examination:
         if self._reference is not None and self._drawn_on_can_be_read():
             reference = self.grids[self._reference]
             self._try("label_elsewhere", label_on_grid.check_place, case, settings, grid, reference)
+        before = len(self.findings)
         self._try("label_values", label_on_grid.check_values, case, settings, values)
         mask = label_on_grid.foreground(values, settings)
-        self._try("empty_label", label_on_grid.check_not_empty, case, settings, mask)
+        if len(self.findings) == before:  # a map of other values is empty for that reason
+            self._try("empty_label", label_on_grid.check_not_empty, case, settings, mask)
         return mask, grid
 
     def _drawn_on_can_be_read(self) -> bool:

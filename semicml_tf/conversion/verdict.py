@@ -31,7 +31,7 @@ def refuse(findings: Sequence[Finding], report: pathlib.Path) -> None:
         raise UserError(first.problem, path=first.file or None, remedy=first.remedy)
     cases = len({finding.case for finding in found})
     raise UserError(
-        f"{len(found)} errors in {cases} cases, the first: {first.problem}",
+        f"{len(found)} errors in {cases} case{'s' if cases > 1 else ''}, the first: {first.problem}",
         path=first.file or None,
         remedy=f"All are in {report}; mend them, or pass --skip_bad_cases to leave these cases out",
     )

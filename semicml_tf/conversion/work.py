@@ -75,7 +75,7 @@ def _file_stem(case_id: str) -> str:
 def opened(output: str | os.PathLike) -> Iterator[WorkFolder]:
     """The work folder of an output, made or taken up again, for one conversion at a time.
 
-    It is left as it is when the block ends: who finished calls `publish`.
+    It is left as it is when the block ends, unless nothing is finished in it: who finished calls `publish`.
 
     Raises:
         UserError: it cannot be made, or another conversion is at work on the same output.
@@ -96,7 +96,12 @@ def opened(output: str | os.PathLike) -> Iterator[WorkFolder]:
             raise UserError(
                 "another conversion is writing this output", path=output, remedy="Wait for it, or choose another output"
             ) from error
-        yield WorkFolder(root)
+        work = WorkFolder(root)
+        try:
+            yield work
+        finally:
+            if not work.count("reports") and not work.count("records"):
+                discard(work)
 
 
 def publish(work: WorkFolder, output: str | os.PathLike) -> None:

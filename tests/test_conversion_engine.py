@@ -1,0 +1,122 @@
+"""The same bytes whatever the runner and its workers; a runner's own mistakes in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from semicml_tf.conversion.engine import Engine
+from semicml_tf.errors import UserError
+from tests import image_folders
+from tests.conversions import FLAGS, convert, write_split
+from tests.test_conversion_restart import contents, finished
+
+NAMES = [f"P{number:02d}" for number in range(8)]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = image_folders.hecktor(tmp_path_factory.mktemp("engine") / "source", NAMES)
+    write_split(root, {"labelled": NAMES[:3], "unlabelled": NAMES[3:6], "validation": NAMES[6:7], "test": NAMES[7:]})
+    return root
+
+
+@pytest.fixture(scope="module")
+def one_worker(source, tmp_path_factory):
+    return contents(convert(source, tmp_path_factory.mktemp("one") / "out", "--cases_per_shard=2"))
+
+
+def test_two_processes_write_what_one_writes(source, one_worker, tmp_path):
+    assert contents(convert(source, tmp_path / "out", "--cases_per_shard=2", "--workers=2")) == one_worker
+
+
+# A cluster of two processes of its own. Each worker notes its number, to show that both worked.
+_ON_DASK = """
+import os, sys
+from distributed import LocalCluster
+from semicml_tf import commandline
+from semicml_tf.conversion import jobs
+
+build = jobs.build
+def noted(case, *args, **named):
+    open(os.path.join(os.environ["NOTES"], str(os.getpid())), "a").write(case.case_id + " ")
+    assert "tensorflow" not in sys.modules
+    return build(case, *args, **named)
+jobs.build = noted
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        arguments = sys.argv[1:] + [f"--beam_flag=--dask_client_address={cluster.scheduler_address}"]
+        commandline.call("semicml_tf.convert", ["--runner=DaskRunner", *arguments])
+"""
+
+
+def test_a_second_engine_writes_the_same_bytes(source, one_worker, tmp_path):
+    pytest.importorskip("distributed")
+    script, notes = tmp_path / "on_dask.py", tmp_path / "notes"
+    script.write_text(_ON_DASK)
+    notes.mkdir()
+    flags = [f"--input={source}", f"--output={tmp_path / 'out'}", *FLAGS, "--cases_per_shard=2"]
+    done = subprocess.run(
+        [sys.executable, str(script), *flags], env={**os.environ, "NOTES": str(notes)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == one_worker
+    by_worker = [path.read_text().split() for path in notes.iterdir()]
+    assert len(by_worker) == 2 and sorted(sum(by_worker, [])) == NAMES
+
+
+def test_workers_do_not_outlive_a_killed_conversion(tmp_path):
+    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(60)])
+    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
+    process = subprocess.Popen(
+        [*command, "--split_seed=0", "--workers=2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    work = tmp_path / ".out.work"
+    while not finished(work, "reports"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # Workers are in the session that the conversion began; nobody is in it once they are gone.
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "engine,message",
+    [
+        (Engine(runner="NoSuchRunner"), "the Beam runner NoSuchRunner failed"),
+        (
+            Engine(
+                runner="DaskRunner", flags=("--dask_client_address=tcp://127.0.0.1:1", "--dask_connection_timeout=1")
+            ),
+            "the Beam runner DaskRunner",
+        ),
+        (Engine(flags=("--direct_num_workers=many",)), "the Beam runner DirectRunner failed"),
+    ],
+)
+def test_a_runner_that_cannot_be_had(engine, message):
+    with pytest.raises(UserError, match=f"{message}.*--runner"):
+        engine.run(lambda beam, pipeline: pipeline | beam.Create([1]), jobs=1)
+
+
+def test_what_is_passed_on_to_beam():
+    flags = Engine(workers=8, flags=("--x=1",))._flags(3)
+    assert "--direct_num_workers=3" in flags and "--direct_running_mode=multi_processing" in flags
+    assert flags[-1] == "--x=1"
+    # The user's own word goes first.
+    assert "--direct_num_workers=3" not in Engine(workers=8, flags=("--direct_num_workers=2",))._flags(3)
+    assert "--direct_running_mode=in_memory" in Engine(workers=1)._flags(3)
