@@ -21,3 +21,11 @@ def seen_by_either(p, q):
     """
     peak = ops.maximum(ops.max(p, axis=(1, 2, 3)), ops.max(q, axis=(1, 2, 3)))
     return ops.stop_gradient(ops.cast(peak >= EMPTY_BELOW, "float32"))
+
+
+def mutual_squared_difference(p, q):
+    """``((p - sg q)^2 + (sg p - q)^2) / 2``, mean over pixels: each map goes half the way. Returns (batch,) float32.
+
+    sg stops the gradient. p, q: (batch, height, width, 1).
+    """
+    return 0.5 * (squared_difference(p, ops.stop_gradient(q)) + squared_difference(ops.stop_gradient(p), q))

@@ -9,18 +9,16 @@ _TINY = 1e-7
 EPSILON = 1e-6
 
 
-def binary_cross_entropy(p, y):
-    """Mean over pixels of ``-(y log p + (1 - y) log(1 - p))``.
-
-    Args:
-        p, y: (batch, height, width, 1); `y` may be soft.
-
-    Returns:
-        (batch,) float32.
-    """
+def pixel_cross_entropy(p, y):
+    """``-(y log p + (1 - y) log(1 - p))`` by pixel; p, y of one shape, which the result has. `y` may be soft."""
     p = ops.clip(ops.cast(p, "float32"), _TINY, 1.0 - _TINY)
     y = ops.cast(y, "float32")
-    return ops.mean(-(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p)), axis=(1, 2, 3))
+    return -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
+
+
+def binary_cross_entropy(p, y):
+    """Mean over pixels of `pixel_cross_entropy`; p, y: (batch, height, width, 1). Returns (batch,) float32."""
+    return ops.mean(pixel_cross_entropy(p, y), axis=(1, 2, 3))
 
 
 def batch_dice_loss(p, y):
