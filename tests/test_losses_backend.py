@@ -16,10 +16,14 @@ PROGRAM = """
 import json
 import numpy as np
 from semicml_tf.losses.asc import asc_loss
-from semicml_tf.losses.consistency import seen_by_either, squared_difference
+from semicml_tf.losses.consistency import mutual_squared_difference, seen_by_either, squared_difference
+from semicml_tf.losses.entropy import binary_entropy, certain_squared_difference, mean_entropy
+from semicml_tf.losses.pseudo_labels import confident_cross_entropy, cross_pseudo_supervision
+from semicml_tf.losses.pyramid import rectified_consistency
 from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods.ramps import after_burn_in
 from semicml_tf.networks import sample_noise
+from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
 from semicml_tf.networks.unet import unet
 rng = np.random.default_rng(0)
 a, b = (rng.uniform(size=(6, 8, 8, 1)).astype("float32") for _ in range(2))
@@ -28,6 +32,7 @@ a16 = rng.normal(size=(2, 16, 16, 1)).astype("float32")
 network = unet(16, 2, name="ct")
 # Initial weights come from each backend's own generator: both get NumPy's.
 network.set_weights([rng.uniform(0.1, 0.3, w.shape) - 0.2 * (w.ndim > 1) for w in network.get_weights()])
+seeds = np.array([3, 2**31 - 1], "int32")
 patients = np.array([0, 0, 1, 1, 2, 2], "int32")
 values = [
     *(asc_loss(a, b, patients, similarity=s, negatives=n, empty=e, temperature=t)
@@ -38,7 +43,17 @@ values = [
     *seen_by_either(a, b),
     after_burn_in(0.5, 0.4, 0.3),
     *np.asarray(network(a16, training=False)).ravel()[:8],
-    *np.asarray(sample_noise.uniform(np.array([3, 2**31 - 1], "int32"), (4,), 7)).ravel(),
+    *mutual_squared_difference(a, b),
+    *mean_entropy(a),
+    certain_squared_difference(a, b, binary_entropy(b), 0.8),
+    *cross_pseudo_supervision(a, b),
+    *confident_cross_entropy(a, b, 0.8),
+    rectified_consistency([a, b, 0.5 * a]),
+    *np.asarray(sample_noise.uniform(seeds, (4,), 7)).ravel(),
+    *np.asarray(sample_noise.uniform(sample_noise.seeds_for("purpose", seeds), (4,), 7)).ravel(),
+    *np.asarray(sample_noise.symmetric_beta(seeds, 0.2, 7)).ravel(),
+    *np.asarray(FeatureNoise(salt=3)([a16, seeds])).ravel()[:8],
+    *np.asarray(FeatureDrop(salt=3)([a16, seeds])).ravel()[:8],
 ]
 result = [float(np.asarray(value)) for value in values]
 """

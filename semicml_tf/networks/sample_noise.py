@@ -7,6 +7,7 @@ resumed. Here every number is the hash of (sample's seed, position, salt), so ne
 from __future__ import annotations
 
 import math
+import zlib
 
 import keras
 from keras import ops
@@ -19,6 +20,12 @@ def _mixed(x):
     x = ops.bitwise_xor(x, ops.right_shift(x, ops.cast(15, "uint32")))
     x = x * ops.cast(0x846CA68B, "uint32")
     return ops.bitwise_xor(x, ops.right_shift(x, ops.cast(16, "uint32")))
+
+
+def seeds_for(purpose: str, seeds):
+    """Each sample's seed for one purpose, (batch,) int32: no two purposes may draw the same numbers."""
+    number = ops.cast(zlib.crc32(purpose.encode()), "uint32")
+    return ops.cast(_mixed(_mixed(ops.cast(seeds, "uint32")) + number), "int32")
 
 
 def uniform(seeds, shape: tuple[int, ...], salt: int):
@@ -44,6 +51,25 @@ def normal(seeds, shape: tuple[int, ...], salt: int):
     """Standard normal numbers, by Box and Muller's transform; arguments and result as for `uniform`."""
     radius = ops.sqrt(-2.0 * ops.log(1.0 - uniform(seeds, shape, 2 * salt)))
     return radius * ops.cos(2.0 * math.pi * uniform(seeds, shape, 2 * salt + 1))
+
+
+def symmetric_beta(seeds, alpha: float, salt: int):
+    """Numbers from Beta(alpha, alpha), 0 < alpha <= 1, by Jöhnk's rejection; 0.5 if all of 16 tries are rejected.
+
+    Args:
+        seeds, salt: as for `uniform`.
+
+    Returns:
+        (batch,) float32. (A try is rejected with probability at most 1/2; with 0.05 at alpha = 0.2.)
+    """
+    tries = uniform(seeds, (16, 2), salt)
+    # In logarithms: the powers underflow at small alpha.
+    powers = ops.log(ops.maximum(tries, 2.0**-25)) / alpha
+    total = ops.logsumexp(powers, axis=-1)
+    accepted = ops.cast(total <= 0.0, "float32")
+    first = accepted * ops.cast(ops.equal(ops.cumsum(accepted, axis=1), 1.0), "float32")
+    drawn = ops.sum(first * ops.exp(powers[..., 0] - total), axis=1)
+    return drawn + 0.5 * (1.0 - ops.sum(first, axis=1))
 
 
 @keras.saving.register_keras_serializable(package="semicml_tf")

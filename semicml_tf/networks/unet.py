@@ -13,7 +13,7 @@ DROPOUT_RATES = (0.05, 0.1, 0.2, 0.3, 0.5)
 SIZE_MULTIPLE = 2 ** (len(DROPOUT_RATES) - 1)
 
 
-class _Builder:
+class Builder:
     """Layers with names and initial values that depend on the seed and their place alone.
 
     With `share`, the layers of that network are called again rather than made anew.
@@ -40,6 +40,17 @@ class _Builder:
 
     def up(self, x, channels: int, name: str):
         return self.layer(layers.Conv2DTranspose, f"{name}_up", channels, 2, strides=2, padding="same")(x)
+
+    def decode(self, skips, width: int):
+        """The decoder, from the encoder's features (top level first) to probabilities."""
+        x = skips[-1]
+        for level in reversed(range(len(skips) - 1)):
+            x = self.up(x, width * 2**level, f"decoder{level}")
+            x = layers.Concatenate()([skips[level], x])
+            x = self.conv(x, width * 2**level, f"decoder{level}a")
+            x = self.conv(x, width * 2**level, f"decoder{level}b")
+        # float32 whatever the precision policy: losses and clients rely on it.
+        return self.layer(layers.Conv2D, "probabilities", 1, 1, activation="sigmoid", dtype="float32")(x)
 
 
 def unet(
@@ -68,7 +79,7 @@ def unet(
     if window % SIZE_MULTIPLE:
         raise ValueError(f"expected a window that is a multiple of {SIZE_MULTIPLE}, got {window}")
     dropout = dropout_on is not None
-    build = _Builder(seed, synchronized, dropout_on)
+    build = Builder(seed, synchronized, dropout_on)
     inputs = keras.Input((window, window, 1), name="slices")
     seeds = keras.Input((), dtype="int32", name="seeds") if dropout else None
     x, skips = inputs, []
@@ -80,11 +91,5 @@ def unet(
             x = SampleDropout(rate, salt=level)([x, seeds])
         x = build.conv(x, width * 2**level, f"encoder{level}b")
         skips.append(x)
-    for level in reversed(range(len(DROPOUT_RATES) - 1)):
-        x = build.up(x, width * 2**level, f"decoder{level}")
-        x = layers.Concatenate()([skips[level], x])
-        x = build.conv(x, width * 2**level, f"decoder{level}a")
-        x = build.conv(x, width * 2**level, f"decoder{level}b")
-    # float32 whatever the precision policy: losses and clients rely on it.
-    outputs = build.layer(layers.Conv2D, "probabilities", 1, 1, activation="sigmoid", dtype="float32")(x)
+    outputs = build.decode(skips, width)
     return keras.Model([inputs, seeds] if dropout else inputs, outputs, name=name)

@@ -1,0 +1,86 @@
+"""Outputs beside a U-Net's own that only training has: decoders of perturbed features, and maps at coarser scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+from keras import layers
+
+from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
+from semicml_tf.networks.sample_noise import SampleDropout
+from semicml_tf.networks.unet import DROPOUT_RATES, Builder
+
+_LEVELS = range(len(DROPOUT_RATES))
+# By kind, the perturbation of a level's features. Salts differ from the Monte-Carlo dropout's, which are the levels.
+PERTURBATIONS = {
+    "noise": lambda level: FeatureNoise(salt=100 + level),
+    "dropout": lambda level: SampleDropout(0.3, salt=200 + level),
+    "feature_drop": lambda level: FeatureDrop(salt=300 + level),
+}
+
+
+def encoder_features(network: keras.Model) -> list:
+    """A U-Net's features before each max-pooling and at the bottom, top level first."""
+    return [network.get_layer(f"encoder{level}b_relu").output for level in _LEVELS]
+
+
+def decoder_features(network: keras.Model) -> list:
+    """A U-Net's features at its decoder's levels above the bottom and below the top, larger ones first."""
+    return [network.get_layer(f"decoder{level}b_relu").output for level in _LEVELS[1:-1]]
+
+
+def _inputs(features):
+    return [keras.Input(x.shape[1:]) for x in features], keras.Input((), dtype="int32", name="seeds")
+
+
+def perturbed_decoder(kind: str, features, donor: keras.Model, name: str) -> keras.Model:
+    """The decoder of `donor`, another U-Net of the same size, on perturbed features (CCT).
+
+    Args:
+        kind: of `PERTURBATIONS`, which hits the features of every level.
+        features: of `encoder_features`.
+
+    Returns:
+        A model ``[*features, seeds (batch,) int32]`` -> probabilities (batch, h, w, 1).
+    """
+    inputs, seeds = _inputs(features)
+    perturbed = [PERTURBATIONS[kind](level)([x, seeds]) for level, x in enumerate(inputs)]
+    outputs = Builder(seed=0, synchronized=False, share=donor).decode(perturbed, features[0].shape[-1])
+    return keras.Model([*inputs, seeds], outputs, name=name)
+
+
+def scale_heads(features, window: int, seed: int, name: str) -> keras.Model:
+    """A map from each of the decoder's coarser scales, enlarged to the whole window (URPC).
+
+    As in the SSL4MIS collection, what a head reads is perturbed: by noise, dropped features, dropout.
+
+    Args:
+        features: of `decoder_features`.
+        seed: of the initial weights.
+
+    Returns:
+        A model ``[*features, seeds (batch,) int32]`` -> a list of probabilities (batch, window, window, 1).
+    """
+    inputs, seeds = _inputs(features)
+    perturb = (FeatureNoise(salt=400), FeatureDrop(salt=401), SampleDropout(0.5, salt=402))
+    outputs = []
+    for number, (x, perturbation) in enumerate(zip(inputs, perturb)):
+        initial = keras.initializers.HeNormal(seed=seed * 1009 + number)
+        x = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", kernel_initializer=initial)(
+            perturbation([x, seeds])
+        )
+        outputs.append(layers.UpSampling2D(window // x.shape[1])(x))
+    return keras.Model([*inputs, seeds], outputs, name=name)
+
+
+def with_outputs(network: keras.Model, features, beside: Mapping[str, keras.Model]) -> keras.Model:
+    """One model of a network and those that read its features.
+
+    Returns:
+        A model ``[slices, seeds (batch,) int32]`` -> the network's own map under ``main``, and what each of
+        `beside` gives under its key. It shares all weights.
+    """
+    seeds = keras.Input((), dtype="int32", name="sample_seeds")
+    others = {key: model([*features, seeds]) for key, model in beside.items()}
+    return keras.Model([network.input, seeds], {"main": network.output, **others})
