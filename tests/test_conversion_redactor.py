@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from semicml_tf.conversion.findings import CaseReport, Finding
-from semicml_tf.conversion.redactor import Redactor
+from semicml_tf.conversion.redactor import _HIDDEN, Redactor
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.source import NiftiFile
@@ -165,6 +165,22 @@ def test_unknown_files_with_spaces_are_hidden_whole(tmp_path):
         assert told.startswith("what is INPUT/…") and told.endswith(": 3 is too few")
         assert not any(word in told for word in ("Anna", "Maria", "visit", "Person", "y.nii"))
         assert redactor.path(str(tmp_path / path)).startswith("INPUT/…")
+
+
+def test_names_are_hidden_before_it_is_known_whose_they_are(tmp_path):
+    """Layouts name cases when they cannot make sense of them."""
+    for name in ("imagesTr/Huber_Anna__CT.nii.gz", "Meier/Meier_t2.nii", "labelsTr/Doe_J_0000.nii.gz"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    redactor = Redactor(tmp_path / "in")
+    for text in ("case Huber_Anna lacks pet", "Huber_Anna__PT.nii.gz", "Meier_t1.nii", "case Doe_J of imagesTr"):
+        told = redactor.text(text)
+        assert _HIDDEN in told and not any(name in told for name in ("Huber", "Anna", "Meier", "Doe_J")), told
+    assert redactor.text("the folder imagesTr, case by case") == "the folder imagesTr, case by case"
+    manifest = tmp_path / "list.csv"
+    manifest.write_text('case,ct,pet,partition\n"Huber, Anna",a/Anna_ct.nii,b.nii,test\n')
+    told = Redactor(manifest).text("row 2: case Anna is there twice; Anna_ct.nii; partition test")
+    assert told == "row 2: case … is there twice; …; partition test"
 
 
 def test_near_matches_are_paths_of_the_case():

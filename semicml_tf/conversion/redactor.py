@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from semicml_tf.conversion.findings import CaseReport, Finding
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.records.contract import PARTITIONS
 
 INPUT = "INPUT"
 _HIDDEN = "…"
+_MOST_NAMES = 100_000
 # Not a part of a name, a number or a word: an underscore or a dash may stand between a name and the rest of a file's.
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"
 # Where a name stands that is too short, or too plain a number, to be one wherever it is found.
@@ -27,8 +29,11 @@ _SAID = r"\b(?:cases?|patients?|subjects?|sub|study)[ =:_-]*['\"]?"
 # Where a path may end: it goes on with a slash, or neither a name nor an ending goes on.
 _PATH_END = rf"(?={os.sep}|[^\w.~-]|\.(?:\s|$)|$)"
 _SUFFIX = re.compile(r"(?:\.nii|\.json|\.csv|\.tsv|\.dcm|\.mha|\.nrrd)?(?:\.gz)?$", re.IGNORECASE)
-# Folders and files of every layout: no word of these is anybody's.
-_PLAIN = {"images", "imagestr", "imagests", "labels", "labelstr", "labelsts", "label", "seg", "ct", "pt", "pet", "mr"}
+# Folders and files of every layout, and words of every message: none of these is anybody's.
+_PLAIN = {
+    "images", "imagestr", "imagests", "labels", "labelstr", "labelsts", "label", "seg", "ct", "pt", "pet", "mr", "case",
+    "patient", "image", "volume", "scan", "series", "split", "split.json", "dataset", "dataset.json",
+}  # fmt: skip
 # Up to a known ending, spaces included, but not beyond a quote or the end of a clause.
 _TO_AN_ENDING = re.compile(r"(?:(?!: |\. )[^'\"\n])*?\.(?:nii(?:\.gz)?|json|csv|tsv|dcm)(?![\w.])", re.IGNORECASE)
 _TO_A_BREAK = re.compile(r"[^\s'\",;]*?(?=[.:)\]]*(?:[\s'\",;]|$))")
@@ -48,12 +53,30 @@ def _is_short(name: str) -> bool:
     return len(name) <= 2 or (name.isdigit() and len(name) <= 4)
 
 
+def _found(root: pathlib.Path) -> set[str]:
+    """What may be a name in an input whose cases are not known: names of folders and files, cells of a manifest."""
+    names: set[str] = set()
+    if root.suffix.lower() == ".csv" and os.access(root, os.R_OK) and root.is_file():
+        lines = root.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        cells = {cell.strip() for line in lines for cell in re.split(r"[,;\t\"]", line)}
+        names |= cells | {part for cell in cells for part in cell.split("/")}
+    for _, folders, files in os.walk(root if root.is_dir() else os.devnull):
+        if len(names) > _MOST_NAMES:
+            break
+        names.update(folders, files)
+    names |= {_SUFFIX.sub("", name) for name in names}
+    # What layouts put behind the name of a case.
+    names |= {name.split("__")[0] for name in names} | {name.rpartition("_")[0] for name in names}
+    return {name for name in names if name and name.lower() not in {*_PLAIN, *PARTITIONS}}
+
+
 class Redactor:
     """Knows the input's root, its cases' files and the names in it.
 
     Args:
         root: the input as it was given, folder or file.
-        cases: of the input, under their pseudonyms; none while it is not known what they are.
+        cases: of the input, under their pseudonyms; none while it is not known what they are: every name of a
+            file or folder, and every cell of a manifest, is then hidden.
         names: pseudonyms by name in the input, as `Pseudonyms.names` tells them.
     """
 
@@ -70,6 +93,8 @@ class Redactor:
         self._shared: set[str] = set()
         self._plain = _PLAIN | {name.lower() for case in cases for name in case.images}
         self._sources(cases, base)
+        if not cases:
+            self._words = {form: _HIDDEN for name in _found(root) for form in _variants(name)}
         for name, pseudonym in (names or {}).items():
             for form in _variants(name):
                 self._words[form] = pseudonym
@@ -90,6 +115,7 @@ class Redactor:
 
             held = {name: source.path for name, source in case.images.items()}
             held |= {"label": case.label.path} if case.label else {}
+            held |= {"label_on": case.label_on.path} if case.label_on else {}
             held |= {f"{name} (misnamed)": path for name, path in case.near_matches.items()}
             for what, path in held.items():
                 instead = f"{case.case_id}/{what}"
@@ -209,7 +235,7 @@ class Redactor:
         return "/".join([INPUT, *(self._part(part) for part in parts)])
 
     def _part(self, part: str) -> str:
-        if part in self._shared or part in ("split.json", "dataset.json"):
+        if part in self._shared or part.lower() in _PLAIN:
             return part
         return self._words.get(_SUFFIX.sub("", part), _HIDDEN) + (_SUFFIX.search(part)[0] if "." in part else "")
 
