@@ -34,9 +34,16 @@ def main(values: flags.FlagValues) -> None:
     """Verifies and converts; prints what was found and what was made."""
     source, target = _places(values)
     layout = layouts.choose(values.layout, source)
+    options = LayoutOptions(
+        accept_near_matches=values.accept_near_matches,
+        dicom_series=_by_modality("dicom_series", values.dicom_series),
+        label_roi=values.label_roi,
+    )
     if not values.modalities:
         raise UserError(
-            "--modalities is missing", path=source, remedy=f"Name two of what is there: {layout.describe(source)}"
+            "--modalities is missing",
+            path=source,
+            remedy=f"Name two of what is there: {layout.describe(source, options)}",
         )
     settings = Settings.parse(
         modalities=values.modalities,
@@ -48,11 +55,6 @@ def main(values: flags.FlagValues) -> None:
         allow_empty_labels=values.allow_empty_labels,
         allow_missing_modality=values.allow_missing_modality,
         crop=values.crop,
-    )
-    options = LayoutOptions(
-        accept_near_matches=values.accept_near_matches,
-        dicom_series=_by_modality("dicom_series", values.dicom_series),
-        label_roi=values.label_roi,
     )
     engine = Engine(values.runner, values.workers or os.cpu_count() or 1, tuple(values.beam_flag))
     from semicml_tf.conversion.conversion import Conversion

@@ -50,6 +50,7 @@ def _manifest(run, info, modality: str):
         run_hash=run.run_hash,
         validation_dice=run.best.get(modality, {}).get("dice"),
         semicml_tf_version=semicml_tf.__version__,
+        crop=info.crop,
     )
 
 

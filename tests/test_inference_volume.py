@@ -12,6 +12,7 @@ from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.nifti import read_volume
+from semicml_tf.files.source import NiftiFile
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference import volume as inference
 from semicml_tf.normalisation import Normalisation
@@ -95,9 +96,11 @@ def test_network_input_lies_on_the_manifests_grid():
 
 
 @pytest.mark.parametrize("normalisation", ["hu:-200:300", "percentile:0.5:99.5"])
-def test_network_input_is_what_conversion_writes(tmp_path, normalisation):
+@pytest.mark.parametrize("crop", ["body", "none"])
+def test_network_input_is_what_conversion_writes(tmp_path, normalisation, crop):
     # Training and serving differ in code; a difference in numbers would lower the score and say nothing.
     values = threshold_model.volume("ct", (30, 28, 12))
+    values[:14] = -1000 if normalisation.startswith("hu") else 0  # air, of which the body's box leaves out some
     paths = {name: tmp_path / f"{name}.nii.gz" for name in ("ct", "pet")}
     for path in paths.values():
         nibabel.save(nibabel.Nifti1Image(values, threshold_model.oblique((1.5, 1.5, 3.0))), path)
@@ -109,11 +112,24 @@ def test_network_input_is_what_conversion_writes(tmp_path, normalisation):
         normalisation={"ct": how, "pet": how},
         label_values=(1,),
     )
-    record = build(CaseFiles("case", paths), settings, with_label=False)
-    manifest = dataclasses.replace(threshold_model.manifest("ct", spacing_mm=(3.0, 2.0, 2.5)), normalisation=how)
+    files = {name: NiftiFile(path) for name, path in paths.items()}
+    record = build(CaseFiles("case", files), dataclasses.replace(settings, crop=crop), with_label=False)
+    manifest = threshold_model.manifest("ct", spacing_mm=(3.0, 2.0, 2.5))
+    manifest = dataclasses.replace(manifest, normalisation=how, crop=crop)
     volume, grid = inference.network_input(*read_volume(paths["ct"]), manifest)
     assert grid.is_close(record.grid, 1e-3)
+    assert (record.grid.shape != record.full_shape) == (crop == "body")
     np.testing.assert_array_equal(volume, record.images["ct"].astype(np.float32))
+
+
+def test_beyond_the_bodys_box_nothing_is_found():
+    manifest = dataclasses.replace(threshold_model.manifest("ct"), crop="body")
+    values = np.full((40, 40, 12), -1000.0, np.float32)
+    values[14:26, 14:26, 4:8] = 100
+    everywhere = inference.segment(values, np.diag([2.0, 2, 3, 1]), manifest, np.ones_like)
+    inside = np.zeros(values.shape, bool)
+    inside[9:31, 9:31, 1:11] = True  # 10 mm round the body: 5 voxels of 2 mm, 3 of 3 mm
+    np.testing.assert_array_equal(everywhere, inside)
 
 
 def test_probabilities_and_mask_share_the_threshold():

@@ -22,6 +22,7 @@ ORDER = (
     "semicml_tf.storage",
     "semicml_tf.geometry",
     "semicml_tf.normalisation",
+    "semicml_tf.body_box",
     "semicml_tf.files",
     "semicml_tf.records",
     "semicml_tf.conversion",

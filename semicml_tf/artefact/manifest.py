@@ -33,6 +33,7 @@ class Manifest:
         data_hash, run_hash: of the dataset and of the run's settings.
         validation_dice: mean DSC of the validation patients.
         semicml_tf_version: that exported it.
+        crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
     """
 
     modality: str
@@ -45,6 +46,7 @@ class Manifest:
     run_hash: str
     validation_dice: float | None
     semicml_tf_version: str
+    crop: str = "none"
 
     def save(self, model_folder: str | pathlib.Path) -> None:
         """Writes it into a SavedModel's folder, where TensorFlow Serving keeps it untouched."""
@@ -74,9 +76,11 @@ class Manifest:
         if not isinstance(body, dict) or body.get("contract_version") != CONTRACT_VERSION:
             raise UserError(f"expected contract version {CONTRACT_VERSION}", path=path, remedy=_REMEDY)
         try:
-            values = {field.name: body[field.name] for field in dataclasses.fields(cls)}
+            # Models published before networks were trained on boxes say nothing of `crop`.
+            values = {field.name: body[field.name] for field in dataclasses.fields(cls) if field.name != "crop"}
         except KeyError as error:
             raise UserError(f"the field {error} is missing", path=path, remedy=_REMEDY) from error
+        values["crop"] = body.get("crop", "none")
         values["normalisation"] = Normalisation.parse(values["normalisation"])
         values["spacing_mm"] = tuple(values["spacing_mm"])
         values["label_values"] = tuple(values["label_values"])

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from semicml_tf.conversion.body_box import body_box
+from semicml_tf.body_box import kept
 from semicml_tf.conversion.label_on_grid import read_foreground
 from semicml_tf.conversion.overlap import check_overlap
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample, resample_mask
 from semicml_tf.records.contract import CaseRecord
-
-# Kept round the body, so that networks also learn what its surface and the air look like.
-BODY_MARGIN_MM = 10.0
 
 
 def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecord:
@@ -52,7 +46,9 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
     constants = {name: settings.normalisation[name].constants(volume) for name, (volume, _) in volumes.items()}
     # One volume after the other leaves its own grid: both grids of both at once would double the memory.
     native = {name: resample(*volumes.pop(name), whole) for name in held}
-    box = _kept(native, whole, settings)
+    box = tuple(slice(0, size) for size in whole.shape)
+    if settings.crop == "body":  # a label has no say in it
+        box = kept(native, {name: settings.normalisation[name].kind for name in held}, whole)
     grid = whole.cropped(box)
     images = {name: constants[name].apply(native.pop(name)[box]).astype(np.float16) for name in held}
     label = native_label = None
@@ -70,17 +66,4 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
         native_label=native_label,
         crop_offset=tuple(side.start for side in box),
         full_shape=whole.shape,
-    )
-
-
-def _kept(volumes: Mapping[str, np.ndarray], grid: Grid, settings: Settings) -> tuple[slice, slice, slice]:
-    """The part of the grid that a record keeps: what is body in any modality, with a margin; a label has no say."""
-    boxes = [body_box(volume, settings.normalisation[name].kind) for name, volume in volumes.items()]
-    boxes = [box for box in boxes if box is not None]
-    if settings.crop == "none" or not boxes:
-        return tuple(slice(0, size) for size in grid.shape)
-    margins = [round(BODY_MARGIN_MM / spacing) for spacing in grid.spacing_mm]
-    return tuple(
-        slice(max(min(box[axis].start for box in boxes) - margin, 0), min(max(b[axis].stop for b in boxes) + margin, n))
-        for axis, (margin, n) in enumerate(zip(margins, grid.shape))
     )

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from semicml_tf.conversion.body_box import body_box, body_mask
+from semicml_tf.body_box import body_box, body_mask
 from semicml_tf.geometry.grid import Grid
 
 PERCENTILES = (0.5, 5.0, 25.0, 50.0, 75.0, 95.0, 99.5)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from semicml_tf import body_box
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
@@ -83,13 +84,17 @@ def own_grid(array: np.ndarray, affine: np.ndarray) -> Grid:
 
 
 def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> tuple[np.ndarray, Grid]:
-    """The volume as conversion makes it for training: normalised by its own constants, resampled, rounded.
+    """The volume as conversion makes it for training: resampled, cut to the body, normalised, rounded.
 
     Returns:
         (slices, rows, columns) float32 and the grid that it lies on.
     """
     target = grid.for_network(manifest.spacing_mm)
-    normalised = manifest.normalisation.constants(array).apply(resample(array, grid, target))
+    native = resample(array, grid, target)
+    if manifest.crop == "body":
+        box = body_box.kept({manifest.modality: native}, {manifest.modality: manifest.normalisation.kind}, target)
+        native, target = native[box], target.cropped(box)
+    normalised = manifest.normalisation.constants(array).apply(native)
     return normalised.astype(np.float16).astype(np.float32), target
 
 
@@ -117,7 +122,8 @@ def segment(
     check_units(array, manifest)
     volume, target = network_input(array, grid, manifest)
     found = slices.probabilities(volume, manifest.window, predict, batch_size=batch_size)
-    return resample(found, target, grid)
+    # Beyond the network's grid lies no body; see `evaluation.segment.native_mask`, which does the same.
+    return resample(found, target, grid, outside=0.0)
 
 
 class Segmenter:

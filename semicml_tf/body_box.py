@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from semicml_tf.geometry.grid import Grid
+
+# Kept round the body, so that networks also learn what its surface and the air look like.
+MARGIN_MM = 10.0
 
 # Between air (-1000 HU) and fat (-100 HU), the lightest tissue of a surface; half a voxel of skin lies above it.
 BODY_HU = -500.0
@@ -69,3 +76,25 @@ def _bounds(starts: np.ndarray, reach: tuple[int, ...] | list[int]) -> tuple[sli
         return None
     found = {axis: np.flatnonzero(profile) for axis, profile in profiles.items()}
     return tuple(slice(int(found[axis][0]), int(found[axis][-1]) + reach[axis]) for axis in range(3))
+
+
+def kept(volumes: Mapping[str, np.ndarray], kinds: Mapping[str, str], grid: Grid) -> tuple[slice, slice, slice]:
+    """The part of a grid that training and prediction look at: what is body in any image, and a margin.
+
+    Args:
+        volumes: by modality name, in native units, on `grid`.
+        kinds: of each one's `normalisation.Normalisation`.
+        grid: in slice, row, column order.
+
+    Returns:
+        Slices with explicit ends into `grid`; all of it where no image shows a body.
+    """
+    boxes = [box for box in (body_box(volume, kinds[name]) for name, volume in volumes.items()) if box is not None]
+    if not boxes:
+        return tuple(slice(0, size) for size in grid.shape)
+    sides = []
+    for axis, (size, spacing) in enumerate(zip(grid.shape, grid.spacing_mm)):
+        margin = round(MARGIN_MM / spacing)
+        start, stop = min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)
+        sides.append(slice(max(start - margin, 0), min(stop + margin, size)))
+    return tuple(sides)

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from semicml_tf.conversion.body_box import body_box
+from semicml_tf.body_box import body_box
 from semicml_tf.files import nifti
 from semicml_tf.phantom import case as cases
 
