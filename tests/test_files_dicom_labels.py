@@ -11,7 +11,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_contours
+from semicml_tf.files import dicom, dicom_contours
 from semicml_tf.files.dicom_labels import DicomLabel
 from semicml_tf.files.dicom_series import open_series
 from tests import dicom_files as files
@@ -307,7 +307,7 @@ def test_label_files_that_are_damaged(tmp_path):
     path = write_seg(tmp_path / "seg.dcm", datasets, {"GTV": blob()})
     content = path.read_bytes()
     path.write_bytes(content[:-200])
-    with pytest.raises(UserError, match="cannot be read|damaged|too early") as caught:
+    with pytest.raises(UserError, match="cannot be read|damaged|cut off") as caught:
         DicomLabel((path,), series).read_label()
     assert not any(secret in caught.value.line for secret in files.SECRETS)
     path.write_bytes(b"")
@@ -319,3 +319,30 @@ def test_label_files_that_are_damaged(tmp_path):
         DicomLabel((path,), series).read_label()
     with pytest.raises(UserError, match="expected a DICOM-SEG or RTSTRUCT"):
         DicomLabel((pathlib.Path(series.files[0]),), series).read_label()
+
+
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_a_label_that_is_cut_off_anywhere(tmp_path, kind):
+    """No label comes out smaller than it was: it is refused, or it is whole."""
+    datasets = images(tmp_path / "ct")
+    contours = [box(1.5, 6.5, 2.5, 8.5, n) for n in range(1, 5)]
+    if kind == "seg":
+        path = write_seg(tmp_path / "label/x.dcm", datasets, {"GTV": blob()})
+    else:
+        path = write_rtstruct(tmp_path / "label/x.dcm", {"GTV": contours})
+    content = path.read_bytes()
+    whole = DicomLabel((path,), open_series(tmp_path / "ct")).read_label()[0]
+    refused = 0
+    for kept in np.linspace(0, len(content) - 2, 60).astype(int):
+        path.write_bytes(content[:kept])
+        try:
+            (case,) = dicom.find(tmp_path, ("ct",))
+            if case.label is not None:
+                np.testing.assert_array_equal(case.label.read_label()[0], whole)
+                continue
+        except UserError as error:
+            assert not any(secret in error.line for secret in files.SECRETS)
+            refused += 1
+            continue
+        raise AssertionError(f"not noticed: {kept} of {len(content)} bytes")
+    assert refused > 40

@@ -25,17 +25,23 @@ _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 def names(dataset) -> dict[int, str]:
     """The structures' names by their numbers."""
-    items = library.value(dataset, "StructureSetROISequence") or ()
+    items = dataset.get("StructureSetROISequence") or ()
     return {int(item.ROINumber): str(library.value(item, "ROIName") or "") for item in items}
 
 
 def _contours(path: pathlib.Path, dataset, numbers) -> list[np.ndarray]:
     """(n, 3) points in mm, DICOM's axes, of each closed contour of these structures."""
+    if "ROIContourSequence" not in dataset:
+        raise UserError(
+            f"expected the tag {library.tag_name('ROIContourSequence')}, which holds the contours, got none",
+            path=path,
+            remedy="Copy or export it again",
+        )
     found = []
-    for item in library.value(dataset, "ROIContourSequence") or ():
+    for item in dataset.ROIContourSequence:
         if int(item.ReferencedROINumber) not in numbers:
             continue
-        for contour in library.value(item, "ContourSequence") or ():
+        for contour in item.get("ContourSequence") or ():
             if library.value(contour, "ContourGeometricType") not in _CLOSED:
                 continue
             points = np.array(library.value(contour, "ContourData") or (), dtype=np.float64)

@@ -66,7 +66,12 @@ class DicomLabel:
                     remedy="Add the series that this RTSTRUCT refers to",
                 )
             grid = self.series.read_grid()
-            return dicom_contours.read_mask(path, dataset, numbers, grid).astype(np.int32), grid
+            try:
+                return dicom_contours.read_mask(path, dataset, numbers, grid).astype(np.int32), grid
+            except UserError:
+                raise
+            except Exception:
+                raise _damaged(path) from None
         mask, own = dicom_segmentation.read_mask(path, numbers)
         if self.series is None:
             return mask.astype(np.int32), own
@@ -80,7 +85,10 @@ class DicomLabel:
         for path in self.files:
             dataset = library.read(path)
             kind = _kind(path, dataset)
-            names = (dicom_segmentation if kind == "SEG" else dicom_contours).names(dataset)
+            try:
+                names = (dicom_segmentation if kind == "SEG" else dicom_contours).names(dataset)
+            except Exception:  # a damaged item may raise anything, and quote what it holds
+                raise _damaged(path) from None
             listed += [f"'{name}'" for name in names.values()]
             numbers = [number for number, name in names.items() if re.search(self.roi, name, re.IGNORECASE)]
             if numbers:
@@ -100,6 +108,10 @@ class DicomLabel:
                 remedy="Pass a --label_roi that matches one object's alone, or move the other object away",
             )
         return found[0]
+
+
+def _damaged(path: pathlib.Path) -> UserError:
+    return UserError("this label object is damaged", path=path, remedy="Copy or export it again")
 
 
 def _kind(path: pathlib.Path, dataset) -> str:

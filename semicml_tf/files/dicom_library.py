@@ -59,7 +59,7 @@ def read(path: pathlib.Path, *, tags: tuple[str | int, ...] | None = None):
     module = pydicom()
     try:
         # A generator of its own would be read with force=True; without the mark, any text file passes for a header.
-        return module.dcmread(path, stop_before_pixels=tags is not None, specific_tags=list(tags) if tags else None)
+        dataset = module.dcmread(path, stop_before_pixels=tags is not None, specific_tags=list(tags) if tags else None)
     except FileNotFoundError:
         raise UserError("there is no such file", path=path, remedy="Check the path") from None
     except OSError as error:
@@ -70,6 +70,16 @@ def read(path: pathlib.Path, *, tags: tuple[str | int, ...] | None = None):
         raise UserError(what, path=path, remedy="Copy it again, or remove it") from None
     except Exception:  # whatever pydicom trips over in a damaged header; its text may quote the header
         raise UserError("its DICOM header is damaged", path=path, remedy="Copy or export it again") from None
+    if tags is None and _is_cut_off(dataset):
+        raise UserError("the file is cut off: it ends within a value", path=path, remedy="Copy or export it again")
+    return dataset
+
+
+def _is_cut_off(dataset) -> bool:
+    """Whether the last value has fewer bytes than announced, which pydicom passes over."""
+    last = dataset.get_item(max(dataset.keys())) if len(dataset) else None
+    length, found = getattr(last, "length", None), getattr(last, "value", None)
+    return isinstance(found, bytes) and length not in (None, 0xFFFFFFFF) and len(found) != length
 
 
 def value(dataset, keyword: str):

@@ -10,7 +10,6 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from semicml_tf.errors import UserError
 from semicml_tf.files import dicom_library as library
 
 IMAGES = ("CT", "MR", "PT")
@@ -140,9 +139,12 @@ def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
     if not is_dicom(path):
         return path if path.suffix.lower() in _SUFFIXES else None
     try:
-        dataset = library.read(path, tags=_TAGS)
-    except UserError:
+        return _told(path, library.read(path, tags=_TAGS))
+    except Exception:  # a sequence that is cut off raises anything
         return path
+
+
+def _told(path: pathlib.Path, dataset) -> Header | pathlib.Path | None:
     kind = str(dataset.file_meta.get("MediaStorageSOPClassUID") or library.sop_class(dataset))
     # (A kind that just begins like one of these may be cut off.)
     if not any(wanted.startswith(kind) for wanted in _KINDS | _CAPTURES):
@@ -150,7 +152,7 @@ def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
     text = {keyword: str(library.value(dataset, keyword) or "").strip() for keyword in _TAGS[:10]}
     is_image = text["Modality"] in IMAGES
     if text["Modality"] and not is_image and text["Modality"] not in LABELS:
-        return None
+        return path if kind in _KINDS else None
     if not all(text[keyword] for keyword in ("SOPClassUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID")):
         return path  # it ends before them
     if is_image and "LOCALIZER" in _words(dataset, "ImageType"):

@@ -14,7 +14,7 @@ from semicml_tf.geometry.grid import Grid
 
 def names(dataset) -> dict[int, str]:
     """The segments' labels by their numbers, without the background of a label map."""
-    items = library.value(dataset, "SegmentSequence") or ()
+    items = dataset.get("SegmentSequence") or ()
     found = {int(item.SegmentNumber): str(library.value(item, "SegmentLabel") or "") for item in items}
     found.pop(0, None)
     return found
