@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
+import threading
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,6 +33,10 @@ _LABEL = (0.20, 0.95, 0.25)
 # Two hues that differ for colour-blind eyes, too, and from the label's green.
 _OUTLINES = ((0.15, 0.75, 1.0), (1.0, 0.55, 0.1))
 _BACKGROUND, _TEXT, _DIM = "#14161a", "#f0f0f0", "#9aa0a8"
+
+
+# matplotlib's defaults and Python's warnings are of the whole process: one thread at a time.
+_DRAWING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +68,7 @@ class _Shown:
         above = lifted[lifted > 0.007 * lifted.max()]
         if not above.size:
             return cls(image, low, 1.0, 1.0, 1.0, False)
-        middle, many, high = (float(value) for value in np.percentile(above, [50, 80, 99.8]))
+        middle, many, high = (float(value) for value in np.percentile(above, [50, 80, 99]))
         skewed = middle < 0.25 * high
         return cls(image, low, 0.25 * middle, middle if skewed else many, high, skewed)
 
@@ -214,9 +220,9 @@ class _Sheet:
         if outlines:
             for name, colour in zip(self.names, _OUTLINES):
                 silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
-                _outline(picture, silhouette, colour, at_border=False)
+                _outline(picture, silhouette, colour)
         if self.label is not None and cut(self.label).any():
-            _outline(picture, _resized(cut(self.label), pixels) >= 0.5, _LABEL, at_border=True)
+            _outline(picture, _resized(cut(self.label), pixels) >= 0.5, _LABEL)
         top, left = top + (height - pixels[0]) // 2, left + (width - pixels[1]) // 2
         self.canvas[top : top + pixels[0], left : left + pixels[1]] = picture
         return (left, top, pixels[1], pixels[0]), scale
@@ -268,7 +274,9 @@ class _Sheet:
         from matplotlib.figure import Figure
 
         height, width, _ = self.canvas.shape
-        with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        with _DRAWING, warnings.catch_warnings(), matplotlib.rc_context(matplotlib.rcParamsDefault):
+            # Letters that matplotlib's own font lacks become boxes; the page tells the name in full.
+            warnings.filterwarnings("ignore", message="Glyph")
             # Half a pixel more: the product is cut to whole pixels, and 0.29 * 100 is less than 29.
             size = ((width + 0.5) / _DPI, (height + 0.5) / _DPI)
             figure = Figure(figsize=size, dpi=_DPI, facecolor="none")
@@ -291,10 +299,9 @@ def _resized(plane: np.ndarray, pixels: tuple[int, int]) -> np.ndarray:
     return np.clip(ndimage.zoom(plane.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True), 0, 1)
 
 
-def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[float, ...], *, at_border: bool) -> None:
-    """Draws the mask's outermost pixels; along the picture's border only where that tells something."""
-    inner = ndimage.binary_erosion(mask, border_value=0 if at_border else 1)
-    picture[mask & ~inner] = colour
+def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[float, ...]) -> None:
+    """Draws a line round the mask, outside: a small lesion stays visible in it."""
+    picture[ndimage.binary_dilation(mask, iterations=2) & ~mask] = colour
 
 
 def _grey(values: np.ndarray) -> np.ndarray:
