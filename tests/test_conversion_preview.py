@@ -32,7 +32,7 @@ def phantom(index):
 
 
 def record(index=0, *, labelled=True, shift_mm=0.0, modalities=("ct", "pet"), case_id=None):
-    """A phantom on the network's grid; its PET lies `shift_mm` too far to the patient's left."""
+    """A phantom on the network's grid; its PET lies `shift_mm` too far to the patient's right."""
     case = phantom(index)
     grid = case.images["ct"][1].for_network((4, 3, 3))
     images, constants = {}, {}
@@ -113,9 +113,9 @@ def test_a_shift_parts_the_outlines(tmp_path):
 
     aligned = gap(0)
     assert abs(aligned) < 5
-    # The patient's left (RAS+ x) is on the right of the picture.
-    assert gap(10) - aligned == pytest.approx(10, abs=3)
-    assert gap(-10) - aligned == pytest.approx(-10, abs=3)
+    # The patient's right (RAS+ x) is on the left of the picture.
+    assert gap(10) - aligned == pytest.approx(-10, abs=3)
+    assert gap(-10) - aligned == pytest.approx(10, abs=3)
 
 
 def test_slices_go_through_the_lesion():
