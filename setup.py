@@ -31,6 +31,9 @@ setup(
         "numpy>=1.26,<3",
         "scipy>=1.11",
         "nibabel>=5.0",
+        "apache-beam>=2.61,<3",
+        "google-crc32c>=1.5",
+        "isal>=1.6",  # gunzips three times as fast as zlib
         "surface-distance>=0.1",
         "matplotlib>=3.8",
         "absl-py>=1.4",
@@ -38,6 +41,9 @@ setup(
     ],
     extras_require={
         "cuda": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        "dicom": ["pydicom>=3.0", "highdicom>=0.25", "SimpleITK>=2.3"],
+        "s3": ["fsspec>=2024.2", "s3fs>=2024.2"],
+        "dask": ["dask>=2024.2", "distributed>=2024.2"],
         # The last tensorflow-io (2024-07) loads its native code with TensorFlow 2.16 and 2.17 only; TensorBoard
         # of that age needs the pkg_resources that setuptools 81 gave up.
         "io": [
@@ -51,7 +57,17 @@ setup(
         # Its own requirements cannot be met on Debian 12, whose glibc is too old for the newest ml-metadata and
         # tensorflow-data-validation: install requirements/tfx.lock there instead.
         "tfx": ["tfx==1.21.0"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.9", "packaging>=23", "setuptools>=68", "wheel>=0.41"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff>=0.9",
+            "packaging>=23",
+            "setuptools>=68",
+            "wheel>=0.41",
+            "moto[s3]>=5",  # a local S3 server for the tests, with the two that it needs as a server
+            "flask>=3",
+            "flask-cors>=4",
+        ],
     },
     classifiers=[
         "Intended Audience :: Science/Research",

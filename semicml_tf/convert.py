@@ -17,12 +17,7 @@ from absl import flags
 
 from semicml_tf import commandline
 from semicml_tf.conversion import command_flags
-from semicml_tf.conversion.engine import Engine
-from semicml_tf.conversion.settings import Settings
-from semicml_tf.conversion.target import Target
 from semicml_tf.errors import UserError
-from semicml_tf.files import layouts
-from semicml_tf.files.options import LayoutOptions
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -32,6 +27,12 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(values: flags.FlagValues) -> None:
     """Verifies and converts; prints what was found and what was made."""
+    from semicml_tf.conversion.conversion import Conversion
+    from semicml_tf.conversion.engine import Engine
+    from semicml_tf.conversion.settings import Settings
+    from semicml_tf.files import layouts
+    from semicml_tf.files.options import LayoutOptions
+
     source, target = _places(values)
     layout = layouts.choose(values.layout, source)
     options = LayoutOptions(
@@ -56,13 +57,16 @@ def main(values: flags.FlagValues) -> None:
         allow_missing_modality=values.allow_missing_modality,
         crop=values.crop,
     )
+    unknown = sorted(set(options.dicom_series) - {*settings.modalities, values.label_on})
+    if unknown:
+        raise UserError(
+            f"--dicom_series names '{unknown[0]}', which is none of --modalities={','.join(settings.modalities)}"
+        )
     engine = Engine(values.runner, values.workers or os.cpu_count() or 1, tuple(values.beam_flag))
-    from semicml_tf.conversion.conversion import Conversion
-
     Conversion(values, source, target, layout, settings, engine, _privacy(values, source, target, layout)).run(options)
 
 
-def _privacy(values: flags.FlagValues, source: pathlib.Path, target: Target, layout):
+def _privacy(values: flags.FlagValues, source: pathlib.Path, target, layout):
     from semicml_tf.conversion import privacy, pseudonyms
 
     if not (values.pseudonymize or getattr(layout, "HOLDS_PATIENT_NAMES", False)):
@@ -70,7 +74,9 @@ def _privacy(values: flags.FlagValues, source: pathlib.Path, target: Target, lay
     return privacy.Hidden(source, values.pseudonym_map or pseudonyms.default_map(values.output), dataset=target.local)
 
 
-def _places(values: flags.FlagValues) -> tuple[pathlib.Path, Target]:
+def _places(values: flags.FlagValues):
+    from semicml_tf.conversion.target import Target
+
     for name in ("input", "output"):
         if not values[name].value:
             raise UserError(f"--{name} is missing", remedy="See --help")

@@ -124,7 +124,7 @@ def test_the_dataset_tells_how_it_was_made(source, tmp_path, capsys):
     assert body["source"] == str(source.resolve()) and set(body["versions"]) >= {"semicml_tf", "apache-beam"}
     assert json.loads((folder / "split.json").read_text())["validation"] == ["P3"]
     printed = capsys.readouterr().out
-    assert "layout hecktor, 4 cases" in printed and "split.json (--split was not given)" in printed
+    assert "HECKTOR 2022: 4 cases; ct 4, pet 4; labels 4" in printed and "split.json (--split was not given)" in printed
 
 
 def test_cases_outside_the_split_are_left_out_with_a_note(source, tmp_path, capsys):

@@ -5,6 +5,8 @@ import collections
 from absl import flags
 
 from semicml_tf import commandline
+from semicml_tf.conversion import command_flags, engine
+from semicml_tf.files import layouts
 
 # Paths and switches of the call rather than of the study, and two that do mean the same.
 _SHARED = {
@@ -32,3 +34,8 @@ def test_commands_share_no_other_flag_names():
             known[name].append(command)
     shared = {name: commands for name, commands in known.items() if len(commands) > 1}
     assert set(shared) <= set(_SHARED), {name: shared[name] for name in set(shared) - set(_SHARED)}
+
+
+def test_the_layouts_that_help_names_are_those_that_there_are():
+    assert (command_flags.AUTO, *command_flags.LAYOUTS) == (layouts.AUTO, *layouts.LAYOUTS)
+    assert command_flags.LOCAL_RUNNER == engine.LOCAL

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from absl import flags
 
-from semicml_tf.conversion.engine import LOCAL
-from semicml_tf.files import layouts
+# Named here, since the layouts' modules, which --help must not wait for, read files by libraries of their own.
+AUTO = "auto"
+LAYOUTS = (
+    "hecktor", "hecktor2021", "brats", "brats2023", "decathlon", "nnunet", "bids", "csv", "dicom"
+)  # fmt: skip
+LOCAL_RUNNER = "DirectRunner"
 
 # Flags that say where and how fast, not what: they leave no trace in the output.
 WITHOUT_EFFECT = (
@@ -25,20 +29,30 @@ def _source(values: flags.FlagValues) -> None:
     text = {"flag_values": values}
     flags.DEFINE_string("input", None, "Folder of the images, or a CSV manifest.", **text)
     flags.DEFINE_string("output", None, "Folder to make; or s3://BUCKET/FOLDER, gs://..., to upload it to.", **text)
-    flags.DEFINE_string("layout", layouts.AUTO, f"One of {', '.join((layouts.AUTO, *layouts.LAYOUTS))}.", **text)
+    flags.DEFINE_string(
+        "layout",
+        AUTO,
+        f"auto, or one of {', '.join(LAYOUTS)}; auto tells by the names of folders and files.",
+        **text,
+    )
     flags.DEFINE_list("modalities", [], "Names of the modalities, e.g. ct,pet or t2,t1ce.", **text)
     flags.DEFINE_bool("allow_missing_modality", False, "Accept unlabelled and test cases that lack a modality.", **text)
     flags.DEFINE_bool(
         "accept_near_matches", False, "Take a misnamed file where it is the only one that can be meant.", **text
     )
-    flags.DEFINE_list(
+    flags.DEFINE_multi_string(
         "dicom_series",
         [],
-        "MODALITY=REGEX,...: which SeriesDescription a modality has, where DICOM holds several series of its kind.",
+        "MODALITY=REGEX: the DICOM series whose SeriesDescription holds the expression, in any case of letters. Needed "
+        "where a study has several series that could be meant (T1 and T2 are both MR); may be repeated.",
         **text,
     )
     flags.DEFINE_string(
-        "label_roi", "", "Regular expression for the DICOM segment or structure that is the label.", **text
+        "label_roi",
+        "",
+        "Regular expression, searched in the names of DICOM-SEG segments and RTSTRUCT structures (in BIDS, of label "
+        "files). Needed where there is more than one; segments that match are united.",
+        **text,
     )
 
 
@@ -97,7 +111,12 @@ def _split(values: flags.FlagValues) -> None:
         **text,
     )
     flags.DEFINE_integer("split_seed", None, "Draw the split by patient from this seed instead.", **text)
-    flags.DEFINE_float("labelled_fraction", 0.1, "Fraction of the patients drawn as labelled.", **text)
+    flags.DEFINE_float(
+        "labelled_fraction",
+        0.1,
+        "Fraction of the patients drawn as labelled. With --folds, 1 = all who are neither tested nor validated on.",
+        **text,
+    )
     flags.DEFINE_integer(
         "labelled_cases", None, "Number of patients drawn as labelled, instead.", lower_bound=1, **text
     )
@@ -108,7 +127,7 @@ def _split(values: flags.FlagValues) -> None:
         "none",
         ("none", "lesion_size"),
         "lesion_size: spread small and large lesions evenly over the drawn partitions with labels. Masks of patients "
-        "that are drawn as unlabelled stay unread.",
+        "that are drawn as unlabelled stay unread. With --folds only together with --labelled_fraction=1.",
         **text,
     )
     flags.DEFINE_integer("folds", None, "Cross-validation: draw this many folds.", lower_bound=2, **text)
@@ -157,7 +176,7 @@ def _work(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("workers", 0, "Processes that work on cases; 0 = one a core.", lower_bound=0, **text)
     flags.DEFINE_string(
         "runner",
-        LOCAL,
+        LOCAL_RUNNER,
         "Apache Beam's runner: DirectRunner (this machine), DaskRunner, FlinkRunner, SparkRunner, DataflowRunner. All "
         "workers must see the input and the output's folder under the same path.",
         **text,
