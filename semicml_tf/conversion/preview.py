@@ -21,6 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 from semicml_tf import atomic
+from semicml_tf.normalisation import Constants
 from semicml_tf.records.contract import CaseRecord
 
 SLICES = 6
@@ -60,17 +61,19 @@ class _Shown:
     skewed: bool
 
     @classmethod
-    def of(cls, image: np.ndarray) -> _Shown:
-        # From the image's own values, since units differ, and from part of them, since volumes are large.
+    def of(cls, image: np.ndarray, constants: Constants) -> _Shown:
+        # From part of the values, since volumes are large.
         sample = image.reshape(-1)[:: image.size // _SAMPLE + 1].astype(np.float32)
         low = float(sample.min())
         lifted = sample - low
         above = lifted[lifted > 0.007 * lifted.max()]
         if not above.size:
             return cls(image, low, 1.0, 1.0, 1.0, False)
-        middle, many, high = (float(value) for value in np.percentile(above, [50, 80, 99]))
+        middle, many, most = (float(value) for value in np.percentile(above, [50, 80, 99]))
+        # White is the upper end of what the network sees, but where hardly any tissue comes near it.
+        high = max((constants.high - constants.center) / constants.scale - low, 1e-3)
         skewed = middle < 0.25 * high
-        return cls(image, low, 0.25 * middle, middle if skewed else many, high, skewed)
+        return cls(image, low, 0.25 * middle, middle if skewed else many, most if skewed else high, skewed)
 
     def brightness(self, values: np.ndarray | float) -> np.ndarray:
         """0 to 1, of distances from `low`."""
@@ -123,7 +126,7 @@ def write_preview(
         UserError: it cannot be written.
     """
     names = [name for name in names or record.images if name in record.images]
-    shown = {name: _Shown.of(record.images[name]) for name in names}
+    shown = {name: _Shown.of(record.images[name], record.constants[name]) for name in names}
     sheet = _Sheet(record, shown)
     atomic.write_file(path, lambda stream: sheet.write_png(stream, _title(record, partition)))
 
