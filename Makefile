@@ -25,7 +25,7 @@ $(READY): requirements/core.lock setup.py
 	if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
 	  $(PIP) -r requirements/core.lock && $(PIP) --no-deps --no-build-isolation -e .; \
 	else \
-	  $(PIP) -e '.[dev]'; \
+	  $(PIP) -e '.[dev,dicom,s3,dask]'; \
 	fi
 	touch $@
 

@@ -36,12 +36,13 @@ setup(
         "isal>=1.6",  # gunzips three times as fast as zlib
         "surface-distance>=0.1",
         "matplotlib>=3.8",
+        "pillow>=9.4",
         "absl-py>=1.4",
         "tqdm>=4.64",
     ],
     extras_require={
         "cuda": [f"tensorflow[and-cuda]{TENSORFLOW}"],
-        "dicom": ["pydicom>=3.0", "highdicom>=0.25", "SimpleITK>=2.3"],
+        "dicom": ["pydicom>=3.0", "highdicom>=0.25", "SimpleITK>=2.3", "contourpy>=1.0"],
         "s3": ["fsspec>=2024.2", "s3fs>=2024.2"],
         "dask": ["dask>=2024.2", "distributed>=2024.2"],
         # The last tensorflow-io (2024-07) loads its native code with TensorFlow 2.16 and 2.17 only; TensorBoard

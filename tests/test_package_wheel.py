@@ -21,9 +21,13 @@ pytest.importorskip("setuptools")
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # Distributions by the module that their users import.
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "absl": "absl-py",
+    "apache_beam": "apache-beam",
     "google": "protobuf",
+    "google_crc32c": "google-crc32c",
     "grpc": "grpcio",
+    "isal": "isal",
     "keras": "keras",
     "matplotlib": "matplotlib",
     "nibabel": "nibabel",
@@ -34,6 +38,17 @@ DISTRIBUTIONS = {
     "tensorflow_serving": "tensorflow-serving-api",
     "tqdm": "tqdm",
 }
+# Imported where they are needed, with a line that names the extra where they are not there.
+OPTIONAL = {
+    "SimpleITK": "dicom",
+    "contourpy": "dicom",
+    "fsspec": "s3",
+    "highdicom": "dicom",
+    "pydicom": "dicom",
+    "tensorflow_io": "io",
+}
+# What `make` installs, and so what the lock holds.
+LOCKED = ("dev", "dicom", "s3", "dask")
 
 
 def _run(*words, cwd, **options):
@@ -116,7 +131,9 @@ def test_the_metadata_name_licence_pythons_and_extras(wheel):
     assert metadata["Version"] == semicml_tf.__version__
     assert "Apache-2.0" in (metadata["License"], metadata["License-Expression"])
     assert set(metadata["Requires-Python"].split(",")) == {">=3.10", "<3.13"}
-    assert set(metadata.get_all("Provides-Extra")) == {"cuda", "io", "tfx", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {
+        "cuda", "io", "tfx", "dev", "dicom", "s3", "dask"
+    }  # fmt: skip
 
 
 def test_the_requirements_name_what_the_sources_import(wheel):
@@ -129,6 +146,11 @@ def test_the_requirements_name_what_the_sources_import(wheel):
                 elif isinstance(node, ast.ImportFrom):
                     imported.add(node.module.split(".")[0])
     imported -= sys.stdlib_module_names | {"semicml_tf", "serving", "pipelines"}
+    for name, extra in OPTIONAL.items():
+        assert _normal(DISTRIBUTIONS.get(name, name.replace("_", "-"))) in {
+            _normal(one.name) for one in _requirements(wheel) if one.marker and one.marker.evaluate({"extra": extra})
+        }
+    imported -= set(OPTIONAL)
     required = {_normal(one.name) for one in _requirements(wheel) if one.marker is None}
     # tf.summary is a module of TensorBoard's, though nobody imports it by name.
     assert {DISTRIBUTIONS[name] for name in imported} | {"tensorboard"} == required
@@ -138,8 +160,12 @@ def test_the_lock_keeps_to_the_requirements(wheel):
     lines = (REPOSITORY / "requirements" / "core.lock").read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     pinned = {_normal(name): version for name, version in pinned.items()}
-    wanted = [one for one in _requirements(wheel) if one.marker is None or one.marker.evaluate({"extra": "dev"})]
-    assert len(wanted) > 13
+    wanted = [
+        one
+        for one in _requirements(wheel)
+        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in LOCKED)
+    ]
+    assert len(wanted) > 20
     assert not [str(one) for one in wanted if not one.specifier.contains(pinned[_normal(one.name)])]
 
 
