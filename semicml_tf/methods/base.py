@@ -45,9 +45,10 @@ class Method(keras.Model):
         self.averages = {name: build(name) for name in modalities} if settings.ema_decay > 0 else {}
         for average in self.averages.values():
             average.trainable = False
+        self.companions = self.make_companions(build)
         self.student_optimizers = {name: self._optimizer() for name in modalities}
         for name, optimizer in self.student_optimizers.items():
-            optimizer.build(self.students[name].trainable_variables)
+            optimizer.build(self._variables(name))
         self.built = True
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
@@ -58,12 +59,33 @@ class Method(keras.Model):
 
     # What a method says of itself.
 
+    def make_companions(self, build: NetworkFactory) -> dict[str, dict[str, keras.Model]]:
+        """Networks that learn beside the students, by kind and modality; a modality's optimiser updates them, too."""
+        return {}
+
+    def views(self, batch) -> dict[str, Any]:
+        """What the networks look at in a step, by name: each holds ``image`` by modality, and ``seed``, as streams do.
+
+        Args:
+            batch: the global batch; views of it are dealt to the replicas as the batch was.
+        """
+        return batch
+
+    def maps_of(self, name: str, images, seeds) -> dict[str, Any]:
+        """Maps of a modality's networks in training, by name: the student's under the modality's.
+
+        Args:
+            name: the modality.
+            images: (batch, h, w, 1), seeds: (batch,) int32.
+        """
+        return {name: self.students[name](images, training=True)}
+
     def loss_terms(self, batch, maps, targets) -> dict[str, Any]:
         """The terms of the loss, already weighted; their sum is minimised.
 
         Args:
             batch: the global batch.
-            maps: the students' predictions on it, ``{stream: {modality: (batch, h, w, 1)}}``.
+            maps: the networks' predictions on it, ``{view: {name of `maps_of`: (batch, h, w, 1)}}``.
             targets: what `targets` returned, gathered.
 
         Returns:
@@ -77,8 +99,15 @@ class Method(keras.Model):
 
     def networks(self) -> dict[str, keras.Model]:
         """Every network that a checkpoint must hold and that the next stage may take over, by key."""
-        held = {f"student/{name}": network for name, network in self.students.items()}
-        return held | {f"average/{name}": network for name, network in self.averages.items()}
+        kinds = {"student": self.students, "average": self.averages, **self.companions}
+        return {f"{kind}/{name}": network for kind, held in kinds.items() for name, network in held.items()}
+
+    def start_from(self, network_of: Callable[[str], keras.Model]) -> None:
+        """Begins with another run's best networks, by modality; companions, which that run has not, begin anew."""
+        for key, network in self.networks().items():
+            kind, name = key.split("/")
+            if kind not in self.companions:
+                network.set_weights(network_of(name).get_weights())
 
     def begin(self) -> None:
         """Called once, after the previous stage's networks were taken over and before the first step."""
@@ -109,39 +138,48 @@ class Method(keras.Model):
         steps = self.student_optimizers[self.modalities[0]].iterations
         return ops.cast(steps, "float32") / self.plan.steps
 
+    def _variables(self, name: str):
+        """What a modality's optimiser updates."""
+        networks = [self.students[name], *(held[name] for held in self.companions.values())]
+        return [variable for network in networks for variable in network.trainable_variables]
+
     def supervised_term(self, batch, maps):
-        """Sum over modalities of the supervised loss on the labelled stream."""
+        """Sum over modalities, and networks that learn, of the supervised loss on the labelled stream."""
         how, label = self.settings, batch["labelled"]["label"]
         return sum(
             segmentation_loss(p, label, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
             for p in maps["labelled"].values()
         )
 
-    def _student_maps(self, batch):
-        """One call a network on both streams: its batch statistics are those of the whole batch."""
-        maps: dict[str, dict[str, Any]] = {stream: {} for stream in batch}
-        for name, student in self.students.items():
-            parts = [batch[stream]["image"][name] for stream in batch]
-            joint = student(tf.concat(parts, axis=0), training=True)
-            for stream, part in zip(batch, tf.split(joint, [tf.shape(part)[0] for part in parts], axis=0)):
-                maps[stream][name] = part
+    def _maps(self, views):
+        """Maps of all networks on the views: one call a network, or one a view, by whose statistics normalise."""
+        maps: dict[str, dict[str, Any]] = {view: {} for view in views}
+        calls = [list(views)] if self.settings.batch_statistics == "joint" else [[view] for view in views]
+        for name in self.modalities:
+            for called in calls:
+                parts = [views[view]["image"][name] for view in called]
+                seeds = tf.concat([views[view]["seed"] for view in called], axis=0)
+                for key, joint in self.maps_of(name, tf.concat(parts, axis=0), seeds).items():
+                    for view, part in zip(called, tf.split(joint, [tf.shape(part)[0] for part in parts], axis=0)):
+                        maps[view][key] = part
         return maps
 
     def train_step(self, batch):
-        """One update of both students; returns the loss and its terms."""
+        """One update of all networks that learn; returns the loss and its terms."""
         targets = replicas.gathered(tf.nest.map_structure(tf.stop_gradient, self.targets(batch)))
         everything = replicas.gathered(batch)
+        views = replicas.own_part(self.views(everything))
         # Persistent: networks are differentiated one after another, so that the collectives of
         # synchronised batch normalisation come in one order on all replicas.
         with tf.GradientTape(persistent=True) as tape:
-            maps = replicas.gathered(self._student_maps(batch))
+            maps = replicas.gathered(self._maps(views))
             terms = self.loss_terms(everything, maps, targets)
             total = sum(terms.values())
-        for name, student in self.students.items():
-            variables = student.trainable_variables
+        for name in self.modalities:
+            variables = self._variables(name)
             gradients = [
                 gradient + replicas.own_share(self.settings.l2 * tf.convert_to_tensor(variable))
-                for gradient, variable in zip(tape.gradient(total, variables), variables)
+                for gradient, variable in zip(tape.gradient(total, variables, unconnected_gradients="zero"), variables)
             ]
             self.student_optimizers[name].apply(gradients, variables)
         self._update_averages()

@@ -33,6 +33,19 @@ def gathered(tree):
     return tf.nest.map_structure(gather, tree)
 
 
+def own_part(tree):
+    """The inverse of `gathered`: what of a global batch was dealt to this replica; without gradient."""
+    if replica_count() == 1:
+        return tree
+    number = tf.distribute.get_replica_context().replica_id_in_sync_group
+
+    def cut(whole):
+        size = tf.shape(whole)[0]
+        return tf.stop_gradient(whole[size * number // replica_count() : size * (number + 1) // replica_count()])
+
+    return tf.nest.map_structure(cut, tree)
+
+
 def own_share(value):
     """One replica's share of a gradient that all of them compute, not only of their own part."""
     return value / replica_count()

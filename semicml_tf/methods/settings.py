@@ -8,20 +8,22 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-
-def knob(default: Any, help_text: str, choices: tuple[str, ...] | None = None):
-    """A field of `MethodSettings` with what its flag's help says."""
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+from semicml_tf.methods.baseline_settings import BaselineSettings, knob
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodSettings:
-    """See each field's help; the defaults are the recipe ``default``."""
+class MethodSettings(BaselineSettings):
+    """See each field's help; the defaults are the recipe ``default``. The baselines' own are in `baseline_settings`."""
 
     bce_weight: float = knob(10.0, "weight of the cross entropy in the supervised loss")
     dice_weight: float = knob(7.0, "weight of the Dice loss in the supervised loss")
     ema_decay: float = knob(
         0.99, "decay of the moving average of each student's weights, the network that is validated and kept; 0: none"
+    )
+    batch_statistics: str = knob(
+        "joint",
+        "batch normalisation in training: statistics of all slices of a step, or of each stream (or view) alone",
+        ("joint", "each"),
     )
     asc_weight: float = knob(0.5, "weight of the ASC loss; 0 turns it off")
     asc_temperature: float = knob(1.0, "temperature of the ASC loss")
@@ -80,12 +82,14 @@ class MethodSettings:
 
 # The third-party copy of the script, its leaks repaired: patients are labelled, not slices; no slice
 # is chosen by an unlabelled patient's mask; teacher and report read different patients.
-# Every knob stands here, also where `default` has the same value: tuning that one must not change this one.
+# Every knob of Semi-CML and PReL stands here, also where `default` has the same value: tuning that one must
+# not change this one.
 # The script names its teacher's modality; `auto` here, and a flag of the study.
 PAPER = {
     "bce_weight": 10.0,
     "dice_weight": 7.0,
     "ema_decay": 0.0,
+    "batch_statistics": "joint",
     "asc_weight": 3.5,
     "asc_temperature": 1.0,
     "asc_similarity": "dice",

@@ -5,12 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from semicml_tf.methods.noisy_teacher import NoisyTeacher
 from semicml_tf.methods.settings import MethodSettings
-from semicml_tf.networks import sample_noise
-from semicml_tf.networks.unet import unet
-
-# Tells the input noise's draws from the dropout masks', which are salted with their level.
-_NOISE_SALT = 1000
 
 
 class SoftLabeller:
@@ -23,22 +19,17 @@ class SoftLabeller:
 
     def __init__(self, teacher: keras.Model, settings: MethodSettings):
         self.settings = settings
-        window = teacher.input_shape[1]
-        # The width matters to no shared layer, only to the shapes between them.
-        width = teacher.get_layer("encoder0a_conv").filters
-        self._network = unet(window, width, name="teacher", dropout_on=teacher) if settings.teacher_dropout else teacher
+        self.teacher = NoisyTeacher(
+            teacher,
+            noise=settings.teacher_noise,
+            low=settings.teacher_noise_low,
+            high=settings.teacher_noise_high,
+            dropout=settings.teacher_dropout,
+            batch_statistics=settings.teacher_batch_statistics,
+        )
 
     def __call__(self, slices, seeds):
         """Labels of `slices` (batch, h, w, 1), with randomness from `seeds` (batch,) int32; same shape, no gradient."""
-        how = self.settings
-        passes = []
-        for number in range(how.teacher_passes):
-            own = seeds + number * 7919
-            x = slices
-            if how.teacher_noise > 0:
-                noise = how.teacher_noise * sample_noise.normal(own, tuple(slices.shape[1:]), _NOISE_SALT)
-                x = x + ops.clip(noise, how.teacher_noise_low, how.teacher_noise_high)
-            inputs = [x, own] if how.teacher_dropout else x
-            passes.append(self._network(inputs, training=how.teacher_batch_statistics))
+        passes = [self.teacher(slices, seeds, number) for number in range(self.settings.teacher_passes)]
         q = ops.stop_gradient(sum(passes) / len(passes))
-        return ops.cast(q >= 0.5, "float32") if how.pseudo_labels == "hard" else q
+        return ops.cast(q >= 0.5, "float32") if self.settings.pseudo_labels == "hard" else q

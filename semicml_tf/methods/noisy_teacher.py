@@ -1,0 +1,50 @@
+"""Passes of a network over slightly noisy slices, with dropout if asked."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from semicml_tf.networks import sample_noise
+from semicml_tf.networks.unet import unet
+
+# Tells the input noise's draws from the dropout masks', which are salted with their level.
+_NOISE_SALT = 1000
+
+
+class NoisyTeacher:
+    """``teacher(x + clip(noise N(0, 1), low, high))``.
+
+    Args:
+        teacher: the network; its weights are read at each call.
+        noise: standard deviation of the noise; 0: none.
+        low, high: its clips.
+        dropout: Monte-Carlo dropout in the encoder.
+        batch_statistics: normalise by the batch's statistics, and update the moving ones, as in training.
+    """
+
+    def __init__(
+        self,
+        teacher: keras.Model,
+        *,
+        noise: float,
+        low: float,
+        high: float,
+        dropout: bool = False,
+        batch_statistics: bool = False,
+    ):
+        self._noise, self._low, self._high = noise, low, high
+        self._dropout, self._batch_statistics = dropout, batch_statistics
+        window = teacher.input_shape[1]
+        # The width matters to no shared layer, only to the shapes between them.
+        width = teacher.get_layer("encoder0a_conv").filters
+        self._network = unet(window, width, name="teacher", dropout_on=teacher) if dropout else teacher
+
+    def __call__(self, slices, seeds, number: int = 0):
+        """Maps of `slices` (batch, h, w, 1), same shape; random by `seeds` (batch,) int32 and the pass's number."""
+        seeds = seeds + number * 7919
+        if self._noise > 0:
+            noise = self._noise * sample_noise.normal(seeds, tuple(slices.shape[1:]), _NOISE_SALT)
+            slices = slices + ops.clip(noise, self._low, self._high)
+        inputs = [slices, seeds] if self._dropout else slices
+        return self._network(inputs, training=self._batch_statistics)
