@@ -37,6 +37,8 @@ AIR_HU = (-1100.0, -900.0)
 SOLID_HU = -500.0
 # Less than this is a voxel or two.
 LEAST_ML = 0.2
+# Where no label says that a lesion is beside it. Hot urine or bowel close to the skin, blurred, leaves a few tenths.
+LEAST_ML_ALONE = 0.5
 
 _MOST = 500
 

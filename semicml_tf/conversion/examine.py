@@ -208,6 +208,8 @@ class _Examination:
                 if not uptake.noticeable:
                     continue
                 of_lesion = mask is not None and displacement.beside(uptake.points_mm, mask, grid)
+                if not of_lesion and uptake.volume_ml < displacement.LEAST_ML_ALONE:
+                    continue
                 self._odd(
                     "label_displaced" if of_lesion else "uptake_in_air",
                     self.case.label if of_lesion else source,

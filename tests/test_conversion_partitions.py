@@ -1,0 +1,106 @@
+"""Partitions as the command draws them: by patient, by number, in folds, by lesion size; cases with one modality."""
+
+import json
+
+import numpy as np
+import pytest
+
+from semicml_tf.errors import UserError
+from semicml_tf.records import shards
+from semicml_tf.records.dataset import DatasetInfo
+from tests import image_folders
+from tests.conversions import convert, write_split
+
+NAMES = [f"P{number:02d}" for number in range(12)]
+
+
+@pytest.fixture
+def source(tmp_path):
+    root = image_folders.hecktor(tmp_path / "source", NAMES)
+    for number, name in enumerate(NAMES):
+        mask = np.zeros(image_folders.SHAPE, np.uint8)
+        mask[1:8, 2:10, : 1 + number % 6] = 1  # lesions from 56 to 336 voxels
+        image_folders.write(root / f"labelsTr/{name}.nii.gz", mask)
+    return root
+
+
+def split_of(folder):
+    return json.loads((folder / "split.json").read_text())
+
+
+def test_a_number_of_labelled_patients_and_the_same_test_patients(source, tmp_path):
+    few = split_of(convert(source, tmp_path / "few", "--split_seed=1", "--labelled_cases=2"))
+    more = split_of(convert(source, tmp_path / "more", "--split_seed=1", "--labelled_cases=5"))
+    assert (len(few["labelled"]), len(more["labelled"])) == (2, 5)
+    assert few["test"] == more["test"] and set(few["labelled"]) < set(more["labelled"])
+    assert few["hash"] != more["hash"]
+
+
+def test_every_patient_validates_in_one_fold(source, tmp_path):
+    flags = ("--split_seed=0", "--folds=3", "--labelled_cases=2")
+    first = convert(source, tmp_path / "0", *flags, "--fold=0")
+    others = [
+        convert(source, tmp_path / str(fold), f"--split={first / 'split.json'}", f"--fold={fold}") for fold in (1, 2)
+    ]
+    splits = [split_of(folder) for folder in (first, *others)]
+    assert len({tuple(split["test"]) for split in splits}) == 1
+    validation = [name for split in splits for name in split["validation"]]
+    assert sorted(validation + splits[0]["test"]) == NAMES
+    # Taken from the file, a fold is what it is when drawn.
+    drawn = convert(source, tmp_path / "again", *flags, "--fold=2")
+    assert DatasetInfo.load(drawn).data_hash == DatasetInfo.load(others[1]).data_hash
+
+
+def test_stratified_draws_open_no_mask_of_an_unlabelled_patient(source, tmp_path):
+    flags = ("--split_seed=4", "--stratify=lesion_size", "--labelled_cases=2", "--validation_fraction=0.17")
+    split = split_of(convert(source, tmp_path / "out", *flags))
+    assert split["stratify"] == "lesion_size" and len(split["labelled"]) == len(split["validation"]) == 2
+    for name in split["unlabelled"]:
+        (source / f"labelsTr/{name}.nii.gz").write_bytes(b"not to be opened")
+    assert split_of(convert(source, tmp_path / "again", *flags)) == split
+
+
+def test_studies_of_one_patient_stay_together(source, tmp_path):
+    rows = [
+        f"{name},PATIENT_{int(name[1:]) // 2},imagesTr/{name}__CT.nii.gz,imagesTr/{name}__PT.nii.gz,"
+        f"labelsTr/{name}.nii.gz"
+        for name in NAMES
+    ]
+    manifest = source / "cases.csv"
+    manifest.write_text("\n".join(["case,patient,ct,pet,label", *rows]))
+    info = DatasetInfo.load(convert(manifest, tmp_path / "out", "--split_seed=0", "--test_fraction=0.34"))
+    home = {case.case_id: partition for partition, cases in info.partitions.items() for case in cases}
+    assert len(home) == len(NAMES)
+    assert all(home[one] == home[other] for one, other in zip(NAMES[::2], NAMES[1::2]))
+    path = write_split(tmp_path, {"labelled": [NAMES[0]], "test": [NAMES[1]]})
+    with pytest.raises(UserError, match="patient PATIENT_0 is in two partitions"):
+        convert(manifest, tmp_path / "bad", f"--split={path}")
+
+
+def test_a_case_with_one_modality_where_that_is_allowed(source, tmp_path):
+    (source / "imagesTr/P05__PT.nii.gz").unlink()
+    (source / "imagesTr/P06__CT.nii.gz").unlink()
+    split = {"labelled": ["P00"], "validation": ["P01"], "unlabelled": ["P02", "P05"], "test": ["P03", "P06"]}
+    path = write_split(tmp_path, split)
+    with pytest.raises(UserError, match="P0[56]__.*2 errors in 2 cases"):
+        convert(source, tmp_path / "bad", f"--split={path}")
+    info = DatasetInfo.load(convert(source, tmp_path / "out", f"--split={path}", "--allow_missing_modality"))
+    held = {case.case_id: info.modalities_of(case) for cases in info.partitions.values() for case in cases}
+    assert held["P05"] == ("ct",) and held["P06"] == ("pet",) and held["P03"] == ("ct", "pet")
+    lone = next(record for record in shards.read_cases(info, info.cases("test")) if record.case_id == "P06")
+    assert set(lone.images) == {"pet"} and lone.label.any()
+    write_split(tmp_path, {**split, "labelled": ["P00", "P05"], "unlabelled": ["P02"]})
+    with pytest.raises(UserError, match="case P05 lacks the modality 'pet'"):
+        convert(source, tmp_path / "worse", f"--split={path}", "--allow_missing_modality")
+
+
+def test_pseudonyms_in_the_dataset_and_names_in_the_map(source, tmp_path):
+    path = write_split(tmp_path, {"labelled": ["P00", "P01"], "validation": ["P02"], "test": ["P03"]})
+    flags = (f"--split={path}", "--pseudonymize", f"--pseudonym_map={tmp_path / 'who.json'}")
+    folder = convert(source, tmp_path / "out", *flags)
+    content = b"".join(file.read_bytes() for file in folder.iterdir())
+    assert not any(name.encode() in content for name in NAMES) and str(source).encode() not in content
+    info = DatasetInfo.load(folder)
+    who = json.loads((tmp_path / "who.json").read_text())["cases"]
+    assert {who[case.case_id]["case"] for case in info.cases("labelled")} == {"P00", "P01"}
+    assert DatasetInfo.load(convert(source, tmp_path / "again", *flags)).data_hash == info.data_hash
