@@ -92,8 +92,15 @@ def names_in_dicom(folder):
     for path in folder.rglob("*"):
         if path.is_file() and path.suffix not in (".json", ".csv"):
             header = pydicom.dcmread(path, stop_before_pixels=True)
-            told |= {str(header.PatientName), str(header.PatientID), str(header.PatientBirthDate), str(header.StudyDate)}
-            told |= {str(header.StudyInstanceUID), str(header.SeriesInstanceUID)}
+            tags = (
+                "PatientName",
+                "PatientID",
+                "PatientBirthDate",
+                "StudyDate",
+                "StudyInstanceUID",
+                "SeriesInstanceUID",
+            )
+            told |= {str(header[tag].value) for tag in tags}
     return {text for text in told if len(text) > 3}
 
 

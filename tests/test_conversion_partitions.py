@@ -104,3 +104,28 @@ def test_pseudonyms_in_the_dataset_and_names_in_the_map(source, tmp_path):
     who = json.loads((tmp_path / "who.json").read_text())["cases"]
     assert {who[case.case_id]["case"] for case in info.cases("labelled")} == {"P00", "P01"}
     assert DatasetInfo.load(convert(source, tmp_path / "again", *flags)).data_hash == info.data_hash
+
+
+def test_a_plan_chooses_what_is_not_given_and_says_why(source, tmp_path, capsys):
+    flags = ("--split_seed=0", "--plan=auto", "--normalisation=pet=suv:0:10")
+    info = DatasetInfo.load(convert(source, tmp_path / "out", *flags))
+    printed = capsys.readouterr().out
+    # The tests' own flags give the spacing.
+    assert info.spacing_mm == (3, 4, 4) and "plan: --spacing_mm=3,4,4: as given" in printed
+    assert str(info.normalisation["pet"]) == "suv:0:10" and "plan: --normalisation=pet=suv:0:10: as given" in printed
+    assert info.window == 32 and "plan: --window=32" in printed
+    fingerprint = json.loads((tmp_path / "out/fingerprint.json").read_text())
+    assert fingerprint["cases"] == len(NAMES) and fingerprint["images"]["ct"]["spacing_mm"]["slice"]["median"] == 3
+    assert fingerprint["labelled"] < len(NAMES)  # masks of the others stayed closed
+    given = DatasetInfo.load(convert(source, tmp_path / "given", "--split_seed=0", "--plan=auto", "--window=48"))
+    assert given.window == 48
+
+
+def test_a_picture_of_every_case_and_a_page(source, tmp_path):
+    folder = convert(source, tmp_path / "out", "--split_seed=0", "--preview")
+    page = (folder / "preview/index.html").read_text()
+    assert sorted(path.stem for path in (folder / "preview").glob("*.png")) == NAMES
+    assert all(f"{name}.png" in page for name in NAMES)
+    plain = convert(source, tmp_path / "plain", "--split_seed=0")
+    assert not (plain / "preview").exists()
+    assert DatasetInfo.load(plain).data_hash == DatasetInfo.load(folder).data_hash

@@ -58,6 +58,11 @@ def killed(source, output, *, when, flags=()):
     return work
 
 
+def after(seconds):
+    end = time.monotonic() + seconds
+    return lambda work: time.monotonic() > end
+
+
 def finished(work, kind="records"):
     return {path.name for path in (work / kind).glob("[!.]*.json")}
 
@@ -94,9 +99,8 @@ def test_killed_and_called_again_it_ends_with_the_same_bytes(source, undisturbed
 
 def test_killed_at_any_moment(source, undisturbed, tmp_path):
     output = tmp_path / "out"
-    for moment in (0.5, 1.5, 2.5, 3.5):
-        start = time.monotonic()
-        killed(source, output, when=lambda work: time.monotonic() - start > moment, flags=["--workers=2"])
+    for seconds in (0.5, 1.5, 2.5, 3.5):
+        killed(source, output, when=after(seconds), flags=["--workers=2"])
         if output.exists():
             break
     if not output.exists():

@@ -22,6 +22,7 @@ _SHARED = {
     "batch_size": "slices a call",
     "layout": "of the source files",
     "seed": "source of randomness",
+    "window": "side of the slices that networks see",
 }
 
 

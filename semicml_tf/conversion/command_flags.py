@@ -62,8 +62,11 @@ def _grid(values: flags.FlagValues) -> None:
         "plan",
         "none",
         ("none", "auto"),
-        "auto: choose from the data whatever of --spacing_mm and --normalisation is not given, and say why.",
+        "auto: choose from the data whatever of --spacing_mm, --normalisation and --window is not given, and say why.",
         **text,
+    )
+    flags.DEFINE_integer(
+        "window", None, "Side in pixels of the slices to train on; with --plan=auto, the spacing follows it.", **text
     )
     flags.DEFINE_string("reference_modality", "", "Whose box the common grid covers; default: the first one.", **text)
     flags.DEFINE_list(

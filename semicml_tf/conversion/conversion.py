@@ -150,7 +150,8 @@ class Conversion:
             print(f"all findings: {self._report}")
 
     def _convert(self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found) -> None:
-        window = self._plan(reports)
+        fingerprint = fingerprints.fingerprint(list(reports.values()))
+        window = self._plan(fingerprint)
         jobs = self._jobs(chosen, work)
         if not jobs:
             raise UserError("no case is left to convert", path=self.source, remedy="Mend the cases, or the split")
@@ -161,7 +162,7 @@ class Conversion:
         files = {
             splits.FILE_NAME: split.to_json(),
             findings.FILE_NAME: self._verify_json(found, len(reports)),
-            fingerprints.FILE_NAME: fingerprints.fingerprint(list(reports.values())).to_json(),
+            fingerprints.FILE_NAME: fingerprint.to_json(),
         }
         pictures = [job.preview for job in jobs if job.preview]
         if pictures:
@@ -173,15 +174,14 @@ class Conversion:
         counts = ", ".join(f"{name} {len(info.partitions[name])}" for name in PARTITIONS)
         print(f"{self.target.name}: {counts} cases in {len(info.shard_sha256)} shards, data hash {info.data_hash[:12]}")
 
-    def _plan(self, reports: Mapping[str, CaseReport]) -> int | None:
+    def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
         """Chooses what the user has not, if asked to; the window that training should have."""
         if self.values.plan == "none":
             return None
-        fingerprint = fingerprints.fingerprint(list(reports.values()))
         print(fingerprint.table())
         given = ["spacing_mm"] if self.values["spacing_mm"].present else []
         given += [f"normalisation={text.partition('=')[0]}" for text in self.values.normalisation]
-        plan = plans.plan(fingerprint, self.settings, given)
+        plan = plans.plan(fingerprint, self.settings, given, window=self.values.window)
         for reason in plan.reasons:
             print(f"plan: {reason}")
         self.settings = plan.settings
