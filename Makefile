@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow lint wheel clean
+.PHONY: setup demo test test-slow test-io lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -40,6 +40,18 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
 
+# tensorflow-io loads with TensorFlow 2.17 at the latest, hence an environment of its own. What is named beside tests/io
+# says that the package works on that TensorFlow at all.
+.venv-io/ready: requirements/io.lock
+	$(PYTHON) -m venv .venv-io
+	.venv-io/bin/python -m pip --disable-pip-version-check install --progress-bar off -r requirements/io.lock
+	.venv-io/bin/python -m pip --disable-pip-version-check check
+	touch $@
+
+test-io: .venv-io/ready
+	.venv-io/bin/python -m pytest -q $(PYTEST_ARGS) tests/io tests/test_storage_streaming.py tests/test_records_contract.py \
+	  tests/test_networks_unet.py tests/test_losses_supervised.py tests/test_losses_asc.py tests/test_artefact_load.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +60,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-io demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
