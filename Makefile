@@ -1,4 +1,4 @@
-# make demo | test | lint | wheel | clean        needs: make, Python 3.10 to 3.12 with venv, and PyPI
+# make demo | test | bench | lint | wheel | clean        needs: make, Python 3.10 to 3.12 with venv, and PyPI
 #   PYTHON=python3.12   another interpreter
 #   PYTEST_ARGS="..."   for pytest, e.g. make test PYTEST_ARGS="-k geometry"
 
@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow test-io lint wheel clean
+.PHONY: setup demo test test-slow test-io bench lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -51,6 +51,12 @@ test-slow: $(READY)
 test-io: .venv-io/ready
 	.venv-io/bin/python -m pytest -q $(PYTEST_ARGS) tests/io tests/test_storage_streaming.py tests/test_records_contract.py \
 	  tests/test_networks_unet.py tests/test_losses_supervised.py tests/test_losses_asc.py tests/test_artefact_load.py
+
+# Speed beside what one would do by hand; the tables are those of docs/benchmarks.md.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.conversion
+	$(BIN)/python -m benchmarks.records_io
+	$(BIN)/python -m benchmarks.asc_cost
 
 lint: $(READY)
 	$(BIN)/ruff check .
