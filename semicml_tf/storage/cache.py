@@ -51,7 +51,9 @@ def fetch(url: str, wanted: Mapping[str, str], folder: pathlib.Path) -> list[str
     url = urls.folder(url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with _locked(folder) as alone:
+            for left in folder.glob(".*.tfrecord.*") if alone else ():  # by a process that was killed
+                left.unlink(missing_ok=True)
             missing = [name for name, digest in sorted(wanted.items()) if not _is_sound(folder / name, digest)]
             if missing:
                 store = store_for(url)
@@ -70,13 +72,16 @@ def _is_sound(path: pathlib.Path, digest: str) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
+def _locked(folder: pathlib.Path) -> Iterator[bool]:
     with open(folder / _LOCK, "w") as lock:
         # Some network file systems have no locks. Without one two processes may both fetch a file, which
         # costs time and does no harm: files appear by renaming.
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield  # the kernel lets go of it when the file is closed, however the process ends
+            alone = True
+        except OSError:
+            alone = False
+        yield alone  # the kernel lets go of it when the file is closed, however the process ends
 
 
 def _fetch_one(store, url: str, name: str, digest: str, folder: pathlib.Path) -> None:
