@@ -53,6 +53,8 @@ setup(
             "tensorboard==2.17.1",
             "tensorflow-io==0.37.1",
             "tensorflow-io-gcs-filesystem==0.37.1",
+            "fsspec>=2024.2",  # dataset.json is read, and shards are asked for, through these
+            "s3fs>=2024.2",
             "setuptools<81",
         ],
         # Its own requirements cannot be met on Debian 12, whose glibc is too old for the newest ml-metadata and

@@ -45,7 +45,10 @@ NOT_FOR_SERVING = tuple(
     for room in ("conversion", "phantom", "input", "networks", "losses", "methods", "training", "evaluation")
 )
 # What `--help` must not wait for.
-TAKES_LONG = {"tensorflow", "keras", "tensorflow_serving", "matplotlib", "tensorboard"}
+TAKES_LONG = {
+    "tensorflow", "keras", "tensorflow_serving", "matplotlib", "tensorboard", "apache_beam", "nibabel", "pydicom",
+    "highdicom", "SimpleITK", "fsspec", "s3fs",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
