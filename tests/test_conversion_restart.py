@@ -12,6 +12,7 @@ import time
 import pytest
 
 from semicml_tf.conversion import jobs
+from semicml_tf.conversion import work as works
 from semicml_tf.errors import UserError
 from tests import image_folders
 from tests.conversions import FLAGS, convert, write_split
@@ -135,6 +136,25 @@ def test_one_changed_case_in_a_finished_shard(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "build", lambda case, *a, **n: (made.append(case.case_id), build(case, *a, **n))[1])
     assert contents(convert(root, tmp_path / "out")) == contents(convert(root, tmp_path / "fresh"))
     assert made == ["P01", "P00", "P01"]
+
+
+def test_killed_while_it_cleared_up(source, undisturbed, tmp_path, monkeypatch):
+    output, flags = tmp_path / "out", ("--cases_per_shard=2", "--overwrite")
+    with monkeypatch.context() as patch:
+        patch.setattr(works, "discard", lambda work: None)
+        for _ in range(2):  # the second time, the folder also holds the output that was replaced
+            assert contents(convert(source, output, *flags)) == undisturbed
+    assert (tmp_path / ".out.work/former").is_dir()
+    assert contents(convert(source, output, *flags)) == undisturbed
+    assert not (tmp_path / ".out.work").exists()
+
+
+def test_verification_alone_leaves_what_a_killed_conversion_has_finished(source, tmp_path):
+    output = tmp_path / "out"
+    work = killed(source, output, when=lambda work: len(finished(work)) >= 2)
+    before = finished(work)
+    convert(source, output, "--verify_only")
+    assert before and finished(work) == before
 
 
 def test_two_conversions_do_not_write_one_output(source, tmp_path):

@@ -150,7 +150,7 @@ def _verification(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "report",
         "",
-        "JSON file of what verification found where no dataset is made. Default: OUTPUT.verify.json.",
+        "JSON file of what verification found. Default: OUTPUT.verify.json where no dataset is made.",
         **text,
     )
     flags.DEFINE_bool("preview", False, "Draw a contact sheet of every case, and a page of them all.", **text)
@@ -161,7 +161,7 @@ def _privacy(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "pseudonymize",
         False,
-        "Name cases by a salted hash, and tell no name or path of the input. DICOM is converted so in any case.",
+        "Name cases by a salted hash, and tell no name or path of the input. The layout dicom is in any case.",
         **text,
     )
     flags.DEFINE_string(

@@ -68,7 +68,8 @@ class Conversion:
             found = self.privacy.findings(found)
             self._tell(found, len(reports))
             if self.values.verify_only:
-                works.discard(work)
+                if not work.count("records"):  # else a conversion that was killed will want them
+                    works.discard(work)
                 verdict.refuse(found, self._report)
                 return
             if self.values.skip_bad_cases:
@@ -131,7 +132,11 @@ class Conversion:
 
     @property
     def _report(self) -> pathlib.Path:
-        return pathlib.Path(self.values.report) if self.values.report else self.target.beside(f".{findings.FILE_NAME}")
+        return pathlib.Path(self.values.report) if self.values.report else self._default_report
+
+    @property
+    def _default_report(self) -> pathlib.Path:
+        return self.target.beside(f".{findings.FILE_NAME}")
 
     def _verify_json(self, found: Sequence[Finding], cases: int) -> dict:
         return findings.as_json(found, cases=cases, command=self._provenance["command"])
@@ -145,7 +150,7 @@ class Conversion:
         print(findings.summary(found, cases=cases))
         if found:
             print(findings.table(found))
-        if self.values.verify_only or (verdict.errors(found) and not self.values.skip_bad_cases):
+        if self.values.report or self.values.verify_only or (verdict.errors(found) and not self.values.skip_bad_cases):
             atomic.write_json(self._report, self._verify_json(found, cases))
             print(f"all findings: {self._report}")
 
@@ -170,7 +175,7 @@ class Conversion:
         write.complete(info, files, pictures, **self._provenance)
         self.target.publish(work)
         with contextlib.suppress(OSError):
-            self._report.unlink()
+            self._default_report.unlink()  # of a conversion that stopped; the dataset has its own
         counts = ", ".join(f"{name} {len(info.partitions[name])}" for name in PARTITIONS)
         print(f"{self.target.name}: {counts} cases in {len(info.shard_sha256)} shards, data hash {info.data_hash[:12]}")
 

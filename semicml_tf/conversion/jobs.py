@@ -19,6 +19,7 @@ from semicml_tf import atomic
 from semicml_tf.conversion import work as works
 from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.examine import examine
+from semicml_tf.conversion.findings import ERROR
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.work import WorkFolder
 from semicml_tf.errors import UserError
@@ -36,7 +37,7 @@ class CaseJob:
         with_label: whether its label may be read.
         missing_allowed: whether it may lack a modality.
         work: where results go.
-        partition, shard, index: where its record goes; "" and 0 while it is only looked at.
+        partition, shard, index: where its record goes.
         preview: file of the picture to draw, relative to the dataset; "" for none.
     """
 
@@ -45,9 +46,9 @@ class CaseJob:
     with_label: bool
     missing_allowed: bool
     work: WorkFolder
-    partition: str = ""
-    shard: str = ""
-    index: int = 0
+    partition: str
+    shard: str
+    index: int
     preview: str = ""
 
 
@@ -60,7 +61,10 @@ def look(job: CaseJob) -> None:
         digests = {}
     missing_allowed = job.missing_allowed
     wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
-    if digests and works.load(path, wanted):
+    done = works.load(path, wanted) if digests else None
+    # What is wrong may be mended without another file, by a library that was missing for one: such a case is looked
+    # at again.
+    if done and all(finding["severity"] != ERROR for finding in done["report"]["findings"]):
         return
     report = examine(job.case, job.settings, with_label=job.with_label, missing_allowed=missing_allowed)
     works.save(path, wanted, {"report": report.to_json()})
@@ -71,17 +75,23 @@ def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
     path = job.work.finished(job.case.case_id)
     try:
         digests = works.digests(job.case, with_label=job.with_label)
-        wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, partition=job.partition)
-        done = works.load(path, wanted)
-        if not (done and "entry" in done and _is_kept(job, wanted)):
+        wanted = works.key(
+            job.case,
+            job.settings,
+            digests,
+            with_label=job.with_label,
+            partition=job.partition,
+            preview=job.preview,
+        )
+        if not (works.load(path, wanted) and _is_kept(job, wanted)):
+            # First, or the former key would vouch for what is written now.
+            path.unlink(missing_ok=True)
             record = build(job.case, job.settings, with_label=job.with_label)
             kept, encoded = job.work.record(job.case.case_id), contract.encode(record)
             atomic.write_file(kept, lambda stream: tfrecord_file.write(stream, encoded))
             if job.preview:
                 _draw(job, record)
             works.save(path, wanted, {"entry": _entry(record), "bytes": kept.stat().st_size})
-        elif job.preview and not (job.work.dataset / job.preview).is_file():
-            _draw(job, build(job.case, job.settings, with_label=job.with_label))
     except UserError as error:
         works.save(path, "", {"error": _told(error)})
         return
@@ -109,7 +119,8 @@ def _is_kept(job: CaseJob, wanted: str) -> bool:
     if job.work.record(job.case.case_id).is_file():
         return True
     body = works.load(_shard_note(job.work, job.shard), job.shard)
-    return body is not None and body["keys"].get(job.case.case_id) == wanted
+    there = body is not None and (job.work.dataset / job.shard).is_file()
+    return there and body["keys"].get(job.case.case_id) == wanted
 
 
 def _shard_note(work: WorkFolder, shard: str) -> pathlib.Path:
@@ -131,7 +142,9 @@ def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> Non
     finished = {job.case.case_id: json.loads(work.finished(job.case.case_id).read_text("utf-8")) for job in jobs}
     keys = {case: body["key"] for case, body in finished.items()}
     former = works.load(note, shard)
-    if former and former["keys"] == keys and target.is_file():
+    # A record that is still there means that the note may not be of the shard that lies there.
+    waiting = any(work.record(case).is_file() for case in keys)
+    if former and former["keys"] == keys and target.is_file() and not waiting:
         return
 
     def write(stream):

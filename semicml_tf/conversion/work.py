@@ -7,8 +7,8 @@
         records/CASE.tfrecord    its record, framed
         dataset/                 the shards, and in the end all that becomes OUTPUT
 
-A file is trusted only if its key is that of the work to be done: a hash of the bytes of the case's files, of the
-settings and of the version. Files appear whole or not at all, so a kill at any moment leaves nothing half done.
+A file is trusted only if its key is that of the work to be done: a hash of the case's files, their names and bytes,
+of the settings and of the version. Files appear whole or not at all, so a kill at any moment leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 import semicml_tf
 from semicml_tf import atomic
@@ -89,19 +89,28 @@ def opened(output: str | os.PathLike) -> Iterator[WorkFolder]:
     except OSError as error:
         raise atomic.unwritable(output, error) from error
     with lock:
-        try:
-            # The kernel lets go of it when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _is_ours(lock, root / "lock"):
             raise UserError(
                 "another conversion is writing this output", path=output, remedy="Wait for it, or choose another output"
-            ) from error
+            )
         work = WorkFolder(root)
         try:
             yield work
         finally:
             if not work.count("reports") and not work.count("records"):
                 discard(work)
+
+
+def _is_ours(lock: IO, path: pathlib.Path) -> bool:
+    """Takes the lock; False where another process holds it, or has just removed it with the folder."""
+    try:
+        # The kernel lets go of it when the process ends, however it ends.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a file system without locks
+        return True
 
 
 def publish(work: WorkFolder, output: str | os.PathLike) -> None:
@@ -114,6 +123,7 @@ def publish(work: WorkFolder, output: str | os.PathLike) -> None:
     former = work.root / "former"
     try:
         if output.exists():
+            shutil.rmtree(former, ignore_errors=True)  # of a conversion that was killed while it cleared up
             output.rename(former)
         work.dataset.rename(output)
     except OSError as error:
@@ -137,7 +147,8 @@ def key(case: CaseFiles, settings: Settings, digests: Mapping[str, str], **more:
     """
     told = {
         "version": [semicml_tf.__version__, CONTRACT_VERSION],
-        "case": [case.case_id, case.patient],
+        # With all that its sources say of themselves: places, which findings tell, and what part of a file is meant.
+        "case": repr(case),
         "settings": {**dataclasses.asdict(settings), "normalisation": _texts(settings.normalisation)},
         "digests": dict(digests),
         **more,
