@@ -8,13 +8,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from semicml_tf.errors import UserError
+
 
 @contextlib.contextmanager
 def stderr_held_back() -> Iterator[None]:
     """Holds back what this process and those that it starts write to file descriptor 2.
 
-    A command promises that a user's mistake is the one line on stderr. Should the block fail, what was held
-    back is shown.
+    A command promises that a user's mistake is the one line on stderr. Should the block fail in another way, what was
+    held back is shown.
     """
     sys.stderr.flush()
     real = os.dup(2)
@@ -22,6 +24,8 @@ def stderr_held_back() -> Iterator[None]:
         os.dup2(held_back.fileno(), 2)
         try:
             yield
+        except UserError:
+            raise
         except BaseException:
             held_back.seek(0)
             os.write(real, held_back.read())

@@ -1,6 +1,7 @@
 """The same bytes whatever the runner and its workers; a runner's own mistakes in one line."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from semicml_tf.conversion.engine import Engine
+from semicml_tf.conversion.work import WorkFolder
 from semicml_tf.errors import UserError
 from tests import image_folders
 from tests.conversions import FLAGS, convert, write_split
@@ -93,6 +95,50 @@ def test_workers_do_not_outlive_a_killed_conversion(tmp_path):
             break
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def workers_of(session):
+    """Numbers of Beam's worker processes in a session."""
+    found = []
+    for place in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            told = place.joinpath("stat").read_text().rpartition(")")[2].split()
+            command = place.joinpath("cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        # The shell that starts a worker has the same words in one.
+        if int(told[3]) == session and b"apache_beam.runners.worker.sdk_worker_main" in command:
+            found.append(int(place.name))
+    return found
+
+
+def test_a_worker_that_the_system_kills_ends_the_conversion_in_one_line(tmp_path):
+    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(40)])
+    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
+    process = subprocess.Popen(
+        [*command, "--split_seed=0", "--workers=2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not finished(tmp_path / ".out.work", "reports"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    try:
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 2
+    assert told.count("\n") == 1 and "a worker process ended" in told and "--workers" in told
+    assert not workers_of(process.pid)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_cannot_leave_its_result_is_told_in_one_line(source, tmp_path, capfd, workers):
+    report = WorkFolder(tmp_path / ".out.work").report("P02")
+    (report / "in the way").mkdir(parents=True)
+    with pytest.raises(UserError) as told:
+        convert(source, tmp_path / "out", f"--workers={workers}")
+    assert told.value.line.startswith(f"{report}: cannot write here") and "while running" not in told.value.line
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

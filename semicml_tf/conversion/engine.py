@@ -6,17 +6,21 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 
 import tqdm
 
 from semicml_tf import quiet_import
+from semicml_tf.conversion import worker_deaths
 from semicml_tf.errors import UserError
 
 LOCAL = "DirectRunner"
 # How a runner's name is told to Beam where Beam does not know the short one.
 _NAMES = {"DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
+# How an exception's text tells of one that a worker raised.
+_MISTAKE = re.compile(rf"{re.escape(UserError.__module__)}\.{UserError.__qualname__}: (.*?)(?: \[while running|\n|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Engine:
             jobs: number of cases; more processes than that are not started.
 
         Raises:
-            UserError: the runner is unknown, refuses its flags or cannot be reached.
+            UserError: the runner is unknown, refuses its flags or cannot be reached; a worker died, or could not leave
+                its results.
         """
         try:
             # Beam and its workers tell of their coming and going.
@@ -51,8 +56,10 @@ class Engine:
 
                 logging.getLogger("apache_beam").setLevel(logging.ERROR)
                 options = PipelineOptions([f"--runner={_NAMES.get(self.runner, self.runner)}", *self._flags(jobs)])
-                with apache_beam.Pipeline(options=options) as pipeline:
+                with _mistakes_as_they_are(), worker_deaths.told(), apache_beam.Pipeline(options=options) as pipeline:
                     build(apache_beam, pipeline)
+        except UserError:
+            raise
         except (Exception, SystemExit) as error:  # argparse, inside Beam, leaves by SystemExit
             if self.runner == LOCAL and not self.flags:
                 raise
@@ -76,6 +83,18 @@ class Engine:
             # Dask's default puts up to 128 elements into one task: few cases would all go to one worker.
             own.append("--dask_partition_size=1")
         return [flag for flag in own if flag.split("=")[0] not in given] + list(self.flags)
+
+
+@contextlib.contextmanager
+def _mistakes_as_they_are() -> Iterator[None]:
+    """Raises a worker's `UserError` (a disk that is full) as it was, without what Beam makes of it."""
+    try:
+        yield
+    except Exception as error:
+        found = _MISTAKE.search(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+        if not found:
+            raise
+        raise UserError(found[1].removesuffix(".")) from error
 
 
 @contextlib.contextmanager
