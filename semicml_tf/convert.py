@@ -29,24 +29,38 @@ def main(values: flags.FlagValues) -> None:
     """Verifies and converts; prints what was found and what was made."""
     from semicml_tf.conversion.conversion import Conversion
     from semicml_tf.conversion.engine import Engine
-    from semicml_tf.conversion.settings import Settings
     from semicml_tf.files import layouts
     from semicml_tf.files.options import LayoutOptions
 
     source, target = _places(values)
     layout = layouts.choose(values.layout, source)
+    privacy = _privacy(values, source, target, layout)
     options = LayoutOptions(
         accept_near_matches=values.accept_near_matches,
         dicom_series=_by_modality("dicom_series", values.dicom_series),
         label_roi=values.label_roi,
     )
     if not values.modalities:
+        with privacy.errors():  # looking at the input tells of its files
+            raise UserError(
+                "--modalities is missing",
+                path=source,
+                remedy=f"Name two of what is there: {layout.describe(source, options)}",
+            )
+    settings = _settings(values)
+    unknown = sorted(set(options.dicom_series) - {*settings.modalities, values.label_on})
+    if unknown:
         raise UserError(
-            "--modalities is missing",
-            path=source,
-            remedy=f"Name two of what is there: {layout.describe(source, options)}",
+            f"--dicom_series names '{unknown[0]}', which is none of --modalities={','.join(settings.modalities)}"
         )
-    settings = Settings.parse(
+    engine = Engine(values.runner, values.workers or os.cpu_count() or 1, tuple(values.beam_flag))
+    Conversion(values, source, target, layout, settings, engine, privacy).run(options)
+
+
+def _settings(values: flags.FlagValues):
+    from semicml_tf.conversion.settings import Settings
+
+    return Settings.parse(
         modalities=values.modalities,
         reference_modality=values.reference_modality,
         spacing_mm=values.spacing_mm,
@@ -57,13 +71,6 @@ def main(values: flags.FlagValues) -> None:
         allow_missing_modality=values.allow_missing_modality,
         crop=values.crop,
     )
-    unknown = sorted(set(options.dicom_series) - {*settings.modalities, values.label_on})
-    if unknown:
-        raise UserError(
-            f"--dicom_series names '{unknown[0]}', which is none of --modalities={','.join(settings.modalities)}"
-        )
-    engine = Engine(values.runner, values.workers or os.cpu_count() or 1, tuple(values.beam_flag))
-    Conversion(values, source, target, layout, settings, engine, _privacy(values, source, target, layout)).run(options)
 
 
 def _privacy(values: flags.FlagValues, source: pathlib.Path, target, layout):

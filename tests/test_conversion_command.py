@@ -368,6 +368,15 @@ def test_verifying_only(source, tmp_path, capsys):
     assert not (tmp_path / ".out.work").exists()
 
 
+def test_a_report_that_is_asked_for_is_written_and_kept(source, tmp_path):
+    report, stale = tmp_path / "report.json", tmp_path / "out.verify.json"
+    for path in (report, stale):
+        path.write_text("{}")
+    folder = convert(source, tmp_path / "out", f"--report={report}")
+    assert json.loads(report.read_text()) == json.loads((folder / "verify.json").read_text())
+    assert not stale.exists()
+
+
 def test_bad_cases_are_left_out_on_request(source, tmp_path, capsys):
     write_split(source, {"labelled": ["P1", "P4"], "unlabelled": ["P2"], "validation": ["P3"]})
     bad_case(source, "truncated")

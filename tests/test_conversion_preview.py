@@ -14,8 +14,9 @@ import PIL.Image
 import pytest
 
 from semicml_tf.conversion.findings import CODES, Finding
-from semicml_tf.conversion.preview import file_name, slices_to_show, write_preview
+from semicml_tf.conversion.preview import slices_to_show, write_preview
 from semicml_tf.conversion.preview_page import write_page
+from semicml_tf.conversion.write import picture_name
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample, resample_mask
@@ -166,13 +167,13 @@ def test_any_name_of_a_case_can_be_drawn(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ("$\\frac{1}$", "病人 1", "a/b\\c", "..", "<b>"):
-            path = tmp_path / file_name(name)
+            path = tmp_path / picture_name(name)
             assert path.parent == tmp_path
             drawn(record(labelled=False, case_id=name), path)
             assert path.is_file()
     assert len(list(tmp_path.iterdir())) == 5
-    assert file_name("STS_002") == "STS_002.png" and file_name("é 1") == "é 1.png"
-    assert file_name("a/b") != file_name("a%2Fb")
+    assert picture_name("STS_002") == "STS_002.png" and picture_name("é_1") == "é_1.png"
+    assert len({picture_name(name) for name in ("a/b", "a%2Fb", "a b", "a_b")}) == 4
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
@@ -190,9 +191,9 @@ def test_neither_tensorflow_nor_pyplot_is_imported():
 
 
 def job(case_id, partition="labelled", folder=None):
-    preview = f"preview/{file_name(case_id)}"
+    preview = f"preview/{picture_name(case_id)}"
     if folder is not None:
-        PIL.Image.new("RGB", (30, 20)).save(folder / file_name(case_id))
+        PIL.Image.new("RGB", (30, 20)).save(folder / picture_name(case_id))
     return types.SimpleNamespace(case=types.SimpleNamespace(case_id=case_id), partition=partition, preview=preview)
 
 

@@ -214,9 +214,3 @@ def _others(findings: Sequence[Finding], names: int = 8) -> str:
     cases = list(dict.fromkeys(finding.case for finding in findings if finding.case))
     told = ", ".join(cases[:names]) + (f" and {len(cases) - names} more" if len(cases) > names else "")
     return f"... and {len(findings)} more of this code" + (f": {told}" if told else "")
-
-
-def codes_table() -> str:
-    """Every code with its severity and meaning, for people."""
-    size = max(map(len, CODES))
-    return "\n".join(f"{code:<{size}}  {severity:<7}  {meaning}" for code, (severity, meaning) in CODES.items())

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import re
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -104,11 +103,6 @@ class _Cut:
     def __call__(self, volume: np.ndarray) -> np.ndarray:
         plane = volume[(slice(None),) * self.axis + (self.index,)]
         return plane if self.axis == 0 else plane[::-1]
-
-
-def file_name(case_id: str) -> str:
-    """Name of the case's picture; what has a meaning in paths is escaped."""
-    return re.sub(r"[^\w .-]|^\.", lambda found: f"%{ord(found[0]):02X}", case_id) + ".png"
 
 
 def write_preview(

@@ -5,16 +5,15 @@ A source's path becomes ``PSEUDONYM/MODALITY``, any other path of the input ``IN
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import pathlib
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from semicml_tf.conversion.findings import CaseReport, Finding
+from semicml_tf.conversion.findings import Finding
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.records.contract import PARTITIONS
@@ -181,20 +180,6 @@ class Redactor:
             problem=self.text(finding.problem),
             remedy=self.text(finding.remedy),
         )
-
-    def report(self, report: CaseReport) -> CaseReport:
-        """The same report, told so."""
-        findings = tuple(self.finding(finding) for finding in report.findings)
-        return dataclasses.replace(report, findings=findings)
-
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Mistakes that are raised within come out told so."""
-        try:
-            yield
-        except UserError as error:
-            # Its cause holds the path, too, and would be shown with it.
-            raise self.error(error) from None
 
     def _path_pattern(self, text: str) -> re.Pattern | None:
         # Of thousands of paths the few that occur; an alternation of all of them would take a second a text.
