@@ -11,7 +11,8 @@ from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.networks.unet import unet
 
 MODALITIES = ("ct", "pet")
-WINDOW, WIDTH = 16, 2
+# Fewer levels than the method's network: what is tested here does not depend on them, and graphs take long to build.
+WINDOW, WIDTH, LEVELS = 16, 2, 3
 
 
 def batch(seed: int, labelled: int = 4, unlabelled: int = 4):
@@ -37,12 +38,14 @@ def batch(seed: int, labelled: int = 4, unlabelled: int = 4):
     return tf.nest.map_structure(tf.constant, made)
 
 
-def method(name: str, *, steps: int = 10, scores=None, synchronized: bool = False, **settings):
+def method(name: str, *, steps: int = 10, scores=None, synchronized: bool = False, levels: int = LEVELS, **settings):
     """A method with tiny networks."""
     how = dataclasses.replace(MethodSettings(), **settings)
 
     def build(modality):
-        return unet(WINDOW, WIDTH, name=modality, seed=sum(map(ord, modality)), synchronized=synchronized)
+        return unet(
+            WINDOW, WIDTH, name=modality, seed=sum(map(ord, modality)), synchronized=synchronized, levels=levels
+        )
 
     plan = StagePlan(steps=steps, first_step=0, steps_per_epoch=5)
     made = catalogue.stage_class(name)(MODALITIES, build, how, plan, scores or {"ct": 0.4, "pet": 0.6})

@@ -9,9 +9,8 @@ from keras import layers
 
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
 from semicml_tf.networks.sample_noise import SampleDropout
-from semicml_tf.networks.unet import DROPOUT_RATES, Builder
+from semicml_tf.networks.unet import Builder, levels_of
 
-_LEVELS = range(len(DROPOUT_RATES))
 # By kind, the perturbation of a level's features. Salts differ from the Monte-Carlo dropout's, which are the levels.
 PERTURBATIONS = {
     "noise": lambda level: FeatureNoise(salt=100 + level),
@@ -22,12 +21,12 @@ PERTURBATIONS = {
 
 def encoder_features(network: keras.Model) -> list:
     """A U-Net's features before each max-pooling and at the bottom, top level first."""
-    return [network.get_layer(f"encoder{level}b_relu").output for level in _LEVELS]
+    return [network.get_layer(f"encoder{level}b_relu").output for level in levels_of(network)]
 
 
 def decoder_features(network: keras.Model) -> list:
     """A U-Net's features at its decoder's levels above the bottom and below the top, larger ones first."""
-    return [network.get_layer(f"decoder{level}b_relu").output for level in _LEVELS[1:-1]]
+    return [network.get_layer(f"decoder{level}b_relu").output for level in levels_of(network)[1:-1]]
 
 
 def _inputs(features):
@@ -51,7 +50,7 @@ def perturbed_decoder(kind: str, features, donor: keras.Model, name: str) -> ker
 
 
 def scale_heads(features, window: int, seed: int, name: str) -> keras.Model:
-    """A map from each of the decoder's coarser scales, enlarged to the whole window (URPC).
+    """A map from each of the decoder's (at most three) coarser scales, enlarged to the whole window (URPC).
 
     As in the SSL4MIS collection, what a head reads is perturbed: by noise, dropped features, dropout.
 

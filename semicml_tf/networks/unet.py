@@ -9,8 +9,6 @@ from semicml_tf.networks.sample_noise import SampleDropout
 
 # Encoder dropout, top level first, between a block's two convolutions; on in the Monte-Carlo teacher alone.
 DROPOUT_RATES = (0.05, 0.1, 0.2, 0.3, 0.5)
-# Every level but the last halves the slice.
-SIZE_MULTIPLE = 2 ** (len(DROPOUT_RATES) - 1)
 
 
 class Builder:
@@ -53,6 +51,12 @@ class Builder:
         return self.layer(layers.Conv2D, "probabilities", 1, 1, activation="sigmoid", dtype="float32")(x)
 
 
+def levels_of(network: keras.Model) -> range:
+    """Numbers of a U-Net's levels, top level first."""
+    names = {layer.name for layer in network.layers}
+    return range(sum(f"encoder{level}a_conv" in names for level in range(len(DROPOUT_RATES))))
+
+
 def unet(
     window: int,
     width: int,
@@ -61,29 +65,32 @@ def unet(
     seed: int = 0,
     synchronized: bool = False,
     dropout_on: keras.Model | None = None,
+    levels: int = len(DROPOUT_RATES),
 ) -> keras.Model:
     """Builds a network.
 
     Args:
-        window: side in pixels of the square slices; a multiple of `SIZE_MULTIPLE`.
+        window: side in pixels of the square slices; every level but the last halves them.
         width: channels of the first level; doubled at each of the four levels below.
         name: of the model: its modality.
         seed: of the initial weights.
         synchronized: batch statistics over all replicas rather than each one's own.
         dropout_on: a network built before; the result then shares its weights and has Monte-Carlo
             dropout, on at every call, with a second input: the samples' seeds (batch,) int32.
+        levels: fewer than the method's five, where that has to be quick.
 
     Returns:
         A model (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
     """
-    if window % SIZE_MULTIPLE:
-        raise ValueError(f"expected a window that is a multiple of {SIZE_MULTIPLE}, got {window}")
     dropout = dropout_on is not None
+    levels = len(levels_of(dropout_on)) if dropout else levels
+    if window % 2 ** (levels - 1):
+        raise ValueError(f"expected a window that is a multiple of {2 ** (levels - 1)}, got {window}")
     build = Builder(seed, synchronized, dropout_on)
     inputs = keras.Input((window, window, 1), name="slices")
     seeds = keras.Input((), dtype="int32", name="seeds") if dropout else None
     x, skips = inputs, []
-    for level, rate in enumerate(DROPOUT_RATES):
+    for level, rate in enumerate(DROPOUT_RATES[:levels]):
         if level:
             x = layers.MaxPooling2D()(x)
         x = build.conv(x, width * 2**level, f"encoder{level}a")

@@ -189,8 +189,7 @@ class Trainer:
                 if previous is not None:
                     checkpoint.take_over(method, previous)
                 elif self._initial is not None:
-                    for key, network in method.networks().items():
-                        network.set_weights(self._initial.network(key.split("/")[-1]).get_weights())
+                    method.start_from(self._initial.network)
                 method.begin()
         return method
 
