@@ -1,0 +1,54 @@
+"""What the semi-supervised baselines share: a labelled loss, and one unlabelled term whose weight grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from semicml_tf.methods import ramps
+from semicml_tf.methods.base import Method
+
+
+class SemiSupervised(Method):
+    """``L = L_sup + unlabelled_weight exp(-5 (1 - u)^2) L_unl``, each summed over modalities.
+
+    u = min(step / ramp steps, 1). Subclasses say what L_unl is, at times the views and targets that it needs. With
+    ``unlabelled_weight=0`` unlabelled slices are not looked at, so that nothing but `supervised` is left.
+    """
+
+    def unlabelled_term(self, maps, targets, batch):
+        """Sum over modalities of the unlabelled loss: (batch,) or, where it is coupled over the batch, a scalar.
+
+        Args:
+            maps, targets: as in `loss_terms`.
+            batch: the global unlabelled stream.
+        """
+        raise NotImplementedError
+
+    def unlabelled_views(self, batch) -> dict[str, Any]:
+        """Views of the global unlabelled stream that the networks look at; see `views`."""
+        return {"unlabelled": batch}
+
+    def unlabelled_targets(self, batch) -> dict[str, Any]:
+        """Maps computed before the step from the unlabelled stream; see `targets`."""
+        return {}
+
+    def ramp(self):
+        """How far the weight has grown, from exp(-5) to 1."""
+        share = self.settings.unlabelled_ramp
+        return ramps.after_burn_in(self.progress(), burn_in=0.0, ramp=share)
+
+    def views(self, batch):
+        more = self.unlabelled_views(batch["unlabelled"]) if self.settings.unlabelled_weight else {}
+        return {"labelled": batch["labelled"], **more}
+
+    def targets(self, batch):
+        return self.unlabelled_targets(batch["unlabelled"]) if self.settings.unlabelled_weight else {}
+
+    def loss_terms(self, batch, maps, targets):
+        terms = {"supervised": self.supervised_term(batch, maps)}
+        if self.settings.unlabelled_weight:
+            value = ops.mean(self.unlabelled_term(maps, targets, batch["unlabelled"]))
+            terms["unlabelled"] = self.settings.unlabelled_weight * self.ramp() * value
+        return terms
