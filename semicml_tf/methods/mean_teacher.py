@@ -1,0 +1,13 @@
+"""Mean Teacher: each student agrees with its own moving average, which sees the slices with noise."""
+
+from __future__ import annotations
+
+from semicml_tf.losses.consistency import squared_difference
+from semicml_tf.methods.average_teacher import AverageTeacher
+
+
+class Stage(AverageTeacher):
+    """``L_unl = mean (p - teacher(x + clip(0.1 N, +-0.2)))^2`` (Tarvainen and Valpola 2017, arXiv 1703.01780)."""
+
+    def unlabelled_term(self, maps, targets, batch):
+        return sum(squared_difference(maps["unlabelled"][name], targets[name]) for name in self.modalities)
