@@ -1,0 +1,24 @@
+"""Cross pseudo supervision: two networks on the same slices learn from each other's hard labels."""
+
+from __future__ import annotations
+
+from semicml_tf.losses.pseudo_labels import cross_pseudo_supervision
+from semicml_tf.methods.semi_supervised import SemiSupervised
+
+
+class Stage(SemiSupervised):
+    """``L_unl = BCE(p, 1[p' > 0.5]) + BCE(p', 1[p > 0.5])``, p' of a second network with other initial weights.
+
+    Chen et al., CVPR 2021, arXiv 2106.01226. Both learn from the labels; the first one is validated and kept.
+    """
+
+    def make_companions(self, build):
+        return {"second": {name: build(f"{name}_second") for name in self.modalities}}
+
+    def maps_of(self, name, images, seeds):
+        second = self.companions["second"][name](images, training=True)
+        return super().maps_of(name, images, seeds) | {f"{name}/second": second}
+
+    def unlabelled_term(self, maps, targets, batch):
+        maps = maps["unlabelled"]
+        return sum(cross_pseudo_supervision(maps[name], maps[f"{name}/second"]) for name in self.modalities)
