@@ -1,0 +1,13 @@
+"""Entropy minimisation: each student is made sure of what it sees in unlabelled slices."""
+
+from __future__ import annotations
+
+from semicml_tf.losses.entropy import mean_entropy
+from semicml_tf.methods.semi_supervised import SemiSupervised
+
+
+class Stage(SemiSupervised):
+    """``L_unl = mean entropy of (p, 1 - p) / ln 2`` (Grandvalet and Bengio 2004; Vu et al. 2019, arXiv 1811.12833)."""
+
+    def unlabelled_term(self, maps, targets, batch):
+        return sum(mean_entropy(maps["unlabelled"][name]) for name in self.modalities)
