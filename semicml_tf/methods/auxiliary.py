@@ -1,0 +1,53 @@
+"""What methods share whose students have auxiliary outputs in training."""
+
+from __future__ import annotations
+
+from semicml_tf.losses.supervised import segmentation_loss
+from semicml_tf.methods.semi_supervised import SemiSupervised
+from semicml_tf.networks.auxiliary_outputs import with_outputs
+
+
+class AuxiliarySupervised(SemiSupervised):
+    """Companions read the features of a student (`features_of`); all outputs learn from the labels.
+
+    The labelled loss is the mean over the outputs, where each auxiliary one counts `auxiliary_supervised` times.
+    """
+
+    def __init__(self, modalities, build, settings, plan, scores):
+        super().__init__(modalities, build, settings, plan, scores)
+        self._whole = {
+            name: with_outputs(
+                student, self.features_of(student), {kind: held[name] for kind, held in self.companions.items()}
+            )
+            for name, student in self.students.items()
+        }
+
+    @staticmethod
+    def features_of(student) -> list:
+        """The student's features that its companions read."""
+        raise NotImplementedError
+
+    def maps_of(self, name, images, seeds):
+        maps = self._whole[name]([images, seeds], training=True)
+        found = {name: maps["main"]}
+        for kind in self.companions:
+            # A companion gives one map, or a list of them.
+            several = maps[kind] if isinstance(maps[kind], (list, tuple)) else [maps[kind]]
+            found |= {f"{name}/{kind}/{number}": value for number, value in enumerate(several)}
+        return found
+
+    def main_and_others(self, maps, name: str) -> tuple:
+        """Of a view's maps, a modality's main one and the list of its auxiliary ones."""
+        return maps[name], [value for key, value in sorted(maps.items()) if key.startswith(f"{name}/")]
+
+    def supervised_term(self, batch, maps):
+        how, label = self.settings, batch["labelled"]["label"]
+        share, total = how.auxiliary_supervised, 0.0
+        for name in self.modalities:
+            main, others = self.main_and_others(maps["labelled"], name)
+            losses = [
+                segmentation_loss(p, label, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
+                for p in (main, *others)
+            ]
+            total += (losses[0] + share * sum(losses[1:])) / (1.0 + share * len(others))
+        return total

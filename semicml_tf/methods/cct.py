@@ -1,0 +1,36 @@
+"""Cross-consistency training: decoders of perturbed features follow the main decoder."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from semicml_tf.losses.consistency import squared_difference
+from semicml_tf.methods.auxiliary import AuxiliarySupervised
+from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS, encoder_features, perturbed_decoder
+
+
+class Stage(AuxiliarySupervised):
+    """``L_unl = mean over three auxiliary decoders of mean (p_aux - sg p)^2``, sg stops the gradient.
+
+    Ouali et al., CVPR 2020, arXiv 2003.09005: noise of ± 0.3, dropout of 0.3, and features dropped where they
+    are strongest. As in the article the main decoder learns from labels alone, the encoder from both terms. That
+    the auxiliary decoders learn from labels, too, is the SSL4MIS collection's way (``auxiliary_supervised=0``
+    for the article's).
+    """
+
+    features_of = staticmethod(encoder_features)
+
+    def make_companions(self, build):
+        def decoder(kind, name):
+            features = encoder_features(self.students[name])
+            # Of a U-Net with initial weights of its own, only the decoder is used.
+            return perturbed_decoder(kind, features, build(f"{name}_{kind}"), f"{name}_{kind}_decoder")
+
+        return {kind: {name: decoder(kind, name) for name in self.modalities} for kind in PERTURBATIONS}
+
+    def unlabelled_term(self, maps, targets, batch):
+        total = 0.0
+        for name in self.modalities:
+            main, others = self.main_and_others(maps["unlabelled"], name)
+            total += sum(squared_difference(p, ops.stop_gradient(main)) for p in others) / len(others)
+        return total
