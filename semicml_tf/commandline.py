@@ -159,7 +159,8 @@ def help_text(name: str) -> str:
     for flag in (values[flag] for flag in values):
         default = "" if flag.default in (None, "", []) else f" (default: {flag.default_as_str})"
         lines.append(f"  --{flag.name}")
-        lines += textwrap.wrap(f"{flag.help}{default}", 96, initial_indent="      ", subsequent_indent="      ")
+        for line in f"{flag.help}{default}".splitlines():
+            lines += textwrap.wrap(line.strip(), 96, initial_indent="      ", subsequent_indent="      ")
     lines += ["  --flagfile", "      File with one --flag=value a line; flags after it on the command line win."]
     return "\n".join(lines)
 

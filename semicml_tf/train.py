@@ -37,9 +37,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("deterministic", False, "bit-equal repetitions, at some cost in speed", flag_values=values)
     flags.DEFINE_integer("picture_every", 5, "epochs between two pictures of validation slices", flag_values=values)
     flags.DEFINE_enum("recipe", "default", list(RECIPES), "what all flags below default to", flag_values=values)
-    methods = "; ".join(f"{name}: {entry.help}" for name, entry in catalogue.METHODS.items())
+    methods = "\n".join(f"{name}: {entry.help}" for name, entry in catalogue.METHODS.items())
     for field in (*dataclasses.fields(TrainSettings), *dataclasses.fields(MethodSettings)):
-        text = field.metadata["help"] + (f" ({methods})" if field.name == "method" else "")
+        text = field.metadata["help"] + (f"\n{methods}\n" if field.name == "method" else "")
         _define(field, text, values)
 
 

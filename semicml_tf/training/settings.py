@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.errors import UserError
-from semicml_tf.methods import catalogue
+from semicml_tf.methods import baseline_settings, catalogue
 from semicml_tf.methods.settings import MethodSettings, knob
 
 
@@ -18,7 +18,7 @@ class TrainSettings:
     """See each field's help; the defaults are the recipe ``default``."""
 
     method: tuple[str, ...] = knob(
-        ("semi_cml", "prel"), "stages to train one after another; one of them alone, or 'supervised', is a list of one"
+        ("semi_cml", "prel"), "stages to train one after another; one of these alone is a list of one:"
     )
     epochs: tuple[int, ...] = knob((12, 6), "epochs of each stage; a single stage gets their sum")
     steps_per_epoch: int = knob(
@@ -88,14 +88,16 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
         ("ramp", 0.0, 1.0),
         ("prel_strong_from", 0.0, 1.0),
         ("ema_decay", 0.0, 0.9999),
+        *((name, *ends) for name, ends in baseline_settings.RANGES.items()),
     ):
         value = getattr(train, name, None)
         value = getattr(method, name) if value is None else value
         require(low <= value <= high, f"expected --{name} in [{low:g}, {high:g}], got {value}", f"Correct --{name}")
+    averaging = [name for name in train.method if catalogue.METHODS[name].needs_average(method)]
     require(
-        not needs or method.ema_decay > 0 or (method.teacher == "pool" and method.mse_target == "student"),
-        "--ema_decay=0 leaves no moving average for --teacher=average or --mse_target=average",
-        "Pass --teacher=pool --mse_target=student, too, or an --ema_decay above 0",
+        not averaging or method.ema_decay > 0,
+        f"--ema_decay=0 leaves no moving average, from which {', '.join(averaging)} would learn with these settings",
+        "Pass an --ema_decay above 0; semi_cml does without by --mse_target=student, and prel by --teacher=pool",
     )
     require(
         not method.teacher_batch_statistics or method.teacher == "pool",
