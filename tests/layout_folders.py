@@ -12,3 +12,9 @@ def touch(*paths):
 def images(case):
     """Path of each image of a case, by modality."""
     return {name: source.path for name, source in case.images.items()}
+
+
+def check_present(case, *, with_label):
+    """Raises the first of what `case` lacks."""
+    for _, error in case.absent(with_label=with_label):
+        raise error

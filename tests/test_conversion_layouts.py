@@ -118,11 +118,14 @@ def test_no_patient_tag_path_or_name_of_dicom_reaches_the_dataset_or_a_log(made,
         whole = broken.read_bytes()
         broken.write_bytes(whole[: len(whole) // 2])
         bad = subprocess.run([*command, *TRUNK_FLAGS, "--overwrite", "--verify_only"], capture_output=True, text=True)
+        bare = subprocess.run([*command, "--verify_only"], capture_output=True, text=True)
         broken.write_bytes(whole)
         assert bad.returncode == 2 and len(bad.stderr.strip().splitlines()) == 1
+        assert bare.returncode == 2 and "--modalities is missing" in bare.stderr
     finally:
         source.rename(made("dicom"))
     told = {"log": (good.stdout + good.stderr).encode(), "bad log": (bad.stdout + bad.stderr).encode()}
+    told["log without modalities"] = (bare.stdout + bare.stderr).encode()
     told |= {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     told["verify"] = (tmp_path / "out.verify.json").read_bytes()
     told["names"] = " ".join(path.name for path in (tmp_path / "out").rglob("*")).encode()

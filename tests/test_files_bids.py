@@ -5,7 +5,7 @@ import pytest
 from semicml_tf.errors import UserError
 from semicml_tf.files import bids, layouts
 from semicml_tf.files.options import LayoutOptions
-from tests.layout_folders import images, touch
+from tests.layout_folders import check_present, images, touch
 
 
 def test_subjects_and_sessions(tmp_path):
@@ -29,7 +29,7 @@ def test_subjects_and_sessions(tmp_path):
     }
     assert b.label.path.name == "sub-01_ses-b_dseg.nii.gz" and a.label is None
     with pytest.raises(UserError, match="sub-01/ses-a/anat/sub-01_ses-a_FLAIR.nii.gz: .*lacks the modality 'flair'"):
-        bids.find(tmp_path, ["flair"])[0].check_present(with_label=False)
+        check_present(bids.find(tmp_path, ["flair"])[0], with_label=False)
     assert bids.find(tmp_path, ["ct", "pet"])[2].held(["ct", "pet"]) == ("ct", "pet")
     with pytest.raises(UserError, match="got 'dwi'"):
         bids.find(tmp_path, ["dwi"])
@@ -61,7 +61,7 @@ def test_several_labels_are_listed_where_one_is_read(subject):
     touch(subject / "derivatives/a/sub-01/anat/sub-01_label-lesion_mask.nii.gz")
     touch(subject / "derivatives/b/sub-01/sub-01_label-lesion_dseg.nii.gz")
     (case,) = bids.find(subject, ["t2"])
-    case.check_present(with_label=False)
+    check_present(case, with_label=False)
     message = (
         "2 files that may be its label: sub-01_label-lesion_mask.nii.gz, sub-01_label-lesion_dseg.nii.gz.*--label_r"
     )

@@ -6,7 +6,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.files import brats, brats2023, layouts
 from semicml_tf.files.options import LayoutOptions
 from semicml_tf.files.source import NiftiFile
-from tests.layout_folders import images, touch
+from tests.layout_folders import check_present, images, touch
 
 WORDS = {"t1": "t1n", "t1ce": "t1c", "t2": "t2w", "flair": "t2f"}
 
@@ -31,11 +31,11 @@ def test_brats(tmp_path, folder, case, patient, year, ending):
     assert (found.case_id, found.patient) == (case, patient) and found.label_on is None
     assert images(found) == {"t2": place / f"{case}_t2{ending}", "t1ce": place / f"{case}_t1ce{ending}"}
     assert found.label == NiftiFile(place / f"{case}_seg{ending}") and not found.near_matches
-    found.check_present(with_label=True)
+    check_present(found, with_label=True)
     (place / f"{case}_t1ce{ending}").unlink()
     (found,) = brats.find(tmp_path, ["t2", "t1ce"])
     with pytest.raises(UserError, match=rf"{case}_t1ce{ending}: case {case} lacks the modality 't1ce'"):
-        found.check_present(with_label=False)
+        check_present(found, with_label=False)
     assert brats.describe(tmp_path) == f"BraTS {year}: 1 case; t1 1, t1ce 0 (1 missing), t2 1, flair 1; labels 1"
 
 
@@ -65,12 +65,12 @@ def test_the_misnamed_segmentation_of_2020_is_offered_and_taken_on_request(tmp_p
     place = tmp_path / case
     touch(*(place / f"{case}_{what}.nii" for what in ("t1", "t1ce", "t2", "flair")), place / "W39_1998.09.19_Segm.nii")
     (found,) = brats.find(tmp_path, ["t2"])
-    found.check_present(with_label=False)
+    check_present(found, with_label=False)
     message = rf"{case}_seg.nii: .*lacks its label.*W39_1998.09.19_Segm.nii.*rename it to {case}_seg.nii, or pass --acc"
     with pytest.raises(UserError, match=message):
-        found.check_present(with_label=True)
+        check_present(found, with_label=True)
     (found,) = brats.find(tmp_path, ["t2"], LayoutOptions(accept_near_matches=True))
-    found.check_present(with_label=True)
+    check_present(found, with_label=True)
     assert found.label.path == found.near_matches["label"] == place / "W39_1998.09.19_Segm.nii"
     # Of two that can be meant neither is offered.
     touch(place / "old_seg.nii")

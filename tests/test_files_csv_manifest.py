@@ -7,7 +7,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.files import csv_manifest, dicom, layouts
 from semicml_tf.files.source import NiftiFile
-from tests.layout_folders import images
+from tests.layout_folders import check_present, images
 
 
 def test_csv(tmp_path):
@@ -45,7 +45,7 @@ def test_a_folder_is_a_dicom_series_and_a_label_may_be_dicom_too(tmp_path):
             (("PHANTOM_000", "seg.dcm"), ("PHANTOM_001", "rtstruct.dcm"))]  # fmt: skip
     path.write_text("\n".join(["case,pet,ct,label", *rows]))
     for case, same in zip(csv_manifest.find(path, ["pet", "ct"]), dicom.find(tmp_path / "p", ["pet", "ct"])):
-        case.check_present(with_label=True)
+        check_present(case, with_label=True)
         assert case.label_on == case.images["ct"]
         for name in ("pet", "ct"):
             np.testing.assert_array_equal(case.images[name].read_volume()[0], same.images[name].read_volume()[0])

@@ -11,7 +11,7 @@ from semicml_tf.files import decathlon, layouts, nnunet
 from semicml_tf.files.modality_names import canonical
 from semicml_tf.files.source import NiftiFile
 from tests import image_folders
-from tests.layout_folders import images, touch
+from tests.layout_folders import check_present, images, touch
 
 MODALITY = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
 
@@ -37,7 +37,7 @@ def test_a_decathlon_task(tmp_path):
     )
     (tmp_path / "labelsTr/BRATS_001.nii.gz").unlink()
     with pytest.raises(UserError, match="BRATS_001.nii.gz: case BRATS_001 lacks its label"):
-        decathlon.find(tmp_path, ["t2"])[0].check_present(with_label=True)
+        check_present(decathlon.find(tmp_path, ["t2"])[0], with_label=True)
     with pytest.raises(UserError, match="has the modalities flair, t1, t1ce, t2, got 'ct'"):
         decathlon.find(tmp_path, ["ct"])
     touch(tmp_path / "imagesTs/BRATS_001.nii.gz")
@@ -90,9 +90,9 @@ def test_nnunet(tmp_path, key, ending):
     }
     assert first.label == NiftiFile(tmp_path / f"labelsTr/la_01{ending}") and third.label is None
     with pytest.raises(UserError, match="labelsTr/la_02.nii.*lacks its label"):
-        second.check_present(with_label=True)
+        check_present(second, with_label=True)
     with pytest.raises(UserError, match="la_03_0001.*lacks the modality 'pet'"):
-        third.check_present(with_label=False)
+        check_present(third, with_label=False)
     version = 2 if key == "channel_names" else 1
     assert nnunet.describe(tmp_path) == f"nnU-Net v{version}: 3 cases; ct 3, pet 2 (1 missing); labels 1"
 

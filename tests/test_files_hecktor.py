@@ -6,7 +6,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.files import hecktor, hecktor2021, layouts
 from semicml_tf.files.source import NiftiFile
 from tests import image_folders
-from tests.layout_folders import images, touch
+from tests.layout_folders import check_present, images, touch
 
 
 def test_hecktor(tmp_path):
@@ -18,9 +18,9 @@ def test_hecktor(tmp_path):
     assert images(first) == {"pet": tmp_path / "imagesTr/A__PT.nii.gz", "mr": tmp_path / "imagesTr/A__MR.nii"}
     assert first.label == NiftiFile(tmp_path / "labelsTr/A.nii.gz")
     assert first.label_on == NiftiFile(tmp_path / "imagesTr/A__CT.nii.gz")
-    first.check_present(with_label=True)
+    check_present(first, with_label=True)
     with pytest.raises(UserError, match=r"B__MR.nii.gz: case B lacks the modality 'mr'"):
-        second.check_present(with_label=False)
+        check_present(second, with_label=False)
     with pytest.raises(UserError, match="ct, pet, mr"):
         hecktor.find(tmp_path, ["t2"])
     # Under another name PET would be normalised as MR.
@@ -33,14 +33,14 @@ def test_hecktor_label_missing(tmp_path):
     image_folders.hecktor(tmp_path, ["A"])
     (tmp_path / "labelsTr/A.nii.gz").unlink()
     (case,) = hecktor.find(tmp_path, ["ct"])
-    case.check_present(with_label=False)
+    check_present(case, with_label=False)
     with pytest.raises(UserError, match=r"labelsTr/A.nii.gz: case A lacks its label"):
-        case.check_present(with_label=True)
+        check_present(case, with_label=True)
     (tmp_path / "imagesTr/A__CT.nii.gz").unlink()
     (case,) = hecktor.find(tmp_path, ["pet"])
-    case.check_present(with_label=False)  # the image under the label matters where the label is read only
+    check_present(case, with_label=False)  # the image under the label matters where the label is read only
     with pytest.raises(UserError, match=r"A__CT.nii.gz: case A lacks the image on whose grid"):
-        case.check_present(with_label=True)
+        check_present(case, with_label=True)
 
 
 def test_hecktor_file_there_twice(tmp_path):

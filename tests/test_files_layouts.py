@@ -9,7 +9,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.files import layouts, survey
 from semicml_tf.phantom.writers import LAYOUTS as WRITTEN
-from tests.layout_folders import touch
+from tests.layout_folders import check_present, touch
 
 PHANTOMS = sorted(WRITTEN)
 SMALL = ["--cases=3", "--phantom_size_mm=96,96,32", "--phantom_spacing_mm=12,12,16"]
@@ -43,7 +43,7 @@ def test_a_phantom_is_found_as_it_was_written(phantoms, name):
     assert [case.case_id for case in cases] == [WRITTEN[name].case_id(index) for index in range(3)]
     assert set(layout.modalities(root)) == set(modalities)
     for case in cases:
-        case.check_present(with_label=True)
+        check_present(case, with_label=True)
         volumes = {modality: case.images[modality].read_volume() for modality in modalities}
         assert len({volume.tobytes() for volume, _ in volumes.values()}) == len(modalities)
         label, grid = case.label.read_label()

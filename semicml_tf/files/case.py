@@ -111,15 +111,3 @@ class CaseFiles:
             return None
         source = self.label if what == "label" else self.images[what]
         return f"If {near.name} beside it is meant, rename it to {source.path.name}, or pass --accept_near_matches"
-
-    def check_present(self, *, with_label: bool) -> None:
-        """Checks that the files are there, without opening them.
-
-        Args:
-            with_label: whether the label map is needed, too.
-
-        Raises:
-            UserError: one is missing: the first that `absent` names.
-        """
-        for _, error in self.absent(with_label=with_label):
-            raise error
