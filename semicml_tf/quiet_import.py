@@ -15,8 +15,8 @@ from semicml_tf.errors import UserError
 def stderr_held_back() -> Iterator[None]:
     """Holds back what this process and those that it starts write to file descriptor 2.
 
-    A command promises that a user's mistake is the one line on stderr. Should the block fail in another way, what was
-    held back is shown.
+    A command promises that a user's mistake, or Ctrl-C, is the one line on stderr. Should the block fail in another
+    way, what was held back is shown.
     """
     sys.stderr.flush()
     real = os.dup(2)
@@ -24,7 +24,7 @@ def stderr_held_back() -> Iterator[None]:
         os.dup2(held_back.fileno(), 2)
         try:
             yield
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
         except BaseException:
             held_back.seek(0)

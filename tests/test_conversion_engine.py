@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from semicml_tf.conversion.engine import Engine
+from semicml_tf.conversion.engine import CONVERSION, Engine
 from semicml_tf.conversion.work import WorkFolder
 from semicml_tf.errors import UserError
 from tests import image_folders
@@ -95,6 +95,43 @@ def test_workers_do_not_outlive_a_killed_conversion(tmp_path):
             break
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def started(tmp_path, cases):
+    """A conversion under way as a process, in a session of its own, with two workers that have begun."""
+    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(cases)])
+    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
+    process = subprocess.Popen(
+        [*command, "--split_seed=0", "--workers=2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell may have had it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not finished(tmp_path / ".out.work", "reports"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process
+
+
+def test_ctrl_c_ends_everything_with_one_line(tmp_path):
+    process = started(tmp_path, 60)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    try:
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, told) == (130, "semicml_tf.convert: interrupted\n")
+
+
+def test_a_worker_that_begins_after_its_conversion_is_gone_ends():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    code = "import semicml_tf.conversion.worker_watch, time; time.sleep(60)"
+    environment = {**os.environ, CONVERSION: str(gone.pid)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=30).returncode == 1
 
 
 def workers_of(session):

@@ -19,6 +19,8 @@ from semicml_tf.errors import UserError
 LOCAL = "DirectRunner"
 # How a runner's name is told to Beam where Beam does not know the short one.
 _NAMES = {"DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
+# Environment variable that tells a worker on this machine whose it is; see `worker_watch`.
+CONVERSION = "SEMICML_TF_CONVERSION"
 # How an exception's text tells of one that a worker raised.
 _MISTAKE = re.compile(rf"{re.escape(UserError.__module__)}\.{UserError.__qualname__}: (.*?)(?: \[while running|\n|$)")
 
@@ -78,6 +80,7 @@ class Engine:
             mode = "multi_processing" if workers > 1 else "in_memory"
             own += [f"--direct_num_workers={workers}", f"--direct_running_mode={mode}"]
             if workers > 1:
+                os.environ[CONVERSION] = str(os.getpid())
                 own.append("--beam_plugin=semicml_tf.conversion.worker_watch")
         if self.runner == "DaskRunner" and not given & {"--dask_npartitions", "--dask_partition_size"}:
             # Dask's default puts up to 128 elements into one task: few cases would all go to one worker.

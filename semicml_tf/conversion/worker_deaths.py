@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -53,12 +54,25 @@ def told() -> Iterator[None]:
     except Exception as error:
         if not deaths:
             raise
+        if _is_interrupted(error):
+            raise KeyboardInterrupt from error
         raise UserError(
             f"a worker process ended before its work was done ({deaths[0]})",
             remedy="Most often memory ran out: run again with fewer --workers; what is finished is kept",
         ) from error
     finally:
         is_over.set()
-        threading.excepthook = former_hook
+        # Ctrl-C in a terminal ends the workers, too: what Beam's threads have to say of that would come later.
+        if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            threading.excepthook = former_hook
         with lock:  # nobody is between the look at is_over and the signal
             signal.signal(signal.SIGUSR1, former_handler)
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Whether it was raised while Ctrl-C was being dealt with."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False

@@ -10,6 +10,8 @@ import pathlib
 import threading
 import time
 
+from semicml_tf.conversion.engine import CONVERSION
+
 
 def _parent_of(process: int) -> int | None:
     """The parent of a process; None where that cannot be told."""
@@ -20,10 +22,11 @@ def _parent_of(process: int) -> int | None:
         return None
 
 
-def _watch(parents: tuple[int, int | None]) -> None:
-    while (os.getppid(), _parent_of(os.getppid())) == parents:
+def _watch(conversion: int) -> None:
+    while conversion in (os.getppid(), _parent_of(os.getppid())):
         time.sleep(1.0)
     os._exit(1)
 
 
-threading.Thread(target=_watch, args=((os.getppid(), _parent_of(os.getppid())),), daemon=True).start()
+# Told by the conversion: who looks for it only now may find that it is gone already.
+threading.Thread(target=_watch, args=(int(os.environ[CONVERSION]),), daemon=True).start()
