@@ -84,9 +84,9 @@ def _privacy(values: flags.FlagValues, source: pathlib.Path, target, layout):
 def _places(values: flags.FlagValues):
     from semicml_tf.conversion.target import Target
 
-    for name in ("input", "output"):
+    for name, why in (("input", ""), ("output", "; with --verify_only, what was found is written beside it")):
         if not values[name].value:
-            raise UserError(f"--{name} is missing", remedy="See --help")
+            raise UserError(f"--{name} is missing", remedy=f"See --help{why if values.verify_only else ''}")
     source, target = pathlib.Path(values.input), Target.parse(values.output, overwrite=values.overwrite)
     if not values.verify_only:
         target.check(source)

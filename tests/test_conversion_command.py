@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.resample import resample_mask
 from semicml_tf.records import shards
@@ -418,3 +420,42 @@ def test_real_patients(tmp_path):
     # FDG collects in the tumour: registered, the lesion is brighter in PET than what surrounds it.
     pet = record.images["pet"].astype(np.float32)
     assert pet[record.label == 1].mean() > pet[record.label == 0].mean() + 0.1
+
+
+def test_an_input_that_links_to_itself(tmp_path):
+    (tmp_path / "source").symlink_to("source")
+    refused(tmp_path / "source", tmp_path / "out", "there is no such folder or file")
+
+
+def test_a_manifest_goes_before_what_the_files_beside_it_are_called(tmp_path):
+    (tmp_path / "volumes").mkdir(parents=True)
+    for name in ("A_ct.nii.gz", "A_pt.nii.gz"):
+        (tmp_path / "volumes" / name).touch()
+    (tmp_path / "manifest.csv").write_text("case,ct,pet\nA,volumes/A_ct.nii.gz,volumes/A_pt.nii.gz\n")
+    line = refused(tmp_path, tmp_path / "out", "none of the known layouts")
+    assert f"Pass --input={tmp_path / 'manifest.csv'}" in line
+
+
+def test_verification_says_why_it_needs_an_output(source):
+    with pytest.raises(UserError, match="--output is missing.*written beside it"):
+        commandline.call("semicml_tf.convert", [f"--input={source}", "--verify_only", *FLAGS])
+
+
+def test_the_command_that_is_told_can_be_typed_again(source, tmp_path):
+    spaced = source.rename(tmp_path / "Bilder der Fälle")
+    told = json.loads((convert(spaced, tmp_path / "out", "--label_roi=GTV 1") / "dataset.json").read_text())["command"]
+    assert sorted(shlex.split(told)[3:]) == sorted(
+        [
+            f"--input={spaced}",
+            *(f for f in FLAGS if "workers" not in f),
+            "--label_roi=GTV 1",
+        ]
+    )
+
+
+def test_what_a_split_leaves_out_and_what_training_will_lack_is_told(source, tmp_path, capsys):
+    write_split(source, {"unlabelled": ["P1", "P2"], "validation": ["P3"], "excluded": ["P4"]})
+    convert(source, tmp_path / "out")
+    told = capsys.readouterr().out
+    assert "note: excluded by the split: P4" in told
+    assert "note: no case is in the partition 'labelled'" in told and "partition 'validation'" not in told

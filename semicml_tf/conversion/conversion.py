@@ -90,7 +90,11 @@ class Conversion:
             drawn_on = {case.case_id: case.images.get(self.values.label_on) for case in others}
             cases = [dataclasses.replace(case, label_on=drawn_on.get(case.case_id)) for case in cases]
         print(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
-        return self.privacy.rename(cases)
+        cases = self.privacy.rename(cases)
+        if self.privacy.hides:
+            told = self.privacy.text(str(self.privacy.map_file))
+            print(f"cases bear pseudonyms; whose they are stands in {told}: keep that to yourself")
+        return cases
 
     def _partitions(self, cases: Sequence[CaseFiles], work: WorkFolder):
         """The split, and the cases by partition; everybody where nothing splits and nothing is to be converted."""
@@ -110,6 +114,8 @@ class Conversion:
             return None, {"labelled": list(cases)}
         chosen, left_out = splits.cases_by_partition(split, cases, source=self.source)
         print(self.privacy.text(f"split from {told}"))
+        if split[splits.EXCLUDED]:
+            print(f"note: excluded by the split: {', '.join(split[splits.EXCLUDED])}")
         if left_out:
             print(f"note: not in the split and left out: {', '.join(left_out)}")
         return split, chosen
@@ -155,7 +161,14 @@ class Conversion:
             print(f"all findings: {self._report}")
 
     def _convert(self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found) -> None:
-        fingerprint = fingerprints.fingerprint(list(reports.values()))
+        # The masks that validate and test are for scores alone.
+        training = {case.case_id for case in chosen["labelled"]}
+        fingerprint = fingerprints.fingerprint(
+            [
+                report if name in training else dataclasses.replace(report, label=None)
+                for name, report in reports.items()
+            ]
+        )
         window = self._plan(fingerprint)
         jobs = self._jobs(chosen, work)
         if not jobs:
@@ -177,7 +190,11 @@ class Conversion:
         with contextlib.suppress(OSError):
             self._default_report.unlink()  # of a conversion that stopped; the dataset has its own
         counts = ", ".join(f"{name} {len(info.partitions[name])}" for name in PARTITIONS)
-        print(f"{self.target.name}: {counts} cases in {len(info.shard_sha256)} shards, data hash {info.data_hash[:12]}")
+        shards = f"{len(info.shard_sha256)} shard{'s' * (len(info.shard_sha256) != 1)}"
+        print(f"{self.target.name}: {counts} cases in {shards}, data hash {info.data_hash[:12]}")
+        for name in ("labelled", "validation"):
+            if not info.partitions[name]:
+                print(f"note: no case is in the partition '{name}', which training cannot do without")
 
     def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
         """Chooses what the user has not, if asked to; the window that training should have."""

@@ -53,12 +53,16 @@ class Hidden:
         source: the input.
         map_file: of the pseudonyms; made where there is none.
         dataset: folder that will be passed on.
+
+    Attributes:
+        map_file: where the map lies.
     """
 
     hides = True
 
     def __init__(self, source: pathlib.Path, map_file: str | os.PathLike, *, dataset: str | os.PathLike):
         self._source = source
+        self.map_file = pathlib.Path(map_file)
         self._pseudonyms = Pseudonyms.open(map_file, dataset=dataset)
         self._cases: Sequence[CaseFiles] = ()
         self._know(())

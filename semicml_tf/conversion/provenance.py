@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import pathlib
 import platform
+import shlex
 
 from absl import flags
 
@@ -22,7 +23,13 @@ def command(values: flags.FlagValues, *, with_places: bool = True) -> str:
     """
     hidden = (*WITHOUT_EFFECT, *(() if with_places else PLACES))
     given = [flag for flag in (values[name] for name in values) if flag.present and flag.name not in hidden]
-    return " ".join(["python -m semicml_tf.convert", *(flag.serialize() for flag in given)])
+    arguments = [line for flag in given for line in flag.serialize().splitlines()]  # a repeated flag has several
+    return " ".join(["python -m semicml_tf.convert", *map(_as_typed, arguments)])
+
+
+def _as_typed(argument: str) -> str:
+    """As a shell takes it; with what it says left in one piece, so that names in it can be found."""
+    return f'"{argument}"' if "'" in argument else shlex.quote(argument)
 
 
 def provenance(values: flags.FlagValues, *, with_places: bool = True) -> dict:

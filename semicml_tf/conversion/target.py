@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -56,7 +57,9 @@ class Target:
         if self.is_remote:
             upload.check_target(self.name, overwrite=self.overwrite)
             return
-        if self.local.resolve() in (source.resolve(), *source.resolve().parents):
+        # Not pathlib's: it raises on a link to itself.
+        local, read = (pathlib.Path(os.path.realpath(place)) for place in (self.local, source))
+        if local in (read, *read.parents):
             raise UserError("the output folder holds the input", path=self.local, remedy="Choose another --output")
         if self.local.exists() and not self.local.is_dir():
             raise UserError("expected a folder, got a file", path=self.local, remedy="Choose another output")

@@ -58,9 +58,12 @@ def _kind(name: str) -> str:
 
 def inner_layout(root: pathlib.Path, layouts: Sequence) -> tuple[pathlib.Path, str] | None:
     """A folder or manifest within `root`, two levels deep at most, that is of a layout; and the layout's name."""
-    places = [root / name for name in folders.entries(root)[0]]
-    places += [inner / name for inner in places[:20] for name in folders.entries(inner)[0][:20]]
-    places += [root / name for name in folders.entries(root)[1] if name.lower().endswith(".csv")]
+    folders_in, files = folders.entries(root)
+    # Who wrote a manifest means it, whatever else the names of the files that it lists look like.
+    places = [root / name for name in files if name.lower().endswith(".csv")]
+    inner = [root / name for name in folders_in]
+    places += inner
+    places += [place / name for place in inner[:20] for name in folders.entries(place)[0][:20]]
     for place in places[:100]:
         for layout in layouts:
             if layout.detect(place):
