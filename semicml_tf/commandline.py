@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from semicml_tf.errors import UserError
+from semicml_tf.errors import Terminated, UserError
 
 # One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
 # though not to the command that runs, is passed over. On the command line itself it is an error.
@@ -198,9 +198,10 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"{name}: error: {error.line}", file=sys.stderr)
         _leave(2)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        _leave(130)
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
+        print(f"{name}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        _leave(143 if terminated else 130)
     _leave(0)
 
 

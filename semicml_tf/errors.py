@@ -1,8 +1,12 @@
-"""The one exception that stands for a mistake the user can mend."""
+"""The one exception that stands for a mistake the user can mend; and being told to end."""
 
 from __future__ import annotations
 
 import os
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: like Ctrl-C, to be let through."""
 
 
 class UserError(Exception):

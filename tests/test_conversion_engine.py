@@ -86,11 +86,15 @@ def test_workers_do_not_outlive_a_killed_conversion(tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    # Workers are in the session that the conversion began; nobody is in it once they are gone.
+    wait_until_nobody_is_in(process.pid)
+
+
+def wait_until_nobody_is_in(session):
+    """Workers are in the session that the conversion began; nobody is in it once they are gone."""
     deadline = time.monotonic() + 20
     while True:
         try:
-            os.killpg(process.pid, 0)
+            os.killpg(session, 0)
         except ProcessLookupError:
             break
         assert time.monotonic() < deadline
@@ -203,3 +207,25 @@ def test_what_is_passed_on_to_beam():
     # The user's own word goes first.
     assert "--direct_num_workers=3" not in Engine(workers=8, flags=("--direct_num_workers=2",))._flags(3)
     assert "--direct_running_mode=in_memory" in Engine(workers=1)._flags(3)
+
+
+@pytest.mark.parametrize("number,code,word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+@pytest.mark.parametrize("seconds", [2.5, 4.0])
+def test_told_to_end_by_a_signal_to_it_alone(tmp_path, number, code, word, seconds):
+    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(60)])
+    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
+    process = subprocess.Popen(
+        [*command, "--split_seed=0", "--workers=2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    process.send_signal(number)
+    # Ends only when nobody holds its output any more: no worker is left.
+    _, told = process.communicate(timeout=30)
+    if process.returncode:  # else it was faster
+        assert process.returncode in (code, -number), told
+        assert told in ("", f"semicml_tf.convert: {word}\n")
+    wait_until_nobody_is_in(process.pid)

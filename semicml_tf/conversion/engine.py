@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import tqdm
 
 from semicml_tf import quiet_import
-from semicml_tf.conversion import worker_deaths
+from semicml_tf.conversion import worker_deaths, worker_stop
 from semicml_tf.errors import UserError
 
 LOCAL = "DirectRunner"
@@ -58,7 +58,12 @@ class Engine:
 
                 logging.getLogger("apache_beam").setLevel(logging.ERROR)
                 options = PipelineOptions([f"--runner={_NAMES.get(self.runner, self.runner)}", *self._flags(jobs)])
-                with _mistakes_as_they_are(), worker_deaths.told(), apache_beam.Pipeline(options=options) as pipeline:
+                with (
+                    worker_stop.with_us() if self.runner == LOCAL else contextlib.nullcontext(),
+                    _mistakes_as_they_are(),
+                    worker_deaths.told(),
+                    apache_beam.Pipeline(options=options) as pipeline,
+                ):
                     build(apache_beam, pipeline)
         except UserError:
             raise

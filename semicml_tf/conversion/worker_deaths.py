@@ -54,8 +54,9 @@ def told() -> Iterator[None]:
     except Exception as error:
         if not deaths:
             raise
-        if _is_interrupted(error):
-            raise KeyboardInterrupt from error
+        interrupt = _interrupt_behind(error)
+        if interrupt is not None:
+            raise type(interrupt) from error
         raise UserError(
             f"a worker process ended before its work was done ({deaths[0]})",
             remedy="Most often memory ran out: run again with fewer --workers; what is finished is kept",
@@ -69,10 +70,10 @@ def told() -> Iterator[None]:
             signal.signal(signal.SIGUSR1, former_handler)
 
 
-def _is_interrupted(error: BaseException | None) -> bool:
-    """Whether it was raised while Ctrl-C was being dealt with."""
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that was being dealt with when `error` was raised; None if there was none."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
-            return True
+            return error
         error = error.__context__
-    return False
+    return None

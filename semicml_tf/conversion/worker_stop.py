@@ -1,0 +1,62 @@
+"""Ends local workers with their conversion when that is told to end, by SIGINT or SIGTERM to it alone.
+
+Beam waits for a worker that is just starting, and such a one waits for Beam: neither would end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+from semicml_tf.conversion.process_tree import descendants
+from semicml_tf.errors import Terminated
+
+_AGAIN_S = 0.2  # workers that were being started come into being later
+_PATIENCE_S = 10.0
+
+
+def _end_workers() -> None:
+    for process in descendants(os.getpid()):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            os.kill(process, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def with_us() -> Iterator[None]:
+    """While Beam works within, SIGINT and SIGTERM end its workers before they are raised.
+
+    Does nothing outside the main thread, which alone hears signals.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came.
+        Terminated: SIGTERM came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_over = threading.Event()
+
+    def reap(kind: type[KeyboardInterrupt]) -> None:
+        for _ in range(int(_PATIENCE_S / _AGAIN_S)):
+            _end_workers()
+            if is_over.wait(_AGAIN_S):
+                return
+        os._exit(143 if kind is Terminated else 130)
+
+    def end(number, _) -> None:
+        kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        for one in former:
+            signal.signal(one, signal.SIG_IGN)  # once is enough
+        threading.Thread(target=reap, args=(kind,), daemon=True).start()
+        raise kind
+
+    former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        is_over.set()
+        for number, handler in former.items():
+            signal.signal(number, handler)
