@@ -292,3 +292,12 @@ def test_warnings_do_not_reach_the_screen(tmp_path):
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "(5, 4, 3)" and "SECRET" not in ran.stderr
+
+
+def test_a_study_whose_only_ct_does_not_match_is_not_one_without_ct(tmp_path):
+    study(tmp_path, "A", "1.1")
+    study(tmp_path, "B", "1.2", SeriesDescription="bone")
+    with_bone, without = sorted(find(tmp_path, dicom_series={"ct": "bone"}), key=lambda case: case.case_id == "A")
+    with_bone.images["ct"].read_volume()
+    with pytest.raises(UserError, match=r"no CT series matches 'bone'; there is #1 'series 1'.*--dicom_series=ct="):
+        without.images["ct"].read_volume()

@@ -77,7 +77,13 @@ def _image(name: str, series, pattern: re.Pattern | None, scan: dicom_scan.Scan,
     found = _candidates(series, code)
     chosen = [headers for headers in found if pattern.search(headers[0].description)] if pattern else found
     if not chosen:
-        return None
+        if not found or name not in _CODES:  # of MR series the others are other contrasts: this one is not there
+            return None
+        return Refused(
+            folder,
+            f"no {code} series matches '{pattern.pattern}'; there is {'; '.join(map(dicom_series.describe, found))}",
+            f"Widen the expression, e.g. --dicom_series={name}=ONE|OTHER",
+        )
     if len(chosen) == 1:
         return dicom_series.from_headers(chosen[0], scan.damaged)
     matching = f" that match '{pattern.pattern}'" if pattern else ""
