@@ -161,14 +161,7 @@ class Conversion:
             print(f"all findings: {self._report}")
 
     def _convert(self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found) -> None:
-        # The masks that validate and test are for scores alone.
-        training = {case.case_id for case in chosen["labelled"]}
-        fingerprint = fingerprints.fingerprint(
-            [
-                report if name in training else dataclasses.replace(report, label=None)
-                for name, report in reports.items()
-            ]
-        )
+        fingerprint = self._fingerprint(chosen, reports)
         window = self._plan(fingerprint)
         jobs = self._jobs(chosen, work)
         if not jobs:
@@ -195,6 +188,18 @@ class Conversion:
         for name in ("labelled", "validation"):
             if not info.partitions[name]:
                 print(f"note: no case is in the partition '{name}', which training cannot do without")
+
+    def _fingerprint(self, chosen, reports: Mapping[str, CaseReport]) -> fingerprints.Fingerprint:
+        """Of what may have a say: no patient who is tested on (unless all are), no mask but the labelled ones'."""
+        labelled = {case.case_id for case in chosen.get("labelled", ())}
+        tested = {case.case_id for case in chosen.get("test", ())}
+        return fingerprints.fingerprint(
+            [
+                report if name in labelled else dataclasses.replace(report, label=None)
+                for name, report in reports.items()
+                if name not in tested or tested >= set(reports)
+            ]
+        )
 
     def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
         """Chooses what the user has not, if asked to; the window that training should have."""
