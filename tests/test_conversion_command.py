@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.resample import resample_mask
 from semicml_tf.records import shards
@@ -349,57 +348,6 @@ def test_as_a_process_a_mistake_is_one_line_on_stderr(source, tmp_path, kind):
     assert told["errors"] == 1 and finding["severity"] == "error" and finding["file"] == str(path) and finding["remedy"]
 
 
-def test_the_work_folder_goes_where_nothing_was_finished(source, tmp_path):
-    refused(source, tmp_path / "out", "unknown partition", f"--split={write_split(tmp_path, {'train': ['P1']})}")
-    assert not (tmp_path / ".out.work").exists()
-
-
-def test_verifying_only(source, tmp_path, capsys):
-    path, message = bad_case(source, "truncated")
-    bad_case(source, "label values")
-    line = refused(source, tmp_path / "out", "2 errors in 1 case, the first: ", "--verify_only")
-    assert "--skip_bad_cases" in line and str(tmp_path / "out.verify.json") in line
-    told = json.loads((tmp_path / "out.verify.json").read_text())
-    assert (told["cases"], told["errors"]) == (4, 2) and "--verify_only" not in told["command"]
-    assert {finding["code"] for finding in told["findings"] if finding["severity"] == "error"} == {
-        "unreadable_image",
-        "label_values",
-    }
-    printed = capsys.readouterr().out
-    assert "verified 4 cases: 2 errors" in printed and path.name in printed
-    assert not (tmp_path / ".out.work").exists()
-
-
-def test_a_report_that_is_asked_for_is_written_and_kept(source, tmp_path):
-    report, stale = tmp_path / "report.json", tmp_path / "out.verify.json"
-    for path in (report, stale):
-        path.write_text("{}")
-    folder = convert(source, tmp_path / "out", f"--report={report}")
-    assert json.loads(report.read_text()) == json.loads((folder / "verify.json").read_text())
-    assert not stale.exists()
-
-
-def test_bad_cases_are_left_out_on_request(source, tmp_path, capsys):
-    write_split(source, {"labelled": ["P1", "P4"], "unlabelled": ["P2"], "validation": ["P3"]})
-    bad_case(source, "truncated")
-    folder = convert(source, tmp_path / "out", "--skip_bad_cases")
-    assert "left out for their errors: P1" in capsys.readouterr().out
-    info = DatasetInfo.load(folder)
-    assert [case.case_id for case in info.cases("labelled")] == ["P4"]
-    split = json.loads((folder / "split.json").read_text())
-    assert split["excluded"] == ["P1"] and split["labelled"] == ["P4"]
-    assert json.loads((folder / "verify.json").read_text())["errors"] == 1
-    # Frozen with its hash, it is accepted again.
-    again = convert(source, tmp_path / "again", f"--split={folder / 'split.json'}")
-    assert contents(again)["labelled-00000-of-00001.tfrecord"] == contents(folder)["labelled-00000-of-00001.tfrecord"]
-
-
-def test_without_a_split_everything_can_be_verified(source, tmp_path, capsys):
-    (source / "split.json").unlink()
-    convert(source, tmp_path / "out", "--verify_only")
-    assert "no split is known" in capsys.readouterr().out
-
-
 def sts():
     for folder in (os.environ.get("SEMICML_TF_STS"), REPOSITORY.parent / "shared/data/sts"):
         if folder and pathlib.Path(folder, "imagesTr").is_dir():
@@ -422,11 +370,6 @@ def test_real_patients(tmp_path):
     assert pet[record.label == 1].mean() > pet[record.label == 0].mean() + 0.1
 
 
-def test_an_input_that_links_to_itself(tmp_path):
-    (tmp_path / "source").symlink_to("source")
-    refused(tmp_path / "source", tmp_path / "out", "there is no such folder or file")
-
-
 def test_a_manifest_goes_before_what_the_files_beside_it_are_called(tmp_path):
     (tmp_path / "volumes").mkdir(parents=True)
     for name in ("A_ct.nii.gz", "A_pt.nii.gz"):
@@ -434,11 +377,6 @@ def test_a_manifest_goes_before_what_the_files_beside_it_are_called(tmp_path):
     (tmp_path / "manifest.csv").write_text("case,ct,pet\nA,volumes/A_ct.nii.gz,volumes/A_pt.nii.gz\n")
     line = refused(tmp_path, tmp_path / "out", "none of the known layouts")
     assert f"Pass --input={tmp_path / 'manifest.csv'}" in line
-
-
-def test_verification_says_why_it_needs_an_output(source):
-    with pytest.raises(UserError, match="--output is missing.*written beside it"):
-        commandline.call("semicml_tf.convert", [f"--input={source}", "--verify_only", *FLAGS])
 
 
 def test_the_command_that_is_told_can_be_typed_again(source, tmp_path):
