@@ -119,7 +119,8 @@ def test_a_plan_chooses_what_is_not_given_and_says_why(source, tmp_path, capsys)
     assert info.window == 32 and "plan: --window=32" in printed
     fingerprint = json.loads((tmp_path / "out/fingerprint.json").read_text())
     tested = len(info.cases("test"))
-    assert tested and fingerprint["cases"] == len(NAMES) - tested and fingerprint["images"]["ct"]["spacing_mm"]["slice"]["median"] == 3
+    assert tested and fingerprint["cases"] == len(NAMES) - tested
+    assert fingerprint["images"]["ct"]["spacing_mm"]["slice"]["median"] == 3
     # Masks of the others stayed closed, or are for scores alone.
     assert fingerprint["labelled"] == len(info.cases("labelled")) < len(NAMES)
     given = DatasetInfo.load(convert(source, tmp_path / "given", "--split_seed=0", "--plan=auto", "--window=48"))
