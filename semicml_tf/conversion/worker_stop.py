@@ -38,6 +38,7 @@ def with_us() -> Iterator[None]:
         yield
         return
     is_over = threading.Event()
+    told: list[type[KeyboardInterrupt]] = []
 
     def reap(kind: type[KeyboardInterrupt]) -> None:
         for _ in range(int(_PATIENCE_S / _AGAIN_S)):
@@ -51,11 +52,17 @@ def with_us() -> Iterator[None]:
         for one in former:
             signal.signal(one, signal.SIG_IGN)  # once is enough
         threading.Thread(target=reap, args=(kind,), daemon=True).start()
+        told.append(kind)
         raise kind
 
     former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except BaseException as error:
+        # Where the signal comes within a finalizer, what it raises is lost, and the workers' death is all that is seen.
+        if told and not isinstance(error, KeyboardInterrupt):
+            raise told[0] from error
+        raise
     finally:
         is_over.set()
         for number, handler in former.items():
