@@ -76,7 +76,8 @@ def _settings(values: flags.FlagValues):
 def _privacy(values: flags.FlagValues, source: pathlib.Path, target, layout):
     from semicml_tf.conversion import privacy, pseudonyms
 
-    if not (values.pseudonymize or getattr(layout, "HOLDS_PATIENT_NAMES", False)):
+    of_dicom = getattr(layout, "holds_patient_names", None)
+    if not (values.pseudonymize or (of_dicom and of_dicom(source))):
         return privacy.Open()
     return privacy.Hidden(source, values.pseudonym_map or pseudonyms.default_map(values.output), dataset=target.local)
 

@@ -136,3 +136,18 @@ def test_no_patient_tag_path_or_name_of_dicom_reaches_the_dataset_or_a_log(made,
     known = (tmp_path / "out.pseudonyms.json").read_text()
     cases = [case["case_id"] for held in json.loads(told["dataset.json"])["partitions"].values() for case in held]
     assert len(cases) == 4 and all(case in known for case in cases)
+
+
+def test_a_manifest_that_names_dicom_is_told_under_pseudonyms(made, tmp_path, capsys):
+    root = made("dicom")
+    series = sorted({path.parent for path in root.rglob("*.dcm") if "ct" in path.parent.name.lower()})
+    manifest = tmp_path / "cases.csv"
+    manifest.write_text("case,ct\n" + "".join(f"Mustermann_{i},{folder}\n" for i, folder in enumerate(series)))
+    flags = [f"--input={manifest}", f"--output={tmp_path / 'out'}", "--modalities=ct", "--spacing_mm=4,4,4"]
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"unlabelled": [f"Mustermann_{i}" for i in range(len(series))]}))
+    commandline.call("semicml_tf.convert", [*flags, f"--split={split}", "--workers=1"])
+    told = capsys.readouterr().out.encode()
+    told += b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert series and b"Mustermann" not in told and str(root).encode() not in told
+    assert "Mustermann_0" in (tmp_path / "out.pseudonyms.json").read_text()

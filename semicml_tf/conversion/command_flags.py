@@ -161,7 +161,7 @@ def _privacy(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "pseudonymize",
         False,
-        "Name cases by a salted hash, and tell no name or path of the input. The layout dicom is in any case.",
+        "Name cases by a salted hash, and tell no name or path of the input. DICOM is converted so in any case.",
         **text,
     )
     flags.DEFINE_string(

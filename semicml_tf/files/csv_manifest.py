@@ -53,6 +53,17 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[dict]]:
     return columns, rows
 
 
+def holds_patient_names(root: pathlib.Path) -> bool:
+    """Whether it names DICOM: series, which are folders, or label objects. Their paths may be patients' own names."""
+    columns, rows = _rows(root)
+    images = [name for name in columns if name and name not in _OTHER_COLUMNS]
+    cells = [(name, (row.get(name) or "").strip()) for row in rows for name in (*images, "label")]
+    return any(
+        cell and (cell.lower().endswith(".dcm") if name == "label" else (root.parent / cell).is_dir())
+        for name, cell in cells
+    )
+
+
 def modalities(root: pathlib.Path) -> tuple[str, ...]:
     """Names of the modalities that there are."""
     return tuple(name for name in _rows(root)[0] if name and name not in _OTHER_COLUMNS)

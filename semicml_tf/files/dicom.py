@@ -32,7 +32,6 @@ from semicml_tf.files.source import NiftiFile, Source
 
 NAME = "dicom"
 DESCRIPTION = "any tree of DICOM files (CT, MR, PET), labels as DICOM-SEG, RTSTRUCT or labels/PATIENT.nii.gz"
-HOLDS_PATIENT_NAMES = True
 
 _CODES = {"ct": "CT", "pet": "PT"}
 _ENDINGS = (".nii.gz", ".nii")
@@ -42,6 +41,11 @@ _LISTED = 20  # descriptions that a message lists
 def detect(root: pathlib.Path) -> bool:
     """Whether `root` holds a DICOM file, at any depth."""
     return root.is_dir() and any(dicom_scan.is_dicom(path) for path in dicom_scan.files(root))
+
+
+def holds_patient_names(root: pathlib.Path) -> bool:
+    """Whether names and paths may be patients' own, and are not to be told. Opens nothing."""
+    return True
 
 
 def modalities(root: pathlib.Path) -> tuple[str, ...]:
