@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from semicml_tf.networks.batch_norm import BatchNormalization
 from semicml_tf.networks.sample_noise import SampleDropout
 
 # Encoder dropout, top level first, between a block's two convolutions; on in the Monte-Carlo teacher alone.
@@ -32,7 +33,7 @@ class Builder:
         # No bias: batch normalisation removes it, and Adam would turn its rounding noise into full steps.
         x = self.layer(layers.Conv2D, f"{name}_conv", channels, 3, padding="same", use_bias=False)(x)
         x = self.layer(
-            layers.BatchNormalization, f"{name}_norm", momentum=0.9, epsilon=1e-5, synchronized=self.synchronized
+            BatchNormalization, f"{name}_norm", momentum=0.9, epsilon=1e-5, synchronized=self.synchronized
         )(x)
         return self.layer(layers.ReLU, f"{name}_relu")(x)
 
