@@ -23,8 +23,11 @@ from semicml_tf.errors import Terminated, UserError
 # One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
 # though not to the command that runs, is passed over. On the command line itself it is an error.
 COMMANDS = tuple(
-    f"semicml_tf.{name}" for name in ("phantom", "convert", "inspect", "train", "evaluate", "export", "predict")
+    f"semicml_tf.{name}"
+    for name in ("phantom", "convert", "inspect", "train", "evaluate", "export", "predict", "experiment")
 )
+# A command that hands the flagfiles on to others defines a flag of this name, and finds their paths in it.
+FLAGFILE = "flagfile"
 
 
 def _command_module(name: str):
@@ -125,6 +128,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
     """
     values = _flag_values(_command_module(name))
     expanded: list[str] = []
+    flagfiles: list[str] = []
     arguments = list(arguments)
     while arguments:
         argument = arguments.pop(0)
@@ -132,9 +136,10 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
         if argument == "--":  # all that follows is positional, as everywhere
             expanded += [argument, *arguments]
             break
-        if known == "flagfile" and argument.startswith("-"):
+        if known == FLAGFILE and argument.startswith("-"):
             path = argument.partition("=")[2] or (arguments.pop(0) if arguments else "")
             expanded += _from_flagfile(path, values)
+            flagfiles.append(path)
         elif argument.startswith("--"):
             _check_known(known, values, None)
             # "--name value" in two words: the value is no argument of its own.
@@ -147,6 +152,8 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
         positional = values([name, *expanded])[1:]
     except flags.Error as error:
         raise UserError(str(error), remedy="See --help") from error
+    if FLAGFILE in values:
+        values[FLAGFILE].value = flagfiles
     return values, positional
 
 
@@ -156,7 +163,7 @@ def help_text(name: str) -> str:
     values = flags.FlagValues()
     module.define_flags(values)
     lines = [(module.__doc__ or "").strip(), "", "Flags:"]
-    for flag in (values[flag] for flag in values):
+    for flag in (values[flag] for flag in values if flag != FLAGFILE):
         default = "" if flag.default in (None, "", []) else f" (default: {flag.default_as_str})"
         lines.append(f"  --{flag.name}")
         for line in f"{flag.help}{default}".splitlines():

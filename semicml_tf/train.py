@@ -20,9 +20,10 @@ from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.input.whole_cases import require_whole, whole_cases
 from semicml_tf.methods import catalogue
-from semicml_tf.methods.settings import RECIPES, MethodSettings
+from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.storage import access, streaming
+from semicml_tf.training import from_flags
 from semicml_tf.training.settings import TrainSettings, check
 
 
@@ -36,56 +37,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("devices", [], "e.g. gpu:0,gpu:1; none: all GPUs, else one CPU", flag_values=values)
     flags.DEFINE_boolean("deterministic", False, "bit-equal repetitions, at some cost in speed", flag_values=values)
     flags.DEFINE_integer("picture_every", 5, "epochs between two pictures of validation slices", flag_values=values)
-    flags.DEFINE_enum("recipe", "default", list(RECIPES), "what all flags below default to", flag_values=values)
-    methods = "\n".join(f"{name}: {entry.help}" for name, entry in catalogue.METHODS.items())
-    for field in (*dataclasses.fields(TrainSettings), *dataclasses.fields(MethodSettings)):
-        text = field.metadata["help"] + (f"\n{methods}\n" if field.name == "method" else "")
-        _define(field, text, values)
-
-
-def _define(field: dataclasses.Field, text: str, values: flags.FlagValues) -> None:
-    default: Any = field.default
-    if field.metadata["choices"]:
-        flags.DEFINE_enum(field.name, default, field.metadata["choices"], text, flag_values=values)
-    elif isinstance(default, bool):
-        flags.DEFINE_boolean(field.name, default, text, flag_values=values)
-    elif isinstance(default, int):
-        flags.DEFINE_integer(field.name, default, text, flag_values=values)
-    elif isinstance(default, float):
-        flags.DEFINE_float(field.name, default, text, flag_values=values)
-    elif isinstance(default, tuple):
-        flags.DEFINE_list(field.name, [str(value) for value in default], text, flag_values=values)
-    else:
-        flags.DEFINE_string(field.name, default, text, flag_values=values)
-
-
-def settings_from(values: flags.FlagValues) -> tuple[TrainSettings, MethodSettings]:
-    """The settings that the flags describe: the recipe's, overruled by flags that were given."""
-    recipe = RECIPES[values.recipe]
-
-    def value(field: dataclasses.Field):
-        if not values[field.name].present and field.name in recipe:
-            return recipe[field.name]
-        given = values[field.name].value
-        if not isinstance(field.default, tuple):
-            return given
-        if field.name not in ("epochs", "lr_drop_epochs"):
-            return tuple(given)
-        try:
-            return tuple(int(number) for number in given)
-        except ValueError as error:
-            raise UserError(
-                f"expected whole numbers in --{field.name}, got {','.join(given)}", remedy="See --help"
-            ) from error
-
-    train, method = (
-        kind(**{field.name: value(field) for field in dataclasses.fields(kind)})
-        for kind in (TrainSettings, MethodSettings)
-    )
-    if len(train.method) == 1:
-        # So that a baseline of one stage has the budget of a study's several.
-        train = dataclasses.replace(train, epochs=(sum(train.epochs),))
-    return train, method
+    from_flags.define(values)
 
 
 def _flagfile(values: flags.FlagValues, info: DatasetInfo, train: TrainSettings, method: MethodSettings) -> str:
@@ -128,7 +80,7 @@ def main(values: flags.FlagValues) -> None:
     for name in ("dataset", "output"):
         if not values[name].value:
             raise UserError(f"expected --{name}, got none", remedy="See --help")
-    train, method = settings_from(values)
+    train, method = from_flags.settings_from(values)
     info = DatasetInfo.load(values.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
     if info.url:
         print(info.where)

@@ -8,7 +8,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.methods.settings import RECIPES
-from semicml_tf.train import settings_from
+from semicml_tf.training.from_flags import settings_from
 from semicml_tf.training.settings import check
 
 REPOSITORY = pathlib.Path(__file__).parents[1]

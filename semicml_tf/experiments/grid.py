@@ -1,0 +1,85 @@
+"""The grid of an experiment: rows by pairs, labelled patients and seeds, each with its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from semicml_tf.errors import UserError
+from semicml_tf.experiments.cells import Cell
+from semicml_tf.experiments.rows import Row, in_row
+from semicml_tf.experiments.splits import number_of
+from semicml_tf.experiments.study import Study
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.training import from_flags
+from semicml_tf.training.settings import TrainSettings, as_flags, check
+
+
+def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int) -> list[Cell]:
+    """All cells, in the order in which they are to be run: all rows of a seed come before the next seed.
+
+    Args:
+        rows: of the table.
+        output: folder of the experiment.
+        study: whose flags the rows' are added to.
+        pool: number of patients who may be labelled.
+
+    Raises:
+        UserError: training does not take a row's flags, or there are fewer patients.
+    """
+    seeds, pairs, counts = (
+        list(dict.fromkeys(value for row in rows for value in getattr(row, what)))
+        for what in ("seeds", "pairs", "labelled")
+    )
+    cells = []
+    extra = {
+        (row.name, labelled): _extra_flags(row, labelled, study, pool) for row in rows for labelled in row.labelled
+    }
+    for seed in seeds:
+        for pair in pairs:
+            for labelled in counts:
+                for row in rows:
+                    if seed in row.seeds and pair in row.pairs and labelled in row.labelled:
+                        cell = Cell(row.name, pair, labelled, seed, output, row.flags + extra[row.name, labelled])
+                        folder = output / "runs" / cell.data_name / row.slug
+                        cells.append(dataclasses.replace(cell, folder=folder))
+    return cells
+
+
+def _extra_flags(row: Row, labelled: str, study: Study, pool: int) -> tuple[str, ...]:
+    """What a row needs where everybody is labelled: the unlabelled stream is then fed by the labelled patients."""
+    with in_row(row.name):
+        train = None
+        for pair in row.pairs:
+            train, method = settings_of(study, row.flags)
+            check(train, method, pair)
+        needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
+        if number_of(labelled, pool) < pool or not needs_unlabelled or "unlabelled" not in train.unlabelled_partitions:
+            return ()
+        if "labelled" not in train.unlabelled_partitions:
+            raise UserError(
+                "with all patients labelled, nobody is left to learn from without labels",
+                remedy="Add --unlabelled_partitions=labelled to the row, or --labelled_patients with fewer",
+            )
+    return ("--unlabelled_partitions=labelled",)
+
+
+def settings_of(study: Study, flags: Sequence[str], seed: int = 0) -> tuple[TrainSettings, MethodSettings]:
+    """The settings of a run.
+
+    Raises:
+        UserError: training does not know one of the flags, or does not take its value.
+    """
+    return from_flags.settings_from(study.values("train", *flags, f"--seed={seed}"))
+
+
+def settings_as_flags(study: Study, cell: Cell) -> dict:
+    """The settings of a cell's run as JSON values by flag name, as `run.json` holds them."""
+    return as_flags(*settings_of(study, cell.flags, cell.seed))
+
+
+def defaults() -> dict:
+    """The default of each setting as a JSON value, by flag name."""
+    return as_flags(TrainSettings(), MethodSettings())

@@ -1,0 +1,144 @@
+"""All that an experiment will do, told and checked before anything is started."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from semicml_tf import atomic
+from semicml_tf.conversion.split import Split, content_hash, read
+from semicml_tf.errors import UserError
+from semicml_tf.experiments import grid, rows, splits
+from semicml_tf.experiments.cells import Cell
+from semicml_tf.experiments.study import Study
+from semicml_tf.records import dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """An experiment.
+
+    Attributes:
+        study: what its commands share.
+        output: its folder.
+        source: folder of the volumes; None = a phantom that it makes itself.
+        base: the study's own split.
+        cells: its runs, in their order.
+        reference: name of the row that others are compared with.
+    """
+
+    study: Study
+    output: pathlib.Path
+    source: pathlib.Path | None
+    base: Split
+    cells: tuple[Cell, ...]
+    reference: str
+
+    @property
+    def volumes(self) -> pathlib.Path:
+        """Folder of the volumes, whoever makes them."""
+        return self.source or self.output / "volumes"
+
+    def dataset(self, cell: Cell) -> pathlib.Path:
+        """Folder of the cell's dataset."""
+        return self.output / "datasets" / cell.data_name
+
+    def split_file(self, cell: Cell) -> pathlib.Path:
+        """File of the cell's split, the same for all pairs."""
+        return self.output / "splits" / f"{cell.labelled}-seed{cell.seed}.json"
+
+    def is_converted(self, cell: Cell) -> bool:
+        """Whether the cell's dataset is there."""
+        return (self.dataset(cell) / dataset.FILE_NAME).is_file()
+
+    def hashes(self) -> dict[str, str]:
+        """The data hash of each dataset that is there, by its name."""
+        return {
+            cell.data_name: atomic.read_json(
+                self.dataset(cell) / dataset.FILE_NAME, what="a converted dataset", remedy="Remove its folder"
+            )["data_hash"]
+            for cell in self.cells
+            if self.is_converted(cell)
+        }
+
+    def text(self) -> str:
+        """What there is to do and what is done, for people."""
+        datasets = {cell.data_name: self.is_converted(cell) for cell in self.cells}
+        finished = sum(cell.finished for cell in self.cells)
+        lines = [
+            f"{self.output}: {len(datasets)} datasets, {sum(datasets.values())} made; {len(self.cells)} runs, "
+            f"{finished} finished",
+            f"pool of {len(splits.pool_of(self.base))} patients; {len(self.base['validation'])} for validation, "
+            f"{len(self.base['test'])} to test on",
+        ]
+        by_row = collections.defaultdict(list)
+        for cell in self.cells:
+            by_row[cell.row].append(cell)
+        for row, cells in by_row.items():
+            pairs, counts, seeds = (
+                ",".join(dict.fromkeys(str(part) for part in parts))
+                for parts in (
+                    (":".join(cell.pair) for cell in cells),
+                    (cell.labelled for cell in cells),
+                    (cell.seed for cell in cells),
+                )
+            )
+            lines.append(
+                f"  {row}: {pairs}, labelled {counts}, seeds {seeds}: {sum(cell.finished for cell in cells)} of "
+                f"{len(cells)}{' (reference)' if row == self.reference else ''}"
+            )
+        return "\n".join(lines)
+
+
+def make(values: flags.FlagValues) -> Plan:
+    """The plan that the command's flags describe.
+
+    Raises:
+        UserError: whatever in it the user has to mend.
+    """
+    study = Study(tuple(values.flagfile))
+    convert = study.values("convert")
+    for name in ("split_seed", "fold"):
+        if convert[name].value is not None:
+            raise UserError(
+                f"--{name} cannot be in an experiment, which gives each conversion its split",
+                remedy="Take the flag out, and give the split as --base_split=FILE.json",
+            )
+    table = rows.parse_rows(
+        values.row,
+        pairs=rows.parse_pairs(values.pairs or [":".join(convert.modalities)]),
+        labelled=rows.parse_labelled(values.labelled_patients),
+        seeds=rows.parse_seeds(values.seeds),
+    )
+    reference = values.reference or table[0].name
+    if reference not in [row.name for row in table]:
+        raise UserError(
+            f"expected one of the rows in --reference, got '{reference}'",
+            remedy=f"Name one of {', '.join(row.name for row in table)}",
+        )
+    output = pathlib.Path(values.output)
+    source = pathlib.Path(values.input) if values.input else None
+    base = splits.base_split(study, source, values.base_split)
+    cells = grid.cells_of(table, output, study, len(splits.pool_of(base)))
+    return Plan(study, output, source, base, tuple(cells), reference)
+
+
+def write_splits(plan: Plan) -> None:
+    """Writes each cell's split into the experiment's folder.
+
+    Raises:
+        UserError: there is another one, of another base split.
+    """
+    for cell in {plan.split_file(cell): cell for cell in plan.cells}.values():
+        body = splits.drawn(plan.base, cell.labelled, cell.seed).to_json()
+        path = plan.split_file(cell)
+        if path.exists() and content_hash(read(path).to_json()) != content_hash(body):
+            raise UserError(
+                "this experiment was begun with another split",
+                path=path,
+                remedy="Give the volumes and the --base_split that it began with, or another --output",
+            )
+        atomic.write_json(path, body)

@@ -1,0 +1,164 @@
+"""The steps of an experiment as jobs: volumes, a dataset for each draw, and then a run for each cell."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Collection
+
+from semicml_tf import atomic
+from semicml_tf.conversion.command_flags import WITHOUT_EFFECT
+from semicml_tf.experiments import grid, made
+from semicml_tf.experiments.cells import Cell
+from semicml_tf.experiments.plan import Plan
+from semicml_tf.experiments.study import differences
+from semicml_tf.experiments.workers import Job
+from semicml_tf.records import dataset
+from semicml_tf.training.run_folder import FILE_NAME as RUN_FILE
+
+VOLUMES = "volumes"
+
+
+def jobs_of(plan: Plan, threads: int, without: Collection[Cell] = ()) -> list[tuple[Job, Cell | None]]:
+    """What is left to do, in its order, each run with its cell.
+
+    Args:
+        plan: of the experiment; its splits are written.
+        threads: processes that a conversion may start.
+        without: cells to leave out.
+
+    Raises:
+        UserError: volumes or a dataset are there that other flags made.
+    """
+    left = [cell for cell in plan.cells if not cell.finished and cell not in without]
+    jobs: list[tuple[Job, Cell | None]] = []
+    if plan.source is None:
+        missing = _check_volumes(plan)
+        if missing and left:
+            jobs.append((_volumes_job(plan), None))
+    converted = {}
+    for cell in plan.cells:
+        if cell.data_name not in converted:
+            converted[cell.data_name] = _check_dataset(plan, cell)
+    for cell in left:
+        if not converted[cell.data_name]:
+            jobs.append((_dataset_job(plan, cell, threads), None))
+            converted[cell.data_name] = True
+        jobs.append((_run_job(plan, cell), cell))
+    return jobs
+
+
+def _record(plan: Plan, name: str) -> pathlib.Path:
+    return plan.output / "made" / f"{name}.json"
+
+
+def _check_volumes(plan: Plan) -> bool:
+    values = plan.study.values("phantom")
+    product = plan.volumes / "phantom.json"
+    now = made.flags_of(values, without=("output", "overwrite"))
+    made.check_or_note(_record(plan, VOLUMES), product, now, made.defaults_of(values))
+    return not product.exists()
+
+
+def _volumes_job(plan: Plan) -> Job:
+    words = plan.study.call("phantom", f"--output={plan.volumes}")
+    return Job(VOLUMES, (words,), plan.output / "volumes.log")
+
+
+def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
+    """What a cell's conversion has beside the study's flags: its pair, of what the study says of more modalities."""
+    values = plan.study.values("convert")
+    reference = values.reference_modality if values.reference_modality in cell.pair else cell.pair[0]
+    normalisation = [text for text in values.normalisation if text.partition("=")[0] in cell.pair]
+    return (
+        f"--input={plan.volumes}",
+        f"--split={plan.split_file(cell)}",
+        f"--modalities={','.join(cell.pair)}",
+        f"--reference_modality={reference}",
+        f"--normalisation={','.join(normalisation)}",
+    )
+
+
+def _check_dataset(plan: Plan, cell: Cell) -> bool:
+    values = plan.study.values("convert", *_convert_flags(plan, cell))
+    product = plan.dataset(cell) / dataset.FILE_NAME
+    now = made.flags_of(values, without=(*WITHOUT_EFFECT, "input", "split"))
+    split = atomic.read_json(plan.split_file(cell), what="a cell's split", remedy="Start the experiment again")
+    now |= {"split_hash": split["hash"]}
+    if plan.source is not None:
+        now |= {"input": str(plan.source.resolve())}
+    made.check_or_note(_record(plan, cell.data_name), product, now, made.defaults_of(values))
+    return product.exists()
+
+
+def _dataset_job(plan: Plan, cell: Cell, threads: int) -> Job:
+    folder = plan.dataset(cell)
+    words = plan.study.call(
+        "convert", *_convert_flags(plan, cell), f"--output={folder}", f"--workers={threads}", "--report="
+    )
+    return Job(_dataset_name(cell), (words,), folder.with_name(f"{folder.name}.log"), after=VOLUMES)
+
+
+def _dataset_name(cell: Cell) -> str:
+    return f"dataset {cell.data_name}"
+
+
+def cell_name(cell: Cell) -> str:
+    """For people: the row and where it is run."""
+    return f"row '{cell.row}' ({cell.data_name})"
+
+
+def train_words(plan: Plan, cell: Cell) -> tuple[str, ...]:
+    """The command that trains a cell's run, without the interpreter."""
+    return plan.study.call(
+        "train",
+        *cell.flags,
+        f"--seed={cell.seed}",
+        f"--dataset={plan.dataset(cell)}",
+        f"--output={cell.folder}",
+        "--resume",
+    )
+
+
+def _run_job(plan: Plan, cell: Cell) -> Job:
+    commands = [] if _is_trained(plan, cell) else [train_words(plan, cell)]
+    commands.append(
+        plan.study.call(
+            "evaluate",
+            f"--run={cell.folder}",
+            f"--dataset={plan.dataset(cell)}",
+            f"--output={cell.metrics_path.parent}",
+            "--partition=test",
+        )
+    )
+    log = cell.folder.with_name(f"{cell.folder.name}.log")
+    return Job(cell_name(cell), tuple(commands), log, after=_dataset_name(cell))
+
+
+def _run_json(cell: Cell) -> dict | None:
+    try:
+        return json.loads((cell.folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not begun; or what training itself will tell of
+        return None
+
+
+def _is_trained(plan: Plan, cell: Cell) -> bool:
+    body = _run_json(cell)
+    return body is not None and body.get("epochs_done") == sum(grid.settings_as_flags(plan.study, cell)["epochs"])
+
+
+def others(plan: Plan) -> dict[Cell, str]:
+    """Cells whose folder holds a run of other settings or data, and what differs: not to go on with, nor to show."""
+    hashes = plan.hashes()
+    defaults = grid.defaults()
+    found = {}
+    for cell in plan.cells:
+        body = _run_json(cell)
+        if body is None:
+            continue
+        changed = differences(body["settings"], grid.settings_as_flags(plan.study, cell), defaults)
+        if cell.data_name in hashes and body["data_hash"] != hashes[cell.data_name]:
+            changed.append(f"data of hash {body['data_hash'][:12]}, now {hashes[cell.data_name][:12]}")
+        if changed:
+            found[cell] = f"{cell.folder} was begun with {'; '.join(changed)}"
+    return found

@@ -1,0 +1,111 @@
+"""Who is labelled in a cell: nested draws from the study's training patients, a draw for each seed.
+
+Validation and test patients are those of the study's own split in all cells. The others, labelled or not, are the pool:
+a seed puts them into an order, and the first n of it are labelled. So the labelled patients of a seed are among those
+that it labels where there are more, and all rows of a cell see the same.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from semicml_tf.conversion import split as splits
+from semicml_tf.conversion.split import EXCLUDED, Split
+from semicml_tf.errors import UserError
+from semicml_tf.experiments.cells import ALL
+from semicml_tf.experiments.study import Study
+
+# Beside the seed, so that this draw is none of those that other parts make of the same seed.
+_DRAW = 11
+
+
+def pool_of(base: Split) -> tuple[str, ...]:
+    """The names in the base split that a draw may label, sorted."""
+    return tuple(sorted([*base["labelled"], *base["unlabelled"]]))
+
+
+def number_of(labelled: str, pool: int) -> int:
+    """How many of a pool are labelled.
+
+    Args:
+        labelled: a number, or "all".
+        pool: names in it.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    count = pool if labelled == ALL else int(labelled)
+    if count > pool:
+        raise UserError(
+            f"expected at most {pool} labelled patients, which is all but those for validation and test, got {count}",
+            remedy=f"Lower --labelled_patients, or write {ALL}",
+        )
+    return count
+
+
+def drawn(base: Split, labelled: str, seed: int) -> Split:
+    """The split of a cell.
+
+    Args:
+        base: of the study.
+        labelled: number of labelled patients, or "all".
+        seed: of the order in which they are labelled.
+
+    Raises:
+        UserError: there are fewer patients.
+    """
+    pool = pool_of(base)
+    count = number_of(labelled, len(pool))
+    order = [pool[index] for index in np.random.default_rng([seed, _DRAW]).permutation(len(pool))]
+    return Split(
+        {
+            "labelled": tuple(sorted(order[:count])),
+            "unlabelled": tuple(sorted(order[count:])),
+            **{name: base[name] for name in ("validation", "test", EXCLUDED)},
+        }
+    )
+
+
+def base_split(study: Study, source: pathlib.Path | None, given: str | None) -> Split:
+    """The study's own split.
+
+    Args:
+        study: whose flags tell of it.
+        source: folder of the volumes; None = a phantom of the study's flags, which need not be there yet.
+        given: path of the file, from the command line.
+
+    Raises:
+        UserError: nothing tells it, or it has nobody to validate or test on.
+    """
+    told = given or (study.values("convert").split if source else None)
+    if told:
+        split = splits.read(told)
+    elif source is None:
+        split, told = _of_phantom(study), "the phantom"
+    elif (source / splits.FILE_NAME).is_file():
+        told = source / splits.FILE_NAME
+        split = splits.read(told)
+    else:
+        raise UserError(
+            "nothing says who validates and who is tested on",
+            path=source,
+            remedy="Pass --base_split=FILE.json; a conversion with --split_seed=0 writes one as split.json",
+        )
+    for name in ("validation", "test"):
+        if not split[name]:
+            raise UserError(f"expected patients in '{name}', got none", path=told, remedy="Correct the split")
+    return split
+
+
+def _of_phantom(study: Study) -> Split:
+    from semicml_tf.phantom import split as phantom_split
+    from semicml_tf.phantom.writers import LAYOUTS
+
+    values = study.values("phantom")
+    names = [LAYOUTS[values.layout].case_id(index) for index in range(values.cases)]
+    partitions = phantom_split.draw(
+        names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test
+    )
+    return splits.checked(partitions)

@@ -1,0 +1,58 @@
+"""A study: the flagfiles that describe it, and the commands that they are handed to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The flagfiles of a study, in their order; a later one overrules an earlier."""
+
+    flagfiles: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments that hand them on."""
+        return tuple(f"--flagfile={path}" for path in self.flagfiles)
+
+    def values(self, command: str, *arguments: str) -> flags.FlagValues:
+        """The flags of a command with this study, and with `arguments` after it.
+
+        Raises:
+            UserError: an unknown flag, or a value that it does not take.
+        """
+        values, positional = commandline.parse(f"semicml_tf.{command}", [*self.words, *arguments])
+        if positional:
+            raise UserError(f"unexpected argument '{positional[0]}'", remedy="Write --name=value; see --help")
+        return values
+
+    def call(self, command: str, *arguments: str) -> tuple[str, ...]:
+        """Words of a process that runs the command with this study, without the interpreter."""
+        return ("-m", f"semicml_tf.{command}", *self.words, *arguments)
+
+
+def differences(held: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """How two sets of flags differ, each as ``--name=HELD, now VALUE``.
+
+    Args:
+        held: flags by name as they were; what is not in it was not known then and meant the default.
+        now: as they are.
+        defaults: by name.
+    """
+    return [
+        f"--{name}={_text(held.get(name, defaults.get(name)))}, now {_text(now.get(name, defaults.get(name)))}"
+        for name in sorted({*held, *now})
+        if held.get(name, defaults.get(name)) != now.get(name, defaults.get(name))
+    ]
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,191 @@
+"""Processes that do the work of an experiment, some at a time, each with its share of the cores."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from semicml_tf import atomic
+from semicml_tf.errors import Terminated
+
+# What decides how many threads TensorFlow and the linear algebra beneath NumPy start.
+_THREADS = (
+    "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+)  # fmt: skip
+_POLL_S = 0.1
+_PATIENCE_S = 90.0  # a training saves its state at the end of its step, the first of which takes long to prepare
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_each(workers: int) -> int:
+    """Threads that each of so many processes may start."""
+    return max(cores() // workers, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Commands to be run one after another.
+
+    Attributes:
+        name: of the job, unique.
+        commands: arguments of ``python``.
+        log: file that their output is added to.
+        after: name of the job that must have succeeded before, if there is one.
+    """
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    log: pathlib.Path
+    after: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a job ended: `failure` is None where it went well; `begun` is False where the one before it failed."""
+
+    job: Job
+    failure: str | None = None
+    begun: bool = True
+
+
+@dataclasses.dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen
+    left: tuple[tuple[str, ...], ...]
+
+
+class Workers:
+    """Runs jobs as child processes; to be used as a context, at whose end no child is left.
+
+    Children are sessions of their own, so that Ctrl-C reaches this process alone, which tells them to end (SIGTERM) and
+    waits for them; asked a second time, it kills them. If this process is killed, they are told by the system.
+
+    Args:
+        count: processes at a time.
+        inherited: file descriptor that children keep open.
+    """
+
+    def __init__(self, count: int, inherited: int):
+        self._count, self._inherited = count, inherited
+        self._running: list[_Running] = []
+        self._told: list[int] = []
+        self._former: dict[int, object] = {}
+
+    def __enter__(self) -> Workers:
+        self._former = {
+            number: signal.signal(number, lambda which, _: self._told.append(which))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_) -> None:
+        try:
+            self._stop()
+        finally:
+            for number, handler in self._former.items():
+                signal.signal(number, handler)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Runs jobs, the first that can be begun first; yields each as it ends.
+
+        Raises:
+            KeyboardInterrupt, Terminated: SIGINT or SIGTERM came.
+        """
+        waiting = list(jobs)
+        names = {job.name for job in jobs}
+        done: dict[str, bool] = {}  # whether it went well
+        while waiting or self._running:
+            for job in [job for job in waiting if done.get(job.after) is False]:
+                waiting.remove(job)
+                done[job.name] = False
+                yield Outcome(job, f"not begun, since {job.after} failed", begun=False)
+            ready = [job for job in waiting if job.after not in names or done.get(job.after)]
+            for job in ready[: self._count - len(self._running)]:
+                waiting.remove(job)
+                self._begin(job, job.commands)
+            for one in list(self._running):
+                if one.process.poll() is None:
+                    continue
+                self._running.remove(one)
+                if one.process.returncode == 0 and one.left:
+                    self._begin(one.job, one.left)
+                    continue
+                done[one.job.name] = one.process.returncode == 0
+                yield Outcome(one.job, _failure(one))
+            if self._told:
+                raise Terminated if self._told[0] == signal.SIGTERM else KeyboardInterrupt
+            time.sleep(_POLL_S)
+
+    def _begin(self, job: Job, commands: tuple[tuple[str, ...], ...]) -> None:
+        if not commands:  # everything of it was there
+            commands = (("-c", ""),)
+        words = [sys.executable, "-m", "semicml_tf.experiments.bound_child", str(os.getpid()), *commands[0]]
+        with _opened(job.log) as log:
+            log.write(f"\n$ python {' '.join(commands[0])}\n".encode())
+            log.flush()
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **dict.fromkeys(_THREADS, str(threads_each(self._count)))},
+                start_new_session=True,
+                pass_fds=[self._inherited],
+            )
+        self._running.append(_Running(job, process, commands[1:]))
+
+    def _stop(self) -> None:
+        for one in self._running:
+            with contextlib.suppress(OSError):
+                one.process.send_signal(signal.SIGTERM)
+        asked, deadline = len(self._told), time.monotonic() + _PATIENCE_S
+        for one in self._running:
+            while one.process.poll() is None:
+                if len(self._told) > asked or time.monotonic() > deadline:
+                    with contextlib.suppress(OSError):
+                        os.killpg(one.process.pid, signal.SIGKILL)
+                time.sleep(_POLL_S)
+        self._running.clear()
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[BinaryIO]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "ab")
+    except OSError as error:
+        raise atomic.unwritable(path.parent, error) from error
+    with stream:
+        yield stream
+
+
+def _failure(one: _Running) -> str | None:
+    code = one.process.returncode
+    if code == 0:
+        return None
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    command = one.job.commands[len(one.job.commands) - len(one.left) - 1]
+    return f"{command[1]} {how}: {last_line(one.job.log)} [{one.job.log}]"
+
+
+def last_line(path: pathlib.Path) -> str:
+    """The last line of a log that says something; a progress bar's states are lines."""
+    with open(path, "rb") as stream:
+        stream.seek(max(os.path.getsize(path) - 20000, 0))
+        text = stream.read().decode("utf-8", "replace")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return lines[-1] if lines else "(no output)"
