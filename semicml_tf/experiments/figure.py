@@ -1,0 +1,148 @@
+"""The experiment's figures: every seed of every row, and the annotation-cost curve."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from semicml_tf.experiments import summary
+from semicml_tf.experiments.cells import ALL
+from semicml_tf.experiments.results import BOTH, Results
+from semicml_tf.experiments.summary import Line
+
+_DPI = 110
+# Inches: a row of the dot plot, and what a panel needs besides.
+_ROW, _FRAME = 0.26, 1.5
+_BLIND_COLOURS = ("tab:gray", "tab:brown")
+
+
+def _pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _png(figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    _pyplot().close(figure)
+    return buffer.getvalue()
+
+
+def _title(line: Line, counts: bool) -> str:
+    return f"{line.row}, {line.labelled}" if counts else line.row
+
+
+def _dots(axis, lines: Sequence[Line], colours: dict[str, str], reference: str) -> None:
+    for place, line in enumerate(lines):
+        colour = colours[line.labelled]
+        # Below the mean, which would hide them.
+        axis.plot(line.by_seed, [place + 0.28] * len(line.by_seed), "o", color=colour, markersize=3.5, mew=0)
+        mean = line.metrics["dice"].mean
+        shape = "D" if line.row == reference else "o"
+        axis.plot([mean], [place], shape, color=colour, markersize=7, markeredgecolor="black", mew=0.8)
+        if place and lines[place - 1].labelled != line.labelled:
+            axis.axhline(place - 0.5, color="black", linewidth=0.6)
+
+
+def _bars(axis, blind: Sequence[Line], ceiling: Line | None, baseline: str | None) -> None:
+    for line, colour in zip(blind, _BLIND_COLOURS):
+        axis.axvline(line.metrics["dice"].mean, color=colour, linestyle=":", linewidth=1.5, label=line.row)
+    if ceiling is not None:
+        label = f"{baseline}, all labels"
+        axis.axvline(ceiling.metrics["dice"].mean, color="tab:green", linestyle="--", linewidth=1.5, label=label)
+
+
+def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes:
+    """A dot plot of DSC: a panel per pair and modality, a line per row and labelled count.
+
+    Small dots are seeds, the large one is their mean (a diamond for the reference); vertical lines are the blind rows
+    and, with a baseline, its runs with all labels. Returns PNG bytes.
+    """
+    pyplot = _pyplot()
+    networks = [line for line in lines if line.kind == "network"]
+    palette = pyplot.get_cmap("viridis")
+    labelled = sorted({line.labelled for line in networks}, key=Results.order)
+    colours = {name: palette(0.15 + 0.7 * place / max(len(labelled) - 1, 1)) for place, name in enumerate(labelled)}
+    heights = [len(results.settings(pair)) * _ROW + _FRAME for pair in results.pairs]
+    figure, axes = pyplot.subplots(
+        len(heights), 2, figsize=(11, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
+    )
+    for pair, row in zip(results.pairs, axes):
+        for axis, modality in zip(row, pair):
+            own = [line for line in networks if line.pair == pair and line.modality == modality]
+            _dots(axis, own, colours, reference)
+            ceiling = next((line for line in own if (line.row, line.labelled) == (baseline, ALL)), None)
+            blind = [one for one in lines if (one.pair, one.modality, one.kind) == (pair, modality, "blind")]
+            _bars(axis, blind, ceiling, baseline)
+            axis.set_ylim(len(own) - 0.5, -0.5)
+            counts = len({line.labelled for line in own}) > 1
+            axis.set_yticks(range(len(own)), [_title(line, counts) for line in own] if axis is row[0] else [])
+            axis.grid(axis="both", color="0.9")
+            axis.set_axisbelow(True)
+            axis.set_title(f"{modality} (of {' + '.join(pair)})", fontsize=10)
+            axis.set_xlabel("DSC, mean over test patients")
+        handles, texts = row[0].get_legend_handles_labels()
+        for handle, text in zip(*row[1].get_legend_handles_labels()):
+            if text not in texts:
+                handles.append(handle)
+                texts.append(text)
+        if handles:
+            row[1].legend(handles, texts, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.suptitle("Small: each seed. Large: mean over seeds; diamond: the reference row", fontsize=9)
+    return _png(figure)
+
+
+def _curves(lines: Sequence[Line], pair: tuple[str, str], modality: str) -> dict[str, list[Line]]:
+    """By row, its lines of known labelled counts in order, of rows that have two or more."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        if (line.pair, line.modality, line.kind) == (pair, modality, "network") and line.labelled_patients is not None:
+            found.setdefault(line.row, []).append(line)
+    ordered = {row: sorted(held, key=lambda line: line.labelled_patients) for row, held in found.items()}
+    return {row: held for row, held in ordered.items() if len({line.labelled_patients for line in held}) > 1}
+
+
+def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes | None:
+    """DSC against the number of labelled patients, a panel per pair and modality, for rows with several numbers.
+
+    Bands are the sd over seeds. Returns PNG bytes; None where no row has several labelled counts.
+    """
+    pairs = [pair for pair in results.pairs if _curves(lines, pair, pair[0])]
+    if not pairs:
+        return None
+    pyplot = _pyplot()
+    columns = {pair: summary.columns(results, pair) for pair in pairs}
+    width = max(len(names) for names in columns.values())
+    figure, axes = pyplot.subplots(
+        len(pairs), width, figsize=(4.3 * width, 4 * len(pairs)), squeeze=False, layout="constrained"
+    )
+    for pair, row in zip(pairs, axes):
+        for axis, modality in zip(row, columns[pair]):
+            ticks = {}
+            for name, held in _curves(lines, pair, modality).items():
+                counts = [line.labelled_patients for line in held]
+                means = [line.metrics["dice"].mean for line in held]
+                sds = [line.metrics["dice"].sd_seeds or 0.0 for line in held]
+                stroke = 2.4 if name in (reference, baseline) else 1.2
+                (drawn,) = axis.plot(counts, means, "o-", linewidth=stroke, markersize=4, label=name)
+                low, high = ([mean + sign * sd for mean, sd in zip(means, sds)] for sign in (-1, 1))
+                axis.fill_between(counts, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
+                for line in held:
+                    shown = str(line.labelled_patients)
+                    ticks[line.labelled_patients] = f"all ({shown})" if line.labelled == ALL else shown
+            axis.set_xscale("log")
+            axis.set_xticks(list(ticks), list(ticks.values()))
+            axis.minorticks_off()
+            axis.grid(color="0.9")
+            axis.set_title("both, each patient's mean" if modality == BOTH else modality, fontsize=10)
+            axis.set_xlabel("labelled patients (logarithmic)")
+        row[0].set_ylabel(f"DSC ({' + '.join(pair)}), mean ± sd over seeds")
+        for axis in row[len(columns[pair]) :]:
+            axis.set_axis_off()
+        handles, texts = row[0].get_legend_handles_labels()
+        row[-1].legend(handles, texts, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return _png(figure)

@@ -1,0 +1,121 @@
+"""Writes an experiment's tables, figures and record from the scores of its cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Iterable, Mapping
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.experiments import figure, markdown, results, summary, table
+from semicml_tf.experiments.cells import Cell
+from semicml_tf.experiments.results import Result, Results
+
+RECORD_VERSION = 1
+
+
+def _best(result: Result) -> dict:
+    return {
+        name: {what: best.get(what) for what in ("dice", "threshold", "step", "stage")}
+        for name, best in result.run.get("best", {}).items()
+    }
+
+
+def _cell(cell: Cell) -> dict:
+    # No folder: it is this machine's.
+    return {
+        "row": cell.row,
+        "pair": list(cell.pair),
+        "labelled": cell.labelled,
+        "seed": cell.seed,
+        "flags": list(cell.flags),
+    }
+
+
+def _record(found: Results, lines: list[summary.Line], head: dict) -> dict:
+    versions = []
+    for result in found.done:
+        if result.report["versions"] not in versions:
+            versions.append(result.report["versions"])
+    return {
+        "record_version": RECORD_VERSION,
+        **head,
+        "versions": versions,
+        "cells": [
+            {
+                **_cell(result.cell),
+                "run_hash": result.run.get("run_hash"),
+                "data_hash": result.run.get("data_hash"),
+                "steps": result.run.get("step"),
+                "best_validation": _best(result),
+            }
+            for result in found.done
+        ],
+        "missing": [_cell(cell) for cell in found.missing],
+        "all_labelled": {"+".join(pair): count for pair, count in found.all_labelled.items()},
+        "blind": {"+".join(pair): found.of_pair(pair)[0].report["blind"] for pair in found.pairs},
+        "policy": found.done[0].report["policy"],
+        "table": [dataclasses.asdict(line) for line in lines],
+    }
+
+
+def publish(
+    cells: Iterable[Cell],
+    output: pathlib.Path,
+    *,
+    reference: str,
+    command: str,
+    hashes: Mapping[str, str],
+    baseline: str | None = None,
+) -> Results:
+    """Writes scores.csv, table.csv, table.md, table.png, experiment.json and, with several labelled counts, curve.png.
+
+    Cells that are not finished are left out, and the table says so.
+
+    Args:
+        cells: of the whole grid.
+        output: a folder; files of an earlier call are replaced, one by one.
+        reference: the row that all others are compared with.
+        command: that makes all of it again.
+        hashes: what the experiment was made of, by what it is; shown and kept.
+        baseline: the row that learns from labelled patients alone; its cells with "all" are the ceiling.
+
+    Returns:
+        What was read.
+
+    Raises:
+        UserError: no cell is finished; cells cannot stand in one table (`results.read`); no row has such a name; the
+            folder cannot be written to.
+    """
+    cells = list(cells)
+    rows = list(dict.fromkeys(cell.row for cell in cells))
+    for what, name in (("reference", reference), ("baseline", baseline)):
+        if name is not None and name not in rows:
+            raise UserError(
+                f"expected as {what} one of the rows {', '.join(rows)}, got '{name}'",
+                remedy="Name a row of the experiment",
+            )
+    found = results.read(cells)
+    lines = summary.lines(found, reference, baseline)
+    scores = table.scores_csv(found)
+    hashes = {**hashes, "scores.csv (SHA-256)": hashlib.sha256(scores.encode()).hexdigest()}
+    head = {"command": command, "reference": reference, "baseline": baseline, "hashes": hashes}
+    page = markdown.table_md(found, lines, **head)
+    drawn = {
+        "table.png": figure.table_png(found, lines, reference=reference, baseline=baseline),
+        "curve.png": figure.curve_png(found, lines, reference=reference, baseline=baseline),
+    }
+    output = pathlib.Path(output)
+    atomic.write_text(output / "scores.csv", scores)
+    atomic.write_text(output / "table.csv", table.table_csv(lines))
+    for name, png in drawn.items():
+        if png is None:
+            # One that an earlier grid left would be taken for this one's.
+            (output / name).unlink(missing_ok=True)
+        else:
+            atomic.write_file(output / name, lambda stream, png=png: stream.write(png))
+    atomic.write_text(output / "table.md", page)
+    atomic.write_json(output / "experiment.json", _record(found, lines, head))
+    return found

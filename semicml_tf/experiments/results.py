@@ -1,0 +1,204 @@
+"""The scores of an experiment's finished cells, once they are known to be comparable."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import report as reports
+from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.experiments.cells import ALL, Cell
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training import run_folder
+
+# The mean of a patient's modalities stands beside them under this name.
+BOTH = "both"
+OUTCOMES = ("missed", "false alarm")
+_REMEDY = "Remove this run's folder and run the experiment again"
+
+
+def value_of(score: CaseScore, metric: str) -> float:
+    """An attribute of the score, or whether `metric` is its outcome."""
+    return float(score.outcome == metric) if metric in OUTCOMES else getattr(score, metric)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result:
+    """A finished cell.
+
+    Attributes:
+        cell: the cell.
+        report: its `metrics.json`.
+        run: its `run.json`.
+        scores: by modality, then by test patient.
+        blind: by name of the row that reads no network, then by test patient.
+    """
+
+    cell: Cell
+    report: dict
+    run: dict
+    scores: dict[str, dict[str, CaseScore]]
+    blind: dict[str, dict[str, CaseScore]]
+
+    def values(self, modality: str, metric: str) -> dict[str, float]:
+        """A metric by patient; of `BOTH`, the mean over the modalities of each patient who was scored in all.
+
+        Args:
+            metric: an attribute of `CaseScore` that is always defined, or an outcome: 1 if it is the patient's, else 0.
+        """
+        if modality != BOTH:
+            return {name: value_of(score, metric) for name, score in self.scores[modality].items()}
+        each = [self.values(one, metric) for one in self.cell.pair]
+        return {name: sum(by[name] for by in each) / len(each) for name in each[0] if all(name in by for by in each)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Results:
+    """All finished cells, in the grid's order.
+
+    Attributes:
+        done: one a finished cell.
+        missing: cells without scores yet.
+        all_labelled: by pair, how many patients "all" are; lacks pairs where no dataset tells.
+    """
+
+    done: tuple[Result, ...]
+    missing: tuple[Cell, ...]
+    all_labelled: dict[tuple[str, str], int]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs with a finished cell."""
+        return list(dict.fromkeys(result.cell.pair for result in self.done))
+
+    def of_pair(self, pair: tuple[str, str]) -> list[Result]:
+        """The finished cells of a pair."""
+        return [result for result in self.done if result.cell.pair == pair]
+
+    def settings(self, pair: tuple[str, str]) -> list[tuple[str, str]]:
+        """(row, labelled) of a pair's finished cells: few labels first, "all" last, rows in the grid's order."""
+        found = dict.fromkeys((result.cell.row, result.cell.labelled) for result in self.of_pair(pair))
+        return sorted(found, key=lambda setting: self.order(setting[1]))
+
+    @staticmethod
+    def order(labelled: str) -> float:
+        """Sorts labelled counts."""
+        return float("inf") if labelled == ALL else int(labelled)
+
+    def seeds(self, pair: tuple[str, str], row: str, labelled: str) -> dict[int, Result]:
+        """The finished cells of a setting by seed; empty if there is none."""
+        wanted = (row, labelled)
+        return {one.cell.seed: one for one in self.of_pair(pair) if (one.cell.row, one.cell.labelled) == wanted}
+
+    def count(self, pair: tuple[str, str], labelled: str) -> int | None:
+        """`labelled` as a number of patients; None where it is "all" and no dataset tells."""
+        return self.all_labelled.get(pair) if labelled == ALL else int(labelled)
+
+
+def _read_one(cell: Cell) -> Result:
+    body = reports.load(cell.metrics_path)
+    run = atomic.read_json(cell.folder / run_folder.FILE_NAME, what="the record of an evaluated run", remedy=_REMEDY)
+    try:
+        scores = {row["modality"]: _cases(row) for row in reports.networks(body)}
+        blind = {row["name"]: _cases(row) for row in reports.blind_rows(body)}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"a field is missing or wrong ({error})", path=cell.metrics_path, remedy=_REMEDY) from error
+    if set(scores) != set(cell.pair):
+        raise UserError(
+            f"expected scores of {' and '.join(cell.pair)}, got {', '.join(scores) or 'none'}",
+            path=cell.metrics_path,
+            remedy=_REMEDY,
+        )
+    if not all(scores.values()):
+        empty = next(name for name, cases in scores.items() if not cases)
+        raise UserError(f"no test patient has {empty}", path=cell.metrics_path, remedy="Choose other test patients")
+    return Result(cell, body, run, scores, blind)
+
+
+def _cases(row: dict) -> dict[str, CaseScore]:
+    return {case["case_id"]: CaseScore(**case) for case in row["cases"]}
+
+
+def _check_same(first: Result, other: Result) -> None:
+    # Not the data's hash: each draw of labelled patients is a dataset of its own. Only who is scored, and how.
+    def scored(result):
+        return {name: sorted(cases) for name, cases in result.scores.items()}
+
+    def truth(result):
+        # To a voxel: the masks themselves could differ under the same names.
+        return {
+            name: {patient: round(score.truth_ml, 6) for patient, score in cases.items()}
+            for name, cases in result.scores.items()
+        }
+
+    for what, left, right in (
+        ("test patients", scored(first), scored(other)),
+        ("annotators' masks", truth(first), truth(other)),
+        ("policy", first.report["policy"], other.report["policy"]),
+        ("partition", first.report["partition"], other.report["partition"]),
+    ):
+        if left != right:
+            raise UserError(
+                f"cannot stand in one table with {first.cell.metrics_path}: other {what}{_which(left, right)}",
+                path=other.cell.metrics_path,
+                remedy="All runs of a pair must be scored on the same test patients in the same way: "
+                "convert with one split of the test patients, and run the odd ones again",
+            )
+
+
+def _which(left, right) -> str:
+    if isinstance(left, str):
+        return f" ({right}, not {left})"
+    key = next(name for name in left if left[name] != right.get(name)) if set(left) == set(right) else None
+    if key is None or not isinstance(left[key], list):
+        return f" ({key})" if key else ""
+    odd = sorted(set(left[key]) ^ set(right[key]))
+    return f" ({key}: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''} in one only)"
+
+
+def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, str], int]:
+    counts: dict[tuple[str, str], int] = {}
+    for result in done:
+        if result.cell.labelled != ALL:
+            continue
+        try:
+            count = result.cell.labelled_count(DatasetInfo.load(result.run.get("dataset", "")))
+        except UserError:
+            continue  # the data are gone: the scores still stand, "all" has no place on the cost curve
+        known = counts.setdefault(result.cell.pair, count)
+        if known != count:
+            raise UserError(
+                f"'all' are {count} labelled patients here and {known} with another seed",
+                path=result.cell.folder,
+                remedy="Convert every draw of this pair with the same number of validation and test patients",
+            )
+    return counts
+
+
+def read(cells: Iterable[Cell]) -> Results:
+    """Reads the scores of those cells that are finished.
+
+    Raises:
+        UserError: a file is broken; a cell comes twice; runs of a pair were not scored on the same test patients in
+            the same way; none is finished.
+    """
+    cells = list(cells)
+    places: dict[tuple, Cell] = {}
+    for cell in cells:
+        place = (cell.pair, cell.row, cell.labelled, cell.seed)
+        if place in places:
+            raise UserError(
+                f"row '{cell.row}' with {cell.labelled} labelled patients and seed {cell.seed} comes twice",
+                path=cell.folder,
+                remedy="Give every row, labelled count and seed once",
+            )
+        places[place] = cell
+    done = tuple(_read_one(cell) for cell in cells if cell.finished)
+    if not done:
+        raise UserError("no run of this experiment is finished", remedy="Let it run longer")
+    firsts: dict[tuple[str, str], Result] = {}
+    for result in done:
+        _check_same(firsts.setdefault(result.cell.pair, result), result)
+    return Results(done, tuple(cell for cell in cells if not cell.finished), _all_labelled(done))

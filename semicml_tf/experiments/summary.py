@@ -1,0 +1,230 @@
+"""The lines of an experiment's table: means, differences to the reference, gap closed, labels saved."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+from semicml_tf.evaluation.scores import mean_and_sd
+from semicml_tf.experiments import annotation_cost, statistics
+from semicml_tf.experiments.cells import ALL
+from semicml_tf.experiments.results import BOTH, Result, Results, value_of
+from semicml_tf.experiments.statistics import Spread
+
+METRICS = ("dice", "hd95_mm", "assd_mm", "missed", "false alarm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Against:
+    """A row beside the reference row with as many labelled patients, over the seeds that both have.
+
+    Attributes:
+        difference: mean DSC of the row less that of the reference: below 0 where the reference is better.
+        p: of the paired Wilcoxon test over patients, two-sided.
+        p_holm: corrected for all comparisons of the pair and modality.
+        patients, differing: of the test; those who differ, which it ranks.
+        seeds: in common.
+        reference_wins: seeds whose mean DSC over patients is higher with the reference.
+    """
+
+    difference: float
+    p: float
+    p_holm: float
+    patients: int
+    differing: int
+    seeds: int
+    reference_wins: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """Share of the gap between the baseline with as many labels and with all, over the seeds that all three have."""
+
+    closed: float | None
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """Labelled patients that the baseline needs for the row's score, over the seeds that the row and the curve have.
+
+    Attributes:
+        needed, saved: numbers of patients; bounds of them where `bound` is "<" or ">" (`annotation_cost.Needed`).
+        seeds: in common.
+    """
+
+    needed: float
+    saved: float
+    bound: str
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One row of the table in one modality.
+
+    Attributes:
+        pair: the two modalities.
+        row: its name.
+        kind: ``network``, or ``blind`` for a row that reads none.
+        labelled: as in `Cell`; "" for blind rows.
+        labelled_patients: the same as a number; None where unknown.
+        modality: a name of the pair, or `BOTH`.
+        seeds: those that are finished.
+        by_seed: mean DSC over patients of each of `seeds`.
+        metrics: by name of `METRICS`; of outcomes, the share of patients.
+    """
+
+    pair: tuple[str, str]
+    row: str
+    kind: str
+    labelled: str
+    labelled_patients: int | None
+    modality: str
+    seeds: tuple[int, ...]
+    by_seed: tuple[float, ...]
+    metrics: dict[str, Spread]
+    against: Against | None = None
+    gap: Gap | None = None
+    saved: Saved | None = None
+
+
+def columns(results: Results, pair: tuple[str, str]) -> tuple[str, ...]:
+    """The modalities of a pair's table: its own and, if any patient was scored in each, `BOTH`."""
+    return (*pair, BOTH) if results.of_pair(pair)[0].values(BOTH, "dice") else pair
+
+
+def _dice(runs: dict[int, Result], modality: str, seeds: Sequence[int]) -> dict[int, dict[str, float]]:
+    return {seed: runs[seed].values(modality, "dice") for seed in seeds}
+
+
+def _mean(runs: dict[int, Result], modality: str, seeds: Sequence[int]) -> float:
+    return mean_and_sd(list(statistics.means_of_seeds(_dice(runs, modality, seeds)).values()))["mean"]
+
+
+def _common(*runs: dict[int, Result]) -> list[int]:
+    return sorted(functools.reduce(set.intersection, (set(each) for each in runs)))
+
+
+def _against(runs: dict[int, Result], reference: dict[int, Result], modality: str) -> Against | None:
+    seeds = _common(runs, reference)
+    if not seeds:
+        return None
+    own, other = _dice(runs, modality, seeds), _dice(reference, modality, seeds)
+    own_patients, other_patients = statistics.means_of_patients(own), statistics.means_of_patients(other)
+    test = statistics.wilcoxon(list(own_patients.values()), [other_patients[name] for name in own_patients])
+    own_seeds, other_seeds = statistics.means_of_seeds(own), statistics.means_of_seeds(other)
+    wins = sum(other_seeds[seed] > own_seeds[seed] for seed in seeds)
+    return Against(test.difference, test.p, test.p, test.patients, test.differing, len(seeds), wins)
+
+
+def _gap(runs: dict[int, Result], baseline: dict[int, Result], ceiling: dict[int, Result], modality) -> Gap | None:
+    seeds = _common(runs, baseline, ceiling)
+    if not seeds:
+        return None
+    return Gap(statistics.gap_closed(*(_mean(each, modality, seeds) for each in (runs, baseline, ceiling))), len(seeds))
+
+
+def _saved(
+    runs: dict[int, Result], labelled: int | None, curve: dict[int, dict[int, Result]], modality
+) -> Saved | None:
+    if labelled is None or len(curve) < 2:
+        return None
+    seeds = _common(runs, *curve.values())
+    if not seeds:
+        return None
+    found = annotation_cost.needed(
+        {count: _mean(point, modality, seeds) for count, point in curve.items()}, _mean(runs, modality, seeds)
+    )
+    return Saved(found.labels, found.saved(labelled), found.bound, len(seeds))
+
+
+def curve(results: Results, pair: tuple[str, str], row: str) -> dict[int, dict[int, Result]]:
+    """A row's finished cells by number of labelled patients, then by seed; without "all" where no dataset tells it."""
+    found = {}
+    for name, labelled in results.settings(pair):
+        count = results.count(pair, labelled)
+        if name == row and count is not None:
+            found[count] = results.seeds(pair, row, labelled)
+    return found
+
+
+def _network_lines(results: Results, pair: tuple[str, str], modality: str, reference: str, baseline: str | None):
+    baseline_curve = curve(results, pair, baseline) if baseline else {}
+    lines = []
+    for row, labelled in results.settings(pair):
+        runs = results.seeds(pair, row, labelled)
+        seeds = sorted(runs)
+        count = results.count(pair, labelled)
+        by_seed = statistics.means_of_seeds(_dice(runs, modality, seeds))
+        lines.append(
+            Line(
+                pair=pair,
+                row=row,
+                kind="network",
+                labelled=labelled,
+                labelled_patients=count,
+                modality=modality,
+                seeds=tuple(seeds),
+                by_seed=tuple(by_seed[seed] for seed in seeds),
+                metrics={
+                    metric: statistics.spread({seed: runs[seed].values(modality, metric) for seed in seeds})
+                    for metric in METRICS
+                },
+                against=None
+                if row == reference
+                else _against(runs, results.seeds(pair, reference, labelled), modality),
+                gap=None
+                if baseline is None or labelled == ALL
+                else _gap(runs, results.seeds(pair, baseline, labelled), results.seeds(pair, baseline, ALL), modality),
+                saved=None if row == baseline else _saved(runs, count, baseline_curve, modality),
+            )
+        )
+    return lines
+
+
+def _holm(lines: list[Line]) -> list[Line]:
+    corrected = iter(statistics.holm([line.against.p for line in lines if line.against]))
+    return [
+        dataclasses.replace(line, against=dataclasses.replace(line.against, p_holm=next(corrected)))
+        if line.against
+        else line
+        for line in lines
+    ]
+
+
+def _blind_lines(first: Result, modality: str) -> list[Line]:
+    # On the patients of the networks' column, so that they are a bar for it.
+    wanted = set(first.values(modality, "dice"))
+    lines = []
+    for name, scores in first.blind.items():
+        held = {patient: score for patient, score in scores.items() if patient in wanted}
+        if not held:
+            continue
+        metrics = {
+            metric: statistics.spread({first.cell.seed: {who: value_of(one, metric) for who, one in held.items()}})
+            for metric in METRICS
+        }
+        seeds = (first.cell.seed,)
+        lines.append(Line(first.cell.pair, name, "blind", "", None, modality, seeds, (metrics["dice"].mean,), metrics))
+    return lines
+
+
+def lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
+    """All lines: by pair, then rows with few labels first, each in its modalities and `BOTH`, blind rows last.
+
+    Args:
+        reference: the row that the others are compared with.
+        baseline: the row that knows labelled patients alone; its cells with "all" are the ceiling. None: no gap and
+            no labels saved.
+    """
+    found = []
+    for pair in results.pairs:
+        names = columns(results, pair)
+        by_modality = [_holm(_network_lines(results, pair, name, reference, baseline)) for name in names]
+        found += [line for same in zip(*by_modality) for line in same]
+        first = results.of_pair(pair)[0]
+        blind = [line for name in names for line in _blind_lines(first, name)]
+        found += sorted(blind, key=lambda line: list(first.blind).index(line.row))
+    return found

@@ -1,0 +1,91 @@
+"""The experiment's numbers as CSV: every patient's scores, and the table's lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from semicml_tf.experiments.results import Results
+from semicml_tf.experiments.summary import METRICS, Line
+
+_SCORES = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "outcome")
+
+
+def _text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def scores_csv(results: Results) -> str:
+    """One line per cell, modality and test patient; blind rows once per pair, with the seed of its first cell.
+
+    A blind row's modality is empty: it is one mask, whatever network it stands beside. Undefined scores are empty.
+    """
+    rows = []
+
+    def add(result, row, kind, modality, cases):
+        head = {"pair": "+".join(result.cell.pair), "row": row, "kind": kind, "labelled": result.cell.labelled}
+        head |= {"seed": result.cell.seed, "modality": modality}
+        rows.extend(
+            {**head, "patient": patient, **{name: getattr(score, name) for name in _SCORES}}
+            for patient, score in cases.items()
+        )
+
+    for pair in results.pairs:
+        done = results.of_pair(pair)
+        for result in done:
+            for modality in pair:
+                add(result, result.cell.row, "network", modality, result.scores[modality])
+        for name, cases in done[0].blind.items():
+            add(done[0], name, "blind", "", cases)
+    return _text(["pair", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
+
+
+def _column(metric: str) -> str:
+    return {"missed": "missed_rate", "false alarm": "false_alarm_rate"}.get(metric, metric)
+
+
+def record(line: Line) -> dict[str, Any]:
+    """A line as flat columns, None where a number is not defined."""
+    spread = line.metrics["dice"]
+    body: dict[str, Any] = {
+        "pair": "+".join(line.pair),
+        "row": line.row,
+        "kind": line.kind,
+        "labelled": line.labelled,
+        "labelled_patients": line.labelled_patients,
+        "modality": line.modality,
+        "seeds": len(line.seeds),
+        "patients": spread.patients,
+        "dice": spread.mean,
+        "dice_sd_seeds": spread.sd_seeds,
+        "dice_sd_patients": spread.sd_patients,
+    }
+    body |= {_column(name): line.metrics[name].mean for name in METRICS if name != "dice"}
+    against, gap, saved = line.against, line.gap, line.saved
+    return body | {
+        "difference_to_reference": against and against.difference,
+        "p_wilcoxon": against and against.p,
+        "p_holm": against and against.p_holm,
+        "patients_compared": against and against.patients,
+        "patients_differing": against and against.differing,
+        "seeds_compared": against and against.seeds,
+        "seeds_reference_wins": against and against.reference_wins,
+        "gap_closed": gap and gap.closed,
+        "gap_seeds": gap and gap.seeds,
+        "labels_needed": saved and saved.needed,
+        "labels_saved": saved and saved.saved,
+        "labels_bound": saved and saved.bound,
+        "labels_seeds": saved and saved.seeds,
+    }
+
+
+def table_csv(lines: Sequence[Line]) -> str:
+    """One line per pair, row, labelled count and modality ("both": a patient's mean over the modalities)."""
+    rows = [record(line) for line in lines]
+    return _text(list(rows[0]), rows)

@@ -1,0 +1,122 @@
+"""Statistics of an experiment against closed forms and enumeration."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from semicml_tf.experiments import annotation_cost, statistics
+from semicml_tf.experiments.annotation_cost import Needed
+
+
+def _by_enumeration(differences):
+    """Two-sided p of the signed-rank sum: the share of all changes of sign that are as extreme."""
+    unequal = np.array([value for value in differences if value != 0])
+    sizes = np.abs(unequal)
+    ranks = np.array([(np.sum(sizes < size) + np.sum(sizes <= size) + 1) / 2 for size in sizes])
+    centre = ranks.sum() / 2
+    observed = abs(ranks[unequal > 0].sum() - centre)
+    sums = [np.dot(signs, ranks) for signs in itertools.product((0, 1), repeat=len(ranks))]
+    return np.mean([abs(value - centre) >= observed - 1e-9 for value in sums])
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [0.1, 0.2, 0.3, 0.4, 0.5],
+        [0.1, -0.2, 0.3, 0.4, 0.5, 0.6, -0.7],
+        [0.1, 0.1, -0.1, 0.2, 0.2, 0.3],
+        [0.0, 0.0, 0.1, -0.2, 0.3, 0.4],
+        [0.3, -0.3],
+    ],
+)
+def test_wilcoxon_is_that_of_all_changes_of_sign(differences):
+    second = [0.4] * len(differences)
+    found = statistics.wilcoxon([0.4 + value for value in differences], second)
+    assert found.p == pytest.approx(_by_enumeration(differences))
+    assert found.difference == pytest.approx(sum(differences) / len(differences))
+    assert found.patients == len(differences)
+    assert found.differing == sum(value != 0 for value in differences)
+
+
+def test_wilcoxon_of_one_sign_is_two_to_the_one_minus_n():
+    first = [0.5 + 0.01 * index for index in range(8)]
+    assert statistics.wilcoxon(first, [0.1] * 8).p == pytest.approx(2 / 2**8)
+    assert statistics.wilcoxon([0.1] * 8, first).p == pytest.approx(2 / 2**8)
+
+
+def test_wilcoxon_of_equal_scores_finds_nothing():
+    found = statistics.wilcoxon([0.1 + 0.2, 0.5], [0.3, 0.5])  # 0.1 + 0.2 is not 0.3 to the last bit
+    assert (found.difference, found.p, found.patients, found.differing) == (0.0, 1.0, 2, 0)
+
+
+def test_wilcoxon_takes_pairs_alone():
+    with pytest.raises(ValueError, match="pairs"):
+        statistics.wilcoxon([0.1, 0.2], [0.1])
+
+
+def test_holm_by_hand():
+    # Sorted .005 .01 .03 .04: times 4, 3, 2, 1 = .02 .03 .06 .04, the last raised to .06.
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.5, 0.6]) == [1.0, 1.0]
+    assert statistics.holm([0.2]) == [0.2]
+    assert statistics.holm([]) == []
+
+
+def test_spread_over_seeds_and_over_patients():
+    scores = {1: {"a": 0.2, "b": 0.6}, 2: {"a": 0.4, "b": 0.8}, 3: {"a": 0.6, "b": 1.0}}
+    found = statistics.spread(scores)
+    # Seeds' means .4 .6 .8, patients' means .4 .8.
+    assert found.mean == pytest.approx(0.6)
+    assert found.sd_seeds == pytest.approx(0.2)
+    assert found.sd_patients == pytest.approx(math.sqrt(0.08))
+    assert (found.seeds, found.patients) == (3, 2)
+
+
+def test_spread_of_one_seed_has_no_sd_over_seeds():
+    found = statistics.spread({7: {"a": 0.2, "b": 0.4}})
+    assert found.sd_seeds is None and found.sd_patients == pytest.approx(math.sqrt(0.02))
+
+
+def test_patients_must_be_the_same_with_every_seed():
+    with pytest.raises(ValueError, match="same patients"):
+        statistics.means_of_patients({1: {"a": 0.2}, 2: {"b": 0.2}})
+
+
+def test_gap_closed():
+    assert statistics.gap_closed(0.7, 0.5, 0.9) == pytest.approx(0.5)
+    assert statistics.gap_closed(0.4, 0.5, 0.9) == pytest.approx(-0.25)
+    assert statistics.gap_closed(1.0, 0.5, 0.9) == pytest.approx(1.25)
+    assert statistics.gap_closed(0.7, 0.5, 0.5) is None
+    assert statistics.gap_closed(0.7, 0.5, 0.4) is None
+
+
+def test_labels_needed_are_interpolated_over_the_logarithm():
+    curve = {2: 0.4, 8: 0.6, 32: 0.7}
+    # Half way from 2 to 8 over the logarithm is their geometric mean.
+    assert annotation_cost.needed(curve, 0.5).labels == pytest.approx(4.0)
+    assert annotation_cost.needed(curve, 0.65).labels == pytest.approx(16.0)
+    for labelled, score in curve.items():
+        assert annotation_cost.needed(curve, score) == Needed(pytest.approx(labelled))
+    assert annotation_cost.needed(curve, 0.5).saved(2) == pytest.approx(2.0)
+
+
+def test_labels_needed_beyond_the_curve_are_bounds():
+    curve = {2: 0.4, 8: 0.6}
+    assert annotation_cost.needed(curve, 0.61) == Needed(8, ">")
+    assert annotation_cost.needed(curve, 0.39) == Needed(2, "<")
+
+
+def test_a_curve_that_falls_is_raised_to_its_best():
+    curve = {2: 0.4, 4: 0.6, 8: 0.5, 16: 0.8}
+    assert annotation_cost.rising(curve) == [(2, 0.4), (4, 0.6), (8, 0.6), (16, 0.8)]
+    # .6 is had with 4 already; from there it takes until 8 before anything is gained.
+    assert annotation_cost.needed(curve, 0.6).labels == pytest.approx(4.0)
+    assert annotation_cost.needed(curve, 0.7).labels == pytest.approx(math.sqrt(8 * 16))
+    assert annotation_cost.needed({4: 0.5, 8: 0.5}, 0.5) == Needed(4.0)
+
+
+def test_a_point_is_no_curve():
+    with pytest.raises(ValueError, match="two or more"):
+        annotation_cost.needed({4: 0.5}, 0.5)
