@@ -12,6 +12,7 @@ anew with each seed that is finished.
 
 from __future__ import annotations
 
+import collections
 import shlex
 import sys
 
@@ -38,6 +39,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("labelled_patients", ["4"], "numbers of labelled patients, e.g. 2,4,8,all", **text)
     flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "of the draw of labelled patients, and of the run", **text)
     flags.DEFINE_string("reference", None, "row that the others are compared with; none: the first", **text)
+    flags.DEFINE_string(
+        "baseline", None, "row that learns from labelled patients alone, from which the labels saved are told", **text
+    )
     flags.DEFINE_string(
         "base_split",
         None,
@@ -83,37 +87,45 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
     count = values.workers or workers.cores()
     stale = runs.others(planned)
     jobs = runs.jobs_of(planned, workers.threads_each(count), without=stale)
-    failures = [f"{runs.cell_name(cell)}: {why}" for cell, why in stale.items()]
     cell_of = {job.name: cell for job, cell in jobs if cell is not None}
-    left = {seed: sum(cell.seed == seed for cell in cell_of.values()) for seed in {c.seed for c in planned.cells}}
-    before = sum(cell.finished for cell in planned.cells if cell not in stale)
-    total, not_begun = len(planned.cells) - len(stale), 0
+    left = collections.Counter(cell.seed for cell in cell_of.values())
+    before, not_begun = sum(cell.finished for cell in planned.cells if cell not in stale), 0
+    failures: list[str] = []
     with (
         workers.Workers(count, inherited) as pool,
-        tqdm(total=total, initial=before, desc="runs", unit="run", dynamic_ncols=True) as bar,
+        tqdm(total=len(planned.cells), initial=before, desc="runs", unit="run", dynamic_ncols=True) as bar,
     ):
-        for failure in failures:
-            bar.write(failure, file=sys.stderr)
+
+        def failed(what: str) -> None:
+            failures.append(what)
+            bar.write(what, file=sys.stderr)
+            bar.set_postfix_str(f"{len(failures)} failed")
+
+        def publish() -> None:
+            try:
+                _publish(values, planned, stale)
+            except UserError as error:  # the runs are worth more than a table of some of them
+                failed(f"tables: {error.line}")
+
+        for cell, why in stale.items():
+            failed(f"{runs.cell_name(cell)}: {why}. Give the flags that it began with, or another --output")
         for outcome in pool.run([job for job, _ in jobs]):
-            cell = cell_of.get(outcome.job.name)
             if outcome.failure and outcome.begun:
-                failures.append(f"{outcome.job.name}: {outcome.failure}")
-                bar.write(failures[-1], file=sys.stderr)
+                failed(f"{outcome.job.name}: {outcome.failure}")
             not_begun += not outcome.begun
-            bar.set_postfix_str(f"{len(failures)} failed" if failures else "", refresh=True)
+            cell = cell_of.get(outcome.job.name)
             if cell is None:
                 continue
-            if not outcome.failure:
-                bar.update()
+            bar.update(not outcome.failure)
             left[cell.seed] -= 1
-            if left[cell.seed] == 0 and any(left.values()):
-                _publish(values, planned, stale)
-    published = _publish(values, planned, stale)
+            if not left[cell.seed] and any(left.values()):
+                publish()
+        publish()
     finished = sum(cell.finished for cell in planned.cells if cell not in stale)
-    print(f"{planned.output}: {finished} of {len(planned.cells)} runs finished{'' if published else '; no table yet'}")
+    print(f"{planned.output}: {finished} of {len(planned.cells)} runs finished")
     if failures:
-        more = f" (and {len(failures) - 1} more, see above)" if len(failures) > 1 else ""
-        more += f"; {not_begun} not begun for it" if not_begun else ""
+        more = f"; and {len(failures) - 1} more, which stand above" if len(failures) > 1 else ""
+        more += f"; {not_begun} steps not begun for it" if not_begun else ""
         raise UserError(f"{failures[0]}{more}", remedy="Mend it and start the same command again")
 
 
@@ -121,12 +133,18 @@ def _publish(values: flags.FlagValues, planned, stale) -> bool:
     """Writes the tables of what is finished; whether anything is."""
     from semicml_tf.experiments import publish
 
-    cells = [cell for cell in planned.cells if cell.finished and cell not in stale]
-    if cells:
-        publish.publish(
-            cells, planned.output, reference=planned.reference, command=_command(values), hashes=planned.hashes()
-        )
-    return bool(cells)
+    cells = [cell for cell in planned.cells if cell not in stale]
+    if not any(cell.finished for cell in cells):
+        return False
+    publish.publish(
+        cells,
+        planned.output,
+        reference=planned.reference,
+        baseline=planned.baseline,
+        command=_command(values),
+        hashes=planned.hashes(),
+    )
+    return True
 
 
 def _command(values: flags.FlagValues) -> str:

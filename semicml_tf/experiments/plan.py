@@ -28,6 +28,7 @@ class Plan:
         base: the study's own split.
         cells: its runs, in their order.
         reference: name of the row that others are compared with.
+        baseline: name of the row that learns from labelled patients alone, if one is told.
     """
 
     study: Study
@@ -36,6 +37,7 @@ class Plan:
     base: Split
     cells: tuple[Cell, ...]
     reference: str
+    baseline: str | None = None
 
     @property
     def volumes(self) -> pathlib.Path:
@@ -113,17 +115,18 @@ def make(values: flags.FlagValues) -> Plan:
         labelled=rows.parse_labelled(values.labelled_patients),
         seeds=rows.parse_seeds(values.seeds),
     )
-    reference = values.reference or table[0].name
-    if reference not in [row.name for row in table]:
-        raise UserError(
-            f"expected one of the rows in --reference, got '{reference}'",
-            remedy=f"Name one of {', '.join(row.name for row in table)}",
-        )
+    names = [row.name for row in table]
+    for flag in ("reference", "baseline"):
+        if values[flag].value and values[flag].value not in names:
+            raise UserError(
+                f"expected one of the rows in --{flag}, got '{values[flag].value}'",
+                remedy=f"Name one of {', '.join(names)}",
+            )
     output = pathlib.Path(values.output)
     source = pathlib.Path(values.input) if values.input else None
     base = splits.base_split(study, source, values.base_split)
     cells = grid.cells_of(table, output, study, len(splits.pool_of(base)))
-    return Plan(study, output, source, base, tuple(cells), reference)
+    return Plan(study, output, source, base, tuple(cells), values.reference or names[0], values.baseline)
 
 
 def write_splits(plan: Plan) -> None:

@@ -156,9 +156,9 @@ def others(plan: Plan) -> dict[Cell, str]:
         body = _run_json(cell)
         if body is None:
             continue
-        changed = differences(body["settings"], grid.settings_as_flags(plan.study, cell), defaults)
-        if cell.data_name in hashes and body["data_hash"] != hashes[cell.data_name]:
-            changed.append(f"data of hash {body['data_hash'][:12]}, now {hashes[cell.data_name][:12]}")
+        changed = differences(body.get("settings", {}), grid.settings_as_flags(plan.study, cell), defaults)
+        if cell.data_name in hashes and body.get("data_hash") != hashes[cell.data_name]:
+            changed.append(f"data of hash {str(body.get('data_hash'))[:12]}, now {hashes[cell.data_name][:12]}")
         if changed:
             found[cell] = f"{cell.folder} was begun with {'; '.join(changed)}"
     return found
