@@ -106,6 +106,7 @@ def test_labels_needed_beyond_the_curve_are_bounds():
     curve = {2: 0.4, 8: 0.6}
     assert annotation_cost.needed(curve, 0.61) == Needed(8, ">")
     assert annotation_cost.needed(curve, 0.39) == Needed(2, "<")
+    assert annotation_cost.needed({2: 0.1, 8: 0.3}, 0.1 + 0.2).bound == ""  # .3 but for the last bit
 
 
 def test_a_curve_that_falls_is_raised_to_its_best():

@@ -122,7 +122,7 @@ def test_markdown_shows_the_best_and_how_to_make_it_again(output):
     assert "| ours | 2 | 25 % | 25 % | 25 % | 4.0 (+2.0) |" in text
     assert "| other | 2 | -25 % | -25 % | -25 % | < 2.0 (< +0.0) |" in text
     assert "| ours | `--method=ours --steps=9` |" in text
-    assert COMMAND in text and "`f1a65`" in text and "Seeds: 1, 2;" in text and "data-all-1" in text
+    assert COMMAND in text and "- a.flags: `f1a65`" in text and "Seeds: 1, 2;" in text
     assert "blind ellipsoid: the ellipsoid inscribed 7 mm inside" in text
     assert "with 2 labelled patients and seed 1." in text
 

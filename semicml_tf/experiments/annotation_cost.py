@@ -7,6 +7,10 @@ import math
 from collections.abc import Mapping
 
 
+# Equal means may differ in their last bits by the order of summing: they must not turn a number into a bound.
+_EQUAL_DIGITS = 12
+
+
 @dataclasses.dataclass(frozen=True)
 class Needed:
     """Labelled patients that the baseline needs for a score.
@@ -29,7 +33,7 @@ def rising(curve: Mapping[int, float]) -> list[tuple[int, float]]:
     """The curve's points in order, each score raised to the best one with as many or fewer labels."""
     points, best = [], -math.inf
     for labelled in sorted(curve):
-        best = max(best, curve[labelled])
+        best = max(best, round(curve[labelled], _EQUAL_DIGITS))
         points.append((labelled, best))
     return points
 
@@ -46,7 +50,7 @@ def needed(curve: Mapping[int, float], score: float) -> Needed:
     """
     if len(curve) < 2 or min(curve) < 1:
         raise ValueError(f"expected a curve of two or more points from 1 label on, got {dict(curve)}")
-    points = rising(curve)
+    points, score = rising(curve), round(score, _EQUAL_DIGITS)
     if score < points[0][1]:
         return Needed(points[0][0], "<")
     if score > points[-1][1]:

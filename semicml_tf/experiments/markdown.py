@@ -196,10 +196,6 @@ def _pair_notes(results: Results, pair: tuple[str, str], lines: Sequence[Line], 
         shown = _listed(f"{name} {count}" for name, count in counts.items())
     notes = [f"Test patients: {shown}, the same in every row, each scored on the patient's own grid."]
     notes += _seed_notes(results, pair)
-    hashes = dict.fromkeys(
-        result.run["data_hash"][:12] for result in results.of_pair(pair) if "data_hash" in result.run
-    )
-    notes.append(f"Data (a hash for each draw of labelled patients): {_listed(hashes)}.")
     cell = first.cell
     drawn = f"with {cell.labelled} labelled patients and seed {cell.seed}"
     notes += [f"{note}, drawn {drawn}." for note in blind_notes(first.report)]
@@ -275,7 +271,7 @@ def table_md(
     kept = "".join(f"- {name}: `{value}`\n" for name, value in hashes.items())
     text.append(
         f"## How to make it again\n\n```sh\n{command}\n```\n\n"
-        "It skips runs that are there. The rows differ in these flags alone; experiment.json has each run's hash:\n\n"
-        f"{flags}\n{kept}"
+        "It skips runs that are there. The rows differ in these flags alone; experiment.json has each run's and its data's hash:\n\n"
+        f"{flags}\nHashes:\n\n{kept}"
     )
     return "\n".join(text)
