@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-
 # Equal means may differ in their last bits by the order of summing: they must not turn a number into a bound.
 _EQUAL_DIGITS = 12
 

@@ -271,7 +271,8 @@ def table_md(
     kept = "".join(f"- {name}: `{value}`\n" for name, value in hashes.items())
     text.append(
         f"## How to make it again\n\n```sh\n{command}\n```\n\n"
-        "It skips runs that are there. The rows differ in these flags alone; experiment.json has each run's and its data's hash:\n\n"
+        "It skips runs that are there. The rows differ in these flags alone; experiment.json has the hashes "
+        "of each run and its data:\n\n"
         f"{flags}\nHashes:\n\n{kept}"
     )
     return "\n".join(text)
