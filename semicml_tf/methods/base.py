@@ -93,6 +93,10 @@ class Method(keras.Model):
         """
         return {"supervised": self.supervised_term(batch, maps)}
 
+    def observations(self, batch, maps, targets) -> dict[str, Any]:
+        """Float32 scalars to log beside the terms of the loss, of which they are no part; arguments as `loss_terms`."""
+        return {}
+
     def targets(self, batch) -> dict[str, Any]:
         """Maps computed before the step, without gradients: (batch, h, w, 1) tensors by name."""
         return {}
@@ -117,6 +121,19 @@ class Method(keras.Model):
 
     def facts(self) -> dict[str, str]:
         """What a reader of the run's history should know of this stage, by column."""
+        return {}
+
+    def alarms(self, means: Mapping[str, float]) -> list[str]:
+        """What is wrong with an epoch, a line each with what to do; `means` are those of the step's terms."""
+        return []
+
+    @property
+    def silence_remedy(self) -> str:
+        """What to do where a network goes on predicting no foreground."""
+        return "train for more --epochs, or lower --learning_rate"
+
+    def label_writers(self) -> dict[str, keras.Model]:
+        """Networks that write labels for the students, by modality; a run keeps them as they are at the beginning."""
         return {}
 
     def state(self) -> dict[str, Any]:
@@ -165,7 +182,7 @@ class Method(keras.Model):
         return maps
 
     def train_step(self, batch):
-        """One update of all networks that learn; returns the loss and its terms."""
+        """One update of all networks that learn; returns the loss, its terms, and the observations."""
         targets = replicas.gathered(tf.nest.map_structure(tf.stop_gradient, self.targets(batch)))
         everything = replicas.gathered(batch)
         views = replicas.own_part(self.views(everything))
@@ -183,7 +200,7 @@ class Method(keras.Model):
             ]
             self.student_optimizers[name].apply(gradients, variables)
         self._update_averages()
-        return {"loss": total, **terms}
+        return {"loss": total, **terms, **self.observations(everything, maps, targets)}
 
     def _update_averages(self):
         """Moves each average towards its student, batch-normalisation statistics included.

@@ -36,6 +36,10 @@ class Stage(PooledMethod):
         return {name: average(images[name], training=False) for name, average in self.averages.items()}
 
     @property
+    def silence_remedy(self):
+        return "lower --asc_weight and --mse_weight, or raise --burn_in"
+
+    @property
     def _against_averages(self) -> bool:
         return self.settings.mse_target == "average" and bool(self.averages)
 

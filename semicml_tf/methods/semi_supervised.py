@@ -34,6 +34,10 @@ class SemiSupervised(Method):
         """Maps computed before the step from the unlabelled stream; see `targets`."""
         return {}
 
+    @property
+    def silence_remedy(self):
+        return "lower --unlabelled_weight" if self.settings.unlabelled_weight else super().silence_remedy
+
     def ramp(self):
         """How far the weight has grown, from exp(-5) to 1."""
         share = self.settings.unlabelled_ramp

@@ -69,8 +69,9 @@ class RunRecord:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        atomic.write_text(self._folder / "history.csv", text.getvalue())
+        atomic.write_text(self._folder / run_folder.HISTORY_NAME, text.getvalue())
+        alarms = [{key: row[key] for key in ("epoch", "stage", "alarm")} for row in rows if "alarm" in row]
         atomic.write_json(
             self._folder / run_folder.FILE_NAME,
-            {**self._head, "epochs_done": len(rows), "step": rows[-1]["step"], "best": best},
+            {**self._head, "epochs_done": len(rows), "step": rows[-1]["step"], "best": best, "alarms": alarms},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import pathlib
 import zipfile
@@ -12,12 +13,47 @@ from semicml_tf import atomic
 from semicml_tf.errors import UserError
 
 FILE_NAME = "run.json"
+HISTORY_NAME = "history.csv"
 _REMEDY = "Train it with python -m semicml_tf.train"
 
 
 def weights_file(folder: str | pathlib.Path, modality: str) -> pathlib.Path:
     """Where a run keeps the weights of a modality's best student."""
     return pathlib.Path(folder) / "checkpoints" / f"best-{modality}.npz"
+
+
+def stage_weights_file(folder: str | pathlib.Path, stage: int, modality: str) -> pathlib.Path:
+    """Where a run keeps the network that a modality had at the end of a stage, for all stages but the last.
+
+    Args:
+        stage: its number, from 0.
+    """
+    return pathlib.Path(folder) / "checkpoints" / f"stage-{stage}-{modality}.npz"
+
+
+def teacher_weights_file(folder: str | pathlib.Path, stage: int, modality: str) -> pathlib.Path:
+    """Where a run keeps a modality's teacher as it was when the stage began in which it writes labels."""
+    return pathlib.Path(folder) / "checkpoints" / f"stage-{stage}-teacher-{modality}.npz"
+
+
+def checkpoint_file(folder: str | pathlib.Path) -> pathlib.Path:
+    """The last checkpoint, from which a run resumes."""
+    return pathlib.Path(folder) / "checkpoints" / "last.npz"
+
+
+def read_history(folder: str | pathlib.Path) -> list[dict[str, str]]:
+    """The rows of a run's history.csv, a row an epoch; values as text, "" where an epoch has none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = pathlib.Path(folder) / HISTORY_NAME
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except OSError as error:
+        problem = f"expected a run's history, but it cannot be read ({error.strerror})"
+        raise UserError(problem, path=path, remedy=_REMEDY) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +120,18 @@ class Run:
         Raises:
             UserError: the run has no such modality.
         """
+        return self.network_of(weights_file(self.folder, modality), modality)
+
+    def network_of(self, path: pathlib.Path, modality: str, prefix: str = ""):
+        """A network of a modality with the weights of a file, as `network`.
+
+        Args:
+            path: one of the files named above.
+            prefix: of the network's arrays in it; a checkpoint holds several.
+
+        Raises:
+            UserError: the run has no such modality, or the file no such weights.
+        """
         from semicml_tf.networks.unet import unet
 
         if modality not in self.modalities:
@@ -91,10 +139,10 @@ class Run:
                 f"expected one of the modalities {', '.join(self.modalities)}, got '{modality}'", path=self.folder
             )
         network = unet(self.window, self.width, name=modality)
-        path = weights_file(self.folder, modality)
         try:
             with np.load(path, allow_pickle=False) as stored:
-                network.set_weights([stored[f"{index:04d}"] for index in range(len(stored.files))])
+                count = sum(key.startswith(prefix) for key in stored.files)
+                network.set_weights([stored[f"{prefix}{index:04d}"] for index in range(count)])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"these weights cannot be read ({error})", path=path, remedy=_REMEDY) from error
         return network

@@ -115,7 +115,7 @@ class Trainer:
     @property
     def checkpoint_path(self) -> pathlib.Path:
         """The last checkpoint, from which a run resumes."""
-        return self._folder / "checkpoints" / "last.npz"
+        return run_folder.checkpoint_file(self._folder)
 
     def _read_stored(self) -> Position | None:
         if not self.checkpoint_path.exists():
@@ -155,7 +155,15 @@ class Trainer:
                         best = position.best or (self._initial.best if self._initial else {})
                         position.scores = {name: entry["dice"] for name, entry in best.items()}
                     method = self._make(position, method, restored=restored)
+                    if not restored:
+                        for name, network in method.label_writers().items():
+                            path = run_folder.teacher_weights_file(self._folder, number, name)
+                            checkpoint.save_weights(path, network)
                     self._train_stage(method, position, bar)
+                    if number + 1 < len(self._train.method):
+                        for name, network in method.deployed.items():
+                            path = run_folder.stage_weights_file(self._folder, number, name)
+                            checkpoint.save_weights(path, network)
         finally:
             signal.signal(signal.SIGTERM, previous)
         return position
@@ -236,6 +244,13 @@ class Trainer:
         epoch = run_step // self._epoch_steps - 1
         validated = self._validator(method.deployed)
         method.on_validated(epoch, validated.dice)
+        alarms = method.alarms(means.values())
+        if validated.silent and epoch > 0:
+            who = " and ".join(validated.silent)
+            alarms.append(
+                f"the {who} network predicts no foreground in any validation patient; if this lasts, "
+                f"{method.silence_remedy}"
+            )
         optimizer = next(iter(method.student_optimizers.values()))
         row: dict[str, Any] = {
             "epoch": epoch,
@@ -247,6 +262,7 @@ class Trainer:
             **{f"dice_{name}": value for name, value in validated.dice.items()},
             **{f"threshold_{name}": value for name, value in validated.thresholds.items()},
             "slices_per_second": speed.read(),
+            **({"alarm": " | ".join(alarms)} if alarms else {}),
         }
         position.rows.append(row)
         self._keep_best(method, position, validated, row)
@@ -256,11 +272,8 @@ class Trainer:
         self._record.epoch(position.rows, position.best, validated if show else None)
         scores = " ".join(f"{name} {value:.3f}" for name, value in validated.dice.items())
         bar.set_postfix_str(f"{row['stage']} loss {row['loss']:.2f} Dice {scores}")
-        if validated.silent and epoch > 0:
-            bar.write(
-                f"warning: after epoch {epoch} the {' and '.join(validated.silent)} network predicts no foreground in "
-                "any validation patient; if this lasts, lower --asc_weight and --mse_weight or raise --burn_in"
-            )
+        for text in alarms:
+            bar.write(f"warning: after epoch {epoch} {text}")
 
     def _keep_best(self, method: Method, position: Position, validated: Validated, row: dict[str, Any]) -> None:
         for name, value in validated.dice.items():
