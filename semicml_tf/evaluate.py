@@ -3,6 +3,8 @@
   python -m semicml_tf.evaluate --run=runs/demo                       the test patients
   python -m semicml_tf.evaluate --run=runs/demo --partition=validation
   python -m semicml_tf.evaluate --compare=runs/a,runs/b --names=A,B   one Markdown table of evaluated runs
+  python -m semicml_tf.evaluate --run=runs/demo --relearning [--truth=DATASET]
+                                                                      who taught whom, and how well
 
 Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, PPV,
 sensitivity, HD95 and ASSD in mm over the whole volume. Writes metrics.json (everything), metrics.csv (a line
@@ -14,6 +16,7 @@ from __future__ import annotations
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -53,6 +56,19 @@ def define_flags(values: flags.FlagValues) -> None:
         "compare", [], "Evaluated runs (folders, or their metrics.json) to print in one table.", flag_values=values
     )
     flags.DEFINE_list("names", [], "Names of the compared runs; their folders' if not given.", flag_values=values)
+    flags.DEFINE_boolean(
+        "relearning",
+        False,
+        "Report how the run's students learned from a teacher's labels, into RUN/evaluation/relearning.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "truth",
+        None,
+        "With --relearning: converted data of the same patients, in which those are labelled that are not in the "
+        "run's; its labels are measured against them.",
+        flag_values=values,
+    )
 
 
 def _command(values: flags.FlagValues) -> str:
@@ -122,9 +138,9 @@ def _plain(value) -> str:
     return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(tuple(value))
 
 
-def _check_output(output: pathlib.Path) -> None:
+def _check_output(output: pathlib.Path, files: Sequence[str] = _FILES) -> None:
     # An earlier evaluation is replaced; a folder that holds anything else is never touched.
-    strange = sorted(item.name for item in output.iterdir() if item.name not in _FILES) if output.is_dir() else []
+    strange = sorted(item.name for item in output.iterdir() if item.name not in files) if output.is_dir() else []
     if strange:
         raise UserError(
             f"the output folder holds something else ({strange[0]})", path=output, remedy="Choose another --output"
@@ -201,9 +217,32 @@ def _evaluate(values: flags.FlagValues) -> None:
             )
 
 
+def _relearning(values: flags.FlagValues) -> None:
+    from semicml_tf.evaluation import relearning_report
+    from semicml_tf.records.dataset import DatasetInfo
+    from semicml_tf.training.run_folder import Run
+
+    def load(location: str) -> DatasetInfo:
+        return DatasetInfo.load(location, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
+
+    run = Run.load(values.run)
+    output = pathlib.Path(values.output or run.folder / "evaluation" / "relearning")
+    _check_output(output, relearning_report.FILES)
+    data = {"info": load(values.dataset or run.dataset), "truth": load(values.truth)} if values.truth else {}
+    body = relearning_report.build(run, command=_command(values), batch_size=values.batch_size, **data)
+    print(relearning_report.write(body, output))
+    print(f"report: {output / 'report.json'}")
+
+
 def main(values: flags.FlagValues) -> None:
-    """Evaluates a run, or compares evaluated ones."""
-    if values.compare:
+    """Evaluates a run, reports how it re-learned, or compares evaluated ones."""
+    if values.truth and not values.relearning:
+        raise UserError("--truth is read by --relearning alone", remedy="Pass --relearning, or leave --truth out")
+    if values.relearning and (values.compare or not values.run):
+        raise UserError("--relearning needs one run", remedy="Pass --run=FOLDER, without --compare")
+    if values.relearning:
+        _relearning(values)
+    elif values.compare:
         if values.run:
             raise UserError("expected --run or --compare, got both", remedy="Leave one out")
         _compare(values)

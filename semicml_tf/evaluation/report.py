@@ -23,7 +23,8 @@ _REMEDY = "Make it with python -m semicml_tf.evaluate"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
+    """Versions of what a score depends on; None for a package that goes by another name."""
     found: dict[str, str | None] = {"semicml_tf": semicml_tf.__version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -89,7 +90,7 @@ def build(
             blind.ELLIPSOID_NAME: dataclasses.asdict(ellipsoid),
             blind.threshold_name(threshold.modality): dataclasses.asdict(threshold),
         },
-        "versions": _versions(),
+        "versions": versions(),
         "rows": rows,
     }
 

@@ -15,7 +15,9 @@ from semicml_tf.records.contract import CaseRecord
 CaseSegmenter = Callable[[CaseRecord], np.ndarray | None]
 
 
-def by_network(network, modality: str, window: int, batch_size: int) -> CaseSegmenter:
+def by_network(
+    network, modality: str, window: int, batch_size: int, *, batch_statistics: bool = False
+) -> CaseSegmenter:
     """A segmenter that reads one modality through a network.
 
     Args:
@@ -23,12 +25,13 @@ def by_network(network, modality: str, window: int, batch_size: int) -> CaseSegm
         modality: name of the image that it reads.
         window: side of its slices.
         batch_size: slices a call, at most.
+        batch_statistics: normalise by the statistics of the slices of a call, as in training.
     """
     import tensorflow as tf
 
     # The batch axis is free, so that a last, smaller batch compiles nothing anew.
     signature = [tf.TensorSpec((None, window, window, 1), tf.float32)]
-    predict = tf.function(lambda batch: network(batch, training=False), input_signature=signature)
+    predict = tf.function(lambda batch: network(batch, training=batch_statistics), input_signature=signature)
 
     def segment(record: CaseRecord) -> np.ndarray | None:
         if modality not in record.images:

@@ -1,0 +1,159 @@
+"""Soft labels against the truth: how far a probability is a frequency, and what of the lesion they keep.
+
+Everything is counted patient by patient (`tally`) and drawn from the counts' sum (`measures`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from semicml_tf.inference.agreement import dice_from_counts
+
+BINS = 10
+# Outside it a label is as good as sure: nearly all of a volume is background that any network knows.
+UNSURE = (0.05, 0.95)
+# From here on a soft label is foreground.
+CUT = 0.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bins:
+    """Voxels by their label q: bin b holds ``b / BINS <= q < (b + 1) / BINS``, the last one q = 1, too.
+
+    Attributes:
+        count: voxels, (BINS,) float64.
+        label: sum of q, likewise.
+        truth: voxels that are foreground in truth, likewise.
+    """
+
+    count: np.ndarray
+    label: np.ndarray
+    truth: np.ndarray
+
+    def __add__(self, other: Bins) -> Bins:
+        return Bins(self.count + other.count, self.label + other.label, self.truth + other.truth)
+
+
+def binned(q: np.ndarray, truth: np.ndarray) -> Bins:
+    """Bins of voxels; `q` in [0, 1] and `truth` (0 or 1) are of one shape."""
+    q, truth = np.ravel(q).astype(np.float64), np.ravel(truth).astype(np.float64)
+    index = np.minimum((q * BINS).astype(np.int64), BINS - 1)
+    return Bins(*(np.bincount(index, weights, BINS).astype(np.float64) for weights in (None, q, truth)))
+
+
+def reliability(bins: Bins) -> list[dict]:
+    """A reliability diagram: ``low``, ``high``, ``count``, ``mean_label``, ``observed`` (share of truth) by bin.
+
+    The last two are None where a bin is empty.
+    """
+    rows = []
+    for number, (count, label, truth) in enumerate(zip(bins.count, bins.label, bins.truth)):
+        held = count > 0
+        rows.append(
+            {
+                "low": number / BINS,
+                "high": (number + 1) / BINS,
+                "count": int(count),
+                "mean_label": float(label / count) if held else None,
+                "observed": float(truth / count) if held else None,
+            }
+        )
+    return rows
+
+
+def expected_calibration_error(bins: Bins) -> float | None:
+    """``ECE = sum_b count_b / N |mean q_b - observed_b|``; None without voxels.
+
+    Source: Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning".
+    """
+    total = bins.count.sum()
+    return float(np.abs(bins.label - bins.truth).sum() / total) if total else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tally:
+    """What is counted of voxels.
+
+    Attributes:
+        bins: of all voxels.
+        unsure: of those with q strictly within `UNSURE`.
+        squared: sum of (q - truth)^2.
+        drawn: voxels with q >= `CUT`.
+        hits: those of them that are foreground in truth.
+        mass_inside: sum of q where there is foreground in truth.
+    """
+
+    bins: Bins
+    unsure: Bins
+    squared: float
+    drawn: int
+    hits: int
+    mass_inside: float
+
+    @property
+    def true(self) -> float:
+        """Voxels that are foreground in truth."""
+        return float(self.bins.truth.sum())
+
+    @property
+    def dice(self) -> float:
+        """DSC of q >= `CUT`; 1 where that and the truth are empty."""
+        return float(dice_from_counts(self.hits, self.drawn, self.true))
+
+    def __add__(self, other: Tally) -> Tally:
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
+        return Tally(*(one + another for one, another in pairs))
+
+
+def tally(q: np.ndarray, truth: np.ndarray) -> Tally:
+    """Counts one patient.
+
+    Args:
+        q: soft label, (slices, rows, columns) in [0, 1].
+        truth: likewise, nonzero is foreground.
+    """
+    if q.shape != truth.shape:
+        raise ValueError(f"expected a label and a truth of one shape, got {q.shape} and {truth.shape}")
+    q, inside = q.astype(np.float64), truth != 0
+    unsure, drawn = (q > UNSURE[0]) & (q < UNSURE[1]), q >= CUT
+    return Tally(
+        bins=binned(q, inside),
+        unsure=binned(q[unsure], inside[unsure]),
+        squared=float(((q - inside) ** 2).sum()),
+        drawn=int(np.count_nonzero(drawn)),
+        hits=int(np.count_nonzero(drawn & inside)),
+        mass_inside=float(q[inside].sum()),
+    )
+
+
+def measures(patients: Sequence[Tally]) -> dict:
+    """All numbers of a soft label, over all patients' voxels together; DSC is a mean over patients with a lesion.
+
+    Returns:
+        ``patients``; ``reliability`` (as `reliability`); ``ece`` and ``ece_unsure``, over all voxels and those within
+        `UNSURE`, with their number ``unsure``; ``brier``, the mean of (q - truth)^2; ``kept``, the share of true
+        foreground with q >= 0.5; ``mass_kept``, the mean of q there; ``ppv`` of q >= 0.5; ``dice`` of it and
+        ``dice_patients``, how many it is the mean of. None where a number is undefined.
+    """
+    if not patients:
+        raise ValueError("expected at least one patient")
+    whole = patients[0]
+    for one in patients[1:]:
+        whole = whole + one
+    scores = [one.dice for one in patients if one.true]
+    return {
+        "patients": len(patients),
+        "reliability": reliability(whole.bins),
+        "ece": expected_calibration_error(whole.bins),
+        "ece_unsure": expected_calibration_error(whole.unsure),
+        "unsure": int(whole.unsure.count.sum()),
+        "brier": whole.squared / float(whole.bins.count.sum()),
+        "kept": whole.hits / whole.true if whole.true else None,
+        "mass_kept": whole.mass_inside / whole.true if whole.true else None,
+        "ppv": whole.hits / whole.drawn if whole.drawn else None,
+        "dice": float(np.mean(scores)) if scores else None,
+        "dice_patients": len(scores),
+    }

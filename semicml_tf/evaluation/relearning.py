@@ -1,0 +1,149 @@
+"""What a run's files tell of the stage in which students learned from a teacher's labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+from semicml_tf.errors import UserError
+
+Row = Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Relearning:
+    """The stage, and who taught in it.
+
+    Attributes:
+        stage: its number in the run, from 0.
+        name: its method.
+        rows: its epochs in the history.
+        earlier: epochs before it.
+        last: whether the run has no stage after it.
+        finished: whether all of its epochs are done.
+        teacher: the modality that teaches.
+        writers: modalities whose teachers write the labels, in the run's order.
+        network: kind of those teachers in a checkpoint (``average`` or ``pool``).
+        fusion: how several writers' maps become one label.
+        named: whether a setting names the teacher, or validation chose it.
+        hard: whether labels are cut at 0.5.
+        batch_statistics: whether the teachers normalise by their batch's statistics.
+    """
+
+    stage: int
+    name: str
+    rows: Sequence[Row]
+    earlier: Sequence[Row]
+    last: bool
+    finished: bool
+    teacher: str
+    writers: tuple[str, ...]
+    network: str
+    fusion: str
+    named: bool
+    hard: bool
+    batch_statistics: bool
+
+
+def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], folder) -> Relearning:
+    """The run's last stage that learned from a teacher's labels.
+
+    Args:
+        history: rows of history.csv.
+        settings: of `run.json`.
+        modalities: the run's.
+        folder: the run's, for the error.
+
+    Raises:
+        UserError: there is none.
+    """
+    ends = list(itertools.accumulate(settings.get("epochs", ())))
+    for stage in reversed(range(len(ends))):
+        begin = ends[stage] - settings["epochs"][stage]
+        rows = [row for row in history if begin <= int(row["epoch"]) < ends[stage]]
+        if not any(row.get("label_foreground") for row in rows):
+            continue
+        teacher = rows[-1]["teacher"]
+        return Relearning(
+            stage=stage,
+            name=rows[-1]["stage"],
+            rows=rows,
+            earlier=[row for row in history if int(row["epoch"]) < begin],
+            last=stage == len(ends) - 1,
+            finished=len(rows) == settings["epochs"][stage],
+            teacher=teacher,
+            writers=tuple(modalities) if settings.get("teachers") == "both" else (teacher,),
+            network=settings["teacher"],
+            fusion=settings.get("teacher_fusion", "mean"),
+            named=settings["teacher_modality"] != "auto",
+            hard=settings["pseudo_labels"] == "hard",
+            batch_statistics=settings["teacher_batch_statistics"],
+        )
+    raise UserError(
+        "no stage of this run has learned from a teacher's labels yet, so there is nothing to report",
+        path=folder,
+        remedy="Choose a run with such a stage, e.g. one of --method=semi_cml,prel",
+    )
+
+
+def scores_before(found: Relearning, modalities: Sequence[str], initial: Mapping[str, Mapping] | None):
+    """Best mean validation DSC by modality when the stage began, by which a teacher is chosen; None if there was none.
+
+    Args:
+        initial: `best` of the run that this one started from, if any.
+    """
+    if found.earlier:
+        return {name: max(float(row[f"dice_{name}"]) for row in found.earlier) for name in modalities}
+    return {name: float(initial[name]["dice"]) for name in modalities} if initial else None
+
+
+def gaps(
+    found: Relearning, modalities: Sequence[str], best: Mapping[str, Mapping], initial: Mapping[str, Mapping] | None
+) -> list[dict]:
+    """Mean validation DSC of both modalities before, after, and of the networks that the run keeps.
+
+    Args:
+        best: `best` of the run.
+        initial: that of the run that it started from, if any.
+
+    Returns:
+        Rows of ``when``, ``dice`` and ``threshold`` by modality, and ``gap``: the teacher's DSC less the other's, so
+        that a gap below 0 says that the other has overtaken it. Thresholds are those that validation chose.
+    """
+
+    def of_epoch(when: str, row: Row) -> tuple:
+        return (
+            when,
+            {name: float(row[f"dice_{name}"]) for name in modalities},
+            {name: float(row[f"threshold_{name}"]) for name in modalities},
+        )
+
+    def of_best(when: str, held: Mapping[str, Mapping]) -> tuple:
+        return (
+            when,
+            {name: float(held[name]["dice"]) for name in modalities},
+            {name: float(held[name]["threshold"]) for name in modalities},
+        )
+
+    rows = []
+    if found.earlier:
+        rows.append(of_epoch("before", found.earlier[-1]))
+    elif initial:
+        rows.append(of_best("before", initial))
+    rows.append(of_epoch("after" if found.finished else "so far", found.rows[-1]))
+    rows.append(of_best("kept", best))
+    (other,) = (name for name in modalities if name != found.teacher)
+    return [
+        {"when": when, "dice": dice, "threshold": cut, "gap": dice[found.teacher] - dice[other]}
+        for when, dice, cut in rows
+    ]
+
+
+def epochs(found: Relearning) -> list[dict]:
+    """The labels' shares by epoch of the stage, and its alarms."""
+    shares = ("label_foreground", "label_mass", "truth_foreground")
+    return [
+        {"epoch": int(row["epoch"]), **{name: float(row[name]) for name in shares}, "alarm": row.get("alarm") or None}
+        for row in found.rows
+    ]

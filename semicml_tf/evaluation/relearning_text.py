@@ -1,0 +1,114 @@
+"""The report on re-learning as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semicml_tf.evaluation.calibration import UNSURE
+from semicml_tf.evaluation.table import markdown
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
+
+
+def _who(body: dict) -> list[str]:
+    taught = body["taught"]
+    scores, writers = taught["scores"], " and ".join(taught["writers"])
+    if scores:
+        text = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        seen = f"best mean validation DSC before the stage: {text}"
+    else:
+        seen = "there were no validation scores before the stage"
+    why = "named by --teacher_modality" if taught["named"] else "the better one on validation"
+    fusion = f" ({taught['fusion']} of both)" if taught["fusion"] else ""
+    done = f"{taught['epochs_done']} of {taught['epochs']} epochs"
+    return [
+        f"Stage {taught['stage']} of the run ({taught['method']}), {done}.",
+        f"Teacher: {taught['teacher']}, {why}; {seen}.",
+        f"Labels are written by the teachers of {writers}{fusion}, kind `{taught['network']}`.",
+    ]
+
+
+def _gaps(body: dict) -> str:
+    names = list(body["gap"][0]["dice"])
+    rows = [
+        [row["when"], *(f"{row['dice'][n]:.3f} (at {row['threshold'][n]:g})" for n in names), f"{row['gap']:+.3f}"]
+        for row in body["gap"]
+    ]
+    other = next(name for name in names if name != body["taught"]["teacher"])
+    return markdown(["", *names, f"gap ({body['taught']['teacher']} - {other})"], rows)
+
+
+def _epochs(body: dict) -> str:
+    rows = [
+        [
+            str(row["epoch"]),
+            f"{row['label_foreground']:.2%}",
+            f"{row['label_mass']:.2%}",
+            f"{row['truth_foreground']:.2%}",
+            row["alarm"].replace("|", "/") if row["alarm"] else "",
+        ]
+        for row in body["epochs"]
+    ]
+    return markdown(["epoch", "q >= 0.5", "mean q", "labelled windows", "alarm"], rows)
+
+
+def _calibration(rows: Sequence[dict]) -> str:
+    header = ["teacher", "label", "ECE", "ECE unsure", "Brier", "kept", "mass kept", "PPV", "DSC"]
+    cells = [
+        [
+            row["when"],
+            row["label"],
+            _number(row["ece"], 4),
+            _number(row["ece_unsure"]),
+            _number(row["brier"], 4),
+            *(_number(row[name]) for name in ("kept", "mass_kept", "ppv", "dice")),
+        ]
+        for row in rows
+    ]
+    return markdown(header, cells)
+
+
+def _bins(row: dict) -> str:
+    cells = [
+        [
+            f"{held['low']:.1f} to {held['high']:.1f}",
+            str(held["count"]),
+            _number(held["mean_label"]),
+            _number(held["observed"]),
+        ]
+        for held in row["reliability"]
+    ]
+    return f"\n{row['label']}, {row['when']}:\n\n" + markdown(["q", "voxels", "mean q", "observed"], cells)
+
+
+def report(body: dict) -> str:
+    """The report in Markdown."""
+    parts = [
+        "# Re-learning from a teacher's labels\n",
+        "\n".join(f"{line}  " for line in _who(body)) + "\n",
+        "## Modality gap: mean DSC of validation patients (at the threshold chosen there)\n",
+        _gaps(body),
+        "## Foreground of the labels, by epoch\n",
+        _epochs(body),
+        "Labelled windows may be drawn nearer to lesions than those that are taught (`--lesion_fraction`): the two "
+        "shares need not be equal.\n",
+        "## Soft labels against the hidden truth\n",
+    ]
+    held = body["calibration"]
+    if held:
+        low, high = UNSURE
+        patients = held["rows"][0]["patients"]
+        parts += [
+            _calibration(held["rows"]),
+            f"{patients} patients that were unlabelled to the run, every slice. ECE: mean of |mean q - observed share "
+            f"of truth| over 10 bins, weighted by voxels; unsure: those with q in ({low:g}, {high:g}) alone. Kept: "
+            "share of true foreground with q >= 0.5; mass kept: mean of q there; PPV and DSC of q >= 0.5, DSC a mean "
+            f"over {held['rows'][0]['dice_patients']} patients with a lesion, all else over voxels.\n",
+            *map(_bins, held["rows"]),
+        ]
+    else:
+        parts.append("Not measured: pass --truth=DATASET, the same patients with everybody labelled.\n")
+    parts += ["\n".join(f"* {note}" for note in body["notes"]) + "\n"] if body["notes"] else []
+    return "\n".join(parts)
