@@ -65,17 +65,17 @@ def main(values: flags.FlagValues) -> None:
     from semicml_tf.experiments import lock, plan, runs
 
     planned = plan.make(values)
-    if values.dry_run:
-        print(planned.text())
-        for cell, why in runs.others(planned).items():
-            print(f"not to be used: {runs.cell_name(cell)}: {why}")
-    elif values.tables_only:
-        stale = runs.others(planned)
-        if not _publish(values, planned, stale):
-            raise UserError("no run is finished yet", path=planned.output, remedy="Leave --tables_only out")
-    else:
+    if not (values.dry_run or values.tables_only):
         with lock.held(planned.output) as inherited:
             _run(values, planned, inherited)
+        return
+    planned, stale = runs.with_stale_cells(planned)
+    if values.dry_run:
+        print(planned.text())
+    elif not _publish(values, planned):
+        raise UserError("no run is finished yet", path=planned.output, remedy="Leave --tables_only out")
+    for text in stale:
+        print(f"not used: {text}")
 
 
 def _run(values: flags.FlagValues, planned, inherited: int) -> None:
@@ -85,11 +85,11 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
 
     plan.write_splits(planned)
     count = values.workers or workers.cores()
-    stale = runs.others(planned)
-    jobs = runs.jobs_of(planned, workers.threads_each(count), without=stale)
+    planned, stale = runs.with_stale_cells(planned)
+    jobs = runs.jobs_of(planned, workers.threads_each(count))
     cell_of = {job.name: cell for job, cell in jobs if cell is not None}
     left = collections.Counter(cell.seed for cell in cell_of.values())
-    before, not_begun = sum(cell.finished for cell in planned.cells if cell not in stale), 0
+    before, not_begun = sum(cell.finished for cell in planned.cells), 0
     failures: list[str] = []
     with (
         workers.Workers(count, inherited) as pool,
@@ -103,12 +103,12 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
 
         def publish() -> None:
             try:
-                _publish(values, planned, stale)
+                _publish(values, planned)
             except UserError as error:  # the runs are worth more than a table of some of them
                 failed(f"tables: {error.line}")
 
-        for cell, why in stale.items():
-            failed(f"{runs.cell_name(cell)}: {why}. Give the flags that it began with, or another --output")
+        for text in stale:
+            failed(text)
         for outcome in pool.run([job for job, _ in jobs]):
             if outcome.failure and outcome.begun:
                 failed(f"{outcome.job.name}: {outcome.failure}")
@@ -121,7 +121,7 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
             if not left[cell.seed] and any(left.values()):
                 publish()
         publish()
-    finished = sum(cell.finished for cell in planned.cells if cell not in stale)
+    finished = sum(cell.finished for cell in planned.cells)
     print(f"{planned.output}: {finished} of {len(planned.cells)} runs finished")
     if failures:
         more = f"; and {len(failures) - 1} more, which stand above" if len(failures) > 1 else ""
@@ -129,15 +129,14 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
         raise UserError(f"{failures[0]}{more}", remedy="Mend it and start the same command again")
 
 
-def _publish(values: flags.FlagValues, planned, stale) -> bool:
+def _publish(values: flags.FlagValues, planned) -> bool:
     """Writes the tables of what is finished; whether anything is."""
     from semicml_tf.experiments import publish
 
-    cells = [cell for cell in planned.cells if cell not in stale]
-    if not any(cell.finished for cell in cells):
+    if not any(cell.finished for cell in planned.cells):
         return False
     publish.publish(
-        cells,
+        planned.cells,
         planned.output,
         reference=planned.reference,
         baseline=planned.baseline,

@@ -12,7 +12,7 @@ from semicml_tf.training.from_flags import settings_from
 from semicml_tf.training.settings import check
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-CONFIGS = sorted((REPOSITORY / "configs").glob("*.flags"))
+CONFIGS = sorted((REPOSITORY / "configs").rglob("*.flags"))
 PAPER = ("brats_t2_t1ce_paper", "hecktor_ct_pet_paper")
 SMALL = ("--phantom_size_mm=128,128,48", "--phantom_spacing_mm=4,4,6", "--empty_fraction=0")
 
@@ -38,7 +38,7 @@ def test_it_opens_with_command_hardware_time_and_score(path):
     opening = lines[: next(index for index, line in enumerate(lines) if not line.startswith("#"))]
     headings = [found[1] for line in opening if (found := re.match(r"# (Command|Hardware|Time|Score): +\S", line))]
     assert headings == ["Command", "Hardware", "Time", "Score"]
-    assert f"configs/{path.name}" in "".join(opening)
+    assert str(path.relative_to(REPOSITORY)) in "".join(opening)
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -21,6 +21,7 @@ class Cell:
         seed: of the run, and of the draw of the labelled patients.
         folder: of the run.
         flags: of `semicml_tf.train`, which the row adds to the study's.
+        stale: whether the folder holds a run of other settings or data, which is neither to be gone on with nor shown.
     """
 
     row: str
@@ -29,6 +30,7 @@ class Cell:
     seed: int
     folder: pathlib.Path
     flags: tuple[str, ...] = ()
+    stale: bool = False
 
     @property
     def metrics_path(self) -> pathlib.Path:
@@ -38,7 +40,7 @@ class Cell:
     @property
     def finished(self) -> bool:
         """Whether it is trained and scored."""
-        return self.metrics_path.is_file()
+        return not self.stale and self.metrics_path.is_file()
 
     @property
     def data_name(self) -> str:

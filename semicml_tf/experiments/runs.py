@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
-from collections.abc import Collection
 
 from semicml_tf import atomic
 from semicml_tf.conversion.command_flags import WITHOUT_EFFECT
@@ -19,18 +19,17 @@ from semicml_tf.training.run_folder import FILE_NAME as RUN_FILE
 VOLUMES = "volumes"
 
 
-def jobs_of(plan: Plan, threads: int, without: Collection[Cell] = ()) -> list[tuple[Job, Cell | None]]:
+def jobs_of(plan: Plan, threads: int) -> list[tuple[Job, Cell | None]]:
     """What is left to do, in its order, each run with its cell.
 
     Args:
         plan: of the experiment; its splits are written.
         threads: processes that a conversion may start.
-        without: cells to leave out.
 
     Raises:
         UserError: volumes or a dataset are there that other flags made.
     """
-    left = [cell for cell in plan.cells if not cell.finished and cell not in without]
+    left = [cell for cell in plan.cells if not cell.finished and not cell.stale]
     jobs: list[tuple[Job, Cell | None]] = []
     if plan.source is None:
         missing = _check_volumes(plan)
@@ -147,12 +146,13 @@ def _is_trained(plan: Plan, cell: Cell) -> bool:
     return body is not None and body.get("epochs_done") == sum(grid.settings_as_flags(plan.study, cell)["epochs"])
 
 
-def others(plan: Plan) -> dict[Cell, str]:
-    """Cells whose folder holds a run of other settings or data, and what differs: not to go on with, nor to show."""
+def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
+    """The plan with the cells marked whose folder holds a run of other settings or data, and what to tell of each."""
     hashes = plan.hashes()
     defaults = grid.defaults()
-    found = {}
+    cells, told = [], []
     for cell in plan.cells:
+        cells.append(cell)
         body = _run_json(cell)
         if body is None:
             continue
@@ -160,5 +160,9 @@ def others(plan: Plan) -> dict[Cell, str]:
         if cell.data_name in hashes and body.get("data_hash") != hashes[cell.data_name]:
             changed.append(f"data of hash {str(body.get('data_hash'))[:12]}, now {hashes[cell.data_name][:12]}")
         if changed:
-            found[cell] = f"{cell.folder} was begun with {'; '.join(changed)}"
-    return found
+            cells[-1] = dataclasses.replace(cell, stale=True)
+            told.append(
+                f"{cell_name(cell)}: {cell.folder} was begun with {'; '.join(changed)}. Give that again, or another "
+                "--output"
+            )
+    return dataclasses.replace(plan, cells=tuple(cells)), told
