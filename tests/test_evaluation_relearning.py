@@ -9,7 +9,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import calibration, relearning, teachers
+from semicml_tf.evaluation import relearning, teachers
 from semicml_tf.training import run_folder
 from tests.evaluation_data import NORMALISATION, WINDOW, ball, oblique_grid, patient, without, write_dataset, write_run
 
@@ -17,7 +17,8 @@ SETTINGS = {
     "epochs": [2, 2],
     "teacher": "average",
     "teachers": "both",
-    "teacher_fusion": "mean",
+    "label_fusion": "mean",
+    "lr_drop_epochs": [],
     "teacher_modality": "auto",
     "pseudo_labels": "soft",
     "teacher_batch_statistics": False,
@@ -160,19 +161,37 @@ def test_labels_are_measured_against_the_hidden_truth(study):
     assert "mean of ct and pet" in text and "one pass" in text
 
 
-def test_hard_labels_and_mean_log_odds_are_made_as_in_training(study):
-    found = relearning.find(_history(), SETTINGS, ("ct", "pet"), "run")
-    constants = {"ct": 0.2, "pet": 0.6}
+def _labels(constants, cuts, **changes):
+    found = relearning.find(_history(), SETTINGS | changes, ("ct", "pet"), "run")
     segmenters = {name: lambda record, level=level: np.full((1, 2, 2), level) for name, level in constants.items()}
-    writers = teachers.Writers("before", segmenters)
-    hard = teachers.labels(writers, dataclasses.replace(found, hard=True), None)
-    assert [float(q[0, 0, 0]) for q in hard.values()] == [0.0, 1.0, 0.5]
-    odds = teachers.labels(writers, dataclasses.replace(found, fusion="logit"), None)
-    expected = 1 / (1 + np.exp(-(np.log(0.25) + np.log(1.5)) / 2))
-    assert float(odds["logit of ct and pet"][0, 0, 0]) == pytest.approx(expected, abs=1e-5)
-    alone = teachers.Writers("before", {"pet": segmenters["pet"]})
-    assert list(teachers.labels(alone, found, None)) == ["pet"]
-    assert calibration.CUT == 0.5
+    made = teachers.labels(teachers.Writers("before", segmenters, cuts), found, None)
+    return {name: float(q[0, 0, 0]) for name, q in made.items()}
+
+
+def test_labels_are_made_of_maps_as_in_training():
+    maps, cuts = {"ct": 0.2, "pet": 0.6}, {"ct": 0.1, "pet": 0.5}
+    assert _labels(maps, cuts) == maps | {"mean of ct and pet": pytest.approx(0.4)}
+    assert _labels(maps, cuts, pseudo_labels="hard") == maps | {"mean of ct and pet, cut at 0.5": 0.0}
+    # Odds 1/4 over 1/9, and 3/2 over 1.
+    odds = 9 / 4 * 3 / 2
+    found = _labels(maps, cuts, label_fusion="odds", label_sharpness=1.0)
+    assert found == maps | {"odds of ct and pet": pytest.approx(odds / (1 + odds), abs=1e-5)}
+    alone = {"pet": 0.6}
+    assert _labels(alone, cuts, teachers="better") == alone
+    assert _labels(alone, cuts, teachers="better", label_fusion="odds").keys() == {"pet", "odds of pet"}
+
+
+def test_a_label_counts_from_the_thresholds_of_its_time(study):
+    path = study / "run" / "run.json"
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"settings": SETTINGS | {"label_fusion": "odds", "label_sharpness": 1.0}}))
+    rows = {
+        (row["when"], row["label"]): row for row in _report(study, f"--truth={study / 'truth'}")["calibration"]["rows"]
+    }
+    for when in ("before", "after"):
+        # Both thresholds are 0.4: odds of 2/3.
+        odds = np.prod([LEVELS[when, name] / (1 - LEVELS[when, name]) / (2 / 3) for name in ("ct", "pet")])
+        assert rows[when, "odds of ct and pet"]["mass_kept"] == pytest.approx(odds / (1 + odds), abs=1e-4)
 
 
 def test_truths_that_do_not_fit_are_refused(study):

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
+from semicml_tf.methods.settings import MethodSettings
 
 Row = Mapping[str, str]
 
@@ -24,11 +25,7 @@ class Relearning:
         finished: whether all of its epochs are done.
         teacher: the modality that teaches.
         writers: modalities whose teachers write the labels, in the run's order.
-        network: kind of those teachers in a checkpoint (``average`` or ``pool``).
-        fusion: how several writers' maps become one label.
-        named: whether a setting names the teacher, or validation chose it.
-        hard: whether labels are cut at 0.5.
-        batch_statistics: whether the teachers normalise by their batch's statistics.
+        settings: of the run's methods.
     """
 
     stage: int
@@ -39,11 +36,19 @@ class Relearning:
     finished: bool
     teacher: str
     writers: tuple[str, ...]
-    network: str
-    fusion: str
-    named: bool
-    hard: bool
-    batch_statistics: bool
+    settings: MethodSettings
+
+    @property
+    def label_name(self) -> str:
+        """What the writers' maps become, in words."""
+        cut = ", cut at 0.5" if self.settings.pseudo_labels == "hard" else ""
+        return f"{self.settings.label_fusion} of {' and '.join(self.writers)}{cut}"
+
+    @property
+    def label_is_map(self) -> bool:
+        """Whether a label is the one writer's map as it is."""
+        how = self.settings
+        return len(self.writers) == 1 and how.label_fusion == "mean" and how.pseudo_labels == "soft"
 
 
 def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], folder) -> Relearning:
@@ -51,13 +56,16 @@ def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], f
 
     Args:
         history: rows of history.csv.
-        settings: of `run.json`.
+        settings: of `run.json`, by flag name.
         modalities: the run's.
         folder: the run's, for the error.
 
     Raises:
         UserError: there is none.
     """
+    fields = {field.name: field.default for field in dataclasses.fields(MethodSettings)}
+    held = {name: settings[name] for name in fields if name in settings}
+    how = MethodSettings(**{n: tuple(v) if isinstance(fields[n], tuple) else v for n, v in held.items()})
     ends = list(itertools.accumulate(settings.get("epochs", ())))
     for stage in reversed(range(len(ends))):
         begin = ends[stage] - settings["epochs"][stage]
@@ -73,12 +81,8 @@ def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], f
             last=stage == len(ends) - 1,
             finished=len(rows) == settings["epochs"][stage],
             teacher=teacher,
-            writers=tuple(modalities) if settings.get("teachers") == "both" else (teacher,),
-            network=settings["teacher"],
-            fusion=settings.get("teacher_fusion", "mean"),
-            named=settings["teacher_modality"] != "auto",
-            hard=settings["pseudo_labels"] == "hard",
-            batch_statistics=settings["teacher_batch_statistics"],
+            writers=tuple(modalities) if how.teachers == "both" else (teacher,),
+            settings=how,
         )
     raise UserError(
         "no stage of this run has learned from a teacher's labels yet, so there is nothing to report",

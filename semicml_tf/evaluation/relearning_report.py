@@ -57,10 +57,11 @@ def build(
             notes.append(f"The run that this one started from, {body['initial_run']}, is gone: no scores before.")
     if not found.finished:
         notes.append("The stage is not finished.")
+    gaps = relearning.gaps(found, run.modalities, run.best, initial)
     calibration = None
     if truth is not None:
-        calibration = _measured(run, found, info, truth, batch_size)
-        notes += [_HOW, *([_BATCHES] if found.batch_statistics else [])]
+        calibration = _measured(run, found, gaps, info, truth, batch_size)
+        notes += [_HOW, *([_BATCHES] if found.settings.teacher_batch_statistics else [])]
         if not found.last:
             notes.append("A later stage followed: the teachers at this one's end are no more.")
     return {
@@ -73,13 +74,13 @@ def build(
             "epochs_done": len(found.rows),
             "epochs": settings["epochs"][found.stage],
             "teacher": found.teacher,
-            "named": found.named,
+            "named": found.settings.teacher_modality != "auto",
             "scores": relearning.scores_before(found, run.modalities, initial),
             "writers": list(found.writers),
-            "fusion": found.fusion if len(found.writers) > 1 else None,
-            "network": found.network,
+            "label": found.label_name,
+            "network": found.settings.teacher,
         },
-        "gap": relearning.gaps(found, run.modalities, run.best, initial),
+        "gap": gaps,
         "epochs": relearning.epochs(found),
         "calibration": calibration,
         "notes": notes,
@@ -87,7 +88,7 @@ def build(
     }
 
 
-def _measured(run: Run, found, info: DatasetInfo, truth: DatasetInfo, batch_size: int) -> dict:
+def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batch_size: int) -> dict:
     from tqdm import tqdm
 
     from semicml_tf import quiet_import
@@ -111,7 +112,7 @@ def _measured(run: Run, found, info: DatasetInfo, truth: DatasetInfo, batch_size
     held = [name for name in LABELLED_PARTITIONS if wanted & {case.case_id for case in truth.partitions.get(name, ())}]
     check_shards(truth, held)
     quiet_import.tensorflow()
-    times = teachers.load(run, found, batch_size)
+    times = teachers.load(run, found, gaps, batch_size)
     patients = tqdm(
         hidden_truth.read(info, truth, cases, entries), total=len(cases), desc="reading labels", file=sys.stderr
     )
@@ -125,15 +126,14 @@ def _measured(run: Run, found, info: DatasetInfo, truth: DatasetInfo, batch_size
 
 
 def write(body: dict, output: pathlib.Path) -> str:
-    """Writes the report's files; returns it in Markdown."""
-    text = relearning_text.report(body)
+    """Writes the report's files; returns what of it is for the screen."""
     with atomic.new_directory(output, overwrite=True) as staged:
         atomic.write_json(staged / "report.json", body)
-        atomic.write_text(staged / "report.md", text)
+        atomic.write_text(staged / "report.md", relearning_text.report(body))
         if body["calibration"]:
             from semicml_tf.evaluation import reliability_picture
 
             held, png = body["calibration"], io.BytesIO()
             reliability_picture.write_png(png, held["rows"], len(held["patients"]))
             atomic.write_file(staged / "calibration.png", lambda stream: stream.write(png.getvalue()))
-    return text
+    return relearning_text.report(body, bins=False)

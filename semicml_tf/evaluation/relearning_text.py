@@ -21,12 +21,11 @@ def _who(body: dict) -> list[str]:
     else:
         seen = "there were no validation scores before the stage"
     why = "named by --teacher_modality" if taught["named"] else "the better one on validation"
-    fusion = f" ({taught['fusion']} of both)" if taught["fusion"] else ""
     done = f"{taught['epochs_done']} of {taught['epochs']} epochs"
     return [
-        f"Stage {taught['stage']} of the run ({taught['method']}), {done}.",
+        f"The run's stage {taught['stage']}, counted from 0 ({taught['method']}): {done}.",
         f"Teacher: {taught['teacher']}, {why}; {seen}.",
-        f"Labels are written by the teachers of {writers}{fusion}, kind `{taught['network']}`.",
+        f"Labels are written by the teachers (kind `{taught['network']}`) of {writers}: {taught['label']}.",
     ]
 
 
@@ -80,11 +79,11 @@ def _bins(row: dict) -> str:
         ]
         for held in row["reliability"]
     ]
-    return f"\n{row['label']}, {row['when']}:\n\n" + markdown(["q", "voxels", "mean q", "observed"], cells)
+    return f"{row['label']}, {row['when']}:\n\n" + markdown(["q", "voxels", "mean q", "observed"], cells)
 
 
-def report(body: dict) -> str:
-    """The report in Markdown."""
+def report(body: dict, *, bins: bool = True) -> str:
+    """The report in Markdown, with or without the labels' bins."""
     parts = [
         "# Re-learning from a teacher's labels\n",
         "\n".join(f"{line}  " for line in _who(body)) + "\n",
@@ -106,7 +105,7 @@ def report(body: dict) -> str:
             f"of truth| over 10 bins, weighted by voxels; unsure: those with q in ({low:g}, {high:g}) alone. Kept: "
             "share of true foreground with q >= 0.5; mass kept: mean of q there; PPV and DSC of q >= 0.5, DSC a mean "
             f"over {held['rows'][0]['dice_patients']} patients with a lesion, all else over voxels.\n",
-            *map(_bins, held["rows"]),
+            *(map(_bins, held["rows"]) if bins else ()),
         ]
     else:
         parts.append("Not measured: pass --truth=DATASET, the same patients with everybody labelled.\n")

@@ -25,9 +25,9 @@ def write_png(stream: BinaryIO, rows: Sequence[dict], patients: int) -> None:
 
     labels = list(dict.fromkeys(row["label"] for row in rows))
     times = list(dict.fromkeys(row["when"] for row in rows))
-    figure = Figure(figsize=(max(4.2 * len(labels), 5.4), 5.6), layout="constrained")
+    figure = Figure(figsize=(max(4.0 * len(labels), 5.4), 6.4), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, len(labels), squeeze=False, sharex=True, height_ratios=(3, 1))
+    grid = figure.subplots(2, len(labels), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
     centres = (np.arange(BINS) + 0.5) / BINS
     for label, curve, bars in zip(labels, grid[0], grid[1]):
         curve.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", label="perfect")
@@ -47,10 +47,11 @@ def write_png(stream: BinaryIO, rows: Sequence[dict], patients: int) -> None:
             width = 0.8 / BINS / len(times)
             offset = (number - (len(times) - 1) / 2) * width
             bars.bar(centres + offset, [bin_["count"] for bin_ in row["reliability"]], width, color=colour)
-        curve.set_title(f"label: {label}", fontsize=10)
-        curve.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        curve.legend(fontsize=8, loc="upper left")
+        curve.set(xlim=(0, 1), ylim=(0, 1))
+        # Above the axes: a curve may lie anywhere in them.
+        curve.legend(title=f"label: {label}", fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
         bars.set_yscale("log")
+        bars.set_ylim(bottom=0.5)  # So that a single voxel has a bar.
         bars.set_xlabel("soft label q")
     grid[0, 0].set_ylabel("observed share of truth")
     grid[1, 0].set_ylabel("voxels")

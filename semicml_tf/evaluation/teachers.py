@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,52 +23,54 @@ class Writers:
     Attributes:
         when: ``before`` or ``after``.
         segmenters: by modality.
+        thresholds: by modality, those that validation had chosen last.
     """
 
     when: str
     segmenters: Mapping[str, CaseSegmenter]
+    thresholds: Mapping[str, float]
 
 
-def load(run: Run, found: Relearning, batch_size: int) -> list[Writers]:
+def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> list[Writers]:
     """The teachers before and after; the latter only where the run's last checkpoint still is of that stage.
+
+    Args:
+        gaps: what `relearning.gaps` returned, for the thresholds.
+        batch_size: slices in one call of a network.
 
     Raises:
         UserError: a file of the run lacks, or is damaged.
     """
 
-    def segmenters(network: Callable):
-        return {
-            name: by_network(network(name), name, run.window, batch_size, batch_statistics=found.batch_statistics)
+    how, cuts = found.settings, {row["when"]: row["threshold"] for row in gaps}
+
+    def writers(when: str, network: Callable) -> Writers:
+        segmenters = {
+            name: by_network(network(name), name, run.window, batch_size, batch_statistics=how.teacher_batch_statistics)
             for name in found.writers
         }
+        return Writers(when, segmenters, cuts.get(when, dict.fromkeys(found.writers, calibration.CUT)))
 
     def before(name):
         return run.network_of(run_folder.teacher_weights_file(run.folder, found.stage, name), name)
 
     def after(name):
-        return run.network_of(run_folder.checkpoint_file(run.folder), name, f"network/{found.network}/{name}/")
+        return run.network_of(run_folder.checkpoint_file(run.folder), name, f"network/{how.teacher}/{name}/")
 
-    times = [Writers("before", segmenters(before))]
+    times = [writers("before", before)]
     if found.last:
-        times.append(Writers("after" if found.finished else "so far", segmenters(after)))
+        times.append(writers("after" if found.finished else "so far", after))
     return times
 
 
 def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str, np.ndarray]:
-    """The record's soft labels: each writer's, and what several of them write together, by name."""
-    from semicml_tf.methods.soft_labels import fused
+    """The writers' maps of a record and, where it is more than one of these, the label that they become, by name."""
+    from semicml_tf.methods.soft_labels import soft_label
 
     maps = {name: segmenter(record) for name, segmenter in writers.segmenters.items()}
-    if found.hard:
-        maps = {name: (q >= calibration.CUT).astype(np.float32) for name, q in maps.items()}
-    if len(maps) == 1:
+    if found.label_is_map:
         return maps
-    return maps | {joint_name(found): np.asarray(fused(list(maps.values()), found.fusion), np.float32)}
-
-
-def joint_name(found: Relearning) -> str:
-    """What the label that several teachers write together is called."""
-    return f"{found.fusion} of {' and '.join(found.writers)}"
+    return maps | {found.label_name: np.asarray(soft_label(maps, writers.thresholds, found.settings), np.float32)}
 
 
 def measure(
