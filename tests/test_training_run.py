@@ -98,7 +98,10 @@ def test_a_run_cut_off_and_resumed_equals_one_that_was_not(finished, phantom_dat
         _train(phantom_dataset, tmp_path / "run")
     monkeypatch.undo()
     _train(phantom_dataset, tmp_path / "run", "--resume")
-    for name in ("best-ct.npz", "best-pet.npz", "last.npz"):
+    names = {path.name for path in (finished / "checkpoints").iterdir()}
+    assert names >= {"best-ct.npz", "best-pet.npz", "last.npz", "stage-0-ct.npz", "stage-0-pet.npz"}
+    assert names == {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    for name in sorted(names):
         whole, resumed = (_arrays(f / "checkpoints" / name) for f in (finished, tmp_path / "run"))
         assert whole.keys() == resumed.keys()
         for key in whole.keys() - {"meta"}:
