@@ -49,6 +49,9 @@ def define_flags(values: flags.FlagValues) -> None:
         "the pool of whom some are labelled; none: the study's --split, else split.json in the input folder",
         **text,
     )
+    flags.DEFINE_enum(
+        "partition", "test", ["validation", "test"], "whose scores are told; validation: to choose settings", **text
+    )
     flags.DEFINE_integer(
         "workers", 0, "processes at a time, which share the cores; 0: one a core", lower_bound=0, **text
     )

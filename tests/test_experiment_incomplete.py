@@ -103,7 +103,7 @@ def test_patients_who_lack_a_modality_are_left_out_of_both_alone(tmp_path):
     assert _find(lines, "ours", "ct").metrics["dice"].patients == 3
     assert _find(lines, "ours", "both").metrics["dice"].patients == 2
     assert _find(lines, "ours", "both").metrics["dice"].mean == pytest.approx(0.4)
-    assert "Test patients: ct 3, pet 2, both 2" in _publish([cell], tmp_path / "out")
+    assert "Patients of partition 'test': ct 3, pet 2, both 2" in _publish([cell], tmp_path / "out")
 
 
 def test_other_test_patients_are_refused(tmp_path):

@@ -117,7 +117,8 @@ def test_another_runs_networks_are_begun_with_and_companions_begin_anew():
         for weight in student.weights:
             weight.assign(tf.ones_like(weight))
     before = _weights(method)
-    method.start_from(other.students.__getitem__)
+    method.start_from(other.students.__getitem__, {"ct": 0.2, "pet": 0.4})
+    assert method.state()["thresholds"] == pytest.approx({"ct": 0.2, "pet": 0.4})
     for key, weights in _weights(method).items():
         same = [(a == b).all() for a, b in zip(weights, before[key])]
         assert all(same) if key.startswith("second") else all((a == 1).all() for a in weights), key

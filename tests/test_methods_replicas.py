@@ -14,8 +14,18 @@ from tests import method_batches
 COMMON = {"optimizer": "sgd", "learning_rate": 0.05, "lr_warmup_epochs": 0.0, "burn_in": 0.0, "ramp": 0.0, "l2": 0.01}
 CASES = {
     "supervised": ("supervised", {}),
-    "semi_cml": ("semi_cml", {"asc_weight": 3.5, "asc_empty": "keep"}),
-    "semi_cml_paper": ("semi_cml", {"mse_target": "student", "ema_decay": 0.0, "asc_negatives": "all"}),
+    "semi_cml": ("semi_cml", {"mse_weight": 1.0}),
+    "semi_cml_paper": (
+        "semi_cml",
+        {
+            "asc_weight": 3.5,
+            "asc_empty": "keep",
+            "asc_negatives": "all",
+            "mse_weight": 1.0,
+            "mse_target": "student",
+            "ema_decay": 0.0,
+        },
+    ),
     "prel": ("prel", {"prel_strong_from": 0.0}),
     "prel_paper": (
         "prel",
@@ -29,7 +39,7 @@ CASES = {
             "ema_decay": 0.0,
         },
     ),
-    "semi_cml_each": ("semi_cml", {"batch_statistics": "each"}),
+    "semi_cml_each": ("semi_cml", {"batch_statistics": "each", "mse_weight": 1.0}),
 }
 # As heavy as the labelled loss, so that a term of its own part alone would show.
 BASELINES = {"unlabelled_weight": 10.0, "unlabelled_ramp": 0.0}

@@ -12,7 +12,7 @@ from semicml_tf.methods.baseline_settings import BaselineSettings
 from semicml_tf.methods.pool_teacher import PoolTeachers
 from semicml_tf.methods.schedule import LearningRate, StagePlan
 from semicml_tf.methods.settings import PAPER, MethodSettings
-from semicml_tf.methods.soft_labels import SoftLabeller
+from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
 from tests import method_batches
 
 
@@ -58,29 +58,67 @@ def test_a_teacher_that_is_no_modality_is_refused():
         method_batches.method("prel", teacher_modality="t2")
 
 
-def test_no_gradient_reaches_the_teacher_and_labels_may_be_hard():
+def test_no_gradient_reaches_the_teachers_and_labels_may_be_hard():
     method = method_batches.method("prel")
-    images = method_batches.batch(0)["unlabelled"]["image"]["pet"]
-    seeds = tf.range(4)
-    teacher = method.averages["pet"]
-    teacher.trainable = True
-    with tf.GradientTape() as tape:
-        q = method.labeller(images, seeds)
-    assert all(g is None for g in tape.gradient(q, teacher.trainable_variables))
+    batch = method_batches.batch(0)
+    for teacher in method.averages.values():
+        teacher.trainable = True
+    with tf.GradientTape(persistent=True) as tape:
+        q = method.targets(batch)["q"]
+    for teacher in method.averages.values():
+        assert all(g is None for g in tape.gradient(q, teacher.trainable_variables))
     assert 0 < float(tf.reduce_min(q)) and len(np.unique(q)) > 2
-    hard = method_batches.method("prel", pseudo_labels="hard").labeller(images, seeds)
-    assert set(np.unique(hard)) <= {0.0, 1.0}
+    hard = method_batches.method("prel", pseudo_labels="hard").targets(batch)["q"]
+    np.testing.assert_array_equal(hard, np.asarray(q) >= 0.5)
 
 
-def test_soft_labels_are_the_mean_of_passes_and_frozen_statistics_stay():
+def test_a_teachers_map_is_the_mean_of_passes_and_frozen_statistics_stay():
     method = method_batches.method("prel", teacher_passes=3, teacher_dropout=True)
     images, seeds = method_batches.batch(0)["unlabelled"]["image"]["pet"], tf.range(4)
     before = [w.numpy().copy() for w in method.averages["pet"].weights]
-    q = method.labeller(images, seeds)
-    single = [method.labeller.teacher(images, seeds, k) for k in range(3)]
+    labeller = method.labellers["pet"]
+    q = labeller(images, seeds)
+    single = [labeller.teacher(images, seeds, k) for k in range(3)]
     np.testing.assert_allclose(q, sum(s.numpy() for s in single) / 3, atol=1e-6)
     assert np.abs(single[0] - single[1]).max() > 1e-4
     assert all((a == b.numpy()).all() for a, b in zip(before, method.averages["pet"].weights))
+
+
+def _odds(p):
+    return p / (1 - p)
+
+
+def test_evidence_of_both_teachers_adds_up_from_their_thresholds():
+    rng = np.random.default_rng(3)
+    maps = {name: tf.constant(rng.uniform(0.01, 0.99, (2, 4, 4, 1)), tf.float32) for name in ("ct", "pet")}
+    thresholds = {"ct": 0.1, "pet": 0.4}
+    q = soft_label(maps, thresholds, MethodSettings(teachers="both", label_fusion="odds", label_sharpness=1.0))
+    ct, pet = (maps[name].numpy() for name in ("ct", "pet"))
+    together = _odds(ct) / _odds(0.1) * _odds(pet) / _odds(0.4)  # Odds of independent evidence multiply.
+    np.testing.assert_allclose(q, together / (1 + together), rtol=1e-4)
+    # Two maps that stand at their thresholds leave it open; sharpness is a power of the odds.
+    level = {name: tf.fill((1, 2, 2, 1), value) for name, value in thresholds.items()}
+    np.testing.assert_allclose(soft_label(level, thresholds, MethodSettings(label_fusion="odds")), 0.5, atol=1e-5)
+    sharp = soft_label(maps, thresholds, MethodSettings(label_fusion="odds", label_sharpness=2.0))
+    np.testing.assert_allclose(sharp, together**2 / (1 + together**2), rtol=1e-3, atol=1e-6)
+
+
+def test_one_sure_teacher_does_not_silence_the_other_for_ever():
+    maps = {"ct": tf.zeros((1, 2, 2, 1)), "pet": tf.ones((1, 2, 2, 1))}
+    q = soft_label(maps, {"ct": 0.5, "pet": 0.5}, MethodSettings(label_fusion="odds"))
+    np.testing.assert_allclose(q, 0.5, atol=1e-3)
+    np.testing.assert_allclose(soft_label(maps, {}, MethodSettings(label_fusion="mean")), 0.5)
+
+
+def test_labels_count_from_what_the_last_validation_chose_and_the_next_stage_takes_it_over():
+    method, batch = method_batches.method("prel"), method_batches.batch(0)
+    before = method.targets(batch)["q"]
+    method.on_validated(0, {"ct": 0.5, "pet": 0.5}, {"ct": 0.1, "pet": 0.3})
+    after = method.targets(batch)["q"]
+    assert (np.asarray(after) > np.asarray(before)).all()
+    later = method_batches.method("prel")
+    later.restore_state(method.state())
+    np.testing.assert_array_equal(later.targets(batch)["q"], after)
 
 
 def test_the_papers_input_noise_is_one_sided_as_its_script_has_it():
@@ -148,8 +186,9 @@ def test_cross_modal_terms_wait_for_the_burn_in():
 
 def test_a_term_switched_off_is_not_there():
     batch, maps = method_batches.batch(0), {s: _maps({"ct": 0.4, "pet": 0.9}) for s in ("labelled", "unlabelled")}
+    both = {"asc_weight": 1.0, "mse_weight": 1.0}
     for off, left in (("asc_weight", "mse"), ("mse_weight", "asc")):
-        terms = method_batches.method("semi_cml", mse_target="student", **{off: 0.0}).loss_terms(batch, maps, {})
+        terms = method_batches.method("semi_cml", mse_target="student", **both | {off: 0.0}).loss_terms(batch, maps, {})
         assert set(terms) == {"supervised", left}
 
 
@@ -160,6 +199,20 @@ def test_the_papers_learning_rate_drops_over_the_run():
     np.testing.assert_allclose(rates, [0.006 / 80, 0.003, 0.006, 0.006, 6e-4, 6e-5, 6e-6], rtol=1e-4)
     second = LearningRate(settings, StagePlan(steps=300, first_step=510, steps_per_epoch=10))
     np.testing.assert_allclose([float(second(0)), float(second(50))], [6e-6, 6e-7], rtol=1e-4)
+
+
+def test_a_cosine_falls_over_the_run_or_over_each_stage():
+    def rate(step, first_step, steps, **settings):
+        plan = StagePlan(steps, first_step, steps_per_epoch=10, rate_factor=0.5 if first_step else 1.0, run_steps=110)
+        return float(LearningRate(MethodSettings(learning_rate=0.008, **settings), plan)(step))
+
+    # Warm-up over the first epoch of each stage; half way through the other 100 steps the rate is half.
+    np.testing.assert_allclose([rate(0, 0, 60), rate(10, 0, 60)], [0.0008, 0.008], rtol=1e-5)
+    np.testing.assert_allclose([rate(0, 60, 50), rate(25, 60, 50)], [0.0004, 0.001171573], rtol=1e-4)
+    assert rate(50, 60, 50) == pytest.approx(0.0, abs=1e-9)
+    again = {"lr_schedule": "restarts"}
+    assert rate(60, 0, 60, **again) == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose([rate(10, 60, 50, **again), rate(30, 60, 50, **again)], [0.004, 0.002], rtol=1e-5)
 
 
 def test_the_paper_recipe_names_every_knob_of_its_methods():

@@ -22,6 +22,7 @@ _SHARED = {
     "batch_size": "slices a call",
     "layout": "of the source files",
     "seed": "source of randomness",
+    "partition": "whom to score",
     "workers": "processes at a time; 0: one a core",
     "window": "side of the slices that networks see",
 }

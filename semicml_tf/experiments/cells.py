@@ -21,6 +21,7 @@ class Cell:
         seed: of the run, and of the draw of the labelled patients.
         folder: of the run.
         flags: of `semicml_tf.train`, which the row adds to the study's.
+        partition: whose scores are told: ``test``, or ``validation`` where something is to be chosen by them.
         stale: whether the folder holds a run of other settings or data, which is neither to be gone on with nor shown.
     """
 
@@ -30,12 +31,13 @@ class Cell:
     seed: int
     folder: pathlib.Path
     flags: tuple[str, ...] = ()
+    partition: str = "test"
     stale: bool = False
 
     @property
     def metrics_path(self) -> pathlib.Path:
-        """Where its scores on the test patients are, once it is finished."""
-        return self.folder / "evaluation" / "test" / "metrics.json"
+        """Where its scores are, once it is finished."""
+        return self.folder / "evaluation" / self.partition / "metrics.json"
 
     @property
     def finished(self) -> bool:

@@ -84,7 +84,7 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
             axis.grid(axis="both", color="0.9")
             axis.set_axisbelow(True)
             axis.set_title(f"{modality} (of {' + '.join(pair)})", fontsize=10)
-            axis.set_xlabel("DSC, mean over test patients")
+            axis.set_xlabel("DSC, mean over patients")
         handles, texts = row[0].get_legend_handles_labels()
         for handle, text in zip(*row[1].get_legend_handles_labels()):
             if text not in texts:

@@ -17,7 +17,7 @@ from semicml_tf.training import from_flags
 from semicml_tf.training.settings import TrainSettings, as_flags, check
 
 
-def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int) -> list[Cell]:
+def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int, partition: str = "test") -> list[Cell]:
     """All cells, in the order in which they are to be run: all rows of a seed come before the next seed.
 
     Args:
@@ -25,6 +25,7 @@ def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int)
         output: folder of the experiment.
         study: whose flags the rows' are added to.
         pool: number of patients who may be labelled.
+        partition: whose scores are told.
 
     Raises:
         UserError: training does not take a row's flags, or there are fewer patients.
@@ -42,7 +43,9 @@ def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int)
             for labelled in counts:
                 for row in rows:
                     if seed in row.seeds and pair in row.pairs and labelled in row.labelled:
-                        cell = Cell(row.name, pair, labelled, seed, output, row.flags + extra[row.name, labelled])
+                        cell = Cell(
+                            row.name, pair, labelled, seed, output, row.flags + extra[row.name, labelled], partition
+                        )
                         folder = output / "runs" / cell.data_name / row.slug
                         cells.append(dataclasses.replace(cell, folder=folder))
     return cells

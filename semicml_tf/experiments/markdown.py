@@ -194,7 +194,8 @@ def _pair_notes(results: Results, pair: tuple[str, str], lines: Sequence[Line], 
     shown = _listed(dict.fromkeys(counts.values()))
     if len(set(counts.values())) > 1:
         shown = _listed(f"{name} {count}" for name, count in counts.items())
-    notes = [f"Test patients: {shown}, the same in every row, each scored on the patient's own grid."]
+    who = f"Patients of partition '{first.cell.partition}'"
+    notes = [f"{who}: {shown}, the same in every row, each scored on the patient's own grid."]
     notes += _seed_notes(results, pair)
     cell = first.cell
     drawn = f"with {cell.labelled} labelled patients and seed {cell.seed}"
@@ -207,8 +208,8 @@ def _pair_notes(results: Results, pair: tuple[str, str], lines: Sequence[Line], 
 
 def _reading_notes(reference: str, baseline: str | None, compared: bool, saved: bool) -> list[str]:
     notes = [
-        "DSC: mean over seeds of the mean over test patients; ±: sample standard deviation over seeds of that mean "
-        "(table.csv also has the one over patients). HD95, ASSD: means likewise. missed: share of the test patients in "
+        "DSC: mean over seeds of the mean over patients; ±: sample standard deviation over seeds of that mean "
+        "(table.csv also has the one over patients). HD95, ASSD: means likewise. missed: share of the patients in "
         "whom a lesion is there and nothing is found; they score DSC 0 and the volume's diagonal in mm.",
         f"{BOTH}: each patient's mean over the modalities. Bold: the column's best with as many labels.",
         "Blind rows read no network: one mask beside both networks.",
@@ -217,7 +218,7 @@ def _reading_notes(reference: str, baseline: str | None, compared: bool, saved: 
         notes.append(
             f"Difference: mean DSC of the row less that of '{reference}' with as many labelled patients, over the "
             "seeds that both have; below 0 where "
-            f"'{reference}' is better. p: Wilcoxon signed-rank test, two-sided, paired over test patients (each one's "
+            f"'{reference}' is better. p: Wilcoxon signed-rank test, two-sided, paired over patients (each one's "
             "mean over these seeds; patients without a difference left out), corrected by Holm's method for all "
             f"comparisons of the pair and modality. wins: seeds in which '{reference}' has the higher mean. The test "
             "is about patients, not about other draws of labels: see wins and ± for those."

@@ -125,7 +125,7 @@ def make(values: flags.FlagValues) -> Plan:
     output = pathlib.Path(values.output)
     source = pathlib.Path(values.input) if values.input else None
     base = splits.base_split(study, source, values.base_split)
-    cells = grid.cells_of(table, output, study, len(splits.pool_of(base)))
+    cells = grid.cells_of(table, output, study, len(splits.pool_of(base)), values.partition)
     return Plan(study, output, source, base, tuple(cells), values.reference or names[0], values.baseline)
 
 

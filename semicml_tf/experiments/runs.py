@@ -127,7 +127,7 @@ def _run_job(plan: Plan, cell: Cell) -> Job:
             f"--run={cell.folder}",
             f"--dataset={plan.dataset(cell)}",
             f"--output={cell.metrics_path.parent}",
-            "--partition=test",
+            f"--partition={cell.partition}",
         )
     )
     log = cell.folder.with_name(f"{cell.folder.name}.log")

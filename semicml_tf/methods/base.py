@@ -45,6 +45,10 @@ class Method(keras.Model):
         self.averages = {name: build(name) for name in modalities} if settings.ema_decay > 0 else {}
         for average in self.averages.values():
             average.trainable = False
+        # Variables, so that a step that is compiled once reads what the last validation chose.
+        self.thresholds = {
+            name: keras.Variable(0.5, trainable=False, dtype="float32", name=f"threshold_{name}") for name in modalities
+        }
         self.companions = self.make_companions(build)
         self.student_optimizers = {name: self._optimizer() for name in modalities}
         for name, optimizer in self.student_optimizers.items():
@@ -106,8 +110,13 @@ class Method(keras.Model):
         kinds = {"student": self.students, "average": self.averages, **self.companions}
         return {f"{kind}/{name}": network for kind, held in kinds.items() for name, network in held.items()}
 
-    def start_from(self, network_of: Callable[[str], keras.Model]) -> None:
-        """Begins with another run's best networks, by modality; companions, which that run has not, begin anew."""
+    def start_from(self, network_of: Callable[[str], keras.Model], thresholds: Mapping[str, float]) -> None:
+        """Begins with another run's best networks, and the thresholds on them, by modality.
+
+        Companions, which that run has not, begin anew.
+        """
+        for name, value in thresholds.items():
+            self.thresholds[name].assign(value)
         for key, network in self.networks().items():
             kind, name = key.split("/")
             if kind not in self.companions:
@@ -116,8 +125,13 @@ class Method(keras.Model):
     def begin(self) -> None:
         """Called once, after the previous stage's networks were taken over and before the first step."""
 
-    def on_validated(self, epoch: int, dice: Mapping[str, float]) -> None:
-        """Called after each validation: mean Dice of `deployed` by modality; `epoch` counts over the run."""
+    def on_validated(self, epoch: int, dice: Mapping[str, float], thresholds: Mapping[str, float]) -> None:
+        """Called after each validation with the mean Dice of `deployed`, and the threshold of it, by modality.
+
+        `epoch` counts over the run.
+        """
+        for name, value in thresholds.items():
+            self.thresholds[name].assign(value)
 
     def facts(self) -> dict[str, str]:
         """What a reader of the run's history should know of this stage, by column."""
@@ -138,10 +152,12 @@ class Method(keras.Model):
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold beside networks and optimisers; JSON values."""
-        return {}
+        return {"thresholds": {name: float(ops.convert_to_numpy(value)) for name, value in self.thresholds.items()}}
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state`; also takes over what the previous stage's `state` held."""
+        for name, value in state["thresholds"].items():
+            self.thresholds[name].assign(value)
 
     # What is the same for all of them.
 

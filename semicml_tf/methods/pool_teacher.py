@@ -79,13 +79,15 @@ class PooledMethod(Method):
     def networks(self):
         return super().networks() | (self.pool.networks() if self.pool else {})
 
-    def on_validated(self, epoch, dice):
+    def on_validated(self, epoch, dice, thresholds):
+        super().on_validated(epoch, dice, thresholds)
         if self.pool:
             self.pool.on_validated(epoch, dice, self.students)
 
     def state(self):
-        return {"pool": self.pool.state()} if self.pool else {}
+        return super().state() | ({"pool": self.pool.state()} if self.pool else {})
 
     def restore_state(self, state):
+        super().restore_state(state)
         if self.pool and "pool" in state:
             self.pool.restore(state["pool"])

@@ -7,8 +7,9 @@ from keras import ops
 from semicml_tf.errors import UserError
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.supervised import segmentation_loss
+from semicml_tf.methods import label_watch
 from semicml_tf.methods.pool_teacher import PooledMethod
-from semicml_tf.methods.soft_labels import SoftLabeller
+from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
 
 
 class Stage(PooledMethod):
@@ -26,7 +27,8 @@ class Stage(PooledMethod):
             raise UserError("PReL with --teacher=average needs a moving average", remedy="Set --ema_decay above 0")
         self.teacher_modality = self._choose(scores)
         teachers = self.pool.teachers if self.pool else self.averages
-        self.labeller = SoftLabeller(teachers[self.teacher_modality], settings)
+        writers = self.modalities if settings.teachers == "both" else (self.teacher_modality,)
+        self.labellers = {name: SoftLabeller(teachers[name], settings) for name in writers}
 
     def _choose(self, scores) -> str:
         """The named modality, or the better one on validation patients."""
@@ -52,7 +54,10 @@ class Stage(PooledMethod):
 
     def targets(self, batch):
         unlabelled = batch["unlabelled"]
-        return {"q": self.labeller(unlabelled["image"][self.teacher_modality], unlabelled["seed"])}
+        maps = {
+            name: labeller(unlabelled["image"][name], unlabelled["seed"]) for name, labeller in self.labellers.items()
+        }
+        return {"q": soft_label(maps, self.thresholds, self.settings)}
 
     def loss_terms(self, batch, maps, targets):
         how, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
@@ -75,6 +80,20 @@ class Stage(PooledMethod):
             weight = how.prel_weight * (strong_now if strong else 1.0)
             terms[f"teach_{name}"] = weight * (share * contrast + (1.0 - share) * follow)
         return terms
+
+    def observations(self, batch, maps, targets):
+        return label_watch.shares(targets["q"], batch["labelled"]["label"])
+
+    def alarms(self, means):
+        return label_watch.alarms(means)
+
+    @property
+    def silence_remedy(self):
+        return "lower --prel_weight and --asc_weight, or pass --prel_keep_labelled"
+
+    def label_writers(self):
+        teachers = self.pool.teachers if self.pool else self.averages
+        return {name: teachers[name] for name in self.labellers}
 
     def facts(self):
         return {"teacher": self.teacher_modality}

@@ -25,7 +25,7 @@ class MethodSettings(BaselineSettings):
         "batch normalisation in training: statistics of all slices of a step, or of each stream (or view) alone",
         ("joint", "each"),
     )
-    asc_weight: float = knob(0.5, "weight of the ASC loss; 0 turns it off")
+    asc_weight: float = knob(5.0, "weight of the ASC loss; 0 turns it off")
     asc_temperature: float = knob(1.0, "temperature of the ASC loss")
     asc_similarity: str = knob("dice", "area similarity of the ASC loss", ("dice", "iou", "cosine"))
     asc_negatives: str = knob(
@@ -36,7 +36,7 @@ class MethodSettings(BaselineSettings):
     asc_empty: str = knob(
         "skip", "ASC on maps without foreground: keep them, or skip them as negatives and as anchors", ("keep", "skip")
     )
-    mse_weight: float = knob(1.0, "weight of the squared difference of the two modalities; 0 turns it off")
+    mse_weight: float = knob(0.0, "weight of the squared difference of the two modalities; 0 turns it off")
     mse_weighting: str = knob(
         "seen", "squared difference on all slices, or on those where a modality sees something", ("none", "seen")
     )
@@ -49,6 +49,16 @@ class MethodSettings(BaselineSettings):
     ramp: float = knob(0.3, "share of the stage, after the burn-in, in which they grow to full weight")
     ramp_epochs: int = knob(0, "grow the MSE weight as exp(-5 (1 - epoch/N)^2) over N epochs instead; 0: by --ramp")
     teacher_modality: str = knob("auto", "modality that teaches in PReL; auto: the better one on validation")
+    teachers: str = knob(
+        "both", "whose teacher writes PReL's labels: the better modality's, or both together", ("better", "both")
+    )
+    label_fusion: str = knob(
+        "odds",
+        "how teachers' maps become a label: their mean, or the sum of their log-odds, counted from the threshold that "
+        "validation chose for each",
+        ("mean", "odds"),
+    )
+    label_sharpness: float = knob(1.0, "factor on that sum (odds)")
     teacher: str = knob(
         "average",
         "PReL's teacher: the moving average of the student, or a moving average of its best models (pool)",
@@ -66,17 +76,21 @@ class MethodSettings(BaselineSettings):
     pool_first_epoch: int = knob(11, "epoch from which the pool teacher keeps scores")
     pool_copy_epoch: int = knob(17, "epoch at which the pool teacher copies the student")
     pseudo_labels: str = knob("soft", "PReL's labels: the teacher's maps, or these cut at 0.5", ("soft", "hard"))
-    prel_weight: float = knob(0.5, "weight of the pseudo-labels' loss beside the labelled one")
+    prel_weight: float = knob(1.0, "weight of the pseudo-labels' loss beside the labelled one")
     prel_keep_labelled: bool = knob(True, "keep the labelled loss in PReL")
     prel_asc_weak: float = knob(0.01, "share of ASC in the pseudo-labels' loss of the weaker modality")
     prel_asc_strong: float = knob(0.2, "share of ASC in the pseudo-labels' loss of the stronger modality")
     prel_strong_from: float = knob(0.0, "share of PReL after which the stronger modality learns from the labels, too")
     optimizer: str = knob("adam", "optimiser of both students", ("adam", "sgd"))
     learning_rate: float = knob(0.003, "learning rate at its peak")
-    lr_schedule: str = knob("cosine", "after the warm-up: cosine to 0 in each stage, or drops", ("cosine", "drops"))
+    lr_schedule: str = knob(
+        "cosine",
+        "after the warm-up: a cosine to 0 over the run, one over each stage, or drops",
+        ("cosine", "restarts", "drops"),
+    )
     lr_warmup_epochs: float = knob(1.0, "epochs of linear warm-up")
     lr_drop_epochs: tuple[int, ...] = knob((), "epochs of the run at which the rate falls to a tenth (drops)")
-    lr_later_stages: float = knob(0.5, "factor on the learning rate in stages after the first (cosine)")
+    lr_later_stages: float = knob(0.5, "factor on the learning rate in stages after the first (restarts)")
     l2: float = knob(1e-4, "L2 term added to the gradients (PyTorch's weight decay of Adam)")
 
 
@@ -102,6 +116,9 @@ PAPER = {
     "ramp": 0.0,
     "ramp_epochs": 200,
     "teacher_modality": "auto",
+    "teachers": "better",
+    "label_fusion": "mean",
+    "label_sharpness": 1.0,
     "teacher": "pool",
     "teacher_passes": 4,
     "teacher_dropout": True,

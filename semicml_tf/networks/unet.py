@@ -32,9 +32,9 @@ class Builder:
     def conv(self, x, channels: int, name: str):
         # No bias: batch normalisation removes it, and Adam would turn its rounding noise into full steps.
         x = self.layer(layers.Conv2D, f"{name}_conv", channels, 3, padding="same", use_bias=False)(x)
-        x = self.layer(
-            BatchNormalization, f"{name}_norm", momentum=0.9, epsilon=1e-5, synchronized=self.synchronized
-        )(x)
+        x = self.layer(BatchNormalization, f"{name}_norm", momentum=0.9, epsilon=1e-5, synchronized=self.synchronized)(
+            x
+        )
         return self.layer(layers.ReLU, f"{name}_relu")(x)
 
     def up(self, x, channels: int, name: str):

@@ -20,7 +20,7 @@ class TrainSettings:
     method: tuple[str, ...] = knob(
         ("semi_cml", "prel"), "stages to train one after another; one of these alone is a list of one:"
     )
-    epochs: tuple[int, ...] = knob((12, 6), "epochs of each stage; a single stage gets their sum")
+    epochs: tuple[int, ...] = knob((6, 12), "epochs of each stage; a single stage gets their sum")
     steps_per_epoch: int = knob(
         50,
         "steps between two validations; 0: one pass over the labelled slices that are shown",

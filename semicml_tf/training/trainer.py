@@ -177,6 +177,7 @@ class Trainer:
             first_step=sum(self._train.epochs[:number]) * self._epoch_steps,
             steps_per_epoch=self._epoch_steps,
             rate_factor=self._method.lr_later_stages if number else 1.0,
+            run_steps=sum(self._train.epochs) * self._epoch_steps,
         )
 
     def _make(self, position: Position, previous: Method | None, *, restored: bool) -> Method:
@@ -197,7 +198,8 @@ class Trainer:
                 if previous is not None:
                     checkpoint.take_over(method, previous)
                 elif self._initial is not None:
-                    method.start_from(self._initial.network)
+                    thresholds = {name: self._initial.threshold(name) for name in self._info.modalities}
+                    method.start_from(self._initial.network, thresholds)
                 method.begin()
         return method
 
@@ -243,7 +245,7 @@ class Trainer:
         run_step = plan.first_step + position.step
         epoch = run_step // self._epoch_steps - 1
         validated = self._validator(method.deployed)
-        method.on_validated(epoch, validated.dice)
+        method.on_validated(epoch, validated.dice, validated.thresholds)
         alarms = method.alarms(means.values())
         if validated.silent and epoch > 0:
             who = " and ".join(validated.silent)
