@@ -49,13 +49,18 @@ CASES |= {name: (name, BASELINES) for name in catalogue.METHODS if name not in (
 LEVELS = {"semi_cml_paper": 3, "urpc": 3}
 
 
-def _train(devices, name, settings, sizes, levels=1):
+# Batches of the deeper networks whose features keep off the kink of ReLU: a pixel that rounding puts on its other side
+# changes a gradient by far more than rounding.
+SEEDS = {"semi_cml_paper": (2, 3), "urpc": (2, 3)}
+
+
+def _train(devices, name, settings, sizes, levels=1, seeds=(0, 1)):
     strategy = strategy_for(devices)
     with strategy.scope():
         method = method_batches.method(name, levels=levels, synchronized=len(devices) > 1, **COMMON, **settings)
     step = compiled_step(method, strategy)
     # The first batch comes again, to see what was learnt of it.
-    losses = [float(step(method_batches.batch(seed, *sizes))["loss"]) for seed in (0, 1, 0)]
+    losses = [float(step(method_batches.batch(seed, *sizes))["loss"]) for seed in (*seeds, seeds[0])]
     return losses, {key: network.get_weights() for key, network in method.networks().items()}
 
 
@@ -64,9 +69,9 @@ def test_two_replicas_equal_one(case):
     name, settings = CASES[case]
     # Streams of unlike size, as in the paper's batch of 30 + 26.
     sizes = (6, 0) if name == "supervised" else (6, 4)
-    levels = LEVELS.get(case, 1)
-    one_losses, one = _train(["cpu:0"], name, settings, sizes, levels)
-    two_losses, two = _train(["cpu:0", "cpu:1"], name, settings, sizes, levels)
+    how = (settings, sizes, LEVELS.get(case, 1), SEEDS.get(case, (0, 1)))
+    one_losses, one = _train(["cpu:0"], name, *how)
+    two_losses, two = _train(["cpu:0", "cpu:1"], name, *how)
     np.testing.assert_allclose(two_losses, one_losses, rtol=2e-5)
     # (PReL's labels change meanwhile.)
     assert name == "prel" or one_losses[2] < one_losses[0]
