@@ -28,6 +28,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(commandline.FLAGFILE, [], "the study's flagfiles, handed to each command", **text)
     flags.DEFINE_string("input", None, "folder of volumes; none: a phantom is made in OUTPUT/volumes", **text)
     flags.DEFINE_string("output", None, "folder for everything that is made", **text)
+    flags.DEFINE_string("tables", None, "folder of tables and figures; none: OUTPUT", **text)
     flags.DEFINE_multi_string(
         "row",
         [],
@@ -140,7 +141,7 @@ def _publish(values: flags.FlagValues, planned) -> bool:
         return False
     publish.publish(
         planned.cells,
-        planned.output,
+        values.tables or planned.output,
         reference=planned.reference,
         baseline=planned.baseline,
         command=_command(values),
@@ -150,7 +151,7 @@ def _publish(values: flags.FlagValues, planned) -> bool:
 
 
 def _command(values: flags.FlagValues) -> str:
-    places = [f"--{name}={values[name].value}" for name in ("input", "output", "base_split") if values[name].value]
+    places = [f"--{name}={values[name].value}" for name in ("input", "output", "tables", "base_split") if values[name].value]
     words = ["python", "-m", "semicml_tf.experiment", *(f"--flagfile={path}" for path in values.flagfile), *places]
     return shlex.join(words)
 

@@ -29,7 +29,10 @@ def test_every_command_understands_it(path):
         taken |= {name for name in values if values[name].present}
     assert {"modalities", "spacing_mm", "label_values"} <= taken
     modalities = commandline.parse("semicml_tf.convert", [f"--flagfile={path}"])[0].modalities
-    check(*settings_from(commandline.parse("semicml_tf.train", [f"--flagfile={path}"])[0]), modalities)
+    pairs = commandline.parse("semicml_tf.experiment", [f"--flagfile={path}"])[0].pairs
+    for pair in [pair.split(":") for pair in pairs] or [modalities]:
+        assert set(pair) <= set(modalities)
+        check(*settings_from(commandline.parse("semicml_tf.train", [f"--flagfile={path}"])[0]), pair)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

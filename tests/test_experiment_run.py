@@ -71,6 +71,10 @@ def test_the_table_names_rows_and_hashes(experiment):
     (root / "out" / "table.md").unlink()
     assert run(root, "--tables_only").returncode == 0
     assert (root / "out" / "table.md").read_text() == table
+    assert run(root, "--tables_only", f"--tables={root / 'tables'}").returncode == 0
+    made = {path.name for path in (root / "tables").iterdir()}
+    assert made == {"table.md", "table.csv", "table.png", "scores.csv", "experiment.json"}
+    assert (root / "tables" / "scores.csv").read_text() == (root / "out" / "scores.csv").read_text()
 
 
 def test_what_is_finished_is_not_run_again(experiment):
@@ -87,7 +91,7 @@ def test_a_row_that_changed_is_named_and_the_others_go_on(experiment, tmp_path):
     changed = flagfile(tmp_path, ROWS[0] + " --asc_weight=2", ROWS[1], "--row=bad: --method=supervised --init_from=/no")
     done = run(root, flags=changed)
     assert done.returncode == 2
-    assert "row 'ours' (ct-pet-2-seed0)" in done.stderr and "--asc_weight=0.5, now 2.0" in done.stderr
+    assert "row 'ours' (ct-pet-2-seed0)" in done.stderr and "--asc_weight=5.0, now 2.0" in done.stderr
     assert "row 'bad' (ct-pet-2-seed0): semicml_tf.train ended with code 2" in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("semicml_tf.experiment: error: row 'ours'") and "and 1 more" in last
