@@ -151,7 +151,8 @@ def _publish(values: flags.FlagValues, planned) -> bool:
 
 
 def _command(values: flags.FlagValues) -> str:
-    places = [f"--{name}={values[name].value}" for name in ("input", "output", "tables", "base_split") if values[name].value]
+    named = ("input", "output", "tables", "base_split")
+    places = [f"--{name}={values[name].value}" for name in named if values[name].value]
     words = ["python", "-m", "semicml_tf.experiment", *(f"--flagfile={path}" for path in values.flagfile), *places]
     return shlex.join(words)
 
