@@ -151,9 +151,18 @@ def _publish(values: flags.FlagValues, planned) -> bool:
 
 
 def _command(values: flags.FlagValues) -> str:
-    named = ("input", "output", "tables", "base_split")
-    places = [f"--{name}={values[name].value}" for name in named if values[name].value]
-    words = ["python", "-m", "semicml_tf.experiment", *(f"--flagfile={path}" for path in values.flagfile), *places]
+    """The call that makes the same experiment: its flagfiles, and what was said beside them."""
+    files = [f"--flagfile={path}" for path in values.flagfile]
+    of_files, _ = commandline.parse("semicml_tf.experiment", files)
+    words = ["python", "-m", "semicml_tf.experiment", *files]
+    for name, value in values.flag_values_dict().items():
+        held = of_files[name].value
+        if name in (commandline.FLAGFILE, "workers", "dry_run", "tables_only") or value == held:
+            continue
+        if name == "row":  # they are added to those of the files
+            words += [f"--row={text}" for text in value if text not in held]
+        else:
+            words.append(f"--{name}={','.join(value) if isinstance(value, list) else value}")
     return shlex.join(words)
 
 
