@@ -7,6 +7,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -135,7 +136,7 @@ class Workers:
             commands = (("-c", ""),)
         words = [sys.executable, "-m", "semicml_tf.experiments.bound_child", str(os.getpid()), *commands[0]]
         with _opened(job.log) as log:
-            log.write(f"\n$ python {' '.join(commands[0])}\n".encode())
+            log.write(f"\n$ python {shlex.join(commands[0])}\n".encode())
             log.flush()
             process = subprocess.Popen(
                 words,
