@@ -23,10 +23,10 @@ def _arrays(path):
 
 @pytest.fixture(scope="module")
 def run(phantom_dataset, tmp_path_factory):
-    """Both stages, with a teacher that has learned next to nothing; PReL's rate is 0."""
+    """Both stages; PET alone teaches, and has learned next to nothing."""
     folder = tmp_path_factory.mktemp("watched") / "run"
     where = [f"--dataset={phantom_dataset}", f"--output={folder}"]
-    commandline.call("semicml_tf.train", [*where, *TINY, "--lr_later_stages=0", "--teacher_modality=pet"])
+    commandline.call("semicml_tf.train", [*where, *TINY, "--teachers=better", "--teacher_modality=pet"])
     return folder
 
 
@@ -51,7 +51,7 @@ def test_alarms_are_in_the_history_and_in_the_run_file(run):
 
 
 def test_the_networks_before_the_stage_are_kept(run):
-    """At a rate of 0 the student of the last checkpoint is still the one that stood before PReL."""
+    """What was validated last before PReL is what teaches at its beginning."""
     for name in ("ct", "pet"):
         assert not run_folder.stage_weights_file(run, 1, name).exists()
     kept = _arrays(run_folder.stage_weights_file(run, 0, "pet"))
