@@ -87,7 +87,7 @@ def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], f
     raise UserError(
         "no stage of this run has learned from a teacher's labels yet, so there is nothing to report",
         path=folder,
-        remedy="Choose a run with such a stage, e.g. one of --method=semi_cml,prel",
+        remedy="Choose a run with such a stage; the methods of python -m semicml_tf.train --help tell",
     )
 
 

@@ -12,8 +12,8 @@ _LEAST_OF_TRUTH = 1 / 20
 # No structure worth a label fills more of a window than this.
 _MOST = 0.5
 _REMEDY = (
-    "train the stage before for more --epochs, start from a better run with --init_from, or name another "
-    "--teacher_modality"
+    "train the stage before for more --epochs, start from a better run with --init_from, or let another modality teach "
+    "alone (--teachers=better --teacher_modality=NAME)"
 )
 
 

@@ -1,4 +1,4 @@
-"""PReL: the better modality's teacher writes soft labels, from which the weaker student learns, then the stronger."""
+"""PReL: teachers, of both modalities together or of the better one, write soft labels, from which students learn."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
 
 
 class Stage(PooledMethod):
-    """``L = L_teach,weak + W(t) L_teach,strong``, with the labelled loss beside it if it is kept::
+    """``L = prel_weight (L_teach,weak + W(t) L_teach,strong)``, with the labelled loss beside it if it is kept::
 
         L_teach,m = a_m L_ASC(q, p_m) + (1 - a_m) [bce_weight BCE(p_m, q) + dice_weight DiceLoss(p_m, q)]
 
-    W = 0 until `prel_strong_from` of the stage, then 1. Zhang et al., Medical Image Analysis 83 (2023)
-    102656, by a third-party copy of its training script.
+    W = 0 until `prel_strong_from` of the stage, then 1; a_m is `prel_asc_weak` or `prel_asc_strong`, 0 where
+    `asc_weight` is. Strong is the better modality, whoever writes q. Zhang et al., Medical Image Analysis 83 (2023)
+    102656, by a third-party copy of its training script; there the better modality alone writes q.
     """
 
     def __init__(self, modalities, build, settings, plan, scores):
@@ -89,7 +90,7 @@ class Stage(PooledMethod):
 
     @property
     def silence_remedy(self):
-        return "lower --prel_weight and --asc_weight, or pass --prel_keep_labelled"
+        return "lower --prel_weight, --prel_asc_weak and --prel_asc_strong, or pass --prel_keep_labelled"
 
     def label_writers(self):
         teachers = self.pool.teachers if self.pool else self.averages

@@ -48,7 +48,10 @@ class MethodSettings(BaselineSettings):
     burn_in: float = knob(0.4, "share of the stage without cross-modal terms")
     ramp: float = knob(0.3, "share of the stage, after the burn-in, in which they grow to full weight")
     ramp_epochs: int = knob(0, "grow the MSE weight as exp(-5 (1 - epoch/N)^2) over N epochs instead; 0: by --ramp")
-    teacher_modality: str = knob("auto", "modality that teaches in PReL; auto: the better one on validation")
+    teacher_modality: str = knob(
+        "auto",
+        "the stronger modality in PReL, which alone teaches with --teachers=better; auto: the better one on validation",
+    )
     teachers: str = knob(
         "both", "whose teacher writes PReL's labels: the better modality's, or both together", ("better", "both")
     )

@@ -1,4 +1,4 @@
-"""Soft pseudo-labels: the mean of a teacher's passes over slightly noisy slices."""
+"""Soft pseudo-labels: a teacher's map is the mean of its passes over noisy slices; teachers' maps become one label."""
 
 from __future__ import annotations
 
