@@ -197,6 +197,7 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("validation.*may learn", data, out, "--unlabelled_partitions=labelled,validation")
     _fails("--teacher_modality.*t2", data, out, *TINY, "--teacher_modality=t2")
     _fails("--ema_decay=0", data, out, *TINY, "--ema_decay=0")
+    _fails("--label_sharpness above 0", data, out, *TINY, "--label_sharpness=0")
     _fails("same width", data, out, *TINY, "--width=4", f"--init_from={finished}")
     _fails("no scores|validation scores", data, out, *TINY, "--method=prel", "--epochs=1")
     _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")

@@ -108,6 +108,9 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
         method.asc_temperature > 0, f"expected --asc_temperature above 0, got {method.asc_temperature}", "Correct it"
     )
     require(
+        method.label_sharpness > 0, f"expected --label_sharpness above 0, got {method.label_sharpness}", "Correct it"
+    )
+    require(
         method.teacher_passes >= 1,
         f"expected --teacher_passes of at least 1, got {method.teacher_passes}",
         "Correct it",
