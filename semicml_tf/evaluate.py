@@ -240,6 +240,8 @@ def main(values: flags.FlagValues) -> None:
         raise UserError("--truth is read by --relearning alone", remedy="Pass --relearning, or leave --truth out")
     if values.relearning and (values.compare or not values.run):
         raise UserError("--relearning needs one run", remedy="Pass --run=FOLDER, without --compare")
+    if values.relearning and values.require_margin is not None:
+        raise UserError("--require_margin is about scores, which --relearning does not make", remedy="Leave one out")
     if values.relearning:
         _relearning(values)
     elif values.compare:

@@ -232,6 +232,7 @@ def test_flags_that_contradict_are_refused(study):
         ([run, f"--truth={study / 'truth'}"], "--relearning"),
         (["--relearning"], "one run"),
         (["--relearning", run, "--compare=a,b"], "one run"),
+        (["--relearning", run, "--require_margin=0.1"], "--require_margin"),
     ):
         with pytest.raises(UserError, match=match):
             commandline.call("semicml_tf.evaluate", arguments)
