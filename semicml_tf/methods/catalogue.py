@@ -36,7 +36,7 @@ METHODS = {
     ),
     "prel": Entry(
         "semicml_tf.methods.prel",
-        "soft pseudo-label re-learning from both modalities' teachers, or the better one's (PReL)",
+        "soft pseudo-label re-learning from both teachers, or the better one's (PReL)",
         needs_average=lambda how: how.teacher == "average",
     ),
     "mean_teacher": Entry(
