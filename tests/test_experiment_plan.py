@@ -11,6 +11,7 @@ from semicml_tf.conversion import split as splits
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import made, plan, runs
 from semicml_tf.experiments.rows import parse_rows
+from semicml_tf.training.settings import MEANING
 from tests.experiments import ROWS, flagfile, planned
 
 
@@ -152,6 +153,30 @@ def test_data_that_other_flags_made_are_refused(tmp_path):
         made.check_or_note(record, product, {"spacing": [3, 3]}, {})
 
 
+def _write_run(cell, **body):
+    body = {"data_hash": "a" * 64, "initial_run": None, "meaning_of_settings": MEANING} | body
+    (cell.folder / "run.json").write_text(json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    "change,told_of",
+    [
+        ({"initial_run": "/runs/first"}, "--init_from=/runs/first, now "),
+        ({"meaning_of_settings": 1}, "another version"),
+    ],
+    ids=["begun with another run", "of another version"],
+)
+def test_a_run_that_the_same_flags_would_not_make_is_not_used(change, told_of, tmp_path):
+    experiment = planned(tmp_path, *ROWS)
+    for cell in experiment.cells:
+        cell.folder.mkdir(parents=True)
+        settings = runs.grid.settings_as_flags(experiment.study, cell)
+        _write_run(cell, settings=settings, **(change if cell.row == "plain" else {}))
+    marked, told = runs.with_stale_cells(experiment)
+    assert [cell.stale for cell in marked.cells] == [False, True]
+    assert len(told) == 1 and "row 'plain'" in told[0] and told_of in told[0]
+
+
 def test_a_run_of_other_settings_is_named_with_what_differs(tmp_path):
     experiment = planned(tmp_path, *ROWS)
     ours, plain = experiment.cells
@@ -159,7 +184,7 @@ def test_a_run_of_other_settings_is_named_with_what_differs(tmp_path):
         settings = {**runs.grid.settings_as_flags(experiment.study, cell), "width": width}
         settings.pop("l2")  # as if written before there was this setting: it meant the default
         cell.folder.mkdir(parents=True)
-        (cell.folder / "run.json").write_text(json.dumps({"settings": settings, "data_hash": "a" * 64}))
+        _write_run(cell, settings=settings)
     marked, told = runs.with_stale_cells(experiment)
     assert [cell.stale for cell in marked.cells] == [False, True]
     assert len(told) == 1 and "row 'plain'" in told[0] and "--width=4, now 2" in told[0]

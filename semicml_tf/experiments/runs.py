@@ -15,6 +15,7 @@ from semicml_tf.experiments.study import differences
 from semicml_tf.experiments.workers import Job
 from semicml_tf.records import dataset
 from semicml_tf.training.run_folder import FILE_NAME as RUN_FILE
+from semicml_tf.training.settings import MEANING
 
 VOLUMES = "volumes"
 
@@ -157,6 +158,11 @@ def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
         if body is None:
             continue
         changed = differences(body.get("settings", {}), grid.settings_as_flags(plan.study, cell), defaults)
+        if body.get("meaning_of_settings", 1) != MEANING:
+            changed.append("another version of this package, in which the same flags meant another training")
+        begun, begins = body.get("initial_run"), plan.study.values("train", *cell.flags).init_from
+        if (begun and pathlib.Path(begun).absolute()) != (begins and pathlib.Path(begins).absolute()):
+            changed.append(f"--init_from={begun or ''}, now {begins or ''}")
         if cell.data_name in hashes and body.get("data_hash") != hashes[cell.data_name]:
             changed.append(f"data of hash {str(body.get('data_hash'))[:12]}, now {hashes[cell.data_name][:12]}")
         if changed:

@@ -12,6 +12,9 @@ from semicml_tf.errors import UserError
 from semicml_tf.methods import baseline_settings, catalogue
 from semicml_tf.methods.settings import MethodSettings, knob
 
+# Raised when the same flags come to mean another training: a run of before is then told from one of now.
+MEANING = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
@@ -132,5 +135,5 @@ def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:
 
 def run_hash(train: TrainSettings, method: MethodSettings, data_hash: str, initial_hash: str | None) -> str:
     """Tells whether two runs were asked to do the same; `initial_hash` is that of the run they start from."""
-    text = json.dumps([as_flags(train, method), data_hash, initial_hash], sort_keys=True)
+    text = json.dumps([MEANING, as_flags(train, method), data_hash, initial_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

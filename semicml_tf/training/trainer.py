@@ -108,6 +108,7 @@ class Trainer:
                 "steps_per_epoch": self._epoch_steps,
                 "devices": strategy.num_replicas_in_sync,
                 "settings": run_settings.as_flags(train, method),
+                "meaning_of_settings": run_settings.MEANING,
             },
         )
         self._stop_asked = False
