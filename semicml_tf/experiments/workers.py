@@ -132,8 +132,6 @@ class Workers:
             time.sleep(_POLL_S)
 
     def _begin(self, job: Job, commands: tuple[tuple[str, ...], ...]) -> None:
-        if not commands:  # everything of it was there
-            commands = (("-c", ""),)
         words = [sys.executable, "-m", "semicml_tf.experiments.bound_child", str(os.getpid()), *commands[0]]
         with _opened(job.log) as log:
             log.write(f"\n$ python {shlex.join(commands[0])}\n".encode())

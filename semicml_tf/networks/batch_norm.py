@@ -6,7 +6,7 @@ import keras
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer, its variables and its mathematics; a training step needs about a quarter less time on a CPU.
+    """Keras's layer, its variables and its mathematics, in fewer passes over the features.
 
     Keras computes mean, variance and result one after another, each a pass over the features. TensorFlow's fused
     kernel makes one pass forward and one back. It knows one device's batch only, so it is not used where statistics
