@@ -5,6 +5,7 @@
   python -m semicml_tf.evaluate --compare=runs/a,runs/b --names=A,B   one Markdown table of evaluated runs
   python -m semicml_tf.evaluate --run=runs/demo --relearning [--truth=DATASET]
                                                                       who taught whom, and how well
+  python -m semicml_tf.evaluate --run=runs/demo --similarity          how alike both networks' maps are
 
 Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, PPV,
 sensitivity, HD95 and ASSD in mm over the whole volume. Writes metrics.json (everything), metrics.csv (a line
@@ -60,6 +61,13 @@ def define_flags(values: flags.FlagValues) -> None:
         "relearning",
         False,
         "Report how the run's students learned from a teacher's labels, into RUN/evaluation/relearning.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "similarity",
+        False,
+        "Compare the networks' maps of unlabelled training slices, pair by pair, into RUN/evaluation/similarity; also "
+        "while the run is training.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -234,16 +242,37 @@ def _relearning(values: flags.FlagValues) -> None:
     print(f"report: {output / 'report.json'}")
 
 
+def _similarity(values: flags.FlagValues) -> None:
+    from semicml_tf.evaluation import similarity_report
+    from semicml_tf.records.dataset import DatasetInfo
+    from semicml_tf.training.run_folder import Run
+
+    run = Run.load(values.run)
+    output = pathlib.Path(values.output or run.folder / "evaluation" / "similarity")
+    _check_output(output, similarity_report.FILES)
+    info = DatasetInfo.load(
+        values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
+    )
+    body, png = similarity_report.build(run, info, command=_command(values))
+    print(similarity_report.write(body, png, output))
+    print(f"picture: {output / 'similarity.png'}")
+
+
 def main(values: flags.FlagValues) -> None:
-    """Evaluates a run, reports how it re-learned, or compares evaluated ones."""
+    """Evaluates a run, reports how it re-learned or how alike its maps are, or compares evaluated ones."""
     if values.truth and not values.relearning:
         raise UserError("--truth is read by --relearning alone", remedy="Pass --relearning, or leave --truth out")
-    if values.relearning and (values.compare or not values.run):
-        raise UserError("--relearning needs one run", remedy="Pass --run=FOLDER, without --compare")
-    if values.relearning and values.require_margin is not None:
-        raise UserError("--require_margin is about scores, which --relearning does not make", remedy="Leave one out")
+    for name in ("relearning", "similarity"):
+        if values[name].value and (values.compare or not values.run):
+            raise UserError(f"--{name} needs one run", remedy="Pass --run=FOLDER, without --compare")
+        if values[name].value and values.require_margin is not None:
+            raise UserError(f"--{name} makes no scores, which --require_margin is about", remedy="Leave one out")
+    if values.relearning and values.similarity:
+        raise UserError("expected --relearning or --similarity, got both", remedy="Leave one out")
     if values.relearning:
         _relearning(values)
+    elif values.similarity:
+        _similarity(values)
     elif values.compare:
         if values.run:
             raise UserError("expected --run or --compare, got both", remedy="Leave one out")

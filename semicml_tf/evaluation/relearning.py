@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.settings import MethodSettings, from_flags
 
 Row = Mapping[str, str]
 
@@ -63,9 +63,7 @@ def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], f
     Raises:
         UserError: there is none.
     """
-    fields = {field.name: field.default for field in dataclasses.fields(MethodSettings)}
-    held = {name: settings[name] for name in fields if name in settings}
-    how = MethodSettings(**{n: tuple(v) if isinstance(fields[n], tuple) else v for n, v in held.items()})
+    how = from_flags(settings)
     ends = list(itertools.accumulate(settings.get("epochs", ())))
     for stage in reversed(range(len(ends))):
         begin = ends[stage] - settings["epochs"][stage]

@@ -8,7 +8,7 @@ import sys
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import relearning, relearning_text, report
+from semicml_tf.evaluation import own_data, relearning, relearning_text, report
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import run_folder
 from semicml_tf.training.run_folder import Run
@@ -97,13 +97,7 @@ def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batc
     from semicml_tf.records.contract import LABELLED_PARTITIONS
     from semicml_tf.records.shards import check_shards
 
-    if info.data_hash != run.data_hash:
-        raise UserError(
-            f"these data (hash {info.data_hash[:12]}) are not those that the run was trained on "
-            f"({run.data_hash[:12]}, {run.dataset})",
-            path=info.location,
-            remedy="Give the run's own data as --dataset",
-        )
+    own_data.require(run, info)
     # As in training: who lacks a modality has taught nobody.
     cases, _ = whole_cases(info, ("unlabelled",))
     entries = hidden_truth.find(info, truth, cases)

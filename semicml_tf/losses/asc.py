@@ -67,24 +67,43 @@ def asc_loss(
     Returns:
         float32 scalar; 0 if no anchor is left.
     """
-    count = ops.shape(maps_a)[0]
     maps = ops.concatenate([maps_a, maps_b], axis=0)
     scores = similarity_matrix(maps, similarity) / temperature
-    rows = ops.arange(2 * count)
-    partner = ops.concatenate([ops.arange(count) + count, ops.arange(count)], axis=0)
+    is_positive, is_negative, anchors = relations(maps, patients, negatives=negatives, empty=empty)
+    positive = ops.sum(ops.where(is_positive, scores, 0.0), axis=1)
+    # l_i = log(1 + sum of exp((s_k - s_+) / T)), by logsumexp: finite at any temperature.
+    against = ops.where(is_negative, scores - ops.expand_dims(positive, 1), _NEVER)
+    losses = ops.logsumexp(ops.concatenate([ops.zeros_like(against[:, :1]), against], axis=1), axis=1)
+    anchors = ops.cast(anchors, "float32")
+    return ops.sum(losses * anchors) / ops.maximum(ops.sum(anchors), 1.0)
+
+
+def sees_something(maps):
+    """Which maps are not empty: (n, height, width, 1) -> (n,) bool."""
+    return ops.max(maps, axis=(1, 2, 3)) >= EMPTY_BELOW
+
+
+def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep"):
+    """Who is whose positive, who whose negative, and who is an anchor; arguments as for `asc_loss`.
+
+    Args:
+        maps: (2B, height, width, 1), one modality's maps of B slices, then the other's.
+
+    Returns:
+        ``(positive, negative, anchors)``: bool, (2B, 2B) with a row for each anchor, likewise, and (2B,).
+    """
+    total = ops.shape(maps)[0]
+    rows = ops.arange(total)
+    partner = ops.mod(rows + total // 2, total)
     is_self = ops.equal(ops.expand_dims(rows, 1), ops.expand_dims(rows, 0))
     is_positive = ops.equal(ops.expand_dims(partner, 1), ops.expand_dims(rows, 0))
     is_negative = ops.logical_not(ops.logical_or(is_self, is_positive))
     if negatives == "other_patients":
         owner = ops.concatenate([patients, patients], axis=0)
         is_negative = ops.logical_and(is_negative, ops.not_equal(ops.expand_dims(owner, 1), ops.expand_dims(owner, 0)))
-    anchors = ops.ones((2 * count,), "float32")
+    anchors = ops.ones((total,), "bool")
     if empty == "skip":
-        sees = ops.max(maps, axis=(1, 2, 3)) >= EMPTY_BELOW
+        sees = sees_something(maps)
         is_negative = ops.logical_and(is_negative, ops.expand_dims(sees, 0))
-        anchors = ops.cast(ops.logical_or(sees, ops.take(sees, partner, axis=0)), "float32")
-    positive = ops.sum(ops.where(is_positive, scores, 0.0), axis=1)
-    # l_i = log(1 + sum of exp((s_k - s_+) / T)), by logsumexp: finite at any temperature.
-    against = ops.where(is_negative, scores - ops.expand_dims(positive, 1), _NEVER)
-    losses = ops.logsumexp(ops.concatenate([ops.zeros_like(against[:, :1]), against], axis=1), axis=1)
-    return ops.sum(losses * anchors) / ops.maximum(ops.sum(anchors), 1.0)
+        anchors = ops.logical_or(sees, ops.take(sees, partner, axis=0))
+    return is_positive, is_negative, anchors

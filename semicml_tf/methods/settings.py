@@ -6,6 +6,7 @@ This file imports neither Keras nor TensorFlow, so that `--help` answers at once
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from semicml_tf.methods.baseline_settings import BaselineSettings, knob
@@ -157,3 +158,10 @@ PAPER = {
     "unlabelled_partitions": ("unlabelled",),
 }
 RECIPES: dict[str, dict[str, Any]] = {"default": {}, "paper": PAPER}
+
+
+def from_flags(settings: Mapping[str, Any]) -> MethodSettings:
+    """The methods' part of a run's settings, by flag name as in `run.json`; what is not there is at its default."""
+    fields = {field.name: field.default for field in dataclasses.fields(MethodSettings)}
+    held = {name: settings[name] for name in fields if name in settings}
+    return MethodSettings(**{n: tuple(v) if isinstance(fields[n], tuple) else v for n, v in held.items()})
