@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow test-io bench lint wheel clean
+.PHONY: setup demo test test-slow test-io bench bench-torch lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -57,6 +57,17 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.conversion
 	$(BIN)/python -m benchmarks.records_io
 	$(BIN)/python -m benchmarks.asc_cost
+	$(BIN)/python -m benchmarks.input_speed
+	$(BIN)/python -m benchmarks.start_and_scale
+
+# Beside PyTorch and MONAI, in an environment of their own.
+.venv-torch/ready:
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip --disable-pip-version-check install --progress-bar off torch==2.13.0 monai
+	touch $@
+
+bench-torch: $(READY) .venv-torch/ready
+	$(BIN)/python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -70,6 +70,8 @@ setup(
             "moto[s3]>=5",  # a local S3 server for the tests, with the two that it needs as a server
             "flask>=3",
             "flask-cors>=4",
+            "kubernetes-validate>=1.30",  # the schemas that manifests are checked by
+            "pyyaml>=6",
         ],
     },
     classifiers=[

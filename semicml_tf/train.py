@@ -4,6 +4,9 @@
 
 RUN gets checkpoints, history.csv, TensorBoard scalars, pictures, run.json and flags.flagfile, which
 reproduces it. A run that was cut off goes on with the same command and --resume.
+
+Several machines train one run together where each is started with TF_CONFIG set (configs/cluster has a Kubernetes
+job and a Slurm script): DATASET and RUN must be the same folders to all of them.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.storage import access, streaming
 from semicml_tf.training import from_flags
 from semicml_tf.training.settings import TrainSettings, check
+from semicml_tf.training.workers import Workers
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -36,6 +40,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("init_from", None, "run whose best networks to begin with", flag_values=values)
     flags.DEFINE_list("devices", [], "e.g. gpu:0,gpu:1; none: all GPUs, else one CPU", flag_values=values)
     flags.DEFINE_boolean("deterministic", False, "bit-equal repetitions, at some cost in speed", flag_values=values)
+    flags.DEFINE_boolean("jit_compile", False, "compile the step by XLA; one device alone", flag_values=values)
     flags.DEFINE_integer("picture_every", 5, "epochs between two pictures of validation slices", flag_values=values)
     from_flags.define(values)
 
@@ -43,7 +48,7 @@ def define_flags(values: flags.FlagValues) -> None:
 def _flagfile(values: flags.FlagValues, info: DatasetInfo, train: TrainSettings, method: MethodSettings) -> str:
     """Text of a flagfile that reproduces the run."""
     held = {**dataclasses.asdict(train), **dataclasses.asdict(method)}
-    held |= {"dataset": info.location, "deterministic": values.deterministic}
+    held |= {"dataset": info.location, "deterministic": values.deterministic, "jit_compile": values.jit_compile}
     held |= {"dataset_access": values.dataset_access} if info.url else {}
     held |= {"cache_dir": str(pathlib.Path(values.cache_dir).absolute())} if values.cache_dir else {}
     held |= {"devices": values.devices} if values.devices else {}
@@ -69,6 +74,13 @@ def _check_initial(initial, info: DatasetInfo, train: TrainSettings) -> None:
             )
 
 
+def _is_finished(folder: pathlib.Path, train: TrainSettings) -> bool:
+    path = folder / "run.json"
+    if not path.exists():
+        return False
+    return atomic.read_json(path, what="a run", remedy="Delete it").get("epochs_done") == sum(train.epochs)
+
+
 def _flag_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -85,7 +97,7 @@ def main(values: flags.FlagValues) -> None:
     if info.url:
         print(info.where)
     check(train, method, info.modalities)
-    folder = pathlib.Path(values.output)
+    folder, workers = pathlib.Path(values.output), Workers.from_environment()
     if not values.resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             "the run's folder is not empty",
@@ -117,30 +129,44 @@ def main(values: flags.FlagValues) -> None:
     initial = Run.load(values.init_from) if values.init_from else None
     if initial is not None:
         _check_initial(initial, info, train)
-    strategy = strategy_for(values.devices)
+    begun = folder.is_dir() and any(folder.iterdir())
+    if workers.count > 1:
+        if begun and _is_finished(folder, train):
+            # A worker that a cluster starts again after the others are done would wait for them in vain.
+            print(f"run: {folder} is finished")
+            return
+        print(f"worker {workers.number} of {workers.count}: waiting for the others", flush=True)
+    strategy = strategy_for(values.devices, workers)
+    if values.jit_compile and strategy.num_replicas_in_sync > 1:
+        raise UserError(
+            f"--jit_compile works on one device, got {strategy.num_replicas_in_sync}",
+            remedy="Leave it out, or the rest",
+        )
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
-    begun = folder.is_dir() and any(folder.iterdir())
     trainer = trainers.Trainer(
         info,
         folder,
         train,
         method,
         strategy,
+        workers=workers,
         initial=initial,
         left_out=len(lacking),
         picture_every=values.picture_every,
+        jit_compile=values.jit_compile,
     )
-    atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
+    if workers.chief:
+        atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
     try:
         with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
             position = trainer.run()
     except UserError:
         # Refused before anything was learnt: the mended command must find the folder as it was.
-        if not begun and not trainer.checkpoint_path.exists():
+        if workers.chief and not begun and not trainer.checkpoint_path.exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    for name, entry in position.best.items():
+    for name, entry in position.best.items() if workers.chief else ():
         print(f"{name}: best mean validation Dice {entry['dice']:.3f} at step {entry['step']} ({entry['stage']})")
     print(f"run: {folder}")
 

@@ -16,9 +16,9 @@ from semicml_tf import commandline
 from semicml_tf.artefact.publish import publish
 from tests import threshold_model
 
-# Two replicas without a GPU. Must be asked for before TensorFlow starts, hence here.
+# Replicas without a GPU. Must be asked for before TensorFlow starts, hence here.
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
 
 

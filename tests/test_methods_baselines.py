@@ -351,3 +351,16 @@ def test_co_training_asks_both_views_for_half_the_way(made):
     assert gradients["unlabelled"]["ct"] == pytest.approx(0.0, abs=1e-4)
     assert gradients["unlabelled"]["pet"] == pytest.approx(0.1, rel=1e-3)
     assert gradients["rotated"]["pet"] == pytest.approx(-0.1, rel=1e-3)
+
+
+def test_fixmatchs_distorted_view_leaves_no_trace_in_the_moving_statistics():
+    def moved(strength):
+        made = method_batches.method("fixmatch", strong_view=strength, lr_warmup_epochs=0.0)
+        before = [variable.numpy() for variable in made.students["ct"].non_trainable_variables]
+        tf.function(made.train_step)(method_batches.batch(0))
+        after = [variable.numpy() for variable in made.students["ct"].non_trainable_variables]
+        assert max(np.abs(one - other).max() for one, other in zip(before, after)) > 1e-3
+        return after
+
+    for one, other in zip(moved(0.0), moved(2.0)):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -1,12 +1,17 @@
-"""Two replicas take the step that one takes on the same global batch; `fit` takes the loop's steps."""
+"""Two and four replicas take the step that one takes on the same global batch; `fit` takes the loop's steps."""
 
+import functools
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from semicml_tf.methods import catalogue
+from semicml_tf.networks.batch_norm import BatchNormalization
 from semicml_tf.training.devices import strategy_for
 from semicml_tf.training.stage import compiled_step
+from semicml_tf.training.together import share_statistics
 from tests import method_batches
 
 # SGD: Adam would turn rounding noise of tiny gradients into full steps. No burn-in: all terms from step 0.
@@ -64,20 +69,67 @@ def _train(devices, name, settings, sizes, levels=1, seeds=(0, 1)):
     return losses, {key: network.get_weights() for key, network in method.networks().items()}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_two_replicas_equal_one(case):
+@functools.cache
+def _alone(case):
     name, settings = CASES[case]
-    # Streams of unlike size, as in the paper's batch of 30 + 26.
-    sizes = (6, 0) if name == "supervised" else (6, 4)
-    how = (settings, sizes, LEVELS.get(case, 1), SEEDS.get(case, (0, 1)))
-    one_losses, one = _train(["cpu:0"], name, *how)
-    two_losses, two = _train(["cpu:0", "cpu:1"], name, *how)
-    np.testing.assert_allclose(two_losses, one_losses, rtol=2e-5)
+    return _train(["cpu:0"], name, settings, _sizes(name), LEVELS.get(case, 1), SEEDS.get(case, (0, 1)))
+
+
+def _sizes(name):
+    # Streams of unlike size, as in the paper's batch of 30 + 26; four replicas get parts of unlike size.
+    return (6, 0) if name == "supervised" else (6, 4)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_replicas_equal_one(case, count):
+    name, settings = CASES[case]
+    one_losses, one = _alone(case)
+    devices = [f"cpu:{number}" for number in range(count)]
+    losses, several = _train(devices, name, settings, _sizes(name), LEVELS.get(case, 1), SEEDS.get(case, (0, 1)))
+    np.testing.assert_allclose(losses, one_losses, rtol=2e-5)
     # (PReL's labels change meanwhile.)
     assert name == "prel" or one_losses[2] < one_losses[0]
     for key in one:
-        for a, b in zip(one[key], two[key]):
+        for a, b in zip(one[key], several[key]):
             np.testing.assert_allclose(b, a, rtol=2e-4, atol=2e-5, err_msg=key)
+
+
+def test_statistics_of_each_replica_are_shared_for_validation():
+    strategy = strategy_for(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        layer = BatchNormalization(momentum=0.0)
+        layer.build((None, 2, 2, 1))
+        network = keras.Sequential([keras.Input((2, 2, 1)), layer])
+    dealt = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.fill((2, 2, 2, 1), 1.0 + 2.0 * context.replica_id_in_sync_group)
+    )
+    tf.function(lambda x: strategy.run(lambda part: layer(part, training=True), args=(x,)))(dealt)
+
+    def means():
+        return [float(copy[0]) for copy in strategy.experimental_local_results(layer.moving_mean.value)]
+
+    assert means() == [1.0, 3.0]
+    share_statistics([network], strategy)
+    assert means() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_statistics_are_of_all_replicas_or_of_each_one(synchronized):
+    """The first replica's slices are dark, the second one's bright."""
+    strategy = strategy_for(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        layer = BatchNormalization(momentum=0.0, synchronized=synchronized)
+        layer.build((None, 2, 2, 1))
+    slices = tf.concat([tf.zeros((2, 2, 2, 1)), tf.ones((2, 2, 2, 1))], axis=0)
+    dealt = strategy.experimental_distribute_values_from_function(
+        lambda context: slices[2 * context.replica_id_in_sync_group :][:2]
+    )
+    found = tf.function(lambda x: strategy.run(lambda part: layer(part, training=True), args=(x,)))(dealt)
+    dark, bright = (float(tf.reduce_mean(part)) for part in strategy.experimental_local_results(found))
+    # Synchronised: mean 1/2, variance 1/4. Alone, each one's slices are all at its mean.
+    expected = 0.5 / np.sqrt(0.25 + layer.epsilon) if synchronized else 0.0
+    assert (dark, bright) == (pytest.approx(-expected, abs=1e-5), pytest.approx(expected, abs=1e-5))
 
 
 def test_the_steps_moved_the_weights():

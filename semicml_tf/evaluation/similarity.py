@@ -74,7 +74,9 @@ def measure(batches: Iterable[Batch], settings: MethodSettings) -> dict:
     rows = {(owner, kind): ([], [], []) for owner in OWNERS for kind in SEEN}
     for found in held:
         others = ~found.positive & ~np.eye(len(found.scores), dtype=bool)
-        force = np.where(others, np.exp(found.scores / settings.asc_temperature), 0.0)
+        # Less the row's largest: finite at any temperature.
+        largest = np.where(others, found.scores, -np.inf).max(axis=1, keepdims=True)
+        force = np.where(others, np.exp((found.scores - largest) / settings.asc_temperature), 0.0)
         force /= force.sum(axis=1, keepdims=True)
         same = found.owner[:, None] == found.owner[None, :]
         see = found.sees[:, None].astype(int) + found.sees[None, :]

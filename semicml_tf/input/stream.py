@@ -8,7 +8,7 @@ the windows of a group of visits are shuffled together. Visits, cuts and shuffle
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -86,13 +86,23 @@ def _cut(case_number, parsed, visit, settings: StreamSettings):
     return tf.nest.map_structure(lambda *parts: tf.stack(parts), *windows)
 
 
-def window_stream(info: DatasetInfo, cases: Sequence[CaseEntry], settings: StreamSettings, first_step: int = 0):
+def window_stream(
+    info: DatasetInfo,
+    cases: Sequence[CaseEntry] | Mapping[int, CaseEntry],
+    settings: StreamSettings,
+    first_step: int = 0,
+):
     """Batches of windows from step `first_step` on, for ever.
+
+    Args:
+        cases: with their numbers, where these are not those of their order.
 
     Returns:
         A `tf.data.Dataset` of ``{"image": {name: (batch, window, window, 1) float32}, "patient": (batch,)
         int32 number of the case, "seed": (batch,) int32}`` and, if labelled, ``"label"`` like an image, 0/1.
     """
+    numbers = tf.constant(list(cases) if isinstance(cases, Mapping) else range(len(cases)), tf.int32)
+    cases = list(cases.values()) if isinstance(cases, Mapping) else cases
     paths = tf.constant([info.shard_path(case.shard) for case in cases])
     buffer = streaming.BUFFER_BYTES if info.streamed else None
     places = tf.constant([case.index for case in cases], tf.int64)
@@ -107,7 +117,7 @@ def window_stream(info: DatasetInfo, cases: Sequence[CaseEntry], settings: Strea
             tf.data.TFRecordDataset(paths[case], buffer_size=buffer).skip(places[case]).take(1).get_single_element()
         )
         parsed = contract.parse_in_graph(record, settings.modalities, labelled=settings.labelled)
-        return _cut(case, parsed, visit, settings)
+        return _cut(numbers[case], parsed, visit, settings)
 
     def shuffled(group, windows):
         flat = tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0)), windows)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+from semicml_tf.errors import UserError
 from semicml_tf.input.stream import StreamSettings, window_stream
 from semicml_tf.input.whole_cases import whole_cases
-from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +23,7 @@ class BatchSettings:
             modality are left out.
         labelled, unlabelled: windows of each; no unlabelled stream where 0.
         stream: the rest; its batch size and `labelled` are set here.
+        share: (number, count): the part of that one of so many workers, from shards that no other worker reads.
     """
 
     labelled_partitions: tuple[str, ...]
@@ -28,18 +31,50 @@ class BatchSettings:
     labelled: int
     unlabelled: int
     stream: StreamSettings
+    share: tuple[int, int] = (0, 1)
+
+    def part(self, size: int) -> int:
+        """Windows of this worker's part of a stream of `size`."""
+        number, count = self.share
+        return size * (number + 1) // count - size * number // count
 
 
 def batches(info: DatasetInfo, settings: BatchSettings, first_step: int = 0) -> tf.data.Dataset:
-    """Batches ``{"labelled": ..., "unlabelled": ...}`` (see `window_stream`) from step `first_step` on, for ever."""
+    """Batches ``{"labelled": ..., "unlabelled": ...}`` (see `window_stream`) from step `first_step` on, for ever.
+
+    Raises:
+        UserError: there are fewer shards than workers to share them.
+    """
 
     def stream(partitions, size, labelled, seed):
-        how = dataclasses.replace(settings.stream, batch_size=size, labelled=labelled, seed=seed)
+        number, count = settings.share
+        if settings.part(size) == 0:
+            raise UserError(
+                f"expected batches of at least {count} slices, one for each worker, got {size}",
+                remedy="Raise --labelled_batch and --unlabelled_batch",
+            )
+        # Workers that read other cases draw other windows.
+        seed |= number << 40
+        how = dataclasses.replace(settings.stream, batch_size=settings.part(size), labelled=labelled, seed=seed)
         whole, _ = whole_cases(info, partitions)
-        return window_stream(info, whole, how, first_step)
+        return window_stream(info, _own(whole, settings.share, partitions, info), how, first_step)
 
     seed = settings.stream.seed
     streams = {"labelled": stream(settings.labelled_partitions, settings.labelled, True, 2 * seed)}
     if settings.unlabelled:
         streams["unlabelled"] = stream(settings.unlabelled_partitions, settings.unlabelled, False, 2 * seed + 1)
     return tf.data.Dataset.zip(streams).prefetch(2)
+
+
+def _own(cases: Sequence[CaseEntry], share: tuple[int, int], partitions, info: DatasetInfo):
+    """The cases by their number, without those in shards that other workers read."""
+    number, count = share
+    shards = list(dict.fromkeys(case.shard for case in cases))
+    if len(shards) < count:
+        raise UserError(
+            f"expected a shard of {' or '.join(partitions)} for each of the {count} workers, got {len(shards)} shards",
+            path=info.location,
+            remedy="Convert with a smaller --cases_per_shard, or pass --worker_data=same",
+        )
+    mine = set(shards[number::count])
+    return {index: case for index, case in enumerate(cases) if case.shard in mine}

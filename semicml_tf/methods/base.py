@@ -50,18 +50,23 @@ class Method(keras.Model):
             name: keras.Variable(0.5, trainable=False, dtype="float32", name=f"threshold_{name}") for name in modalities
         }
         self.companions = self.make_companions(build)
-        self.student_optimizers = {name: self._optimizer() for name in modalities}
+        self.student_optimizers = {name: self._optimizer(self.students[name]) for name in modalities}
         for name, optimizer in self.student_optimizers.items():
             optimizer.build(self._variables(name))
         self.built = True
 
-    def _optimizer(self) -> keras.optimizers.Optimizer:
+    def _optimizer(self, student: keras.Model) -> keras.optimizers.Optimizer:
         rate = LearningRate(self.settings, self.plan)
-        if self.settings.optimizer == "sgd":
-            return keras.optimizers.SGD(rate)
-        return keras.optimizers.Adam(rate)
+        plain = keras.optimizers.SGD(rate) if self.settings.optimizer == "sgd" else keras.optimizers.Adam(rate)
+        # Small gradients vanish in float16: the loss is scaled up, and a step that overflows is left out.
+        half = any(layer.compute_dtype == "float16" for layer in student.layers)
+        return keras.optimizers.LossScaleOptimizer(plain) if half else plain
 
     # What a method says of itself.
+
+    # Views whose batch statistics, where each view has its own, leave no trace in the moving ones: distorted slices
+    # are not what a network is asked about later.
+    passing_views: tuple[str, ...] = ()
 
     def make_companions(self, build: NetworkFactory) -> dict[str, dict[str, keras.Model]]:
         """Networks that learn beside the students, by kind and modality; a modality's optimiser updates them, too."""
@@ -192,10 +197,21 @@ class Method(keras.Model):
             for called in calls:
                 parts = [views[view]["image"][name] for view in called]
                 seeds = tf.concat([views[view]["seed"] for view in called], axis=0)
-                for key, joint in self.maps_of(name, tf.concat(parts, axis=0), seeds).items():
+                kept = self._statistics(name) if set(called) <= set(self.passing_views) else {}
+                # Read before the call moves them.
+                with tf.control_dependencies(list(kept.values())):
+                    found = self.maps_of(name, tf.concat(parts, axis=0), seeds)
+                for index, value in kept.items():
+                    self.students[name].non_trainable_variables[index].assign(value)
+                for key, joint in found.items():
                     for view, part in zip(called, tf.split(joint, [tf.shape(part)[0] for part in parts], axis=0)):
                         maps[view][key] = part
         return maps
+
+    def _statistics(self, name: str):
+        """The moving statistics of a student's batch normalisation as they are, by the variable's index."""
+        held = enumerate(self.students[name].non_trainable_variables)
+        return {index: tf.identity(tf.convert_to_tensor(v)) for index, v in held if v.dtype == "float32"}
 
     def train_step(self, batch):
         """One update of all networks that learn; returns the loss, its terms, and the observations."""
@@ -208,13 +224,20 @@ class Method(keras.Model):
             maps = replicas.gathered(self._maps(views))
             terms = self.loss_terms(everything, maps, targets)
             total = sum(terms.values())
-        for name in self.modalities:
+            scaled = {name: optimizer.scale_loss(total) for name, optimizer in self.student_optimizers.items()}
+        for name, optimizer in self.student_optimizers.items():
             variables = self._variables(name)
-            gradients = [
-                gradient + replicas.own_share(self.settings.l2 * tf.convert_to_tensor(variable))
-                for gradient, variable in zip(tape.gradient(total, variables, unconnected_gradients="zero"), variables)
-            ]
-            self.student_optimizers[name].apply(gradients, variables)
+            l2 = optimizer.scale_loss(self.settings.l2)
+            gradients = tape.gradient(scaled[name], variables, unconnected_gradients="zero")
+            # A map that no gradient of its network needs may otherwise be made by the weights of after the update.
+            with tf.control_dependencies(tf.nest.flatten(maps)):
+                gradients = [
+                    gradient + replicas.own_share(l2 * tf.convert_to_tensor(variable))
+                    for gradient, variable in zip(gradients, variables)
+                ]
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                gradients = replicas.finite_everywhere(gradients)
+            optimizer.apply(gradients, variables)
         self._update_averages()
         return {"loss": total, **terms, **self.observations(everything, maps, targets)}
 

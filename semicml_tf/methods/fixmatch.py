@@ -14,6 +14,8 @@ class Stage(SemiSupervised):
     Sohn et al., NeurIPS 2020, arXiv 2001.07685. The weak view is the window as the input yields it.
     """
 
+    passing_views = ("strong",)
+
     def unlabelled_views(self, batch):
         strength = self.settings.strong_view
         strong = {

@@ -26,7 +26,8 @@ def gathered(tree):
     context = tf.distribute.get_replica_context()
 
     def gather(own):
-        whole = tf.stop_gradient(context.all_gather(own, axis=0))
+        # A copy, since an argument of a compiled function names no device, which workers' collectives ask for.
+        whole = tf.stop_gradient(context.all_gather(tf.identity(own), axis=0))
         start = tf.shape(whole)[0] * context.replica_id_in_sync_group // replica_count()
         return tf.concat([whole[:start], own, whole[start + tf.shape(own)[0] :]], axis=0)
 
@@ -49,6 +50,16 @@ def own_part(tree):
 def own_share(value):
     """One replica's share of a gradient that all of them compute, not only of their own part."""
     return value / replica_count()
+
+
+def finite_everywhere(gradients):
+    """The gradients, or no numbers at all where another replica's are none: all leave the step out, or none does."""
+    if replica_count() == 1:
+        return gradients
+    bad = sum(tf.reduce_sum(tf.cast(~tf.math.is_finite(gradient), tf.float32)) for gradient in gradients)
+    bad = tf.distribute.get_replica_context().all_reduce("SUM", bad)
+    spoilt = tf.where(bad > 0, float("nan"), 0.0)
+    return [gradient + spoilt for gradient in gradients]
 
 
 def move_towards(variables, goals, share) -> None:

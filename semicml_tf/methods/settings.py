@@ -22,7 +22,7 @@ class MethodSettings(BaselineSettings):
         0.99, "decay of the moving average of each student's weights, the network that is validated and kept; 0: none"
     )
     batch_statistics: str = knob(
-        "joint",
+        "each",
         "batch normalisation in training: statistics of all slices of a step, or of each stream (or view) alone",
         ("joint", "each"),
     )

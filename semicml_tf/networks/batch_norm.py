@@ -21,8 +21,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
         outputs, mean, variance = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
+            # float32 whatever the precision of the features, as are the statistics.
+            scale=tf.cast(self.gamma, tf.float32),
+            offset=tf.cast(self.beta, tf.float32),
             mean=[],
             variance=[],
             epsilon=self.epsilon,

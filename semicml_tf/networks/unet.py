@@ -8,6 +8,8 @@ from keras import layers
 from semicml_tf.networks.batch_norm import BatchNormalization
 from semicml_tf.networks.sample_noise import SampleDropout
 
+# Names of Keras's policies: activations in the named precision, variables in float32.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 # Encoder dropout, top level first, between a block's two convolutions; on in the Monte-Carlo teacher alone.
 DROPOUT_RATES = (0.05, 0.1, 0.2, 0.3, 0.5)
 
@@ -18,12 +20,14 @@ class Builder:
     With `share`, the layers of that network are called again rather than made anew.
     """
 
-    def __init__(self, seed: int, synchronized: bool, share: keras.Model | None):
+    def __init__(self, seed: int, synchronized: bool, share: keras.Model | None, precision: str = "float32"):
         self.seed, self.synchronized, self.share, self.count = seed, synchronized, share, 0
+        self.policy = POLICIES[precision]
 
     def layer(self, kind, name: str, *args, **kwargs):
         if self.share is not None:
             return self.share.get_layer(name)
+        kwargs.setdefault("dtype", self.policy)
         if kind in (layers.Conv2D, layers.Conv2DTranspose):
             self.count += 1
             kwargs["kernel_initializer"] = keras.initializers.HeNormal(seed=self.seed * 1009 + self.count)
@@ -45,10 +49,10 @@ class Builder:
         x = skips[-1]
         for level in reversed(range(len(skips) - 1)):
             x = self.up(x, width * 2**level, f"decoder{level}")
-            x = layers.Concatenate()([skips[level], x])
+            x = layers.Concatenate(dtype=self.policy)([skips[level], x])
             x = self.conv(x, width * 2**level, f"decoder{level}a")
             x = self.conv(x, width * 2**level, f"decoder{level}b")
-        # float32 whatever the precision policy: losses and clients rely on it.
+        # float32 whatever the precision: losses and clients rely on it.
         return self.layer(layers.Conv2D, "probabilities", 1, 1, activation="sigmoid", dtype="float32")(x)
 
 
@@ -67,6 +71,7 @@ def unet(
     synchronized: bool = False,
     dropout_on: keras.Model | None = None,
     levels: int = len(DROPOUT_RATES),
+    precision: str = "float32",
 ) -> keras.Model:
     """Builds a network.
 
@@ -79,6 +84,7 @@ def unet(
         dropout_on: a network built before; the result then shares its weights and has Monte-Carlo
             dropout, on at every call, with a second input: the samples' seeds (batch,) int32.
         levels: fewer than the method's five, where that has to be quick.
+        precision: of the features, of `POLICIES`; variables and probabilities are float32 always.
 
     Returns:
         A model (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
@@ -87,16 +93,16 @@ def unet(
     levels = len(levels_of(dropout_on)) if dropout else levels
     if window % 2 ** (levels - 1):
         raise ValueError(f"expected a window that is a multiple of {2 ** (levels - 1)}, got {window}")
-    build = Builder(seed, synchronized, dropout_on)
+    build = Builder(seed, synchronized, dropout_on, precision)
     inputs = keras.Input((window, window, 1), name="slices")
     seeds = keras.Input((), dtype="int32", name="seeds") if dropout else None
     x, skips = inputs, []
     for level, rate in enumerate(DROPOUT_RATES[:levels]):
         if level:
-            x = layers.MaxPooling2D()(x)
+            x = layers.MaxPooling2D(dtype=build.policy)(x)
         x = build.conv(x, width * 2**level, f"encoder{level}a")
         if dropout:
-            x = SampleDropout(rate, salt=level)([x, seeds])
+            x = SampleDropout(rate, salt=level, dtype=build.policy)([x, seeds])
         x = build.conv(x, width * 2**level, f"encoder{level}b")
         skips.append(x)
     outputs = build.decode(skips, width)

@@ -14,6 +14,8 @@ from semicml_tf.methods.settings import MethodSettings, knob
 
 # Raised when the same flags come to mean another training: a run of before is then told from one of now.
 MEANING = 2
+# At their defaults these change nothing of a run of before they were there, which can then be gone on with.
+_TOLD_IF_SET = ("precision", "synchronized_statistics", "worker_data")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,21 @@ class TrainSettings:
     )
     threshold: float = knob(
         0.0, "probability from which a voxel is foreground; 0: the best on validation, for each modality"
+    )
+    precision: str = knob(
+        "float32",
+        "of the networks' features in training; weights, losses and what is exported are float32 always",
+        ("float32", "bfloat16", "float16"),
+    )
+    synchronized_statistics: bool = knob(
+        True,
+        "with several devices, batch normalisation by the statistics of all of them; else of each one's part",
+    )
+    worker_data: str = knob(
+        "same",
+        "with several workers: each reads all shards and takes its part of the same batches, or reads its own shards "
+        "alone, every n-th file of a partition",
+        ("same", "own"),
     )
     seed: int = knob(0, "of initial weights, data order, augmentation and noise")
 
@@ -135,5 +152,9 @@ def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:
 
 def run_hash(train: TrainSettings, method: MethodSettings, data_hash: str, initial_hash: str | None) -> str:
     """Tells whether two runs were asked to do the same; `initial_hash` is that of the run they start from."""
-    text = json.dumps([MEANING, as_flags(train, method), data_hash, initial_hash], sort_keys=True)
+    told = as_flags(train, method)
+    for field in dataclasses.fields(train):
+        if field.name in _TOLD_IF_SET and told[field.name] == field.default:
+            del told[field.name]
+    text = json.dumps([MEANING, told, data_hash, initial_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -14,15 +14,26 @@ from semicml_tf.methods.base import Method
 from semicml_tf.training.devices import own_part
 
 
-def compiled_step(method: Method, strategy: tf.distribute.Strategy) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """`method.train_step` on every replica, as one graph: global batch -> the step's terms."""
+def compiled_step(
+    method: Method,
+    strategy: tf.distribute.Strategy,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    jit_compile: bool = False,
+) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """`method.train_step` on every replica, as one graph: batch -> the step's terms.
 
-    @tf.function
+    Args:
+        sizes: of the global batch's streams, where each worker gives its own part of it; else all give the whole.
+        jit_compile: by XLA, which knows no collectives: on one device alone.
+    """
+
+    @tf.function(jit_compile=jit_compile)
     def on_replicas(batch):
         return strategy.run(method.train_step, args=(batch,))
 
     def step(batch):
-        terms = on_replicas(own_part(batch, strategy))
+        terms = on_replicas(own_part(batch, strategy, sizes))
         # Every replica computed them on the gathered batch: all hold the same.
         return {name: strategy.experimental_local_results(value)[0] for name, value in terms.items()}
 
@@ -35,7 +46,7 @@ class Means:
     def __init__(self, state: dict[str, Any] | None = None):
         self.count, self.sums = (state["count"], dict(state["sums"])) if state else (0, {})
 
-    def add(self, terms: dict[str, tf.Tensor], where: str) -> None:
+    def add(self, terms: dict[str, tf.Tensor], where: Callable[[], str]) -> None:
         """Takes in a step's terms.
 
         Raises:
@@ -45,7 +56,7 @@ class Means:
             number = float(value)
             if not math.isfinite(number):
                 raise UserError(
-                    f"the loss '{name}' became {number} at {where}",
+                    f"the loss '{name}' became {number} at {where()}",
                     remedy="Lower --learning_rate, or look at the input; the last checkpoint is from before this step",
                 )
             self.sums[name] = self.sums.get(name, 0.0) + number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import signal
 from typing import Any
@@ -14,6 +15,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.input.augment import BY_NAME
 from semicml_tf.input.stream import StreamSettings
 from semicml_tf.input.two_streams import BatchSettings, batches
+from semicml_tf.input.whole_cases import whole_cases
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.schedule import StagePlan
@@ -25,7 +27,9 @@ from semicml_tf.training import settings as run_settings
 from semicml_tf.training.record import RunRecord
 from semicml_tf.training.settings import TrainSettings
 from semicml_tf.training.stage import Means, Speed, compiled_step
+from semicml_tf.training.together import Together, share_statistics
 from semicml_tf.training.validation import Validated, Validator
+from semicml_tf.training.workers import ALONE, Workers
 
 
 class Interrupted(UserError):
@@ -62,9 +66,11 @@ class Trainer:
         folder: of the run.
         train, method: the settings, checked.
         strategy: where to train.
+        workers: that train together, and which one this is; the chief alone writes the folder.
         initial: the run whose best networks to begin with, if any.
         left_out: unlabelled cases that are of no use, for `run.json`.
         picture_every: epochs between two pictures; the last epoch of a stage always gets one.
+        jit_compile: compile the step by XLA; on one device alone.
 
     Raises:
         UserError: the folder's checkpoint cannot be read, or belongs to other settings or data.
@@ -78,12 +84,16 @@ class Trainer:
         method: MethodSettings,
         strategy: tf.distribute.Strategy,
         *,
+        workers: Workers = ALONE,
         initial: run_folder.Run | None = None,
         left_out: int = 0,
         picture_every: int = 5,
+        jit_compile: bool = False,
     ):
         self._info, self._folder, self._train, self._method, self._strategy = info, folder, train, method, strategy
-        self._initial, self._picture_every = initial, max(picture_every, 1)
+        self._jit_compile = jit_compile
+        self._together = Together(workers, strategy, folder)
+        self._workers, self._initial, self._picture_every = workers, initial, max(picture_every, 1)
         labelled = info.cases("labelled")
         self._epoch_steps = run_settings.steps_per_epoch(
             train,
@@ -107,6 +117,7 @@ class Trainer:
                 "unlabelled_left_out": left_out,
                 "steps_per_epoch": self._epoch_steps,
                 "devices": strategy.num_replicas_in_sync,
+                "workers": workers.count,
                 "settings": run_settings.as_flags(train, method),
                 "meaning_of_settings": run_settings.MEANING,
             },
@@ -138,7 +149,8 @@ class Trainer:
             UserError: a loss is not finite.
         """
         position = self._stored or Position()
-        if position.rows:
+        self._together.require_same(f"{self._hash} {position.stage} {position.step}", self.checkpoint_path)
+        if position.rows and self._together.chief:
             # A kill may have come between the checkpoint and what people read of it.
             self._record.files(position.rows, position.best)
         resumed_stage = position.stage if self._stored else None
@@ -147,7 +159,9 @@ class Trainer:
         previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
         method: Method | None = None
         try:
-            with tqdm.tqdm(total=total, initial=before, unit="step", dynamic_ncols=True) as bar:
+            silent = not self._together.chief
+            shown = tqdm.tqdm(total=total, initial=before, unit="step", dynamic_ncols=True, disable=silent)
+            with self._together.explained(), shown as bar:
                 for number in range(position.stage, len(self._train.method)):
                     if number != position.stage:
                         position.stage, position.step = number, 0
@@ -159,12 +173,12 @@ class Trainer:
                     if not restored:
                         for name, network in method.label_writers().items():
                             path = run_folder.teacher_weights_file(self._folder, number, name)
-                            checkpoint.save_weights(path, network)
+                            self._save_weights(path, network)
                     self._train_stage(method, position, bar)
                     if number + 1 < len(self._train.method):
                         for name, network in method.deployed.items():
                             path = run_folder.stage_weights_file(self._folder, number, name)
-                            checkpoint.save_weights(path, network)
+                            self._save_weights(path, network)
         finally:
             signal.signal(signal.SIGTERM, previous)
         return position
@@ -184,12 +198,19 @@ class Trainer:
     def _make(self, position: Position, previous: Method | None, *, restored: bool) -> Method:
         """The stage's method with its weights: from the checkpoint, the stage before, or another run."""
         stage = catalogue.stage_class(self._train.method[position.stage])
-        synchronized = self._strategy.num_replicas_in_sync > 1
+        synchronized = self._strategy.num_replicas_in_sync > 1 and self._train.synchronized_statistics
 
         def build(modality: str):
             # Both modalities begin alike or not by the seed alone, whatever their order.
             seed = self._train.seed * 101 + sum(map(ord, modality))
-            return unet(self._train.window, self._train.width, name=modality, seed=seed, synchronized=synchronized)
+            return unet(
+                self._train.window,
+                self._train.width,
+                name=modality,
+                seed=seed,
+                synchronized=synchronized,
+                precision=self._train.precision,
+            )
 
         with self._strategy.scope():
             method = stage(self._info.modalities, build, self._method, self._plan(position.stage), position.scores)
@@ -217,14 +238,23 @@ class Trainer:
             augmentation=BY_NAME[train.augmentation],
             seed=train.seed,
         )
-        data = BatchSettings(("labelled",), train.unlabelled_partitions, train.labelled_batch, unlabelled, stream)
-        step_function = compiled_step(method, self._strategy)
+        own = train.worker_data == "own" and self._workers.count > 1
+        data = BatchSettings(
+            ("labelled",),
+            train.unlabelled_partitions,
+            train.labelled_batch,
+            unlabelled,
+            stream,
+            share=(self._workers.number, self._workers.count) if own else (0, 1),
+        )
+        sizes = {"labelled": train.labelled_batch, "unlabelled": unlabelled}
+        step_function = compiled_step(method, self._strategy, sizes if own else None, jit_compile=self._jit_compile)
         means, speed = Means(position.means), Speed()
         source = iter(batches(self._info, data, plan.first_step + position.step))
         while position.step < plan.steps:
             with speed:
-                terms = step_function(next(source))
-                means.add(terms, f"step {plan.first_step + position.step}")
+                batch = next(source)
+                means.add(step_function(batch), functools.partial(self._where, position, batch))
             speed.add(train.labelled_batch + unlabelled)
             position.step += 1
             bar.update()
@@ -232,19 +262,34 @@ class Trainer:
                 position.means = None
                 self._end_epoch(method, position, means, speed, bar)
                 means = Means()
-            if self._stop_asked:
+            # Signals reach the workers at different steps; they must leave after the same one.
+            if self._together.any_says(self._stop_asked):
                 position.means = means.state() if means.count else None
                 self._save(method, position)
+                self._together.wait()
                 raise Interrupted(
                     f"stopped by SIGTERM after step {plan.first_step + position.step}; its state is saved",
                     path=self._folder,
                     remedy="Start the same command again with --resume to go on",
                 )
 
+    def _where(self, position: Position, batch) -> str:
+        """The step and its cases, for whoever looks for what went wrong in it."""
+        train, first = self._train, self._plan(position.stage).first_step
+        partitions = {"labelled": ("labelled",), "unlabelled": train.unlabelled_partitions}
+        held = []
+        for stream, part in batch.items():
+            cases, _ = whole_cases(self._info, partitions[stream])
+            names = sorted({cases[int(number)].case_id for number in part["patient"]})
+            held.append(f"{stream} {', '.join(names)}")
+        return f"step {first + position.step} (cases: {'; '.join(held)})"
+
     def _end_epoch(self, method: Method, position: Position, means: Means, speed: Speed, bar: tqdm.tqdm) -> None:
         plan = self._plan(position.stage)
         run_step = plan.first_step + position.step
         epoch = run_step // self._epoch_steps - 1
+        if self._strategy.num_replicas_in_sync > 1 and not self._train.synchronized_statistics:
+            share_statistics(method.networks().values(), self._strategy)
         validated = self._validator(method.deployed)
         method.on_validated(epoch, validated.dice, validated.thresholds)
         alarms = method.alarms(means.values())
@@ -272,10 +317,11 @@ class Trainer:
         last = position.step == plan.steps
         show = last or (epoch + 1) % self._picture_every == 0
         self._save(method, position)
-        self._record.epoch(position.rows, position.best, validated if show else None)
+        if self._together.chief:
+            self._record.epoch(position.rows, position.best, validated if show else None)
         scores = " ".join(f"{name} {value:.3f}" for name, value in validated.dice.items())
         bar.set_postfix_str(f"{row['stage']} loss {row['loss']:.2f} Dice {scores}")
-        for text in alarms:
+        for text in alarms if self._together.chief else ():
             bar.write(f"warning: after epoch {epoch} {text}")
 
     def _keep_best(self, method: Method, position: Position, validated: Validated, row: dict[str, Any]) -> None:
@@ -287,8 +333,14 @@ class Trainer:
                     "step": row["step"],
                     "stage": row["stage"],
                 }
-                checkpoint.save_weights(run_folder.weights_file(self._folder, name), method.deployed[name])
+                self._save_weights(run_folder.weights_file(self._folder, name), method.deployed[name])
+
+    def _save_weights(self, path: pathlib.Path, network) -> None:
+        if self._together.chief:
+            checkpoint.save_weights(path, network)
 
     def _save(self, method: Method, position: Position) -> None:
+        if not self._together.chief:
+            return
         meta = {"run_hash": self._hash, "position": dataclasses.asdict(position)}
         checkpoint.save(self.checkpoint_path, method, meta)

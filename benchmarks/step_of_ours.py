@@ -1,0 +1,53 @@
+"""Our side of `benchmarks.step_speed`: takes as many steps as each line of its input says, answers in seconds."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import types
+
+from semicml_tf import quiet_import
+
+
+def semi_cml(modalities, window: int, width: int):
+    """The default's first stage as it is after its burn-in."""
+    from semicml_tf.methods import catalogue
+    from semicml_tf.methods.schedule import StagePlan
+    from semicml_tf.methods.settings import MethodSettings
+    from semicml_tf.networks.unet import unet
+
+    # As in `step_of_torch`: one call a network, and no L2.
+    how = MethodSettings(burn_in=0.0, batch_statistics="joint", l2=0.0)
+    plan = StagePlan(steps=100000, first_step=0, steps_per_epoch=100)
+    return catalogue.stage_class("semi_cml")(modalities, lambda name: unet(window, width, name=name), how, plan, {})
+
+
+def main(window: int, width: int, labelled: int, unlabelled: int) -> None:
+    """Compiles the step, says so, and obeys."""
+    tf = quiet_import.tensorflow()
+
+    from benchmarks.asc_cost import MODALITIES, batch
+    from semicml_tf.training.devices import strategy_for
+    from semicml_tf.training.stage import compiled_step
+
+    sizes = types.SimpleNamespace(window=window, labelled=labelled, unlabelled=unlabelled)
+    strategy = strategy_for(["cpu:0"])
+    with strategy.scope():
+        method = semi_cml(MODALITIES, window, width)
+    data = tf.nest.map_structure(tf.constant, batch(sizes))
+    step = compiled_step(method, strategy)
+    for _ in range(3):
+        float(step(data)["loss"])
+    count = sum(int(tf.size(variable)) for variable in method.students["ct"].trainable_variables)
+    print(json.dumps({"engine": f"TensorFlow {tf.__version__}", "parameters": count}), flush=True)
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        for _ in range(int(line)):
+            # As in training, which reads the loss of each step.
+            float(step(data)["loss"])
+        print(time.perf_counter() - begin, flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""PyTorch's side of `benchmarks.step_speed`, for a Python that has PyTorch, and none of this package."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class UNet(nn.Module):
+    """The same five levels: two convolutions without bias, batch normalisation, ReLU; transposed convolutions up."""
+
+    def __init__(self, width: int, levels: int = 5):
+        super().__init__()
+        channels = [width * 2**level for level in range(levels)]
+        self.down = nn.ModuleList(self._pair(before, after) for before, after in zip([1, *channels], channels))
+        rising = list(zip(channels[::-1], channels[-2::-1]))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(below, own, 2, 2) for below, own in rising)
+        self.join = nn.ModuleList(self._pair(2 * own, own) for _, own in rising)
+        self.head = nn.Conv2d(width, 1, 1)
+
+    @staticmethod
+    def _pair(before: int, after: int) -> nn.Sequential:
+        parts = []
+        for channels in (before, after):
+            parts += [nn.Conv2d(channels, after, 3, padding=1, bias=False)]
+            parts += [nn.BatchNorm2d(after, eps=1e-5, momentum=0.1), nn.ReLU(inplace=True)]
+        return nn.Sequential(*parts)
+
+    def forward(self, x):
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for up, join, skip in zip(self.up, self.join, skips[-2::-1]):
+            x = join(torch.cat([skip, up(x)], dim=1))
+        return self.head(x)
+
+
+def network(kind: str, width: int) -> nn.Module:
+    """Ours written again, or MONAI's of the same widths."""
+    if kind == "own":
+        return UNet(width)
+    from monai.networks.nets import BasicUNet
+
+    features = (width, 2 * width, 4 * width, 8 * width, 16 * width, width)
+    return BasicUNet(
+        2, 1, 1, features=features, act=("ReLU", {"inplace": True}), norm=("batch", {"eps": 1e-5}), bias=False
+    )
+
+
+def segmentation_loss(p, y):
+    """10 x cross entropy + 7 x Dice over the batch."""
+    entropy = -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean()
+    dice = (2 * (p * y).sum() + 1e-6) / ((p * p).sum() + (y * y).sum() + 1e-6)
+    return 10 * entropy + 7 * (1 - dice)
+
+
+def asc_loss(first, second, patients):
+    """Other patients' maps as negatives; empty ones neither negatives nor anchors."""
+    maps = torch.cat([first, second])
+    count = len(maps)
+    flat = maps.flatten(1)
+    products, squares = flat @ flat.T, (flat * flat).sum(1)
+    scores = (2 * products + 1e-6) / (squares[:, None] + squares[None] + 1e-6)
+    owner = torch.cat([patients, patients])
+    sees = maps.amax((1, 2, 3)) >= 0.5
+    partner = (torch.arange(count) + count // 2) % count
+    negative = (owner[:, None] != owner[None]) & sees[None]
+    anchors = (sees | sees[partner]).float()
+    positive = scores[torch.arange(count), partner]
+    against = torch.where(negative, scores - positive[:, None], -1e9)
+    losses = torch.logsumexp(torch.cat([torch.zeros(count, 1), against], 1), 1)
+    return (losses * anchors).sum() / anchors.sum().clamp(min=1)
+
+
+def main(window: int, width: int, labelled: int, unlabelled: int, kind: str, layout: str) -> None:
+    """Takes a few steps, says so, and obeys."""
+    torch.manual_seed(0)
+    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    students = [network(kind, width).to(memory_format=form).train() for _ in range(2)]
+    averages = [copy.deepcopy(student).requires_grad_(False) for student in students]
+    optimizers = [torch.optim.Adam(student.parameters(), lr=0.006, fused=True) for student in students]
+    shape = (labelled + unlabelled, 1, window, window)
+    images = [torch.randn(shape).to(memory_format=form) for _ in students]
+    label = (torch.rand((labelled, *shape[1:])) > 0.9).float()
+    patients = torch.arange(unlabelled) // 2
+
+    def step() -> float:
+        maps = [torch.sigmoid(student(image)).clamp(1e-7, 1 - 1e-7) for student, image in zip(students, images)]
+        loss = sum(segmentation_loss(p[:labelled], label) for p in maps)
+        loss = loss + 5 * asc_loss(*(p[labelled:] for p in maps), patients)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            for average, student in zip(averages, students):
+                pairs = zip(average.state_dict().values(), student.state_dict().values())
+                own, goals = zip(*((a, g) for a, g in pairs if a.is_floating_point()))
+                torch._foreach_lerp_(list(own), list(goals), 0.01)
+        return loss.item()
+
+    for _ in range(3):
+        step()
+    count = sum(parameter.numel() for parameter in students[0].parameters())
+    print(json.dumps({"engine": f"PyTorch {torch.__version__}", "parameters": count}), flush=True)
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        print(time.perf_counter() - begin, flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:5]), *sys.argv[5:7])

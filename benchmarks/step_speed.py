@@ -1,0 +1,105 @@
+"""A Semi-CML step in slices a second, beside the same step written in PyTorch, with its own U-Net and with MONAI's.
+
+    python -m venv .venv-torch && .venv-torch/bin/pip install torch==2.13.0 monai
+    python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
+
+Both do the same: two U-Nets of these widths, each called once a step on labelled and unlabelled slices together; cross
+entropy and Dice on the labelled ones, ASC on the others, Adam, a moving average of each network. Random slices in
+memory, all cores of the CPU. Ours is a compiled graph and logs the networks' agreement; PyTorch runs eagerly, with the
+fused Adam, in both memory layouts. MONAI's network has the same widths and more channels in its last convolutions.
+Competitors stay in memory and take turns, a round each after another; ratios are those of one round, and their median
+counts.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+from absl import flags
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+
+OURS = "ours"
+PYTORCH = {
+    "PyTorch, its layout": ("own", "contiguous"),
+    "PyTorch, channels_last": ("own", "channels_last"),
+    "MONAI's U-Net, PyTorch's layout": ("monai", "contiguous"),
+    "MONAI's U-Net, channels_last": ("monai", "channels_last"),
+}
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    flags.DEFINE_integer("window", 64, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
+    flags.DEFINE_integer("width", 16, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("labelled", 16, "Labelled slices a step.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    flags.DEFINE_integer("steps", 5, "Steps in a round.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("rounds", 7, "Rounds; the median counts.", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("torch_python", ".venv-torch/bin/python", "Python with PyTorch and MONAI.", flag_values=values)
+
+
+class Competitor:
+    """A process that has its step compiled, and takes steps when it is told to."""
+
+    def __init__(self, command: list[str]):
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._command = command
+        self.facts = json.loads(self._answer())
+
+    def _answer(self) -> str:
+        line = self._process.stdout.readline()
+        if not line:
+            raise UserError(f"a competitor ended: {' '.join(self._command)}", remedy="Run this line to see why")
+        return line
+
+    def seconds(self, steps: int) -> float:
+        """Takes so many steps."""
+        self._process.stdin.write(f"{steps}\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def end(self) -> None:
+        """Lets the process go."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    sizes = [str(getattr(values, name)) for name in ("window", "width", "labelled", "unlabelled")]
+    here = pathlib.Path(__file__).parent
+    commands = {OURS: [sys.executable, "-m", "benchmarks.step_of_ours", *sizes]}
+    if not pathlib.Path(values.torch_python).exists():
+        raise UserError("no such Python", path=values.torch_python, remedy="Make it as the help says")
+    for name, how in PYTORCH.items():
+        commands[name] = [values.torch_python, str(here / "step_of_torch.py"), *sizes, *how]
+    competitors = {name: Competitor(command) for name, command in commands.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in competitors}
+    for _ in range(values.rounds):
+        for name, competitor in competitors.items():
+            seconds[name].append(competitor.seconds(values.steps) / values.steps)
+    slices = values.labelled + values.unlabelled
+    print(
+        f"{slices} slices of {values.window} x {values.window}, width {values.width}; "
+        + "; ".join(f"{name}: {competitor.facts['engine']}" for name, competitor in competitors.items())
+    )
+    print("| step | slices/s | ms a step | ours is faster by | parameters |\n|---|---|---|---|---|")
+    for name, competitor in competitors.items():
+        median = statistics.median(seconds[name])
+        ratio = statistics.median(theirs / ours for theirs, ours in zip(seconds[name], seconds[OURS]))
+        print(
+            f"| {name} | {slices / median:.0f} | {1000 * median:.0f} | {ratio:.2f} | {competitor.facts['parameters']} |"
+        )
+        competitor.end()
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.step_speed")

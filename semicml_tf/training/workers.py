@@ -1,0 +1,65 @@
+"""The processes that train one run together, each on its machine, as TF_CONFIG describes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+
+from semicml_tf.errors import UserError
+
+_EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """All of them, and which one this process is.
+
+    Attributes:
+        count: processes.
+        number: of this one, from 0. The first, the chief, writes the run's folder; the others read it.
+    """
+
+    count: int = 1
+    number: int = 0
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes."""
+        return self.number == 0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Workers:
+        """What ``TF_CONFIG`` says; one process where it is not set.
+
+        A ``chief``, if the cluster has one, is counted before the ``worker``s.
+
+        Raises:
+            UserError: it cannot be read, or names tasks that take no part here.
+        """
+        text = environment.get("TF_CONFIG", "").strip()
+        if not text:
+            return cls()
+        remedy = f"Set it like {_EXAMPLE}, or unset it to train in one process"
+        try:
+            body = json.loads(text)
+            cluster, task = body.get("cluster") or {}, body.get("task") or {}
+            jobs = {name: list(map(str, hosts)) for name, hosts in cluster.items() if not isinstance(hosts, str)}
+            kind, index = task.get("type", ""), int(task.get("index", 0))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"TF_CONFIG cannot be read ({error})", remedy=remedy) from error
+        if not cluster:
+            return cls()
+        if len(jobs) < len(cluster):
+            raise UserError("TF_CONFIG's cluster must hold lists of hosts", remedy=remedy)
+        strange = sorted(set(jobs) - {"chief", "worker"})
+        if strange:
+            raise UserError(f"expected workers in TF_CONFIG's cluster, got '{strange[0]}'", remedy=remedy)
+        if kind not in jobs or not 0 <= index < len(jobs[kind]):
+            raise UserError(f"TF_CONFIG's task {kind or '(none)'} {index} is not in its cluster", remedy=remedy)
+        first = 0 if kind == "chief" else len(jobs.get("chief", ()))
+        return cls(count=sum(map(len, jobs.values())), number=first + index)
+
+
+ALONE = Workers()

@@ -1,0 +1,150 @@
+"""Half precision: what stays float32, sums that float16 cannot hold, and steps that overflow."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from semicml_tf.losses import asc, supervised
+from semicml_tf.methods import catalogue, replicas
+from semicml_tf.methods.schedule import StagePlan
+from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.networks.unet import unet
+from semicml_tf.training.devices import strategy_for
+from semicml_tf.training.stage import compiled_step
+from tests import method_batches
+
+HOW = {"optimizer": "sgd", "learning_rate": 0.01, "lr_warmup_epochs": 0.0, "burn_in": 0.0, "ramp": 0.0}
+
+
+def _method(name, precision, synchronized=False):
+    def build(modality):
+        return unet(
+            method_batches.WINDOW,
+            method_batches.WIDTH,
+            name=modality,
+            seed=sum(map(ord, modality)),
+            levels=2,
+            precision=precision,
+            synchronized=synchronized,
+        )
+
+    settings = MethodSettings(**HOW)
+    plan = StagePlan(steps=10, first_step=0, steps_per_epoch=5)
+    made = catalogue.stage_class(name)(method_batches.MODALITIES, build, settings, plan, {"ct": 0.4, "pet": 0.6})
+    made.begin()
+    return made
+
+
+def test_sums_over_more_pixels_than_float16_counts():
+    """300 x 300 pixels: their number alone is infinite in float16."""
+    assert np.isinf(np.float16(300 * 300))
+    ones = tf.ones((2, 300, 300, 1), tf.float16)
+    half = tf.fill((2, 300, 300, 1), tf.constant(0.5, tf.float16))
+    assert float(supervised.batch_dice_loss(ones, ones)) == pytest.approx(0.0, abs=1e-6)
+    # 2 sum(p y) / (sum(p^2) + sum(y^2)) with p = 1/2, y = 1: 1 / (1/4 + 1).
+    assert float(supervised.batch_dice_loss(half, ones)) == pytest.approx(1 - 0.8, abs=1e-5)
+    assert float(supervised.binary_cross_entropy(half, ones)[0]) == pytest.approx(np.log(2), abs=1e-5)
+    matrix = np.asarray(asc.similarity_matrix(tf.concat([half[:1], ones[:1]], axis=0)))
+    np.testing.assert_allclose(matrix, [[1, 0.8], [0.8, 1]], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["semi_cml", "prel"])
+def test_a_step_is_near_that_of_float32(name, precision):
+    full, half = _method(name, "float32"), _method(name, precision)
+    student = half.students["ct"]
+    assert student.get_layer("encoder0a_conv").compute_dtype == precision
+    assert {weight.dtype for weight in student.weights} == {"float32"} and student.outputs[0].dtype == "float32"
+    before = [weight.numpy().copy() for weight in student.trainable_variables]
+    batch = method_batches.batch(0)
+    one, other = full.train_step(batch), half.train_step(batch)
+    for term in one:
+        assert float(other[term]) == pytest.approx(float(one[term]), rel=0.02, abs=0.02), term
+    moved = [weight.numpy() - start for weight, start in zip(student.trainable_variables, before)]
+    expected = [weight.numpy() - start for weight, start in zip(full.students["ct"].trainable_variables, before)]
+    ours, theirs = (np.concatenate([part.ravel() for part in parts]) for parts in (moved, expected))
+    assert np.dot(ours, theirs) / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.99
+    assert np.linalg.norm(ours) == pytest.approx(np.linalg.norm(theirs), rel=0.05)
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
+    method = _method("supervised", "float16")
+    optimizer = method.student_optimizers["ct"]
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    before = method.students["ct"].get_weights()
+    statistics = {weight.path for weight in method.students["ct"].non_trainable_weights}
+    optimizer.dynamic_scale.assign(1e30)
+    batch = method_batches.batch(0, unlabelled=0)
+    terms = method.train_step(batch)
+    assert np.isfinite(float(terms["loss"]))
+    assert float(optimizer.dynamic_scale) == pytest.approx(5e29)
+    for weight, start in zip(method.students["ct"].weights, before):
+        if weight.path not in statistics:
+            np.testing.assert_array_equal(weight.numpy(), start)
+    optimizer.dynamic_scale.assign(1024.0)
+    method.train_step(batch)
+    assert any(
+        np.abs(weight.numpy() - start).max() > 0
+        for weight, start in zip(method.students["ct"].weights, before)
+        if weight.path not in statistics
+    )
+    # A step that is left out is none of the stage's steps.
+    assert int(optimizer.iterations) == 1
+
+
+def _on(devices, scale):
+    """Two steps in float16, CT's loss scaled so, PET's by what cannot overflow; the losses, and the method."""
+    strategy = strategy_for(devices)
+    with strategy.scope():
+        method = _method("semi_cml", "float16", synchronized=len(devices) > 1)
+        method.student_optimizers["ct"].dynamic_scale.assign(scale)
+        method.student_optimizers["pet"].dynamic_scale.assign(256.0)
+    step = compiled_step(method, strategy)
+    return [float(step(method_batches.batch(seed, 4, 4))["loss"]) for seed in range(2)], method
+
+
+def _number(variable) -> float:
+    return float(keras.ops.convert_to_numpy(variable))
+
+
+@pytest.mark.parametrize("scale, applied, left", [(256.0, 2, 256.0), (1e30, 0, 2.5e29)])
+def test_replicas_in_half_precision_are_near_one(scale, applied, left):
+    losses, one = _on(["cpu:0"], scale)
+    again, two = _on(["cpu:0", "cpu:1"], scale)
+    assert again == pytest.approx(losses, rel=0.01)
+    for method in (one, two):
+        ct, pet = (method.student_optimizers[name] for name in ("ct", "pet"))
+        assert (_number(ct.iterations), _number(pet.iterations)) == (applied, 2)
+        assert _number(ct.dynamic_scale) == pytest.approx(left)
+    for a, b in zip(one.students["ct"].get_weights(), two.students["ct"].get_weights()):
+        np.testing.assert_allclose(b, a, atol=5e-3)
+
+
+@pytest.mark.parametrize("name", ["semi_cml", "prel"])
+def test_a_step_compiled_by_xla_is_the_same(name):
+    strategy = strategy_for(["cpu:0"])
+    losses = []
+    for jit_compile in (False, True):
+        with strategy.scope():
+            method = _method(name, "float32")
+        step = compiled_step(method, strategy, jit_compile=jit_compile)
+        losses.append([float(step(method_batches.batch(seed))["loss"]) for seed in (0, 1, 0)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_all_replicas_leave_a_step_out_if_one_must():
+    strategy = strategy_for(["cpu:0", "cpu:1"])
+
+    def seen(values):
+        def own(x):
+            return replicas.finite_everywhere([x, tf.zeros(2)])
+
+        dealt = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant([values[context.replica_id_in_sync_group], 1.0])
+        )
+        found = tf.function(lambda x: strategy.run(own, args=(x,)))(dealt)
+        return [np.stack([part.numpy() for part in strategy.experimental_local_results(value)]) for value in found]
+
+    np.testing.assert_array_equal(seen([2.0, 3.0])[0], [[2, 1], [3, 1]])
+    assert all(np.isnan(found).all() for found in seen([2.0, float("inf")]))
