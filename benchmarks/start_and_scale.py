@@ -39,7 +39,8 @@ def _seconds(command: list[str]) -> float:
     return time.perf_counter() - begin
 
 
-def _ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     for held in sockets:
         held.bind(("127.0.0.1", 0))
@@ -55,7 +56,7 @@ def train(data: pathlib.Path, devices: str, workers: int) -> tuple[float, float]
         command = [sys.executable, "-m", "semicml_tf.train", f"--dataset={data}", f"--output={folder}/run"]
         command += ["--method=semi_cml", "--epochs=3", "--steps_per_epoch=25", f"--devices={devices}"]
         command += ["--burn_in=0", "--window=48", "--width=8", "--picture_every=100"]
-        hosts = [f"127.0.0.1:{port}" for port in _ports(workers)]
+        hosts = [f"127.0.0.1:{port}" for port in free_ports(workers)]
         processes = []
         for index in range(workers):
             config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}

@@ -140,7 +140,7 @@ def main(values: flags.FlagValues) -> None:
     if values.jit_compile and strategy.num_replicas_in_sync > 1:
         raise UserError(
             f"--jit_compile works on one device, got {strategy.num_replicas_in_sync}",
-            remedy="Leave it out, or the rest",
+            remedy="Leave it out, or train in one process with one device in --devices",
         )
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from benchmarks.start_and_scale import free_ports
 from semicml_tf.errors import UserError
 from semicml_tf.input.augment import BY_NAME
 from semicml_tf.input.stream import StreamSettings
@@ -65,21 +65,11 @@ def test_a_tf_config_that_makes_no_sense_is_refused_in_a_line(environment, match
     assert "\n" not in caught.value.line and "TF_CONFIG" in caught.value.line
 
 
-def _ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for held in sockets:
-        held.bind(("127.0.0.1", 0))
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
-
-
 class _Pair:
     """Two workers of one run, as processes; their output is in `text` when they have ended."""
 
     def __init__(self, dataset, output, *arguments, own=((), ())):
-        hosts = [f"127.0.0.1:{port}" for port in _ports(2)]
+        hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
         command = [sys.executable, "-m", "semicml_tf.train", f"--dataset={dataset}", f"--output={output}"]
         self.processes = [
             subprocess.Popen(
@@ -140,7 +130,7 @@ def together(phantom_dataset, tmp_path_factory):
 
 @pytest.mark.slow
 def test_two_workers_take_the_steps_of_one_process():
-    hosts, cases = [f"127.0.0.1:{port}" for port in _ports(2)], ["supervised", "semi_cml", "prel", "cct"]
+    hosts, cases = [f"127.0.0.1:{port}" for port in free_ports(2)], ["supervised", "semi_cml", "prel", "cct"]
     environments = [{}, *(_config("worker", index, worker=hosts) for index in range(2))]
     processes = [
         subprocess.Popen(

@@ -31,7 +31,6 @@ class Pairs:
     scores: np.ndarray
     positive: np.ndarray
     used: np.ndarray
-    anchors: np.ndarray
     sees: np.ndarray
     owner: np.ndarray
 
@@ -47,7 +46,6 @@ def pairs(batch: Batch, settings: MethodSettings) -> Pairs:
         scores=np.asarray(similarity_matrix(maps, settings.asc_similarity)),
         positive=positive,
         used=negative & anchors[:, None],
-        anchors=anchors,
         sees=np.asarray(sees_something(maps)),
         owner=np.concatenate([batch.patients, batch.patients]),
     )
@@ -58,7 +56,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def measure(batches: Iterable[Batch], settings: MethodSettings) -> dict:
-    """Sums over batches, each as a step of training would see it.
+    """Shares and means over batches, each as a step of training would see it.
 
     Returns:
         ``slices``; ``seen_by_both``, ``seen_by_one``, ``seen_by_none``: shares of them; ``alike``: mean similarity of

@@ -78,9 +78,8 @@ def _batches(info: DatasetInfo, settings: dict, window: int):
 
 def _times(run: Run, settings: dict, how: MethodSettings):
     """(when, network by modality) of each time that the run keeps."""
-    ends = list(range(len(settings["method"]) - 1))
     times = []
-    for stage in ends:
+    for stage in range(len(settings["method"]) - 1):
         files = {name: run_folder.stage_weights_file(run.folder, stage, name) for name in run.modalities}
         if all(path.is_file() for path in files.values()):
             networks = {name: run.network_of(path, name) for name, path in files.items()}
