@@ -12,21 +12,16 @@ import tensorflow as tf
 import tqdm
 
 from semicml_tf.errors import UserError
-from semicml_tf.input.augment import BY_NAME
-from semicml_tf.input.stream import StreamSettings
-from semicml_tf.input.two_streams import BatchSettings, batches
 from semicml_tf.input.whole_cases import whole_cases
-from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
-from semicml_tf.methods.schedule import StagePlan
 from semicml_tf.methods.settings import MethodSettings
-from semicml_tf.networks.unet import unet
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import checkpoint, run_folder
 from semicml_tf.training import settings as run_settings
 from semicml_tf.training.record import RunRecord
 from semicml_tf.training.settings import TrainSettings
-from semicml_tf.training.stage import Means, Speed, compiled_step
+from semicml_tf.training.stage import Means, Speed
+from semicml_tf.training.stages import Stages
 from semicml_tf.training.together import Together, share_statistics
 from semicml_tf.training.validation import Validated, Validator
 from semicml_tf.training.workers import ALONE, Workers
@@ -91,15 +86,10 @@ class Trainer:
         jit_compile: bool = False,
     ):
         self._info, self._folder, self._train, self._method, self._strategy = info, folder, train, method, strategy
-        self._jit_compile = jit_compile
         self._together = Together(workers, strategy, folder)
         self._workers, self._initial, self._picture_every = workers, initial, max(picture_every, 1)
-        labelled = info.cases("labelled")
-        self._epoch_steps = run_settings.steps_per_epoch(
-            train,
-            sum(case.lesion_slices or 0 for case in labelled),
-            sum(case.shape[0] for case in labelled),
-        )
+        self._stages = Stages(info, train, method, strategy, workers, jit_compile=jit_compile)
+        self._epoch_steps = self._stages.epoch_steps
         self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
         # Before the record writes anything: a refused command must not touch the run that is there.
         self._stored = self._read_stored()
@@ -154,8 +144,7 @@ class Trainer:
             # A kill may have come between the checkpoint and what people read of it.
             self._record.files(position.rows, position.best)
         resumed_stage = position.stage if self._stored else None
-        total = sum(self._train.epochs) * self._epoch_steps
-        before = sum(self._train.epochs[: position.stage]) * self._epoch_steps + position.step
+        total, before = self._stages.total_steps, self._stages.first_step(position.stage) + position.step
         previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
         method: Method | None = None
         try:
@@ -186,34 +175,10 @@ class Trainer:
     def _ask_to_stop(self, *_):
         self._stop_asked = True
 
-    def _plan(self, number: int) -> StagePlan:
-        return StagePlan(
-            steps=self._train.epochs[number] * self._epoch_steps,
-            first_step=sum(self._train.epochs[:number]) * self._epoch_steps,
-            steps_per_epoch=self._epoch_steps,
-            rate_factor=self._method.lr_later_stages if number else 1.0,
-            run_steps=sum(self._train.epochs) * self._epoch_steps,
-        )
-
     def _make(self, position: Position, previous: Method | None, *, restored: bool) -> Method:
         """The stage's method with its weights: from the checkpoint, the stage before, or another run."""
-        stage = catalogue.stage_class(self._train.method[position.stage])
-        synchronized = self._strategy.num_replicas_in_sync > 1 and self._train.synchronized_statistics
-
-        def build(modality: str):
-            # Both modalities begin alike or not by the seed alone, whatever their order.
-            seed = self._train.seed * 101 + sum(map(ord, modality))
-            return unet(
-                self._train.window,
-                self._train.width,
-                name=modality,
-                seed=seed,
-                synchronized=synchronized,
-                precision=self._train.precision,
-            )
-
         with self._strategy.scope():
-            method = stage(self._info.modalities, build, self._method, self._plan(position.stage), position.scores)
+            method = self._stages.build(position.stage, position.scores)
             if restored:
                 checkpoint.restore(self.checkpoint_path, method)
             else:
@@ -226,36 +191,15 @@ class Trainer:
         return method
 
     def _train_stage(self, method: Method, position: Position, bar: tqdm.tqdm) -> None:
-        train, plan = self._train, self._plan(position.stage)
-        needs_unlabelled = catalogue.METHODS[train.method[position.stage]].needs_unlabelled
-        unlabelled = train.unlabelled_batch if needs_unlabelled else 0
-        stream = StreamSettings(
-            modalities=self._info.modalities,
-            window=train.window,
-            batch_size=0,
-            labelled=True,
-            lesion_fraction=train.lesion_fraction,
-            augmentation=BY_NAME[train.augmentation],
-            seed=train.seed,
-        )
-        own = train.worker_data == "own" and self._workers.count > 1
-        data = BatchSettings(
-            ("labelled",),
-            train.unlabelled_partitions,
-            train.labelled_batch,
-            unlabelled,
-            stream,
-            share=(self._workers.number, self._workers.count) if own else (0, 1),
-        )
-        sizes = {"labelled": train.labelled_batch, "unlabelled": unlabelled}
-        step_function = compiled_step(method, self._strategy, sizes if own else None, jit_compile=self._jit_compile)
+        plan, sizes = self._stages.plan(position.stage), self._stages.sizes(position.stage)
+        step_function = self._stages.step(position.stage, method)
         means, speed = Means(position.means), Speed()
-        source = iter(batches(self._info, data, plan.first_step + position.step))
+        source = iter(self._stages.batches(position.stage, position.step))
         while position.step < plan.steps:
             with speed:
                 batch = next(source)
                 means.add(step_function(batch), functools.partial(self._where, position, batch))
-            speed.add(train.labelled_batch + unlabelled)
+            speed.add(sum(sizes.values()))
             position.step += 1
             bar.update()
             if position.step % self._epoch_steps == 0:
@@ -275,7 +219,7 @@ class Trainer:
 
     def _where(self, position: Position, batch) -> str:
         """The step and its cases, for whoever looks for what went wrong in it."""
-        train, first = self._train, self._plan(position.stage).first_step
+        train, first = self._train, self._stages.first_step(position.stage)
         partitions = {"labelled": ("labelled",), "unlabelled": train.unlabelled_partitions}
         held = []
         for stream, part in batch.items():
@@ -285,7 +229,7 @@ class Trainer:
         return f"step {first + position.step} (cases: {'; '.join(held)})"
 
     def _end_epoch(self, method: Method, position: Position, means: Means, speed: Speed, bar: tqdm.tqdm) -> None:
-        plan = self._plan(position.stage)
+        plan = self._stages.plan(position.stage)
         run_step = plan.first_step + position.step
         epoch = run_step // self._epoch_steps - 1
         if self._strategy.num_replicas_in_sync > 1 and not self._train.synchronized_statistics:

@@ -1,0 +1,132 @@
+"""What a run's stages are made of: each one's plan, networks, batches and compiled step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from semicml_tf.input.augment import BY_NAME
+from semicml_tf.input.stream import StreamSettings
+from semicml_tf.input.two_streams import BatchSettings, batches
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.base import Method
+from semicml_tf.methods.schedule import StagePlan
+from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.networks.unet import unet
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training import settings as run_settings
+from semicml_tf.training.settings import TrainSettings
+from semicml_tf.training.stage import compiled_step
+from semicml_tf.training.workers import ALONE, Workers
+
+
+class Stages:
+    """The stages of a run, by number.
+
+    Args:
+        info: the converted data.
+        train, method: the settings, checked.
+        strategy: where to train.
+        workers: that train together, and which one this is.
+        jit_compile: compile the step by XLA; on one device alone.
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        train: TrainSettings,
+        method: MethodSettings,
+        strategy: tf.distribute.Strategy,
+        workers: Workers = ALONE,
+        *,
+        jit_compile: bool = False,
+    ):
+        self._info, self._train, self._method, self._strategy = info, train, method, strategy
+        self._workers, self._jit_compile = workers, jit_compile
+        labelled = info.cases("labelled")
+        self.epoch_steps = run_settings.steps_per_epoch(
+            train,
+            sum(case.lesion_slices or 0 for case in labelled),
+            sum(case.shape[0] for case in labelled),
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return sum(self._train.epochs) * self.epoch_steps
+
+    def first_step(self, number: int) -> int:
+        """Steps of the run before the stage."""
+        return sum(self._train.epochs[:number]) * self.epoch_steps
+
+    def plan(self, number: int) -> StagePlan:
+        """The stage's place in the run."""
+        return StagePlan(
+            steps=self._train.epochs[number] * self.epoch_steps,
+            first_step=self.first_step(number),
+            steps_per_epoch=self.epoch_steps,
+            rate_factor=self._method.lr_later_stages if number else 1.0,
+            run_steps=self.total_steps,
+        )
+
+    def build(self, number: int, scores: Mapping[str, float]) -> Method:
+        """The stage's method with new networks; to be called in the strategy's scope.
+
+        Args:
+            scores: best mean validation Dice by modality so far.
+        """
+        train = self._train
+        synchronized = self._strategy.num_replicas_in_sync > 1 and train.synchronized_statistics
+
+        def network(modality: str):
+            # Both modalities begin alike or not by the seed alone, whatever their order.
+            seed = train.seed * 101 + sum(map(ord, modality))
+            return unet(
+                train.window,
+                train.width,
+                name=modality,
+                seed=seed,
+                synchronized=synchronized,
+                precision=train.precision,
+            )
+
+        stage = catalogue.stage_class(train.method[number])
+        return stage(self._info.modalities, network, self._method, self.plan(number), scores)
+
+    def sizes(self, number: int) -> dict[str, int]:
+        """Slices of a step's streams, over all workers."""
+        needed = catalogue.METHODS[self._train.method[number]].needs_unlabelled
+        return {"labelled": self._train.labelled_batch, "unlabelled": self._train.unlabelled_batch if needed else 0}
+
+    @property
+    def _own_shards(self) -> bool:
+        return self._train.worker_data == "own" and self._workers.count > 1
+
+    def batches(self, number: int, step: int) -> tf.data.Dataset:
+        """The stage's batches from a step of it on, for ever."""
+        train, sizes = self._train, self.sizes(number)
+        stream = StreamSettings(
+            modalities=self._info.modalities,
+            window=train.window,
+            batch_size=0,
+            labelled=True,
+            lesion_fraction=train.lesion_fraction,
+            augmentation=BY_NAME[train.augmentation],
+            seed=train.seed,
+        )
+        data = BatchSettings(
+            ("labelled",),
+            train.unlabelled_partitions,
+            sizes["labelled"],
+            sizes["unlabelled"],
+            stream,
+            share=(self._workers.number, self._workers.count) if self._own_shards else (0, 1),
+        )
+        return batches(self._info, data, self.first_step(number) + step)
+
+    def step(self, number: int, method: Method) -> Callable[[Any], dict[str, tf.Tensor]]:
+        """The method's step as one graph: batch -> the step's terms."""
+        sizes = self.sizes(number) if self._own_shards else None
+        return compiled_step(method, self._strategy, sizes, jit_compile=self._jit_compile)
