@@ -11,6 +11,7 @@ import importlib
 import os
 import pathlib
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Container, Sequence
@@ -198,6 +199,8 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:  # e.g. piped into head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    # So that what is half written is cleared away; a command may have a way of its own to end.
+    former = signal.signal(signal.SIGTERM, _terminate) or signal.SIG_DFL
     # What matters of TensorFlow's native log comes as an exception, too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -209,7 +212,13 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         terminated = isinstance(error, Terminated)
         print(f"{name}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
         _leave(143 if terminated else 130)
+    finally:
+        signal.signal(signal.SIGTERM, former)
     _leave(0)
+
+
+def _terminate(*_) -> NoReturn:
+    raise Terminated
 
 
 _teardown_aborts = False

@@ -2,8 +2,9 @@
 
   python -m semicml_tf.train --flagfile=configs/sts_ct_pet.flags --dataset=DATASET --output=RUN
 
-RUN gets checkpoints, history.csv, TensorBoard scalars, pictures, run.json and flags.flagfile, which
-reproduces it. A run that was cut off goes on with the same command and --resume.
+RUN gets checkpoints, history.csv, training.png (its curves), TensorBoard scalars, pictures, run.json and
+flags.flagfile, which reproduces it. --dry_run tells the plan, takes a step of each stage and writes nothing.
+A run that was cut off goes on with the same command and --resume.
 
 Several machines train one run together where each is started with TF_CONFIG set (configs/cluster has a Kubernetes
 job and a Slurm script): DATASET and RUN must be the same folders to all of them.
@@ -27,8 +28,9 @@ from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.storage import access, streaming
 from semicml_tf.training import from_flags
+from semicml_tf.training.meeting import meet
 from semicml_tf.training.settings import TrainSettings, check
-from semicml_tf.training.workers import Workers
+from semicml_tf.training.workers import ALONE, Workers
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -39,8 +41,15 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("resume", False, "go on with a run that was cut off, or begin it", flag_values=values)
     flags.DEFINE_string("init_from", None, "run whose best networks to begin with", flag_values=values)
     flags.DEFINE_list("devices", [], "e.g. gpu:0,gpu:1; none: all GPUs, else one CPU", flag_values=values)
+    flags.DEFINE_float("worker_wait_minutes", 30.0, "how long workers wait for each other", flag_values=values)
     flags.DEFINE_boolean("deterministic", False, "bit-equal repetitions, at some cost in speed", flag_values=values)
     flags.DEFINE_boolean("jit_compile", False, "compile the step by XLA; one device alone", flag_values=values)
+    flags.DEFINE_boolean(
+        "dry_run",
+        False,
+        "print data, networks, steps and memory, take a step of each stage, and write nothing; needs no --output",
+        flag_values=values,
+    )
     flags.DEFINE_integer("picture_every", 5, "epochs between two pictures of validation slices", flag_values=values)
     from_flags.define(values)
 
@@ -87,27 +96,22 @@ def _flag_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    for name in ("dataset", "output"):
-        if not values[name].value:
-            raise UserError(f"expected --{name}, got none", remedy="See --help")
-    train, method = from_flags.settings_from(values)
-    info = DatasetInfo.load(values.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
-    if info.url:
-        print(info.where)
-    check(train, method, info.modalities)
-    folder, workers = pathlib.Path(values.output), Workers.from_environment()
+def _check_folder(values: flags.FlagValues) -> None:
+    """Refuses a folder that holds something, unless the run is to go on."""
+    folder = pathlib.Path(values.output)
     if not values.resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             "the run's folder is not empty",
             path=folder,
             remedy="Pass --resume to go on with it, or choose another --output",
         )
+
+
+def _check_cases(info: DatasetInfo, train: TrainSettings) -> tuple[list[str], int]:
+    """The partitions that are read, each once (one may feed both streams), and how many unlabelled cases are no use."""
     needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
-    # In this order, each once: one partition may feed both streams.
     unlabelled = train.unlabelled_partitions if needs_unlabelled else ()
-    used = dict.fromkeys(("labelled", *unlabelled, "validation"))
+    used = list(dict.fromkeys(("labelled", *unlabelled, "validation")))
     for partition in used:
         info.cases(partition)
     require_whole(info, ("labelled", "validation"))
@@ -117,25 +121,47 @@ def main(values: flags.FlagValues) -> None:
             f"left out of the unlabelled stream: {len(lacking)} of {len(whole) + len(lacking)} cases, which lack a "
             "modality"
         )
+    return used, len(lacking)
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    for name in ("dataset",) if values.dry_run else ("dataset", "output"):
+        if not values[name].value:
+            raise UserError(f"expected --{name}, got none", remedy="See --help")
+    train, method = from_flags.settings_from(values)
+    info = DatasetInfo.load(values.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
+    if info.url:
+        print(info.where)
+    check(train, method, info.modalities)
+    # A dry run is each machine's own.
+    workers = ALONE if values.dry_run else Workers.from_environment()
+    if not values.dry_run:
+        _check_folder(values)
+    used, lacking = _check_cases(info, train)
 
     tf = quiet_import.tensorflow()
 
     from semicml_tf.records.shards import check_shards
+    from semicml_tf.training import dry_run
     from semicml_tf.training import trainer as trainers
     from semicml_tf.training.devices import strategy_for
     from semicml_tf.training.run_folder import Run
+    from semicml_tf.training.stages import Stages
 
-    check_shards(info, list(used))
+    check_shards(info, used)
     initial = Run.load(values.init_from) if values.init_from else None
     if initial is not None:
         _check_initial(initial, info, train)
-    begun = folder.is_dir() and any(folder.iterdir())
+    folder = pathlib.Path(values.output or "")
+    begun = not values.dry_run and folder.is_dir() and any(folder.iterdir())
     if workers.count > 1:
         if begun and _is_finished(folder, train):
             # A worker that a cluster starts again after the others are done would wait for them in vain.
             print(f"run: {folder} is finished")
             return
         print(f"worker {workers.number} of {workers.count}: waiting for the others", flush=True)
+        meet(workers, 60.0 * values.worker_wait_minutes)
     strategy = strategy_for(values.devices, workers)
     if values.jit_compile and strategy.num_replicas_in_sync > 1:
         raise UserError(
@@ -144,6 +170,11 @@ def main(values: flags.FlagValues) -> None:
         )
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if values.dry_run:
+        stages = Stages(info, train, method, strategy, jit_compile=values.jit_compile)
+        for line in dry_run.report(info, train, method, stages, strategy):
+            print(line, flush=True)
+        return
     trainer = trainers.Trainer(
         info,
         folder,
@@ -152,7 +183,7 @@ def main(values: flags.FlagValues) -> None:
         strategy,
         workers=workers,
         initial=initial,
-        left_out=len(lacking),
+        left_out=lacking,
         picture_every=values.picture_every,
         jit_compile=values.jit_compile,
     )
@@ -161,8 +192,8 @@ def main(values: flags.FlagValues) -> None:
     try:
         with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
             position = trainer.run()
-    except UserError:
-        # Refused before anything was learnt: the mended command must find the folder as it was.
+    except (UserError, KeyboardInterrupt):
+        # Refused or told to end before anything was learnt: the next command must find the folder as it was.
         if workers.chief and not begun and not trainer.checkpoint_path.exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -71,7 +71,7 @@ def test_without_its_term_a_baseline_is_the_supervised_method_to_the_last_bit(na
         for variable in optimizer.variables:
             variable.assign(tf.zeros(variable.shape, variable.dtype))
     terms = method.train_step(method_batches.batch(0))
-    assert 0 < float(terms["unlabelled"]) < 1e-28
+    assert 0 < float(terms["loss_unlabelled"]) < 1e-28
     for variable, weight in zip(method.students["ct"].trainable_variables, expected_trained, strict=True):
         np.testing.assert_array_equal(variable.numpy(), weight, err_msg=variable.path)
 

@@ -2,6 +2,9 @@ import csv
 import hashlib
 import json
 import re
+import subprocess
+import sys
+import time
 
 import nibabel
 import numpy as np
@@ -167,3 +170,23 @@ def test_overwrite_replaces_a_phantom_and_nothing_else(tmp_path):
     with pytest.raises(UserError, match="something else"):
         _make(mine, "--cases=3", "--overwrite")
     assert (mine / "thesis.txt").read_text() == "x"
+
+
+def test_told_to_end_it_clears_away_what_is_half_made(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "semicml_tf.phantom",
+        f"--output={tmp_path / 'out'}",
+        "--cases=500",
+        "--labelled=5",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143 and errors.splitlines()[-1] == "semicml_tf.phantom: terminated"
+    assert not list(tmp_path.iterdir())

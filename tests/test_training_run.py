@@ -11,6 +11,8 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from semicml_tf import atomic, commandline
 from semicml_tf.errors import UserError
@@ -67,11 +69,30 @@ def test_the_run_folder_holds_what_is_promised(finished, phantom_dataset):
     ]
     assert all(0 <= float(row[f"dice_{name}"]) <= 1 for row in rows for name in info.modalities)
     assert sorted(p.name for p in (finished / "pictures").iterdir()) == ["epoch-001.png", "epoch-003.png"]
-    assert any((finished / "tensorboard").iterdir())
+    assert Image.open(finished / "training.png").size[0] > 800
     assert rows[0].get("teacher") == "" and rows[-1]["teacher"] in info.modalities
     run = Run.load(finished)
     best = max(float(row["dice_pet"]) for row in rows)
     assert run.best["pet"]["dice"] == pytest.approx(best)
+
+
+def test_tensorboard_gets_every_number_of_an_epoch_and_the_pictures(finished):
+    tags, pictures = {}, 0
+    for path in (finished / "tensorboard").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                if value.tag == "validation":
+                    pictures += 1
+                else:
+                    tags.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    kinds = ("dice", "gradient_norm", "learning_rate", "threshold")
+    for tag in ("loss", "loss/supervised", *(f"{kind}/{name}" for kind in kinds for name in ("ct", "pet"))):
+        assert list(tags[tag]) == [3, 6, 9, 12], tag
+    # What is particular to a stage, in its epochs alone.
+    assert list(tags["loss/asc"]) == [3, 6] and list(tags["loss/teach_ct"]) == list(tags["label_mass"]) == [9, 12]
+    assert tags["loss"][12] == pytest.approx(float(_rows(finished)[-1]["loss"]), rel=1e-6)
+    assert all(value > 0 for name in ("ct", "pet") for value in tags[f"gradient_norm/{name}"].values())
+    assert pictures == 2
 
 
 def test_the_best_network_is_read_back(finished):

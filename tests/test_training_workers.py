@@ -44,8 +44,9 @@ def _config(kind, index, **cluster):
 def test_tf_config_is_read():
     assert Workers.from_environment({}) == Workers(1, 0) == Workers.from_environment({"TF_CONFIG": "{}"})
     two = ["a:1", "b:1"]
-    assert Workers.from_environment(_config("worker", 1, worker=two)) == Workers(2, 1)
-    assert Workers.from_environment(_config("worker", 1, chief=["c:1"], worker=two)) == Workers(3, 2)
+    assert Workers.from_environment(_config("worker", 1, worker=two)) == Workers(2, 1, ("a:1", "b:1"))
+    held = Workers.from_environment(_config("worker", 1, worker=two, chief=["c:1"]))
+    assert held == Workers(3, 2, ("c:1", "a:1", "b:1"))
     assert Workers.from_environment(_config("chief", 0, chief=["c:1"], worker=two)).chief
 
 
@@ -57,6 +58,7 @@ def test_tf_config_is_read():
         (_config("worker", 2, worker=["a:1", "b:1"]), "worker 2 is not in its cluster"),
         (_config("worker", 0, worker=["a:1"], ps=["p:1"]), "got 'ps'"),
         (_config("worker", 0, worker="a:1"), "lists of hosts"),
+        (_config("worker", 0, worker=["a:1", "b"]), "host:port .*got 'b'"),
     ],
 )
 def test_a_tf_config_that_makes_no_sense_is_refused_in_a_line(environment, match):

@@ -214,7 +214,12 @@ class Method(keras.Model):
         return {index: tf.identity(tf.convert_to_tensor(v)) for index, v in held if v.dtype == "float32"}
 
     def train_step(self, batch):
-        """One update of all networks that learn; returns the loss, its terms, and the observations."""
+        """One update of all networks that learn.
+
+        Returns:
+            Float32 scalars: ``loss``; its terms, ``loss_TERM``; the observations; ``gradient_norm_MODALITY``, the
+            Euclidean norm of what the modality's optimiser gets, where `replicas.norm` tells it.
+        """
         targets = replicas.gathered(tf.nest.map_structure(tf.stop_gradient, self.targets(batch)))
         everything = replicas.gathered(batch)
         views = replicas.own_part(self.views(everything))
@@ -225,6 +230,7 @@ class Method(keras.Model):
             terms = self.loss_terms(everything, maps, targets)
             total = sum(terms.values())
             scaled = {name: optimizer.scale_loss(total) for name, optimizer in self.student_optimizers.items()}
+        norms = {}
         for name, optimizer in self.student_optimizers.items():
             variables = self._variables(name)
             l2 = optimizer.scale_loss(self.settings.l2)
@@ -237,9 +243,22 @@ class Method(keras.Model):
                 ]
             if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
                 gradients = replicas.finite_everywhere(gradients)
+            norms |= self._norm(name, gradients)
             optimizer.apply(gradients, variables)
         self._update_averages()
-        return {"loss": total, **terms, **self.observations(everything, maps, targets)}
+        named = {f"loss_{name}": value for name, value in terms.items()}
+        return {"loss": total, **named, **self.observations(everything, maps, targets), **norms}
+
+    def _norm(self, name: str, gradients) -> dict[str, Any]:
+        """The norm of a modality's gradients, if it is to be told."""
+        found = replicas.norm(gradients)
+        if found is None:
+            return {}
+        optimizer = self.student_optimizers[name]
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # What overflows is left out and no failure.
+            found = tf.where(tf.math.is_finite(found), found / optimizer.scale_loss(1.0), 0.0)
+        return {f"gradient_norm_{name}": found}
 
     def _update_averages(self):
         """Moves each average towards its student, batch-normalisation statistics included.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 from collections.abc import Callable, Sequence
 
@@ -64,7 +65,9 @@ def check(names: Sequence[str]) -> None:
     """Raises UserError if a name is unknown or none is given."""
     for name in names or ("",):
         if name not in METHODS:
-            raise UserError(f"expected methods among {', '.join(METHODS)}, got '{name}'", remedy="Correct --method")
+            near = difflib.get_close_matches(name, METHODS, n=1)
+            remedy = f"Meant may be {near[0]}" if near else "Correct --method"
+            raise UserError(f"expected methods among {', '.join(METHODS)}, got '{name}'", remedy=remedy)
 
 
 def stage_class(name: str):

@@ -62,6 +62,16 @@ def finite_everywhere(gradients):
     return [gradient + spoilt for gradient in gradients]
 
 
+def norm(gradients):
+    """The Euclidean norm of the replicas' gradients added up; None where that would cost workers a second exchange."""
+    strategy = tf.distribute.get_strategy()
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return None
+    if replica_count() > 1:
+        gradients = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
+    return tf.linalg.global_norm(gradients)
+
+
 def move_towards(variables, goals, share) -> None:
     """``variable += share * (goal - variable)`` on every replica, inside a step.
 

@@ -1,4 +1,4 @@
-"""What a run writes for people and programs: run.json, history.csv, TensorBoard, pictures."""
+"""What a run writes for people and programs: run.json, history.csv, curves, TensorBoard, pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from semicml_tf import __version__, atomic
-from semicml_tf.training import pictures, run_folder
+from semicml_tf.training import curves, pictures, run_folder
 from semicml_tf.training.validation import Validated
 
 
@@ -28,6 +28,15 @@ def versions() -> dict[str, str]:
         "numpy": numpy.__version__,
         "platform": platform.platform(),
     }
+
+
+# Columns of one kind share a card in TensorBoard.
+_KINDS = ("dice", "gradient_norm", "learning_rate", "loss_scale", "loss", "threshold")
+
+
+def _tag(column: str) -> str:
+    kind = next((kind for kind in _KINDS if column.startswith(f"{kind}_")), None)
+    return column if kind is None else f"{kind}/{column[len(kind) + 1 :]}"
 
 
 class RunRecord:
@@ -49,12 +58,14 @@ class RunRecord:
         import tensorflow as tf
 
         self.files(rows, best)
+        curve = curves.draw(rows)
+        atomic.write_file(self._folder / "training.png", lambda stream: stream.write(curve))
         if self._summaries is None:
             self._summaries = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
         with self._summaries.as_default(step=rows[-1]["step"]):
             for key, value in rows[-1].items():
                 if isinstance(value, float):
-                    tf.summary.scalar(key.replace("_", "/", 1) if key.startswith("dice") else key, value)
+                    tf.summary.scalar(_tag(key), value)
             if shown:
                 png = pictures.draw(shown, f"epoch {rows[-1]['epoch']} ({rows[-1]['stage']})")
                 name = f"epoch-{rows[-1]['epoch']:03d}.png"

@@ -61,12 +61,14 @@ class TrainSettings:
 
 
 def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str]) -> None:
-    """Raises UserError on settings that contradict themselves, each other or the dataset's modalities."""
+    """Raises UserError on settings that contradict themselves, each other or the dataset's modalities; names all."""
     catalogue.check(train.method)
+    problems, remedies = [], []
 
     def require(condition: bool, problem: str, remedy: str):
         if not condition:
-            raise UserError(problem, remedy=remedy)
+            problems.append(problem)
+            remedies.append(remedy)
 
     require(
         len(train.epochs) == len(train.method) and min(train.epochs) > 0,
@@ -125,16 +127,22 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
         "Correct either",
     )
     require(
-        method.asc_temperature > 0, f"expected --asc_temperature above 0, got {method.asc_temperature}", "Correct it"
+        method.asc_temperature > 0,
+        f"expected --asc_temperature above 0, got {method.asc_temperature}",
+        "Correct --asc_temperature",
     )
     require(
-        method.label_sharpness > 0, f"expected --label_sharpness above 0, got {method.label_sharpness}", "Correct it"
+        method.label_sharpness > 0,
+        f"expected --label_sharpness above 0, got {method.label_sharpness}",
+        "Correct --label_sharpness",
     )
     require(
         method.teacher_passes >= 1,
         f"expected --teacher_passes of at least 1, got {method.teacher_passes}",
-        "Correct it",
+        "Correct --teacher_passes",
     )
+    if problems:
+        raise UserError("; ".join(problems), remedy="; ".join(dict.fromkeys(remedies)))
 
 
 def steps_per_epoch(train: TrainSettings, lesion_slices: int, slices: int) -> int:

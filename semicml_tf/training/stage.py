@@ -56,7 +56,7 @@ class Means:
             number = float(value)
             if not math.isfinite(number):
                 raise UserError(
-                    f"the loss '{name}' became {number} at {where()}",
+                    f"'{name}' became {number} at {where()}",
                     remedy="Lower --learning_rate, or look at the input; the last checkpoint is from before this step",
                 )
             self.sums[name] = self.sums.get(name, 0.0) + number
@@ -88,8 +88,13 @@ class Speed:
         """Counts slices seen."""
         self._slices += slices
 
+    @property
+    def rate(self) -> float:
+        """Slices a second so far."""
+        return self._slices / self._seconds if self._seconds else 0.0
+
     def read(self) -> float:
         """Slices a second; starts anew."""
-        rate = self._slices / self._seconds if self._seconds else 0.0
+        rate = self.rate
         self._slices, self._seconds = 0, 0.0
         return rate

@@ -8,8 +8,8 @@ import pathlib
 import signal
 from typing import Any
 
+import keras
 import tensorflow as tf
-import tqdm
 
 from semicml_tf.errors import UserError
 from semicml_tf.input.whole_cases import whole_cases
@@ -18,6 +18,7 @@ from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import checkpoint, run_folder
 from semicml_tf.training import settings as run_settings
+from semicml_tf.training.progress_line import ProgressLine
 from semicml_tf.training.record import RunRecord
 from semicml_tf.training.settings import TrainSettings
 from semicml_tf.training.stage import Means, Speed
@@ -149,8 +150,8 @@ class Trainer:
         method: Method | None = None
         try:
             silent = not self._together.chief
-            shown = tqdm.tqdm(total=total, initial=before, unit="step", dynamic_ncols=True, disable=silent)
-            with self._together.explained(), shown as bar:
+            shown = ProgressLine(total, before, sum(self._train.epochs), silent=silent)
+            with self._together.explained(), shown as line:
                 for number in range(position.stage, len(self._train.method)):
                     if number != position.stage:
                         position.stage, position.step = number, 0
@@ -163,7 +164,7 @@ class Trainer:
                         for name, network in method.label_writers().items():
                             path = run_folder.teacher_weights_file(self._folder, number, name)
                             self._save_weights(path, network)
-                    self._train_stage(method, position, bar)
+                    self._train_stage(method, position, line)
                     if number + 1 < len(self._train.method):
                         for name, network in method.deployed.items():
                             path = run_folder.stage_weights_file(self._folder, number, name)
@@ -190,21 +191,24 @@ class Trainer:
                 method.begin()
         return method
 
-    def _train_stage(self, method: Method, position: Position, bar: tqdm.tqdm) -> None:
+    def _train_stage(self, method: Method, position: Position, line: ProgressLine) -> None:
         plan, sizes = self._stages.plan(position.stage), self._stages.sizes(position.stage)
         step_function = self._stages.step(position.stage, method)
         means, speed = Means(position.means), Speed()
-        source = iter(self._stages.batches(position.stage, position.step))
+        source, warm = iter(self._stages.batches(position.stage, position.step)), False
         while position.step < plan.steps:
             with speed:
                 batch = next(source)
                 means.add(step_function(batch), functools.partial(self._where, position, batch))
-            speed.add(sum(sizes.values()))
+            # The first step compiles.
+            speed.add(sum(sizes.values())) if warm else speed.read()
+            warm = True
+            epoch = (plan.first_step + position.step) // self._epoch_steps
+            line.step(epoch, self._train.method[position.stage], means.values(), speed.rate)
             position.step += 1
-            bar.update()
             if position.step % self._epoch_steps == 0:
                 position.means = None
-                self._end_epoch(method, position, means, speed, bar)
+                self._end_epoch(method, position, means, speed, line)
                 means = Means()
             # Signals reach the workers at different steps; they must leave after the same one.
             if self._together.any_says(self._stop_asked):
@@ -228,7 +232,7 @@ class Trainer:
             held.append(f"{stream} {', '.join(names)}")
         return f"step {first + position.step} (cases: {'; '.join(held)})"
 
-    def _end_epoch(self, method: Method, position: Position, means: Means, speed: Speed, bar: tqdm.tqdm) -> None:
+    def _end_epoch(self, method: Method, position: Position, means: Means, speed: Speed, line: ProgressLine) -> None:
         plan = self._stages.plan(position.stage)
         run_step = plan.first_step + position.step
         epoch = run_step // self._epoch_steps - 1
@@ -243,13 +247,12 @@ class Trainer:
                 f"the {who} network predicts no foreground in any validation patient; if this lasts, "
                 f"{method.silence_remedy}"
             )
-        optimizer = next(iter(method.student_optimizers.values()))
         row: dict[str, Any] = {
             "epoch": epoch,
             "stage": self._train.method[position.stage],
             "step": run_step,
             **method.facts(),
-            "learning_rate": float(optimizer.learning_rate),
+            **self._rates(method),
             **means.values(),
             **{f"dice_{name}": value for name, value in validated.dice.items()},
             **{f"threshold_{name}": value for name, value in validated.thresholds.items()},
@@ -263,10 +266,15 @@ class Trainer:
         self._save(method, position)
         if self._together.chief:
             self._record.epoch(position.rows, position.best, validated if show else None)
-        scores = " ".join(f"{name} {value:.3f}" for name, value in validated.dice.items())
-        bar.set_postfix_str(f"{row['stage']} loss {row['loss']:.2f} Dice {scores}")
+        line.validated(validated.dice)
         for text in alarms if self._together.chief else ():
-            bar.write(f"warning: after epoch {epoch} {text}")
+            line.say(f"warning: after epoch {epoch} {text}")
+
+    def _rates(self, method: Method) -> dict[str, float]:
+        held = {f"learning_rate_{name}": float(opt.learning_rate) for name, opt in method.student_optimizers.items()}
+        scaled = {name: opt for name, opt in method.student_optimizers.items() if hasattr(opt, "dynamic_scale")}
+        numbers = {name: keras.ops.convert_to_numpy(opt.dynamic_scale) for name, opt in scaled.items()}
+        return held | {f"loss_scale_{name}": float(number) for name, number in numbers.items()}
 
     def _keep_best(self, method: Method, position: Position, validated: Validated, row: dict[str, Any]) -> None:
         for name, value in validated.dice.items():

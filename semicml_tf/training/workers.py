@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping
 
 from semicml_tf.errors import UserError
@@ -19,10 +20,12 @@ class Workers:
     Attributes:
         count: processes.
         number: of this one, from 0. The first, the chief, writes the run's folder; the others read it.
+        addresses: of all of them, ``host:port``, by number; none where there is one.
     """
 
     count: int = 1
     number: int = 0
+    addresses: tuple[str, ...] = ()
 
     @property
     def chief(self) -> bool:
@@ -59,7 +62,11 @@ class Workers:
         if kind not in jobs or not 0 <= index < len(jobs[kind]):
             raise UserError(f"TF_CONFIG's task {kind or '(none)'} {index} is not in its cluster", remedy=remedy)
         first = 0 if kind == "chief" else len(jobs.get("chief", ()))
-        return cls(count=sum(map(len, jobs.values())), number=first + index)
+        addresses = tuple(jobs.get("chief", []) + jobs.get("worker", []))
+        strange = [address for address in addresses if not re.fullmatch(r".+:\d{1,5}", address)]
+        if strange:
+            raise UserError(f"expected host:port in TF_CONFIG's cluster, got '{strange[0]}'", remedy=remedy)
+        return cls(len(addresses), first + index, addresses if len(addresses) > 1 else ())
 
 
 ALONE = Workers()

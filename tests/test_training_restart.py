@@ -1,0 +1,141 @@
+"""Runs that are killed, told to end or run out of disk, and what becomes of them."""
+
+import csv
+import os
+import pathlib
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+from semicml_tf.training import trainer as trainers
+
+TINY = [
+    "--width=2",
+    "--window=32",
+    "--steps_per_epoch=3",
+    "--labelled_batch=4",
+    "--unlabelled_batch=4",
+    "--burn_in=0",
+    "--devices=cpu:0",
+]
+ONE_STAGE = ["--method=supervised", "--epochs=2"]
+PATIENCE_S = 240
+
+
+def _words(dataset, output, *arguments):
+    return [f"--dataset={dataset}", f"--output={output}", *TINY, *arguments]
+
+
+def _train(*words):
+    commandline.call("semicml_tf.train", _words(*words))
+
+
+def _started(*words):
+    command = [sys.executable, "-m", "semicml_tf.train", *_words(*words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _assert_same(folder, other):
+    """Weights, averages, optimisers, best networks and history are equal, bit for bit."""
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == sorted(path.name for path in (other / "checkpoints").iterdir())
+    for name in names:
+        with np.load(folder / "checkpoints" / name) as one, np.load(other / "checkpoints" / name) as two:
+            assert one.files == two.files
+            for key in set(one.files) - {"meta"}:
+                np.testing.assert_array_equal(one[key], two[key], err_msg=f"{name} {key}")
+    assert _rows(folder) == _rows(other)
+
+
+def _rows(folder):
+    with open(folder / "history.csv") as stream:
+        return [{k: v for k, v in row.items() if k != "slices_per_second"} for row in csv.DictReader(stream)]
+
+
+def _stop_at(step, monkeypatch):
+    add, seen = trainers.Means.add, []
+
+    def add_and_stop(self, terms, where):
+        add(self, terms, where)
+        seen.append(where)
+        if len(seen) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(trainers.Means, "add", add_and_stop)
+
+
+def test_a_run_in_half_precision_goes_on_with_its_loss_scale(phantom_dataset, tmp_path, monkeypatch):
+    how = [*ONE_STAGE, "--precision=float16"]
+    _train(phantom_dataset, tmp_path / "whole", *how)
+    _stop_at(2, monkeypatch)
+    with pytest.raises(trainers.Interrupted):
+        _train(phantom_dataset, tmp_path / "cut", *how)
+    monkeypatch.undo()
+    _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
+    assert float(_rows(tmp_path / "cut")[-1]["loss_scale_ct"]) > 1
+    _assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(phantom_dataset, tmp_path, monkeypatch):
+    """A limit on the size of files stands for it: the system refuses the write in the same place."""
+    folder = tmp_path / "run"
+    _train(phantom_dataset, tmp_path / "whole", *ONE_STAGE)
+    _stop_at(4, monkeypatch)
+    with pytest.raises(trainers.Interrupted):
+        _train(phantom_dataset, folder, *ONE_STAGE)
+    monkeypatch.undo()
+    before = (folder / "checkpoints" / "last.npz").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot write here.*free space"):
+            _train(phantom_dataset, folder, *ONE_STAGE, "--resume")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (folder / "checkpoints" / "last.npz").read_bytes() == before
+    assert not [path for path in folder.rglob(".*") if path.is_file()]
+    _train(phantom_dataset, folder, *ONE_STAGE, "--resume")
+    _assert_same(folder, tmp_path / "whole")
+
+
+def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path):
+    process = _started(phantom_dataset, tmp_path / "run", *ONE_STAGE)
+    maps, deadline = pathlib.Path(f"/proc/{process.pid}/maps"), time.monotonic() + PATIENCE_S
+    while "libtensorflow" not in maps.read_text():  # its import has begun
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (143, "semicml_tf.train: terminated\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_a_run_ends_as_if_never_killed(phantom_dataset, tmp_path):
+    """SIGKILL at moments drawn by chance, wherever the run then is: at start, in a step, validation or a write."""
+    how = ["--epochs=2,2", "--deterministic"]
+    _train(phantom_dataset, tmp_path / "whole", *how)
+    draw, folder, kills = random.Random(0), tmp_path / "run", 0
+    while True:
+        process = _started(phantom_dataset, folder, *how, "--resume")
+        try:
+            # Each try may last a little longer than the last, so that it comes to an end.
+            _, errors = process.communicate(timeout=draw.uniform(0.3, 1.0) * (15 + 5 * kills))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0, errors
+        break
+    assert kills >= 2
+    _assert_same(folder, tmp_path / "whole")
+    assert [row["step"] for row in _rows(folder)] == ["3", "6", "9", "12"]
