@@ -24,6 +24,7 @@ _SHARED = {
     "seed": "source of randomness",
     "partition": "whom to score",
     "workers": "processes at a time; 0: one a core",
+    "dry_run": "tell what would be done, and do none of it",
     "window": "side of the slices that networks see",
 }
 

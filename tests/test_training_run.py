@@ -89,7 +89,8 @@ def test_tensorboard_gets_every_number_of_an_epoch_and_the_pictures(finished):
     for tag in ("loss", "loss/supervised", *(f"{kind}/{name}" for kind in kinds for name in ("ct", "pet"))):
         assert list(tags[tag]) == [3, 6, 9, 12], tag
     # What is particular to a stage, in its epochs alone.
-    assert list(tags["loss/asc"]) == [3, 6] and list(tags["loss/teach_ct"]) == list(tags["label_mass"]) == [9, 12]
+    assert list(tags["loss/asc"]) == [3, 6]
+    assert list(tags["loss/teach_ct"]) == list(tags["watched/label_mass"]) == [9, 12]
     assert tags["loss"][12] == pytest.approx(float(_rows(finished)[-1]["loss"]), rel=1e-6)
     assert all(value > 0 for name in ("ct", "pet") for value in tags[f"gradient_norm/{name}"].values())
     assert pictures == 2

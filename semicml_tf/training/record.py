@@ -35,8 +35,10 @@ _KINDS = ("dice", "gradient_norm", "learning_rate", "loss_scale", "loss", "thres
 
 
 def _tag(column: str) -> str:
+    if column in ("loss", "slices_per_second"):
+        return column
     kind = next((kind for kind in _KINDS if column.startswith(f"{kind}_")), None)
-    return column if kind is None else f"{kind}/{column[len(kind) + 1 :]}"
+    return f"watched/{column}" if kind is None else f"{kind}/{column[len(kind) + 1 :]}"
 
 
 class RunRecord:
