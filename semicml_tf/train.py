@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import pathlib
 import shutil
+import signal
 from typing import Any
 
 from absl import flags
@@ -31,6 +32,8 @@ from semicml_tf.training import from_flags
 from semicml_tf.training.meeting import meet
 from semicml_tf.training.settings import TrainSettings, check
 from semicml_tf.training.workers import ALONE, Workers
+
+_LONGEST_WAIT = 10080  # minutes; a week
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -124,6 +127,16 @@ def _check_cases(info: DatasetInfo, train: TrainSettings) -> tuple[list[str], in
     return used, len(lacking)
 
 
+@contextlib.contextmanager
+def _ended_at_once():
+    """While native code waits for other machines, SIGTERM ends the process by itself: Python would not hear it."""
+    former = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
     for name in ("dataset",) if values.dry_run else ("dataset", "output"):
@@ -134,10 +147,21 @@ def main(values: flags.FlagValues) -> None:
     if info.url:
         print(info.where)
     check(train, method, info.modalities)
-    # A dry run is each machine's own.
-    workers = ALONE if values.dry_run else Workers.from_environment()
+    if catalogue.METHODS[train.method[0]].needs_scores(method) and not values.init_from:
+        raise UserError(
+            f"{train.method[0]} begins with a choice by validation scores, and there are none yet",
+            remedy="Train another stage first, start from a run with --init_from, or set --teacher_modality",
+        )
+    job = Workers.from_environment()
+    # A dry run stays in this process.
+    workers = ALONE if values.dry_run else job
     if not values.dry_run:
         _check_folder(values)
+    if not 0 < values.worker_wait_minutes <= _LONGEST_WAIT:
+        raise UserError(
+            f"expected --worker_wait_minutes above 0 and up to {_LONGEST_WAIT}, got {values.worker_wait_minutes}",
+            remedy="Correct --worker_wait_minutes",
+        )
     used, lacking = _check_cases(info, train)
 
     tf = quiet_import.tensorflow()
@@ -162,7 +186,8 @@ def main(values: flags.FlagValues) -> None:
             return
         print(f"worker {workers.number} of {workers.count}: waiting for the others", flush=True)
         meet(workers, 60.0 * values.worker_wait_minutes)
-    strategy = strategy_for(values.devices, workers)
+    with _ended_at_once() if workers.count > 1 else contextlib.nullcontext():
+        strategy = strategy_for(values.devices, workers)
     if values.jit_compile and strategy.num_replicas_in_sync > 1:
         raise UserError(
             f"--jit_compile works on one device, got {strategy.num_replicas_in_sync}",
@@ -172,8 +197,10 @@ def main(values: flags.FlagValues) -> None:
         tf.config.experimental.enable_op_determinism()
     if values.dry_run:
         stages = Stages(info, train, method, strategy, jit_compile=values.jit_compile)
-        for line in dry_run.report(info, train, method, stages, strategy):
-            print(line, flush=True)
+        scores = {name: entry["dice"] for name, entry in initial.best.items()} if initial else {}
+        with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
+            for line in dry_run.report(info, train, stages, strategy, scores=scores, workers=job.count):
+                print(line, flush=True)
         return
     trainer = trainers.Trainer(
         info,
@@ -187,15 +214,18 @@ def main(values: flags.FlagValues) -> None:
         picture_every=values.picture_every,
         jit_compile=values.jit_compile,
     )
-    if workers.chief:
-        atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
+    there = folder.exists()
     try:
+        if workers.chief:
+            atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
         with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
             position = trainer.run()
     except (UserError, KeyboardInterrupt):
         # Refused or told to end before anything was learnt: the next command must find the folder as it was.
         if workers.chief and not begun and not trainer.checkpoint_path.exists():
             shutil.rmtree(folder, ignore_errors=True)
+            if there:
+                folder.mkdir(exist_ok=True)
         raise
     for name, entry in position.best.items() if workers.chief else ():
         print(f"{name}: best mean validation Dice {entry['dice']:.3f} at step {entry['step']} ({entry['stage']})")

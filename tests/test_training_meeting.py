@@ -48,7 +48,7 @@ def test_a_worker_without_a_chief_gives_up():
         meet(_workers(2)[1], SHORT_S)
 
 
-def test_strangers_and_those_that_left_do_not_count():
+def test_strangers_do_not_count():
     workers = _workers(2)
     host, port = workers[0].addresses[0].split(":")
     with concurrent.futures.ThreadPoolExecutor() as threads:
@@ -69,6 +69,21 @@ def _connected(host, port):
         except OSError:
             time.sleep(0.05)
     raise AssertionError("nobody listens")
+
+
+def test_a_worker_that_came_and_left_is_waited_for():
+    workers = _workers(3)
+    host, port = workers[0].addresses[0].split(":")
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        chief = threads.submit(meet, workers[0], LONG_S)
+        with _connected(host, int(port)) as gone:
+            gone.sendall(b"semicml_tf worker 1\n")
+            time.sleep(0.2)
+        second = threads.submit(meet, workers[2], LONG_S)
+        time.sleep(0.3)
+        assert not chief.done() and not second.done()
+        meet(workers[1], LONG_S)
+        assert (chief.result(LONG_S), second.result(LONG_S)) == (None, None)
 
 
 def test_a_port_in_use_is_named():

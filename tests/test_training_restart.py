@@ -106,6 +106,30 @@ def test_a_full_disk_keeps_the_last_checkpoint(phantom_dataset, tmp_path, monkey
     _assert_same(folder, tmp_path / "whole")
 
 
+def test_broken_off_it_leaves_a_folder_only_if_something_was_learnt(phantom_dataset, tmp_path, monkeypatch):
+    def broken_off_at(step):
+        add, seen = trainers.Means.add, []
+
+        def add_and_break(self, terms, where):
+            seen.append(where)
+            if len(seen) == step:
+                raise KeyboardInterrupt
+            add(self, terms, where)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(trainers.Means, "add", add_and_break)
+            with pytest.raises(KeyboardInterrupt):
+                _train(phantom_dataset, tmp_path / "run", *ONE_STAGE)
+
+    broken_off_at(2)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    broken_off_at(1)
+    assert not list((tmp_path / "run").iterdir())
+    broken_off_at(5)
+    assert len(_rows(tmp_path / "run")) == 1 and (tmp_path / "run" / "checkpoints" / "last.npz").exists()
+
+
 def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path):
     process = _started(phantom_dataset, tmp_path / "run", *ONE_STAGE)
     maps, deadline = pathlib.Path(f"/proc/{process.pid}/maps"), time.monotonic() + PATIENCE_S
@@ -128,7 +152,7 @@ def test_killed_again_and_again_a_run_ends_as_if_never_killed(phantom_dataset, t
         process = _started(phantom_dataset, folder, *how, "--resume")
         try:
             # Each try may last a little longer than the last, so that it comes to an end.
-            _, errors = process.communicate(timeout=draw.uniform(0.3, 1.0) * (15 + 5 * kills))
+            _, errors = process.communicate(timeout=draw.uniform(0.3, 1.0) * (6 + 4 * kills))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

@@ -20,12 +20,14 @@ class Entry:
         help: one line.
         needs_unlabelled: whether a step needs unlabelled slices.
         needs_average: whether, with these settings, it learns from the students' moving averages.
+        needs_scores: whether, with these settings, it begins with a choice by validation scores.
     """
 
     module: str
     help: str
     needs_unlabelled: bool = True
     needs_average: Callable[[MethodSettings], bool] = lambda how: False
+    needs_scores: Callable[[MethodSettings], bool] = lambda how: False
 
 
 METHODS = {
@@ -39,6 +41,7 @@ METHODS = {
         "semicml_tf.methods.prel",
         "soft pseudo-label re-learning from both teachers, or the better one's (PReL)",
         needs_average=lambda how: how.teacher == "average",
+        needs_scores=lambda how: how.teacher_modality == "auto",
     ),
     "mean_teacher": Entry(
         "semicml_tf.methods.mean_teacher", "agree with the own moving average", needs_average=lambda how: True

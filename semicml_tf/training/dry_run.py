@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
-from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.training import memory
 from semicml_tf.training.progress_line import losses_text
@@ -22,15 +22,23 @@ _MIB = 2**20
 
 
 def report(
-    info: DatasetInfo, train: TrainSettings, method: MethodSettings, stages: Stages, strategy: tf.distribute.Strategy
+    info: DatasetInfo,
+    train: TrainSettings,
+    stages: Stages,
+    strategy: tf.distribute.Strategy,
+    *,
+    scores: Mapping[str, float],
+    workers: int = 1,
 ) -> Iterator[str]:
     """The plan, line by line as it becomes known: data, stages, networks, memory, and a step of each stage.
 
-    Nothing is written, no test patient is read, and networks are new: a stage that goes on with an earlier one's, or
-    chooses its teacher by validation, gets made-up scores.
+    Nothing is written, no test patient is read, and networks are new: a stage after the first, which may choose its
+    teacher by validation, gets made-up scores.
 
     Args:
         stages: of the run.
+        scores: best mean validation Dice by modality that the run begins with, if any.
+        workers: of the job that this one process stands for.
 
     Raises:
         UserError: a step cannot be taken.
@@ -41,6 +49,8 @@ def report(
     replicas = strategy.num_replicas_in_sync
     devices = ", ".join(_short(name) for name in strategy.extended.worker_devices)
     yield f"devices: {devices}; {replicas} replica{'s' if replicas > 1 else ''} in all, {train.precision}"
+    if workers > 1:
+        yield f"  the job has {workers} workers; what follows is for one process alone with the batch of all of them"
     made_up = {name: 0.5 for name in info.modalities}
     for number, name in enumerate(train.method):
         plan, sizes = stages.plan(number), stages.sizes(number)
@@ -50,8 +60,8 @@ def report(
             f"{train.epochs[number]} epochs of {plan.steps_per_epoch} steps, {slices} slices of {train.window} x "
             f"{train.window} each"
         )
-        with strategy.scope():
-            built = stages.build(number, made_up)
+        with _enough_memory(), strategy.scope():
+            built = stages.build(number, made_up if number else scores)
             built.begin()
         yield from _networks(built)
         held = memory.held_bytes(built)
@@ -94,22 +104,28 @@ def _shape(tensor) -> str:
 def _tried(stages: Stages, number: int, method: Method, strategy: tf.distribute.Strategy) -> Iterator[str]:
     step, source = stages.step(number, method), iter(stages.batches(number, 0))
     seconds, means = [], Means()
-    try:
+    with _enough_memory():
         for _ in range(2):
             begin = time.perf_counter()
             means.add(step(next(source)), lambda: "a step of the dry run")
             seconds.append(time.perf_counter() - begin)
-    except tf.errors.ResourceExhaustedError as error:
-        raise UserError(
-            "a step needs more memory than the device has",
-            remedy="Lower --labelled_batch, --unlabelled_batch, --window or --width, or pass --precision=bfloat16",
-        ) from error
     used, where = memory.used_bytes(_short(strategy.extended.worker_devices[0]))
     minutes = seconds[1] * stages.plan(number).steps / 60
     yield (
         f"  tried: {losses_text(means.values())}; first step {seconds[0]:.1f} s, second {seconds[1]:.2f} s: about "
         f"{minutes:.1f} minutes for the stage, without validation; up to {used / _MIB:.0f} MiB of {where} used"
     )
+
+
+@contextlib.contextmanager
+def _enough_memory():
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise UserError(
+            "a step needs more memory than the device has",
+            remedy="Lower --labelled_batch, --unlabelled_batch, --window or --width, or pass --precision=bfloat16",
+        ) from error
 
 
 def _short(device: str) -> str:

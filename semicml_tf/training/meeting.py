@@ -23,7 +23,7 @@ def meet(workers: Workers, patience_s: float) -> None:
         patience_s: how long to wait for the others.
 
     Raises:
-        UserError: some did not come in that time, or the chief's address is not to be had.
+        UserError: some did not come in that time, or left again, or the chief's address is not to be had.
     """
     until = time.monotonic() + patience_s
     if workers.chief:
@@ -40,24 +40,48 @@ def _address(workers: Workers) -> tuple[str, int]:
 def _gather(workers: Workers, until: float, patience_s: float) -> None:
     here: dict[int, socket.socket] = {}
     try:
-        with contextlib.ExitStack() as held, _listening(_address(workers)[1], workers) as listener:
+        with _listening(_address(workers)[1], workers) as listener:
             while len(here) < workers.count - 1:
                 listener.settimeout(max(until - time.monotonic(), 0.001))
                 try:
-                    guest = held.enter_context(listener.accept()[0])
+                    guest = listener.accept()[0]
                 except TimeoutError:
                     raise _missing(workers, here, patience_s) from None
                 number = _number(guest)
-                if number is not None and 0 < number < workers.count:
-                    here[number] = guest  # one that was started again comes anew
+                if number is None or not 0 < number < workers.count:
+                    guest.close()
+                    continue
+                here[number] = guest  # one that was started again comes anew
+                here = {number: guest for number, guest in here.items() if _waits(guest)}
             for guest in here.values():
                 with contextlib.suppress(OSError):
+                    guest.settimeout(5.0)
                     guest.sendall(_GO)
                     # They hang up first: the port is then free at once.
-                    guest.settimeout(5.0)
                     guest.recv(1)
     except OSError as error:
         raise UserError(f"the workers cannot meet ({error.strerror or error})", remedy=_REMEDY) from error
+    finally:
+        for guest in here.values():
+            guest.close()
+
+
+def _waits(guest: socket.socket) -> bool:
+    """Whether a guest is still there: it says nothing until it is told to go."""
+    guest.setblocking(False)
+    try:
+        return guest.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def _watched(connection: socket.socket) -> None:
+    """Lets the system notice within half a minute that the other machine is gone without a word."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 _REMEDY = "Start all of them, each with its own task index, and let them reach each other's ports"
@@ -79,6 +103,7 @@ def _number(guest: socket.socket) -> int | None:
     """The guest's number; None if it is no worker, or gone."""
     guest.settimeout(5.0)
     with contextlib.suppress(OSError, ValueError):
+        _watched(guest)
         text = guest.makefile("rb").readline(64)
         if text.startswith(_GREETING):
             return int(text[len(_GREETING) :])
@@ -96,6 +121,7 @@ def _go_to_chief(workers: Workers, until: float, patience_s: float) -> None:
             )
         # Not there yet, no name for it yet, or gone while others were waited for: again.
         with contextlib.suppress(OSError), socket.create_connection(_address(workers), timeout=left) as chief:
+            _watched(chief)
             chief.sendall(_GREETING + str(workers.number).encode() + b"\n")
             if chief.recv(len(_GO)) == _GO:
                 return
@@ -103,7 +129,8 @@ def _go_to_chief(workers: Workers, until: float, patience_s: float) -> None:
 
 
 def _missing(workers: Workers, here: dict[int, socket.socket], patience_s: float) -> UserError:
-    names = [f"{n} ({workers.addresses[n]})" for n in range(1, workers.count) if n not in here]
+    gone = [n for n in range(1, workers.count) if n not in here or not _waits(here[n])]
+    names = [f"{n} ({workers.addresses[n]})" for n in gone]
     return UserError(
         f"worker 0 of {workers.count} waited {patience_s / 60:g} minutes for worker {', '.join(names)}", remedy=_REMEDY
     )

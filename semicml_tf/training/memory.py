@@ -21,26 +21,29 @@ def held_bytes(method: Method) -> int:
 
 
 def step_bytes(method: Method, slices: int) -> int:
-    """Bytes that the students' gradients and all their layers' outputs take in a step, about.
+    """Bytes that gradients take in a step, and all layers' outputs in all networks that learn, about.
 
     Args:
         slices: of a step on one replica.
     """
     total = 0
-    for student in method.students.values():
-        total += _bytes(student.trainable_variables)
-        for layer in student.layers:
+    for network in (*method.students.values(), *(n for held in method.companions.values() for n in held.values())):
+        total += _bytes(network.trainable_variables)
+        for layer in network.layers:
             size = tf.as_dtype(layer.compute_dtype).size
-            total += slices * size * math.prod(length for length in layer.output.shape if length is not None)
+            for output in tf.nest.flatten(layer.output):
+                total += slices * size * math.prod(length for length in output.shape if length is not None)
     return total
 
 
 def used_bytes(device: str) -> tuple[int, str]:
-    """The most that was used so far, and of what: a GPU's memory, or what the process has had in RAM.
+    """The most that was used, and of what: a GPU's memory since this was last asked, or RAM since the process began.
 
     Args:
         device: like ``"gpu:0"`` or ``"cpu:0"``.
     """
     if device.startswith("gpu"):
-        return tf.config.experimental.get_memory_info(device.upper())["peak"], device
+        peak = tf.config.experimental.get_memory_info(device.upper())["peak"]
+        tf.config.experimental.reset_memory_stats(device.upper())
+        return peak, device
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "RAM"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import tqdm
 
-_FORMAT = "{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} steps, {elapsed} gone, {remaining} left{postfix}"
+# What matters most comes first: a narrow terminal cuts the end.
+_FORMAT = "{desc}: {n_fmt}/{total_fmt} steps |{bar:8}| {remaining} left{postfix}"
 
 
 def losses_text(means: Mapping[str, float]) -> str:
@@ -25,7 +26,7 @@ class ProgressLine:
     """
 
     def __init__(self, total: int, done: int, epochs: int, *, silent: bool = False):
-        self._epochs, self._dice = epochs, ""
+        self._epochs, self._dice, self._losses = epochs, "", ""
         self._bar = tqdm.tqdm(
             total=total, initial=done, desc="begins", bar_format=_FORMAT, dynamic_ncols=True, disable=silent
         )
@@ -39,12 +40,18 @@ class ProgressLine:
     def step(self, epoch: int, stage: str, means: Mapping[str, float], slices_per_second: float) -> None:
         """Takes in a step of an epoch (from 0), with the means of the epoch so far."""
         self._bar.set_description_str(f"epoch {epoch + 1}/{self._epochs} {stage}", refresh=False)
-        self._bar.set_postfix_str(f"{slices_per_second:.0f} slices/s, {losses_text(means)}{self._dice}", refresh=False)
+        self._losses = f"{losses_text(means)}, {slices_per_second:.0f} slices/s"
+        self._bar.set_postfix_str(self._text, refresh=False)
         self._bar.update()
 
     def validated(self, dice: Mapping[str, float]) -> None:
         """Takes in a validation's mean Dice by modality."""
-        self._dice = ", Dice " + " ".join(f"{name} {value:.3f}" for name, value in dice.items())
+        self._dice = "Dice " + " ".join(f"{name} {value:.3f}" for name, value in dice.items())
+        self._bar.set_postfix_str(self._text)
+
+    @property
+    def _text(self) -> str:
+        return ", ".join(filter(None, (self._dice, self._losses)))
 
     def say(self, text: str) -> None:
         """A line above this one."""

@@ -60,8 +60,6 @@ class RunRecord:
         import tensorflow as tf
 
         self.files(rows, best)
-        curve = curves.draw(rows)
-        atomic.write_file(self._folder / "training.png", lambda stream: stream.write(curve))
         if self._summaries is None:
             self._summaries = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
         with self._summaries.as_default(step=rows[-1]["step"]):
@@ -76,13 +74,15 @@ class RunRecord:
         self._summaries.flush()
 
     def files(self, rows: list[dict[str, Any]], best: dict[str, dict]) -> None:
-        """Writes history.csv and run.json anew from all rows of the history."""
+        """Writes history.csv, training.png and run.json anew from all rows of the history."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         atomic.write_text(self._folder / run_folder.HISTORY_NAME, text.getvalue())
+        curve = curves.draw(rows)
+        atomic.write_file(self._folder / "training.png", lambda stream: stream.write(curve))
         alarms = [{key: row[key] for key in ("epoch", "stage", "alarm")} for row in rows if "alarm" in row]
         atomic.write_json(
             self._folder / run_folder.FILE_NAME,

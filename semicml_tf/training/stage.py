@@ -52,12 +52,15 @@ class Means:
         Raises:
             UserError: one of them is not finite. `where` names the step.
         """
+        if self.sums.keys() - terms.keys():
+            # Of an earlier version, which called them otherwise: the row holds the rest of the epoch.
+            self.count, self.sums = 0, {}
         for name, value in terms.items():
             number = float(value)
             if not math.isfinite(number):
                 raise UserError(
                     f"'{name}' became {number} at {where()}",
-                    remedy="Lower --learning_rate, or look at the input; the last checkpoint is from before this step",
+                    remedy="Lower --learning_rate, or look at the input; if there is a checkpoint, it is from before",
                 )
             self.sums[name] = self.sums.get(name, 0.0) + number
         self.count += 1

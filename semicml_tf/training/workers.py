@@ -63,10 +63,15 @@ class Workers:
             raise UserError(f"TF_CONFIG's task {kind or '(none)'} {index} is not in its cluster", remedy=remedy)
         first = 0 if kind == "chief" else len(jobs.get("chief", ()))
         addresses = tuple(jobs.get("chief", []) + jobs.get("worker", []))
-        strange = [address for address in addresses if not re.fullmatch(r".+:\d{1,5}", address)]
+        strange = [address for address in addresses if not _is_address(address)]
         if strange:
             raise UserError(f"expected host:port in TF_CONFIG's cluster, got '{strange[0]}'", remedy=remedy)
         return cls(len(addresses), first + index, addresses if len(addresses) > 1 else ())
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and re.fullmatch(r"\d{1,5}", port) is not None and 0 < int(port) < 65536
 
 
 ALONE = Workers()
