@@ -63,7 +63,8 @@ def test_each_pod_knows_its_place(tmp_path):
         where = environment | {"WORKERS": "2", "JOB_COMPLETION_INDEX": str(index)}
         subprocess.run(container["command"], env=where, check=True)
     arguments, configs = _started(tmp_path)
-    assert [Workers.from_environment({"TF_CONFIG": text}) for text in configs] == [Workers(2, 0), Workers(2, 1)]
+    workers = [Workers.from_environment({"TF_CONFIG": text}) for text in configs]
+    assert [(one.count, one.number) for one in workers] == [(2, 0), (2, 1)]
     name, port = job["metadata"]["name"], service["spec"]["ports"][0]["port"]
     hosts = json.loads(configs[0])["cluster"]["worker"]
     assert hosts == [f"{name}-{index}.{service['metadata']['name']}:{port}" for index in range(2)]
@@ -85,7 +86,8 @@ def test_each_slurm_task_knows_its_place(tmp_path):
     subprocess.run(["bash", "-n", script], check=True)
     subprocess.run([script, "--flagfile=a b.flags", "--output=RUN"], env=environment, check=True)
     arguments, configs = _started(tmp_path)
-    assert [Workers.from_environment({"TF_CONFIG": text}) for text in configs] == [Workers(2, 0), Workers(2, 1)]
+    workers = [Workers.from_environment({"TF_CONFIG": text}) for text in configs]
+    assert [(one.count, one.number) for one in workers] == [(2, 0), (2, 1)]
     hosts = json.loads(configs[1])["cluster"]["worker"]
     assert [host.split(":")[0] for host in hosts] == ["node3", "node7"]
     assert len({host.split(":")[1] for host in hosts}) == 1 and 20000 <= int(hosts[0].split(":")[1]) < 40000
