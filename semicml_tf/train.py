@@ -199,7 +199,8 @@ def main(values: flags.FlagValues) -> None:
         stages = Stages(info, train, method, strategy, jit_compile=values.jit_compile)
         scores = {name: entry["dice"] for name, entry in initial.best.items()} if initial else {}
         with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
-            for line in dry_run.report(info, train, stages, strategy, scores=scores, workers=job.count):
+            plan = dry_run.report(info, train, stages, strategy, partitions=used, scores=scores, workers=job.count)
+            for line in plan:
                 print(line, flush=True)
         return
     trainer = trainers.Trainer(

@@ -1,11 +1,9 @@
 """Runs that are killed, told to end or run out of disk, and what becomes of them."""
 
 import csv
-import os
 import pathlib
 import random
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.training import trainer as trainers
+from tests.interruptions import at_step, told_to_end
 
 TINY = [
     "--width=2",
@@ -60,22 +59,10 @@ def _rows(folder):
         return [{k: v for k, v in row.items() if k != "slices_per_second"} for row in csv.DictReader(stream)]
 
 
-def _stop_at(step, monkeypatch):
-    add, seen = trainers.Means.add, []
-
-    def add_and_stop(self, terms, where):
-        add(self, terms, where)
-        seen.append(where)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(trainers.Means, "add", add_and_stop)
-
-
 def test_a_run_in_half_precision_goes_on_with_its_loss_scale(phantom_dataset, tmp_path, monkeypatch):
     how = [*ONE_STAGE, "--precision=float16"]
     _train(phantom_dataset, tmp_path / "whole", *how)
-    _stop_at(2, monkeypatch)
+    at_step(2, told_to_end, monkeypatch)
     with pytest.raises(trainers.Interrupted):
         _train(phantom_dataset, tmp_path / "cut", *how)
     monkeypatch.undo()
@@ -88,7 +75,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(phantom_dataset, tmp_path, monkey
     """A limit on the size of files stands for it: the system refuses the write in the same place."""
     folder = tmp_path / "run"
     _train(phantom_dataset, tmp_path / "whole", *ONE_STAGE)
-    _stop_at(4, monkeypatch)
+    at_step(4, told_to_end, monkeypatch)
     with pytest.raises(trainers.Interrupted):
         _train(phantom_dataset, folder, *ONE_STAGE)
     monkeypatch.undo()
@@ -107,17 +94,12 @@ def test_a_full_disk_keeps_the_last_checkpoint(phantom_dataset, tmp_path, monkey
 
 
 def test_broken_off_it_leaves_a_folder_only_if_something_was_learnt(phantom_dataset, tmp_path, monkeypatch):
+    def break_off():
+        raise KeyboardInterrupt
+
     def broken_off_at(step):
-        add, seen = trainers.Means.add, []
-
-        def add_and_break(self, terms, where):
-            seen.append(where)
-            if len(seen) == step:
-                raise KeyboardInterrupt
-            add(self, terms, where)
-
         with monkeypatch.context() as patched:
-            patched.setattr(trainers.Means, "add", add_and_break)
+            at_step(step, break_off, patched)
             with pytest.raises(KeyboardInterrupt):
                 _train(phantom_dataset, tmp_path / "run", *ONE_STAGE)
 

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import trainer as trainers
 from semicml_tf.training.run_folder import Run
+from tests.interruptions import at_step, told_to_end
 
 TINY = [
     "--width=2",
@@ -107,15 +106,7 @@ def test_the_best_network_is_read_back(finished):
 @pytest.mark.parametrize("step", [2, 6, 10])
 def test_a_run_cut_off_and_resumed_equals_one_that_was_not(finished, phantom_dataset, tmp_path, monkeypatch, step):
     """SIGTERM in the first stage, between the stages and in the second."""
-    add, seen = trainers.Means.add, []
-
-    def add_and_stop(self, terms, where):
-        add(self, terms, where)
-        seen.append(where)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(trainers.Means, "add", add_and_stop)
+    at_step(step, told_to_end, monkeypatch)
     with pytest.raises(trainers.Interrupted, match="--resume"):
         _train(phantom_dataset, tmp_path / "run")
     monkeypatch.undo()

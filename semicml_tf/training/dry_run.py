@@ -27,6 +27,7 @@ def report(
     stages: Stages,
     strategy: tf.distribute.Strategy,
     *,
+    partitions: Sequence[str],
     scores: Mapping[str, float],
     workers: int = 1,
 ) -> Iterator[str]:
@@ -37,6 +38,7 @@ def report(
 
     Args:
         stages: of the run.
+        partitions: that it reads.
         scores: best mean validation Dice by modality that the run begins with, if any.
         workers: of the job that this one process stands for.
 
@@ -44,7 +46,7 @@ def report(
         UserError: a step cannot be taken.
     """
     yield f"data: {info.location}, hash {info.data_hash[:12]}, modalities {', '.join(info.modalities)}"
-    for partition in _partitions(train):
+    for partition in partitions:
         yield f"  {partition}: {_described(info.cases(partition))}"
     replicas = strategy.num_replicas_in_sync
     devices = ", ".join(_short(name) for name in strategy.extended.worker_devices)
@@ -72,11 +74,6 @@ def report(
         )
         yield from _tried(stages, number, built, strategy)
     yield f"in all {stages.total_steps} steps; nothing was written"
-
-
-def _partitions(train: TrainSettings) -> list[str]:
-    unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
-    return list(dict.fromkeys(("labelled", *(train.unlabelled_partitions if unlabelled else ()), "validation")))
 
 
 def _described(cases: Sequence[CaseEntry]) -> str:

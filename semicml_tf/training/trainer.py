@@ -90,7 +90,6 @@ class Trainer:
         self._together = Together(workers, strategy, folder)
         self._workers, self._initial, self._picture_every = workers, initial, max(picture_every, 1)
         self._stages = Stages(info, train, method, strategy, workers, jit_compile=jit_compile)
-        self._epoch_steps = self._stages.epoch_steps
         self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
         # Before the record writes anything: a refused command must not touch the run that is there.
         self._stored = self._read_stored()
@@ -106,7 +105,7 @@ class Trainer:
                 "width": train.width,
                 "initial_run": None if initial is None else str(initial.folder),
                 "unlabelled_left_out": left_out,
-                "steps_per_epoch": self._epoch_steps,
+                "steps_per_epoch": self._stages.epoch_steps,
                 "devices": strategy.num_replicas_in_sync,
                 "workers": workers.count,
                 "settings": run_settings.as_flags(train, method),
@@ -200,13 +199,15 @@ class Trainer:
             with speed:
                 batch = next(source)
                 means.add(step_function(batch), functools.partial(self._where, position, batch))
-            # The first step compiles.
-            speed.add(sum(sizes.values())) if warm else speed.read()
-            warm = True
-            epoch = (plan.first_step + position.step) // self._epoch_steps
+            if warm:
+                speed.add(sum(sizes.values()))
+            else:  # the first step compiles
+                speed.read()
+                warm = True
+            epoch = (plan.first_step + position.step) // self._stages.epoch_steps
             line.step(epoch, self._train.method[position.stage], means.values(), speed.rate)
             position.step += 1
-            if position.step % self._epoch_steps == 0:
+            if position.step % self._stages.epoch_steps == 0:
                 position.means = None
                 self._end_epoch(method, position, means, speed, line)
                 means = Means()
@@ -235,7 +236,7 @@ class Trainer:
     def _end_epoch(self, method: Method, position: Position, means: Means, speed: Speed, line: ProgressLine) -> None:
         plan = self._stages.plan(position.stage)
         run_step = plan.first_step + position.step
-        epoch = run_step // self._epoch_steps - 1
+        epoch = run_step // self._stages.epoch_steps - 1
         if self._strategy.num_replicas_in_sync > 1 and not self._train.synchronized_statistics:
             share_statistics(method.networks().values(), self._strategy)
         validated = self._validator(method.deployed)
