@@ -25,7 +25,7 @@ import nibabel
 import numpy as np
 from absl import flags
 
-from semicml_tf import commandline, quiet_import
+from semicml_tf import commandline, cores, quiet_import
 from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.examine import examine
 from semicml_tf.conversion.settings import Settings
@@ -198,7 +198,7 @@ def main(values: flags.FlagValues) -> None:
         cases = write_cases(folder / "source", values.cases, shape)
         rates = _measured(cases, folder, values.rounds)
         few, all_of_them = _peak_mb(cases[:1], folder), _peak_mb(cases, folder)
-        workers = os.cpu_count() or 1
+        workers = cores.available()
         seconds = _command(folder / "source", workers)
         _copies(cases, folder / "copies", _TIMES)
         many = _command(folder / "copies", workers)

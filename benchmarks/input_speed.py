@@ -63,12 +63,13 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
     from semicml_tf.input.stream import StreamSettings
     from semicml_tf.input.two_streams import BatchSettings, batches
     from semicml_tf.records.dataset import DatasetInfo
-    from semicml_tf.training.devices import strategy_for
+    from semicml_tf.training.devices import share_cores, strategy_for
     from semicml_tf.training.stage import compiled_step
 
     info = DatasetInfo.load(data)
     stream = StreamSettings(info.modalities, values.window, 0, True, 0.67, STANDARD, 0)
     how = BatchSettings(("labelled",), ("labelled", "unlabelled"), values.labelled, values.unlabelled, stream)
+    share_cores(len(info.modalities))
     strategy = strategy_for(["cpu:0"])
     with strategy.scope():
         method = semi_cml(info.modalities, values.window, values.width)

@@ -10,7 +10,7 @@ import types
 from semicml_tf import quiet_import
 
 
-def semi_cml(modalities, window: int, width: int):
+def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
     """The default's first stage as it is after its burn-in."""
     from semicml_tf.methods import catalogue
     from semicml_tf.methods.schedule import StagePlan
@@ -20,21 +20,24 @@ def semi_cml(modalities, window: int, width: int):
     # As in `step_of_torch`: one call a network, and no L2.
     how = MethodSettings(burn_in=0.0, batch_statistics="joint", l2=0.0)
     plan = StagePlan(steps=100000, first_step=0, steps_per_epoch=100)
-    return catalogue.stage_class("semi_cml")(modalities, lambda name: unet(window, width, name=name), how, plan, {})
+    return catalogue.stage_class("semi_cml")(
+        modalities, lambda name: unet(window, width, name=name, precision=precision), how, plan, {}
+    )
 
 
-def main(window: int, width: int, labelled: int, unlabelled: int) -> None:
+def main(window: int, width: int, labelled: int, unlabelled: int, precision: str) -> None:
     """Compiles the step, says so, and obeys."""
     tf = quiet_import.tensorflow()
 
     from benchmarks.asc_cost import MODALITIES, batch
-    from semicml_tf.training.devices import strategy_for
+    from semicml_tf.training.devices import share_cores, strategy_for
     from semicml_tf.training.stage import compiled_step
 
     sizes = types.SimpleNamespace(window=window, labelled=labelled, unlabelled=unlabelled)
+    share_cores(len(MODALITIES))
     strategy = strategy_for(["cpu:0"])
     with strategy.scope():
-        method = semi_cml(MODALITIES, window, width)
+        method = semi_cml(MODALITIES, window, width, precision)
     data = tf.nest.map_structure(tf.constant, batch(sizes))
     step = compiled_step(method, strategy)
     for _ in range(3):
@@ -50,4 +53,4 @@ def main(window: int, width: int, labelled: int, unlabelled: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:5]), *sys.argv[5:])

@@ -79,7 +79,7 @@ def asc_loss(first, second, patients):
     return (losses * anchors).sum() / anchors.sum().clamp(min=1)
 
 
-def main(window: int, width: int, labelled: int, unlabelled: int, kind: str, layout: str) -> None:
+def main(window: int, width: int, labelled: int, unlabelled: int, precision: str, kind: str, layout: str) -> None:
     """Takes a few steps, says so, and obeys."""
     torch.manual_seed(0)
     form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
@@ -92,7 +92,9 @@ def main(window: int, width: int, labelled: int, unlabelled: int, kind: str, lay
     patients = torch.arange(unlabelled) // 2
 
     def step() -> float:
-        maps = [torch.sigmoid(student(image)).clamp(1e-7, 1 - 1e-7) for student, image in zip(students, images)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = [student(image) for student, image in zip(students, images)]
+        maps = [torch.sigmoid(each.float()).clamp(1e-7, 1 - 1e-7) for each in logits]
         loss = sum(segmentation_loss(p[:labelled], label) for p in maps)
         loss = loss + 5 * asc_loss(*(p[labelled:] for p in maps), patients)
         for optimizer in optimizers:
@@ -119,4 +121,4 @@ def main(window: int, width: int, labelled: int, unlabelled: int, kind: str, lay
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:5]), *sys.argv[5:7])
+    main(*map(int, sys.argv[1:5]), *sys.argv[5:8])

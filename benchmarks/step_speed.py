@@ -6,9 +6,9 @@
 Both do the same: two U-Nets of these widths, each called once a step on labelled and unlabelled slices together; cross
 entropy and Dice on the labelled ones, ASC on the others, Adam, a moving average of each network. Random slices in
 memory, all cores of the CPU. Ours is a compiled graph and logs the networks' agreement; PyTorch runs eagerly, with the
-fused Adam, in both memory layouts. MONAI's network has the same widths and more channels in its last convolutions.
-Competitors stay in memory and take turns, a round each after another; ratios are those of one round, and their median
-counts.
+fused Adam, in both memory layouts, its networks under autocast where the precision is bfloat16. MONAI's network has the
+same widths and more channels in its last convolutions. Competitors stay in memory and take turns, a round each after
+another; ratios are those of one round, and their median counts.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
     flags.DEFINE_integer("steps", 5, "Steps in a round.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("rounds", 7, "Rounds; the median counts.", lower_bound=1, flag_values=values)
+    flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of the features; a table each.", flag_values=values)
     flags.DEFINE_string("torch_python", ".venv-torch/bin/python", "Python with PyTorch and MONAI.", flag_values=values)
 
 
@@ -72,26 +73,24 @@ class Competitor:
         self._process.wait()
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
+def table(values: flags.FlagValues, precision: str) -> None:
+    """Times the competitors in one precision."""
     sizes = [str(getattr(values, name)) for name in ("window", "width", "labelled", "unlabelled")]
     here = pathlib.Path(__file__).parent
-    commands = {OURS: [sys.executable, "-m", "benchmarks.step_of_ours", *sizes]}
-    if not pathlib.Path(values.torch_python).exists():
-        raise UserError("no such Python", path=values.torch_python, remedy="Make it as the help says")
+    commands = {OURS: [sys.executable, "-m", "benchmarks.step_of_ours", *sizes, precision]}
     for name, how in PYTORCH.items():
-        commands[name] = [values.torch_python, str(here / "step_of_torch.py"), *sizes, *how]
+        commands[name] = [values.torch_python, str(here / "step_of_torch.py"), *sizes, precision, *how]
     competitors = {name: Competitor(command) for name, command in commands.items()}
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for _ in range(values.rounds):
         for name, competitor in competitors.items():
             seconds[name].append(competitor.seconds(values.steps) / values.steps)
     slices = values.labelled + values.unlabelled
+    engines = dict.fromkeys(competitor.facts["engine"] for competitor in competitors.values())
     print(
-        f"{slices} slices of {values.window} x {values.window}, width {values.width}; "
-        + "; ".join(f"{name}: {competitor.facts['engine']}" for name, competitor in competitors.items())
+        f"{precision}, {slices} slices of {values.window} x {values.window}, width {values.width}; {', '.join(engines)}"
     )
-    print("| step | slices/s | ms a step | ours is faster by | parameters |\n|---|---|---|---|---|")
+    print("\n| step | slices/s | ms a step | ours is faster by | parameters |\n|---|---|---|---|---|")
     for name, competitor in competitors.items():
         median = statistics.median(seconds[name])
         ratio = statistics.median(theirs / ours for theirs, ours in zip(seconds[name], seconds[OURS]))
@@ -99,6 +98,15 @@ def main(values: flags.FlagValues) -> None:
             f"| {name} | {slices / median:.0f} | {1000 * median:.0f} | {ratio:.2f} | {competitor.facts['parameters']} |"
         )
         competitor.end()
+    print(flush=True)
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    if not pathlib.Path(values.torch_python).exists():
+        raise UserError("no such Python", path=values.torch_python, remedy="Make it as the help says")
+    for precision in values.precisions:
+        table(values, precision)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ called again, a conversion goes on where it was. Example:
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 
-from semicml_tf import commandline
+from semicml_tf import commandline, cores
 from semicml_tf.conversion import command_flags
 from semicml_tf.errors import UserError
 
@@ -53,7 +52,7 @@ def main(values: flags.FlagValues) -> None:
         raise UserError(
             f"--dicom_series names '{unknown[0]}', which is none of --modalities={','.join(settings.modalities)}"
         )
-    engine = Engine(values.runner, values.workers or os.cpu_count() or 1, tuple(values.beam_flag))
+    engine = Engine(values.runner, values.workers or cores.available(), tuple(values.beam_flag))
     Conversion(values, source, target, layout, settings, engine, privacy).run(options)
 
 

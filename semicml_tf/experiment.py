@@ -18,7 +18,7 @@ import sys
 
 from absl import flags
 
-from semicml_tf import commandline
+from semicml_tf import commandline, cores
 from semicml_tf.errors import UserError
 
 
@@ -88,7 +88,7 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
     from semicml_tf.experiments import plan, runs, workers
 
     plan.write_splits(planned)
-    count = values.workers or workers.cores()
+    count = values.workers or cores.available()
     planned, stale = runs.with_stale_cells(planned)
     jobs = runs.jobs_of(planned, workers.threads_each(count))
     cell_of = {job.name: cell for job, cell in jobs if cell is not None}

@@ -169,7 +169,7 @@ def main(values: flags.FlagValues) -> None:
     from semicml_tf.records.shards import check_shards
     from semicml_tf.training import dry_run
     from semicml_tf.training import trainer as trainers
-    from semicml_tf.training.devices import strategy_for
+    from semicml_tf.training.devices import share_cores, strategy_for
     from semicml_tf.training.run_folder import Run
     from semicml_tf.training.stages import Stages
 
@@ -186,6 +186,7 @@ def main(values: flags.FlagValues) -> None:
             return
         print(f"worker {workers.number} of {workers.count}: waiting for the others", flush=True)
         meet(workers, 60.0 * values.worker_wait_minutes)
+    share_cores(len(info.modalities))
     with _ended_at_once() if workers.count > 1 else contextlib.nullcontext():
         strategy = strategy_for(values.devices, workers)
     if values.jit_compile and strategy.num_replicas_in_sync > 1:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from semicml_tf import atomic
+from semicml_tf import atomic, cores
 from semicml_tf.errors import Terminated
 
 # What decides how many threads TensorFlow and the linear algebra beneath NumPy start.
@@ -26,14 +26,9 @@ _POLL_S = 0.1
 _PATIENCE_S = 90.0  # a training saves its state at the end of its step, the first of which takes long to prepare
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def threads_each(workers: int) -> int:
     """Threads that each of so many processes may start."""
-    return max(cores() // workers, 1)
+    return max(cores.available() // workers, 1)
 
 
 @dataclasses.dataclass(frozen=True)

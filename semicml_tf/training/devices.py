@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from semicml_tf import cores
 from semicml_tf.errors import UserError
 from semicml_tf.training.workers import ALONE, Workers
 
@@ -35,6 +38,23 @@ def strategy_for(devices: Sequence[str], workers: Workers = ALONE) -> tf.distrib
         names = [name for name in known if name.startswith("gpu")] or ["cpu:0"]
     _require(names, known)
     return _mirrored(tuple(names))
+
+
+def share_cores(networks: int) -> None:
+    """Where there is no more than a core a network, gives each network's operations one, rather than all of them both.
+
+    Networks wait for each other at the losses alone. With a core each, none splits its operations, and none waits for
+    the others' threads. Must come before TensorFlow starts; what its own environment variables say goes first.
+
+    Args:
+        networks: that learn side by side.
+    """
+    told = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & os.environ.keys()
+    if told or cores.available() > networks or tf.config.list_physical_devices("GPU"):
+        return
+    with contextlib.suppress(RuntimeError):  # TensorFlow has started, in a program that trains more than once
+        tf.config.threading.set_inter_op_parallelism_threads(cores.available())
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def _require(names: Sequence[str], known: Sequence[str]) -> None:

@@ -1,0 +1,101 @@
+"""Where the time of a Semi-CML step goes, by TensorFlow's profiler: milliseconds of all cores together, by operation.
+
+python -m benchmarks.step_profile
+"""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import tempfile
+import types
+
+from absl import flags
+
+from semicml_tf import commandline, cores, quiet_import
+
+# What the profiler calls an operation, by what it does for the networks.
+KINDS = {
+    "convolutions": ("Conv2D", "Conv2DBackprop"),
+    "batch normalisation": ("FusedBatchNorm",),
+    "ReLU, pooling, skips, biases": ("Relu", "MaxPool", "Concat", "Slice", "BiasAdd"),
+    "Adam": ("ResourceApplyAdam",),
+}
+REST = "losses, moving averages, L2, what is logged"
+# Spans that hold others begin so.
+_FRAMES = ("Process", "Run", "Eager", "TFE_Py", "ExecutorDone", "FunctionRun", "__inference")
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    flags.DEFINE_integer("window", 64, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
+    flags.DEFINE_integer("width", 16, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("labelled", 16, "Labelled slices a step.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    flags.DEFINE_integer("steps", 10, "Steps that are watched.", lower_bound=1, flag_values=values)
+    flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of the features.", flag_values=values)
+
+
+def kind_of(operation: str) -> str:
+    """The row that an operation belongs to."""
+    return next((kind for kind, names in KINDS.items() if any(name in operation for name in names)), REST)
+
+
+def watched(step, data, steps: int) -> tuple[collections.Counter, float]:
+    """Milliseconds a step by kind, and by the clock."""
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        for _ in range(steps):
+            float(step(data)["loss"])
+        tf.profiler.experimental.stop()
+        space = xplane_pb2.XSpace()
+        space.ParseFromString(next(pathlib.Path(folder).rglob("*.xplane.pb")).read_bytes())
+    spent: collections.Counter = collections.Counter()
+    clock = 0.0
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                name = plane.event_metadata[event.metadata_id].name
+                milliseconds = event.duration_ps / 1e9 / steps
+                if name == "EagerKernelExecute":
+                    clock += milliseconds
+                elif ":" in name and not (kind := name.rpartition(":")[2].strip()).startswith(_FRAMES):
+                    spent[kind_of(kind)] += milliseconds
+    return spent, clock
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    tf = quiet_import.tensorflow()
+
+    from benchmarks.asc_cost import MODALITIES, batch
+    from benchmarks.step_of_ours import semi_cml
+    from semicml_tf.training.devices import share_cores, strategy_for
+    from semicml_tf.training.stage import compiled_step
+
+    sizes = types.SimpleNamespace(window=values.window, labelled=values.labelled, unlabelled=values.unlabelled)
+    share_cores(len(MODALITIES))
+    strategy = strategy_for(["cpu:0"])
+    for precision in values.precisions:
+        with strategy.scope():
+            method = semi_cml(MODALITIES, values.window, values.width, precision)
+        data = tf.nest.map_structure(tf.constant, batch(sizes))
+        step = compiled_step(method, strategy)
+        for _ in range(3):
+            float(step(data)["loss"])
+        spent, clock = watched(step, data, values.steps)
+        total = sum(spent.values())
+        print(
+            f"{precision}: {clock:.0f} ms a step by the clock, {total / clock:.2f} of {cores.available()} cores at work"
+        )
+        print("\n| operations | ms of all cores | share |\n|---|---|---|")
+        for kind in (*KINDS, REST):
+            print(f"| {kind} | {spent[kind]:.0f} | {100 * spent[kind] / total:.0f} % |")
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.step_profile")
