@@ -58,6 +58,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.records_io
 	$(BIN)/python -m benchmarks.asc_cost
 	$(BIN)/python -m benchmarks.step_profile
+	$(BIN)/python -m benchmarks.step_ways
 	$(BIN)/python -m benchmarks.input_speed
 	$(BIN)/python -m benchmarks.start_and_scale
 

@@ -13,14 +13,13 @@ another; ratios are those of one round, and their median counts.
 
 from __future__ import annotations
 
-import json
 import pathlib
 import statistics
-import subprocess
 import sys
 
 from absl import flags
 
+from benchmarks.competitor import Competitor, rounds
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 
@@ -45,34 +44,6 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("torch_python", ".venv-torch/bin/python", "Python with PyTorch and MONAI.", flag_values=values)
 
 
-class Competitor:
-    """A process that has its step compiled, and takes steps when it is told to."""
-
-    def __init__(self, command: list[str]):
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self._command = command
-        self.facts = json.loads(self._answer())
-
-    def _answer(self) -> str:
-        line = self._process.stdout.readline()
-        if not line:
-            raise UserError(f"a competitor ended: {' '.join(self._command)}", remedy="Run this line to see why")
-        return line
-
-    def seconds(self, steps: int) -> float:
-        """Takes so many steps."""
-        self._process.stdin.write(f"{steps}\n")
-        self._process.stdin.flush()
-        return float(self._answer())
-
-    def end(self) -> None:
-        """Lets the process go."""
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def table(values: flags.FlagValues, precision: str) -> None:
     """Times the competitors in one precision."""
     sizes = [str(getattr(values, name)) for name in ("window", "width", "labelled", "unlabelled")]
@@ -81,10 +52,7 @@ def table(values: flags.FlagValues, precision: str) -> None:
     for name, how in PYTORCH.items():
         commands[name] = [values.torch_python, str(here / "step_of_torch.py"), *sizes, precision, *how]
     competitors = {name: Competitor(command) for name, command in commands.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in competitors}
-    for _ in range(values.rounds):
-        for name, competitor in competitors.items():
-            seconds[name].append(competitor.seconds(values.steps) / values.steps)
+    seconds = rounds(competitors, values.rounds, values.steps)
     slices = values.labelled + values.unlabelled
     engines = dict.fromkeys(competitor.facts["engine"] for competitor in competitors.values())
     print(
@@ -97,7 +65,6 @@ def table(values: flags.FlagValues, precision: str) -> None:
         print(
             f"| {name} | {slices / median:.0f} | {1000 * median:.0f} | {ratio:.2f} | {competitor.facts['parameters']} |"
         )
-        competitor.end()
     print(flush=True)
 
 

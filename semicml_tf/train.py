@@ -3,8 +3,8 @@
   python -m semicml_tf.train --flagfile=configs/sts_ct_pet.flags --dataset=DATASET --output=RUN
 
 RUN gets checkpoints, history.csv, training.png (its curves), TensorBoard scalars, pictures, run.json and
-flags.flagfile, which reproduces it. --dry_run tells the plan, takes a step of each stage and writes nothing.
-A run that was cut off goes on with the same command and --resume.
+flags.flagfile, which reproduces it. --dry_run tells the plan, takes two steps of each stage and writes nothing.
+A run that was cut off goes on with the same command and --resume; given from the start, the command stays the same.
 
 Several machines train one run together where each is started with TF_CONFIG set (configs/cluster has a Kubernetes
 job and a Slurm script): DATASET and RUN must be the same folders to all of them.
@@ -17,7 +17,7 @@ import dataclasses
 import pathlib
 import shutil
 import signal
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 
@@ -50,7 +50,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "dry_run",
         False,
-        "print data, networks, steps and memory, take a step of each stage, and write nothing; needs no --output",
+        "print data, networks, steps and memory, take two steps of each stage, and write nothing; needs no --output",
         flag_values=values,
     )
     flags.DEFINE_integer("picture_every", 5, "epochs between two pictures of validation slices", flag_values=values)
@@ -127,6 +127,13 @@ def _check_cases(info: DatasetInfo, train: TrainSettings) -> tuple[list[str], in
     return used, len(lacking)
 
 
+def _refuse_xla(devices: int) -> NoReturn:
+    raise UserError(
+        f"--jit_compile works on one device, got {devices}",
+        remedy="Leave it out, or train in one process with one device in --devices",
+    )
+
+
 @contextlib.contextmanager
 def _ended_at_once():
     """While native code waits for other machines, SIGTERM ends the process by itself: Python would not hear it."""
@@ -162,6 +169,8 @@ def main(values: flags.FlagValues) -> None:
             f"expected --worker_wait_minutes above 0 and up to {_LONGEST_WAIT}, got {values.worker_wait_minutes}",
             remedy="Correct --worker_wait_minutes",
         )
+    if values.jit_compile and max(len(values.devices), workers.count) > 1:
+        _refuse_xla(max(len(values.devices), workers.count))
     used, lacking = _check_cases(info, train)
 
     tf = quiet_import.tensorflow()
@@ -190,10 +199,7 @@ def main(values: flags.FlagValues) -> None:
     with _ended_at_once() if workers.count > 1 else contextlib.nullcontext():
         strategy = strategy_for(values.devices, workers)
     if values.jit_compile and strategy.num_replicas_in_sync > 1:
-        raise UserError(
-            f"--jit_compile works on one device, got {strategy.num_replicas_in_sync}",
-            remedy="Leave it out, or train in one process with one device in --devices",
-        )
+        _refuse_xla(strategy.num_replicas_in_sync)
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
     if values.dry_run:

@@ -78,10 +78,10 @@ def test_each_slurm_task_knows_its_place(tmp_path):
         tmp_path,
         python=RECORDER.format(python=sys.executable, folder=str(tmp_path)),
         scontrol='#!/bin/sh\n[ "$1 $2 $3" = "show hostnames node[3,7]" ] && printf "node3\\nnode7\\n"\n',
-        srun='#!/bin/sh\n[ "$1" = --kill-on-bad-exit=1 ] || exit 9\nshift\n'
+        srun='#!/bin/sh\n[ "$1 $SRUN_CPUS_PER_TASK" = "--kill-on-bad-exit=1 8" ] || exit 9\nshift\n'
         'for SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@"; done\n',
     )
-    environment |= {"SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node[3,7]"}
+    environment |= {"SLURM_CPUS_PER_TASK": "8", "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node[3,7]"}
     script = CLUSTER / "slurm.sh"
     subprocess.run(["bash", "-n", script], check=True)
     subprocess.run([script, "--flagfile=a b.flags", "--output=RUN"], env=environment, check=True)

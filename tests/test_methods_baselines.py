@@ -149,6 +149,16 @@ def test_a_knob_out_of_its_range_is_refused(knob, value):
         check(TrainSettings(), MethodSettings(**{knob: value}), ("ct", "pet"))
 
 
+def test_all_that_is_out_of_its_range_is_named_at_once():
+    wrong = {"asc_weight": -1.0, "l2": -1e-4, "pool_size": 0, "prel_asc_strong": 1.5, "learning_rate": 0.0}
+    with pytest.raises(UserError) as caught:
+        check(TrainSettings(), MethodSettings(teacher="pool", **wrong), ("ct", "pet"))
+    assert all(f"--{name}" in caught.value.line for name in wrong)
+    assert "--pool_size of at least 1, got 0" in caught.value.line
+    with pytest.raises(UserError, match="--teacher_noise_low up to --teacher_noise_high, got 1.0 and 0.2"):
+        check(TrainSettings(), MethodSettings(teacher_noise_low=1.0), ("ct", "pet"))
+
+
 # Each one's term. Its losses' closed forms are tests of the losses.
 
 

@@ -29,6 +29,7 @@ CASES = {
             "mse_weight": 1.0,
             "mse_target": "student",
             "ema_decay": 0.0,
+            "batch_statistics": "joint",
         },
     ),
     "prel": ("prel", {"prel_strong_from": 0.0}),
@@ -42,9 +43,10 @@ CASES = {
             "teacher_noise": 0.1,
             "prel_keep_labelled": False,
             "ema_decay": 0.0,
+            "batch_statistics": "joint",
         },
     ),
-    "semi_cml_each": ("semi_cml", {"batch_statistics": "each", "mse_weight": 1.0}),
+    "semi_cml_joint": ("semi_cml", {"batch_statistics": "joint", "mse_weight": 1.0}),
 }
 # As heavy as the labelled loss, so that a term of its own part alone would show.
 BASELINES = {"unlabelled_weight": 10.0, "unlabelled_ramp": 0.0}
@@ -65,8 +67,10 @@ def _train(devices, name, settings, sizes, levels=1, seeds=(0, 1)):
         method = method_batches.method(name, levels=levels, synchronized=len(devices) > 1, **COMMON, **settings)
     step = compiled_step(method, strategy)
     # The first batch comes again, to see what was learnt of it.
-    losses = [float(step(method_batches.batch(seed, *sizes))["loss"]) for seed in (*seeds, seeds[0])]
-    return losses, {key: network.get_weights() for key, network in method.networks().items()}
+    told = [step(method_batches.batch(seed, *sizes)) for seed in (*seeds, seeds[0])]
+    losses = [float(terms["loss"]) for terms in told]
+    norms = [float(terms[f"gradient_norm_{name}"]) for terms in told for name in method.modalities]
+    return losses, norms, {key: network.get_weights() for key, network in method.networks().items()}
 
 
 @functools.cache
@@ -84,10 +88,11 @@ def _sizes(name):
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_replicas_equal_one(case, count):
     name, settings = CASES[case]
-    one_losses, one = _alone(case)
+    one_losses, one_norms, one = _alone(case)
     devices = [f"cpu:{number}" for number in range(count)]
-    losses, several = _train(devices, name, settings, _sizes(name), LEVELS.get(case, 1), SEEDS.get(case, (0, 1)))
+    losses, norms, several = _train(devices, name, settings, _sizes(name), LEVELS.get(case, 1), SEEDS.get(case, (0, 1)))
     np.testing.assert_allclose(losses, one_losses, rtol=2e-5)
+    np.testing.assert_allclose(norms, one_norms, rtol=2e-4)
     # (PReL's labels change meanwhile.)
     assert name == "prel" or one_losses[2] < one_losses[0]
     for key in one:
@@ -135,7 +140,7 @@ def test_statistics_are_of_all_replicas_or_of_each_one(synchronized):
 def test_the_steps_moved_the_weights():
     """The comparison above would hold for a method that does nothing."""
     start = method_batches.method("semi_cml", levels=1, **COMMON).networks()["student/ct"].get_weights()
-    _, end = _train(["cpu:0"], "semi_cml", {}, (6, 4))
+    *_, end = _train(["cpu:0"], "semi_cml", {}, (6, 4))
     assert max(np.abs(a - b).max() for a, b in zip(start, end["student/ct"])) > 1e-3
 
 

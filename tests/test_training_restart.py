@@ -1,15 +1,18 @@
 """Runs that are killed, told to end or run out of disk, and what becomes of them."""
 
+import contextlib
 import csv
 import pathlib
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
@@ -52,6 +55,19 @@ def _assert_same(folder, other):
             for key in set(one.files) - {"meta"}:
                 np.testing.assert_array_equal(one[key], two[key], err_msg=f"{name} {key}")
     assert _rows(folder) == _rows(other)
+    assert _logged(folder) == _logged(other)
+    pictures = [sorted(path.name for path in (each / "pictures").iterdir()) for each in (folder, other)]
+    assert pictures[0] == pictures[1]
+
+
+def _logged(folder):
+    """Step and tag of each record that TensorBoard finds; what is written twice is there twice."""
+    found = []
+    for path in (folder / "tensorboard").iterdir():
+        with contextlib.suppress(tf.errors.DataLossError):  # cut off by a kill
+            for event in tf.compat.v1.train.summary_iterator(str(path)):
+                found += [(event.step, value.tag) for value in event.summary.value]
+    return sorted(found)
 
 
 def _rows(folder):
@@ -122,6 +138,51 @@ def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (143, "semicml_tf.train: terminated\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cut", ["all", "half"])
+def test_what_a_kill_kept_from_the_log_is_added_and_nothing_twice(phantom_dataset, tmp_path, cut):
+    """The kill came after the last epoch's checkpoint, before its row was in TensorBoard's file, or amid it."""
+    how = [*ONE_STAGE, "--picture_every=1"]
+    _train(phantom_dataset, tmp_path / "whole", *how)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    (path,) = (tmp_path / "cut" / "tensorboard").iterdir()
+    whole = _logged(tmp_path / "whole")
+    first = sum(step == 3 for step, _ in whole)
+    records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    # The file's head, the first epoch, and what came of the second; then half a record.
+    kept = 1 + first + (0 if cut == "all" else 4)
+    size = sum(len(record) + 16 for record in records[:kept])
+    path.write_bytes(path.read_bytes()[: size + 10])
+    (tmp_path / "cut" / "pictures" / "epoch-001.png").unlink()
+    assert 0 < len(_logged(tmp_path / "cut")) < len(whole)
+    for _ in range(2):
+        _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
+        _assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_weights_that_are_no_numbers_reach_no_checkpoint(phantom_dataset, tmp_path, monkeypatch):
+    """An epoch's last update spoils them, so that no loss has shown it yet."""
+    folder, save, saved = tmp_path / "run", trainers.checkpoint.save, []
+    first = trainers.checkpoint.not_finite
+
+    def spoil(method):
+        if saved:
+            method.students["pet"].trainable_variables[3].assign(
+                np.full(method.students["pet"].trainable_variables[3].shape, np.nan)
+            )
+        return first(method)
+
+    monkeypatch.setattr(trainers.checkpoint, "save", lambda *a: (saved.append(1), save(*a)))
+    monkeypatch.setattr(trainers.checkpoint, "not_finite", spoil)
+    with pytest.raises(UserError, match=r"student/pet became NaN.* at step 5 \(cases: labelled \w+.*before") as caught:
+        _train(phantom_dataset, folder, *ONE_STAGE)
+    assert "student/ct" not in caught.value.line
+    monkeypatch.undo()
+    assert [row["step"] for row in _rows(folder)] == ["3"]
+    _train(phantom_dataset, folder, *ONE_STAGE, "--resume")
+    _train(phantom_dataset, tmp_path / "whole", *ONE_STAGE)
+    _assert_same(folder, tmp_path / "whole")
 
 
 @pytest.mark.slow

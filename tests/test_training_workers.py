@@ -18,6 +18,7 @@ from semicml_tf.input.stream import StreamSettings
 from semicml_tf.input.two_streams import BatchSettings, batches
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.workers import Workers
+from tests.test_methods_replicas import CASES
 
 TINY = [
     "--width=2",
@@ -132,7 +133,7 @@ def together(phantom_dataset, tmp_path_factory):
 
 @pytest.mark.slow
 def test_two_workers_take_the_steps_of_one_process():
-    hosts, cases = [f"127.0.0.1:{port}" for port in free_ports(2)], ["supervised", "semi_cml", "prel", "cct"]
+    hosts, cases = [f"127.0.0.1:{port}" for port in free_ports(2)], list(CASES)
     environments = [{}, *(_config("worker", index, worker=hosts) for index in range(2))]
     processes = [
         subprocess.Popen(

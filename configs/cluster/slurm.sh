@@ -20,6 +20,8 @@ port=$((20000 + SLURM_JOB_ID % 20000))
 hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/.*/\"&:$port\"/" | paste -sd, -)
 export CLUSTER="{\"worker\": [$hosts]}"
 
+# srun takes this from the batch job by itself no longer (Slurm 22.05).
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 # If one task fails the others wait for it in vain: they are ended, too.
 exec srun --kill-on-bad-exit=1 bash -c '
   export TF_CONFIG="{\"cluster\": $CLUSTER, \"task\": {\"type\": \"worker\", \"index\": $SLURM_PROCID}}"

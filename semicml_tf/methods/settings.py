@@ -6,9 +6,11 @@ This file imports neither Keras nor TensorFlow, so that `--help` answers at once
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from semicml_tf.methods import baseline_settings
 from semicml_tf.methods.baseline_settings import BaselineSettings, knob
 
 
@@ -98,11 +100,25 @@ class MethodSettings(BaselineSettings):
     l2: float = knob(1e-4, "L2 term added to the gradients (PyTorch's weight decay of Adam)")
 
 
+# By name, the lowest and highest value, of the baselines' knobs, too.
+RANGES = {
+    **dict.fromkeys(("bce_weight", "dice_weight", "asc_weight", "mse_weight", "prel_weight", "l2"), (0.0, math.inf)),
+    **dict.fromkeys(("burn_in", "ramp", "prel_asc_weak", "prel_asc_strong", "prel_strong_from"), (0.0, 1.0)),
+    "ema_decay": (0.0, 0.9999),
+    **dict.fromkeys(("teacher_passes", "pool_size"), (1, math.inf)),
+    **dict.fromkeys(("ramp_epochs", "pool_first_epoch", "pool_copy_epoch", "teacher_noise"), (0, math.inf)),
+    **dict.fromkeys(("lr_warmup_epochs", "lr_later_stages"), (0.0, math.inf)),
+    **baseline_settings.RANGES,
+}
+ABOVE_ZERO = ("asc_temperature", "label_sharpness", "learning_rate")
+
+
 # The third-party copy of the script, its leaks repaired: patients are labelled, not slices; no slice
 # is chosen by an unlabelled patient's mask; teacher and report read different patients.
 # Every knob of Semi-CML and PReL stands here, also where `default` has the same value: tuning that one must
 # not change this one.
-# The script names its teacher's modality; `auto` here, and a flag of the study.
+# The script names its teacher's modality; `auto` here, and a flag of the study. Batch normalisation (momentum 0.9,
+# epsilon 1e-5) and the teacher's dropout rates are the script's in every recipe: constants of `networks.unet`.
 PAPER = {
     "bce_weight": 10.0,
     "dice_weight": 7.0,

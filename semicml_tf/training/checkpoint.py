@@ -29,6 +29,13 @@ def save(path: pathlib.Path, method: Method, meta: dict[str, Any]) -> None:
     atomic.write_file(path, lambda stream: np.savez(stream, **arrays, **{_META: np.array(text)}))
 
 
+def not_finite(method: Method) -> list[str]:
+    """Keys of networks and optimisers that hold a NaN or an infinity; such a state is worth no checkpoint."""
+    held = ((key, np.asarray(variable)) for key, variable in _variables(method).items())
+    spoilt = (key for key, array in held if array.dtype.kind == "f" and not np.isfinite(array).all())
+    return list(dict.fromkeys(key.rpartition("/")[0] for key in spoilt))
+
+
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
     """The `meta` that was saved.
 

@@ -31,7 +31,7 @@ def report(
     scores: Mapping[str, float],
     workers: int = 1,
 ) -> Iterator[str]:
-    """The plan, line by line as it becomes known: data, stages, networks, memory, and a step of each stage.
+    """The plan, line by line as it becomes known: data, stages, networks, memory, and two steps of each stage.
 
     Nothing is written, no test patient is read, and networks are new: a stage after the first, which may choose its
     teacher by validation, gets made-up scores.

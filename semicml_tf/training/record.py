@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import pathlib
@@ -41,6 +42,27 @@ def _tag(column: str) -> str:
     return f"watched/{column}" if kind is None else f"{kind}/{column[len(kind) + 1 :]}"
 
 
+_PICTURE = "validation"
+
+
+def _picture_name(epoch: int) -> str:
+    return f"epoch-{epoch:03d}.png"
+
+
+def _logged(folder: pathlib.Path) -> set[tuple[int, str]]:
+    """Step and tag of all that TensorBoard's files hold; the last record of one may be cut off."""
+    import tensorflow as tf
+    from tensorflow.core.util import event_pb2
+
+    found = set()
+    for path in sorted(folder.glob("events.*")):
+        with contextlib.suppress(tf.errors.DataLossError):
+            for record in tf.data.TFRecordDataset(str(path)):
+                event = event_pb2.Event.FromString(record.numpy())
+                found |= {(event.step, value.tag) for value in event.summary.value}
+    return found
+
+
 class RunRecord:
     """Writes the run folder's readable files.
 
@@ -54,23 +76,33 @@ class RunRecord:
         self._head = {**head, "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]], "versions": versions()}
         # Made with the first epoch: a run that is refused must leave nothing behind.
         self._summaries = None
+        self._there: set[tuple[int, str]] = set()
+
+    def has_picture(self, epoch: int) -> bool:
+        """Whether the epoch's picture was written."""
+        return (self._folder / "pictures" / _picture_name(epoch)).exists()
 
     def epoch(self, rows: list[dict[str, Any]], best: dict[str, dict], shown: Validated | None) -> None:
-        """Takes in an epoch: all rows of the history so far, the last one new, and what to draw a picture of."""
+        """Takes in an epoch: all rows of the history so far, the last one new, and what to draw a picture of.
+
+        What TensorBoard has of the epoch, as where a run goes on after a kill, is not written twice.
+        """
         import tensorflow as tf
 
         self.files(rows, best)
         if self._summaries is None:
+            self._there = _logged(self._folder / "tensorboard")
             self._summaries = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
         with self._summaries.as_default(step=rows[-1]["step"]):
             for key, value in rows[-1].items():
-                if isinstance(value, float):
+                if isinstance(value, float) and (rows[-1]["step"], _tag(key)) not in self._there:
                     tf.summary.scalar(_tag(key), value)
             if shown:
                 png = pictures.draw(shown, f"epoch {rows[-1]['epoch']} ({rows[-1]['stage']})")
-                name = f"epoch-{rows[-1]['epoch']:03d}.png"
-                atomic.write_file(self._folder / "pictures" / name, lambda stream: stream.write(png))
-                tf.summary.image("validation", tf.image.decode_png(png, 3)[tf.newaxis])
+                if (rows[-1]["step"], _PICTURE) not in self._there:
+                    tf.summary.image(_PICTURE, tf.image.decode_png(png, 3)[tf.newaxis])
+                path = self._folder / "pictures" / _picture_name(rows[-1]["epoch"])
+                atomic.write_file(path, lambda stream: stream.write(png))
         self._summaries.flush()
 
     def files(self, rows: list[dict[str, Any]], best: dict[str, dict]) -> None:

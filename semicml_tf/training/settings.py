@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.errors import UserError
-from semicml_tf.methods import baseline_settings, catalogue
-from semicml_tf.methods.settings import MethodSettings, knob
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.settings import ABOVE_ZERO, RANGES, MethodSettings, knob
 
 # Raised when the same flags come to mean another training: a run of before is then told from one of now.
 MEANING = 2
@@ -103,18 +104,20 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
         f"expected at least 2 unlabelled slices a step for {', '.join(needs)}, got {train.unlabelled_batch}",
         "Raise --unlabelled_batch",
     )
-    for name, low, high in (
-        ("lesion_fraction", 0.0, 1.0),
-        ("threshold", 0.0, 0.99),
-        ("burn_in", 0.0, 1.0),
-        ("ramp", 0.0, 1.0),
-        ("prel_strong_from", 0.0, 1.0),
-        ("ema_decay", 0.0, 0.9999),
-        *((name, *ends) for name, ends in baseline_settings.RANGES.items()),
-    ):
-        value = getattr(train, name, None)
-        value = getattr(method, name) if value is None else value
-        require(low <= value <= high, f"expected --{name} in [{low:g}, {high:g}], got {value}", f"Correct --{name}")
+    ranges = {"lesion_fraction": (0.0, 1.0), "threshold": (0.0, 0.99), "steps_per_epoch": (0, math.inf)}
+    for name, (low, high) in (ranges | RANGES).items():
+        value = getattr(train if name in ranges else method, name)
+        bounds = f"in [{low:g}, {high:g}]" if high < math.inf else f"of at least {low:g}"
+        require(low <= value <= high, f"expected --{name} {bounds}, got {value}", f"Correct --{name}")
+    for name in ABOVE_ZERO:
+        value = getattr(method, name)
+        require(value > 0, f"expected --{name} above 0, got {value}", f"Correct --{name}")
+    require(
+        method.teacher_noise_low <= method.teacher_noise_high,
+        f"expected --teacher_noise_low up to --teacher_noise_high, got {method.teacher_noise_low} and "
+        f"{method.teacher_noise_high}",
+        "Correct either",
+    )
     averaging = [name for name in train.method if catalogue.METHODS[name].needs_average(method)]
     require(
         not averaging or method.ema_decay > 0,
@@ -125,21 +128,6 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
         not method.teacher_batch_statistics or method.teacher == "pool",
         "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
         "Correct either",
-    )
-    require(
-        method.asc_temperature > 0,
-        f"expected --asc_temperature above 0, got {method.asc_temperature}",
-        "Correct --asc_temperature",
-    )
-    require(
-        method.label_sharpness > 0,
-        f"expected --label_sharpness above 0, got {method.label_sharpness}",
-        "Correct --label_sharpness",
-    )
-    require(
-        method.teacher_passes >= 1,
-        f"expected --teacher_passes of at least 1, got {method.teacher_passes}",
-        "Correct --teacher_passes",
     )
     if problems:
         raise UserError("; ".join(problems), remedy="; ".join(dict.fromkeys(remedies)))

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import pathlib
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -141,7 +142,6 @@ class Trainer:
         position = self._stored or Position()
         self._together.require_same(f"{self._hash} {position.stage} {position.step}", self.checkpoint_path)
         if position.rows and self._together.chief:
-            # A kill may have come between the checkpoint and what people read of it.
             self._record.files(position.rows, position.best)
         resumed_stage = position.stage if self._stored else None
         total, before = self._stages.total_steps, self._stages.first_step(position.stage) + position.step
@@ -159,6 +159,8 @@ class Trainer:
                         best = position.best or (self._initial.best if self._initial else {})
                         position.scores = {name: entry["dice"] for name, entry in best.items()}
                     method = self._make(position, method, restored=restored)
+                    if restored and not position.means and position.rows and self._together.chief:
+                        self._complete_record(method, position)
                     if not restored:
                         for name, network in method.label_writers().items():
                             path = run_folder.teacher_weights_file(self._folder, number, name)
@@ -198,7 +200,8 @@ class Trainer:
         while position.step < plan.steps:
             with speed:
                 batch = next(source)
-                means.add(step_function(batch), functools.partial(self._where, position, batch))
+                where = functools.partial(self._where, position.stage, position.step, batch)
+                means.add(step_function(batch), where)
             if warm:
                 speed.add(sum(sizes.values()))
             else:  # the first step compiles
@@ -209,11 +212,13 @@ class Trainer:
             position.step += 1
             if position.step % self._stages.epoch_steps == 0:
                 position.means = None
+                self._require_finite(method, where)
                 self._end_epoch(method, position, means, speed, line)
                 means = Means()
             # Signals reach the workers at different steps; they must leave after the same one.
             if self._together.any_says(self._stop_asked):
                 position.means = means.state() if means.count else None
+                self._require_finite(method, where)
                 self._save(method, position)
                 self._together.wait()
                 raise Interrupted(
@@ -222,16 +227,26 @@ class Trainer:
                     remedy="Start the same command again with --resume to go on",
                 )
 
-    def _where(self, position: Position, batch) -> str:
+    def _require_finite(self, method: Method, where: Callable[[], str]) -> None:
+        """The last step's update may have spoilt what only the next step's loss would show: never save that."""
+        spoilt = checkpoint.not_finite(method)
+        if spoilt:
+            raise UserError(
+                f"weights of {', '.join(spoilt)} became NaN or infinite at {where()}",
+                path=self._folder,
+                remedy="Lower --learning_rate, or look at the input; if there is a checkpoint, it is from before",
+            )
+
+    def _where(self, stage: int, step: int, batch) -> str:
         """The step and its cases, for whoever looks for what went wrong in it."""
-        train, first = self._train, self._stages.first_step(position.stage)
+        train, first = self._train, self._stages.first_step(stage)
         partitions = {"labelled": ("labelled",), "unlabelled": train.unlabelled_partitions}
         held = []
         for stream, part in batch.items():
             cases, _ = whole_cases(self._info, partitions[stream])
             names = sorted({cases[int(number)].case_id for number in part["patient"]})
             held.append(f"{stream} {', '.join(names)}")
-        return f"step {first + position.step} (cases: {'; '.join(held)})"
+        return f"step {first + step} (cases: {'; '.join(held)})"
 
     def _end_epoch(self, method: Method, position: Position, means: Means, speed: Speed, line: ProgressLine) -> None:
         plan = self._stages.plan(position.stage)
@@ -262,14 +277,23 @@ class Trainer:
         }
         position.rows.append(row)
         self._keep_best(method, position, validated, row)
-        last = position.step == plan.steps
-        show = last or (epoch + 1) % self._picture_every == 0
         self._save(method, position)
         if self._together.chief:
-            self._record.epoch(position.rows, position.best, validated if show else None)
+            self._record.epoch(position.rows, position.best, validated if self._shows(position, epoch) else None)
         line.validated(validated.dice)
         for text in alarms if self._together.chief else ():
             line.say(f"warning: after epoch {epoch} {text}")
+
+    def _complete_record(self, method: Method, position: Position) -> None:
+        """A kill may have come between the checkpoint of an epoch and what people read of it."""
+        epoch = position.rows[-1]["epoch"]
+        lacks = self._shows(position, epoch) and not self._record.has_picture(epoch)
+        self._record.epoch(position.rows, position.best, self._validator(method.deployed) if lacks else None)
+
+    def _shows(self, position: Position, epoch: int) -> bool:
+        """Whether the epoch that ends here gets a picture."""
+        last = position.step == self._stages.plan(position.stage).steps
+        return last or (epoch + 1) % self._picture_every == 0
 
     def _rates(self, method: Method) -> dict[str, float]:
         held = {f"learning_rate_{name}": float(opt.learning_rate) for name, opt in method.student_optimizers.items()}

@@ -1,0 +1,56 @@
+"""What precision, determinism, XLA and a call for each stream cost or gain in a Semi-CML step.
+
+    python -m benchmarks.step_ways
+
+Each way is a process with its step compiled; they take turns, a round each after another. Ratios are those of one
+round, and their median counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+
+from absl import flags
+
+from benchmarks.competitor import Competitor, rounds
+from semicml_tf import commandline
+
+PLAIN = "float32"
+# By the flags of semicml_tf.train that make them.
+WAYS = {
+    PLAIN: ["float32"],
+    "--precision=bfloat16": ["bfloat16"],
+    "--precision=float16": ["float16"],
+    "--deterministic": ["float32", "deterministic"],
+    "--jit_compile": ["float32", "jit_compile"],
+    "--batch_statistics=each": ["float32", "each"],
+}
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    flags.DEFINE_integer("window", 64, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
+    flags.DEFINE_integer("width", 16, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("labelled", 16, "Labelled slices a step.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    flags.DEFINE_integer("steps", 4, "Steps in a round.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("rounds", 5, "Rounds; the median counts.", lower_bound=1, flag_values=values)
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    sizes = [str(getattr(values, name)) for name in ("window", "width", "labelled", "unlabelled")]
+    competitors = {
+        name: Competitor([sys.executable, "-m", "benchmarks.step_of_ours", *sizes, *way]) for name, way in WAYS.items()
+    }
+    seconds = rounds(competitors, values.rounds, values.steps)
+    print("| step | ms | times as fast as float32 | seconds until it is compiled |\n|---|---|---|---|")
+    for name, competitor in competitors.items():
+        ratio = statistics.median(plain / own for plain, own in zip(seconds[PLAIN], seconds[name]))
+        median = 1000 * statistics.median(seconds[name])
+        print(f"| {name} | {median:.0f} | {ratio:.2f} | {competitor.facts['first_step']:.0f} |")
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.step_ways")
