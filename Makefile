@@ -60,6 +60,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.step_profile
 	$(BIN)/python -m benchmarks.step_ways
 	$(BIN)/python -m benchmarks.input_speed
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.start_and_scale
 
 # Beside PyTorch and MONAI, in an environment of their own.

@@ -3,7 +3,7 @@
     python -m benchmarks.input_speed
 
 A phantom is made and converted in a temporary folder. Rounds take turns; ratios are those of one round, and their
-median counts. Then the memory of a process that trains, with few cases and many, from its first epoch to its last.
+median counts.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ import contextlib
 import io
 import itertools
 import pathlib
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 from absl import flags
 
 from semicml_tf import commandline, quiet_import
-from semicml_tf.errors import UserError
 
 # Batches that the pipeline makes ahead: a group of windows of each stream, and what is prefetched.
 _BUFFERED = 8
@@ -36,13 +32,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
     flags.DEFINE_integer("steps", 16, "Steps in a round.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("rounds", 5, "Rounds; the median counts.", lower_bound=1, flag_values=values)
-    flags.DEFINE_list("cases", ["10", "200"], "Unlabelled cases whose memory is compared.", flag_values=values)
 
 
 def dataset(folder: pathlib.Path, cases: int) -> pathlib.Path:
     """A converted phantom of so many unlabelled cases, 4 labelled and 2 to validate on."""
     total = cases + 7
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         commandline.call(
             "semicml_tf.phantom",
             [f"--output={folder}/ph{cases}", f"--cases={total}", "--labelled=4", "--validation=2", "--test=1"],
@@ -111,34 +106,10 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
         print(f"| {name} | {slices / statistics.median(times):.0f} | {ratio:.2f} |")
 
 
-def memory(data: pathlib.Path) -> list[int]:
-    """Resident MB of a training after each of its epochs, read from the system."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "semicml_tf.train", f"--dataset={data}", f"--output={folder}/run"]
-        command += ["--window=48", "--width=8", "--epochs=2,4", "--steps_per_epoch=40", "--picture_every=100"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        status = pathlib.Path(f"/proc/{process.pid}/status")
-        seen, history = [], pathlib.Path(folder, "run", "history.csv")
-        while process.poll() is None:
-            done = len(history.read_text().splitlines()) - 1 if history.exists() else 0
-            if done > len(seen):
-                held = re.search(r"VmRSS:\s*(\d+)", status.read_text())
-                seen += [int(held[1]) // 1024] if held else []
-            time.sleep(0.1)
-        if process.returncode:
-            raise UserError(f"a training failed: {' '.join(command)}", remedy="Run this line to see why")
-    return seen
-
-
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        sets = {int(cases): dataset(folder, int(cases)) for cases in values.cases}
-        speeds(next(iter(sets.values())), values)
-        print("\n| unlabelled cases | resident MB after each epoch |\n|---|---|")
-        for cases, data in sets.items():
-            print(f"| {cases} | {', '.join(map(str, memory(data)))} |")
+    with tempfile.TemporaryDirectory() as folder:
+        speeds(dataset(pathlib.Path(folder), 10), values)
 
 
 if __name__ == "__main__":
