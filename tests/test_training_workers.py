@@ -132,20 +132,21 @@ def together(phantom_dataset, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_workers_take_the_steps_of_one_process():
+def test_two_workers_take_the_steps_of_one_process(tmp_path):
     hosts, cases = [f"127.0.0.1:{port}" for port in free_ports(2)], list(CASES)
     environments = [{}, *(_config("worker", index, worker=hosts) for index in range(2))]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.worker_steps", *cases],
-            env={key: value for key, value in os.environ.items() if key != "TF_CONFIG"} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for environment in environments
-    ]
-    texts = [process.communicate(timeout=PATIENCE_S)[0] for process in processes]
+    # Files: who writes more than a pipe holds waits for its reader, and the other worker for both.
+    outputs = [tmp_path / str(number) for number in range(len(environments))]
+    processes = []
+    for environment, path in zip(environments, outputs):
+        with open(path, "w") as stream:
+            inherited = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+            command = [sys.executable, "-m", "tests.worker_steps", *cases]
+            environment = inherited | environment
+            processes.append(subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT))
+    for process in processes:
+        process.wait(timeout=3 * PATIENCE_S)
+    texts = [path.read_text() for path in outputs]
     assert [process.returncode for process in processes] == [0, 0, 0], texts
     one, *two = (
         [json.loads(line[len("found ") :]) for line in text.splitlines() if line.startswith("found ")] for text in texts

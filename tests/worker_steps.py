@@ -15,16 +15,20 @@ def main(cases):
 
     from semicml_tf.training.stage import compiled_step
     from tests import method_batches
-    from tests.test_methods_replicas import CASES, COMMON
+    from tests.test_methods_replicas import CASES, COMMON, LEVELS, SEEDS
 
     for case in cases:
         name, settings = CASES[case]
         with strategy.scope():
             method = method_batches.method(
-                name, levels=1, synchronized=strategy.num_replicas_in_sync > 1, **COMMON, **settings
+                name,
+                levels=LEVELS.get(case, 1),
+                synchronized=strategy.num_replicas_in_sync > 1,
+                **COMMON,
+                **settings,
             )
-        step = compiled_step(method, strategy)
-        losses = [float(step(method_batches.batch(seed, 6, 4))["loss"]) for seed in (0, 1, 0)]
+        step, (first, second) = compiled_step(method, strategy), SEEDS.get(case, (0, 1))
+        losses = [float(step(method_batches.batch(seed, 6, 4))["loss"]) for seed in (first, second, first)]
         weights = [array.ravel() for _, network in sorted(method.networks().items()) for array in network.get_weights()]
         print("found", json.dumps([losses, np.concatenate(weights).tolist()]), flush=True)
 
