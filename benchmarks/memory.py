@@ -24,13 +24,14 @@ from semicml_tf.errors import UserError
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     flags.DEFINE_list("cases", ["10", "200"], "Unlabelled cases whose memory is compared.", flag_values=values)
+    flags.DEFINE_string("epochs", "2,10", "Of the two stages.", flag_values=values)
 
 
-def memory(data: pathlib.Path) -> list[int]:
+def memory(data: pathlib.Path, epochs: str) -> list[int]:
     """Resident MB of a training after each of its epochs, read from the system."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "semicml_tf.train", f"--dataset={data}", f"--output={folder}/run"]
-        command += ["--window=48", "--width=8", "--epochs=2,10", "--steps_per_epoch=20", "--picture_every=100"]
+        command += ["--window=48", "--width=8", f"--epochs={epochs}", "--steps_per_epoch=20", "--picture_every=100"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         status = pathlib.Path(f"/proc/{process.pid}/status")
         seen, history = [], pathlib.Path(folder, "run", "history.csv")
@@ -51,7 +52,7 @@ def main(values: flags.FlagValues) -> None:
         sets = {cases: dataset(pathlib.Path(folder), int(cases)) for cases in values.cases}
         print("| unlabelled cases | resident MB after each epoch |\n|---|---|", flush=True)
         for cases, data in sets.items():
-            print(f"| {cases} | {', '.join(map(str, memory(data)))} |", flush=True)
+            print(f"| {cases} | {', '.join(map(str, memory(data, values.epochs)))} |", flush=True)
 
 
 if __name__ == "__main__":
