@@ -18,6 +18,7 @@ ORDER = (
     "semicml_tf.errors",
     "semicml_tf.atomic",
     "semicml_tf.quiet_import",
+    "semicml_tf.cores",
     "semicml_tf.commandline",
     "semicml_tf.storage",
     "semicml_tf.geometry",
