@@ -19,9 +19,8 @@ KINDS = {
     "convolutions": ("Conv2D", "Conv2DBackprop"),
     "batch normalisation": ("FusedBatchNorm",),
     "ReLU, pooling, skips, biases": ("Relu", "MaxPool", "Concat", "Slice", "BiasAdd"),
-    "Adam": ("ResourceApplyAdam",),
 }
-REST = "losses, moving averages, L2, what is logged"
+REST = "losses, Adam, moving averages, L2, what is logged"
 # Spans that hold others begin so.
 _FRAMES = ("Process", "Run", "Eager", "TFE_Py", "ExecutorDone", "FunctionRun", "__inference")
 
