@@ -4,14 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from semicml_tf import cores
 from semicml_tf.training import trainer as trainers
-
-
-def same_threads() -> dict[str, str]:
-    """Environment of a child that rounds as this process does, which started TensorFlow before any run shared cores."""
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    return os.environ | {name: os.environ.get(name, str(cores.available())) for name in names}
 
 
 def told_to_end() -> None:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.training import trainer as trainers
-from tests.interruptions import at_step, same_threads, told_to_end
+from tests.interruptions import at_step, told_to_end
 
 TINY = [
     "--width=2",
@@ -42,7 +42,7 @@ def _train(*words):
 
 def _started(*words):
     command = [sys.executable, "-m", "semicml_tf.train", *_words(*words)]
-    return subprocess.Popen(command, env=same_threads(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _assert_same(folder, other):

@@ -17,7 +17,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import trainer as trainers
 from semicml_tf.training.run_folder import Run
-from tests.interruptions import at_step, same_threads, told_to_end
+from tests.interruptions import at_step, told_to_end
 
 TINY = [
     "--width=2",
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_where_its_last_epoch_ended(finished, phantom_datas
     folder = tmp_path / "run"
     where = [f"--dataset={phantom_dataset}", f"--output={folder}", *TINY]
     command = [sys.executable, "-m", "semicml_tf.train", *where]
-    process = subprocess.Popen(command, env=same_threads(), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 240
         while not ((folder / "history.csv").exists() and len(_rows(folder)) >= 1):
