@@ -5,8 +5,8 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As many threads in this process as in its children, whichever starts TensorFlow first: other numbers round otherwise.
-for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    os.environ.setdefault(name, str(os.cpu_count() or 1))
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(os.cpu_count() or 1))
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(os.cpu_count() or 1))
 # Children that tests start find the package however pytest was started.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(pathlib.Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
