@@ -15,6 +15,7 @@ import time
 import numpy as np
 from absl import flags
 
+from benchmarks import sizes
 from semicml_tf import commandline, quiet_import
 from semicml_tf.methods.settings import MethodSettings
 
@@ -23,10 +24,7 @@ MODALITIES = ("ct", "pet")
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    flags.DEFINE_integer("window", 64, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
-    flags.DEFINE_integer("width", 16, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("labelled", 16, "Labelled slices a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    sizes.define(values)
     flags.DEFINE_integer("rounds", 7, "Measurements of each; the least counts.", lower_bound=1, flag_values=values)
 
 

@@ -18,6 +18,7 @@ import time
 
 from absl import flags
 
+from benchmarks import sizes
 from semicml_tf import commandline, quiet_import
 
 # Batches that the pipeline makes ahead: a group of windows of each stream, and what is prefetched.
@@ -26,10 +27,7 @@ _BUFFERED = 8
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    flags.DEFINE_integer("window", 64, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
-    flags.DEFINE_integer("width", 16, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("labelled", 16, "Labelled slices a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    sizes.define(values)
     flags.DEFINE_integer("steps", 16, "Steps in a round.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("rounds", 5, "Rounds; the median counts.", lower_bound=1, flag_values=values)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import collections
 import pathlib
 import tempfile
-import types
 
 from absl import flags
 
+from benchmarks import sizes
 from semicml_tf import commandline, cores, quiet_import
 
 # What the profiler calls an operation, by what it does for the networks.
@@ -19,18 +19,16 @@ KINDS = {
     "convolutions": ("Conv2D", "Conv2DBackprop"),
     "batch normalisation": ("FusedBatchNorm",),
     "ReLU, pooling, skips, biases": ("Relu", "MaxPool", "Concat", "Slice", "BiasAdd"),
+    "Adam": ("ResourceApplyAdam",),
 }
-REST = "losses, Adam, moving averages, L2, what is logged"
+REST = "losses, moving averages, L2, what is logged"
 # Spans that hold others begin so.
 _FRAMES = ("Process", "Run", "Eager", "TFE_Py", "ExecutorDone", "FunctionRun", "__inference")
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    flags.DEFINE_integer("window", 64, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
-    flags.DEFINE_integer("width", 16, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("labelled", 16, "Labelled slices a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    sizes.define(values)
     flags.DEFINE_integer("steps", 10, "Steps that are watched.", lower_bound=1, flag_values=values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of the features.", flag_values=values)
 
@@ -75,13 +73,12 @@ def main(values: flags.FlagValues) -> None:
     from semicml_tf.training.devices import share_cores, strategy_for
     from semicml_tf.training.stage import compiled_step
 
-    sizes = types.SimpleNamespace(window=values.window, labelled=values.labelled, unlabelled=values.unlabelled)
     share_cores(len(MODALITIES))
     strategy = strategy_for(["cpu:0"])
     for precision in values.precisions:
         with strategy.scope():
             method = semi_cml(MODALITIES, values.window, values.width, precision)
-        data = tf.nest.map_structure(tf.constant, batch(sizes))
+        data = tf.nest.map_structure(tf.constant, batch(values))
         step = compiled_step(method, strategy)
         for _ in range(3):
             float(step(data)["loss"])

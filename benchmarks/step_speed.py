@@ -19,6 +19,7 @@ import sys
 
 from absl import flags
 
+from benchmarks import sizes
 from benchmarks.competitor import Competitor, rounds
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
@@ -34,10 +35,7 @@ PYTORCH = {
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    flags.DEFINE_integer("window", 64, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
-    flags.DEFINE_integer("width", 16, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("labelled", 16, "Labelled slices a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("unlabelled", 16, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    sizes.define(values)
     flags.DEFINE_integer("steps", 5, "Steps in a round.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("rounds", 7, "Rounds; the median counts.", lower_bound=1, flag_values=values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of the features; a table each.", flag_values=values)
@@ -46,11 +44,10 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def table(values: flags.FlagValues, precision: str) -> None:
     """Times the competitors in one precision."""
-    sizes = [str(getattr(values, name)) for name in ("window", "width", "labelled", "unlabelled")]
     here = pathlib.Path(__file__).parent
-    commands = {OURS: [sys.executable, "-m", "benchmarks.step_of_ours", *sizes, precision]}
+    commands = {OURS: [sys.executable, "-m", "benchmarks.step_of_ours", *sizes.words(values), precision]}
     for name, how in PYTORCH.items():
-        commands[name] = [values.torch_python, str(here / "step_of_torch.py"), *sizes, precision, *how]
+        commands[name] = [values.torch_python, str(here / "step_of_torch.py"), *sizes.words(values), precision, *how]
     competitors = {name: Competitor(command) for name, command in commands.items()}
     seconds = rounds(competitors, values.rounds, values.steps)
     slices = values.labelled + values.unlabelled

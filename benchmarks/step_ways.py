@@ -13,6 +13,7 @@ import sys
 
 from absl import flags
 
+from benchmarks import sizes
 from benchmarks.competitor import Competitor, rounds
 from semicml_tf import commandline
 
@@ -30,19 +31,16 @@ WAYS = {
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    flags.DEFINE_integer("window", 48, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
-    flags.DEFINE_integer("width", 8, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("labelled", 8, "Labelled slices a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("unlabelled", 8, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+    sizes.define(values, window=48, width=8, slices=8)
     flags.DEFINE_integer("steps", 3, "Steps in a round.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("rounds", 3, "Rounds; the median counts.", lower_bound=1, flag_values=values)
 
 
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
-    sizes = [str(getattr(values, name)) for name in ("window", "width", "labelled", "unlabelled")]
     competitors = {
-        name: Competitor([sys.executable, "-m", "benchmarks.step_of_ours", *sizes, *way]) for name, way in WAYS.items()
+        name: Competitor([sys.executable, "-m", "benchmarks.step_of_ours", *sizes.words(values), *way])
+        for name, way in WAYS.items()
     }
     seconds = rounds(competitors, values.rounds, values.steps)
     print("| step | ms | times as fast as float32 | seconds until it is compiled |\n|---|---|---|---|")

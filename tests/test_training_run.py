@@ -257,7 +257,7 @@ def test_a_shard_with_a_flipped_bit_is_named(phantom_dataset, tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(phantom_dataset, tmp_path):
-    """What became none, where, and with whom; the state of the epoch before is kept."""
+    """What became none, where, and with whom; where nothing was learnt, no folder is left."""
     how = [*TINY, "--method=supervised", "--epochs=2", "--optimizer=sgd", "--lr_warmup_epochs=0"]
     _fails(
         r"'loss\w*' became (nan|-?inf) at step [12] \(cases: labelled \w+",

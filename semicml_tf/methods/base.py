@@ -11,6 +11,7 @@ from keras import ops
 
 from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods import replicas
+from semicml_tf.methods.adam import Adam
 from semicml_tf.methods.schedule import LearningRate, StagePlan
 from semicml_tf.methods.settings import MethodSettings
 
@@ -57,7 +58,7 @@ class Method(keras.Model):
 
     def _optimizer(self, student: keras.Model) -> keras.optimizers.Optimizer:
         rate = LearningRate(self.settings, self.plan)
-        plain = keras.optimizers.SGD(rate) if self.settings.optimizer == "sgd" else keras.optimizers.Adam(rate)
+        plain = keras.optimizers.SGD(rate) if self.settings.optimizer == "sgd" else Adam(rate)
         # Small gradients vanish in float16: the loss is scaled up, and a step that overflows is left out.
         half = any(layer.compute_dtype == "float16" for layer in student.layers)
         return keras.optimizers.LossScaleOptimizer(plain) if half else plain

@@ -141,8 +141,6 @@ class Trainer:
         """
         position = self._stored or Position()
         self._together.require_same(f"{self._hash} {position.stage} {position.step}", self.checkpoint_path)
-        if position.rows and self._together.chief:
-            self._record.files(position.rows, position.best)
         resumed_stage = position.stage if self._stored else None
         total, before = self._stages.total_steps, self._stages.first_step(position.stage) + position.step
         previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
@@ -159,7 +157,7 @@ class Trainer:
                         best = position.best or (self._initial.best if self._initial else {})
                         position.scores = {name: entry["dice"] for name, entry in best.items()}
                     method = self._make(position, method, restored=restored)
-                    if restored and not position.means and position.rows and self._together.chief:
+                    if restored and position.rows and self._together.chief:
                         self._complete_record(method, position)
                     if not restored:
                         for name, network in method.label_writers().items():
@@ -287,7 +285,7 @@ class Trainer:
     def _complete_record(self, method: Method, position: Position) -> None:
         """A kill may have come between the checkpoint of an epoch and what people read of it."""
         epoch = position.rows[-1]["epoch"]
-        lacks = self._shows(position, epoch) and not self._record.has_picture(epoch)
+        lacks = not position.means and self._shows(position, epoch) and not self._record.has_picture(epoch)
         self._record.epoch(position.rows, position.best, self._validator(method.deployed) if lacks else None)
 
     def _shows(self, position: Position, epoch: int) -> bool:
