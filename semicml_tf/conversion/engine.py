@@ -65,7 +65,10 @@ class Engine:
                     apache_beam.Pipeline(options=options) as pipeline,
                 ):
                     build(apache_beam, pipeline)
-        except UserError:
+        except (UserError, KeyboardInterrupt):
+            # Beam's threads log, beside what raised this, that they lost each other.
+            for name in ("apache_beam", "grpc"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             raise
         except (Exception, SystemExit) as error:  # argparse, inside Beam, leaves by SystemExit
             if self.runner == LOCAL and not self.flags:
