@@ -28,6 +28,7 @@ setup(
         "keras>=3.12,<4",
         "protobuf<7",  # Beam, Kubeflow Pipelines and TFX do not take 7 yet
         "grpcio>=1.62,<2",
+        "grpcio-health-checking>=1.62,<2",
         "numpy>=1.26,<3",
         "scipy>=1.11",
         "nibabel>=5.0",

@@ -1,30 +1,42 @@
 """Serves exported models over gRPC as TensorFlow Serving does, from one small process.
 
     python -m serving.local_server --models=models/ --port=8500
+    python -m serving.local_server --models=models/ --model_config_file=serving/models.config
 
-Every subfolder of --models with numbered versions is a model; its highest version is served. Answers
-PredictionService (Predict, GetModelMetadata) and ModelService (GetModelStatus). Not encrypted and open to
-whoever reaches the port: it listens on this machine only unless --host says otherwise.
+Every subfolder of --models with numbered versions is a model, of which the highest version is served; or those of a
+models.config of TensorFlow Serving. A version that is put there while it runs is loaded, warmed up and then served in
+place of the former. Answers PredictionService (Predict, GetModelMetadata), ModelService (GetModelStatus) and
+grpc.health.v1.Health. Listens on this machine only unless --host says otherwise; encrypted with --tls_certificate.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
+import asyncio
 import logging
 import signal
 import sys
-import threading
 
 from absl import flags
 
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
+from serving import tls
 
 _MIB = 1 << 20
+_LOG = logging.getLogger("serving")
 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("models", "models", "Folder of exported models.", flag_values=values)
+    flags.DEFINE_string(
+        "model_config_file",
+        None,
+        "TensorFlow Serving's models.config (text form); base paths below /models are below --models.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "file_system_poll_wait_seconds", 1.0, "Time between two looks for new versions.", 0.01, flag_values=values
+    )
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.", flag_values=values)
     flags.DEFINE_integer(
         "port", 8500, "Port to listen on; 0 chooses a free one.", lower_bound=0, upper_bound=65535, flag_values=values
@@ -39,77 +51,103 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer("workers", 4, "Requests worked on at once.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "waiting",
+        64,
+        "Requests that may wait for a worker; further ones are answered RESOURCE_EXHAUSTED at once.",
+        lower_bound=0,
+        flag_values=values,
+    )
     flags.DEFINE_float(
         "grace_s", 30.0, "On SIGTERM, time for accepted requests to finish.", lower_bound=0, flag_values=values
     )
+    tls.define_server_flags(values)
 
 
-def start(store, *, host: str, port: int, max_message_mib: int = 0, workers: int = 4):
-    """Starts a server in this process.
+def _listen(server, host: str, port: int, credentials) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise UserError(
+            f"cannot listen on {address}",
+            remedy="Choose another --port (0 for a free one) or --host"
+            + (", and see that certificate and key fit each other" if credentials else ""),
+        )
+    return bound
 
-    Args:
-        store: `ModelStore` to serve.
-        port: 0 chooses a free one.
-        max_message_mib: 0 means gRPC's maximum.
 
-    Returns:
-        The started `grpc.Server` and its port.
+def _models(values: flags.FlagValues):
+    """What to serve, asked anew at each look: a folder may get more models, a models.config is read once."""
+    from serving import model_config
 
-    Raises:
-        UserError: the address cannot be listened on.
-    """
+    if values.model_config_file:
+        listed = model_config.of_file(values.model_config_file, values.models)
+        return lambda: listed
+    return lambda: model_config.of_folder(values.models)
+
+
+async def _serve(store, values: flags.FlagValues, credentials) -> None:
     import grpc
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
     from serving import prediction_service
+    from serving.admission import Admission
 
-    limit = max_message_mib * _MIB or -1
-    server = grpc.server(
-        concurrent.futures.ThreadPoolExecutor(max_workers=workers),
+    limit = values.max_message_mib * _MIB or -1
+    server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit),
             # Otherwise two servers on one port would both start, and share its calls at random.
             ("grpc.so_reuseport", 0),
-        ],
+        ]
     )
-    prediction_service.add_to_server(store, server)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        bound = server.add_insecure_port(address)
-    except RuntimeError:
-        bound = 0
-    if not bound:
-        raise UserError(f"cannot listen on {address}", remedy="Choose another --port (0 for a free one) or --host")
-    server.start()
-    return server, bound
+    admission = Admission(values.workers, values.waiting)
+    prediction_service.add_to_server(store, server, admission)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    port = _listen(server, values.host, values.port, credentials)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await server.start()
+    for service in ("", *prediction_service.SERVICES):
+        await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
+    models = ", ".join(f"{name} version {numbers[-1]}" for name, numbers in store.names().items())
+    print(f"serving {models} on {values.host}:{port}", flush=True)
+    if values.port_file:
+        atomic.write_text(values.port_file, f"{port}\n")
+    await stop.wait()
+    # Health checks are told first, so that a balancer sends no more; what was accepted is answered.
+    await healthy.enter_graceful_shutdown()
+    await server.stop(values.grace_s)
+    admission.close()
 
 
 def main(values: flags.FlagValues) -> None:
     from serving.model_store import ModelStore
+    from serving.version_watch import VersionWatch
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    credentials = tls.server_credentials(values)
     quiet_import.tensorflow()
-    store = ModelStore.open(values.models)
-    server, port = start(
-        store,
-        host=values.host,
-        port=values.port,
-        max_message_mib=values.max_message_mib,
-        workers=values.workers,
-    )
-    models = ", ".join(f"{name} version {numbers[-1]}" for name, numbers in store.names().items())
-    print(f"serving {models} on {values.host}:{port}", flush=True)
+    store = ModelStore()
+    watch = VersionWatch(store, _models(values))
+    watch.look()
+    if not store.names():
+        raise UserError(
+            "expected exported models <model>/<version>/saved_model.pb, found none that can be served",
+            path=values.model_config_file or values.models,
+            remedy="Export a run there with python -m semicml_tf.export",
+        )
+    watch.start(values.file_system_poll_wait_seconds)
     try:
-        if values.port_file:
-            atomic.write_text(values.port_file, f"{port}\n")
-        # In short waits: a signal's handler runs only when the main thread comes up from its wait.
-        while not stop.wait(0.5):
-            pass
+        asyncio.run(_serve(store, values, credentials))
     finally:
-        server.stop(values.grace_s).wait()
+        watch.stop()
     print("stopped", flush=True)
 
 

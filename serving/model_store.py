@@ -1,127 +1,115 @@
-"""Published models opened for serving: which names, versions and signatures there are."""
+"""The models that are served: which versions there are, and in which state each is."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import pathlib
+import enum
+import threading
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-
-from semicml_tf.artefact.load import versions
-from semicml_tf.errors import UserError
-
-_LOG = logging.getLogger(__name__)
-_PROTO = "saved_model.pb"
-# The name of the signature that TensorFlow itself adds to every SavedModel, for its own use.
-_INTERNAL = "__saved_model_init_op"
+from serving.served_model import ServedModel
 
 
 class NotServed(LookupError):
     """No such model, or no such version of it."""
 
 
+class UnknownLabel(LookupError):
+    """No version of the model has such a label."""
+
+
+class State(enum.Enum):
+    """Of a version, named as `ModelVersionStatus.State` names it."""
+
+    LOADING = "LOADING"
+    AVAILABLE = "AVAILABLE"
+    END = "END"
+
+
 @dataclasses.dataclass(frozen=True)
-class ServedModel:
-    """One version of a model, ready to answer.
+class Version:
+    """What is known of a version.
 
     Attributes:
-        name: as requests name it.
-        version: its number.
-        signature_defs: `SignatureDef` protocol buffers by name, as the SavedModel declares them.
-        signatures: callables by the same names; tensors by input name -> tensors by output name.
+        state: whether it answers.
+        model: while it is available.
+        error: why it never was, if it was not.
     """
 
-    name: str
-    version: int
-    signature_defs: Mapping[str, Any]
-    signatures: Mapping[str, Any]
-    _loaded: Any = dataclasses.field(repr=False)  # keeps the variables alive
-
-    @classmethod
-    def open(cls, name: str, version: int, folder: pathlib.Path) -> ServedModel:
-        """Loads a SavedModel.
-
-        Raises:
-            UserError: it is damaged.
-        """
-        import tensorflow as tf
-        from google.protobuf.message import DecodeError
-        from tensorflow.core.protobuf import saved_model_pb2
-
-        try:
-            proto = saved_model_pb2.SavedModel.FromString((folder / _PROTO).read_bytes())
-            loaded = tf.saved_model.load(str(folder))
-        except (OSError, ValueError, DecodeError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise UserError(
-                f"this SavedModel is damaged ({reason})", path=folder, remedy="Export it again or remove the folder"
-            ) from error
-        defs = {key: value for key, value in proto.meta_graphs[0].signature_def.items() if key != _INTERNAL}
-        return cls(name, version, defs, dict(loaded.signatures), loaded)
-
-    def call(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs a signature on arrays that fit its `SignatureDef`."""
-        import tensorflow as tf
-
-        found = self.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in found.items()}
+    state: State
+    model: ServedModel | None = None
+    error: str = ""
 
 
 class ModelStore:
-    """The models of a folder: each subfolder that holds numbered versions, by the subfolder's name."""
+    """Versions by model name and number.
 
-    def __init__(self, models: Mapping[str, Mapping[int, ServedModel]]):
-        self._models = models
+    Any thread may ask. A request keeps the version that it was given, whatever becomes of it here.
+    """
 
-    @classmethod
-    def open(cls, folder: str | pathlib.Path) -> ModelStore:
-        """Loads the highest complete version of every model in `folder`.
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._models: dict[str, dict[int, Version]] = {}
+        self._labels: dict[str, Mapping[str, int]] = {}
 
-        Raises:
-            UserError: there is none, or one is damaged.
-        """
-        folder = pathlib.Path(folder)
-        remedy = "Export a run there with python -m semicml_tf.export"
-        if not folder.is_dir():
-            raise UserError("expected a folder of exported models, but there is none", path=folder, remedy=remedy)
-        models = {}
-        for entry in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-            numbered = versions(entry)
-            complete = {number: path for number, path in numbered.items() if (path / _PROTO).is_file()}
-            for number in numbered.keys() - complete.keys():
-                _LOG.warning("%s: passed over, it has no %s (half copied?)", numbered[number], _PROTO)
-            if complete:
-                highest = max(complete)
-                models[entry.name] = {highest: ServedModel.open(entry.name, highest, complete[highest])}
-        if not models:
-            raise UserError("expected exported models <model>/<version>/saved_model.pb", path=folder, remedy=remedy)
-        return cls(models)
+    def put(self, name: str, number: int, version: Version) -> None:
+        """Replaces what is known of a version."""
+        with self._lock:
+            self._models.setdefault(name, {})[number] = version
+
+    def forget(self, name: str) -> None:
+        """Removes a model."""
+        with self._lock:
+            self._models.pop(name, None)
+
+    def label(self, name: str, labels: Mapping[str, int]) -> None:
+        """Replaces a model's labels."""
+        with self._lock:
+            self._labels[name] = dict(labels)
+
+    def known(self) -> list[str]:
+        """Names of the models of which any version is known."""
+        with self._lock:
+            return sorted(self._models)
 
     def names(self) -> dict[str, list[int]]:
-        """The versions served, by model name."""
-        return {name: sorted(versions) for name, versions in self._models.items()}
+        """The available versions, by the name of each model that has one."""
+        with self._lock:
+            found = {
+                name: sorted(number for number, one in held.items() if one.state is State.AVAILABLE)
+                for name, held in sorted(self._models.items())
+            }
+        return {name: numbers for name, numbers in found.items() if numbers}
 
-    def versions(self, name: str) -> dict[int, ServedModel]:
-        """The versions of a model by number, ascending.
-
-        Raises:
-            NotServed: there is no such model.
-        """
-        if name not in self._models:
-            raise NotServed(f"Servable not found for request: Latest({name})")
-        return dict(sorted(self._models[name].items()))
-
-    def get(self, name: str, version: int | None = None) -> ServedModel:
-        """A version of a model; None means the highest.
+    def versions(self, name: str) -> dict[int, Version]:
+        """What is known of a model's versions, ascending.
 
         Raises:
-            NotServed: there is no such model or version.
+            NotServed: nothing is.
         """
-        found = self.versions(name)
-        number = max(found) if version is None else version
-        if number not in found:
-            raise NotServed(f"Servable not found for request: Specific({name}, {number})")
-        return found[number]
+        with self._lock:
+            if not self._models.get(name):
+                raise NotServed(f"Servable not found for request: Latest({name})")
+            return dict(sorted(self._models[name].items()))
+
+    def get(self, name: str, version: int | None = None, label: str | None = None) -> ServedModel:
+        """An available version of a model: the given one, the one of the label, or the highest.
+
+        Raises:
+            NotServed: there is no such model, or no such version that is available.
+            UnknownLabel: no version has the label.
+        """
+        if label is not None:
+            with self._lock:
+                labels = self._labels.get(name, {})
+            if label not in labels:
+                raise UnknownLabel(f"Unrecognized servable version label: {label}")
+            version = labels[label]
+        which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        with self._lock:
+            held = self._models.get(name, {})
+            answering = [number for number, one in held.items() if one.state is State.AVAILABLE]
+            number = max(answering, default=None) if version is None else version
+            if number not in answering:
+                raise NotServed(f"Servable not found for request: {which}")
+            return held[number].model

@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "google": "protobuf",
     "google_crc32c": "google-crc32c",
     "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
     "isal": "isal",
     "keras": "keras",
     "matplotlib": "matplotlib",

@@ -1,19 +1,16 @@
 """A real server process on loopback: its status codes, and answers that are the in-process ones bit for bit."""
 
 import contextlib
-import pathlib
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 
 import grpc
 import nibabel
 import numpy as np
 import pytest
-import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -30,10 +27,7 @@ from semicml_tf.networks.unet import unet
 from serving.client import read_manifest
 from serving.remote_model import RemoteModel
 from tests import threshold_model
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-WINDOW = 32
-UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+from tests.serving_process import ROOT, UNLIMITED, WINDOW, request, serving
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +40,6 @@ def models(tmp_path_factory):
     shutil.copytree(folder / "ct" / "1", folder / "ct" / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
     (folder / "notes").mkdir()
     return folder
-
-
-@contextlib.contextmanager
-def serving(models, folder, *more):
-    """A server process; yields it and its address, and never leaves it running."""
-    port_file = folder / "port"
-    port_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "serving.local_server", f"--models={models}", f"--port_file={port_file}"]
-    with open(folder / "server.log", "wb") as log:
-        process = subprocess.Popen([*command, "--port=0", *more], cwd=ROOT, stdout=log, stderr=log)
-    try:
-        end = time.monotonic() + 120
-        while not port_file.exists():
-            assert process.poll() is None and time.monotonic() < end, (folder / "server.log").read_text()
-            time.sleep(0.1)
-        yield process, f"127.0.0.1:{port_file.read_text().strip()}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +55,6 @@ def stubs(address):
             prediction_service_pb2_grpc.PredictionServiceStub(channel),
             model_service_pb2_grpc.ModelServiceStub(channel),
         )
-
-
-def request(values=None, *, name="ct", version=None, signature="", inputs=None):
-    message = predict_pb2.PredictRequest()
-    message.model_spec.name = name
-    message.model_spec.signature_name = signature
-    if version is not None:
-        message.model_spec.version.value = version
-    values = np.zeros((1, WINDOW, WINDOW, 1), np.float32) if values is None else values
-    for key, value in (inputs or {"slices": values}).items():
-        message.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-    return message
 
 
 VOLUMES = {"ct": threshold_model.volume("ct", (47, 50, 21)), "pet": threshold_model.volume("pet", (47, 50, 21))}

@@ -1,0 +1,118 @@
+"""Keeps a `ModelStore` as the folders say: new versions are loaded, and those not wanted any more let go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from semicml_tf.artefact.load import versions
+from semicml_tf.errors import UserError
+from serving import warmup
+from serving.model_config import ModelConfig
+from serving.model_store import ModelStore, State, Version
+from serving.served_model import PROTO, ServedModel
+
+_LOG = logging.getLogger(__name__)
+
+
+class VersionWatch:
+    """Looks into the models' folders, once or again and again.
+
+    A version is announced once it is loaded and its warm-up requests are answered; only then are older ones let go. One
+    that fails is passed over until its files change; what was served is served on. So is the last version of a
+    model whose folder is emptied or gone.
+
+    Args:
+        store: to keep.
+        models: tells what is to be served, at each look.
+    """
+
+    def __init__(self, store: ModelStore, models: Callable[[], Sequence[ModelConfig]]):
+        self._store, self._models = store, models
+        self._failed: dict[tuple[str, int], int] = {}  # when the files were written of what failed
+        self._told: set[str] = set()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def look(self) -> None:
+        """Brings the store up to what the folders hold now.
+
+        Raises:
+            UserError: what is to be served cannot be told.
+        """
+        for model in self._models():
+            self._update(model)
+
+    def start(self, seconds: float) -> None:
+        """Looks every so many seconds from now on, in a thread of its own, until `stop`."""
+
+        def run():
+            while not self._stop.wait(seconds):
+                try:
+                    self.look()
+                except Exception:  # whatever befalls a folder, what is served goes on
+                    _LOG.exception("the models' folders could not be looked at")
+
+        self._thread = threading.Thread(target=run, name="version-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the looking; waits for a version that is being loaded."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def _update(self, model: ModelConfig) -> None:
+        try:
+            present = versions(model.base_path) if model.base_path.is_dir() else {}
+        except OSError as error:
+            self._say_once(f"{model.base_path}: cannot be read ({error.strerror})")
+            return
+        complete = {number: path for number, path in present.items() if (path / PROTO).is_file()}
+        for number in present.keys() - complete.keys():
+            self._say_once(f"{present[number]}: passed over, it has no {PROTO} (half copied?)")
+        serving = set(self._store.names().get(model.name, ()))
+        candidates = dict(complete)
+        while True:
+            wanted = model.wanted(candidates)
+            missing = [number for number in wanted if number not in serving]
+            failed = [number for number in missing if not self._load(model.name, number, complete[number])]
+            if not failed:
+                break
+            # The next best version in place of one that cannot be opened.
+            for number in failed:
+                del candidates[number]
+            serving = set(self._store.names().get(model.name, ()))
+        self._store.label(model.name, model.labels)
+        if not wanted:
+            if serving and not complete:
+                self._say_once(f"{model.base_path}: holds no version any more; {sorted(serving)} are served on")
+            return
+        for number in serving - set(wanted):
+            # Calls that hold it go on; its memory goes with the last of them.
+            self._store.put(model.name, number, Version(State.END))
+            _LOG.info("%s version %d is not served any more", model.name, number)
+
+    def _load(self, name: str, number: int, folder) -> bool:
+        written = (folder / PROTO).stat().st_mtime_ns if (folder / PROTO).is_file() else 0
+        if self._failed.get((name, number)) == written:
+            return False
+        self._store.put(name, number, Version(State.LOADING))
+        try:
+            model = ServedModel.open(name, number, folder)
+            replayed = warmup.replay(model, folder)
+        except UserError as error:
+            self._failed[name, number] = written
+            self._store.put(name, number, Version(State.END, error=error.line))
+            _LOG.error("%s version %d is not served: %s", name, number, error.line)
+            return False
+        self._failed.pop((name, number), None)
+        self._store.put(name, number, Version(State.AVAILABLE, model))
+        _LOG.info("%s version %d is served, after %d warm-up requests", name, number, replayed)
+        return True
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            _LOG.warning(text)
