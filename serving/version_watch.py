@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pathlib
 import threading
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,12 @@ from serving.model_store import ModelStore, State, Version
 from serving.served_model import PROTO, ServedModel
 
 _LOG = logging.getLogger(__name__)
+
+
+def _as_they_are(folder: pathlib.Path) -> frozenset:
+    """Every file below a folder with its size and its last change; that of contents may be older than the copy."""
+    found = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
+    return frozenset((path, stat.st_size, stat.st_ctime_ns) for path, stat in found)
 
 
 class VersionWatch:
@@ -30,7 +37,7 @@ class VersionWatch:
 
     def __init__(self, store: ModelStore, models: Callable[[], Sequence[ModelConfig]]):
         self._store, self._models = store, models
-        self._failed: dict[tuple[str, int], int] = {}  # when the files were written of what failed
+        self._failed: dict[tuple[str, int], object] = {}  # the files, as they were, of what failed
         self._told: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -94,16 +101,19 @@ class VersionWatch:
             self._store.put(model.name, number, Version(State.END))
             _LOG.info("%s version %d is not served any more", model.name, number)
 
-    def _load(self, name: str, number: int, folder) -> bool:
-        written = (folder / PROTO).stat().st_mtime_ns if (folder / PROTO).is_file() else 0
-        if self._failed.get((name, number)) == written:
+    def _load(self, name: str, number: int, folder: pathlib.Path) -> bool:
+        try:
+            files = _as_they_are(folder)
+        except OSError:  # it is being removed or replaced: the next look will tell
+            return False
+        if self._failed.get((name, number)) == files:
             return False
         self._store.put(name, number, Version(State.LOADING))
         try:
             model = ServedModel.open(name, number, folder)
             replayed = warmup.replay(model, folder)
         except UserError as error:
-            self._failed[name, number] = written
+            self._failed[name, number] = files
             self._store.put(name, number, Version(State.END, error=error.line))
             _LOG.error("%s version %d is not served: %s", name, number, error.line)
             return False

@@ -1,0 +1,232 @@
+"""A server under load: versions swapped, too many calls, clients that leave, ends, and certificates."""
+
+import asyncio
+import datetime
+import ipaddress
+import shutil
+import signal
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from semicml_tf.artefact.publish import publish
+from semicml_tf.networks.unet import unet
+from serving.admission import Admission
+from serving.answers import Refused
+from tests import threshold_model
+from tests.serving_process import UNLIMITED, WINDOW, request, serving
+
+MANY = np.zeros((300, WINDOW, WINDOW, 1), np.float32)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    manifest = threshold_model.manifest("ct", window=WINDOW)
+    return publish(unet(WINDOW, 4, name="ct", seed=0), manifest, tmp_path_factory.mktemp("published")).folder
+
+
+@pytest.fixture
+def models(tmp_path, published):
+    shutil.copytree(published, tmp_path / "models" / "ct" / "1")
+    return tmp_path / "models"
+
+
+def stub(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def health_of(channel, service=""):
+    return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service)).status
+
+
+def test_versions_are_swapped_without_a_failed_call(models, published, tmp_path):
+    with serving(models, tmp_path, "--file_system_poll_wait_seconds=0.1") as (_, address):
+        with grpc.insecure_channel(address) as channel:
+            is_over, seen, failed = threading.Event(), [], []
+
+            def call_on_and_on():
+                while not is_over.is_set():
+                    try:
+                        seen.append(stub(channel).Predict(request()).model_spec.version.value)
+                    except grpc.RpcError as error:
+                        failed.append(error)
+
+            callers = [threading.Thread(target=call_on_and_on) for _ in range(3)]
+            for caller in callers:
+                caller.start()
+            for number in (2, 3):
+                shutil.copytree(published, models / "ct" / ".copying")
+                (models / "ct" / ".copying").rename(models / "ct" / str(number))
+                end = time.monotonic() + 60
+                while seen[-1:] != [number] and time.monotonic() < end:
+                    time.sleep(0.05)
+            shutil.rmtree(models / "ct" / "3")
+            end = time.monotonic() + 60
+            while seen[-1] != 2 and time.monotonic() < end:
+                time.sleep(0.05)
+            is_over.set()
+            for caller in callers:
+                caller.join()
+            assert not failed
+            order = [number for number, before in zip(seen, [None, *seen]) if number != before]
+            assert order[0] == 1 and order[-1] == 2 and 3 in order
+            status = get_model_status_pb2.GetModelStatusRequest()
+            status.model_spec.name = "ct"
+            states = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status).model_version_status
+            end, available = get_model_status_pb2.ModelVersionStatus.END, 30
+            assert [(one.version, one.state) for one in states] == [(3, end), (2, available), (1, end)]
+
+
+def test_as_many_calls_as_there_is_room_for_and_not_one_more():
+    release, begun = threading.Event(), threading.Semaphore(0)
+
+    def work(number):
+        begun.release()
+        release.wait(60)
+        return number
+
+    async def calls():
+        admission = Admission(workers=2, waiting=3)
+        tasks = [asyncio.create_task(admission.run(work, number)) for number in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match="RESOURCE_EXHAUSTED: 5 calls"):
+            await admission.run(work, 5)
+        for _ in range(2):
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
+        # A caller that leaves while its call waits makes room at once; one whose call has begun does not.
+        tasks[4].cancel()
+        await asyncio.sleep(0.05)
+        tasks[4] = asyncio.create_task(admission.run(work, 6))
+        tasks[0].cancel()
+        await asyncio.sleep(0.05)
+        with pytest.raises(Refused):
+            await admission.run(work, 7)
+        release.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(found[0], asyncio.CancelledError) and found[1:] == [1, 2, 3, 6]
+        assert await admission.run(work, 8) == 8
+        admission.close()
+
+    asyncio.run(calls())
+
+
+def test_a_flood_is_answered_call_by_call_and_health_all_the_while(models, tmp_path):
+    with serving(models, tmp_path, "--workers=1", "--waiting=2") as (_, address):
+        with grpc.insecure_channel(address, options=UNLIMITED) as channel:
+            calls = [stub(channel).Predict.future(request(MANY), timeout=120) for _ in range(40)]
+            assert health_of(channel) == health_of(channel, "tensorflow.serving.PredictionService") == 1
+            codes = [call.code() for call in calls]
+            assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert codes.count(grpc.StatusCode.OK) >= 3
+            assert stub(channel).Predict(request()).outputs, "the server must live on"
+
+
+def test_clients_that_leave_do_not_hold_it_up(models, tmp_path):
+    with serving(models, tmp_path, "--workers=1", "--waiting=2") as (_, address):
+        with grpc.insecure_channel(address, options=UNLIMITED) as channel:
+            for _ in range(3):
+                gone = [stub(channel).Predict.future(request(MANY)) for _ in range(3)]
+                time.sleep(0.05)
+                for call in gone:
+                    call.cancel()
+            end = time.monotonic() + 60
+            while True:
+                try:
+                    assert stub(channel).Predict(request()).outputs
+                    break
+                except grpc.RpcError as error:
+                    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and time.monotonic() < end
+                    time.sleep(0.1)
+
+
+def test_malformed_messages_are_refused(models, tmp_path):
+    with serving(models, tmp_path) as (_, address), grpc.insecure_channel(address) as channel:
+        for service, name in (("PredictionService", "Predict"), ("ModelService", "GetModelStatus")):
+            call = channel.unary_unary(f"/tensorflow.serving.{service}/{name}")
+            for data in (b"\xff\xff\xff\xff", request().SerializeToString()[:-3], b""):
+                with pytest.raises(grpc.RpcError) as caught:
+                    call(data)
+                assert caught.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+        assert np.isnan(_values(stub(channel).Predict(request(np.full_like(MANY[:1], np.nan))))).any()
+        assert health_of(channel) == 1
+
+
+def _values(response):
+    return np.frombuffer(response.outputs["probabilities"].tensor_content, np.float32)
+
+
+def test_told_to_end_it_answers_what_it_has_accepted(models, tmp_path):
+    with serving(models, tmp_path, "--workers=1") as (process, address):
+        with grpc.insecure_channel(address, options=UNLIMITED) as channel:
+            calls = [stub(channel).Predict.future(request(MANY), timeout=120) for _ in range(6)]
+            # Calls of one connection are accepted in their order: with the first answered, others wait.
+            calls[0].result()
+            process.send_signal(signal.SIGTERM)
+            assert [call.code() for call in calls] == [grpc.StatusCode.OK] * 6
+            assert process.wait(60) == 0
+            with pytest.raises(grpc.RpcError) as caught:
+                stub(channel).Predict(request(), timeout=20)
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert (tmp_path / "server.log").read_text().splitlines()[-1] == "stopped"
+
+
+def certificate(folder, name, issuer=None):
+    """Writes NAME.pem and NAME.key; signed by `issuer`, or by itself where that is None."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), True)
+        .sign(issuer[1] if issuer else key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / f"{name}.pem").write_bytes(signed.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / f"{name}.key").write_bytes(private)
+    return signed, key
+
+
+def test_mutual_tls(models, tmp_path):
+    authority = certificate(tmp_path, "authority")
+    for name in ("server", "client"):
+        certificate(tmp_path, name, authority)
+    certificate(tmp_path, "stranger")
+
+    def read(name):
+        return (tmp_path / name).read_bytes()
+
+    told = [f"--tls_certificate={tmp_path}/server.pem", f"--tls_key={tmp_path}/server.key"]
+    with serving(models, tmp_path, *told, f"--tls_client_ca={tmp_path}/authority.pem") as (_, address):
+
+        def call(credentials):
+            channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+            with channel:
+                return stub(channel).Predict(request(), timeout=20).outputs
+
+        root = read("authority.pem")
+        assert call(grpc.ssl_channel_credentials(root, read("client.key"), read("client.pem")))
+        for wrong in (
+            None,
+            grpc.ssl_channel_credentials(root),
+            grpc.ssl_channel_credentials(root, read("stranger.key"), read("stranger.pem")),
+            grpc.ssl_channel_credentials(read("stranger.pem"), read("client.key"), read("client.pem")),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(wrong)
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
