@@ -65,6 +65,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.9",
+            "hypothesis>=6.100",  # requests that nobody thought of
             "packaging>=23",
             "setuptools>=68",
             "wheel>=0.41",

@@ -29,6 +29,11 @@ class Refused(Exception):
         self.code, self.details = code, details
 
 
+def _first_line(error: Exception) -> str:
+    """What a caller may know; TensorFlow tells where in the server's code it was, too."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _find(store: ModelStore, request) -> ServedModel:
     if not request.HasField("model_spec") or not request.model_spec.name:
         raise Refused("INVALID_ARGUMENT", "Missing ModelSpec: the request names no model")
@@ -79,9 +84,9 @@ def predict_with(model: ServedModel, request):
     try:
         outputs = model.call(name, decode_inputs(request.inputs, declared))
     except (BadTensor, tf.errors.InvalidArgumentError) as error:
-        raise Refused("INVALID_ARGUMENT", str(error)) from error
+        raise Refused("INVALID_ARGUMENT", _first_line(error)) from error
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise Refused("RESOURCE_EXHAUSTED", str(error)) from error
+        raise Refused("RESOURCE_EXHAUSTED", _first_line(error)) from error
     except Exception as error:
         _LOG.exception("%s version %s, signature %s", model.name, model.version, name)
         raise Refused("INTERNAL", "the model failed; see the server's log") from error

@@ -1,0 +1,102 @@
+"""Checks whether a server speaks TensorFlow Serving's API as this package's models need it.
+
+    python -m serving.conformance --address=127.0.0.1:8500 --model=ct --reference=models/ct
+
+Works with any server: the embedded one, TensorFlow Serving, others that speak its PredictionService. Prints a line per
+check; exit code 1 if one fails.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from absl import flags
+
+from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf.errors import UserError
+from serving import tls
+
+POSITIONAL = ("address",)
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("address", "127.0.0.1:8500", "HOST:PORT of the server.", flag_values=values)
+    flags.DEFINE_string("model", "ct", "Name of a model on the server.", flag_values=values)
+    flags.DEFINE_string("reference", None, "The same model here, to compare answers with.", flag_values=values)
+    flags.DEFINE_float("deadline_s", 60.0, "Time for each call.", lower_bound=0.1, flag_values=values)
+    flags.DEFINE_string("output", None, "Also write the results here, as JSON.", flag_values=values)
+    tls.define_client_flags(values)
+
+
+def _reference(path: str):
+    from semicml_tf.artefact.load import version_folder
+    from serving.served_model import ServedModel
+
+    folder = version_folder(path)
+    number = int(folder.name) if folder.name.isdecimal() else 0
+    model = ServedModel.open("reference", number, folder)
+    return lambda inputs: model.call("serving_default", inputs)
+
+
+def check(server) -> list[dict]:
+    """Runs all checks; returns ``check``, ``result`` (passed, failed or skipped), ``details``, ``seconds`` of each."""
+    import grpc
+
+    from serving.conformance_checks import Failed, Skipped, all_checks
+
+    found = []
+    checks = iter(all_checks(server))
+    while True:
+        begin, title = time.perf_counter(), "the server answers"
+        try:
+            title, run = next(checks)
+            result, details = "passed", run()
+        except StopIteration:
+            return found
+        except Skipped as error:
+            result, details = "skipped", str(error)
+        except Failed as error:
+            result, details = "failed", str(error)
+        except grpc.RpcError as error:
+            result, details = "failed", f"{error.code().name} ({(error.details() or '')[:120]})"
+        seconds = time.perf_counter() - begin
+        found.append({"check": title, "result": result, "details": details, "seconds": round(seconds, 3)})
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    import grpc
+
+    credentials = tls.channel_credentials(values)
+    quiet_import.tensorflow()
+    from serving.conformance_checks import Server
+
+    reference = _reference(values.reference) if values.reference else None
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    channel = (
+        grpc.secure_channel(values.address, credentials, options)
+        if credentials
+        else grpc.insecure_channel(values.address, options)
+    )
+    with channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=min(values.deadline_s, 20))
+        except grpc.FutureTimeoutError as error:
+            raise UserError(
+                f"the server at {values.address} cannot be reached", remedy="Start it, or correct --address"
+            ) from error
+        found = check(Server(channel, values.model, values.deadline_s, reference))
+    width = max(len(one["check"]) for one in found)
+    for one in found:
+        print(f"{one['result']:7}  {one['check']:{width}}  {' '.join(one['details'].split())}")
+    counts = {result: sum(one["result"] == result for one in found) for result in ("passed", "failed", "skipped")}
+    print(", ".join(f"{count} {result}" for result, count in counts.items()))
+    if values.output:
+        atomic.write_json(values.output, {"address": values.address, "model": values.model, **counts, "checks": found})
+    if counts["failed"]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    commandline.run("serving.conformance")

@@ -1,0 +1,133 @@
+"""The conformance suite on the embedded server, and that it finds what a poor server does wrong."""
+
+import concurrent.futures
+import json
+import shutil
+import subprocess
+import sys
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from semicml_tf.artefact.publish import publish
+from semicml_tf.networks.unet import unet
+from serving import answers, conformance
+from serving import conformance_checks as checks
+from serving.conformance_checks import Server
+from serving.model_store import ModelStore, State, Version
+from serving.served_model import ServedModel
+from tests import threshold_model
+from tests.serving_process import ROOT, UNLIMITED, WINDOW, request, serving
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    manifest = threshold_model.manifest("ct", window=WINDOW)
+    publish(unet(WINDOW, 4, name="ct", seed=0), manifest, folder / "ct")
+    return folder
+
+
+def test_the_embedded_server_from_the_files_that_tensorflow_serving_starts_from(models, tmp_path):
+    # models.config names two models; the other one comes later.
+    shutil.copytree(models, tmp_path / "models")
+    config = f"--model_config_file={ROOT / 'serving' / 'models.config'}"
+    with serving(tmp_path / "models", tmp_path, config) as (_, address):
+        command = [sys.executable, "-m", "serving.conformance", f"--address={address}", "--model=ct"]
+        done = subprocess.run(
+            [*command, f"--reference={models / 'ct'}", f"--output={tmp_path / 'found.json'}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["failed"], found["skipped"]) == (0, 0) and found["passed"] == len(found["checks"]) >= 28
+
+
+class Poor(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers, but with values of another type, value by value, whatever the request says."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def GetModelMetadata(self, request, context):
+        return answers.metadata(self._store, request)
+
+    def Predict(self, request, context):
+        response = predict_pb2.PredictResponse()
+        values = np.zeros((1, WINDOW, WINDOW, 1))
+        response.outputs["probabilities"].CopyFrom(tf.make_tensor_proto(values))
+        response.outputs["probabilities"].ClearField("tensor_content")
+        response.outputs["probabilities"].double_val.extend(values.ravel())
+        return response
+
+
+def test_a_poor_server_fails(models):
+    store = ModelStore()
+    store.put("ct", 1, Version(State.AVAILABLE, ServedModel.open("ct", 1, models / "ct" / "1")))
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Poor(store), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", UNLIMITED) as channel:
+            found = {one["check"]: one for one in conformance.check(Server(channel, "ct", 20.0))}
+    finally:
+        server.stop(None).wait()
+    failed = {title for title, one in found.items() if one["result"] == "failed"}
+    wanted = {checks.status, checks.predicts, checks.one_by_one, checks.content, checks.names_what_answered, checks.big}
+    assert {check.__doc__ for check in wanted} <= failed
+    refusals = [title for title in found if title.startswith("Refuses")]
+    # gRPC itself sees that a message is none.
+    assert len(refusals) == 14 and len(failed & set(refusals)) == 12
+
+
+@pytest.fixture(scope="module")
+def served(models):
+    store = ModelStore()
+    store.put("ct", 1, Version(State.AVAILABLE, ServedModel.open("ct", 1, models / "ct" / "1")))
+    return store
+
+
+GOOD = request().SerializeToString()
+
+
+@st.composite
+def damaged(draw):
+    """A good request with bytes changed, cut, repeated or put in."""
+    data = bytearray(GOOD)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, 120))  # where names, types and shapes stand
+        how = draw(st.sampled_from(("change", "cut", "insert")))
+        if how == "change":
+            data[at] = draw(st.integers(0, 255))
+        elif how == "cut":
+            del data[at : at + draw(st.integers(1, 8))]
+        else:
+            data[at:at] = draw(st.binary(min_size=1, max_size=8))
+    return bytes(data)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(data=st.one_of(damaged(), st.binary(max_size=64)))
+def test_whatever_comes_is_answered_or_refused(served, data):
+    from google.protobuf.message import DecodeError
+
+    try:
+        message = predict_pb2.PredictRequest.FromString(data)
+    except DecodeError:
+        return
+    try:
+        answer = answers.predict(served, message)
+    except answers.Refused as refused:
+        assert refused.code in ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION")
+        assert "\n" not in refused.details
+    else:
+        assert tf.make_ndarray(answer.outputs["probabilities"]).shape[1:] == (WINDOW, WINDOW, 1)
