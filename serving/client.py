@@ -15,6 +15,7 @@ from absl import flags
 from semicml_tf import commandline, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.predict import define_volume_flags, require, segment_file
+from serving import tls
 
 POSITIONAL = ("input", "output")
 
@@ -40,6 +41,7 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=0,
         flag_values=values,
     )
+    tls.define_client_flags(values)
     define_volume_flags(values)
 
 
@@ -73,6 +75,7 @@ def main(values: flags.FlagValues) -> None:
             f"the model '{values.model}' is used with the manifest of modality '{manifest.modality}'",
             remedy=f"If that is right, confirm it with --modality={manifest.modality}; else correct --manifest",
         )
+    credentials = tls.channel_credentials(values)
     quiet_import.tensorflow()
     from serving.remote_model import RemoteModel
 
@@ -83,6 +86,7 @@ def main(values: flags.FlagValues) -> None:
         version=values.model_version,
         deadline_s=values.deadline_s,
         retries=values.retries,
+        credentials=credentials,
     ) as model:
         segment_file(model, values)
 

@@ -25,6 +25,7 @@ class RemoteModel(Segmenter):
         deadline_s: for each call, its retries included.
         retries: further attempts while the server is unavailable; no other error is tried again.
         backoff_s: wait before the first retry, doubled before each further one.
+        credentials: `grpc.ChannelCredentials`; None means that calls are not encrypted.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class RemoteModel(Segmenter):
         deadline_s: float = 60.0,
         retries: int = 4,
         backoff_s: float = 0.2,
+        credentials=None,
     ):
         super().__init__(manifest)
         import grpc
@@ -45,7 +47,10 @@ class RemoteModel(Segmenter):
         self.address, self.name, self.version = address, name, version
         self.deadline_s, self.retries, self.backoff_s = deadline_s, retries, backoff_s
         # gRPC's default of 4 MiB is less than one batch of slices.
-        self._channel = grpc.insecure_channel(address, options=_UNLIMITED)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options=_UNLIMITED)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=_UNLIMITED)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def __enter__(self) -> RemoteModel:

@@ -9,6 +9,7 @@ import threading
 import time
 
 import grpc
+import nibabel
 import numpy as np
 import pytest
 from cryptography import x509
@@ -17,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from semicml_tf import commandline
 from semicml_tf.artefact.publish import publish
+from semicml_tf.errors import UserError
 from semicml_tf.networks.unet import unet
 from serving.admission import Admission
 from serving.answers import Refused
@@ -230,3 +233,23 @@ def test_mutual_tls(models, tmp_path):
             with pytest.raises(grpc.RpcError) as caught:
                 call(wrong)
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        nibabel.save(nibabel.Nifti1Image(threshold_model.volume("ct"), np.eye(4)), tmp_path / "in.nii.gz")
+        shared = [f"--address={address}", "--model=ct", f"--manifest={models / 'ct' / '1'}", "--retries=0"]
+        shared += [f"--input={tmp_path / 'in.nii.gz'}", f"--tls_ca={tmp_path / 'authority.pem'}"]
+        mine = [f"--tls_client_certificate={tmp_path / 'client.pem'}", f"--tls_client_key={tmp_path / 'client.key'}"]
+        commandline.call("serving.client", [*shared, *mine, f"--output={tmp_path / 'mask.nii.gz'}"])
+        assert (tmp_path / "mask.nii.gz").exists()
+        with pytest.raises(UserError, match="cannot be reached"):
+            commandline.call("serving.client", [*shared, f"--output={tmp_path / 'other.nii.gz'}"])
+        with pytest.raises(UserError, match="both or neither"):
+            commandline.call("serving.client", [*shared, mine[0], f"--output={tmp_path / 'other.nii.gz'}"])
+
+
+def test_half_a_pair_is_one_line(models, tmp_path):
+    (tmp_path / "key").write_text("none")
+    for told, message in (
+        (["--tls_key=key"], "expected both"),
+        ([f"--tls_key={tmp_path / 'key'}", "--tls_certificate=nowhere"], "nowhere: expected a certificate in PEM form"),
+    ):
+        with pytest.raises(UserError, match=message):
+            commandline.call("serving.local_server", [f"--models={models}", *told])
