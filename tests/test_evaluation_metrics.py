@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from semicml_tf.evaluation.metrics import score, surface_distances_mm
+from semicml_tf.evaluation.metrics import score, surface_score
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.agreement import dice
 
@@ -19,6 +19,11 @@ def _box(shape, corner, size):
 def _ball(size, radius_mm, spacing_mm):
     axes = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip(size, spacing_mm)]
     return sum(a**2 for a in np.meshgrid(*axes, indexing="ij")) <= radius_mm**2
+
+
+def surface_distances_mm(prediction, truth, spacing_mm):
+    found = surface_score(prediction, truth, spacing_mm)
+    return found.hd95_mm, found.assd_mm
 
 
 def _grid(shape, spacing_mm):

@@ -63,8 +63,8 @@ def test_a_missed_patient_is_counted_and_costs():
     assert bad["dice"]["mean"] == pytest.approx(1 / 3)
     assert bad["hd95_mm"]["mean"] == bad["assd_mm"]["mean"] == pytest.approx(2 / 3 * diagonal)
     # The patient without lesion has neither PPV nor sensitivity; the missed two pull both to 0.
-    assert bad["ppv"] == {"mean": 0.0, "sd": 0.0, "n": 2}
-    assert bad["sensitivity"] == {"mean": 0.0, "sd": 0.0, "n": 2}
+    zero = {"mean": 0.0, "sd": 0.0, "n": 2, "median": 0.0, "interval": None}
+    assert bad["ppv"] == bad["sensitivity"] == zero
 
 
 def test_a_false_alarm_is_counted_and_costs():
