@@ -120,6 +120,10 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
         "blind": [summarised(row, first) for row in report.blind_rows(first)],
         "blind_notes": [*(f"{note}." for note in table.blind_notes(first)), *table.lacking_notes(first)],
         "failure_dice": failure_dice,
+        # None where all reports are of version 1, which has no surface DSC.
+        "surface_tolerance_mm": next(
+            (body["surface_tolerance_mm"] for body in reports if "surface_tolerance_mm" in body), None
+        ),
         "test": METHOD,
         "tests": tests(reports, names),
     }
@@ -146,6 +150,10 @@ def markdown(body: dict) -> str:
             table.SPREAD_NOTES,
         ),
     ]
+    if body["surface_tolerance_mm"] is not None:
+        headings = table.further_headings(body["surface_tolerance_mm"])
+        lines = [[*names, *table.further_cells(summary)] for names, summary in rows]
+        sections.append(_section(headings, lines, table.FURTHER_NOTES))
     if body["tests"]:
         lines = [
             [

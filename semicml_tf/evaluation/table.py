@@ -43,7 +43,7 @@ def cells(summary: dict) -> list[str]:
 def further_headings(tolerance_mm: float) -> tuple[str, ...]:
     """Of `further_cells`."""
     surface = f"surface DSC at {tolerance_mm:g} mm"
-    return ("IoU", surface, "volume error ml", "relative", "lesions found", "false lesions")
+    return ("IoU", surface, "volume error ml", "volume error relative", "lesions found", "false lesions")
 
 
 def further_cells(summary: dict) -> list[str]:
