@@ -66,11 +66,13 @@ bench: $(READY)
 # Beside PyTorch and MONAI, in an environment of their own.
 .venv-torch/ready:
 	$(PYTHON) -m venv .venv-torch
-	.venv-torch/bin/python -m pip --disable-pip-version-check install --progress-bar off torch==2.13.0 monai
+	.venv-torch/bin/python -m pip --disable-pip-version-check install --progress-bar off \
+	  torch==2.13.0 monai==1.6.1 scipy==1.17.1
 	touch $@
 
 bench-torch: $(READY) .venv-torch/ready
 	$(BIN)/python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
+	$(BIN)/python -m benchmarks.metrics_speed --torch_python=.venv-torch/bin/python
 
 lint: $(READY)
 	$(BIN)/ruff check .

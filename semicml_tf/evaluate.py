@@ -7,9 +7,10 @@
                                                                       who taught whom, and how well
   python -m semicml_tf.evaluate --run=runs/demo --similarity          how alike both networks' maps are
 
-Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, PPV,
-sensitivity, HD95 and ASSD in mm over the whole volume. Writes metrics.json (everything), metrics.csv (a line
-per patient and method), table.txt, table.md and overlays.png.
+Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, IoU, PPV,
+sensitivity, HD95, ASSD and surface DSC in mm, volume, and lesions one by one (docs/evaluation.md). Writes
+metrics.json (everything), metrics.csv (a line per patient and method), table.txt, table.md and overlays.png;
+--compare with --output writes comparison.json and comparison.md.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import atomic, commandline, cores, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.storage import access
 
@@ -38,7 +39,30 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     access.define_flags(values)
     flags.DEFINE_enum("partition", "test", _PARTITIONS, "Whom to score.", flag_values=values)
-    flags.DEFINE_string("output", None, "Folder to write; RUN/evaluation/PARTITION if not given.", flag_values=values)
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder to write; RUN/evaluation/PARTITION if not given. With --compare, nothing is written if not given.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "jobs", 0, "Masks that are scored at a time, on threads; 0 = one a core.", lower_bound=0, flag_values=values
+    )
+    flags.DEFINE_float(
+        "surface_tolerance_mm",
+        2.0,
+        "Surfaces up to so far apart count as one in the surface DSC.",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "failure_dice",
+        0.5,
+        "Patients of a lower DSC are listed by name among the failures.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+        flag_values=values,
+    )
     flags.DEFINE_integer("batch_size", 16, "Slices in one call of a network.", lower_bound=1, flag_values=values)
     flags.DEFINE_boolean(
         "allow_other_data",
@@ -89,14 +113,24 @@ def _command(values: flags.FlagValues) -> str:
 
 
 def _compare(values: flags.FlagValues) -> None:
-    from semicml_tf.evaluation.comparison import comparison_table
+    from semicml_tf.evaluation import comparison
 
     paths = []
     for text in values.compare:
         path = pathlib.Path(text)
         paths.append(path if path.suffix == ".json" else path / "evaluation" / values.partition / "metrics.json")
     names = values.names or [pathlib.Path(text).name for text in values.compare]
-    print(comparison_table(paths, names), end="")
+    if not values.names and len(set(names)) < len(names):
+        names = values.compare
+    body = comparison.build(paths, names, values.failure_dice)
+    text = comparison.markdown(body)
+    if values.output:
+        output = pathlib.Path(values.output)
+        _check_output(output, comparison.FILES)
+        with atomic.new_directory(output, overwrite=True) as staged:
+            atomic.write_json(staged / "comparison.json", {"command": _command(values), **body})
+            atomic.write_text(staged / "comparison.md", text)
+    print(text, end="")
 
 
 def _check_data(run, info, partition: str, allowed: bool) -> list[str]:
@@ -193,6 +227,8 @@ def _evaluate(values: flags.FlagValues) -> None:
         tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {values.partition}", file=sys.stderr),
         segmenters,
         thresholds=cuts,
+        surface_tolerance_mm=values.surface_tolerance_mm,
+        jobs=values.jobs or cores.available(),
         on_case=lambda record, drawn, scores: panels.append(overlay.panel(record, run.modalities, drawn, scores, cuts)),
     )
     body = report.build(
@@ -205,6 +241,8 @@ def _evaluate(values: flags.FlagValues) -> None:
         ellipsoid=ellipsoid,
         threshold=threshold,
         notes=notes,
+        surface_tolerance_mm=values.surface_tolerance_mm,
+        failure_dice=values.failure_dice,
     )
     with atomic.new_directory(output, overwrite=True) as staged:
         atomic.write_json(staged / "metrics.json", body)

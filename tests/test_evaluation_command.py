@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import shutil
 
@@ -199,7 +200,8 @@ def test_comparison_prints_the_blind_rows_once(study, tmp_path, capsys, monkeypa
     capsys.readouterr()
     _evaluate(f"--compare={study},{second}", "--names=labelled only,full label")
     lines = capsys.readouterr().out.splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert [row[:2] for row in rows[2:]] == [
         ["labelled only", "ct"],
         ["labelled only", "pet"],

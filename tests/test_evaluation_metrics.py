@@ -1,11 +1,12 @@
 """Scores of masks whose overlap and distances are known in closed form."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
-from semicml_tf.evaluation.metrics import score, surface_distances_mm
+from semicml_tf.evaluation.metrics import score, surface_score
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.agreement import dice
 
@@ -19,6 +20,11 @@ def _box(shape, corner, size):
 def _ball(size, radius_mm, spacing_mm):
     axes = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip(size, spacing_mm)]
     return sum(a**2 for a in np.meshgrid(*axes, indexing="ij")) <= radius_mm**2
+
+
+def surface_distances_mm(prediction, truth, spacing_mm):
+    found = surface_score(prediction, truth, spacing_mm)
+    return found.hd95_mm, found.assd_mm
 
 
 def _grid(shape, spacing_mm):
@@ -98,6 +104,84 @@ def test_identical_masks_are_perfect():
     assert (found.hd95_mm, found.assd_mm) == (0.0, 0.0)
 
 
+def test_iou_and_volume_error_of_known_overlaps():
+    # 32 and 64 voxels of 6 mm3, 32 in common.
+    truth, prediction = _box((8, 8, 8), (0, 0, 0), (2, 4, 4)), _box((8, 8, 8), (0, 0, 0), (4, 4, 4))
+    grid = _grid((8, 8, 8), (1, 2, 3))
+    over, under = score("a", prediction, truth, grid), score("a", truth, prediction, grid)
+    assert over.iou == under.iou == 0.5
+    assert over.volume_error_ml == pytest.approx(0.192) and over.volume_error_relative == pytest.approx(1.0)
+    assert under.volume_error_ml == pytest.approx(-0.192) and under.volume_error_relative == pytest.approx(-0.5)
+    assert over.iou == pytest.approx(over.dice / (2 - over.dice))
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_surface_dice_of_plates_jumps_where_the_tolerance_reaches_them(axis):
+    """Near faces lie 3 voxels apart, far ones 4 from the nearest of the other plate."""
+    spacing_mm, size, corner, moved = (1.5, 2.5, 4.0), [20, 20, 20], [2, 2, 2], [2, 2, 2]
+    size[axis] = 1
+    moved[axis] += 4
+    plates = [_box((24, 24, 24), where, size) for where in (corner, moved)]
+    near, far = 3 * spacing_mm[axis], 4 * spacing_mm[axis]
+
+    def at(tolerance_mm):
+        return surface_score(*plates, spacing_mm, tolerance_mm).dice
+
+    assert at(near - 0.01) == 0.0
+    assert at(near + 0.01) == pytest.approx(0.5, abs=0.001)  # but for the rims
+    assert at(far + 0.01) == 1.0
+
+
+def test_surface_dice_of_spheres_is_one_within_their_distance_and_nought_below():
+    size = (48, 48, 48)
+    small, large = _ball(size, 12.0, (1, 1, 1)), _ball(size, 20.0, (1, 1, 1))
+    # 8 mm apart, but for where voxels put their surfaces: within half a voxel's diagonal on either side.
+    assert surface_score(small, large, (1, 1, 1), 8.0 - np.sqrt(3)).dice == 0.0
+    assert surface_score(small, large, (1, 1, 1), 8.0 + np.sqrt(3)).dice == 1.0
+
+
+def test_lesions_are_components_that_share_a_face_an_edge_or_a_corner():
+    truth = np.zeros((12, 12, 12), np.uint8)
+    truth[1:3, 1:3, 1:3] = truth[3, 3, 3] = 1  # one lesion: they meet at a corner
+    truth[8:10, 1:3, 1:3] = 1  # another
+    truth[8:10, 8:10, 8:10] = 1  # and one that is missed
+    prediction = np.zeros_like(truth)
+    prediction[3:9, 1:4, 1:4] = 1  # one component that finds both
+    prediction[1, 10, 10] = prediction[5, 10, 10] = 1  # two that find nothing
+    found = score("a", prediction, truth, _grid((12, 12, 12), (1, 1, 1)))
+    assert (found.lesions_true, found.lesions_found, found.lesions_missed) == (3, 2, 1)
+    assert (found.lesions_predicted, found.lesions_false) == (3, 2)
+    # The other way round: one of the three is "found", and of the two that find it neither is false.
+    turned = score("a", truth, prediction, _grid((12, 12, 12), (1, 1, 1)))
+    assert (turned.lesions_true, turned.lesions_found, turned.lesions_false) == (3, 1, 1)
+
+
+def _turned(mask, order, flips):
+    return np.flip(np.transpose(mask, order), [axis for axis, flip in enumerate(flips) if flip])
+
+
+def test_no_score_depends_on_orientation_and_exchange_turns_each_into_its_counterpart():
+    random = np.random.RandomState(1)
+    shape, spacing_mm = (14, 16, 18), (1.0, 2.0, 3.5)
+    a, b = (random.randint(0, 20, shape) == 0 for _ in range(2))
+    a[2:8, 3:12, 4:9] = b[4:10, 5:11, 0:7] = True
+    first = score("a", a, b, _grid(shape, spacing_mm))
+    # Each permutation with other flips; all 48 of the distances are gone through below.
+    for order, flips in zip(itertools.permutations(range(3)), itertools.product((False, True), repeat=3)):
+        masks = (_turned(mask, order, flips) for mask in (a, b))
+        sides = [spacing_mm[axis] for axis in order]
+        found = score("a", *masks, _grid(tuple(shape[axis] for axis in order), sides))
+        for name, value in dataclasses.asdict(first).items():
+            other = getattr(found, name)
+            assert other == value if isinstance(value, (str, int)) else other == pytest.approx(value), name
+    turned = score("a", b, a, _grid(shape, spacing_mm))
+    for name in ("dice", "iou", "hd95_mm", "assd_mm", "surface_dice"):
+        assert getattr(turned, name) == pytest.approx(getattr(first, name)), name
+    assert (turned.ppv, turned.sensitivity) == (first.sensitivity, first.ppv)
+    assert turned.volume_error_ml == -first.volume_error_ml
+    assert turned.lesions_missed == first.lesions_false and turned.lesions_true == first.lesions_predicted
+
+
 def test_symmetric_under_exchange_of_prediction_and_truth():
     a, b = _box((20, 20, 20), (2, 3, 4), (6, 9, 5)), _ball((20, 20, 20), 7.0, (1, 1, 1))
     assert surface_distances_mm(a, b, (1.0, 2.0, 3.0)) == pytest.approx(surface_distances_mm(b, a, (1.0, 2.0, 3.0)))
@@ -136,11 +220,17 @@ def test_empty_masks_by_the_policy():
     both = score("a", none, none, grid)
     assert (both.outcome, both.dice, both.hd95_mm, both.assd_mm) == ("both empty", 1.0, 0.0, 0.0)
     assert both.ppv is None and both.sensitivity is None
+    assert (both.iou, both.surface_dice, both.volume_error_ml, both.volume_error_relative) == (1.0, 1.0, 0.0, None)
+    assert both.lesions_true == both.lesions_predicted == both.lesions_missed == both.lesions_false == 0
 
     missed = score("a", none, some, grid)
     assert (missed.outcome, missed.dice, missed.ppv, missed.sensitivity) == ("missed", 0.0, 0.0, 0.0)
     assert missed.hd95_mm == missed.assd_mm == pytest.approx(diagonal)
+    assert (missed.iou, missed.surface_dice, missed.volume_error_relative) == (0.0, 0.0, -1.0)
+    assert (missed.lesions_true, missed.lesions_missed, missed.lesions_false) == (1, 1, 0)
 
     alarm = score("a", some, none, grid)
     assert (alarm.outcome, alarm.dice, alarm.ppv, alarm.sensitivity) == ("false alarm", 0.0, 0.0, None)
     assert alarm.hd95_mm == alarm.assd_mm == pytest.approx(diagonal)
+    assert (alarm.iou, alarm.surface_dice, alarm.volume_error_relative) == (0.0, 0.0, None)
+    assert (alarm.lesions_predicted, alarm.lesions_false, alarm.lesions_missed) == (1, 1, 0)

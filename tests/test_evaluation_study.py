@@ -1,11 +1,13 @@
 """Segmenters that know the answer, through the way that networks' masks take to the patient's own grid."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
 
 from semicml_tf.errors import UserError
+from semicml_tf.evaluation import study
 from semicml_tf.evaluation.scores import mean_and_sd, summarise
 from semicml_tf.evaluation.study import evaluate_predictions
 from semicml_tf.geometry.resample import resample
@@ -63,8 +65,8 @@ def test_a_missed_patient_is_counted_and_costs():
     assert bad["dice"]["mean"] == pytest.approx(1 / 3)
     assert bad["hd95_mm"]["mean"] == bad["assd_mm"]["mean"] == pytest.approx(2 / 3 * diagonal)
     # The patient without lesion has neither PPV nor sensitivity; the missed two pull both to 0.
-    assert bad["ppv"] == {"mean": 0.0, "sd": 0.0, "n": 2}
-    assert bad["sensitivity"] == {"mean": 0.0, "sd": 0.0, "n": 2}
+    zero = {"mean": 0.0, "sd": 0.0, "n": 2, "median": 0.0, "interval": None}
+    assert bad["ppv"] == bad["sensitivity"] == zero
 
 
 def test_a_false_alarm_is_counted_and_costs():
@@ -85,3 +87,62 @@ def test_mean_and_sample_sd():
 def test_a_network_that_answers_nan_is_no_empty_prediction():
     with pytest.raises(UserError, match="'ct' gave probabilities that are not finite for case p0"):
         evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"ct": lambda r: np.full(r.grid.shape, np.nan)})
+
+
+def _shift(record):
+    return np.roll(_truth(record), 2, axis=1)
+
+
+def test_scores_do_not_depend_on_how_many_are_scored_at_a_time():
+    def run(jobs):
+        order = []
+        segmenters = {"shift": _shift, "nothing": _nothing, "truth": _truth}
+        found = evaluate_predictions(
+            _patients((0.0, 0.0, 0.0)) * 2,
+            segmenters,
+            jobs=jobs,
+            on_case=lambda record, drawn, scores: order.append((record.case_id, tuple(drawn), tuple(scores))),
+        )
+        return found, order
+
+    alone = run(1)
+    assert run(4) == alone and run(2) == alone
+    assert [case for case, _, _ in alone[1]] == ["p0", "p1", "p2"] * 2
+
+
+def test_few_patients_are_held_at_a_time():
+    """A record is read only when one before it is finished."""
+    finished, ahead = [], []
+
+    def records():
+        for index, record in enumerate(_patients((0.0, 0.0, 0.0)) * 3):
+            ahead.append(index - len(finished))
+            yield record
+
+    evaluate_predictions(records(), {"a": _truth}, jobs=2, on_case=lambda *case: finished.append(case))
+    assert len(finished) == 9 and max(ahead) == 2
+
+
+def test_an_error_of_a_thread_names_the_case_and_ends_the_rest(monkeypatch):
+    begun = []
+
+    def broken(case_id, *masks, **options):
+        begun.append(case_id)
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(study, "score", broken)
+    with pytest.raises(RuntimeError, match="case p0 could not be scored for 'a': no room"):
+        evaluate_predictions(_patients((0.0, 0.0, 0.0)) * 4, {"a": _truth}, jobs=2)
+    assert len(begun) <= 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("score")]
+
+
+def test_an_interruption_ends_the_threads():
+    def interrupted(record):
+        if record.case_id == "p1":
+            raise KeyboardInterrupt
+        return _truth(record)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"a": interrupted}, jobs=2)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("score")]

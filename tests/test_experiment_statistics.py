@@ -1,67 +1,11 @@
-"""Statistics of an experiment against closed forms and enumeration."""
+"""Statistics of an experiment against closed forms."""
 
-import itertools
 import math
 
-import numpy as np
 import pytest
 
 from semicml_tf.experiments import annotation_cost, statistics
 from semicml_tf.experiments.annotation_cost import Needed
-
-
-def _by_enumeration(differences):
-    """Two-sided p of the signed-rank sum: the share of all changes of sign that are as extreme."""
-    unequal = np.array([value for value in differences if value != 0])
-    sizes = np.abs(unequal)
-    ranks = np.array([(np.sum(sizes < size) + np.sum(sizes <= size) + 1) / 2 for size in sizes])
-    centre = ranks.sum() / 2
-    observed = abs(ranks[unequal > 0].sum() - centre)
-    sums = [np.dot(signs, ranks) for signs in itertools.product((0, 1), repeat=len(ranks))]
-    return np.mean([abs(value - centre) >= observed - 1e-9 for value in sums])
-
-
-@pytest.mark.parametrize(
-    "differences",
-    [
-        [0.1, 0.2, 0.3, 0.4, 0.5],
-        [0.1, -0.2, 0.3, 0.4, 0.5, 0.6, -0.7],
-        [0.1, 0.1, -0.1, 0.2, 0.2, 0.3],
-        [0.0, 0.0, 0.1, -0.2, 0.3, 0.4],
-        [0.3, -0.3],
-    ],
-)
-def test_wilcoxon_is_that_of_all_changes_of_sign(differences):
-    second = [0.4] * len(differences)
-    found = statistics.wilcoxon([0.4 + value for value in differences], second)
-    assert found.p == pytest.approx(_by_enumeration(differences))
-    assert found.difference == pytest.approx(sum(differences) / len(differences))
-    assert found.patients == len(differences)
-    assert found.differing == sum(value != 0 for value in differences)
-
-
-def test_wilcoxon_of_one_sign_is_two_to_the_one_minus_n():
-    first = [0.5 + 0.01 * index for index in range(8)]
-    assert statistics.wilcoxon(first, [0.1] * 8).p == pytest.approx(2 / 2**8)
-    assert statistics.wilcoxon([0.1] * 8, first).p == pytest.approx(2 / 2**8)
-
-
-def test_wilcoxon_of_equal_scores_finds_nothing():
-    found = statistics.wilcoxon([0.1 + 0.2, 0.5], [0.3, 0.5])  # 0.1 + 0.2 is not 0.3 to the last bit
-    assert (found.difference, found.p, found.patients, found.differing) == (0.0, 1.0, 2, 0)
-
-
-def test_wilcoxon_takes_pairs_alone():
-    with pytest.raises(ValueError, match="pairs"):
-        statistics.wilcoxon([0.1, 0.2], [0.1])
-
-
-def test_holm_by_hand():
-    # Sorted .005 .01 .03 .04: times 4, 3, 2, 1 = .02 .03 .06 .04, the last raised to .06.
-    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.holm([0.5, 0.6]) == [1.0, 1.0]
-    assert statistics.holm([0.2]) == [0.2]
-    assert statistics.holm([]) == []
 
 
 def test_spread_over_seeds_and_over_patients():

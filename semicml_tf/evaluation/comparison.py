@@ -1,12 +1,23 @@
-"""Several evaluated runs in one Markdown table."""
+"""Several evaluated runs side by side: one table, and a test of every two of them in every modality."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import pathlib
 from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import report, table
+from semicml_tf.evaluation import failures, paired_tests, report, table
+from semicml_tf.evaluation.scores import summarise
+
+COMPARISON_VERSION = 1
+FILES = ("comparison.json", "comparison.md")
+METHOD = (
+    "Wilcoxon's signed-rank test of DSC, two-sided, over the patients whom both runs scored in the modality; p "
+    "corrected by Holm over all comparisons listed here. One training of each: a small p says that other patients "
+    "would tell these two networks apart, too, not that another training of the same method would"
+)
 
 
 def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: str | pathlib.Path) -> None:
@@ -17,7 +28,7 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
     for what, left, right in (
         ("data hash", first["dataset"]["data_hash"], other["dataset"]["data_hash"]),
         ("partition", first["partition"], other["partition"]),
-        ("policy", first["policy"], other["policy"]),
+        ("policy", *report.shared_policy(first, other)),
         ("patients", scored(first), scored(other)),
         ("blind rows", first["blind"], other["blind"]),
     ):
@@ -30,15 +41,40 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
             )
 
 
-def comparison_table(paths: Sequence[str | pathlib.Path], names: Sequence[str]) -> str:
-    """One row per run and modality, then the two blind rows once.
-
-    Args:
-        paths: of `metrics.json` files.
-        names: the runs' names in the table, one each.
+def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
+    """Every two runs in every modality that both have.
 
     Returns:
-        Markdown.
+        By comparison ``modality``, ``first``, ``second`` (names), the fields of `paired_tests.Paired` (``difference``
+        is the mean DSC of the first less that of the second) and ``p_holm``, corrected for all of them.
+    """
+    found = []
+    modalities = dict.fromkeys(row["modality"] for body in reports for row in report.networks(body))
+    for modality in modalities:
+        runs = {}
+        for name, body in zip(names, reports):
+            row = next((row for row in report.networks(body) if row["modality"] == modality), None)
+            if row is not None:
+                runs[name] = {case["case_id"]: case["dice"] for case in row["cases"]}
+        for first, second in itertools.combinations(runs, 2):
+            common = [patient for patient in runs[first] if patient in runs[second]]
+            if not common:
+                continue
+            pairs = ([runs[name][patient] for patient in common] for name in (first, second))
+            result = dataclasses.asdict(paired_tests.wilcoxon(*pairs))
+            found.append({"modality": modality, "first": first, "second": second, **result})
+    for one, corrected in zip(found, paired_tests.holm([one["p"] for one in found])):
+        one["p_holm"] = corrected
+    return found
+
+
+def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dice: float = failures.DICE_BOUND) -> dict:
+    """What `comparison.json` holds: the runs with their rows and failures, the tests, the blind rows once.
+
+    Args:
+        paths: of `metrics.json` files, of any version that `report.load` reads.
+        names: the runs' names in the table, one each.
+        failure_dice: a DSC below it is a failure.
 
     Raises:
         UserError: the runs were not scored on the same patients of the same data in the same way.
@@ -48,24 +84,102 @@ def comparison_table(paths: Sequence[str | pathlib.Path], names: Sequence[str]) 
             f"expected as many names as runs, got {len(names)} names and {len(paths)} runs",
             remedy="Pass --names=NAME_A,NAME_B in the order of --compare",
         )
+    if len(set(names)) != len(names):
+        raise UserError(f"expected a name of its own for each run, got {', '.join(names)}", remedy="Pass --names=A,B")
     reports = [report.load(path) for path in paths]
     for path, body in zip(paths[1:], reports[1:]):
         _check_same(reports[0], body, path, paths[0])
-    rows = [
-        [name, table.row_title(row["modality"], row, body), *table.cells(row["summary"])]
-        for name, body in zip(names, reports)
-        for row in report.networks(body)
-    ]
-    rows += [
-        [table.row_title(row["name"], row, reports[0]), "", *table.cells(row["summary"])]
-        for row in report.blind_rows(reports[0])
-    ]
-    patients = len(report.patients(reports[0]))
+
+    def summarised(row: dict, body: dict) -> dict:
+        scores = report.scores(row)
+        # Anew, so that reports of version 1 get medians and intervals, too.
+        return {
+            "name": row["name"],
+            "modality": row["modality"],
+            "title": table.row_title(row["name"], row, body),
+            "summary": summarise(scores),
+            "failures": failures.listed(scores, failure_dice),
+        }
+
+    first = reports[0]
+    return {
+        "comparison_version": COMPARISON_VERSION,
+        "partition": first["partition"],
+        "data_hash": first["dataset"]["data_hash"],
+        "patients": report.patients(first),
+        "runs": [
+            {
+                "name": name,
+                "metrics": str(path),
+                "run_hash": body["run"]["run_hash"],
+                "rows": [summarised(row, body) for row in report.networks(body)],
+                "notes": [*table.paired_notes(body), *body["notes"]],
+            }
+            for name, path, body in zip(names, paths, reports)
+        ],
+        "blind": [summarised(row, first) for row in report.blind_rows(first)],
+        "blind_notes": [*(f"{note}." for note in table.blind_notes(first)), *table.lacking_notes(first)],
+        "failure_dice": failure_dice,
+        # None where all reports are of version 1, which has no surface DSC.
+        "surface_tolerance_mm": next(
+            (body["surface_tolerance_mm"] for body in reports if "surface_tolerance_mm" in body), None
+        ),
+        "test": METHOD,
+        "tests": tests(reports, names),
+    }
+
+
+def _p(value: float) -> str:
+    return "<.001" if value < 0.001 else f"{value:.3f}"
+
+
+def markdown(body: dict) -> str:
+    """One row per run and modality, then the two blind rows once; medians and intervals; tests; failures by name."""
+    rows = [([run["name"], row["title"]], row["summary"]) for run in body["runs"] for row in run["rows"]]
+    rows += [([row["title"], ""], row["summary"]) for row in body["blind"]]
     notes = [
-        f"Partition '{reports[0]['partition']}', {patients} patients, mean ± sd over patients.",
-        *(f"{note}." for note in table.blind_notes(reports[0])),
-        *table.lacking_notes(reports[0]),
-        *(f"{name}: {note}" for name, body in zip(names, reports) for note in table.paired_notes(body)),
-        *(f"{name}: {note}" for name, body in zip(names, reports) for note in body["notes"]),
+        f"Partition '{body['partition']}', {len(body['patients'])} patients, mean ± sd over patients.",
+        *body["blind_notes"],
+        *(f"{run['name']}: {note}" for run in body["runs"] for note in run["notes"]),
     ]
-    return table.markdown(["run", "modality", *table.HEADINGS], rows) + "\n" + "".join(f"{note}  \n" for note in notes)
+    sections = [
+        _section(table.HEADINGS, [[*names, *table.cells(summary)] for names, summary in rows], notes),
+        _section(
+            table.SPREAD_HEADINGS,
+            [[*names, *table.spread_cells(summary)] for names, summary in rows],
+            table.SPREAD_NOTES,
+        ),
+    ]
+    if body["surface_tolerance_mm"] is not None:
+        headings = table.further_headings(body["surface_tolerance_mm"])
+        lines = [[*names, *table.further_cells(summary)] for names, summary in rows]
+        sections.append(_section(headings, lines, table.FURTHER_NOTES))
+    if body["tests"]:
+        lines = [
+            [
+                one["modality"],
+                f"{one['first']} less {one['second']}",
+                f"{one['difference']:+.3f}",
+                f"{one['differing']}/{one['patients']}",
+                _p(one["p"]),
+                _p(one["p_holm"]),
+            ]
+            for one in body["tests"]
+        ]
+        header = ["modality", "runs", "difference in DSC", "patients that differ", "p", "p corrected"]
+        sections.append(table.markdown(header, lines) + f"\n{body['test']}.  \n")
+    failed = "".join(
+        f"{run['name']}, {row['modality']}: {failures.sentence(row['failures'], body['failure_dice'])}  \n"
+        for run in body["runs"]
+        for row in run["rows"]
+    )
+    return "\n".join([*sections, f"Failures:  \n{failed}"])
+
+
+def _section(headings: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    return table.markdown(["run", "modality", *headings], rows) + "\n" + "".join(f"{note}  \n" for note in notes)
+
+
+def comparison_table(paths: Sequence[str | pathlib.Path], names: Sequence[str]) -> str:
+    """`markdown` of `build`."""
+    return markdown(build(paths, names))

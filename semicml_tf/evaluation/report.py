@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 import semicml_tf
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import blind
-from semicml_tf.evaluation.metrics import POLICY, CaseScore
+from semicml_tf.evaluation import blind, bootstrap, failures
+from semicml_tf.evaluation.metrics import POLICY, SURFACE_TOLERANCE_MM, CaseScore
 from semicml_tf.evaluation.scores import summarise
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.run_folder import Run
 
 FILE_NAME = "metrics.json"
-REPORT_VERSION = 1
+REPORT_VERSION = 2
+# Version 1 has fewer measures of a patient and neither medians, intervals nor failures.
+_READ_VERSIONS = (1, REPORT_VERSION)
 _REMEDY = "Make it with python -m semicml_tf.evaluate"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
 
@@ -45,6 +47,8 @@ def build(
     ellipsoid: blind.Ellipsoid,
     threshold: blind.Threshold,
     notes: Sequence[str] = (),
+    surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
+    failure_dice: float = failures.DICE_BOUND,
 ) -> dict:
     """The contents of `metrics.json`.
 
@@ -52,6 +56,8 @@ def build(
         results: by row name, what `study.evaluate_predictions` returned: modality names are networks,
             the other two the blind rows.
         notes: what a reader of the numbers must know beside the policy.
+        surface_tolerance_mm: that the scores' surface DSC was measured at.
+        failure_dice: a DSC below it is a failure.
     """
     rows = []
     for name, scores in results.items():
@@ -62,6 +68,7 @@ def build(
                 "kind": "network" if network else "blind",
                 "modality": name if network else None,
                 "summary": summarise(scores),
+                "failures": failures.listed(scores, failure_dice),
                 "cases": [dataclasses.asdict(score) for score in scores],
             }
         )
@@ -85,6 +92,9 @@ def build(
             for name in run.modalities
         },
         "policy": POLICY,
+        "surface_tolerance_mm": surface_tolerance_mm,
+        "failure_dice": failure_dice,
+        "intervals": bootstrap.METHOD,
         "notes": list(notes),
         "blind": {
             blind.ELLIPSOID_NAME: dataclasses.asdict(ellipsoid),
@@ -96,16 +106,32 @@ def build(
 
 
 def load(path: str | pathlib.Path) -> dict:
-    """Reads a `metrics.json`.
+    """Reads a `metrics.json`, also one of version 1.
 
     Raises:
         UserError: it is missing or of another version.
     """
     body = atomic.read_json(path, what="the metrics of an evaluated run", remedy=_REMEDY)
     version = body.get("report_version") if isinstance(body, dict) else None
-    if version != REPORT_VERSION:
+    if version not in _READ_VERSIONS:
         raise UserError(f"expected metrics of version {REPORT_VERSION}, got {version}", path=path, remedy=_REMEDY)
     return body
+
+
+def scores(row: dict) -> list[CaseScore]:
+    """A row's scores; in those of version 1 the measures that it lacks are None."""
+    return [CaseScore(**case) for case in row["cases"]]
+
+
+def shared_policy(first: dict, other: dict) -> tuple[dict, dict]:
+    """What both reports say of the measures that both have: equal if these were made in the same way."""
+
+    def said(body: dict) -> dict:
+        tolerance = {key: body[key] for key in ("surface_tolerance_mm",) if key in body}
+        return {**body["policy"], **tolerance}
+
+    own, others = said(first), said(other)
+    return {key: own[key] for key in own if key in others}, {key: others[key] for key in others if key in own}
 
 
 def patients(report: dict) -> list[str]:

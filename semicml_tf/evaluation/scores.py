@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
+from semicml_tf.evaluation import bootstrap
 from semicml_tf.evaluation.metrics import CaseScore
 
-# Attributes of `CaseScore` that are averaged over patients, in the order of every table.
+# Attributes of `CaseScore` that are averaged over patients: those of the first table, in its order, and the others.
 METRICS = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm")
+FURTHER_METRICS = ("iou", "surface_dice", "volume_error_ml", "volume_error_relative")
+# Attributes that are added up.
+LESIONS = ("lesions_true", "lesions_predicted", "lesions_found", "lesions_missed", "lesions_false")
+# Outcomes whose DSC and distances are the policy's and not measured.
+ONE_EMPTY = ("missed", "false alarm")
+WITHOUT = "without_missed_and_false_alarms"
 
 
 def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | int | None]:
@@ -29,16 +37,40 @@ def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | int | None]
     return {"mean": mean, "sd": sd, "n": count}
 
 
+def describe(scores: Sequence[CaseScore]) -> dict[str, dict]:
+    """By metric over patients: what `mean_and_sd` returns, ``median`` and ``interval`` (`bootstrap.intervals`)."""
+    defined = {
+        metric: [value for value in (getattr(score, metric) for score in scores) if value is not None]
+        for metric in (*METRICS, *FURTHER_METRICS)
+    }
+    described = {
+        metric: {**mean_and_sd(values), "median": statistics.median(values) if values else None, "interval": None}
+        for metric, values in defined.items()
+    }
+    for length in {len(values) for values in defined.values()}:
+        alike = [metric for metric, values in defined.items() if len(values) == length]
+        for metric, interval in zip(alike, bootstrap.intervals([defined[metric] for metric in alike])):
+            described[metric]["interval"] = interval
+    return described
+
+
 def summarise(scores: Sequence[CaseScore]) -> dict:
     """One method over its patients.
 
     Returns:
-        ``cases``, ``missed`` (truth, no prediction), ``false_alarms`` (prediction, no truth), and by
-        metric what `mean_and_sd` returns.
+        ``cases``, ``missed`` (truth, no prediction), ``false_alarms`` (prediction, no truth), by metric what `describe`
+        returns, ``lesions`` (sums of `LESIONS` without the prefix; None where a score lacks them), and under `WITHOUT`
+        its ``cases`` and metrics again over those patients who are neither missed nor false alarms.
     """
-    summary: dict = {
+    measured = [score for score in scores if score.outcome not in ONE_EMPTY]
+    counted = all(score.lesions_true is not None for score in scores)
+    return {
         "cases": len(scores),
         "missed": sum(score.outcome == "missed" for score in scores),
         "false_alarms": sum(score.outcome == "false alarm" for score in scores),
+        **describe(scores),
+        "lesions": {name.removeprefix("lesions_"): sum(getattr(score, name) for score in scores) for name in LESIONS}
+        if counted
+        else None,
+        WITHOUT: {"cases": len(measured), **describe(measured)},
     }
-    return summary | {metric: mean_and_sd([getattr(score, metric) for score in scores]) for metric in METRICS}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation.metrics import CaseScore, score
+from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM, CaseScore, score
 from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
 from semicml_tf.records.contract import CaseRecord
 
@@ -24,39 +26,84 @@ def evaluate_predictions(
     *,
     thresholds: Mapping[str, float] | None = None,
     on_case: OnCase | None = None,
+    surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
+    jobs: int = 1,
 ) -> dict[str, list[CaseScore]]:
     """Scores every segmenter on every record, on the patient's own grid.
 
+    Segmenters run here, one after another. Masks are put back onto the patient's grid and scored on threads meanwhile:
+    nearly all of that work is done in compiled code that lets other threads run.
+
     Args:
-        records: labelled, read once, one in memory at a time.
+        records: labelled, read once, at most ``jobs + 1`` in memory at a time.
         segmenters: by row name. A record for which one answers None, since it lacks an image, is not scored there.
         thresholds: on the probability, by row name; 0.5 for rows that are not named.
-        on_case: called after each patient with the record and, by the names of the rows in which it is scored, the
-            probabilities on the network's grid and the scores.
+        on_case: called after each patient, in the records' order, with the record and, by the names of the rows in
+            which it is scored, the probabilities on the network's grid and the scores.
+        surface_tolerance_mm: of the surface DSC.
+        jobs: masks that are scored at a time.
 
     Returns:
-        By row name, the scores in the records' order; rows may hold different numbers of patients.
+        By row name, the scores in the records' order; rows may hold different numbers of patients. They do not
+        depend on `jobs`.
 
     Raises:
         UserError: a record has no label, or a segmenter's answer is not finite.
+        RuntimeError: scoring failed; it names the case and the row.
     """
     results: dict[str, list[CaseScore]] = {name: [] for name in segmenters}
-    for record in records:
-        if record.native_label is None:
-            raise UserError(f"case {record.case_id} has no label", remedy="Choose a partition with labels")
-        answers = {name: segmenter(record) for name, segmenter in segmenters.items()}
-        drawn = {name: probabilities for name, probabilities in answers.items() if probabilities is not None}
-        scored = {}
-        for name, probabilities in drawn.items():
-            # NaN >= 0.5 is False: a broken network would pass for one that finds nothing.
-            if not np.all(np.isfinite(probabilities)):
-                raise UserError(
-                    f"'{name}' gave probabilities that are not finite for case {record.case_id}",
-                    remedy="The network is broken: train it again",
-                )
+    waiting: collections.deque[tuple[CaseRecord, dict[str, np.ndarray], dict[str, Future]]] = collections.deque()
+
+    def scored(name: str, probabilities: np.ndarray, record: CaseRecord) -> CaseScore:
+        try:
             mask = native_mask(probabilities, record, (thresholds or {}).get(name, _OF_A_MASK))
-            scored[name] = score(record.case_id, mask, record.native_label, record.native_grid)
-            results[name].append(scored[name])
+            return score(
+                record.case_id,
+                mask,
+                record.native_label,
+                record.native_grid,
+                surface_tolerance_mm=surface_tolerance_mm,
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"case {record.case_id} could not be scored for '{name}': {error}") from error
+
+    def finish_first() -> None:
+        record, drawn, futures = waiting.popleft()
+        scores = {name: future.result() for name, future in futures.items()}
+        for name, one in scores.items():
+            results[name].append(one)
         if on_case is not None:
-            on_case(record, drawn, scored)
+            on_case(record, drawn, scores)
+
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="score")
+    try:
+        for record in records:
+            drawn = _drawn(record, segmenters)
+            futures = {name: pool.submit(scored, name, answer, record) for name, answer in drawn.items()}
+            waiting.append((record, drawn, futures))
+            if len(waiting) > jobs:
+                finish_first()
+        while waiting:
+            finish_first()
+    finally:
+        # After an error or Ctrl-C, masks that nobody waits for are not begun.
+        pool.shutdown(cancel_futures=True)
     return results
+
+
+def _drawn(record: CaseRecord, segmenters: Mapping[str, CaseSegmenter]) -> dict[str, np.ndarray]:
+    """The probabilities of those segmenters that answer, by row name."""
+    if record.native_label is None:
+        raise UserError(f"case {record.case_id} has no label", remedy="Choose a partition with labels")
+    answers = {name: segmenter(record) for name, segmenter in segmenters.items()}
+    drawn = {name: probabilities for name, probabilities in answers.items() if probabilities is not None}
+    for name, probabilities in drawn.items():
+        # NaN >= 0.5 is False: a broken network would pass for one that finds nothing.
+        if not np.all(np.isfinite(probabilities)):
+            raise UserError(
+                f"'{name}' gave probabilities that are not finite for case {record.case_id}",
+                remedy="The network is broken: train it again",
+            )
+    return drawn

@@ -8,19 +8,26 @@ import io
 import itertools
 from collections.abc import Sequence
 
-from semicml_tf.evaluation import blind
+from semicml_tf.evaluation import blind, failures
 from semicml_tf.evaluation import report as reports
 from semicml_tf.evaluation.margin import paired_dice
 from semicml_tf.evaluation.metrics import CaseScore
-from semicml_tf.evaluation.scores import METRICS
+from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, WITHOUT
 
 HEADINGS = ("DSC", "PPV", "sensitivity", "HD95 mm", "ASSD mm", "missed", "false alarms")
+SPREAD_HEADINGS = (
+    "DSC 95 %", "median DSC", "HD95 mm 95 %", "median HD95", "DSC without", "HD95 without", "left out"
+)  # fmt: skip
+
+
+def _digits(metric: str) -> int:
+    return 1 if metric.endswith(("_mm", "_ml")) else 3
 
 
 def _mean_cell(metric: str, value: dict, cases: int) -> str:
     if value["mean"] is None:
         return "undefined"
-    digits = 1 if metric.endswith("_mm") else 3
+    digits = _digits(metric)
     text = f"{value['mean']:.{digits}f}"
     if value["sd"] is not None:
         text += f" ± {value['sd']:.{digits}f}"
@@ -31,6 +38,44 @@ def cells(summary: dict) -> list[str]:
     """A row's summary as text, in the order of `HEADINGS`."""
     texts = [_mean_cell(metric, summary[metric], summary["cases"]) for metric in METRICS]
     return [*texts, f"{summary['missed']}/{summary['cases']}", f"{summary['false_alarms']}/{summary['cases']}"]
+
+
+def further_headings(tolerance_mm: float) -> tuple[str, ...]:
+    """Of `further_cells`."""
+    surface = f"surface DSC at {tolerance_mm:g} mm"
+    return ("IoU", surface, "volume error ml", "volume error relative", "lesions found", "false lesions")
+
+
+def further_cells(summary: dict) -> list[str]:
+    """A row's further measures as text; - for those that a report of version 1 lacks."""
+    texts = [
+        _mean_cell(metric, summary[metric], summary["cases"]) if summary[metric]["n"] else "-"
+        for metric in FURTHER_METRICS
+    ]
+    counts = summary["lesions"]
+    return [*texts, *((f"{counts['found']}/{counts['true']}", f"{counts['false']}") if counts else ("-", "-"))]
+
+
+def _interval_cell(metric: str, value: dict) -> str:
+    digits = _digits(metric)
+    return " to ".join(f"{end:.{digits}f}" for end in value["interval"]) if value["interval"] else "-"
+
+
+def _median_cell(metric: str, value: dict) -> str:
+    return "-" if value["median"] is None else f"{value['median']:.{_digits(metric)}f}"
+
+
+def spread_cells(summary: dict) -> list[str]:
+    """Intervals, medians, and means without the missed and the false alarms, in the order of `SPREAD_HEADINGS`."""
+    without = summary[WITHOUT]
+    found = []
+    for metric in ("dice", "hd95_mm"):
+        found += [_interval_cell(metric, summary[metric]), _median_cell(metric, summary[metric])]
+    found += [
+        "-" if without[metric]["mean"] is None else f"{without[metric]['mean']:.{_digits(metric)}f}"
+        for metric in ("dice", "hd95_mm")
+    ]
+    return [*found, str(summary["cases"] - without["cases"])]
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -51,8 +96,12 @@ def row_title(title: str, row: dict, report: dict) -> str:
     return title if count == len(reports.patients(report)) else f"{title} (n={count})"
 
 
+def _name(row: dict) -> str:
+    return f"{row['name']} network" if row["kind"] == "network" else row["name"]
+
+
 def _method_title(row: dict, report: dict) -> str:
-    return row_title(f"{row['name']} network" if row["kind"] == "network" else row["name"], row, report)
+    return row_title(_name(row), row, report)
 
 
 def paired_notes(report: dict) -> list[str]:
@@ -62,7 +111,7 @@ def paired_notes(report: dict) -> list[str]:
         if network["kind"] != "network" or _same_patients(network, row):
             continue
         own, other, common = paired_dice(network, row)
-        who = f"{network['name']} network", f"{row['name']} network" if row["kind"] == "network" else row["name"]
+        who = _name(network), _name(row)
         notes.append(
             f"{who[0]} against {who[1]} on the {common} patients that both have: DSC {own:.3f} against {other:.3f}."
             if common
@@ -99,8 +148,22 @@ def _notes(report: dict) -> list[str]:
         *(f"(n=...): patients for whom the number is defined; {text}." for text in _undefined(report)),
         *lacking_notes(report),
         *paired_notes(report),
+        *(
+            f"Failures of {_name(row)}: {failures.sentence(row['failures'], report['failure_dice'])}."
+            for row in reports.networks(report)
+        ),
         *report["notes"],
     ]
+
+
+SPREAD_NOTES = (
+    "95 %: bootstrap interval of the mean over patients, too narrow for few of them; - for fewer than 5.",
+    "without: mean over the patients who are neither missed nor false alarms; all other numbers count these.",
+)
+FURTHER_NOTES = (
+    "volume error: prediction less truth, relative to the truth's volume.",
+    "lesions: connected components (26 neighbours); found if at least one voxel is predicted, false if none is true.",
+)
 
 
 def lacking_notes(report: dict) -> list[str]:
@@ -118,25 +181,41 @@ def _undefined(report: dict) -> list[str]:
     return ["PPV needs truth or prediction, sensitivity needs truth"]
 
 
+def _tables(report: dict) -> list[tuple[Sequence[str], list[list[str]], Sequence[str]]]:
+    """Header, lines and notes of each table of methods."""
+    further = further_headings(report["surface_tolerance_mm"])
+    tables = []
+    for headings, filled, notes in (
+        (HEADINGS, cells, _notes(report)),
+        (SPREAD_HEADINGS, spread_cells, SPREAD_NOTES),
+        (further, further_cells, FURTHER_NOTES),
+    ):
+        lines = [[_method_title(row, report), *filled(row["summary"])] for row in report["rows"]]
+        tables.append((("method", *headings), lines, notes))
+    return tables
+
+
 def summary_markdown(report: dict) -> str:
-    """The table of methods and its notes, for a README."""
-    rows = [[_method_title(row, report), *cells(row["summary"])] for row in report["rows"]]
-    return markdown(["method", *HEADINGS], rows) + "\n" + "".join(f"{note}  \n" for note in _notes(report))
+    """The tables of methods and their notes, for a README."""
+    return "\n".join(
+        markdown(header, rows) + "\n" + "".join(f"{note}  \n" for note in notes)
+        for header, rows, notes in _tables(report)
+    )
 
 
 def screen(report: dict) -> str:
-    """The table of methods, its notes, and the DSC of every patient."""
-    titles = [_method_title(row, report) for row in report["rows"]]
-    rows = [[title, *cells(row["summary"])] for title, row in zip(titles, report["rows"])]
-    methods = _aligned(["method", *HEADINGS], rows)
-    header = ["patient", "truth ml", *titles]
+    """The tables of methods, their notes, and the DSC of every patient."""
+    methods = "\n".join(
+        _aligned(header, rows) + "\n" + "".join(f"{note}\n" for note in notes)
+        for header, rows, notes in _tables(report)
+    )
+    header = ["patient", "truth ml", *(_method_title(row, report) for row in report["rows"])]
     scores = [{score["case_id"]: score for score in row["cases"]} for row in report["rows"]]
     patients = []
     for patient in reports.patients(report):
         truth_ml = next(held[patient]["truth_ml"] for held in scores if patient in held)
         patients.append([patient, f"{truth_ml:.1f}", *(_mark(held.get(patient)) for held in scores)])
-    notes = "".join(f"{note}\n" for note in _notes(report))
-    return f"{methods}\n{notes}\nDSC of every patient\n{_aligned(header, patients)}"
+    return f"{methods}\nDSC of every patient\n{_aligned(header, patients)}"
 
 
 def _mark(score: dict | None) -> str:

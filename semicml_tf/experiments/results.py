@@ -136,7 +136,7 @@ def _check_same(first: Result, other: Result) -> None:
     for what, left, right in (
         ("test patients", scored(first), scored(other)),
         ("annotators' masks", truth(first), truth(other)),
-        ("policy", first.report["policy"], other.report["policy"]),
+        ("policy", *reports.shared_policy(first.report, other.report)),
         ("partition", first.report["partition"], other.report["partition"]),
     ):
         if left != right:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
+from semicml_tf.evaluation import paired_tests
 from semicml_tf.evaluation.scores import mean_and_sd
 from semicml_tf.experiments import annotation_cost, statistics
 from semicml_tf.experiments.cells import ALL
@@ -113,7 +114,7 @@ def _against(runs: dict[int, Result], reference: dict[int, Result], modality: st
         return None
     own, other = _dice(runs, modality, seeds), _dice(reference, modality, seeds)
     own_patients, other_patients = statistics.means_of_patients(own), statistics.means_of_patients(other)
-    test = statistics.wilcoxon(list(own_patients.values()), [other_patients[name] for name in own_patients])
+    test = paired_tests.wilcoxon(list(own_patients.values()), [other_patients[name] for name in own_patients])
     own_seeds, other_seeds = statistics.means_of_seeds(own), statistics.means_of_seeds(other)
     wins = sum(other_seeds[seed] > own_seeds[seed] for seed in seeds)
     return Against(test.difference, test.p, test.p, test.patients, test.differing, len(seeds), wins)
@@ -185,7 +186,7 @@ def _network_lines(results: Results, pair: tuple[str, str], modality: str, refer
 
 
 def _holm(lines: list[Line]) -> list[Line]:
-    corrected = iter(statistics.holm([line.against.p for line in lines if line.against]))
+    corrected = iter(paired_tests.holm([line.against.p for line in lines if line.against]))
     return [
         dataclasses.replace(line, against=dataclasses.replace(line.against, p_holm=next(corrected)))
         if line.against

@@ -1,0 +1,149 @@
+"""Scores of 50 random mask pairs by MONAI and SimpleITK, which the tests hold this package's scores against.
+
+    make .venv-torch/ready
+    python -m benchmarks.metric_references --torch_python=.venv-torch/bin/python
+
+Writes tests/metric_references.json and prints how far this package's scores lie from the others
+(the table of docs/evaluation.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from absl import flags
+
+from benchmarks import mask_pairs
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+
+_HERE = pathlib.Path(__file__).parent
+FILE = _HERE.parent / "tests" / "metric_references.json"
+COMMAND = "python -m benchmarks.metric_references --torch_python=.venv-torch/bin/python"
+# Of measures whose surfaces are voxels and not marching cubes': compared within a bound, if at all.
+VOXELS = "voxels_"
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    flags.DEFINE_string("torch_python", ".venv-torch/bin/python", "Python with PyTorch and MONAI.", flag_values=values)
+    flags.DEFINE_string("output", str(FILE), "File to write.", flag_values=values)
+
+
+def _by_monai(pairs: Sequence[mask_pairs.MaskPair], python: str, tolerance_mm: float) -> dict:
+    arrays = {"count": len(pairs), "tolerance_mm": tolerance_mm}
+    for index, pair in enumerate(pairs):
+        arrays |= {f"prediction{index}": pair.prediction, f"truth{index}": pair.truth}
+        arrays[f"spacing{index}"] = np.array(pair.spacing_mm)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "pairs.npz"
+        np.savez(path, **arrays)
+        done = subprocess.run(
+            [python, str(_HERE / "masks_by_monai.py"), "values", str(path)], stdout=subprocess.PIPE, text=True
+        )
+    if done.returncode:
+        raise UserError("MONAI's side failed", path=python, remedy="Read its message above")
+    return json.loads(done.stdout)
+
+
+def _plain(found: Mapping[str, float | None]) -> dict[str, float | None]:
+    """To seven digits, and None for NaN: JSON has none."""
+    return {
+        name: value
+        if isinstance(value, int)
+        else None
+        if value is None or not math.isfinite(value)
+        else float(f"{value:.7g}")
+        for name, value in found.items()
+    }
+
+
+def ours(pair: mask_pairs.MaskPair, tolerance_mm: float) -> dict[str, float | None]:
+    """This package's scores of a pair, and its largest surface distance as ``hd_max_mm``."""
+    from semicml_tf.evaluation import metrics, surfaces
+    from semicml_tf.geometry.grid import Grid
+
+    grid = Grid(pair.truth.shape, np.diag([*pair.spacing_mm, 1.0]))
+    score = metrics.score("pair", pair.prediction, pair.truth, grid, surface_tolerance_mm=tolerance_mm)
+    found = dataclasses.asdict(score)
+    if score.outcome == "both present":
+        distances = surfaces.surface_distances(pair.prediction, pair.truth, grid.spacing_mm)
+        found["hd_max_mm"] = float(max(distances[f"distances_{way}"][-1] for way in ("gt_to_pred", "pred_to_gt")))
+    return found
+
+
+def differences(body: Mapping) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """By implementation and its measure, over the pairs that both define: this package's number and theirs."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for pair, row in zip(mask_pairs.pairs(body["seed"], len(body["pairs"])), body["pairs"]):
+        own = ours(pair, body["surface_tolerance_mm"])
+        for name in ("monai", "itk"):
+            for measure, value in row[name].items():
+                mine = own.get(measure.removeprefix(VOXELS))
+                if value is not None and mine is not None:
+                    found.setdefault((name, measure), []).append((mine, value))
+    return found
+
+
+def table(body: Mapping) -> str:
+    """Largest and mean difference by measure and implementation, in Markdown."""
+    lines = [
+        "| measure | other implementation | pairs | largest difference | mean difference |",
+        "|---|---|---|---|---|",
+    ]
+    titles = {"monai": "MONAI", "itk": "SimpleITK"}
+    found = differences(body)
+    for name, measure in sorted(found, key=lambda key: (key[1].startswith(VOXELS), key[1].removeprefix(VOXELS))):
+        apart = np.abs(np.subtract(*np.transpose(found[name, measure])))
+        whose = titles[name] + (", surfaces of voxels" if measure.startswith(VOXELS) else "")
+        cells = (measure.removeprefix(VOXELS), whose, len(apart), f"{apart.max():.2g}", f"{apart.mean():.2g}")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    if not pathlib.Path(values.torch_python).exists():
+        raise UserError("no such Python", path=values.torch_python, remedy="Make it as the help says")
+    import SimpleITK
+
+    from benchmarks import masks_by_itk
+    from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM
+
+    pairs = mask_pairs.pairs()
+    monai = _by_monai(pairs, values.torch_python, SURFACE_TOLERANCE_MM)
+    body = {
+        "command": COMMAND,
+        "seed": mask_pairs.SEED,
+        "digest": mask_pairs.digest(pairs),
+        "surface_tolerance_mm": SURFACE_TOLERANCE_MM,
+        "versions": {**monai["versions"], "SimpleITK": SimpleITK.Version.VersionString()},
+        "pairs": [
+            {
+                "kind": pair.kind,
+                "monai": _plain(theirs),
+                "itk": _plain(masks_by_itk.values(pair.prediction, pair.truth, pair.spacing_mm)),
+            }
+            for pair, theirs in zip(pairs, monai["values"])
+        ],
+    }
+    atomic.write_text(pathlib.Path(values.output), _text(body))
+    print(table(body))
+
+
+def _text(body: dict) -> str:
+    """JSON with a line a pair."""
+    head = json.dumps({**body, "pairs": []}, indent=1)
+    lines = ",\n".join(json.dumps(row) for row in body["pairs"])
+    return head.replace('"pairs": []', f'"pairs": [\n{lines}\n]') + "\n"
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.metric_references")

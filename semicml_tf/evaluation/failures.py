@@ -1,0 +1,53 @@
+"""Patients by name whom a method failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from semicml_tf.evaluation.metrics import CaseScore
+
+DICE_BOUND = 0.5
+# What `CaseScore` always holds: None, NaN or infinity there is no score.
+_ALWAYS = ("dice", "hd95_mm", "assd_mm")
+
+
+def listed(scores: Sequence[CaseScore], dice_bound: float = DICE_BOUND) -> dict[str, list]:
+    """Who failed and how; a patient stands in one list.
+
+    Args:
+        scores: of one method.
+        dice_bound: a DSC below it is a failure.
+
+    Returns:
+        ``missed`` and ``false_alarms``: names; ``dice_below``: pairs of name and DSC, the worst first, of those who are
+        neither; ``not_finite``: names of those who have no finite number where one is due.
+    """
+
+    def finite(score: CaseScore) -> bool:
+        return all(value is not None and math.isfinite(value) for value in (getattr(score, name) for name in _ALWAYS))
+
+    known = [score for score in scores if finite(score)]
+    low = [score for score in known if score.outcome not in ("missed", "false alarm") and score.dice < dice_bound]
+    return {
+        "missed": [score.case_id for score in known if score.outcome == "missed"],
+        "false_alarms": [score.case_id for score in known if score.outcome == "false alarm"],
+        "dice_below": [[score.case_id, score.dice] for score in sorted(low, key=lambda one: (one.dice, one.case_id))],
+        "not_finite": [score.case_id for score in scores if not finite(score)],
+    }
+
+
+def sentence(failed: dict[str, list], dice_bound: float) -> str:
+    """The lists as a line of text; "none" where nobody failed."""
+    parts = []
+    if failed["missed"]:
+        parts.append(f"missed {', '.join(failed['missed'])}")
+    if failed["false_alarms"]:
+        parts.append(f"false alarm {', '.join(failed['false_alarms'])}")
+    if failed["dice_below"]:
+        parts.append(
+            f"DSC below {dice_bound:g} {', '.join(f'{name} ({dice:.3f})' for name, dice in failed['dice_below'])}"
+        )
+    if failed["not_finite"]:
+        parts.append(f"no finite number {', '.join(failed['not_finite'])}")
+    return "; ".join(parts) or "none"
