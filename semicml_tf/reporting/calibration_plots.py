@@ -99,5 +99,9 @@ def section(runs: Sequence[RunFacts]) -> Html:
             "sure. Over all voxels of the network's grid. ECE: mean of |probability - observed| over 10 bins, weighted "
             f"by voxels, nearly all of which are background; unsure: those within ({low:g}, {high:g}) alone.",
         ),
-        [join(element("h3", run.name), element("div", parts, class_="plots")) for run, parts in held if parts],
+        [
+            join(element("h3", run.name) if len(runs) > 1 else None, element("div", parts, class_="plots"))
+            for run, parts in held
+            if parts
+        ],
     )

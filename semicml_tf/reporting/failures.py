@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semicml_tf.reporting import columns
-from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting import columns, tables
+from semicml_tf.reporting.markup import Html, element
 from semicml_tf.reporting.run_facts import RunFacts
 
 _WHAT = {"missed": "missed: a lesion, and nothing was found", "false alarm": "false alarm: found, where no lesion is"}
@@ -41,7 +41,7 @@ def section(runs: Sequence[RunFacts]) -> Html:
     parts = []
     for run in runs:
         for row in run.networks:
-            items = _of_row(run, row) or [element("li", "nobody")]
-            parts.append(element("h3", f"{run.name}, {row.get('name')}"))
-            parts.append(element("ul", items))
-    return join(parts) if parts else element("p", "No scores yet.")
+            items = _of_row(run, row)
+            name = f"{run.name}, {row.get('name')}" if len(runs) > 1 else row.get("name")
+            parts.append((name, element("ul", items) if items else "nobody"))
+    return tables.facts(parts) if parts else element("p", "No scores yet.")

@@ -57,8 +57,7 @@ def _of_run(run: RunFacts) -> Html:
         )
     alarms = [f"epoch {row['epoch']}: {row['alarm']}" for row in run.history if row.get("alarm")]
     return join(
-        element("h3", run.name),
-        element("p", f"{run.method}; {len(run.history)} epochs."),
+        element("h3", f"{run.name}: {run.method}, {len(run.history)} epochs"),
         element("div", figures, class_="plots"),
         element("p", "Alarms: ", "; ".join(alarms)) if alarms else None,
     )

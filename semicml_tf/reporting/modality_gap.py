@@ -75,7 +75,7 @@ def _picture(run: RunFacts, rows: Sequence[dict]) -> Html:
     return chart.figure(title, frame.picture(title, join(parts)), names)
 
 
-def _of_run(run: RunFacts) -> Html:
+def _of_run(run: RunFacts, several: bool) -> Html:
     rows, source = _rows(run)
     if not rows or len(run.modalities) != 2:
         return element("p", element("b", run.name), ": no scores of two networks.")
@@ -100,7 +100,7 @@ def _of_run(run: RunFacts) -> Html:
     headings = ["when", *run.modalities, f"{first} less {second}"]
     why = f"Teacher: {teacher}. " if teacher else "No stage of this run learned from a teacher's labels. "
     return join(
-        element("h3", run.name),
+        element("h3", run.name) if several else None,
         element("p", why, f"From the {source}. Before, after and kept: mean DSC of validation patients."),
         element(
             "div",
@@ -113,4 +113,4 @@ def _of_run(run: RunFacts) -> Html:
 
 def section(runs: Sequence[RunFacts]) -> Html:
     """The gap of every run."""
-    return join([_of_run(run) for run in runs])
+    return join([_of_run(run, len(runs) > 1) for run in runs])

@@ -47,7 +47,7 @@ def _scores(case: RankedCase) -> Html:
         note = "" if outcome in (None, "both present") else f" ({outcome})"
         distance = f", HD95 {number(score.get('hd95_mm'), 1)} mm" if columns.is_number(score.get("hd95_mm")) else ""
         parts.append(element("span", element("b", name), f" DSC {number(score.get('dice'))}{distance}{note}"))
-    return element("p", parts, class_="scores")
+    return element("span", parts, class_="scores")
 
 
 def _pictures(pictures: Sequence[slice_pictures.Picture]) -> Html:
@@ -56,7 +56,7 @@ def _pictures(pictures: Sequence[slice_pictures.Picture]) -> Html:
         [
             element(
                 "figure",
-                element("img", src=one.uri, alt=one.alternative, width=one.width, height=one.height, loading="lazy"),
+                element("img", src=one.uri, alt=one.alternative, width=one.width, height=one.height),
                 element("figcaption", one.title),
             )
             for one in pictures
@@ -77,11 +77,15 @@ def _card(case: RankedCase, pictures: Sequence[slice_pictures.Picture], in_viewe
     )
     return element(
         "article",
-        element("h4", f"{case.place}. {case.case_id}"),
-        element("p", f"mean DSC {number(case.mean_dice)}{where}", class_="note"),
-        _scores(case),
+        element(
+            "div",
+            element("h4", f"{case.place}. {case.case_id}"),
+            element("span", f"mean DSC {number(case.mean_dice)}{where}", class_="note"),
+            _scores(case),
+            opener if in_viewer else None,
+            class_="case-head",
+        ),
         _pictures(pictures) if pictures else None,
-        opener if in_viewer else None,
         id=case.key,
         class_="case viewable" if in_viewer else "case",
         data_case=case.key if in_viewer else None,
@@ -125,7 +129,7 @@ def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewe
         if not cases:
             continue
         cards = [_card(case, pictures.of(case), case.key in in_viewer) for case in cases]
-        parts += [element("h3", cases[0].run.name), _table(cases)]
+        parts += [element("h3", cases[0].run.name) if len(ranked) > 1 else None, _table(cases)]
         if len(cards) <= _OPEN:
             parts.append(element("div", cards, class_="cases"))
         else:

@@ -196,7 +196,8 @@ def load_all(folders: Sequence[str | pathlib.Path], partition: str) -> list[RunF
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:
     """The shortest ends of the paths by which all differ."""
-    for parts in itertools.count(1):
+    # A run is often called "run": alone on the page, it is told with its folder's.
+    for parts in itertools.count(1 if len(paths) > 1 else 2):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names) or parts > max(len(path.parts) for path in paths):
             return names

@@ -35,16 +35,16 @@ def section(runs: Sequence[RunFacts]) -> Html:
         return element("p", "None of the runs was evaluated; what to run stands at the top.")
     rows = [row for _, row in held]
     averaged, counted = columns.averaged(rows), columns.counted(rows)
-    headings = ["run", "reads", "method", *map(columns.title, [*averaged, *counted])]
+    several = len(runs) > 1
+    headings = [*(["run"] if several else []), "network", *map(columns.title, [*averaged, *counted])]
     body = []
     for run, row in held:
         summary = row.get("summary", {})
         network = row.get("kind") == "network"
         body.append(
             [
-                tables.text_cell(run.name),
-                tables.text_cell(row.get("name")),
-                tables.text_cell(run.method if network else "reads no network"),
+                *([Cell(join(run.name, element("small", run.method)), run.name)] if several else []),
+                Cell(join(row.get("name"), None if network else element("small", "reads no network")), row.get("name")),
                 *(_mean(name, summary.get(name), summary.get("cases")) for name in averaged),
                 *(
                     Cell(columns.plain(name, summary[name]), summary[name])

@@ -15,7 +15,7 @@ _KEYS = (
     ("m", "other modality"),
     ("t", "truth on and off"),
     ("p", "prediction on and off"),
-    ("o", "outlines or areas"),
+    ("o", "probabilities or masks"),
     ("n, b", "next, previous patient"),
     ("Esc", "close"),
 )
@@ -62,7 +62,6 @@ def dialog() -> Html:
             "fieldset",
             element("legend", "Layers and their opacity"),
             element("div", data_part="layers"),
-            _box("outlines", "outlines only"),
             _box("probabilities", "probabilities instead of masks"),
         ),
         element(

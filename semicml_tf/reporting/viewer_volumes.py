@@ -37,21 +37,21 @@ def _window(data: bytes) -> tuple[float, float]:
     """Grey window in native units of a volume as `case_images.write_volume` writes it."""
     raw = gzip.decompress(data)
     slope, intercept = np.frombuffer(raw, "<f4", 2, 112)
-    low, high = np.percentile(np.frombuffer(raw, np.uint8, offset=352), (0.5, 99.8))
+    low, high = np.percentile(np.frombuffer(raw, np.uint8, offset=352), (0.5, 99.0))
     if high <= low:
         low, high = 0, 255
     return float(low * slope + intercept), float(high * slope + intercept)
 
 
-def _focus(kept: KeptCase) -> list[int]:
-    """The voxel to begin at, (column, row, slice) as the file's axes: the middle of the truth in the kept slice."""
+def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
+    """Where to begin, RAS+ mm: the middle of the truth in the kept slice, by the affine of the volume `data`."""
+    affine = np.frombuffer(gzip.decompress(data), "<f4", 12, 280).reshape(3, 4).astype(float)
     arrays = kept.slice()
-    if arrays is None:
-        return [0, 0, kept.slice_index]
-    rows, columns = np.nonzero(arrays["truth"])
-    if not rows.size:
-        rows, columns = (np.array([size // 2]) for size in arrays["truth"].shape)
-    return [int(np.median(columns)), int(np.median(rows)), kept.slice_index]
+    mask = np.ones((1, 1)) if arrays is None else arrays["truth"]
+    rows, columns = np.nonzero(mask if mask.any() else np.ones_like(mask))
+    # A voxel of the truth, not a mean between two lesions: the one nearest to the mean.
+    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    return (affine @ [columns[nearest], rows[nearest], kept.slice_index, 1]).round(2).tolist()
 
 
 def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
@@ -94,7 +94,7 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
         "run": case.run.name,
         "place": case.place,
         "of": case.of,
-        "focus": _focus(kept),
+        "focus_mm": _focus_mm(kept, truth[1]),
         "truth": truth[0],
         "modalities": modalities,
     }

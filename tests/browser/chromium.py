@@ -1,7 +1,7 @@
 """A headless Chromium driven over its DevTools pipe: nothing to install beside the browser, no port to open.
 
-Protocol: https://chromedevtools.github.io/devtools-protocol; with --remote-debugging-pipe, messages are JSON that end in
-a zero byte, read by the browser from descriptor 3 and written to 4.
+Protocol: https://chromedevtools.github.io/devtools-protocol; with --remote-debugging-pipe, messages are JSON that end
+in a zero byte, read by the browser from descriptor 3 and written to 4.
 """
 
 from __future__ import annotations

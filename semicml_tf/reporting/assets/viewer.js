@@ -13,10 +13,16 @@
   let index = 0; // of the patient that is shown
   let loaded = null; // its volumes: { key, images: [NVImage], truth, predictions: [NVImage] }
   let turn = 0; // counts what was asked for, so that a slow answer does not overtake a later wish
-  const state = { modality: 0, outlines: true, probabilities: false, layers: [], view: 3 };
+  const state = { modality: 0, probabilities: false, layers: [], view: 3 };
 
   const say = (text) => { part("status").textContent = text; };
   const colour = (layer) => (layer === 0 ? TRUTH : PREDICTIONS[(layer - 1) % PREDICTIONS.length]);
+
+  function tell(at) {
+    const [x, y, z] = at.mm;
+    const values = at.values.map(({ name, value }) => `${name.replace(".nii.gz", "")} ${Number(value.toPrecision(3))}`);
+    say(`right-left ${x.toFixed(0)}, back-front ${y.toFixed(0)}, feet-head ${z.toFixed(0)} mm · ${values.join(" · ")}`);
+  }
 
   function start() {
     if (nv) return;
@@ -27,14 +33,14 @@
     nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.6, 0.8, 1, 0.55],
-      crosshairWidth: 1,
+      fontColor: [0.75, 0.85, 1, 1],
       isRadiologicalConvention: true,
       dragAndDropEnabled: false,
       show3Dcrosshair: true,
       isColorbar: false,
       logLevel: "error",
       loadingText: "",
-      onLocationChange: (at) => say(at.string),
+      onLocationChange: tell,
     });
     const flat = ([r, g, b]) => ({ R: [r, r], G: [g, g], B: [b, b], A: [0, 255], I: [0, 255] });
     for (const layer of [0, 1, 2, 3, 4]) nv.addColormap(`layer${layer}`, flat(colour(layer)));
@@ -55,7 +61,7 @@
       images.push(await image(held.image, {
         title: held.name, colormap: "gray", cal_min: held.window[0], cal_max: held.window[1],
       }));
-      predictions.push(await image(held.probability, { title: `prediction${number}`, colormap: `layer${number + 1}` }));
+      predictions.push(await image(held.probability, { title: `p(${held.name})`, colormap: `layer${number + 1}` }));
     }
     const truth = await image(entry.truth, { title: "truth", colormap: "layer0", cal_min: 0.5, cal_max: 0.6 });
     return { key: entry.key, images, truth, predictions };
@@ -71,7 +77,6 @@
       volume.cal_max = state.probabilities ? 1 : cut;
     });
     state.layers.forEach((layer, number) => { nv.volumes[number + 1].opacity = layer.on ? layer.opacity : 0; });
-    nv.overlayOutlineWidth = state.outlines && !state.probabilities ? 0.4 : 0;
     nv.updateGLVolume();
   }
 
@@ -79,7 +84,9 @@
     const at = keepPlace ? [...nv.scene.crosshairPos] : null;
     while (nv.volumes.length) nv.removeVolume(nv.volumes[nv.volumes.length - 1]);
     for (const volume of [loaded.images[state.modality], loaded.truth, ...loaded.predictions]) nv.addVolume(volume);
-    nv.scene.crosshairPos = at || nv.vox2frac(cases[index].focus);
+    // In voxels: about as thin in a coarse volume as in a fine one.
+    nv.opts.crosshairWidth = 0.003 * Math.max(...nv.volumes[0].dimsRAS.slice(1, 4));
+    nv.scene.crosshairPos = at || nv.mm2frac(cases[index].focus_mm);
     nv.setSliceType(state.view);
     dress();
     nv.createOnLocationChange();
@@ -111,7 +118,6 @@
       box.append(label, range);
       return box;
     }));
-    part("outlines").checked = state.outlines;
     part("probabilities").checked = state.probabilities;
     part("view").value = String(state.view);
   }
@@ -137,7 +143,7 @@
       if (mine !== turn || !dialog.open) return;
       loaded = found;
       state.modality = Math.min(state.modality, entry.modalities.length - 1);
-      const opacity = (place) => (state.layers[place] ? state.layers[place].opacity : 0.9);
+      const opacity = (place) => (state.layers[place] ? state.layers[place].opacity : 0.5);
       state.layers = [
         { name: "truth", on: state.layers[0] ? state.layers[0].on : true, opacity: opacity(0) },
         ...entry.modalities.map((held, place) => ({
@@ -173,7 +179,7 @@
     t: () => toggle(0),
     p: () => toggle(state.modality + 1),
     m: () => choose((state.modality + 1) % cases[index].modalities.length),
-    o: () => { state.outlines = !state.outlines; controls(); dress(); },
+    o: () => { state.probabilities = !state.probabilities; controls(); dress(); },
     n: () => show(index + 1),
     b: () => show(index - 1),
     ArrowLeft: move(-1, 0, 0), ArrowRight: move(1, 0, 0),
@@ -192,7 +198,6 @@
   part("close").addEventListener("click", () => dialog.close());
   part("next").addEventListener("click", () => show(index + 1));
   part("previous").addEventListener("click", () => show(index - 1));
-  part("outlines").addEventListener("change", (event) => { state.outlines = event.target.checked; dress(); });
   part("probabilities").addEventListener("change", (event) => { state.probabilities = event.target.checked; dress(); });
   part("view").addEventListener("change", (event) => { state.view = Number(event.target.value); nv.setSliceType(state.view); });
 
