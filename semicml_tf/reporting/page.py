@@ -22,7 +22,7 @@ from semicml_tf.reporting import (
     viewer,
     viewer_volumes,
 )
-from semicml_tf.reporting.markup import Html, element, join, text
+from semicml_tf.reporting.markup import Html, element, join
 from semicml_tf.reporting.ranking import RankedCase, ranked
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.reporting.viewer_volumes import ViewerVolumes
@@ -31,9 +31,11 @@ from semicml_tf.reporting.viewer_volumes import ViewerVolumes
 LARGEST_BYTES = 50_000_000
 # Of the page, at most, for pictures of slices: the viewer's volumes need the rest.
 _SHARE_OF_PICTURES = 0.4
-_PRIVATE = (
+_PRIVATE = join(
     "This page holds images of patients, and their names as the evaluation knows them. Whoever gets the file gets "
-    "them: hand it on as you would the images. --noimages makes a page without any."
+    "them: hand it on as you would the images. With ",
+    element("code", "--noimages", class_="flag"),
+    ", the page has none.",
 )
 _KEYS = join(
     element("span", element("i", class_="truth"), "truth", class_="key"),
@@ -141,7 +143,7 @@ class _Page:
             element("nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="sections"),
             element("main", [element("section", element("h2", title), held, id=key) for key, title, held in sections]),
             join(viewer.dialog(), "\n", viewer.data(volumes)) if keys else None,
-            element("footer", element("p", text(viewer.niivue_note()), class_="note")) if keys else None,
+            element("footer", viewer.niivue_note()) if keys else None,
             # As they are: their hashes stand in the policy.
             [Html(f"<script>{source}</script>") for source in scripts],
         )

@@ -56,7 +56,7 @@ def strips(title: str, rows: Sequence[Strip], x_label: str, x_range: tuple[float
     frame = chart.Frame(
         x_range or chart.padded(values),
         (len(rows) - 0.5, -0.5),  # the first row on top
-        width=640,
+        width=500,
         height=_ROW * len(rows) + 56,
         left=min(30 + 6.6 * longest, 260),
     )

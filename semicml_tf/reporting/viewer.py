@@ -31,10 +31,19 @@ def niivue_source() -> str:
     return asset("niivue/niivue.umd.js")
 
 
-def niivue_note() -> str:
-    """Its version, licence and source, in a line."""
+def niivue_note() -> Html:
+    """Its version and source, and the licences under which a page that holds it is handed on."""
     held = json.loads(asset("niivue/source.json"))
-    return f"Viewer: NiiVue {held['version']} ({held['licence']}), {held['package']}."
+    return join(
+        element(
+            "p", f"Viewer: NiiVue {held['version']} ({held['licence']}), {held['package']} from npm.", class_="note"
+        ),
+        element(
+            "details",
+            element("summary", "Licences of the viewer"),
+            element("pre", asset("niivue/LICENSE"), "\n\n", asset("niivue/THIRD_PARTY.txt"), tabindex=0),
+        ),
+    )
 
 
 def _button(part: str, label: str) -> Html:
