@@ -16,6 +16,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -51,6 +52,16 @@ def find() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+# Puts both ends of the pipe where the browser looks for them; high first, so that neither is in the other's way.
+_START = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 20) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
 class Chromium:
     """One page in one browser; a context.
 
@@ -59,7 +70,7 @@ class Chromium:
         requests: addresses that the page asked for.
     """
 
-    def __init__(self, profile: pathlib.Path, width: int = 1280, height: int = 900):
+    def __init__(self, profile: pathlib.Path, *flags: str, width: int = 1280, height: int = 900):
         program = find()
         assert program, "no browser"
         self.console: list[str] = []
@@ -69,10 +80,9 @@ class Chromium:
         self._waiting = b""
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # The shell puts both ends where the browser looks for them.
-        words = [program, *_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
+        words = [program, *_FLAGS, *flags, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *words],
+            [sys.executable, "-c", _START, str(theirs_in), str(theirs_out), *words],
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -156,6 +166,16 @@ class Chromium:
         self.send("Page.navigate", url=address)
         self.wait(f"location.href.split('#')[0] === {json.dumps(address)} && document.readyState === 'complete'")
 
+    def click(self, selector: str) -> None:
+        """The left button on the middle of an element, which is brought into sight."""
+        place = self.run(
+            f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
+            " one.scrollIntoView({block: 'center', inline: 'center'}); const b = one.getBoundingClientRect();"
+            " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+
     def press(self, key: str) -> None:
         """A key, pressed and let go."""
         code, number, text = _KEYS.get(key, (f"Key{key.upper()}", ord(key.upper()[0]), key))
@@ -175,7 +195,7 @@ class Chromium:
         if selector:
             box = self.run(
                 f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
-                " return [b.x, b.y, b.width, b.height]; })()"
+                " return [b.x + scrollX, b.y + scrollY, b.width, b.height]; })()"
             )
             options["clip"] = dict(zip(("x", "y", "width", "height"), box), scale=1)
         if whole:

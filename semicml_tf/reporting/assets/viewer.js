@@ -86,7 +86,7 @@
     for (const volume of [loaded.images[state.modality], loaded.truth, ...loaded.predictions]) nv.addVolume(volume);
     // In voxels: about as thin in a coarse volume as in a fine one.
     nv.opts.crosshairWidth = 0.003 * Math.max(...nv.volumes[0].dimsRAS.slice(1, 4));
-    nv.scene.crosshairPos = at || nv.mm2frac(cases[index].focus_mm);
+    nv.scene.crosshairPos = at || nv.mm2frac(cases[index].focus_mm, 0, true);
     nv.setSliceType(state.view);
     dress();
     nv.createOnLocationChange();
