@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semicml_tf.evaluation.calibration import UNSURE
-from semicml_tf.reporting import line_chart, tables
+from semicml_tf.reporting import by_run, line_chart, tables
 from semicml_tf.reporting.line_chart import Series
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
@@ -99,9 +99,5 @@ def section(runs: Sequence[RunFacts]) -> Html:
             "sure. Over all voxels of the network's grid. ECE: mean of |probability - observed| over 10 bins, weighted "
             f"by voxels, nearly all of which are background; unsure: those within ({low:g}, {high:g}) alone.",
         ),
-        [
-            join(element("h3", run.name) if len(runs) > 1 else None, element("div", parts, class_="plots"))
-            for run, parts in held
-            if parts
-        ],
+        by_run.parts([(run.name, element("div", parts, class_="plots")) for run, parts in held if parts]),
     )

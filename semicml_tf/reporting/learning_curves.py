@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semicml_tf.reporting import line_chart
+from semicml_tf.reporting import by_run, line_chart
 from semicml_tf.reporting.line_chart import Series
 from semicml_tf.reporting.markup import Html, element, join
 from semicml_tf.reporting.run_facts import RunFacts
@@ -57,7 +57,7 @@ def _of_run(run: RunFacts) -> Html:
         )
     alarms = [f"epoch {row['epoch']}: {row['alarm']}" for row in run.history if row.get("alarm")]
     return join(
-        element("h3", f"{run.name}: {run.method}, {len(run.history)} epochs"),
+        element("p", f"{run.method}, {len(run.history)} epochs."),
         element("div", figures, class_="plots"),
         element("p", "Alarms: ", "; ".join(alarms)) if alarms else None,
     )
@@ -70,5 +70,5 @@ def section(runs: Sequence[RunFacts]) -> Html:
         return element("p", "No run has a history yet.")
     return join(
         element("p", "Dashed uprights: a stage begins. Validation patients are others than those who are tested."),
-        [_of_run(run) for run in held],
+        by_run.parts([(run.name, _of_run(run)) for run in held]),
     )

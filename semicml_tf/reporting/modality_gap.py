@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semicml_tf.reporting import chart, columns, tables
+from semicml_tf.reporting import by_run, chart, columns, tables
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.reporting.tables import Cell
@@ -75,10 +75,10 @@ def _picture(run: RunFacts, rows: Sequence[dict]) -> Html:
     return chart.figure(title, frame.picture(title, join(parts)), names)
 
 
-def _of_run(run: RunFacts, several: bool) -> Html:
+def _of_run(run: RunFacts) -> Html:
     rows, source = _rows(run)
     if not rows or len(run.modalities) != 2:
-        return element("p", element("b", run.name), ": no scores of two networks.")
+        return element("p", "No scores of two networks.")
     taught = (run.relearning or {}).get("taught") or {}
     teacher = taught.get("teacher") or next((row["teacher"] for row in rows if row.get("teacher")), None)
     first, second = (
@@ -100,7 +100,6 @@ def _of_run(run: RunFacts, several: bool) -> Html:
     headings = ["when", *run.modalities, f"{first} less {second}"]
     why = f"Teacher: {teacher}. " if teacher else "No stage of this run learned from a teacher's labels. "
     return join(
-        element("h3", run.name) if several else None,
         element("p", why, f"From the {source}. Before, after and kept: mean DSC of validation patients."),
         element(
             "div",
@@ -113,4 +112,4 @@ def _of_run(run: RunFacts, several: bool) -> Html:
 
 def section(runs: Sequence[RunFacts]) -> Html:
     """The gap of every run."""
-    return join([_of_run(run, len(runs) > 1) for run in runs])
+    return by_run.parts([(run.name, _of_run(run)) for run in runs])

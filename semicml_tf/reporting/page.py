@@ -31,6 +31,8 @@ from semicml_tf.reporting.viewer_volumes import ViewerVolumes
 LARGEST_BYTES = 50_000_000
 # Of the page, at most, for pictures of slices: the viewer's volumes need the rest.
 _SHARE_OF_PICTURES = 0.4
+# More than so many notes, or names in the title, are put together.
+_NOTICES, _NAMES = 4, 3
 _PRIVATE = join(
     "This page holds images of patients, and their names as the evaluation knows them. Whoever gets the file gets "
     "them: hand it on as you would the images. With ",
@@ -70,6 +72,10 @@ def _policy(scripts: Sequence[str]) -> str:
 
 def _notices(runs: Sequence[RunFacts], images: bool) -> Html:
     items = [element("li", element("b", run.name), ": ", note, class_="warning") for run in runs for note in run.notes]
+    if len(items) > _NOTICES:
+        folded = element("ul", items, class_="notices")
+        title = f"{len({run.key for run in runs if run.notes})} of {len(runs)} runs lack something"
+        items = [element("li", element("details", element("summary", title), folded), class_="warning")]
     if images:
         items.insert(0, element("li", _PRIVATE))
     return element("ul", items, class_="notices") if items else Html("")
@@ -127,17 +133,19 @@ class _Page:
         if keys:
             scripts.append(viewer.asset("viewer.js"))
         policy = _policy([*scripts, *([viewer.niivue_source()] if keys else [])])
-        names = ", ".join(run.name for run in runs)
+        title = (
+            f"Report: {', '.join(run.name for run in runs)}" if len(runs) <= _NAMES else f"Report of {len(runs)} runs"
+        )
         head = join(
             element("meta", charset="utf-8"),
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("meta", http_equiv="Content-Security-Policy", content=policy),
-            element("title", f"Report: {names}"),
+            element("title", title),
             Html(f"<style>{viewer.asset('page.css')}</style>"),
         )
         partition = runs[0].partition
         body = join(
-            element("h1", f"Report: {names}"),
+            element("h1", title),
             element("p", f"Partition '{partition}'. semicml_tf {__version__}.", class_="note"),
             _notices(runs, images),
             element("nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="sections"),

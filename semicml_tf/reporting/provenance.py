@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from semicml_tf.reporting import tables
+from semicml_tf.reporting import by_run, tables
 from semicml_tf.reporting.markup import Html, element, join
 from semicml_tf.reporting.run_facts import RunFacts
 
@@ -56,7 +56,6 @@ def _of_run(run: RunFacts) -> Html:
     ]
     every = "\n".join(f"{name} = {_plain(value)}" for name, value in settings.items())
     return join(
-        element("h3", run.name),
         tables.facts([(name, value) for name, value in known if value not in (None, "")]),
         [join(element("h4", what), tables.block(str(text))) for what, text in commands if text],
         element(
@@ -72,7 +71,7 @@ def _of_run(run: RunFacts) -> Html:
 
 def section(runs: Sequence[RunFacts]) -> Html:
     """What each run was made by."""
-    return join([_of_run(run) for run in runs])
+    return by_run.parts([(run.name, _of_run(run)) for run in runs])
 
 
 def policy(runs: Sequence[RunFacts]) -> Html | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from semicml_tf.evaluation.case_images import BEST, WORST
-from semicml_tf.reporting import columns, slice_pictures, tables
-from semicml_tf.reporting.markup import Html, element, join, number
+from semicml_tf.reporting import by_run, columns, slice_pictures, tables
+from semicml_tf.reporting.markup import Html, element, number
 from semicml_tf.reporting.ranking import RankedCase
 from semicml_tf.reporting.tables import Cell
 
@@ -124,12 +124,10 @@ class Pictures:
 
 def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewer: Collection[str]) -> Html:
     """Table and cards of every run."""
-    parts = []
-    for cases in ranked:
-        if not cases:
-            continue
+    held = []
+    for cases in (cases for cases in ranked if cases):
         cards = [_card(case, pictures.of(case), case.key in in_viewer) for case in cases]
-        parts += [element("h3", cases[0].run.name) if len(ranked) > 1 else None, _table(cases)]
+        parts = [_table(cases)]
         if len(cards) <= _OPEN:
             parts.append(element("div", cards, class_="cases"))
         else:
@@ -143,4 +141,5 @@ def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewe
                 ),
                 element("div", cards[-BEST:], class_="cases"),
             ]
-    return join(parts) if parts else element("p", "No scores yet.")
+        held.append((cases[0].run.name, parts))
+    return by_run.parts(held) if held else element("p", "No scores yet.")

@@ -28,9 +28,17 @@ def _mean(name: str, value: dict | None, cases: int | None) -> Cell:
     return Cell(join(shown, [element("small", line) for line in small]), value["mean"])
 
 
+def _is_told(row: dict, told: Sequence[dict]) -> bool:
+    return any(all(row.get(key) == other.get(key) for key in ("name", "kind", "summary")) for other in told)
+
+
 def section(runs: Sequence[RunFacts]) -> Html:
     """The table of all runs that were evaluated."""
-    held = [(run, row) for run in runs for row in run.rows]
+    # The rows that read no network are the same for all runs that are scored on the same patients of the same data.
+    held: list[tuple[RunFacts, dict]] = []
+    for run in runs:
+        told = [row for _, row in held]
+        held += [(run, row) for row in run.rows if row.get("kind") == "network" or not _is_told(row, told)]
     if not held:
         return element("p", "None of the runs was evaluated; what to run stands at the top.")
     rows = [row for _, row in held]
