@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow test-io bench bench-torch lint wheel clean
+.PHONY: setup demo test test-slow test-io test-browser niivue bench bench-torch lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -35,10 +35,14 @@ demo: $(READY)
 	$(BIN)/python -m pipelines.main_job --study=configs/demo.flags --output=demo_output --require_margin=0.1
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow' --ignore=tests/browser $(PYTEST_ARGS)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser $(PYTEST_ARGS)
+
+# The report's page in a headless Chromium; skipped where there is none.
+test-browser: $(READY)
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/browser
 
 # tensorflow-io loads with TensorFlow 2.17 at the latest, hence an environment of its own. What is named beside tests/io
 # says that the package works on that TensorFlow at all.
@@ -51,6 +55,11 @@ test-slow: $(READY)
 test-io: .venv-io/ready
 	.venv-io/bin/python -m pytest -q $(PYTEST_ARGS) tests/io tests/test_storage_streaming.py tests/test_records_contract.py \
 	  tests/test_networks_unet.py tests/test_losses_supervised.py tests/test_losses_asc.py tests/test_artefact_load.py
+
+# The report's viewer anew from npm: make niivue NIIVUE=VERSION; then look at its licences and run make test-browser.
+NIIVUE ?=
+niivue: $(READY)
+	$(BIN)/python tests/browser/fetch_niivue.py $(NIIVUE)
 
 # Speed beside what one would do by hand; the tables are those of docs/benchmarks.md.
 bench: $(READY)

@@ -3,7 +3,7 @@
     python -m pipelines.main_job --study=configs/demo.flags --output=demo_output
     python -m pipelines.main_job --study=configs/sts_ct_pet.flags --input=DATA --output=OUTPUT
 
-Runs phantom (where no --input is given), convert, train, evaluate, export, the embedded server and, over gRPC,
+Runs phantom (where no --input is given), convert, train, evaluate, report, export, the embedded server and, over gRPC,
 predict; each command is shown as it is run. Finished steps are not run again, so a job that was cut off goes on
 when the same line is started again.
 """
@@ -53,10 +53,13 @@ def main(values: flags.FlagValues) -> None:
     step("semicml_tf.convert", f"--input={volumes}", f"--output={dataset}", done=dataset / "dataset.json")
     step("semicml_tf.train", f"--dataset={dataset}", f"--output={run}", "--resume")
     step("semicml_tf.evaluate", f"--run={run}", done=scores)
+    # A few seconds: written anew each time, so that it tells what is there now.
+    step("semicml_tf.report", f"--run={run}")
     step("semicml_tf.export", f"--run={run}", f"--output={models}", done=models / "export.json")
     masks = _predict_over_grpc(volumes, dataset, models, output / "masks")
     print("\nseconds a step: " + ", ".join(f"{name} {taken:.0f}" for name, taken in seconds.items()))
     print(f"metrics:  {scores}\noverlays: {scores.with_name('overlays.png')}")
+    print(f"report:   {run / 'report.html'} (open it in a browser)")
     print("masks:    " + "\n          ".join(str(path) for path in masks))
     if values.require_margin is not None:
         _require(scores, values.require_margin)

@@ -26,7 +26,7 @@ from semicml_tf.errors import Terminated, UserError
 # though not to the command that runs, is passed over. On the command line itself it is an error.
 COMMANDS = tuple(
     f"semicml_tf.{name}"
-    for name in ("phantom", "convert", "inspect", "train", "evaluate", "export", "predict", "experiment")
+    for name in ("phantom", "convert", "inspect", "train", "evaluate", "report", "export", "predict", "experiment")
 )
 # A command that hands the flagfiles on to others defines a flag of this name, and finds their paths in it.
 FLAGFILE = "flagfile"
@@ -184,6 +184,8 @@ def call(name: str, arguments: Sequence[str]) -> None:
     module = _command_module(name)
     # A command may take its main flags without their names, in the order of its POSITIONAL.
     names = getattr(module, "POSITIONAL", ())
+    if getattr(module, "POSITIONAL_REPEATS", False):  # the last one is a list
+        names += names[-1:] * (len(positional) - len(names))
     if len(positional) > len(names):
         raise UserError(f"unexpected argument '{positional[len(names)]}'", remedy="Write --name=value; see --help")
     for flag, value in zip(names, positional):

@@ -9,12 +9,14 @@
 
 Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, IoU, PPV,
 sensitivity, HD95, ASSD and surface DSC in mm, volume, and lesions one by one (docs/evaluation.md). Writes
-metrics.json (everything), metrics.csv (a line per patient and method), table.txt, table.md and overlays.png;
---compare with --output writes comparison.json and comparison.md.
+metrics.json (everything), metrics.csv (a line per patient and method), table.txt, table.md and overlays.png, and for
+python -m semicml_tf.report the folder cases: 8-bit images of the patients, see --case_images; --compare with --output
+writes comparison.json and comparison.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shlex
 import sys
@@ -28,7 +30,7 @@ from semicml_tf.storage import access
 
 POSITIONAL = ("run",)
 _PARTITIONS = ("labelled", "validation", "test")
-_FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png")
+_FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png", "cases")
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -64,6 +66,14 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer("batch_size", 16, "Slices in one call of a network.", lower_bound=1, flag_values=values)
+    flags.DEFINE_enum(
+        "case_images",
+        "shown",
+        ("shown", "all", "none"),
+        "Images to leave for the report: a slice of each patient and the volumes of the ten worst and five best, the "
+        "volumes of all, or none. 8-bit, on the network's grid; some 2 MB a volume of 100 x 128 x 128.",
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "allow_other_data",
         False,
@@ -190,9 +200,14 @@ def _check_output(output: pathlib.Path, files: Sequence[str] = _FILES) -> None:
 
 
 def _evaluate(values: flags.FlagValues) -> None:
+    with contextlib.ExitStack() as cleared:
+        _evaluate_run(values, cleared)
+
+
+def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> None:
     from tqdm import tqdm
 
-    from semicml_tf.evaluation import blind, overlay, report, segment, study, table
+    from semicml_tf.evaluation import blind, case_images, overlay, report, segment, study, table
     from semicml_tf.evaluation.margin import beats_blind
     from semicml_tf.input.whole_cases import require_whole
     from semicml_tf.records.dataset import DatasetInfo
@@ -223,13 +238,21 @@ def _evaluate(values: flags.FlagValues) -> None:
     segmenters |= {blind.ELLIPSOID_NAME: ellipsoid, blind.threshold_name(threshold.modality): threshold}
     cuts = {name: run.threshold(name) for name in run.modalities}
     panels = []
+    images = cleared.enter_context(
+        case_images.CaseImages(output, run.modalities, cuts, values.case_images, len(labelled))
+    )
+
+    def take(record, drawn, scores):
+        panels.append(overlay.panel(record, run.modalities, drawn, scores, cuts))
+        images.add(record, drawn, scores)
+
     results = study.evaluate_predictions(
         tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {values.partition}", file=sys.stderr),
         segmenters,
         thresholds=cuts,
         surface_tolerance_mm=values.surface_tolerance_mm,
         jobs=values.jobs or cores.available(),
-        on_case=lambda record, drawn, scores: panels.append(overlay.panel(record, run.modalities, drawn, scores, cuts)),
+        on_case=take,
     )
     body = report.build(
         command=_command(values),
@@ -251,6 +274,7 @@ def _evaluate(values: flags.FlagValues) -> None:
         atomic.write_text(staged / "table.md", table.summary_markdown(body))
         chosen = overlay.choose(panels)
         atomic.write_file(staged / "overlays.png", lambda stream: overlay.write_png(stream, chosen, run.modalities))
+        images.move_to(staged)
     print(table.screen(body))
     print(f"metrics: {output / 'metrics.json'}\noverlays: {output / 'overlays.png'}")
     if values.require_margin is not None:

@@ -65,6 +65,7 @@ def test_a_run_without_skill_gives_every_output(study, made, capsys):
     _evaluate(study)
     out = study / "evaluation" / "test"
     assert sorted(p.name for p in out.iterdir()) == [
+        "cases",
         "metrics.csv",
         "metrics.json",
         "overlays.png",

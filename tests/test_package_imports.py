@@ -37,6 +37,7 @@ ORDER = (
     "semicml_tf.training",
     "semicml_tf.evaluation",
     "semicml_tf.experiments",
+    "semicml_tf.reporting",
     "semicml_tf.artefact",
 )
 COMMANDS = {name if name != "semicml_tf.phantom" else "semicml_tf.phantom.command" for name in commandline.COMMANDS}

@@ -124,7 +124,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert wheel.name == f"semicml_tf-{semicml_tf.__version__}-py3-none-any.whl"
     inside = {name for name in names if ".dist-info/" not in name}
     package = REPOSITORY / "semicml_tf"
-    assert inside == {str(path.relative_to(REPOSITORY)) for path in package.rglob("*.py")}
+    wanted = [
+        *package.rglob("*.py"),
+        *(path for path in (package / "reporting" / "assets").rglob("*") if path.is_file()),
+    ]
+    assert inside == {str(path.relative_to(REPOSITORY)) for path in wanted}
+    assert "semicml_tf/reporting/assets/niivue/LICENSE" in inside
 
 
 def test_the_metadata_name_licence_pythons_and_extras(wheel):
@@ -176,7 +181,7 @@ def test_the_package_is_imported_from_the_fresh_environment(python, tmp_path):
     assert told[1] == semicml_tf.__version__
 
 
-@pytest.mark.parametrize("command", ["phantom", "convert", "train", "evaluate", "export", "predict"])
+@pytest.mark.parametrize("command", ["phantom", "convert", "train", "evaluate", "report", "export", "predict"])
 def test_every_command_tells_its_help(command, python, tmp_path):
     assert "Flags:" in _checked(python, "-m", f"semicml_tf.{command}", "--help", cwd=tmp_path)
 

@@ -63,6 +63,7 @@ def test_each_step_left_what_the_next_one_reads(job):
     metrics = json.loads((out / "run" / "evaluation" / "test" / "metrics.json").read_text())
     assert [row["kind"] for row in metrics["rows"]] == ["network", "network", "blind", "blind"]
     manifest = json.loads((out / "models" / "pet" / "1" / "assets.extra" / "manifest.json").read_text())
+    assert (out / "run" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert manifest["modality"] == "pet" and manifest["data_hash"] == metrics["dataset"]["data_hash"]
 
 

@@ -1,0 +1,237 @@
+"""`evaluation/PARTITION/cases`: what an evaluation leaves of its patients' images, for the report's pictures.
+
+Test patients are read by `evaluate` alone, so it keeps what a page may show: of each patient one slice, and whole
+volumes of those with the lowest and the highest DSC. Everything is 8-bit and on the network's grid.
+
+    cases/index.json              `INDEX_VERSION`, the patients in ranked order, calibration
+    cases/0003/slice.npz          image-I, truth, probability-I: (rows, columns) uint8; I counts the run's modalities
+    cases/0003/image-I.nii.gz     uint8 whose NIfTI scaling gives native units back (HU, SUV, MR as reconstructed)
+    cases/0003/truth.nii.gz       uint8 0/1
+    cases/0003/probability-I.nii.gz   of modality I's network, 0..255; the scaling gives 0..1 back
+
+Files are named by numbers: a patient's name may hold what a file's name may not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from semicml_tf import atomic
+from semicml_tf.evaluation import calibration
+from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.records.contract import CaseRecord
+
+FOLDER = "cases"
+INDEX = "index.json"
+INDEX_VERSION = 1
+# What --case_images may say.
+KINDS = ("shown", "all", "none")
+# Whose volumes are kept by "shown".
+WORST, BEST = 10, 5
+
+
+def to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values as uint8 of their shape: `low` and below are 0, `high` and above 255, between them the nearest step."""
+    if not high > low:
+        return np.zeros(np.shape(values), np.uint8)
+    scaled = (np.asarray(values, np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def write_volume(path: pathlib.Path, array: np.ndarray, grid: Grid, low: float = 0.0, high: float = 255.0) -> int:
+    """Writes a uint8 volume as gzipped NIfTI whose scaling turns 0..255 into `low`..`high`; returns its bytes.
+
+    The voxels lie in the file as NIfTI viewers expect them: left-right, back-front, feet-head.
+
+    Args:
+        array: (slices, rows, columns), of ``grid.shape``.
+    """
+    import gzip
+
+    import nibabel
+
+    # Columns, rows, slices: the file's first axis then runs along the patient's left-right as anywhere.
+    affine = grid.affine[:, [2, 1, 0, 3]]
+    image = nibabel.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1, strip_shears=True)
+    slope = (high - low) / 255.0
+    image.header.set_slope_inter(*((slope, low) if slope > 0 else (1.0, 0.0)))
+    data = gzip.compress(_with_scaling(image), 9, mtime=0)
+    atomic.write_file(path, lambda stream: stream.write(data))
+    return len(data)
+
+
+def _with_scaling(image) -> bytes:
+    # nibabel chooses the scaling of what it writes anew: the header's bytes are written as they were set.
+    header, data = image.header.copy(), np.asarray(image.dataobj)
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    return header.binaryblock + b"\0" * 4 + data.tobytes(order="F")
+
+
+@dataclasses.dataclass
+class _Kept:
+    """A patient of whom something is kept."""
+
+    entry: dict
+    folder: pathlib.Path
+
+    @property
+    def rank(self) -> tuple[float, str]:
+        return self.entry["mean_dice"], self.entry["case_id"]
+
+
+class CaseImages:
+    """Gathers what is kept, a patient at a time, beside the output until `move_to` puts it there.
+
+    A context: what was not moved is removed at its end.
+
+    Args:
+        output: folder of the evaluation.
+        modalities: the run's.
+        thresholds: on the probability, by modality.
+        kind: ``shown``: a slice of everybody, volumes of the `WORST` and `BEST` by DSC; ``all``: volumes of everybody;
+            ``none``: no image.
+        labelled: patients with labels that the run was trained on.
+    """
+
+    def __init__(
+        self,
+        output: pathlib.Path,
+        modalities: Sequence[str],
+        thresholds: Mapping[str, float],
+        kind: str,
+        labelled: int,
+    ):
+        self._parent = output.absolute().parent
+        self._modalities, self._thresholds, self._kind, self._labelled = tuple(modalities), thresholds, kind, labelled
+        self._folder: pathlib.Path | None = None
+        self._kept: list[_Kept] = []
+        self._tallies: dict[str, calibration.Tally] = {}
+        self._patients: dict[str, int] = {}
+
+    def __enter__(self) -> CaseImages:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self, record: CaseRecord, probabilities: Mapping[str, np.ndarray], scores: Mapping[str, CaseScore]) -> None:
+        """Takes in a patient; see `study.OnCase`.
+
+        Raises:
+            UserError: nothing can be written beside the output.
+        """
+        held = [name for name in self._modalities if name in record.images]
+        for name in held:
+            counted = calibration.tally(probabilities[name], record.label)
+            self._tallies[name] = self._tallies[name] + counted if name in self._tallies else counted
+            self._patients[name] = self._patients.get(name, 0) + 1
+        if self._kind == "none" or not held:
+            return
+        index = self._slice(record, [probabilities[name] >= self._thresholds[name] for name in held])
+        _, height, width = record.grid.spacing_mm
+        entry = {
+            "case_id": record.case_id,
+            "folder": f"{len(self._kept):04d}",
+            "mean_dice": float(np.mean([scores[name].dice for name in held])),
+            "modalities": held,
+            "shape": list(record.grid.shape),
+            "spacing_mm": list(record.grid.spacing_mm),
+            "slice_index": index,
+            "pixel_aspect": height / width,
+            "volumes": None,
+        }
+        try:
+            kept = _Kept(entry, self._make() / entry["folder"])
+            kept.folder.mkdir()
+            images = self._arrays(record, probabilities, held)
+            atomic.write_file(
+                kept.folder / "slice.npz",
+                lambda stream: np.savez_compressed(stream, **{key: each[0][index] for key, each in images.items()}),
+            )
+            self._kept.append(kept)
+            if self._kind == "all" or kept in self._shown():
+                files = {
+                    f"{key}.nii.gz": write_volume(kept.folder / f"{key}.nii.gz", array, record.grid, low, high)
+                    for key, (array, low, high) in images.items()
+                }
+                entry["volumes"] = files
+            if self._kind == "shown":
+                self._drop()
+        except OSError as error:
+            raise atomic.unwritable(self._parent, error) from error
+
+    def _arrays(self, record: CaseRecord, probabilities, held) -> dict[str, tuple[np.ndarray, float, float]]:
+        found = {"truth": ((record.label != 0).astype(np.uint8), 0.0, 255.0)}
+        for name in held:
+            number, window = self._modalities.index(name), record.constants[name]
+            low, high = ((edge - window.center) / window.scale for edge in (window.low, window.high))
+            found[f"image-{number}"] = to_bytes(record.images[name], low, high), window.low, window.high
+            found[f"probability-{number}"] = to_bytes(probabilities[name], 0.0, 1.0), 0.0, 1.0
+        return found
+
+    def _make(self) -> pathlib.Path:
+        if self._folder is None:
+            self._parent.mkdir(parents=True, exist_ok=True)
+            self._folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=self._parent))
+            self._folder.chmod(0o755)
+        return self._folder
+
+    @staticmethod
+    def _slice(record: CaseRecord, masks: Sequence[np.ndarray]) -> int:
+        """The one with the most truth; where there is none, with the most prediction; else the middle."""
+        for area in (record.label != 0, sum(mask.astype(np.uint8) for mask in masks)):
+            counts = np.count_nonzero(area, axis=(1, 2))
+            if counts.any():
+                return int(np.argmax(counts))
+        return record.grid.shape[0] // 2
+
+    def _shown(self) -> list[_Kept]:
+        ordered = sorted(self._kept, key=lambda kept: kept.rank)
+        return ordered if len(ordered) <= WORST + BEST else ordered[:WORST] + ordered[-BEST:]
+
+    def _drop(self) -> None:
+        shown = self._shown()
+        for kept in self._kept:
+            if kept.entry["volumes"] and kept not in shown:
+                for name in kept.entry["volumes"]:
+                    os.unlink(kept.folder / name)
+                kept.entry["volumes"] = None
+
+    def move_to(self, folder: pathlib.Path) -> None:
+        """Writes the index and puts everything into `folder` / `FOLDER`; `folder` is on the output's file system."""
+        body = {
+            "index_version": INDEX_VERSION,
+            "case_images": self._kind,
+            "grid": "network",
+            "modalities": list(self._modalities),
+            "thresholds": dict(self._thresholds),
+            "labelled_patients": self._labelled,
+            "cases": [kept.entry for kept in sorted(self._kept, key=lambda kept: kept.rank)],
+            "calibration": {name: self._measures(name) for name in self._tallies},
+        }
+        try:
+            made = self._make()
+            atomic.write_json(made / INDEX, body)
+            os.rename(made, folder / FOLDER)
+        except OSError as error:
+            raise atomic.unwritable(folder, error) from error
+        self._folder = None
+
+    def _measures(self, name: str) -> dict:
+        counted = calibration.measures([self._tallies[name]])
+        # Those over patients need each patient's counts; they stand among the scores, on the patients' own grid.
+        kept = ("reliability", "ece", "ece_unsure", "unsure", "brier")
+        return {"patients": self._patients[name], **{key: counted[key] for key in kept}}

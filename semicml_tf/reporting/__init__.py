@@ -1,0 +1,1 @@
+"""One HTML page of evaluated runs, for people: tables, plots, patients' pictures, an interactive viewer."""

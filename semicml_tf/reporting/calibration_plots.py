@@ -1,0 +1,103 @@
+"""Whether a probability is a frequency: reliability diagrams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semicml_tf.evaluation.calibration import UNSURE
+from semicml_tf.reporting import by_run, line_chart, tables
+from semicml_tf.reporting.line_chart import Series
+from semicml_tf.reporting.markup import Html, element, join, number
+from semicml_tf.reporting.run_facts import RunFacts
+from semicml_tf.reporting.tables import Cell
+
+
+def _series(name: str, bins: Sequence[dict], colour: int, dashed: bool = False) -> Series:
+    held = [one for one in bins if one["count"]]
+    return Series(
+        name,
+        [(one["mean_label"], one["observed"]) for one in held],
+        colour,
+        [
+            f"{name}: {one['low']:.1f} to {one['high']:.1f}, observed {one['observed']:.3f}, {one['count']} voxels"
+            for one in held
+        ],
+        dashed=dashed,
+    )
+
+
+def _diagram(title: str, series: Sequence[Series], x_label: str) -> Html:
+    return line_chart.lines(
+        title,
+        series,
+        x_label=x_label,
+        y_label="observed share of truth",
+        x_range=(0.0, 1.0),
+        y_range=(0.0, 1.0),
+        diagonal=True,
+    )
+
+
+def _numbers(caption: str, rows: Sequence[tuple[str, dict]]) -> Html:
+    headings = ["of", "patients", "ECE", "ECE unsure", "Brier"]
+    body = [
+        [
+            tables.text_cell(name),
+            Cell(held.get("patients", "–"), held.get("patients")),
+            *(
+                Cell(number(held.get(key), digits), held.get(key))
+                for key, digits in (("ece", 4), ("ece_unsure", 3), ("brier", 4))
+            ),
+        ]
+        for name, held in rows
+    ]
+    return tables.sortable(caption, headings, body)
+
+
+def _of_run(run: RunFacts) -> list[Html]:
+    parts = []
+    evaluated = (run.images or {}).get("calibration") or {}
+    if evaluated:
+        series = [
+            _series(name, held["reliability"], run.modalities.index(name) if name in run.modalities else 2)
+            for name, held in evaluated.items()
+        ]
+        title = f"Networks on {run.partition} patients"
+        parts += [
+            _diagram(title, series, "probability of the network"),
+            _numbers(f"{title}, {run.name}", list(evaluated.items())),
+        ]
+    taught = ((run.relearning or {}).get("calibration") or {}).get("rows") or []
+    if taught:
+        labels = list(dict.fromkeys(row["label"] for row in taught))
+        times = list(dict.fromkeys(row["when"] for row in taught))
+        series = [
+            _series(
+                f"{row['label']}, {row['when']}",
+                row["reliability"],
+                labels.index(row["label"]),
+                row["when"] == times[0],
+            )
+            for row in taught
+        ]
+        title = "Teachers' labels against the hidden truth"
+        named = [(f"{row['label']}, {row['when']}", row) for row in taught]
+        parts += [_diagram(title, series, "soft label"), _numbers(f"{title}, {run.name}", named)]
+    return parts
+
+
+def section(runs: Sequence[RunFacts]) -> Html:
+    """Diagrams and their numbers, by run."""
+    held = [(run, _of_run(run)) for run in runs]
+    if not any(parts for _, parts in held):
+        return element("p", "No evaluation of these runs has left what this is drawn from.")
+    low, high = UNSURE
+    return join(
+        element(
+            "p",
+            "On the dotted diagonal, a probability is the frequency with which it is right; below it, a network is too "
+            "sure. Over all voxels of the network's grid. ECE: mean of |probability - observed| over 10 bins, weighted "
+            f"by voxels, nearly all of which are background; unsure: those within ({low:g}, {high:g}) alone.",
+        ),
+        by_run.parts([(run.name, element("div", parts, class_="plots")) for run, parts in held if parts]),
+    )

@@ -1,0 +1,47 @@
+"""Who was missed, and in whom something was found where nothing is, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semicml_tf.reporting import columns, tables
+from semicml_tf.reporting.markup import Html, element
+from semicml_tf.reporting.run_facts import RunFacts
+
+_WHAT = {"missed": "missed: a lesion, and nothing was found", "false alarm": "false alarm: found, where no lesion is"}
+
+
+def _lesions_missed(case: dict) -> int:
+    """Lesions of a patient that were not found, whatever the evaluation calls the number."""
+    held = [value for name, value in case.items() if "lesion" in name and "missed" in name and columns.is_number(value)]
+    return int(held[0]) if held else 0
+
+
+def _of_row(run: RunFacts, row: dict) -> list[Html]:
+    found = []
+    for outcome, what in _WHAT.items():
+        names = [case["case_id"] for case in row["cases"] if case.get("outcome") == outcome]
+        if names:
+            found.append((what, ", ".join(names)))
+    partly = [
+        f"{case['case_id']} ({_lesions_missed(case)})"
+        for case in row["cases"]
+        if case.get("outcome") == "both present" and _lesions_missed(case)
+    ]
+    if partly:
+        found.append(("some of the lesions missed (how many)", ", ".join(partly)))
+    lacking = ((run.metrics or {}).get("lacking") or {}).get(row.get("modality")) or []
+    if lacking:
+        found.append(("not scored: without this image", ", ".join(lacking)))
+    return [element("li", element("b", what), ": ", names) for what, names in found]
+
+
+def section(runs: Sequence[RunFacts]) -> Html:
+    """Lists by run and network."""
+    parts = []
+    for run in runs:
+        for row in run.networks:
+            items = _of_row(run, row)
+            name = f"{run.name}, {row.get('name')}" if len(runs) > 1 else row.get("name")
+            parts.append((name, element("ul", items) if items else "nobody"))
+    return tables.facts(parts) if parts else element("p", "No scores yet.")

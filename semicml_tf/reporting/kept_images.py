@@ -1,0 +1,92 @@
+"""The images that an evaluation has left, opened file by file and only within its own folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pathlib
+import re
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from semicml_tf.evaluation import case_images
+from semicml_tf.reporting.run_facts import RunFacts
+
+# Names as `case_images` makes them: an index from elsewhere must not lead to other files.
+_FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|probability)-\d{1,3})\.nii\.gz")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeptCase:
+    """A patient of an evaluation of whom images are there.
+
+    Attributes:
+        case_id: name.
+        folder: of the patient's files.
+        modalities: that the patient has, with the numbers by which files are named.
+        thresholds: on the probability, by modality.
+        slice_index, slices: which slice the picture shows, of how many.
+        pixel_aspect: height of a pixel over its width.
+        has_volumes: whether whole volumes are there.
+    """
+
+    case_id: str
+    folder: pathlib.Path
+    modalities: Mapping[str, int]
+    thresholds: Mapping[str, float]
+    slice_index: int
+    slices: int
+    pixel_aspect: float
+    has_volumes: bool
+
+    def slice(self) -> dict[str, np.ndarray] | None:
+        """The arrays of `slice.npz` as `case_images` describes them; None where they cannot be read."""
+        wanted = ["truth", *(f"{kind}-{number}" for number in self.modalities.values() for kind in _KINDS)]
+        try:
+            with np.load(io.BytesIO((self.folder / "slice.npz").read_bytes()), allow_pickle=False) as stored:
+                found = {name: stored[name] for name in wanted}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        shapes = {array.shape for array in found.values()}
+        plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in found.values())
+        return found if plain and len(shapes) == 1 else None
+
+    def volume(self, name: str) -> bytes | None:
+        """A file of a volume as it is; None where there is none."""
+        if not _VOLUME.fullmatch(name):
+            return None
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError:
+            return None
+
+
+_KINDS = ("image", "probability")
+
+
+def of_run(run: RunFacts) -> dict[str, KeptCase]:
+    """The patients of whom something is there, by name; entries that are not as they should be are passed over."""
+    if run.images is None:
+        return {}
+    numbers = {name: number for number, name in enumerate(run.images.get("modalities", ()))}
+    found = {}
+    for entry in run.images.get("cases", ()):
+        try:
+            if not _FOLDER.fullmatch(entry["folder"]):
+                continue
+            case = KeptCase(
+                case_id=str(entry["case_id"]),
+                folder=run.evaluation / case_images.FOLDER / entry["folder"],
+                modalities={name: numbers[name] for name in entry["modalities"]},
+                thresholds={name: float(run.images["thresholds"][name]) for name in entry["modalities"]},
+                slice_index=int(entry["slice_index"]),
+                slices=int(entry["shape"][0]),
+                pixel_aspect=float(entry["pixel_aspect"]),
+                has_volumes=bool(entry.get("volumes")),
+            )
+        except (KeyError, TypeError, ValueError):
+            continue
+        found[case.case_id] = case
+    return found

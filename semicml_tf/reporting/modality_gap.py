@@ -1,0 +1,115 @@
+"""The gap between the modalities' networks before and after they learned from a teacher's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semicml_tf.reporting import by_run, chart, columns, tables
+from semicml_tf.reporting.markup import Html, element, join, number
+from semicml_tf.reporting.run_facts import RunFacts
+from semicml_tf.reporting.tables import Cell
+
+_ROW = 34.0
+
+
+def _from_history(run: RunFacts) -> list[dict]:
+    """As `evaluation.relearning.gaps` tells them, for runs without its report."""
+    names, rows = run.modalities, run.history
+    stages = [index for index in range(1, len(rows)) if rows[index].get("stage") != rows[index - 1].get("stage")]
+    taught = [row for row in rows if row.get("teacher")]
+    found = []
+    if taught and stages:
+        begin = next((index for index in stages if rows[index].get("teacher")), stages[-1])
+        found += [("before", rows[begin - 1]), ("after", rows[-1])]
+    found = [
+        {"when": when, "dice": {name: row.get(f"dice_{name}") for name in names}, "teacher": rows[-1].get("teacher")}
+        for when, row in found
+    ]
+    best = run.record.get("best") or {}
+    kept = {name: best.get(name, {}).get("dice") for name in names}
+    found.append({"when": "kept", "dice": kept, "teacher": rows[-1].get("teacher") if rows else None})
+    return found
+
+
+def _rows(run: RunFacts) -> tuple[list[dict], str]:
+    """Rows of `when` and `dice` by modality, and where they come from."""
+    if run.relearning and isinstance(run.relearning.get("gap"), list):
+        rows, source = [dict(row) for row in run.relearning["gap"]], "report on re-learning"
+    else:
+        rows, source = _from_history(run), "history of the run"
+    scored = {row.get("modality"): (row.get("summary", {}).get("dice") or {}).get("mean") for row in run.networks}
+    if scored:
+        rows.append({"when": f"{run.partition} patients", "dice": scored})
+    complete = [
+        row
+        for row in rows
+        if isinstance(row.get("dice"), dict)
+        and all(columns.is_number(row["dice"].get(name)) for name in run.modalities)
+    ]
+    return complete, source
+
+
+def _picture(run: RunFacts, rows: Sequence[dict]) -> Html:
+    values = [value for row in rows for value in row["dice"].values()]
+    low = max(0.0, min(values) - 0.08)
+    frame = chart.Frame(
+        (low, min(1.0, max(values) + 0.08)), (len(rows) - 0.5, -0.5), width=520, height=_ROW * len(rows) + 56, left=110
+    )
+    parts = [frame.axes("mean DSC", "", y_ticks=[(index, str(row["when"])) for index, row in enumerate(rows)])]
+    for index, row in enumerate(rows):
+        places = [frame.x(row["dice"][name]) for name in run.modalities]
+        line = frame.y(index)
+        parts.append(element("line", class_="gap", x1=min(places), x2=max(places), y1=line, y2=line))
+        for number_, name in enumerate(run.modalities):
+            dot = element(
+                "circle",
+                element("title", f"{name}: {row['dice'][name]:.3f}"),
+                cx=places[number_],
+                cy=line,
+                r=5.5,
+                class_="dot",
+            )
+            parts.append(element("g", dot, class_=chart.series_class(number_)))
+    title = f"Modality gap of {run.name}"
+    names = chart.legend([(name, index) for index, name in enumerate(run.modalities)])
+    return chart.figure(title, frame.picture(title, join(parts)), names)
+
+
+def _of_run(run: RunFacts) -> Html:
+    rows, source = _rows(run)
+    if not rows or len(run.modalities) != 2:
+        return element("p", "No scores of two networks.")
+    taught = (run.relearning or {}).get("taught") or {}
+    teacher = taught.get("teacher") or next((row["teacher"] for row in rows if row.get("teacher")), None)
+    first, second = (
+        run.modalities
+        if teacher not in run.modalities
+        else (
+            teacher,
+            next(name for name in run.modalities if name != teacher),
+        )
+    )
+    body = [
+        [
+            Cell(str(row["when"]), float(index)),
+            *(Cell(number(row["dice"][name]), row["dice"][name]) for name in run.modalities),
+            Cell(f"{row['dice'][first] - row['dice'][second]:+.3f}", row["dice"][first] - row["dice"][second]),
+        ]
+        for index, row in enumerate(rows)
+    ]
+    headings = ["when", *run.modalities, f"{first} less {second}"]
+    why = f"Teacher: {teacher}. " if teacher else "No stage of this run learned from a teacher's labels. "
+    return join(
+        element("p", why, f"From the {source}. Before, after and kept: mean DSC of validation patients."),
+        element(
+            "div",
+            _picture(run, rows),
+            tables.sortable(f"Modality gap of {run.name}", headings, body),
+            class_="plots",
+        ),
+    )
+
+
+def section(runs: Sequence[RunFacts]) -> Html:
+    """The gap of every run."""
+    return by_run.parts([(run.name, _of_run(run)) for run in runs])

@@ -1,0 +1,187 @@
+"""The page: all sections in one HTML file that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+
+from semicml_tf import __version__
+from semicml_tf.errors import UserError
+from semicml_tf.reporting import (
+    annotation_curve,
+    calibration_plots,
+    failures,
+    learning_curves,
+    modality_gap,
+    provenance,
+    ranked_cases,
+    strip_plots,
+    summary,
+    tables,
+    viewer,
+    viewer_volumes,
+)
+from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting.ranking import RankedCase, ranked
+from semicml_tf.reporting.run_facts import RunFacts
+from semicml_tf.reporting.viewer_volumes import ViewerVolumes
+
+# 50 MB, whichever way they are counted.
+LARGEST_BYTES = 50_000_000
+# Of the page, at most, for pictures of slices: the viewer's volumes need the rest.
+_SHARE_OF_PICTURES = 0.4
+# More than so many notes, or names in the title, are put together.
+_NOTICES, _NAMES = 4, 3
+_PRIVATE = join(
+    "This page holds images of patients, and their names as the evaluation knows them. Whoever gets the file gets "
+    "them: hand it on as you would the images. With ",
+    element("code", "--noimages", class_="flag"),
+    ", the page has none.",
+)
+_KEYS = join(
+    element("span", element("i", class_="truth"), "truth", class_="key"),
+    element("span", element("i", class_="prediction"), "prediction of this modality's network", class_="key"),
+    element(
+        "span",
+        "disagreement |p - p'| and uncertainty (entropy in bits): 0",
+        element("i", class_="ramp"),
+        "1",
+        class_="key ramp-key",
+    ),
+)
+
+
+def _digest(source: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii") + "'"
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Content-Security-Policy: the browser itself refuses any network, and any script but these."""
+    allowed = {
+        "default-src": "'none'",
+        "script-src": " ".join(_digest(source) for source in scripts),
+        "style-src": "'unsafe-inline'",
+        "img-src": "data: blob:",
+        "connect-src": "data: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in allowed.items())
+
+
+def _notices(runs: Sequence[RunFacts], images: bool) -> Html:
+    items = [element("li", element("b", run.name), ": ", note, class_="warning") for run in runs for note in run.notes]
+    if len(items) > _NOTICES:
+        folded = element("ul", items, class_="notices")
+        title = f"{len({run.key for run in runs if run.notes})} of {len(runs)} runs lack something"
+        items = [element("li", element("details", element("summary", title), folded), class_="warning")]
+    if images:
+        items.insert(0, element("li", _PRIVATE))
+    return element("ul", items, class_="notices") if items else Html("")
+
+
+class _Page:
+    def __init__(self, runs: Sequence[RunFacts], command: str, cases: Sequence[Sequence[RankedCase]], pictures):
+        self._runs, self._command, self._cases, self._pictures = runs, command, cases, pictures
+
+    def _sections(self, volumes: ViewerVolumes, keys) -> list[tuple[str, str, Html]]:
+        runs = self._runs
+        cost = annotation_curve.section(runs)
+        notes = []
+        if self._cases and any(case.kept for run in self._cases for case in run):
+            notes = [
+                element("div", _KEYS, class_="legend"),
+                element(
+                    "p",
+                    "Each picture is the slice with the most truth, on the network's grid. ",
+                    viewer_volumes.told(volumes),
+                ),
+                element(
+                    "p",
+                    "Viewer and pictures are on the network's grid, the scores on the patient's own: a mask may look "
+                    "coarser here than it was scored. A click on pictures, or the button below them, opens the viewer.",
+                    class_="note",
+                ),
+            ]
+            if self._pictures.left_out:
+                notes.append(element("p", f"{self._pictures.left_out} patients have no pictures: they did not fit in."))
+        found = [
+            ("summary", "Scores", summary.section(runs)),
+            ("failures", "Missed and false alarms", failures.section(runs)),
+            ("patients", "Patient by patient", strip_plots.section(runs)),
+            ("cost", "Annotation cost", cost),
+            ("gap", "Modality gap", modality_gap.section(runs)),
+            ("curves", "Learning curves", learning_curves.section(runs)),
+            ("calibration", "Calibration", calibration_plots.section(runs)),
+            ("cases", "Patients, worst first", join(notes, ranked_cases.section(self._cases, self._pictures, keys))),
+            ("policy", "What the numbers mean", provenance.policy(runs)),
+            (
+                "provenance",
+                "Commands, seeds, hashes",
+                join(element("h3", "This page"), tables.block(self._command), provenance.section(runs)),
+            ),
+        ]
+        return [(key, title, body) for key, title, body in found if body is not None]
+
+    def html(self, volumes: ViewerVolumes, keys) -> str:
+        """The page with these volumes, where patients of these `keys` can be opened."""
+        runs = self._runs
+        images = any(case.kept for run in self._cases for case in run)
+        sections = self._sections(volumes, keys)
+        scripts = [viewer.asset("page.js")]
+        if keys:
+            scripts.append(viewer.asset("viewer.js"))
+        policy = _policy([*scripts, *([viewer.niivue_source()] if keys else [])])
+        title = (
+            f"Report: {', '.join(run.name for run in runs)}" if len(runs) <= _NAMES else f"Report of {len(runs)} runs"
+        )
+        head = join(
+            element("meta", charset="utf-8"),
+            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            element("meta", http_equiv="Content-Security-Policy", content=policy),
+            element("title", title),
+            Html(f"<style>{viewer.asset('page.css')}</style>"),
+        )
+        partition = runs[0].partition
+        body = join(
+            element("h1", title),
+            element("p", f"Partition '{partition}'. semicml_tf {__version__}.", class_="note"),
+            _notices(runs, images),
+            element("nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="sections"),
+            element("main", [element("section", element("h2", title), held, id=key) for key, title, held in sections]),
+            join(viewer.dialog(), "\n", viewer.data(volumes)) if keys else None,
+            element("footer", viewer.niivue_note()) if keys else None,
+            # As they are: their hashes stand in the policy.
+            [Html(f"<script>{source}</script>") for source in scripts],
+        )
+        return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def build(runs: Sequence[RunFacts], *, command: str, images: bool = True, largest_bytes: int = LARGEST_BYTES) -> bytes:
+    """The page as UTF-8. The same files give the same bytes.
+
+    Args:
+        runs: at least one; their names differ.
+        command: that makes the page again.
+        images: whether patients' images may stand in it.
+        largest_bytes: of the page. Pictures and volumes are left out to keep to it.
+
+    Raises:
+        UserError: it would be larger even without them.
+    """
+    cases = [ranked(run, images=images) for run in runs]
+    pictures = ranked_cases.Pictures(int(largest_bytes * _SHARE_OF_PICTURES))
+    pictures.draw(sorted((case for run in cases for case in run), key=lambda case: (case.place, case.run.key)))
+    page = _Page(runs, command, cases, pictures)
+    wanted = viewer_volumes.wanted(cases)
+    nothing = ViewerVolumes((), {}, frozenset(), tuple(wanted))
+    without = len(page.html(nothing, {case.key for case in wanted}).encode("utf-8"))
+    volumes = viewer_volumes.choose(cases, largest_bytes - without)
+    made = page.html(volumes, volumes.keys).encode("utf-8")
+    if len(made) > largest_bytes:
+        raise UserError(
+            f"the page would have {len(made) / 1e6:.1f} MB, expected at most {largest_bytes / 1e6:.1f} MB",
+            remedy="Give fewer runs",
+        )
+    return made

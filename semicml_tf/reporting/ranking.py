@@ -1,0 +1,72 @@
+"""The patients of a run, worst first."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from semicml_tf.evaluation.case_images import BEST, WORST
+from semicml_tf.reporting.kept_images import KeptCase, of_run
+from semicml_tf.reporting.run_facts import RunFacts
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RankedCase:
+    """A patient.
+
+    Attributes:
+        run: in which the patient was scored.
+        place: from 1, the worst.
+        of: how many there are.
+        case_id: name.
+        mean_dice: over the networks that the patient was scored with.
+        scores: by name of the network, the patient's entry in metrics.json.
+        kept: images that are there; None if there are none.
+    """
+
+    run: RunFacts
+    place: int
+    of: int
+    case_id: str
+    mean_dice: float
+    scores: Mapping[str, dict]
+    kept: KeptCase | None
+
+    @property
+    def key(self) -> str:
+        """Of the patient on the page, safe in an identifier."""
+        return f"{self.run.key}-case{self.place}"
+
+    @property
+    def is_worst(self) -> bool:
+        """Whether the viewer is for this patient as one of the worst."""
+        return self.place <= WORST
+
+    @property
+    def is_best(self) -> bool:
+        """Whether as one of the best."""
+        return not self.is_worst and self.place > self.of - BEST
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether the viewer could show the patient."""
+        return self.kept is not None and self.kept.has_volumes
+
+
+def ranked(run: RunFacts, *, images: bool = True) -> list[RankedCase]:
+    """All scored patients of a run by mean DSC over its networks, then by name; without `images`, none are kept."""
+    scores: dict[str, dict[str, dict]] = {}
+    for row in run.networks:
+        for case in row["cases"]:
+            scores.setdefault(str(case["case_id"]), {})[str(row.get("name"))] = case
+    means = {
+        name: math.fsum(float(case.get("dice") or 0.0) for case in held.values()) / len(held)
+        for name, held in scores.items()
+    }
+    kept = of_run(run) if images else {}
+    ordered = sorted(scores, key=lambda name: (means[name], name))
+    return [
+        RankedCase(run, place, len(ordered), name, means[name], scores[name], kept.get(name))
+        for place, name in enumerate(ordered, start=1)
+    ]

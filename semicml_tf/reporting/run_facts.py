@@ -1,0 +1,204 @@
+"""What a report tells of a run, read from the run's folder alone: no dataset is opened for its images.
+
+Files are read with a tolerant eye: a page of an older or a half-finished run is better than none. What lacks is told.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import pathlib
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import case_images
+from semicml_tf.training import run_folder
+
+_REMEDY = "Choose the folder that python -m semicml_tf.train wrote"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunFacts:
+    """A run and what is known of it.
+
+    Attributes:
+        key: of the run on the page, safe in an identifier.
+        name: shown; differs from those of the other runs.
+        folder: the run's.
+        partition: whose scores are told.
+        record: run.json.
+        history: rows of history.csv; values are numbers where they read as such, columns without a value are left out.
+        flags: the flagfile that repeats the run; None if there is none.
+        metrics: metrics.json; None where the partition was not evaluated.
+        images: cases/index.json; None where the evaluation left none.
+        relearning: the report on re-learning; None if there is none.
+        notes: what lacks, and what to do about it.
+    """
+
+    key: str
+    name: str
+    folder: pathlib.Path
+    partition: str
+    record: dict
+    history: list[dict]
+    flags: str | None
+    metrics: dict | None
+    images: dict | None
+    relearning: dict | None
+    notes: tuple[str, ...]
+
+    @property
+    def evaluation(self) -> pathlib.Path:
+        """Folder of the partition's evaluation."""
+        return self.folder / "evaluation" / self.partition
+
+    @property
+    def rows(self) -> list[dict]:
+        """All rows of the metrics, networks first."""
+        return sorted((self.metrics or {}).get("rows", ()), key=lambda row: row.get("kind") != "network")
+
+    @property
+    def networks(self) -> list[dict]:
+        """Rows of networks."""
+        return [row for row in self.rows if row.get("kind") == "network"]
+
+    @property
+    def modalities(self) -> list[str]:
+        """The run's."""
+        return list(self.record.get("modalities", ()))
+
+    @property
+    def method(self) -> str:
+        """Its stages in words."""
+        stages = self.record.get("settings", {}).get("method") or list(
+            dict.fromkeys(str(row["stage"]) for row in self.history if "stage" in row)
+        )
+        return " then ".join([stages] if isinstance(stages, str) else map(str, stages)) or "unknown method"
+
+    @property
+    def labelled(self) -> int | None:
+        """Labelled patients that it learned from; None where nothing tells."""
+        held = (self.images or {}).get("labelled_patients")
+        if isinstance(held, int):
+            return held
+        # The names of the cases, not their images. At a URL it would be another download for one number.
+        try:
+            body = atomic.read_json(
+                pathlib.Path(str(self.record.get("dataset"))) / "dataset.json", what="a dataset", remedy=""
+            )
+            return len(body["partitions"]["labelled"])
+        except (UserError, KeyError, TypeError):
+            return None
+
+
+def _value(value: str) -> Any:
+    try:
+        found = float(value)
+    except ValueError:
+        return value
+    return found if math.isfinite(found) else value
+
+
+def _history(folder: pathlib.Path) -> list[dict]:
+    try:
+        rows = run_folder.read_history(folder)
+    except UserError:
+        return []
+    found = [{key: _value(value) for key, value in row.items() if key and value} for row in rows]
+    return [{**row, "epoch": int(row["epoch"])} for row in found if isinstance(row.get("epoch"), float)]
+
+
+def _json(path: pathlib.Path, notes: list[str]) -> dict | None:
+    """An object; None where there is none, noted where it is broken."""
+    if not path.is_file():
+        return None
+    try:
+        body = atomic.read_json(path, what="a file of an evaluation", remedy="")
+    except UserError as error:
+        notes.append(error.line)
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str]) -> dict | None:
+    again = f"python -m semicml_tf.evaluate --run={shlex.quote(str(folder))}"
+    again += "" if partition == "test" else f" --partition={partition}"
+    body = _json(folder / "evaluation" / partition / "metrics.json", notes)
+    rows = (body or {}).get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "cases" in row for row in rows):
+        notes.append(f"Not evaluated on '{partition}': run {again}")
+        return None
+    scored = body.get("run", {})
+    if scored.get("run_hash") != record.get("run_hash") or scored.get("best") not in (None, record.get("best")):
+        notes.append(f"The run has been trained on since it was scored; for scores of its networks run {again}")
+    if not (folder / "evaluation" / partition / case_images.FOLDER / case_images.INDEX).is_file():
+        notes.append(
+            "This evaluation left no images: it was made by an earlier version. No pictures, no viewer and no "
+            f"calibration of its probabilities; for these run {again}"
+        )
+    return body
+
+
+def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> RunFacts:
+    """Reads a run.
+
+    Raises:
+        UserError: `folder` is no run's.
+    """
+    folder, notes = pathlib.Path(folder), []
+    record = atomic.read_json(folder / run_folder.FILE_NAME, what="a run's folder", remedy=_REMEDY)
+    if not isinstance(record, dict):
+        raise UserError("expected a run's record", path=folder / run_folder.FILE_NAME, remedy=_REMEDY)
+    metrics = _metrics(folder, partition, record, notes)
+    images = _json(folder / "evaluation" / partition / case_images.FOLDER / case_images.INDEX, notes)
+    if metrics is None or (images or {}).get("index_version") != case_images.INDEX_VERSION:
+        images = None
+    elif images.get("case_images") == "none":
+        notes.append("This evaluation was told to leave no images (--case_images=none): no pictures and no viewer.")
+    try:
+        flags = (folder / "flags.flagfile").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        flags = None
+    return RunFacts(
+        key=key,
+        name=name,
+        folder=folder,
+        partition=partition,
+        record=record,
+        history=_history(folder),
+        flags=flags,
+        metrics=metrics,
+        images=images,
+        relearning=_json(folder / "evaluation" / "relearning" / "report.json", notes),
+        notes=tuple(notes),
+    )
+
+
+def load_all(folders: Sequence[str | pathlib.Path], partition: str) -> list[RunFacts]:
+    """Reads runs, each under a name of its own.
+
+    Raises:
+        UserError: one is no run's folder, or comes twice.
+    """
+    resolved = [pathlib.Path(folder).resolve() for folder in folders]
+    twice = next((path for index, path in enumerate(resolved) if path in resolved[:index]), None)
+    if twice is not None:
+        raise UserError("this run is given twice", path=twice, remedy="Name each run once")
+    return [
+        load(folder, partition, f"run{index}", name)
+        for index, (folder, name) in enumerate(zip(folders, _names(resolved)))
+    ]
+
+
+def _names(paths: Sequence[pathlib.Path]) -> list[str]:
+    """The shortest ends of the paths by which all differ."""
+    # A run is often called "run": alone on the page, it is told with its folder's.
+    for parts in itertools.count(1 if len(paths) > 1 else 2):
+        names = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(names)) == len(names) or parts > max(len(path.parts) for path in paths):
+            return names
+    raise AssertionError("unreachable")

@@ -1,0 +1,120 @@
+"""A patient's slice as small pictures: modalities with contours, where the networks disagree, how unsure they are."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+
+import numpy as np
+
+from semicml_tf.reporting.kept_images import KeptCase
+
+# Pixels of a picture's longer side, about.
+_SIDE = 240
+_QUALITY = 82
+TRUTH, PREDICTION = (34, 211, 74), (255, 106, 26)
+# From nothing to all: dark violet over red to light yellow, of rising lightness.
+_HEAT = np.array([(8, 6, 30), (74, 16, 106), (158, 42, 99), (229, 92, 48), (250, 175, 60), (252, 250, 190)], np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One of them.
+
+    Attributes:
+        title: below it.
+        alternative: what it shows, in words.
+        uri: the picture itself, a data URI.
+        width, height: in pixels.
+    """
+
+    title: str
+    alternative: str
+    uri: str
+    width: int
+    height: int
+
+
+def entropy_bits(probability: np.ndarray) -> np.ndarray:
+    """``-p log2 p - (1 - p) log2 (1 - p)`` of probabilities of any shape: 0 where sure, 1 where p = 0.5."""
+    p = np.clip(np.asarray(probability, np.float64), 1e-12, 1 - 1e-12)
+    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """Values of 0 to 1, (rows, columns), as colours (rows, columns, 3) uint8."""
+    places = np.clip(np.asarray(values, np.float64), 0, 1) * (len(_HEAT) - 1)
+    below = np.minimum(places.astype(int), len(_HEAT) - 2)
+    share = (places - below)[..., None]
+    return np.rint(_HEAT[below] * (1 - share) + _HEAT[below + 1] * share).astype(np.uint8)
+
+
+def _enlarged(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (rows, columns) interpolated to `size` (columns, rows)."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))
+
+
+def _contour(mask: np.ndarray) -> np.ndarray:
+    """The border of a mask from within, two pixels wide."""
+    inner = np.pad(mask, 2)
+    kept = mask.copy()
+    for shift in (-2, -1, 1, 2):
+        kept &= inner[2 + shift : 2 + shift + mask.shape[0], 2:-2] & inner[2:-2, 2 + shift : 2 + shift + mask.shape[1]]
+    return mask & ~kept
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _stretched(image: np.ndarray) -> np.ndarray:
+    """Grey values so that the slice's own range is seen: most of a PET is far below its hottest voxel."""
+    low, high = np.percentile(image, (0.5, 99.7))
+    if high <= low:
+        return image
+    scaled = (image.astype(np.float32) - low) * (255.0 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def pictures(case: KeptCase) -> list[Picture]:
+    """The pictures of a patient; none where the slice cannot be read."""
+    arrays = case.slice()
+    if arrays is None:
+        return []
+    rows, columns = arrays["truth"].shape
+    physical = (columns, rows * case.pixel_aspect)
+    scale = max(1.0, _SIDE / max(physical))
+    size = max(1, round(physical[0] * scale)), max(1, round(physical[1] * scale))
+    truth = _contour(_enlarged((arrays["truth"] != 0).astype(np.uint8) * 255, size) >= 128)
+    where = f"slice {case.slice_index + 1} of {case.slices}"
+    found, soft = [], {}
+
+    def add(title: str, alternative: str, pixels: np.ndarray) -> None:
+        found.append(Picture(title, f"{case.case_id}, {where}: {alternative}", _jpeg(pixels), *size))
+
+    for name, number in case.modalities.items():
+        soft[name] = arrays[f"probability-{number}"]
+        grey = _enlarged(_stretched(arrays[f"image-{number}"]), size)
+        pixels = np.repeat(grey[..., None], 3, axis=2)
+        cut = max(case.thresholds[name] * 255.0, 0.5)
+        predicted = _contour(_enlarged(soft[name], size) >= cut)
+        pixels[truth] = TRUTH
+        pixels[predicted] = PREDICTION
+        add(name, f"{name} with the contours of truth and prediction", pixels)
+    if len(soft) == 2:
+        first, second = (array.astype(np.float32) / 255 for array in soft.values())
+        pixels = heat(_enlarged(np.rint(np.abs(first - second) * 255).astype(np.uint8), size) / 255.0)
+        pixels[truth] = TRUTH
+        add("disagreement", f"where the networks of {' and '.join(soft)} disagree", pixels)
+    for name, array in soft.items():
+        pixels = heat(_enlarged(np.rint(entropy_bits(array / 255.0) * 255).astype(np.uint8), size) / 255.0)
+        pixels[truth] = TRUTH
+        add(f"uncertainty {name}", f"entropy of the probabilities of the {name} network", pixels)
+    return found

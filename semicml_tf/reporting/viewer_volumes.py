@@ -1,0 +1,159 @@
+"""The volumes that the page's viewer shows: which patients, within the page's size, and as what it reads."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from semicml_tf.evaluation.case_images import BEST, WORST
+from semicml_tf.reporting.kept_images import KeptCase
+from semicml_tf.reporting.ranking import RankedCase
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ViewerVolumes:
+    """What goes into the page.
+
+    Attributes:
+        cases: in the page's order, as the viewer reads them.
+        files: gzipped NIfTI as base64, by a name that equal files share.
+        keys: of the patients in `cases`.
+        left_out: patients whose volumes are there, for whom the page had no room.
+    """
+
+    cases: tuple[dict, ...]
+    files: dict[str, str]
+    keys: frozenset[str]
+    left_out: tuple[RankedCase, ...]
+
+
+def _window(data: bytes) -> tuple[float, float]:
+    """Grey window in native units of a volume as `case_images.write_volume` writes it."""
+    raw = gzip.decompress(data)
+    slope, intercept = np.frombuffer(raw, "<f4", 2, 112)
+    low, high = np.percentile(np.frombuffer(raw, np.uint8, offset=352), (0.5, 99.0))
+    if high <= low:
+        low, high = 0, 255
+    return float(low * slope + intercept), float(high * slope + intercept)
+
+
+def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
+    """Where to begin, RAS+ mm: the middle of the truth in the kept slice, by the affine of the volume `data`."""
+    affine = np.frombuffer(gzip.decompress(data), "<f4", 12, 280).reshape(3, 4).astype(float)
+    arrays = kept.slice()
+    mask = np.ones((1, 1)) if arrays is None else arrays["truth"]
+    rows, columns = np.nonzero(mask if mask.any() else np.ones_like(mask))
+    # A voxel of the truth, not a mean between two lesions: the one nearest to the mean.
+    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    return (affine @ [columns[nearest], rows[nearest], kept.slice_index, 1]).round(2).tolist()
+
+
+def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
+    """The viewer's entry of a patient, its files put into `files`; None where one cannot be read."""
+    kept = case.kept
+
+    def take(name: str) -> tuple[str, bytes] | None:
+        data = kept.volume(name)
+        if data is None or data[:2] != b"\x1f\x8b":
+            return None
+        key = hashlib.sha256(data).hexdigest()[:20]
+        files[key] = base64.b64encode(data).decode("ascii")
+        return key, data
+
+    truth = take("truth.nii.gz")
+    modalities = []
+    for name, number in kept.modalities.items():
+        image, probability = take(f"image-{number}.nii.gz"), take(f"probability-{number}.nii.gz")
+        if not image or not probability:
+            return None
+        try:
+            window = _window(image[1])
+        except (OSError, EOFError, ValueError, IndexError):
+            return None
+        modalities.append(
+            {
+                "name": name,
+                "image": image[0],
+                "window": window,
+                "probability": probability[0],
+                "threshold": kept.thresholds[name],
+                "dice": case.scores.get(name, {}).get("dice"),
+            }
+        )
+    if truth is None or not modalities:
+        return None
+    return {
+        "key": case.key,
+        "case": case.case_id,
+        "run": case.run.name,
+        "place": case.place,
+        "of": case.of,
+        "focus_mm": _focus_mm(kept, truth[1]),
+        "truth": truth[0],
+        "modalities": modalities,
+    }
+
+
+def _bytes(value) -> int:
+    # As `markup.data_block` writes it; one more for what separates it from the next.
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").encode()) + 1
+
+
+def wanted(ranked: Sequence[Sequence[RankedCase]]) -> list[RankedCase]:
+    """The patients of all runs whom the viewer is for, the most wanted first: the worst, then the best."""
+    cases = [case for run in ranked for case in run if case.has_volumes and (case.is_worst or case.is_best)]
+    runs = {run[0].run.key: index for index, run in enumerate(ranked) if run}
+
+    def rank(case: RankedCase):
+        # The worst one of every run before the next; of the best ones the very best first.
+        return case.is_best, case.of - case.place if case.is_best else case.place, runs[case.run.key]
+
+    return sorted(cases, key=rank)
+
+
+def choose(ranked: Sequence[Sequence[RankedCase]], room: int) -> ViewerVolumes:
+    """The patients for whom there is room: the best ones are left out first, then the worst from their end.
+
+    Reads one patient's files at a time.
+
+    Args:
+        ranked: patients of each run.
+        room: bytes that all may take in the page.
+    """
+    taken: list[dict] = []
+    files: dict[str, str] = {}
+    left_out: list[RankedCase] = []
+    for case in wanted(ranked):
+        own: dict[str, str] = {}
+        entry = _case(case, own)
+        if entry is None:
+            continue
+        new = {key: data for key, data in own.items() if key not in files}
+        needed = _bytes(entry) + sum(len(key) + len(data) + 6 for key, data in new.items())
+        # Whoever is less wanted than one left out is left out, too: no gaps in the ranks.
+        if left_out or needed > room:
+            left_out.append(case)
+            continue
+        room -= needed
+        files |= new
+        taken.append(entry)
+    order = {case.key: index for index, case in enumerate(case for run in ranked for case in run)}
+    taken.sort(key=lambda entry: order[entry["key"]])
+    return ViewerVolumes(tuple(taken), files, frozenset(entry["key"] for entry in taken), tuple(left_out))
+
+
+def told(volumes: ViewerVolumes) -> str:
+    """Whom the viewer shows, in words."""
+    if not volumes.cases:
+        return "No patient's volumes are in this page."
+    text = f"The viewer shows {len(volumes.cases)} patients: the up to {WORST} worst and {BEST} best of each run."
+    if volumes.left_out:
+        names = ", ".join(f"{case.case_id} ({case.run.name})" for case in volumes.left_out)
+        text += f" Left out to keep the page small enough: {names}."
+    return text
