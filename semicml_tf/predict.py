@@ -82,7 +82,7 @@ def segment_file(model: Segmenter, values: flags.FlagValues) -> None:
     shown = _WithProgress(model)
     with shown.bar:
         probabilities = shown.probabilities(array, grid.affine, batch_size=values.batch_size)
-    mask = model.mask(probabilities)
+    mask = model.mask(probabilities, grid.affine)
     if values.probabilities:
         write_array(values.probabilities, probabilities, like=values.input)
     write_mask(values.output, mask, like=values.input)

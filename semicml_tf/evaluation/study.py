@@ -9,6 +9,7 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.metrics import CaseScore, score
 from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
+from semicml_tf.inference.postprocess import NONE, Postprocessing
 from semicml_tf.records.contract import CaseRecord
 
 OnCase = Callable[[CaseRecord, Mapping[str, np.ndarray], Mapping[str, CaseScore]], None]
@@ -23,6 +24,7 @@ def evaluate_predictions(
     segmenters: Mapping[str, CaseSegmenter],
     *,
     thresholds: Mapping[str, float] | None = None,
+    postprocessing: Mapping[str, Postprocessing] | None = None,
     on_case: OnCase | None = None,
 ) -> dict[str, list[CaseScore]]:
     """Scores every segmenter on every record, on the patient's own grid.
@@ -31,6 +33,7 @@ def evaluate_predictions(
         records: labelled, read once, one in memory at a time.
         segmenters: by row name. A record for which one answers None, since it lacks an image, is not scored there.
         thresholds: on the probability, by row name; 0.5 for rows that are not named.
+        postprocessing: of the masks, by row name; none for rows that are not named.
         on_case: called after each patient with the record and, by the names of the rows in which it is scored, the
             probabilities on the network's grid and the scores.
 
@@ -55,6 +58,7 @@ def evaluate_predictions(
                     remedy="The network is broken: train it again",
                 )
             mask = native_mask(probabilities, record, (thresholds or {}).get(name, _OF_A_MASK))
+            mask = (postprocessing or {}).get(name, NONE).apply(mask, record.native_grid.voxel_volume_ml)
             scored[name] = score(record.case_id, mask, record.native_label, record.native_grid)
             results[name].append(scored[name])
         if on_case is not None:

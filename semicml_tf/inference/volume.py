@@ -15,6 +15,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
+from semicml_tf.inference.postprocess import NONE
 
 # Air is -1000 HU and any CT shows some; PET (SUV) and MR hold nothing below about 0.
 HIGHEST_CT_MINIMUM_HU = -200.0
@@ -144,9 +145,19 @@ class Segmenter:
         """Foreground probabilities of a volume, on its own grid; see `segment`. Returns float32."""
         return segment(array, affine, self.manifest, self.slices, batch_size=batch_size)
 
-    def mask(self, probabilities: np.ndarray) -> np.ndarray:
-        """uint8 0/1: the probabilities of at least the manifest's threshold."""
-        return (probabilities >= np.float32(self.manifest.threshold)).astype(np.uint8)
+    def mask(self, probabilities: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
+        """uint8 0/1: the probabilities of at least the manifest's threshold, post-processed as it says.
+
+        Args:
+            probabilities: on the volume's own grid.
+            affine: (4, 4) of that grid; may be left out where the manifest names no post-processing.
+        """
+        found = (probabilities >= np.float32(self.manifest.threshold)).astype(np.uint8)
+        if self.manifest.postprocessing == NONE:
+            return found
+        if affine is None:
+            raise ValueError(f"expected the affine, which '{self.manifest.postprocessing}' needs")
+        return self.manifest.postprocessing.apply(found, own_grid(found, affine).voxel_volume_ml)
 
     def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
         """Segments a volume.
@@ -162,4 +173,4 @@ class Segmenter:
         Raises:
             UserError: the volume is no 3-D volume in the modality's units.
         """
-        return self.mask(self.probabilities(array, affine, batch_size=batch_size))
+        return self.mask(self.probabilities(array, affine, batch_size=batch_size), affine)
