@@ -55,6 +55,15 @@ def _manifest(run, info, modality: str, postprocessing):
     )
 
 
+def _with_dropout(network, run):
+    """The network with the teacher's dropout, of the same weights; None where it is no U-Net, which has it."""
+    from semicml_tf.networks.unet import levels_of, unet
+
+    if not levels_of(network):
+        return None
+    return unet(run.window, run.width, name=f"{network.name}_with_dropout", dropout_on=network)
+
+
 def main(values: flags.FlagValues) -> None:
     if not values.run:
         raise UserError("expected --run, the folder of a run", remedy="See --help")
@@ -82,7 +91,14 @@ def main(values: flags.FlagValues) -> None:
     report = {}
     for modality in chosen:
         manifest = _manifest(run, info, modality, postprocessing[modality])
-        published = publish(run.network(modality), manifest, output / modality, settings=_settings(run))
+        network = run.network(modality)
+        published = publish(
+            network,
+            manifest,
+            output / modality,
+            settings=_settings(run),
+            with_dropout=_with_dropout(network, run),
+        )
         report[modality] = {
             "folder": str(published.folder),
             "version": published.version,

@@ -18,6 +18,9 @@ _REMEDY = "Export the run again with python -m semicml_tf.export"
 # Tensor names of the SavedModel's signature `serving_default`.
 INPUT_NAME = "slices"
 OUTPUT_NAME = "probabilities"
+# A second signature, which networks with dropout have: it takes the slices' seeds as well, (batch,) int32.
+MONTE_CARLO = "monte_carlo"
+SEEDS_NAME = "seeds"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,6 +83,12 @@ def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_
     return inside
 
 
+def reaches(source: Grid, target: Grid) -> np.ndarray:
+    """Which of the target's voxel centres lie in the source's box, bool of the target's shape."""
+    to_source = np.linalg.inv(source.affine) @ target.affine
+    return _inside(to_source[:3, :3], to_source[:3, 3], source.shape, target.shape)
+
+
 def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     """A binary mask on another grid: the voxels that it covers by at least half. Returns uint8 0/1.
 
