@@ -2,6 +2,7 @@
 
   python -m semicml_tf.predict --model=models/ct --input=in.nii.gz --output=mask.nii.gz
   python -m semicml_tf.predict --model=models/ct --input=FOLDER --output=FOLDER      each volume of a folder
+  python -m semicml_tf.predict --model=models/ct --input=SERIES --output=seg.dcm     DICOM in, DICOM-SEG out
   python -m semicml_tf.predict --model=a/ct,b/ct --input=in.nii.gz --output=mask.nii.gz
                                                                       mean of several models
   python -m semicml_tf.predict --model=ct=models/ct,pet=models/pet --input=ct=ct.nii.gz,pet=pet.nii.gz \\
@@ -41,7 +42,8 @@ def define_volume_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output",
         None,
-        "Mask to write, .nii or .nii.gz, on the (first) input's own grid; of several inputs their folder.",
+        "Mask to write, .nii or .nii.gz, on the (first) input's own grid; .dcm: a DICOM-SEG on a DICOM series. Of "
+        "several inputs the folder of their masks.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -161,7 +163,7 @@ def segment_files(models: Mapping[str, Sequence], values: flags.FlagValues) -> N
     paths = inputs.by_modality(values.input, tuple(models))
     flat = [path for given in paths.values() for path in given]
     output = pathlib.Path(values.output)
-    is_image = output.name.endswith(inputs.NIFTI_ENDINGS)
+    is_image = output.name.endswith((*inputs.NIFTI_ENDINGS, ".dcm"))
     several = not is_image and (len(flat) > len(paths) or any(path.is_dir() for path in flat))
     # One bar: of several cases it counts these. It waits, so that refused inputs are one line.
     name = f"segment {' and '.join(models)}"

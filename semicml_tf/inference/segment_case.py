@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import write_nifti
+from semicml_tf.files import dicom_seg_writer, write_nifti
 from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import reaches, resample
@@ -26,7 +26,7 @@ class Outputs:
     """What is written of a case, all on the grid of its first image.
 
     Attributes:
-        mask: uint8 0/1.
+        mask: uint8 0/1; where it ends in .dcm, a DICOM-SEG, which needs a DICOM series.
         maps: by name, of `MAPS`: float32.
     """
 
@@ -41,10 +41,17 @@ class Outputs:
         """Refuses names of outputs before any work is done.
 
         Raises:
-            UserError: an output does not end as NIfTI files do, would replace an input or another output.
+            UserError: an output does not end as its format does, would replace an input or another output.
         """
         taken: dict[pathlib.Path, str] = {}
-        for what, path in self.files().items():
+        as_dicom = self.mask.name.endswith(dicom_seg_writer.SUFFIX)
+        if as_dicom and next(iter(case.images.values())).is_file():
+            raise UserError(
+                "a DICOM-SEG refers to DICOM images, got a file as input",
+                path=self.mask,
+                remedy="Name an output that ends in .nii.gz, or the folder of a DICOM series as --input",
+            )
+        for what, path in (self.maps if as_dicom else self.files()).items():
             for image in case.images.values():
                 write_nifti.check_output(path, like=image)
             other = taken.setdefault(path.resolve(), what)
@@ -118,7 +125,11 @@ def segment_case(case: Case, models: Mapping[str, Segmenter], outputs: Outputs, 
         write("disagreement", uncertainty.disagreement(maps, covered))
         facts["compared"] = float(np.mean(covered))
     mask = model.mask(probabilities, grid.affine)
-    write_array(outputs.mask, mask, sources[first], grid)
+    if outputs.mask.name.endswith(dicom_seg_writer.SUFFIX):
+        hashes = [origin["run_hash"] for origin in model.origins()]
+        dicom_seg_writer.write_segmentation(outputs.mask, mask, sources[first], modality=first, models=hashes)
+    else:
+        write_array(outputs.mask, mask, sources[first], grid)
     voxels = int(np.count_nonzero(mask))
     return {
         "voxels": voxels,
