@@ -49,8 +49,9 @@ def check_units(array: np.ndarray, manifest: Manifest) -> None:
     Raises:
         UserError: not finite, or not in the native units of the model's modality.
     """
-    if not np.all(np.isfinite(array)):
-        count = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
+    # Plane by plane: the answers for a whole volume would be a volume, too.
+    count = sum(int(np.size(plane) - np.count_nonzero(np.isfinite(plane))) for plane in np.atleast_2d(array))
+    if count:
         raise UserError(
             f"expected finite values, got {count} voxels that are NaN or infinite", remedy="Mend the volume"
         )
@@ -90,15 +91,18 @@ def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> tuple[np
     """The volume as conversion makes it for training: resampled, cut to the body, normalised, rounded.
 
     Returns:
-        (slices, rows, columns) float32 and the grid that it lies on.
+        (slices, rows, columns) float16, as records hold it, and the grid that it lies on.
     """
     target = grid.for_network(manifest.spacing_mm)
     native = resample(array, grid, target)
     if manifest.crop == "body":
         box = body_box.kept({manifest.modality: native}, {manifest.modality: manifest.normalisation.kind}, target)
         native, target = native[box], target.cropped(box)
-    normalised = manifest.normalisation.constants(array).apply(native)
-    return normalised.astype(np.float16).astype(np.float32), target
+    constants = manifest.normalisation.constants(array)
+    normalised = np.empty(native.shape, np.float16)
+    for index, plane in enumerate(native):
+        normalised[index] = constants.apply(plane)
+    return normalised, target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Prepared:
     """A volume as a network reads it.
 
     Attributes:
-        volume: (slices, rows, columns), normalised.
+        volume: (slices, rows, columns) float16, normalised.
         grid: that it lies on.
         own: the grid of the volume that it was made from.
     """
