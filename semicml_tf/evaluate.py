@@ -5,6 +5,8 @@
   python -m semicml_tf.evaluate --compare=runs/a,runs/b --names=A,B   one Markdown table of evaluated runs
   python -m semicml_tf.evaluate --run=runs/demo --relearning [--truth=DATASET]
                                                                       who taught whom, and how well
+  python -m semicml_tf.evaluate --run=runs/demo --choose_postprocessing
+                                                                      choose it on the validation patients
   python -m semicml_tf.evaluate --run=runs/demo --similarity          how alike both networks' maps are
 
 Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, IoU, PPV,
@@ -102,6 +104,13 @@ def define_flags(values: flags.FlagValues) -> None:
         False,
         "Compare the networks' maps of unlabelled training slices, pair by pair, into RUN/evaluation/similarity; also "
         "while the run is training.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "choose_postprocessing",
+        False,
+        "Try post-processing of the masks on the validation patients and keep what gains in RUN/postprocessing.json; "
+        "evaluation, export and prediction then apply it.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -207,7 +216,16 @@ def _evaluate(values: flags.FlagValues) -> None:
 def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> None:
     from tqdm import tqdm
 
-    from semicml_tf.evaluation import blind, case_images, overlay, report, segment, study, table
+    from semicml_tf.evaluation import (
+        blind,
+        case_images,
+        overlay,
+        postprocessing_choice,
+        report,
+        segment,
+        study,
+        table,
+    )
     from semicml_tf.evaluation.margin import beats_blind
     from semicml_tf.input.whole_cases import require_whole
     from semicml_tf.records.dataset import DatasetInfo
@@ -224,6 +242,8 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
     if values.partition == "labelled":
         notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")
     require_whole(info, ("labelled",))
+    postprocessing = postprocessing_choice.load(run)
+    notes += postprocessing_choice.notes(postprocessing)
     cases, labelled = info.cases(values.partition), info.cases("labelled")
     output = pathlib.Path(values.output or run.folder / "evaluation" / values.partition)
     _check_output(output)
@@ -250,6 +270,7 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
         tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {values.partition}", file=sys.stderr),
         segmenters,
         thresholds=cuts,
+        postprocessing=postprocessing,
         surface_tolerance_mm=values.surface_tolerance_mm,
         jobs=values.jobs or cores.available(),
         on_case=take,
@@ -267,6 +288,7 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
         surface_tolerance_mm=values.surface_tolerance_mm,
         failure_dice=values.failure_dice,
     )
+    body["postprocessing"] = {name: str(steps) for name, steps in postprocessing.items()}
     with atomic.new_directory(output, overwrite=True) as staged:
         atomic.write_json(staged / "metrics.json", body)
         atomic.write_text(staged / "metrics.csv", table.csv_text(body))
@@ -285,6 +307,29 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
                 path=output / "metrics.json",
                 remedy="Train longer or on more labelled patients, or lower --require_margin",
             )
+
+
+def _choose_postprocessing(values: flags.FlagValues) -> None:
+    from tqdm import tqdm
+
+    from semicml_tf.evaluation import postprocessing_choice
+    from semicml_tf.records.dataset import DatasetInfo
+    from semicml_tf.records.shards import check_shards, read_cases
+    from semicml_tf.training.run_folder import Run
+
+    run = Run.load(values.run)
+    info = DatasetInfo.load(
+        values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
+    )
+    _check_data(run, info, "validation", False)
+    check_shards(info, ["validation"])
+    cases = info.cases("validation")
+    quiet_import.tensorflow()
+    records = tqdm(read_cases(info, cases), total=len(cases), desc="trying post-processing", file=sys.stderr)
+    body = postprocessing_choice.build(run, info, records, batch_size=values.batch_size, command=_command(values))
+    path = run.folder / postprocessing_choice.FILE_NAME
+    atomic.write_json(path, body)
+    print(f"{postprocessing_choice.screen(body)}\nchoice: {path}")
 
 
 def _relearning(values: flags.FlagValues) -> None:
@@ -324,14 +369,17 @@ def main(values: flags.FlagValues) -> None:
     """Evaluates a run, reports how it re-learned or how alike its maps are, or compares evaluated ones."""
     if values.truth and not values.relearning:
         raise UserError("--truth is read by --relearning alone", remedy="Pass --relearning, or leave --truth out")
-    for name in ("relearning", "similarity"):
+    for name in ("relearning", "similarity", "choose_postprocessing"):
         if values[name].value and (values.compare or not values.run):
             raise UserError(f"--{name} needs one run", remedy="Pass --run=FOLDER, without --compare")
         if values[name].value and values.require_margin is not None:
             raise UserError(f"--{name} makes no scores, which --require_margin is about", remedy="Leave one out")
-    if values.relearning and values.similarity:
-        raise UserError("expected --relearning or --similarity, got both", remedy="Leave one out")
-    if values.relearning:
+    reports = [name for name in ("relearning", "similarity", "choose_postprocessing") if values[name].value]
+    if len(reports) > 1:
+        raise UserError(f"expected --{reports[0]} or --{reports[1]}, got both", remedy="Leave one out")
+    if values.choose_postprocessing:
+        _choose_postprocessing(values)
+    elif values.relearning:
         _relearning(values)
     elif values.similarity:
         _similarity(values)

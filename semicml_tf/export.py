@@ -36,7 +36,7 @@ def _settings(run) -> dict:
     return settings if isinstance(settings, dict) else {}
 
 
-def _manifest(run, info, modality: str):
+def _manifest(run, info, modality: str, postprocessing):
     from semicml_tf.artefact.manifest import Manifest
 
     return Manifest(
@@ -51,12 +51,23 @@ def _manifest(run, info, modality: str):
         validation_dice=run.best.get(modality, {}).get("dice"),
         semicml_tf_version=semicml_tf.__version__,
         crop=info.crop,
+        postprocessing=postprocessing,
     )
+
+
+def _with_dropout(network, run):
+    """The network with the teacher's dropout, of the same weights; None where it is no U-Net, which has it."""
+    from semicml_tf.networks.unet import levels_of, unet
+
+    if not levels_of(network):
+        return None
+    return unet(run.window, run.width, name=f"{network.name}_with_dropout", dropout_on=network)
 
 
 def main(values: flags.FlagValues) -> None:
     if not values.run:
         raise UserError("expected --run, the folder of a run", remedy="See --help")
+    from semicml_tf.evaluation import postprocessing_choice
     from semicml_tf.records.dataset import DatasetInfo
     from semicml_tf.training.run_folder import Run
 
@@ -72,19 +83,28 @@ def main(values: flags.FlagValues) -> None:
     unknown = [name for name in chosen if name not in run.modalities]
     if unknown:
         raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
+    postprocessing = postprocessing_choice.load(run)
     output = pathlib.Path(values.output)
     quiet_import.tensorflow()
     from semicml_tf.artefact.publish import publish
 
     report = {}
     for modality in chosen:
-        manifest = _manifest(run, info, modality)
-        published = publish(run.network(modality), manifest, output / modality, settings=_settings(run))
+        manifest = _manifest(run, info, modality, postprocessing[modality])
+        network = run.network(modality)
+        published = publish(
+            network,
+            manifest,
+            output / modality,
+            settings=_settings(run),
+            with_dropout=_with_dropout(network, run),
+        )
         report[modality] = {
             "folder": str(published.folder),
             "version": published.version,
             "max_difference": published.max_difference,
             "validation_dice": manifest.validation_dice,
+            "postprocessing": str(manifest.postprocessing),
         }
         print(f"{published.folder}: version {published.version}, equal to memory within {published.max_difference:.1e}")
     atomic.write_json(output / REPORT_NAME, {"run": str(run.folder), "run_hash": run.run_hash, "models": report})

@@ -27,8 +27,10 @@ class Constants:
 
     def apply(self, volume: np.ndarray) -> np.ndarray:
         """Normalised float32 values, of the shape of `volume`."""
-        clipped = np.clip(np.asarray(volume, np.float32), self.low, self.high)
-        return (clipped - np.float32(self.center)) / np.float32(self.scale)
+        found = np.clip(np.asarray(volume, np.float32), self.low, self.high)
+        found -= np.float32(self.center)
+        found /= np.float32(self.scale)
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

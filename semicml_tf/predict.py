@@ -1,38 +1,101 @@
-"""Segments one volume with an exported model of its modality.
+"""Segments volumes with an exported model of their modality, or with several.
 
-    python -m semicml_tf.predict --model=models/ct --input=in.nii.gz --output=mask.nii.gz
+  python -m semicml_tf.predict --model=models/ct --input=in.nii.gz --output=mask.nii.gz
+  python -m semicml_tf.predict --model=models/ct --input=FOLDER --output=FOLDER      each volume of a folder
+  python -m semicml_tf.predict --model=models/ct --input=SERIES --output=seg.dcm     DICOM in, DICOM-SEG out
+  python -m semicml_tf.predict --model=a/ct,b/ct --input=in.nii.gz --output=mask.nii.gz
+                                                                      mean of several models
+  python -m semicml_tf.predict --model=ct=models/ct,pet=models/pet --input=ct=ct.nii.gz,pet=pet.nii.gz \\
+      --output=mask.nii.gz --disagreement=differ.nii.gz               where two modalities differ
 
-The mask (uint8, 0/1) lies on the input's own grid. For research only, not for clinical use.
+The mask (uint8, 0/1) lies on the input's own grid. Of a folder, predictions.json tells what was made of each case; one
+that fails does not stop the rest, and a run that is started again does what is not done yet. For research only, not for
+clinical use.
 """
 
 from __future__ import annotations
 
 import pathlib
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 from absl import flags
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.inference.volume import Segmenter, check_modality, check_units
 
 POSITIONAL = ("input", "output")
+_NAMED = 5  # failed cases that the last line names; predictions.json has all
 
 
 def define_volume_flags(values: flags.FlagValues) -> None:
-    """The flags of every command that segments a volume, wherever the network runs."""
-    flags.DEFINE_string("input", None, "The volume: NIfTI in native units (HU, SUV, MR).", flag_values=values)
-    flags.DEFINE_string("output", None, "Mask to write, .nii or .nii.gz, on the input's own grid.", flag_values=values)
+    """The flags of every command that segments volumes, wherever the network runs."""
+    flags.DEFINE_string(
+        "input",
+        None,
+        "The volume: NIfTI in native units (HU, SUV, MR), or a folder that holds a DICOM series. Several, separated by "
+        "commas, or a folder of such. With names, ct=PATH,pet=PATH (registered images): of a folder whose files end in "
+        "_ct, _pet or the like those that do; cases go by the rest of the files' names.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Mask to write, .nii or .nii.gz, on the (first) input's own grid; .dcm: a DICOM-SEG on a DICOM series. Of "
+        "several inputs the folder of their masks.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "modality", None, "Modality of the input, compared with the model's; refuses another.", flag_values=values
     )
-    flags.DEFINE_string("probabilities", None, "Also write the probabilities (float32 NIfTI) here.", flag_values=values)
+    flags.DEFINE_string(
+        "probabilities",
+        None,
+        "Also write the foreground probabilities (float32 NIfTI) here; of several inputs a folder, as for all maps.",
+        flag_values=values,
+    )
+    flags.DEFINE_string("entropy", None, "Also write their entropy in bits, 0 (sure) to 1.", flag_values=values)
+    flags.DEFINE_string(
+        "mutual_information",
+        None,
+        "Also write, in bits, how far the draws of --mc_dropout or the models of an ensemble contradict each other.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "disagreement",
+        None,
+        "Also write how far the probabilities of the models of several modalities differ, 0 to 1.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "flips", False, "Mean over slices as they are and mirrored: four passes for one.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "mc_dropout", 0, "Mean over so many passes with Monte-Carlo dropout; 0 means none.", lower_bound=0,
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer("seed", 0, "Source of the dropout's randomness.", lower_bound=0, flag_values=values)
+    flags.DEFINE_string(
+        "postprocess",
+        None,
+        "Post-processing of the mask instead of the model's own: none, or of fill_holes, min_ml=ML, largest some, "
+        "joined by +.",
+        flag_values=values,
+    )
     flags.DEFINE_integer("batch_size", 16, "Slices sent to the network at once.", lower_bound=1, flag_values=values)
+    flags.DEFINE_boolean(
+        "overwrite", False, "Of several inputs, make those anew that are done already.", flag_values=values
+    )
 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
-        "model", None, "Folder of an exported model: a version, or versions (the highest is used).", flag_values=values
+        "model",
+        None,
+        "Folder of an exported model: a version, or versions (the highest is used). Several of one modality, separated "
+        "by commas, are averaged; of several modalities: ct=FOLDER,pet=FOLDER, of which the first draws the mask.",
+        flag_values=values,
     )
     define_volume_flags(values)
 
@@ -44,57 +107,171 @@ def require(values: flags.FlagValues, *names: str) -> None:
             raise UserError(f"expected --{name}", remedy="See --help")
 
 
-class _WithProgress(Segmenter):
-    """A segmenter that shows the slices done, on stderr."""
+def _combined(members: Sequence, values: flags.FlagValues, bar):
+    """The models of one modality as one segmenter, with the passes that the flags ask for."""
+    from semicml_tf.inference.ensemble import Ensemble
+    from semicml_tf.inference.flips import Flipped
+    from semicml_tf.inference.monte_carlo import MonteCarlo
+    from semicml_tf.inference.postprocess import Postprocessing
+    from semicml_tf.inference.progress import WithProgress
 
-    def __init__(self, model: Segmenter):
-        super().__init__(model.manifest)
-        import tqdm
-
-        self._model = model
-        self.bar = tqdm.tqdm(unit=" slices", desc=f"segment {model.manifest.modality}", leave=False)
-
-    def slices(self, batch: np.ndarray) -> np.ndarray:
-        found = self._model.slices(batch)
-        self.bar.update(len(batch))
-        return found
+    made = [WithProgress(model, bar) for model in members]
+    if values.flips:
+        made = [Flipped(model) for model in made]
+    if values.mc_dropout:
+        for model in members:
+            model.check_dropout()
+        made = [MonteCarlo(model, values.mc_dropout, values.seed) for model in made]
+    steps = None if values.postprocess is None else Postprocessing.parse(values.postprocess)
+    return Ensemble(made, postprocessing=steps)
 
 
-def segment_file(model: Segmenter, values: flags.FlagValues) -> None:
-    """Reads --input, segments it with `model`, writes --output and, if asked for, --probabilities.
+def _check_maps(values: flags.FlagValues, models: Mapping[str, Sequence]) -> None:
+    if values.disagreement and len(models) < 2:
+        raise UserError(
+            "--disagreement needs models of two modalities", remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out"
+        )
+    if values.mutual_information and values.mc_dropout < 2 and len(next(iter(models.values()))) < 2:
+        raise UserError(
+            "--mutual_information needs several answers", remedy="Pass --mc_dropout=20, or several models of a modality"
+        )
+
+
+def _maps(values: flags.FlagValues) -> dict[str, pathlib.Path]:
+    from semicml_tf.inference.segment_case import MAPS
+
+    return {name: pathlib.Path(values[name].value) for name in MAPS if values[name].value}
+
+
+def segment_files(models: Mapping[str, Sequence], values: flags.FlagValues) -> None:
+    """Segments what --input names and writes --output and the maps that are asked for.
+
+    Args:
+        models: by modality its `Segmenter`s, at least one; the first modality draws the mask.
 
     Raises:
-        UserError: the input is no volume of the model's modality, or an output cannot be written.
+        UserError: an input is no volume of its model's modality, or an output cannot be written; of several inputs,
+            after the others were done.
     """
-    from semicml_tf.files.nifti import read_volume
-    from semicml_tf.files.write_nifti import check_output, write_array, write_mask
+    import tqdm
 
-    check_modality(model.manifest, values.modality)
-    for path in filter(None, (values.output, values.probabilities)):
-        check_output(path, like=values.input)
-    if values.probabilities and pathlib.Path(values.probabilities).resolve() == pathlib.Path(values.output).resolve():
-        raise UserError("--output and --probabilities name one file", path=values.output)
-    array, grid = read_volume(values.input)
-    try:
-        check_units(array, model.manifest)
-    except UserError as error:
-        raise UserError(error.problem, path=values.input, remedy=error.remedy) from error
-    shown = _WithProgress(model)
-    with shown.bar:
-        probabilities = shown.probabilities(array, grid.affine, batch_size=values.batch_size)
-    mask = model.mask(probabilities)
-    if values.probabilities:
-        write_array(values.probabilities, probabilities, like=values.input)
-    write_mask(values.output, mask, like=values.input)
-    millilitres = np.count_nonzero(mask) * grid.voxel_volume_ml
-    print(f"{values.output}: {np.count_nonzero(mask)} voxels, {millilitres:.1f} ml, from {model.manifest.modality}")
+    from semicml_tf.inference import inputs
+    from semicml_tf.inference.volume import check_modality
+
+    check_modality(next(iter(models.values()))[0].manifest, values.modality)
+    _check_maps(values, models)
+    paths = inputs.by_modality(values.input, tuple(models))
+    flat = [path for given in paths.values() for path in given]
+    output = pathlib.Path(values.output)
+    is_image = output.name.endswith((*inputs.NIFTI_ENDINGS, ".dcm"))
+    several = not is_image and (len(flat) > len(paths) or any(path.is_dir() for path in flat))
+    # One bar: of several cases it counts these. It waits, so that refused inputs are one line.
+    name = f"segment {' and '.join(models)}"
+    with tqdm.tqdm(unit=" slices", desc=name, leave=False, disable=several, delay=1e-3) as bar:
+        ready = {name: _combined(members, values, bar) for name, members in models.items()}
+        if several:
+            named = inputs.split_names(values.input)[0][0] is not None
+            line = _several(inputs.several_cases(paths, named=named), ready, output, values)
+        else:
+            line = _one(inputs.one_case(paths), ready, output, values)
+    print(line)
+
+
+def _one(case, models: Mapping, output: pathlib.Path, values: flags.FlagValues) -> str:
+    from semicml_tf.inference.segment_case import Outputs, segment_case
+
+    facts = segment_case(case, models, Outputs(output, _maps(values)), batch_size=values.batch_size)
+    more = f", {facts['compared']:.0%} of the voxels compared" if "compared" in facts else ""
+    return f"{values.output}: {facts['voxels']} voxels, {facts['ml']:.1f} ml, from {next(iter(models))}{more}"
+
+
+def _settings(models: Mapping, values: flags.FlagValues) -> dict:
+    """What the outputs depend on beside their inputs."""
+    return {
+        "models": {name: model.origins() for name, model in models.items()},
+        "threshold": next(iter(models.values())).manifest.threshold,
+        "postprocessing": str(next(iter(models.values())).manifest.postprocessing),
+        "flips": values.flips,
+        "mc_dropout": values.mc_dropout,
+        "seed": values.seed if values.mc_dropout else None,
+    }
+
+
+def _flags(values: flags.FlagValues) -> str:
+    given = values.flag_values_dict().items()
+    return shlex.join(f"--{name}={value}" for name, value in given if value != values[name].default)
+
+
+def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: flags.FlagValues) -> str:
+    import tqdm
+
+    from semicml_tf.inference.predictions import FILE_NAME, Predictions
+    from semicml_tf.inference.segment_case import Outputs, segment_case
+
+    maps = _maps(values)
+    taken = [folder.resolve(), *(path.resolve() for path in maps.values())]
+    if len(set(taken)) < len(taken):
+        raise UserError("--output and the maps need a folder each", path=folder, remedy="Name different folders")
+    for case in cases:
+        for path in case.images.values():
+            if path.resolve().parent in taken:
+                raise UserError("the outputs would lie among the inputs", path=path.parent, remedy="Choose another")
+    settings = _settings(models, values)
+    record = Predictions(folder, flags=_flags(values), settings=settings, overwrite=values.overwrite)
+    skipped = 0
+    for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
+        name = f"{case.name}.nii.gz"
+        outputs = Outputs(folder / name, {what: place / name for what, place in maps.items()})
+        if record.is_done(case, outputs):
+            skipped += 1
+            continue
+        try:
+            facts = segment_case(case, models, outputs, batch_size=values.batch_size)
+        except UserError as error:
+            record.failed(case, error.line)
+        except Exception as error:  # nobody foresaw it; the other cases are not to wait for the one who mends it
+            record.failed(case, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        else:
+            record.done(case, outputs, facts, settings["models"])
+    failures = record.failures(cases)
+    line = f"{folder}: {len(cases) - len(failures)} of {len(cases)} cases segmented"
+    line += f", {skipped} of them before" if skipped else ""
+    if failures:
+        name, problem = next(iter(failures.items()))
+        others = list(failures)[1:_NAMED] + ([f"{len(failures) - _NAMED} more"] if len(failures) > _NAMED else [])
+        others = f"; also {', '.join(others)}" if others else ""
+        print(line)
+        raise UserError(
+            f"{len(failures)} of {len(cases)} cases failed: {name} ({problem.rstrip('.')}){others}",
+            path=folder / FILE_NAME,
+            remedy="Mend them, and start the same command again: it does what is not done yet",
+        )
+    return line
+
+
+def _models(text: str) -> dict[str, list]:
+    """The models of ``--model``, opened, by modality in the order that they are named."""
+    from semicml_tf.artefact.load import load
+    from semicml_tf.inference.inputs import split_names
+    from semicml_tf.inference.volume import check_modality
+
+    found: dict[str, list] = {}
+    for name, path in split_names(text):
+        model = load(path)
+        check_modality(model.manifest, name)
+        found.setdefault(model.manifest.modality, []).append(model)
+        if name is None and len(found) > 1:
+            raise UserError(
+                f"expected models of one modality, got {' and '.join(found)}",
+                path=path,
+                remedy="Name the modalities: --model=ct=FOLDER,pet=FOLDER",
+            )
+    return found
 
 
 def main(values: flags.FlagValues) -> None:
     require(values, "model", "input", "output")
-    from semicml_tf.artefact.load import load
-
-    segment_file(load(values.model), values)
+    segment_files(_models(values.model), values)
 
 
 if __name__ == "__main__":

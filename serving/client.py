@@ -14,7 +14,7 @@ from absl import flags
 
 from semicml_tf import commandline, quiet_import
 from semicml_tf.errors import UserError
-from semicml_tf.predict import define_volume_flags, require, segment_file
+from semicml_tf.predict import define_volume_flags, require, segment_files
 from serving import tls
 
 POSITIONAL = ("input", "output")
@@ -88,7 +88,7 @@ def main(values: flags.FlagValues) -> None:
         retries=values.retries,
         credentials=credentials,
     ) as model:
-        segment_file(model, values)
+        segment_files({manifest.modality: [model]}, values)
 
 
 if __name__ == "__main__":

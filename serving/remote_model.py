@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from semicml_tf.artefact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, SEEDS_NAME, Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
 
@@ -63,28 +63,45 @@ class RemoteModel(Segmenter):
         """Ends the connection."""
         self._channel.close()
 
+    def origins(self) -> list[dict]:
+        where = f"{self.address}/{self.name}"
+        return [{"model": where, "version": self.version, "run_hash": self.manifest.run_hash}]
+
     def slices(self, batch: np.ndarray) -> np.ndarray:
         """Probabilities of a batch of slices.
 
         Raises:
             UserError: the server cannot be reached, has no such model, or answers otherwise than the manifest says.
         """
+        return self._ask(SIGNATURE, {INPUT_NAME: np.ascontiguousarray(batch, np.float32)})
+
+    def check_dropout(self) -> None:
+        """The server tells at the first call."""
+
+    def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """As `slices`, with dropout drawn from the seeds (batch,) int32; raises also where the model has none."""
+        images = np.ascontiguousarray(batch, np.float32)
+        return self._ask(MONTE_CARLO, {INPUT_NAME: images, SEEDS_NAME: np.asarray(seeds, np.int32)})
+
+    def _ask(self, signature: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self.name
-        request.model_spec.signature_name = SIGNATURE
+        request.model_spec.signature_name = signature
         if self.version is not None:
             request.model_spec.version.value = self.version
-        request.inputs[INPUT_NAME].CopyFrom(tf.make_tensor_proto(np.ascontiguousarray(batch, np.float32)))
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         request.output_filter.append(OUTPUT_NAME)
         response = self._call(request)
         if OUTPUT_NAME not in response.outputs:
             raise self._unexpected(f"outputs {sorted(response.outputs)}")
         found = tf.make_ndarray(response.outputs[OUTPUT_NAME])
-        if found.shape != batch.shape or found.dtype != np.float32:
-            raise self._unexpected(f"{found.dtype} of shape {found.shape} for slices of shape {batch.shape}")
+        shape = inputs[INPUT_NAME].shape
+        if found.shape != shape or found.dtype != np.float32:
+            raise self._unexpected(f"{found.dtype} of shape {found.shape} for slices of shape {shape}")
         return found
 
     def _unexpected(self, received: str) -> UserError:

@@ -13,7 +13,8 @@ from semicml_tf.methods import catalogue
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
 # The way of the data. A room may import those before it and none after it. A module named before its room stands on
-# its own: the manifest is a contract like the records', which inference, export and serving all read.
+# its own: the manifest is a contract like the records', which inference, export and serving all read; it says how masks
+# are post-processed.
 ORDER = (
     "semicml_tf.errors",
     "semicml_tf.atomic",
@@ -28,6 +29,7 @@ ORDER = (
     "semicml_tf.records",
     "semicml_tf.conversion",
     "semicml_tf.phantom",
+    "semicml_tf.inference.postprocess",
     "semicml_tf.artefact.manifest",
     "semicml_tf.inference",
     "semicml_tf.input",

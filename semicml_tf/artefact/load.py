@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from semicml_tf import quiet_import
-from semicml_tf.artefact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, SEEDS_NAME, Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
 
@@ -60,11 +60,31 @@ class Model(Segmenter):
         # The signature holds its variables weakly: without the whole object they would be freed.
         self._loaded = loaded
         self._signature = loaded.signatures[SIGNATURE]
+        self._monte_carlo = dict(loaded.signatures).get(MONTE_CARLO)
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
         import tensorflow as tf
 
         return self._signature(**{INPUT_NAME: tf.constant(batch, tf.float32)})[OUTPUT_NAME].numpy()
+
+    def check_dropout(self) -> None:
+        if self._monte_carlo is None:
+            raise UserError(
+                f"this model of '{self.manifest.modality}' has no Monte-Carlo dropout",
+                path=self.folder,
+                remedy="Export its run again with python -m semicml_tf.export, or leave --mc_dropout out",
+            )
+
+    def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        self.check_dropout()
+        import tensorflow as tf
+
+        inputs = {INPUT_NAME: tf.constant(batch, tf.float32), SEEDS_NAME: tf.constant(seeds, tf.int32)}
+        return self._monte_carlo(**inputs)[OUTPUT_NAME].numpy()
+
+    def origins(self) -> list[dict]:
+        version = int(self.folder.name) if self.folder.name.isdecimal() else None
+        return [{"model": str(self.folder), "version": version, "run_hash": self.manifest.run_hash}]
 
 
 def load(model: str | pathlib.Path) -> Model:

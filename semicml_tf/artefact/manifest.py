@@ -7,6 +7,7 @@ import pathlib
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
+from semicml_tf.inference.postprocess import NONE, Postprocessing
 from semicml_tf.normalisation import Normalisation
 
 # Of what a client does with a network: a new form of records leaves published models as good as they were.
@@ -17,6 +18,9 @@ _REMEDY = "Export the run again with python -m semicml_tf.export"
 # Tensor names of the SavedModel's signature `serving_default`.
 INPUT_NAME = "slices"
 OUTPUT_NAME = "probabilities"
+# A second signature, which networks with dropout have: it takes the slices' seeds as well, (batch,) int32.
+MONTE_CARLO = "monte_carlo"
+SEEDS_NAME = "seeds"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Manifest:
         validation_dice: mean DSC of the validation patients.
         semicml_tf_version: that exported it.
         crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
+        postprocessing: of the thresholded mask, on the volume's own grid.
     """
 
     modality: str
@@ -47,12 +52,14 @@ class Manifest:
     validation_dice: float | None
     semicml_tf_version: str
     crop: str = "none"
+    postprocessing: Postprocessing = NONE
 
     def save(self, model_folder: str | pathlib.Path) -> None:
         """Writes it into a SavedModel's folder, where TensorFlow Serving keeps it untouched."""
         body = dataclasses.asdict(self) | {
             "contract_version": CONTRACT_VERSION,
             "normalisation": str(self.normalisation),
+            "postprocessing": str(self.postprocessing),
             "axis_order": ["slice", "row", "column"],
             "input": {"name": INPUT_NAME, "dtype": "float32", "shape": [None, self.window, self.window, 1]},
             "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": [None, self.window, self.window, 1]},
@@ -76,11 +83,16 @@ class Manifest:
         if not isinstance(body, dict) or body.get("contract_version") != CONTRACT_VERSION:
             raise UserError(f"expected contract version {CONTRACT_VERSION}", path=path, remedy=_REMEDY)
         try:
-            # Models published before networks were trained on boxes say nothing of `crop`.
-            values = {field.name: body[field.name] for field in dataclasses.fields(cls) if field.name != "crop"}
+            # Models published before there were boxes of the body and post-processing say nothing of them.
+            later = ("crop", "postprocessing")
+            values = {field.name: body[field.name] for field in dataclasses.fields(cls) if field.name not in later}
         except KeyError as error:
             raise UserError(f"the field {error} is missing", path=path, remedy=_REMEDY) from error
         values["crop"] = body.get("crop", "none")
+        try:
+            values["postprocessing"] = Postprocessing.parse(str(body.get("postprocessing", "none")))
+        except UserError as error:
+            raise UserError(error.problem, path=path, remedy=_REMEDY) from error
         values["normalisation"] = Normalisation.parse(values["normalisation"])
         values["spacing_mm"] = tuple(values["spacing_mm"])
         values["label_values"] = tuple(values["label_values"])

@@ -50,6 +50,7 @@ is not needed any more and not in here.
 | slices | {window} x {window} pixels |
 | foreground | values {values} of the source's label map |
 | threshold on the probability | {manifest.threshold:g} |
+| post-processing of the mask, chosen on validation | `{manifest.postprocessing}` |
 | mean DSC of the validation patients with a lesion | {dice} |
 | data hash | `{manifest.data_hash}` |
 | run hash | `{manifest.run_hash}` |

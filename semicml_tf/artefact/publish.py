@@ -16,7 +16,7 @@ import numpy as np
 from semicml_tf import atomic
 from semicml_tf.artefact import model_card
 from semicml_tf.artefact.load import SIGNATURE, load, versions
-from semicml_tf.artefact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, SEEDS_NAME, Manifest
 from semicml_tf.errors import UserError
 
 # Both run the same float32 graph; what may differ is the order of sums.
@@ -40,7 +40,12 @@ class Published:
 
 
 def publish(
-    network, manifest: Manifest, folder: str | pathlib.Path, *, settings: Mapping[str, Any] | None = None
+    network,
+    manifest: Manifest,
+    folder: str | pathlib.Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    with_dropout=None,
 ) -> Published:
     """Writes the next version of a model.
 
@@ -52,6 +57,8 @@ def publish(
         manifest: goes beside it.
         folder: of the model's versions, e.g. ``models/ct``.
         settings: of the training, for the model card.
+        with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
+            the signature `monte_carlo`. None where the network has no dropout.
 
     Raises:
         UserError: the folder cannot be written to, or the saved network differs from the one in memory.
@@ -63,8 +70,8 @@ def publish(
         # The dot keeps servers that watch the folder from taking it for a version.
         staged = pathlib.Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))
         staged.chmod(0o755)
-        _save(network, manifest, staged, settings or {})
-        difference = max_difference(network, staged, manifest.window)
+        _save(network, manifest, staged, settings or {}, with_dropout)
+        difference = max_difference(network, staged, manifest.window, with_dropout)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the saved network differs from the one in memory by {difference:.3g}, above {TOLERANCE:g}",
@@ -84,23 +91,39 @@ def publish(
     return Published(folder / str(version), version, difference)
 
 
-def max_difference(network, saved: str | pathlib.Path, window: int) -> float:
-    """Largest difference of probabilities between a network in memory and a SavedModel of it."""
+def max_difference(network, saved: str | pathlib.Path, window: int, with_dropout=None) -> float:
+    """Largest difference of probabilities between a network in memory and a SavedModel of it, dropout included."""
     # 3 slices: more than one, so that the batch axis is tried, and not a power of 2.
     slices = np.random.default_rng(0).uniform(-1, 1, (3, window, window, 1)).astype(np.float32)
-    expected = np.asarray(network(slices, training=False))
-    return float(np.abs(load(saved).slices(slices) - expected).max())
+    model = load(saved)
+    differences = [model.slices(slices) - np.asarray(network(slices, training=False))]
+    if with_dropout is not None:
+        seeds = np.arange(3, dtype=np.int32)
+        differences.append(
+            model.dropout_slices(slices, seeds) - np.asarray(with_dropout([slices, seeds], training=False))
+        )
+    return max(float(np.abs(found).max()) for found in differences)
 
 
-def _save(network, manifest: Manifest, staged: pathlib.Path, settings: Mapping[str, Any]) -> None:
+def _save(network, manifest: Manifest, staged: pathlib.Path, settings: Mapping[str, Any], with_dropout) -> None:
     import tensorflow as tf
 
     window = manifest.window
 
-    @tf.function(input_signature=[tf.TensorSpec((None, window, window, 1), tf.float32, name=INPUT_NAME)])
-    def serve(slices):
-        found = network(slices, training=False)
+    images = tf.TensorSpec((None, window, window, 1), tf.float32, name=INPUT_NAME)
+
+    def answer(found):
         return {OUTPUT_NAME: tf.ensure_shape(tf.cast(found, tf.float32), (None, window, window, 1))}
+
+    @tf.function(input_signature=[images])
+    def serve(slices):
+        return answer(network(slices, training=False))
+
+    @tf.function(input_signature=[images, tf.TensorSpec((None,), tf.int32, name=SEEDS_NAME)])
+    def draw(slices, seeds):
+        return answer(with_dropout([slices, seeds], training=False))
+
+    signatures = {SIGNATURE: serve} | ({} if with_dropout is None else {MONTE_CARLO: draw})
 
     module = tf.Module(name=manifest.modality)
     # The variables and not the network: a Keras model also tracks optimizer, metrics and whatever it
@@ -109,7 +132,7 @@ def _save(network, manifest: Manifest, staged: pathlib.Path, settings: Mapping[s
     if len(module.weights) != len(network.weights):
         raise ValueError("expected a name of its own for every weight of the network")
     saving = staged / ".saving"
-    tf.saved_model.save(module, str(saving), signatures={SIGNATURE: serve})
+    tf.saved_model.save(module, str(saving), signatures=signatures)
     manifest.save(staged)
     atomic.write_text(staged / model_card.RELATIVE_PATH, model_card.text(manifest, settings))
     # The protocol buffer last: a folder that has it is complete, also when copied file by file.

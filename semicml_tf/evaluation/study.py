@@ -11,6 +11,7 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM, CaseScore, score
 from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
+from semicml_tf.inference.postprocess import NONE, Postprocessing
 from semicml_tf.records.contract import CaseRecord
 
 OnCase = Callable[[CaseRecord, Mapping[str, np.ndarray], Mapping[str, CaseScore]], None]
@@ -25,6 +26,7 @@ def evaluate_predictions(
     segmenters: Mapping[str, CaseSegmenter],
     *,
     thresholds: Mapping[str, float] | None = None,
+    postprocessing: Mapping[str, Postprocessing] | None = None,
     on_case: OnCase | None = None,
     surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
     jobs: int = 1,
@@ -38,6 +40,7 @@ def evaluate_predictions(
         records: labelled, read once, at most ``jobs + 1`` in memory at a time.
         segmenters: by row name. A record for which one answers None, since it lacks an image, is not scored there.
         thresholds: on the probability, by row name; 0.5 for rows that are not named.
+        postprocessing: of the masks, by row name; none for rows that are not named.
         on_case: called after each patient, in the records' order, with the record and, by the names of the rows in
             which it is scored, the probabilities on the network's grid and the scores.
         surface_tolerance_mm: of the surface DSC.
@@ -57,6 +60,7 @@ def evaluate_predictions(
     def scored(name: str, probabilities: np.ndarray, record: CaseRecord) -> CaseScore:
         try:
             mask = native_mask(probabilities, record, (thresholds or {}).get(name, _OF_A_MASK))
+            mask = (postprocessing or {}).get(name, NONE).apply(mask, record.native_grid.voxel_volume_ml)
             return score(
                 record.case_id,
                 mask,

@@ -81,6 +81,22 @@ class DicomSeries:
             raise UserError("its rescaled values are not finite", path=self.folder, remedy="Check RescaleSlope")
         return slices.transpose(2, 1, 0), grid
 
+    def stacked_files(self) -> list[pathlib.Path]:
+        """The files in the order of the volume's third index.
+
+        Raises:
+            UserError: they are no regular stack of images of one frame each.
+        """
+        _, frames = self._kind()
+        if frames > 1:
+            raise UserError(
+                "expected a series of single images, got a multi-frame file",
+                path=self.files[0],
+                remedy="Write the mask as NIfTI: --output=mask.nii.gz",
+            )
+        places, _ = self._stack([(path, library.read(path, tags=_PLACE_TAGS)) for path in self.files])
+        return [place.path for place in places]
+
     def read_label(self) -> tuple[np.ndarray, Grid]:
         raise UserError(
             "expected a label map, got a series of images",

@@ -96,14 +96,13 @@ def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> No
 
 
 def _write(path: str | pathlib.Path, image) -> None:
-    data = image.to_bytes()
-
     def write(stream):
+        # Slice by slice: the bytes of a large volume are never held as a whole.
         if str(path).endswith(".gz"):
             # No name and no time in the gzip header, so that equal masks are equal files.
             with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as compressed:
-                compressed.write(data)
+                image.to_stream(compressed)
         else:
-            stream.write(data)
+            image.to_stream(stream)
 
     atomic.write_file(path, write)

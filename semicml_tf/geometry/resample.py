@@ -48,7 +48,8 @@ def resample(
         volume, matrix, offset, output_shape=target.shape, order=1, mode="nearest", output=np.float32
     )
     if outside is not None:
-        values[~_inside(matrix, offset, source.shape, target.shape)] = outside
+        for index, plane in enumerate(values):
+            plane[~_inside(matrix, offset, source.shape, target.shape, index)] = outside
     return values
 
 
@@ -69,18 +70,25 @@ def _picked(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: t
     return np.ascontiguousarray(part[tuple(slice(None, None, -1 if back else 1) for back in backwards)])
 
 
-def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_shape: tuple) -> np.ndarray:
-    """Which of the target's voxel centres lie in the source's box.
+def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_shape: tuple, i: int) -> np.ndarray:
+    """Which voxel centres of the target's plane `i` along its first axis lie in the source's box; bool, 2-D.
 
     The box ends at the border voxels' edges, half a voxel beyond their centres: a structure that touches
     the border keeps its outermost half voxel when it goes to a finer grid.
     """
-    inside = np.ones(target_shape, bool)
-    i, j, k = np.ogrid[: target_shape[0], : target_shape[1], : target_shape[2]]
+    inside = np.ones(target_shape[1:], bool)
+    j, k = np.ogrid[: target_shape[1], : target_shape[2]]
     for axis, size in enumerate(source_shape):
         index = matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 2] * k + offset[axis]
         inside &= (index >= -0.5 - 1e-3) & (index <= size - 0.5 + 1e-3)
     return inside
+
+
+def reaches(source: Grid, target: Grid) -> np.ndarray:
+    """Which of the target's voxel centres lie in the source's box, bool of the target's shape."""
+    to_source = np.linalg.inv(source.affine) @ target.affine
+    place = to_source[:3, :3], to_source[:3, 3], source.shape, target.shape
+    return np.stack([_inside(*place, index) for index in range(target.shape[0])])
 
 
 def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:

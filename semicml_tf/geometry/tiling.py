@@ -17,6 +17,11 @@ def _padding(shape: tuple[int, int], window: int) -> list[tuple[int, int]]:
     return [((window - size) // 2, window - size - (window - size) // 2) if size < window else (0, 0) for size in shape]
 
 
+def per_slice(shape: tuple[int, ...], window: int) -> int:
+    """Number of windows that `cut` makes of each slice of a volume of this shape."""
+    return len(_starts(max(shape[1], window), window)) * len(_starts(max(shape[2], window), window))
+
+
 def cut(volume: np.ndarray, window: int) -> np.ndarray:
     """Cuts every slice into windows.
 

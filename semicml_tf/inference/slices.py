@@ -14,15 +14,31 @@ def probabilities(
 ) -> np.ndarray:
     """Foreground probabilities of a normalised volume on the network's grid.
 
+    Windows are cut, sent and joined batch by batch: beside the result there is one batch in memory.
+
     Args:
-        volume: (slices, rows, columns), normalised.
+        volume: (slices, rows, columns), normalised, of any float type.
         window: side of the slices that the network takes.
-        predict: maps (batch, window, window, 1) float32 to probabilities of that shape.
+        predict: maps (batch, window, window, 1) float32 to probabilities of that shape. The windows come in the order
+            of `tiling.cut`, each once.
         batch_size: slices a call, at most. Part of the result: another batch size may change the last bits.
 
     Returns:
         float32 of the shape of `volume`.
     """
-    tiles = tiling.cut(np.asarray(volume, np.float32), window)[..., np.newaxis]
-    parts = [np.asarray(predict(tiles[i : i + batch_size])) for i in range(0, len(tiles), batch_size)]
-    return tiling.join(np.concatenate(parts)[..., 0].astype(np.float32), volume.shape, window)
+    found = np.empty(volume.shape, np.float32)
+    each = tiling.per_slice(volume.shape, window)
+    total, done = each * len(volume), 0
+    answers = np.empty((0, window, window), np.float32)
+    for start in range(0, total, batch_size):
+        stop = min(start + batch_size, total)
+        first, last = start // each, -(-stop // each)
+        tiles = tiling.cut(np.asarray(volume[first:last], np.float32), window)
+        batch = tiles[start - first * each : stop - first * each, ..., np.newaxis]
+        answers = np.concatenate([answers, np.asarray(predict(batch))[..., 0].astype(np.float32)])
+        whole = len(answers) // each  # slices of which all windows are there
+        if whole:
+            joined = (whole, *volume.shape[1:])
+            found[done : done + whole] = tiling.join(answers[: whole * each], joined, window)
+            answers, done = answers[whole * each :], done + whole
+    return found

@@ -5,7 +5,8 @@ NumPy and SciPy only: the network may be in this process or behind gRPC, whoever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
+from semicml_tf.inference.postprocess import NONE
+from semicml_tf.inference.uncertainty import Moments
 
 # Air is -1000 HU and any CT shows some; PET (SUV) and MR hold nothing below about 0.
 HIGHEST_CT_MINIMUM_HU = -200.0
@@ -46,8 +49,9 @@ def check_units(array: np.ndarray, manifest: Manifest) -> None:
     Raises:
         UserError: not finite, or not in the native units of the model's modality.
     """
-    if not np.all(np.isfinite(array)):
-        count = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
+    # Plane by plane: the answers for a whole volume would be a volume, too.
+    count = sum(int(np.size(plane) - np.count_nonzero(np.isfinite(plane))) for plane in np.atleast_2d(array))
+    if count:
         raise UserError(
             f"expected finite values, got {count} voxels that are NaN or infinite", remedy="Mend the volume"
         )
@@ -87,15 +91,50 @@ def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> tuple[np
     """The volume as conversion makes it for training: resampled, cut to the body, normalised, rounded.
 
     Returns:
-        (slices, rows, columns) float32 and the grid that it lies on.
+        (slices, rows, columns) float16, as records hold it, and the grid that it lies on.
     """
     target = grid.for_network(manifest.spacing_mm)
     native = resample(array, grid, target)
     if manifest.crop == "body":
         box = body_box.kept({manifest.modality: native}, {manifest.modality: manifest.normalisation.kind}, target)
         native, target = native[box], target.cropped(box)
-    normalised = manifest.normalisation.constants(array).apply(native)
-    return normalised.astype(np.float16).astype(np.float32), target
+    constants = manifest.normalisation.constants(array)
+    normalised = np.empty(native.shape, np.float16)
+    for index, plane in enumerate(native):
+        normalised[index] = constants.apply(plane)
+    return normalised, target
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A volume as a network reads it.
+
+    Attributes:
+        volume: (slices, rows, columns) float16, normalised.
+        grid: that it lies on.
+        own: the grid of the volume that it was made from.
+    """
+
+    volume: np.ndarray
+    grid: Grid
+    own: Grid
+
+
+def prepare(array: np.ndarray, affine: np.ndarray, manifest: Manifest) -> Prepared:
+    """The input of a network, made of a volume in native units; arguments and errors as for `segment`."""
+    own = own_grid(array, affine)
+    check_units(array, manifest)
+    volume, grid = network_input(array, own, manifest)
+    return Prepared(volume, grid, own)
+
+
+def through(prepared: Prepared, manifest: Manifest, predict: SlicePredictor, *, batch_size: int) -> np.ndarray:
+    """Foreground probabilities of a prepared volume, on its own grid; see `segment`."""
+    if batch_size < 1:
+        raise UserError(f"expected a batch size of at least 1, got {batch_size}")
+    found = slices.probabilities(prepared.volume, manifest.window, predict, batch_size=batch_size)
+    # Beyond the network's grid lies no body; see `evaluation.segment.native_mask`, which does the same.
+    return resample(found, prepared.grid, prepared.own, outside=0.0)
 
 
 def segment(
@@ -116,14 +155,7 @@ def segment(
     Raises:
         UserError: the volume is no 3-D volume in the modality's units.
     """
-    if batch_size < 1:
-        raise UserError(f"expected a batch size of at least 1, got {batch_size}")
-    grid = own_grid(array, affine)
-    check_units(array, manifest)
-    volume, target = network_input(array, grid, manifest)
-    found = slices.probabilities(volume, manifest.window, predict, batch_size=batch_size)
-    # Beyond the network's grid lies no body; see `evaluation.segment.native_mask`, which does the same.
-    return resample(found, target, grid, outside=0.0)
+    return through(prepare(array, affine, manifest), manifest, predict, batch_size=batch_size)
 
 
 class Segmenter:
@@ -140,13 +172,52 @@ class Segmenter:
         """Maps (batch, window, window, 1) float32, normalised, to probabilities of that shape."""
         raise NotImplementedError
 
+    def check_dropout(self) -> None:
+        """Raises UserError if it is known that the network has no Monte-Carlo dropout."""
+        raise UserError(
+            f"this model of '{self.manifest.modality}' has no Monte-Carlo dropout", remedy="Leave --mc_dropout out"
+        )
+
+    def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """As `slices`, with dropout drawn from the seeds (batch,) int32, one a slice; raises as `check_dropout`."""
+        self.check_dropout()
+        raise NotImplementedError
+
+    def origins(self) -> list[dict]:
+        """Which models answer: for each what names it, e.g. ``model`` and ``version``, and its ``run_hash``."""
+        return [{"run_hash": self.manifest.run_hash}]
+
+    def prepare(self, array: np.ndarray, affine: np.ndarray):
+        """What `draws` reads, made of a volume: the volume itself is not needed any more then."""
+        return prepare(array, affine, self.manifest)
+
+    def draws(self, prepared, *, batch_size: int) -> Iterator[np.ndarray]:
+        """Maps of probabilities on the volume's own grid, float32, whose mean is the answer.
+
+        A network gives one; ensembles and Monte-Carlo dropout give several.
+        """
+        yield through(prepared, self.manifest, self.slices, batch_size=batch_size)
+
     def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
         """Foreground probabilities of a volume, on its own grid; see `segment`. Returns float32."""
-        return segment(array, affine, self.manifest, self.slices, batch_size=batch_size)
+        moments = Moments()
+        for drawn in self.draws(self.prepare(array, affine), batch_size=batch_size):
+            moments.add(drawn)
+        return moments.mean()
 
-    def mask(self, probabilities: np.ndarray) -> np.ndarray:
-        """uint8 0/1: the probabilities of at least the manifest's threshold."""
-        return (probabilities >= np.float32(self.manifest.threshold)).astype(np.uint8)
+    def mask(self, probabilities: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
+        """uint8 0/1: the probabilities of at least the manifest's threshold, post-processed as it says.
+
+        Args:
+            probabilities: on the volume's own grid.
+            affine: (4, 4) of that grid; may be left out where the manifest names no post-processing.
+        """
+        found = (probabilities >= np.float32(self.manifest.threshold)).astype(np.uint8)
+        if self.manifest.postprocessing == NONE:
+            return found
+        if affine is None:
+            raise ValueError(f"expected the affine, which '{self.manifest.postprocessing}' needs")
+        return self.manifest.postprocessing.apply(found, own_grid(found, affine).voxel_volume_ml)
 
     def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
         """Segments a volume.
@@ -162,4 +233,4 @@ class Segmenter:
         Raises:
             UserError: the volume is no 3-D volume in the modality's units.
         """
-        return self.mask(self.probabilities(array, affine, batch_size=batch_size))
+        return self.mask(self.probabilities(array, affine, batch_size=batch_size), affine)

@@ -1,0 +1,94 @@
+"""How much memory a prediction takes at its peak, by the size of the volume.
+
+    python -m benchmarks.predict_memory
+
+CT-like volumes (int16, 512 x 512 voxels a slice, 0.8 x 0.8 x 1 mm) are written into a temporary folder and segmented by
+a network of one layer, once on its own grid and once on a coarser one, each time by a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from absl import flags
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+
+SIDE = 512
+GRIDS = {"the volume's own": (0.0, 0.0, 0.0), "3 x 2 x 2 mm": (3.0, 2.0, 2.0)}
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    flags.DEFINE_list("slices", ["250", "1000"], "Sizes that are compared.", flag_values=values)
+    flags.DEFINE_list("more", [], "Further flags of the prediction.", flag_values=values)
+
+
+def write_volume(path: pathlib.Path, slices: int) -> None:
+    """A ball of 40 HU in air, with noise."""
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    plane = np.hypot(*np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j])
+    noise = rng.normal(0, 20, (SIDE, SIDE)).astype(np.float32)
+    volume = np.empty((SIDE, SIDE, slices), np.int16, order="F")
+    for index in range(slices):
+        inside = np.hypot(plane, 2 * index / slices - 1) < 0.8
+        volume[..., index] = np.where(inside, 40, -1000) + np.roll(noise, 7 * index, axis=0)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([0.8, 0.8, 1.0, 1.0])), path)
+
+
+def publish_model(folder: pathlib.Path, spacing_mm: tuple[float, float, float]) -> None:
+    """A network of one layer: foreground is what is bright."""
+    import keras
+
+    from semicml_tf.artefact.manifest import Manifest
+    from semicml_tf.artefact.publish import publish
+    from semicml_tf.normalisation import Normalisation
+
+    window = 256
+    layer = keras.layers.Conv2D(1, 1, activation="sigmoid")
+    slices = keras.Input((window, window, 1))
+    network = keras.Model(slices, layer(slices), name="ct")
+    layer.set_weights([np.full((1, 1, 1, 1), 50, np.float32), np.zeros(1, np.float32)])
+    how = Normalisation.parse("hu:-200:300")
+    publish(network, Manifest("ct", spacing_mm, how, window, (1,), 0.5, "", "", None, "0"), folder)
+
+
+def peak(command: list[str]) -> tuple[int, float]:
+    """MB that a process held at its peak, and its seconds."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise UserError(f"a prediction failed: {' '.join(command)}", remedy="Run this line to see why")
+    return used.ru_maxrss // 1024, time.monotonic() - start
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for number, spacing_mm in enumerate(GRIDS.values()):
+            publish_model(folder / f"model{number}", spacing_mm)
+        print("| network's grid | slices | volume as float32, MB | peak, MB | s |\n|---|---|---|---|---|", flush=True)
+        for slices in map(int, values.slices):
+            write_volume(folder / "in.nii", slices)
+            for number, grid in enumerate(GRIDS):
+                command = [sys.executable, "-m", "semicml_tf.predict", f"--model={folder / f'model{number}'}"]
+                command += [f"--input={folder / 'in.nii'}", f"--output={folder / 'out.nii'}", *values.more]
+                held, seconds = peak(command)
+                size = SIDE * SIDE * slices * 4 / 2**20
+                print(f"| {grid} | {slices} | {size:.0f} | {held} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.predict_memory")

@@ -1,0 +1,155 @@
+"""`postprocessing.json`: the post-processing of a run's masks, chosen on its validation patients alone."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation.segment import by_network, native_mask
+from semicml_tf.inference.agreement import dice
+from semicml_tf.inference.postprocess import NONE, Postprocessing
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training.run_folder import Run
+
+FILE_NAME = "postprocessing.json"
+VERSION = 1
+_REMEDY = "Choose it again with python -m semicml_tf.evaluate --run=RUN --choose_postprocessing"
+
+# Simplest first: of equals the first is taken.
+CANDIDATES = tuple(
+    Postprocessing(fill_holes, min_ml, largest)
+    for largest in (False, True)
+    for fill_holes in (False, True)
+    for min_ml in (0.0, 0.1, 0.5, 2.0, 5.0)
+)
+# Mean DSC that a candidate must gain over 'none': less is the luck of a few validation patients.
+MARGIN = 0.005
+
+
+def choose(means: Sequence[float], margin: float = MARGIN) -> int:
+    """Number of the candidate to take: the best mean DSC, the first of equals; 0 unless it gains more than `margin`.
+
+    Args:
+        means: of the candidates, that of 'none' first.
+    """
+    rounded = np.round(np.asarray(means, np.float64), 9)
+    best = int(rounded.argmax())
+    return best if round(float(rounded[best] - rounded[0]), 9) > margin else 0
+
+
+def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str) -> dict:
+    """Tries every candidate on labelled patients; the contents of `postprocessing.json`.
+
+    Args:
+        run: its networks and thresholds are used.
+        info: the run's data.
+        records: of the validation patients, read once.
+        batch_size: slices in one call of a network.
+        command: that made it.
+
+    Raises:
+        UserError: there is no patient with a label, or a network's answer is not finite.
+    """
+    segmenters = {name: by_network(run.network(name), name, run.window, batch_size) for name in run.modalities}
+    scores: dict[str, list[list[float]]] = {name: [] for name in run.modalities}
+    cases: dict[str, list[str]] = {name: [] for name in run.modalities}
+    for record in records:
+        if record.native_label is None:
+            raise UserError(f"case {record.case_id} has no label", remedy="Convert the data again, with its label")
+        for name, segmenter in segmenters.items():
+            probabilities = segmenter(record)
+            if probabilities is None:  # the patient lacks this image
+                continue
+            if not np.all(np.isfinite(probabilities)):
+                raise UserError(
+                    f"'{name}' gave probabilities that are not finite for case {record.case_id}",
+                    remedy="The network is broken: train it again",
+                )
+            mask = native_mask(probabilities, record, run.threshold(name))
+            volume_ml = record.native_grid.voxel_volume_ml
+            scores[name].append([dice(steps.apply(mask, volume_ml), record.native_label) for steps in CANDIDATES])
+            cases[name].append(record.case_id)
+    body: dict = {
+        "version": VERSION,
+        "command": command,
+        "run_hash": run.run_hash,
+        "dataset": {"folder": info.location, "data_hash": info.data_hash},
+        "partition": "validation",
+        "margin": MARGIN,
+        "rule": "highest mean DSC on the patients' own grid, simplest of equals; none unless it gains over the margin",
+        "modalities": {},
+    }
+    for name in run.modalities:
+        if not scores[name]:
+            raise UserError(f"expected validation patients with the modality '{name}', got none", path=info.location)
+        table = np.array(scores[name])  # (patients, candidates)
+        means = table.mean(axis=0)
+        number = choose(means)
+        body["modalities"][name] = {
+            "chosen": str(CANDIDATES[number]),
+            "gain": float(means[number] - means[0]),
+            "network": _network(run, name),
+            "cases": cases[name],
+            "trials": [
+                {"postprocessing": str(steps), "dice": float(mean), "dice_of_cases": [float(one) for one in column]}
+                for steps, mean, column in zip(CANDIDATES, means, table.T)
+            ],
+        }
+    return body
+
+
+def _network(run: Run, modality: str) -> dict:
+    """What tells this checkpoint from another of the run; a run that is resumed may take another."""
+    return {key: run.best[modality].get(key) for key in ("step", "stage", "threshold")}
+
+
+def load(run: Run) -> Mapping[str, Postprocessing]:
+    """A run's choice by modality; 'none' for all where nothing was chosen.
+
+    Raises:
+        UserError: the file is damaged, or was made for other networks than the run now has.
+    """
+    path = pathlib.Path(run.folder) / FILE_NAME
+    if not path.exists():
+        return dict.fromkeys(run.modalities, NONE)
+    body = atomic.read_json(path, what="a run's post-processing", remedy=_REMEDY)
+    try:
+        if body["version"] != VERSION or body["run_hash"] != run.run_hash:
+            raise UserError("it was made by another version or for another run", path=path, remedy=_REMEDY)
+        chosen = {}
+        for name in run.modalities:
+            if body["modalities"][name]["network"] != _network(run, name):
+                raise UserError(
+                    f"it was chosen for another checkpoint of '{name}' than the run now has", path=path, remedy=_REMEDY
+                )
+            chosen[name] = Postprocessing.parse(body["modalities"][name]["chosen"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
+    return chosen
+
+
+def notes(chosen: Mapping[str, Postprocessing]) -> list[str]:
+    """What a reader of scores must know of it: a sentence a modality that has any."""
+    return [
+        f"Masks of '{name}' were post-processed before scoring: {steps}, chosen on the validation patients; "
+        "export stores it and prediction applies it."
+        for name, steps in chosen.items()
+        if steps != NONE
+    ]
+
+
+def screen(body: dict) -> str:
+    """A line a modality: what was chosen and what it gains."""
+    lines = []
+    for name, found in body["modalities"].items():
+        none = found["trials"][0]["dice"]
+        best = max(found["trials"], key=lambda trial: trial["dice"])
+        lines.append(
+            f"{name}: {found['chosen']} (mean DSC of {len(found['cases'])} validation patients: none {none:.4f}, "
+            f"best of {len(found['trials'])} trials {best['dice']:.4f} with {best['postprocessing']})"
+        )
+    return "\n".join(lines)

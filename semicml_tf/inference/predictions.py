@@ -1,0 +1,98 @@
+"""`predictions.json`: what was made of each case of a folder, or why not; a run that starts again goes on by it."""
+
+from __future__ import annotations
+
+import pathlib
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.inference.inputs import Case
+from semicml_tf.inference.segment_case import Outputs
+
+FILE_NAME = "predictions.json"
+VERSION = 1
+
+
+def _state(path: pathlib.Path) -> list[int] | None:
+    """What changes when a file is replaced; None of a folder."""
+    if path.is_dir():
+        return None
+    try:
+        told = path.stat()
+    except OSError:  # missing: told when it is read
+        return None
+    return [told.st_size, told.st_mtime_ns]
+
+
+class Predictions:
+    """The record of a folder of outputs; written anew after each case.
+
+    Args:
+        folder: of the outputs.
+        flags: of the command that makes them.
+        settings: what the outputs depend on beside their inputs: models, threshold, post-processing, passes.
+        overwrite: make all anew.
+
+    Raises:
+        UserError: the folder holds other things, or outputs made with other settings.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, flags: str, settings: dict, overwrite: bool):
+        self.path = folder / FILE_NAME
+        self._body = {"predictions_version": VERSION, "flags": flags, "settings": settings, "cases": {}}
+        if folder.exists() and not folder.is_dir():
+            raise UserError("expected a folder for several outputs, got a file", path=folder)
+        if self.path.exists():
+            before = atomic.read_json(self.path, what="the record of predictions", remedy="Choose another --output")
+            if not isinstance(before, dict) or before.get("predictions_version") != VERSION:
+                raise UserError("expected a record of predictions", path=self.path, remedy="Choose another --output")
+            if overwrite:
+                pass
+            elif before.get("settings") != settings:
+                raise UserError(
+                    "these outputs were made with other models or settings",
+                    path=self.path,
+                    remedy="Choose another --output, or pass --overwrite to make all anew",
+                )
+            else:
+                self._body["cases"] = before.get("cases", {})
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                f"the output folder holds other things, and no {FILE_NAME}", path=folder, remedy="Choose another one"
+            )
+        atomic.write_json(self.path, self._body)
+
+    def is_done(self, case: Case, outputs: Outputs) -> bool:
+        """Whether the outputs are there, made from these very inputs."""
+        held = self._body["cases"].get(case.name, {})
+        return (
+            held.get("status") == "done"
+            and held.get("inputs") == self._inputs(case)
+            and held.get("outputs") == self._outputs(outputs)
+            and all(path.is_file() for path in outputs.files().values())
+        )
+
+    def done(self, case: Case, outputs: Outputs, facts: dict, models: dict) -> None:
+        """Records a case that was segmented."""
+        self._add(case, {"status": "done", "outputs": self._outputs(outputs), "models": models, **facts})
+
+    def failed(self, case: Case, problem: str) -> None:
+        """Records a case that could not be segmented, and why."""
+        self._add(case, {"status": "failed", "error": problem})
+
+    def failures(self, cases: list[Case]) -> dict[str, str]:
+        """The problems of those of these cases that failed, by name."""
+        held = self._body["cases"]
+        return {case.name: held[case.name]["error"] for case in cases if held[case.name]["status"] == "failed"}
+
+    def _add(self, case: Case, found: dict) -> None:
+        self._body["cases"][case.name] = {"inputs": self._inputs(case), **found}
+        atomic.write_json(self.path, self._body)
+
+    @staticmethod
+    def _inputs(case: Case) -> dict:
+        return {name: {"path": str(path), "size_and_time": _state(path)} for name, path in case.images.items()}
+
+    @staticmethod
+    def _outputs(outputs: Outputs) -> dict:
+        return {what: str(path) for what, path in outputs.files().items()}

@@ -1,0 +1,149 @@
+"""One case from its images to its mask and maps on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.files import dicom_seg_writer, write_nifti
+from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.resample import reaches, resample
+from semicml_tf.inference import uncertainty
+from semicml_tf.inference.inputs import Case
+from semicml_tf.inference.volume import Segmenter, check_units
+
+MAPS = ("probabilities", "entropy", "mutual_information", "disagreement")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """What is written of a case, all on the grid of its first image.
+
+    Attributes:
+        mask: uint8 0/1; where it ends in .dcm, a DICOM-SEG, which needs a DICOM series.
+        maps: by name, of `MAPS`: float32.
+    """
+
+    mask: pathlib.Path
+    maps: Mapping[str, pathlib.Path]
+
+    def files(self) -> dict[str, pathlib.Path]:
+        """All paths by what they hold."""
+        return {"mask": self.mask, **self.maps}
+
+    def check(self, case: Case) -> None:
+        """Refuses names of outputs before any work is done.
+
+        Raises:
+            UserError: an output does not end as its format does, would replace an input or another output.
+        """
+        taken: dict[pathlib.Path, str] = {}
+        as_dicom = self.mask.name.endswith(dicom_seg_writer.SUFFIX)
+        if as_dicom and next(iter(case.images.values())).is_file():
+            raise UserError(
+                "a DICOM-SEG refers to DICOM images, got a file as input",
+                path=self.mask,
+                remedy="Name an output that ends in .nii.gz, or the folder of a DICOM series as --input",
+            )
+        for what, path in (self.maps if as_dicom else self.files()).items():
+            for image in case.images.values():
+                write_nifti.check_output(path, like=image)
+            other = taken.setdefault(path.resolve(), what)
+            if other != what:
+                flags = " and ".join("--output" if name == "mask" else f"--{name}" for name in (other, what))
+                raise UserError(f"{flags} name one file", path=path)
+
+
+def _read(source: Source, model: Segmenter) -> tuple[np.ndarray, Grid]:
+    array, grid = source.read_volume()
+    try:
+        check_units(array, model.manifest)
+    except UserError as error:
+        raise UserError(error.problem, path=source.path, remedy=error.remedy) from error
+    return array, grid
+
+
+def _draws(source: Source, model: Segmenter, batch_size: int) -> tuple[Grid, Iterator[np.ndarray]]:
+    """The image's grid, and the maps drawn of it; the image itself leaves the memory."""
+    array, grid = _read(source, model)
+    return grid, model.draws(model.prepare(array, grid.affine), batch_size=batch_size)
+
+
+def _moments(source: Source, model: Segmenter, batch_size: int, entropies: bool) -> tuple[Grid, uncertainty.Moments]:
+    grid, draws = _draws(source, model, batch_size)
+    moments = uncertainty.Moments(entropies=entropies)
+    for drawn in draws:
+        moments.add(drawn)
+    return grid, moments
+
+
+def segment_case(case: Case, models: Mapping[str, Segmenter], outputs: Outputs, *, batch_size: int) -> dict:
+    """Segments a case and writes its outputs, each whole or not at all and the mask last.
+
+    Args:
+        case: an image of each modality. They are of one patient in one position; their grids may differ.
+        models: by modality. The first one's mask and maps are written; the others are there to disagree.
+        outputs: what to write.
+        batch_size: slices a call, at most.
+
+    Returns:
+        For `predictions.json`: ``voxels`` and ``ml`` of the mask, ``threshold``, ``postprocessing``, ``seconds``;
+        with a disagreement also ``compared``, the share of voxels that all images reach.
+
+    Raises:
+        UserError: an image is none of its model's modality, or an output cannot be written.
+    """
+    start = time.monotonic()
+    outputs.check(case)
+    (first, model), *others = models.items()
+    sources = {name: case.source(name) for name in models}
+    grid, moments = _moments(sources[first], model, batch_size, "mutual_information" in outputs.maps)
+    probabilities = moments.mean()
+    facts: dict = {}
+
+    def write(name: str, array: np.ndarray) -> None:
+        if name in outputs.maps:
+            write_array(outputs.maps[name], array, sources[first], grid)
+
+    write("probabilities", probabilities)
+    if "entropy" in outputs.maps:
+        write("entropy", uncertainty.binary_entropy(probabilities))
+    if "mutual_information" in outputs.maps:
+        write("mutual_information", moments.mutual_information())
+    if "disagreement" in outputs.maps:
+        maps, covered = [probabilities], np.ones(grid.shape, bool)
+        for name, other in others:
+            own, found = _moments(sources[name], other, batch_size, False)
+            maps.append(resample(found.mean(), own, grid, outside=0.0))
+            covered &= reaches(own, grid)
+        write("disagreement", uncertainty.disagreement(maps, covered))
+        facts["compared"] = float(np.mean(covered))
+    mask = model.mask(probabilities, grid.affine)
+    if outputs.mask.name.endswith(dicom_seg_writer.SUFFIX):
+        hashes = [origin["run_hash"] for origin in model.origins()]
+        dicom_seg_writer.write_segmentation(outputs.mask, mask, sources[first], modality=first, models=hashes)
+    else:
+        write_array(outputs.mask, mask, sources[first], grid)
+    voxels = int(np.count_nonzero(mask))
+    return {
+        "voxels": voxels,
+        "ml": voxels * grid.voxel_volume_ml,
+        "threshold": model.manifest.threshold,
+        "postprocessing": str(model.manifest.postprocessing),
+        **facts,
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def write_array(path: pathlib.Path, array: np.ndarray, source: Source, grid: Grid) -> None:
+    """Writes a result in place over its image: with a NIfTI's own header, else with the grid alone."""
+    if isinstance(source, NiftiFile):
+        write_nifti.write_array(path, array, like=source.path)
+    else:
+        write_nifti.write_on_grid(path, array, grid)
