@@ -73,7 +73,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "shown",
         ("shown", "all", "none"),
         "Images to leave for the report: a slice of each patient and the volumes of the ten worst and five best, the "
-        "volumes of all, or none. 8-bit, on the network's grid; some 2 MB a volume of 100 x 128 x 128.",
+        "volumes of all, or none. 8-bit, on the network's grid; 1 to 2 MB a patient of 100 x 128 x 128 voxels.",
         flag_values=values,
     )
     flags.DEFINE_boolean(

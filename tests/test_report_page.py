@@ -272,10 +272,20 @@ def test_columns_that_this_version_does_not_know_are_shown(tmp_path):
     body["report_version"] = 2
     for row in body["rows"]:
         row["summary"]["novel_mm"] = {"mean": 12.34, "sd": None, "n": 2, "median": 11.0, "ci95": [10.5, 14.25]}
-        row["summary"]["lesions_missed"] = 3
+        row["summary"]["lesions"] = {"found": 4, "missed": 3}
+        row["failures"] = {"dice_below": [["b", 0.321]]}
         for case in row["cases"]:
             case |= {"novel_mm": 7.77, "lesions_missed": 1}
     path.write_text(json.dumps(body))
     parsed = Parsed(_build(folder).decode())
-    for told in ("novel mm", "12.3", "10.5 to 14.2", "median 11.0", "lesions missed", "7.8", "a (1), b (1)"):
+    for told in (
+        "novel mm",
+        "12.3",
+        "10.5 to 14.2",
+        "median 11.0",
+        "lesions missed",
+        "7.8",
+        "a (1), b (1)",
+        "b (0.321)",
+    ):
         assert told in parsed.texts or any(told in text for text in parsed.texts), told

@@ -66,7 +66,7 @@ def write_volume(path: pathlib.Path, array: np.ndarray, grid: Grid, low: float =
     image.set_qform(affine, code=1, strip_shears=True)
     slope = (high - low) / 255.0
     image.header.set_slope_inter(*((slope, low) if slope > 0 else (1.0, 0.0)))
-    data = gzip.compress(_with_scaling(image), 9, mtime=0)
+    data = gzip.compress(_with_scaling(image), 6, mtime=0)
     atomic.write_file(path, lambda stream: stream.write(data))
     return len(data)
 

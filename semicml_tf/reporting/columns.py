@@ -57,11 +57,20 @@ def averaged(rows: Iterable[dict]) -> list[str]:
     return list(found)
 
 
+def numbers(summary: dict) -> dict[str, float]:
+    """The single numbers of a summary; those of a group of numbers (``lesions``) under its name and theirs."""
+    found = {}
+    for name, value in summary.items():
+        if is_number(value):
+            found[name] = value
+        elif isinstance(value, dict) and "mean" not in value and all(is_number(held) for held in value.values()):
+            found |= {f"{name}_{key}": held for key, held in value.items()}
+    return found
+
+
 def counted(rows: Iterable[dict]) -> list[str]:
     """Names in the rows' summaries that are single numbers, in their order."""
-    return list(
-        dict.fromkeys(name for row in rows for name, value in row.get("summary", {}).items() if is_number(value))
-    )
+    return list(dict.fromkeys(name for row in rows for name in numbers(row.get("summary", {}))))
 
 
 def of_cases(rows: Iterable[dict]) -> list[str]:

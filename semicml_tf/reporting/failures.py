@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semicml_tf.reporting import columns, tables
-from semicml_tf.reporting.markup import Html, element
+from semicml_tf.reporting.markup import Html, element, number
 from semicml_tf.reporting.run_facts import RunFacts
 
 _WHAT = {"missed": "missed: a lesion, and nothing was found", "false alarm": "false alarm: found, where no lesion is"}
@@ -30,6 +30,11 @@ def _of_row(run: RunFacts, row: dict) -> list[Html]:
     ]
     if partly:
         found.append(("some of the lesions missed (how many)", ", ".join(partly)))
+    below = (row.get("failures") or {}).get("dice_below")
+    if isinstance(below, list) and below:
+        bound = (run.metrics or {}).get("failure_dice")
+        names = ", ".join(f"{name} ({number(dice)})" for name, dice in below)
+        found.append((f"DSC below {bound}", names))
     lacking = ((run.metrics or {}).get("lacking") or {}).get(row.get("modality")) or []
     if lacking:
         found.append(("not scored: without this image", ", ".join(lacking)))
@@ -38,10 +43,15 @@ def _of_row(run: RunFacts, row: dict) -> list[Html]:
 
 def section(runs: Sequence[RunFacts]) -> Html:
     """Lists by run and network."""
-    parts = []
+    parts, well = [], []
     for run in runs:
         for row in run.networks:
             items = _of_row(run, row)
+            if not items:
+                well.append(f"{run.name}, {row.get('name')}" if len(runs) > 1 else str(row.get("name")))
+                continue
             name = f"{run.name}, {row.get('name')}" if len(runs) > 1 else row.get("name")
-            parts.append((name, element("ul", items) if items else "nobody"))
+            parts.append((name, element("ul", items)))
+    if well:
+        parts.append(("; ".join(well), "nobody") if not parts else ("nobody", "; ".join(well)))
     return tables.facts(parts) if parts else element("p", "No scores yet.")

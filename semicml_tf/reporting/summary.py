@@ -49,15 +49,15 @@ def section(runs: Sequence[RunFacts]) -> Html:
     for run, row in held:
         summary = row.get("summary", {})
         network = row.get("kind") == "network"
+        numbers = columns.numbers(summary)
+        labelled = "" if run.labelled is None else f", {run.labelled} labelled"
         body.append(
             [
-                *([Cell(join(run.name, element("small", run.method)), run.name)] if several else []),
+                *([Cell(join(run.name, element("small", run.method, labelled)), run.name)] if several else []),
                 Cell(join(row.get("name"), None if network else element("small", "reads no network")), row.get("name")),
                 *(_mean(name, summary.get(name), summary.get("cases")) for name in averaged),
                 *(
-                    Cell(columns.plain(name, summary[name]), summary[name])
-                    if columns.is_number(summary.get(name))
-                    else Cell("–")
+                    Cell(columns.plain(name, numbers[name]), numbers[name]) if name in numbers else Cell("–")
                     for name in counted
                 ),
             ]
