@@ -152,53 +152,6 @@ def _compare(values: flags.FlagValues) -> None:
     print(text, end="")
 
 
-def _check_data(run, info, partition: str, allowed: bool) -> list[str]:
-    """Compares the run's data with those to score on; returns what a reader of the scores must know."""
-    from semicml_tf.records.dataset import DatasetInfo
-
-    if set(info.modalities) != set(run.modalities):
-        raise UserError(
-            f"expected the run's modalities {', '.join(run.modalities)}, got {', '.join(info.modalities)}",
-            path=info.location,
-            remedy="Choose the dataset that the run was trained on",
-        )
-    if info.data_hash == run.data_hash:
-        return []
-    if not allowed:
-        raise UserError(
-            f"these data (hash {info.data_hash[:12]}) are not those that the run was trained on "
-            f"({run.data_hash[:12]}, {run.dataset})",
-            path=info.location,
-            remedy="Choose the run's own --dataset, or pass --allow_other_data if its patients are others on purpose",
-        )
-    note = f"Scored on other data than the run was trained on (hash {run.data_hash[:12]})"
-    try:
-        own = DatasetInfo.load(run.dataset)
-    except UserError:
-        own = None
-    if own is None or own.data_hash != run.data_hash:
-        return [f"{note}; those are gone, so neither spacing, normalisation nor patients could be compared."]
-    for what, theirs, ours in (
-        ("spacing_mm", own.spacing_mm, info.spacing_mm),
-        ("normalisation", own.normalisation, info.normalisation),
-    ):
-        if theirs != ours:
-            raise UserError(
-                f"expected the {what} that the run was trained with, {_plain(theirs)}, got {_plain(ours)}",
-                path=info.location,
-                remedy="Convert these data with the run's settings",
-            )
-    seen = {case.case_id for name in ("labelled", "validation") for case in own.partitions.get(name, ())}
-    leaked = sorted(seen & {case.case_id for case in info.cases(partition)})
-    if leaked:
-        note += f"; it has seen the labels of cases named {', '.join(leaked)}"
-    return [f"{note}."]
-
-
-def _plain(value) -> str:
-    return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(tuple(value))
-
-
 def _check_output(output: pathlib.Path, files: Sequence[str] = _FILES) -> None:
     # An earlier evaluation is replaced; a folder that holds anything else is never touched.
     strange = sorted(item.name for item in output.iterdir() if item.name not in files) if output.is_dir() else []
@@ -220,6 +173,7 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
         blind,
         case_images,
         overlay,
+        own_data,
         postprocessing_choice,
         report,
         segment,
@@ -238,7 +192,7 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
     )
     if info.url:
         print(info.where)
-    notes = _check_data(run, info, values.partition, values.allow_other_data)
+    notes = own_data.check(run, info, values.partition, values.allow_other_data)
     if values.partition == "labelled":
         notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")
     require_whole(info, ("labelled",))
@@ -312,7 +266,7 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
 def _choose_postprocessing(values: flags.FlagValues) -> None:
     from tqdm import tqdm
 
-    from semicml_tf.evaluation import postprocessing_choice
+    from semicml_tf.evaluation import own_data, postprocessing_choice
     from semicml_tf.records.dataset import DatasetInfo
     from semicml_tf.records.shards import check_shards, read_cases
     from semicml_tf.training.run_folder import Run
@@ -321,7 +275,7 @@ def _choose_postprocessing(values: flags.FlagValues) -> None:
     info = DatasetInfo.load(
         values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
     )
-    _check_data(run, info, "validation", False)
+    own_data.require(run, info)
     check_shards(info, ["validation"])
     cases = info.cases("validation")
     quiet_import.tensorflow()
