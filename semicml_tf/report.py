@@ -32,7 +32,7 @@ _PARTITIONS = ("labelled", "validation", "test")
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    flags.DEFINE_multi_string("run", [], "A run's folder; may be given several times.", flag_values=values)
+    flags.DEFINE_multi_string("run", [], "A run's folder.", flag_values=values)
     flags.DEFINE_enum("partition", "test", _PARTITIONS, "Whose scores to tell.", flag_values=values)
     flags.DEFINE_string(
         "output", None, "The page; report.html in the (first) run's folder if not given.", flag_values=values
@@ -67,7 +67,7 @@ def main(values: flags.FlagValues) -> None:
     made = page.build(runs, command=_command(values), images=values.images)
     atomic.write_file(output, lambda stream: stream.write(made))
     print(f"report: {output} ({len(made) / 1e6:.1f} MB)")
-    if values.images:
+    if b"<img " in made:
         print("It holds images of patients: hand it on as you would these.")
 
 

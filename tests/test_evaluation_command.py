@@ -90,6 +90,11 @@ def test_a_run_without_skill_gives_every_output(study, made, capsys):
     assert str(out / "overlays.png") in printed
     assert "blind ellipsoid" in (out / "table.md").read_text()
     assert (out / "overlays.png").read_bytes().startswith(b"\x89PNG")
+    index = json.loads((out / "cases" / "index.json").read_text())
+    assert {entry["case_id"] for entry in index["cases"]} == {"t0", "t1", "t2"} and index["labelled_patients"] == 2
+    assert all(
+        (out / "cases" / entry["folder"] / name).is_file() for entry in index["cases"] for name in entry["volumes"]
+    )
 
 
 def test_a_network_that_knows_is_perfect_and_beats_the_blind_rows(study, skilled):

@@ -119,7 +119,7 @@ def _normal(name):
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        (licence,) = (name for name in names if name.endswith("LICENSE"))
+        (licence,) = (name for name in names if ".dist-info/" in name and name.endswith("LICENSE"))
         assert archive.read(licence) == (REPOSITORY / "LICENSE").read_bytes()
     assert wheel.name == f"semicml_tf-{semicml_tf.__version__}-py3-none-any.whl"
     inside = {name for name in names if ".dist-info/" not in name}

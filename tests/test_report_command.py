@@ -39,7 +39,9 @@ def test_several_runs_in_one_page_named_one_after_the_other(runs, tmp_path):
 def test_what_lacks_is_told_on_the_screen_too(tmp_path, capsys):
     folder = report_runs.write(tmp_path / "fresh", {}, evaluated=False)
     _report(folder)
-    lines = capsys.readouterr().err.splitlines()
+    told = capsys.readouterr()
+    assert "images of patients" not in told.out
+    lines = told.err.splitlines()
     assert lines == [f"{folder}: Not evaluated on 'test': run python -m semicml_tf.evaluate --run={folder}"]
 
 
