@@ -113,7 +113,8 @@ class CaseImages:
         kind: str,
         labelled: int,
     ):
-        self._parent = output.absolute().parent
+        self._output = output.absolute()
+        self._parent = self._output.parent
         self._modalities, self._thresholds, self._kind, self._labelled = tuple(modalities), thresholds, kind, labelled
         self._folder: pathlib.Path | None = None
         self._kept: list[_Kept] = []
@@ -171,7 +172,7 @@ class CaseImages:
             if self._kind == "shown":
                 self._drop()
         except OSError as error:
-            raise atomic.unwritable(self._parent, error) from error
+            raise atomic.unwritable(self._output, error) from error
 
     def _arrays(self, record: CaseRecord, probabilities, held) -> dict[str, tuple[np.ndarray, float, float]]:
         found = {"truth": ((record.label != 0).astype(np.uint8), 0.0, 255.0)}
