@@ -98,6 +98,9 @@ def main(values: flags.FlagValues) -> None:
         for _ in range(values.rounds):
             for name, way in ways.items():
                 found[name].append(train(data, *way))
+                speed, first = found[name][-1]
+                # Minutes a round: what is there is told, should it be ended.
+                print(f"{name}: {speed:.0f} slices/s, first step after {first:.0f} s", file=sys.stderr, flush=True)
     print("\n| trained on | slices/s | relative to one device | seconds to its first step's end |\n|---|---|---|---|")
     for name, rounds in found.items():
         ratio = statistics.median(one[0] / base[0] for one, base in zip(rounds, found["one device"]))
