@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from serving.model_store import ModelStore, NotServed, State, UnknownLabel
+from serving.model_store import ModelStore, NotServed, UnknownLabel
 from serving.served_model import ServedModel
 from serving.tensors import BadTensor, decode_inputs
 
@@ -34,10 +34,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _find(store: ModelStore, request) -> ServedModel:
+def _spec(request):
     if not request.HasField("model_spec") or not request.model_spec.name:
         raise Refused("INVALID_ARGUMENT", "Missing ModelSpec: the request names no model")
-    spec = request.model_spec
+    return request.model_spec
+
+
+def _find(store: ModelStore, request) -> ServedModel:
+    spec = _spec(request)
     label = spec.version_label if spec.WhichOneof("version_choice") == "version_label" else None
     try:
         return store.get(spec.name, spec.version.value if spec.HasField("version") else None, label)
@@ -130,7 +134,7 @@ def status(store: ModelStore, request):
     """
     from tensorflow_serving.apis import get_model_status_pb2
 
-    spec = request.model_spec
+    spec = _spec(request)
     try:
         known = store.versions(spec.name)
         if spec.WhichOneof("version_choice"):
@@ -145,7 +149,7 @@ def status(store: ModelStore, request):
         entry = response.model_version_status.add()
         entry.version = number
         entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(known[number].state.name)
-        if known[number].error or known[number].state is State.END:
-            entry.status.error_code = 2 if known[number].error else 0  # UNKNOWN, as a failed load has there
+        if known[number].error:
+            entry.status.error_code = 2  # UNKNOWN, as a failed load has in TensorFlow Serving
             entry.status.error_message = known[number].error
     return response

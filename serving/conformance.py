@@ -16,6 +16,7 @@ from absl import flags
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 from serving import tls
+from serving.channel import open_channel
 
 POSITIONAL = ("address",)
 
@@ -73,13 +74,7 @@ def main(values: flags.FlagValues) -> None:
     from serving.conformance_checks import Server
 
     reference = _reference(values.reference) if values.reference else None
-    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-    channel = (
-        grpc.secure_channel(values.address, credentials, options)
-        if credentials
-        else grpc.insecure_channel(values.address, options)
-    )
-    with channel:
+    with open_channel(values.address, credentials) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=min(values.deadline_s, 20))
         except grpc.FutureTimeoutError as error:

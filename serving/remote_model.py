@@ -9,9 +9,9 @@ import numpy as np
 from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, SEEDS_NAME, Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
+from serving.channel import open_channel
 
 SIGNATURE = "serving_default"
-_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 class RemoteModel(Segmenter):
@@ -41,16 +41,11 @@ class RemoteModel(Segmenter):
         credentials=None,
     ):
         super().__init__(manifest)
-        import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         self.address, self.name, self.version = address, name, version
         self.deadline_s, self.retries, self.backoff_s = deadline_s, retries, backoff_s
-        # gRPC's default of 4 MiB is less than one batch of slices.
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, options=_UNLIMITED)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, options=_UNLIMITED)
+        self._channel = open_channel(address, credentials)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def __enter__(self) -> RemoteModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semicml_tf.reporting import columns, tables
+from semicml_tf.reporting import tables
 from semicml_tf.reporting.markup import Html, element, number
 from semicml_tf.reporting.run_facts import RunFacts
 
@@ -12,9 +12,8 @@ _WHAT = {"missed": "missed: a lesion, and nothing was found", "false alarm": "fa
 
 
 def _lesions_missed(case: dict) -> int:
-    """Lesions of a patient that were not found, whatever the evaluation calls the number."""
-    held = [value for name, value in case.items() if "lesion" in name and "missed" in name and columns.is_number(value)]
-    return int(held[0]) if held else 0
+    """Lesions of a patient that were not found; 0 where the evaluation did not count them."""
+    return int(case.get("lesions_missed") or 0)
 
 
 def _of_row(run: RunFacts, row: dict) -> list[Html]:
@@ -53,5 +52,5 @@ def section(runs: Sequence[RunFacts]) -> Html:
             name = f"{run.name}, {row.get('name')}" if len(runs) > 1 else row.get("name")
             parts.append((name, element("ul", items)))
     if well:
-        parts.append(("; ".join(well), "nobody") if not parts else ("nobody", "; ".join(well)))
+        parts.append(("; ".join(well), "nobody"))
     return tables.facts(parts) if parts else element("p", "No scores yet.")
