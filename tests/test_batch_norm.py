@@ -59,3 +59,23 @@ def test_a_frozen_layer_keeps_its_statistics():
     ours(tf.ones((2, 4, 4, 6)), training=True)
     for old, new in zip(before, ours.get_weights()):
         np.testing.assert_array_equal(old, new)
+
+
+def test_synchronised_statistics_take_one_exchange_forward_and_one_back(monkeypatch):
+    """Between machines each costs a millisecond and more, and there are dozens of layers."""
+    exchanged = []
+
+    class Alone:
+        def all_reduce(self, _, tensor):
+            exchanged.append(tensor.shape)
+            return tensor
+
+    ours, theirs = _layers(synchronized=True)
+    x = tf.constant(np.random.default_rng(1).normal(2, 3, (3, 5, 7, 6)), tf.float32)
+    expected, expected_gradients = _step(theirs, x, True)
+    monkeypatch.setattr(tf.distribute, "get_replica_context", Alone)
+    y, gradients = _step(ours, x, True)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    for found, right in zip(gradients, expected_gradients):
+        np.testing.assert_allclose(found, right, rtol=2e-3, atol=2e-4)
+    assert exchanged == [(13,), (12,)]  # sums, squares, the count of values; gradients of beta and gamma

@@ -108,7 +108,7 @@ class Method(keras.Model):
         return {}
 
     def targets(self, batch) -> dict[str, Any]:
-        """Maps computed before the step, without gradients: (batch, h, w, 1) tensors by name."""
+        """Maps of the unlabelled slices, made before the step and without gradients: (batch, h, w, 1) by name."""
         return {}
 
     def networks(self) -> dict[str, keras.Model]:
@@ -221,7 +221,8 @@ class Method(keras.Model):
             Float32 scalars: ``loss``; its terms, ``loss_TERM``; the observations; ``gradient_norm_MODALITY``, the
             Euclidean norm of what the modality's optimiser gets, where `replicas.norm` tells it.
         """
-        targets = replicas.gathered(tf.nest.map_structure(tf.stop_gradient, self.targets(batch)))
+        targets = tf.nest.map_structure(tf.stop_gradient, self.targets(batch))
+        targets = replicas.gathered({"targets": targets})["targets"]
         everything = replicas.gathered(batch)
         views = replicas.own_part(self.views(everything))
         # Persistent: networks are differentiated one after another, so that the collectives of

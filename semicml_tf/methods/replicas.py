@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -10,7 +13,7 @@ def replica_count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def gathered(tree):
+def gathered(streams: Mapping[str, Any]) -> dict[str, Any]:
     """The global batch on every replica, from each one's own part; gradients reach the own part alone.
 
     Every replica then computes the same loss of the same global batch and differentiates it by its own
@@ -19,19 +22,42 @@ def gathered(tree):
     replicas trace those in no fixed order and then wait for each other's tensors.)
 
     Args:
-        tree: nested tensors, dealt to the replicas as `training.devices.own_part` deals them.
+        streams: nested tensors by stream, dealt to the replicas as `training.devices.own_part` deals them; those of a
+            stream have one number of slices, and travel together: between machines, an exchange costs more than
+            what it carries.
     """
     if replica_count() == 1:
-        return tree
+        return dict(streams)
+    return {name: _gathered_stream(stream) for name, stream in streams.items()}
+
+
+def _gathered_stream(stream):
+    owns = tf.nest.flatten(stream)
+    if not owns:
+        return stream
     context = tf.distribute.get_replica_context()
+    size = tf.shape(owns[0])[0]
+    widths = [own.shape[1:].num_elements() for own in owns]
+    rows = [tf.reshape(_carried(own), (size, width)) for own, width in zip(owns, widths)]
+    whole = tf.stop_gradient(context.all_gather(tf.concat(rows, axis=1), axis=0))
+    start = tf.shape(whole)[0] * context.replica_id_in_sync_group // replica_count()
 
-    def gather(own):
-        # A copy, since an argument of a compiled function names no device, which workers' collectives ask for.
-        whole = tf.stop_gradient(context.all_gather(tf.identity(own), axis=0))
-        start = tf.shape(whole)[0] * context.replica_id_in_sync_group // replica_count()
-        return tf.concat([whole[:start], own, whole[start + tf.shape(own)[0] :]], axis=0)
+    def put_together(own, rows):
+        found = _uncarried(tf.reshape(rows, (-1, *own.shape[1:])), own.dtype)
+        return tf.concat([found[:start], own, found[start + size :]], axis=0)
 
-    return tf.nest.map_structure(gather, tree)
+    parts = tf.split(whole, widths, axis=1)
+    return tf.nest.pack_sequence_as(stream, [put_together(own, part) for own, part in zip(owns, parts)])
+
+
+def _carried(tensor):
+    """As float32, the type in which all travel: whole numbers of 32 bits bit by bit, narrower types by value."""
+    return tf.bitcast(tensor, tf.float32) if tensor.dtype == tf.int32 else tf.cast(tensor, tf.float32)
+
+
+def _uncarried(tensor, dtype):
+    """The inverse of `_carried`."""
+    return tf.bitcast(tensor, dtype) if dtype == tf.int32 else tf.cast(tensor, dtype)
 
 
 def own_part(tree):
