@@ -35,7 +35,7 @@ demo: $(READY)
 	$(BIN)/python -m pipelines.main_job --study=configs/demo.flags --output=demo_output --require_margin=0.1
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow' --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow' --ignore=tests/browser $(PYTEST_ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser $(PYTEST_ARGS)

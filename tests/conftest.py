@@ -56,3 +56,21 @@ def models(tmp_path_factory) -> pathlib.Path:
     for modality in ("ct", "pet"):
         publish(threshold_model.network(modality), threshold_model.manifest(modality), folder / modality)
     return folder
+
+
+# Files that take minutes, longest first: two processes that take file after file then end together.
+_LONG = (
+    "test_training_run",
+    "test_methods_replicas",
+    "test_methods_",
+    "test_training_",
+    "test_conversion_",
+    "test_serving_",
+)
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        return next((place for place, prefix in enumerate(_LONG) if item.path.name.startswith(prefix)), len(_LONG))
+
+    items.sort(key=rank)  # stable: a file's own order stays
