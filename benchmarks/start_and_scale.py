@@ -61,12 +61,12 @@ def _watch(stream, begin: float, found: list[float]) -> None:
             found.append(time.perf_counter() - begin)
 
 
-def train(data: pathlib.Path, devices: str, workers: int) -> tuple[float, float]:
+def train(data: pathlib.Path, devices: str, workers: int, *arguments: str) -> tuple[float, float]:
     """Trains 3 epochs; slices a second in the last, and seconds from the command's start to its first step's end."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "semicml_tf.train", f"--dataset={data}", f"--output={folder}/run"]
         command += ["--method=semi_cml", "--epochs=3", "--steps_per_epoch=25", f"--devices={devices}"]
-        command += ["--burn_in=0", "--window=48", "--width=8", "--picture_every=100"]
+        command += ["--burn_in=0", "--window=48", "--width=8", "--picture_every=100", *arguments]
         hosts = [f"127.0.0.1:{port}" for port in free_ports(workers)]
         processes, watchers, first = [], [], []
         begin = time.perf_counter()
@@ -91,7 +91,14 @@ def main(values: flags.FlagValues) -> None:
     for name in HELP:
         command = [sys.executable, "-m", f"semicml_tf.{name}", "--help"]
         print(f"| `{name} --help` | {statistics.median(_seconds(command) for _ in range(values.rounds)):.2f} |")
-    ways = {"one device": ("cpu:0", 1), "two logical devices": ("cpu:0,cpu:1", 1), "two workers": ("cpu:0", 2)}
+    own = "--nosynchronized_statistics"
+    ways = {
+        "one device": ("cpu:0", 1),
+        "two logical devices": ("cpu:0,cpu:1", 1),
+        "two logical devices, statistics of each one": ("cpu:0,cpu:1", 1, own),
+        "two workers": ("cpu:0", 2),
+        "two workers, statistics of each one": ("cpu:0", 2, own),
+    }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as folder:
         data = dataset(pathlib.Path(folder), 10)
