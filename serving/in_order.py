@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -23,12 +24,13 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], parallel
     """
     pool = concurrent.futures.ThreadPoolExecutor(parallel, thread_name_prefix="ask")
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    left = iter(items)
     try:
-        for item in items:
-            if len(waiting) == parallel:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(function, item))
-        while waiting:
+        while True:
+            for item in itertools.islice(left, parallel - len(waiting)):
+                waiting.append(pool.submit(function, item))
+            if not waiting:
+                return
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
