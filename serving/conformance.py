@@ -32,12 +32,13 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def _reference(path: str):
     from semicml_tf.artefact.load import version_folder
+    from semicml_tf.artefact.manifest import PROBABILITIES
     from serving.served_model import ServedModel
 
     folder = version_folder(path)
     number = int(folder.name) if folder.name.isdecimal() else 0
     model = ServedModel.open("reference", number, folder)
-    return lambda inputs: model.call("serving_default", inputs)
+    return lambda inputs: model.call(PROBABILITIES, inputs)
 
 
 def check(server) -> list[dict]:

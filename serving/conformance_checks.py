@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-SIGNATURE = "serving_default"
+from semicml_tf.artefact.manifest import DEFAULT, PROBABILITIES
+
 # Floats of one slice alone and in a batch may differ in their last bits: sums are ordered otherwise.
 TOLERANCE = 1e-5
 # More than gRPC's default of 4 MiB, which a volume's slices pass soon.
@@ -32,7 +33,7 @@ class Server:
         channel: `grpc.Channel` without limits on message sizes.
         model: name of a model that it serves.
         deadline_s: for each call.
-        reference: the default signature of the model here: arrays by input name to arrays by output name; or None.
+        reference: the signature `probabilities` of the model here, from and to arrays by name; or None.
     """
 
     channel: Any
@@ -69,7 +70,7 @@ class Server:
         return _arrays(self.predict(self.request(inputs)))
 
     def declared(self):
-        """The default signature, as GetModelMetadata tells it."""
+        """The signature `probabilities`, as GetModelMetadata tells it."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -78,12 +79,12 @@ class Server:
         signatures = get_model_metadata_pb2.SignatureDefMap()
         if not answer.metadata["signature_def"].Unpack(signatures):
             raise Failed("GetModelMetadata: 'signature_def' holds no SignatureDefMap")
-        if SIGNATURE not in signatures.signature_def:
-            raise Failed(f"expected a signature '{SIGNATURE}', got {sorted(signatures.signature_def)}")
-        return signatures.signature_def[SIGNATURE]
+        if PROBABILITIES not in signatures.signature_def:
+            raise Failed(f"expected a signature '{PROBABILITIES}', got {sorted(signatures.signature_def)}")
+        return signatures.signature_def[PROBABILITIES]
 
     def inputs(self, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """Random inputs of the default signature; free sizes other than the batch's are 1."""
+        """Random inputs of the signature `probabilities`; free sizes other than the batch's are 1."""
         import tensorflow as tf
 
         rng, found = np.random.default_rng(seed), {}
@@ -102,7 +103,7 @@ class Server:
         request.model_spec.name = spec.pop("model", self.model)
         if "version" in spec:
             request.model_spec.version.value = spec.pop("version")
-        request.model_spec.signature_name = spec.pop("signature", "")
+        request.model_spec.signature_name = spec.pop("signature", PROBABILITIES)
         for name, value in (self.inputs(1) if inputs is None else inputs).items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         return request
@@ -173,7 +174,7 @@ def status(server: Server) -> str:
 
 
 def metadata(server: Server) -> str:
-    """GetModelMetadata declares the default signature, batch axis first and free"""
+    """GetModelMetadata declares `probabilities`, batch axis first and free"""
     declared = server.declared()
     for kind in (declared.inputs, declared.outputs):
         for name, tensor in kind.items():
@@ -258,10 +259,11 @@ def content(server: Server) -> str:
 
 def names_what_answered(server: Server) -> str:
     """The answer names model, version and signature; that version can be asked for"""
-    spec = server.predict(server.request()).model_spec
-    if (spec.name, spec.signature_name) != (server.model, SIGNATURE) or not spec.version.value:
-        raise Failed(f"got name '{spec.name}', version {spec.version.value}, signature '{spec.signature_name}'")
-    again = server.predict(server.request(version=spec.version.value, signature=SIGNATURE)).model_spec
+    for asked, named in (("", DEFAULT), (PROBABILITIES, PROBABILITIES)):
+        spec = server.predict(server.request(signature=asked)).model_spec
+        if (spec.name, spec.signature_name) != (server.model, named) or not spec.version.value:
+            raise Failed(f"got name '{spec.name}', version {spec.version.value}, signature '{spec.signature_name}'")
+    again = server.predict(server.request(version=spec.version.value)).model_spec
     if again.version.value != spec.version.value:
         raise Failed(f"asked for version {spec.version.value}, got {again.version.value}")
     return f"version {spec.version.value}"
