@@ -28,7 +28,7 @@ def served(models, tmp_path_factory):
     """A folder of models that a server watches, and its address."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(models, folder, dirs_exist_ok=True)
-    options = "--file_system_poll_wait_seconds=0.05", "--max_message_mib=0.25"
+    options = "--file_system_poll_wait_seconds=0.05", "--max_message_mib=1"
     with serve(folder, tmp_path_factory.mktemp("server"), *options) as (_, address):
         yield folder, address
 
@@ -128,13 +128,13 @@ def test_dicom_is_taken_by_its_modality_tag(address, tmp_path):
 
 
 def test_a_server_that_takes_less_says_what_to_set(address, images):
-    # Its 0.25 MiB are 255 slices of 16 x 16.
-    values = threshold_model.volume("ct", (16, 16, 300))
+    # Its 1 MiB is less than 1024 slices of 16 x 16.
+    values = threshold_model.volume("ct", (16, 16, 1100))
     nibabel.save(nibabel.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])), images / "long.nii.gz")
-    shared = ["--model=ct", f"--address={address}", f"--input={images / 'long.nii.gz'}", "--batch_size=1000"]
+    shared = ["--model=ct", f"--address={address}", f"--input={images / 'long.nii.gz'}", "--batch_size=2000"]
     shared += [f"--output={images / 'out.nii.gz'}"]
-    refused(shared, r"takes messages of at most 0.25 MiB, got one of 0.29. MiB. Pass --max_message_mib=0.25,")
-    commandline.call("serving.client", [*shared, "--max_message_mib=0.25"])
+    refused(shared, r"takes messages of at most 1 MiB, got one of 1.07 MiB. Pass --max_message_mib=1,")
+    commandline.call("serving.client", [*shared, "--max_message_mib=1"])
     np.testing.assert_array_equal(np.asarray(nibabel.load(images / "out.nii.gz").dataobj), values > 51.3)
 
 
