@@ -35,7 +35,7 @@ class PredictCalls:
         address: str,
         name: str,
         *,
-        deadline_s: float = 60.0,
+        deadline_s: float = 120.0,
         retries: int = 4,
         backoff_s: float = 0.2,
         credentials=None,

@@ -12,7 +12,7 @@ from serving import tls
 def define_flags(values: flags.FlagValues) -> None:
     """``--deadline_s``, ``--retries``, ``--parallel``, ``--max_message_mib`` and those of `tls.define_client_flags`."""
     flags.DEFINE_float(
-        "deadline_s", 60.0, "Time for each call, its retries included.", lower_bound=0.001, flag_values=values
+        "deadline_s", 120.0, "Time for each call, its retries included.", lower_bound=0.001, flag_values=values
     )
     flags.DEFINE_integer(
         "retries",

@@ -171,6 +171,23 @@ def test_a_server_that_gives_no_answer_is_not_waited_for_longer_than_told(fake, 
         let_go.set()
 
 
+def test_what_is_under_way_ends_with_the_connection(fake, address):
+    let_go = threading.Event()
+    fake.each = lambda number: let_go.wait(60)
+    before = threading.active_count()
+    try:
+        model = RemoteModel(address, "ct", MANIFEST)
+        threading.Timer(0.3, model.close).start()
+        with pytest.raises(RemoteFailure, match="CANCELLED"):
+            model.probabilities(CT, AFFINE)
+        end = time.monotonic() + 20
+        while any(thread.name.startswith("ask") for thread in threading.enumerate()):
+            assert time.monotonic() < end, f"{threading.active_count() - before} threads are left"
+            time.sleep(0.02)
+    finally:
+        let_go.set()
+
+
 def test_the_deadline_holds_for_all_attempts_together(fake, address):
     fake.fail = grpc.StatusCode.UNAVAILABLE, 99
     start = time.monotonic()
