@@ -45,7 +45,8 @@ def check(server) -> list[dict]:
     """Runs all checks; returns ``check``, ``result`` (passed, failed or skipped), ``details``, ``seconds`` of each."""
     import grpc
 
-    from serving.conformance_checks import Failed, Skipped, all_checks
+    from serving.conformance_checks import all_checks
+    from serving.conformance_server import Failed, Skipped
 
     found = []
     checks = iter(all_checks(server))
@@ -72,7 +73,7 @@ def main(values: flags.FlagValues) -> None:
 
     credentials = tls.channel_credentials(values)
     quiet_import.tensorflow()
-    from serving.conformance_checks import Server
+    from serving.conformance_server import Server
 
     reference = _reference(values.reference) if values.reference else None
     with open_channel(values.address, credentials) as channel:

@@ -20,6 +20,7 @@ from semicml_tf.artefact.manifest import (
     Manifest,
 )
 from semicml_tf.errors import UserError
+from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.volume import Segmenter
 from serving.in_order import in_order
 from serving.predict_calls import PredictCalls
@@ -166,7 +167,7 @@ class RemoteModel(Segmenter):
         images = np.ascontiguousarray(batch, np.float32)
         return self._in_messages(MONTE_CARLO, {INPUT_NAME: images, SEEDS_NAME: np.asarray(seeds, np.int32)})
 
-    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """As `Segmenter.probabilities`. Should the model be replaced meanwhile, once more by the new version."""
         try:
             return super().probabilities(array, affine, batch_size=batch_size)

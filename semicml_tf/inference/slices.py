@@ -11,10 +11,12 @@ from semicml_tf.geometry import tiling
 
 # Takes batches of slices, (batch, window, window, 1) float32, and gives the probabilities of each in their order.
 Answers = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
+# Slices a call, where nobody says otherwise; a published model is warmed up for it.
+BATCH_SIZE = 16
 
 
 def probabilities(
-    volume: np.ndarray, window: int, predict: Callable[[np.ndarray], np.ndarray], *, batch_size: int = 16
+    volume: np.ndarray, window: int, predict: Callable[[np.ndarray], np.ndarray], *, batch_size: int = BATCH_SIZE
 ) -> np.ndarray:
     """As `answered`, by a network that is called with one batch after the other.
 
@@ -37,7 +39,7 @@ def batches(volume: np.ndarray, window: int, batch_size: int) -> Iterator[np.nda
         yield tiles[start - first * each : stop - first * each, ..., np.newaxis]
 
 
-def answered(volume: np.ndarray, window: int, answers: Answers, *, batch_size: int = 16) -> np.ndarray:
+def answered(volume: np.ndarray, window: int, answers: Answers, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Foreground probabilities of a normalised volume on the network's grid.
 
     Windows are cut, sent and joined batch by batch: beside the result there are as many batches in memory as `answers`
