@@ -164,11 +164,18 @@ def _maps(values: flags.FlagValues) -> dict[str, pathlib.Path]:
     return {name: pathlib.Path(values[name].value) for name in MAPS if values[name].value}
 
 
-def segment_files(models: Mapping[str, Sequence], values: flags.FlagValues, *, fuse: bool = False) -> dict | None:
+def segment_files(
+    models: Mapping[str, Sequence],
+    values: flags.FlagValues,
+    *,
+    paths: Mapping[str, tuple[pathlib.Path, ...]] | None = None,
+    fuse: bool = False,
+) -> dict | None:
     """Segments what --input names and writes --output and the maps that are asked for.
 
     Args:
         models: by modality its `Segmenter`s, at least one; the first modality draws the mask.
+        paths: the inputs by modality; None takes them from --input.
         fuse: all of them draw it together, on the first one's grid.
 
     Returns:
@@ -185,7 +192,8 @@ def segment_files(models: Mapping[str, Sequence], values: flags.FlagValues, *, f
 
     check_modality(next(iter(models.values()))[0].manifest, values.modality)
     _check_maps(values, models, fuse)
-    paths = inputs.by_modality(values.input, tuple(models))
+    if paths is None:
+        paths = inputs.by_modality(values.input, tuple(models))
     flat = [path for given in paths.values() for path in given]
     output = pathlib.Path(values.output)
     is_image = output.name.endswith((*inputs.NIFTI_ENDINGS, ".dcm"))

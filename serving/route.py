@@ -52,10 +52,20 @@ def _one_output(text: str) -> pathlib.Path:
     return path
 
 
-def _beside(mask: pathlib.Path) -> pathlib.Path:
+def _record(mask: pathlib.Path, named: str | None) -> pathlib.Path:
+    """Where it is told what was chosen; a file that tells something else is not replaced."""
     from semicml_tf.inference.inputs import plain_name
 
-    return mask.with_name(plain_name(mask).removesuffix(".dcm") + ".json")
+    path = pathlib.Path(named) if named else mask.with_name(plain_name(mask).removesuffix(".dcm") + ".json")
+    if path.exists():
+        held = None
+        if path.suffix == ".json":
+            held = atomic.read_json(path, what="what a router chose", remedy="Name another file: --json=FILE")
+        if not isinstance(held, dict) or "route_version" not in held:
+            raise UserError(
+                "this file is no router's, and would be replaced", path=path, remedy="Name another: --json=FILE"
+            )
+    return path
 
 
 def main(values: flags.FlagValues) -> None:
@@ -64,6 +74,7 @@ def main(values: flags.FlagValues) -> None:
     from serving.remote_failure import RemoteFailure
 
     output = _one_output(values.output)
+    record = _record(output, values.json)
     images = routing.images_of(values.input, values.modality)
     addresses = routing.addresses_of(values.address, images)
     settings = remote_flags.settings(values)
@@ -75,15 +86,19 @@ def main(values: flags.FlagValues) -> None:
     with routing.Router(addresses, strict=values.strict, tell=tell, **settings) as router:
         while True:
             used = list(router.models)
-            values["input"].value = ",".join(f"{name}={images[name]}" for name in used)
             print(f"route: {router.how} ({router.why})", flush=True)
             try:
-                facts = segment_files({name: [router.models[name]] for name in used}, values, fuse=len(used) > 1)
+                facts = segment_files(
+                    {name: [router.models[name]] for name in used},
+                    values,
+                    paths={name: (images[name],) for name in used},
+                    fuse=len(used) > 1,
+                )
                 break
             except RemoteFailure as error:
                 router.go_on_after(error)
         told = {"route_version": VERSION, **router.record(images), "mask": {"path": str(output), **facts}}
-        atomic.write_json(values.json or _beside(output), told)
+        atomic.write_json(record, told)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Several modalities' probabilities as one: closed forms, and the files that predict --fuse writes."""
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -56,9 +58,22 @@ def test_predict_fuses_on_the_first_ones_grid_where_the_other_reaches(models, tm
     np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
     np.testing.assert_array_equal(mask.affine, nibabel.load(tmp_path / "ct.nii.gz").affine)
     assert (tmp_path / "over.png").read_bytes().startswith(b"\x89PNG")
+    # Of a folder, the record says that the masks were fused, and refuses to mix them with others.
+    (tmp_path / "pet.nii.gz").rename(tmp_path / "one_pet.nii.gz")
+    (tmp_path / "ct.nii.gz").rename(tmp_path / "one_ct.nii.gz")
+    folder = [arguments[0], f"--input=ct={tmp_path},pet={tmp_path}", f"--output={tmp_path / 'masks'}"]
+    (tmp_path / "mask.nii.gz").rename(tmp_path / "mask")
+    commandline.call("semicml_tf.predict", [*folder, "--fuse"])
+    assert (tmp_path / "masks" / "one.nii.gz").read_bytes() == (tmp_path / "mask").read_bytes()
+    assert json.loads((tmp_path / "masks" / "predictions.json").read_text())["settings"]["fuse"] is True
     for wrong, message in (
+        (folder, "other models or settings"),
+        ([*folder, "--overlay=over.png"], "of one input"),
         ([*arguments, "--fuse", "--mutual_information=mi.nii.gz", "--mc_dropout=2"], "one modality's draws"),
-        ([f"--model={models / 'ct'}", f"--input={tmp_path / 'ct.nii.gz'}", arguments[2], "--fuse"], "two modalities"),
+        (
+            [f"--model={models / 'ct'}", f"--input={tmp_path / 'one_ct.nii.gz'}", arguments[2], "--fuse"],
+            "two modalities",
+        ),
         ([*arguments, "--overlay=over.jpg"], "ends in .png"),
     ):
         with pytest.raises(UserError, match=message):

@@ -180,3 +180,16 @@ def test_the_record_goes_where_it_is_wanted(images, address, tmp_path):
     told = json.loads((tmp_path / "r.json").read_text())
     assert told["route_version"] == 1 and told["mask"]["path"] == str(tmp_path / "m.nii.gz")
     assert not (tmp_path / "m.json").exists()
+    commandline.call("serving.route", arguments)  # it may replace its own
+    (tmp_path / "m.json").write_text('{"of": "the scanner"}')
+    for more in ([], [f"--json={tmp_path / 'm.nii.gz'}"]):
+        with pytest.raises(UserError, match="is no router's, and would be replaced"):
+            commandline.call("serving.route", [*arguments[:3], *more])
+    assert (tmp_path / "m.json").read_text() == '{"of": "the scanner"}'
+
+
+def test_paths_may_hold_what_separates_others(address, tmp_path):
+    stored = np.random.default_rng(0).integers(0, 1500, (6, 17, 19)).astype(np.int16)
+    study = tmp_path / "name, fore=name"
+    dicom_files.write_series(study, stored)
+    assert route(tmp_path, address, str(study))[1]["modalities"]["ct"]["input"] == str(study)
