@@ -1,6 +1,5 @@
 """A real server process on loopback: its status codes, and answers that are the in-process ones bit for bit."""
 
-import contextlib
 import shutil
 import signal
 import socket
@@ -216,7 +215,7 @@ def test_clients_mistakes_are_one_line(models, address, tmp_path):
     refused("has no model 'mr'", client_arguments(tmp_path, models, address, "--modality=ct", model="mr"))
     refused("has no model 'ct' version 7", client_arguments(tmp_path, models, address, "--model_version=7"))
     refused("'ct', got one for 'pet'", client_arguments(tmp_path, models, address, "--modality=ct", manifest="pet"))
-    refused("is used with the manifest of modality 'pet'", client_arguments(tmp_path, models, address, manifest="pet"))
+    refused("the model 'ct' is one of modality 'pet'", client_arguments(tmp_path, models, address, manifest="pet"))
     of_pet = client_arguments(tmp_path, models, address, "--modality=pet", manifest="pet")
     refused("look like Hounsfield units", of_pet)
     refused(
@@ -236,55 +235,6 @@ def test_manifest_is_found_beside_the_models(models, tmp_path):
     for path in (models / "pet", models / "pet" / "1", models / "pet" / "1" / "assets.extra" / "manifest.json"):
         assert read_manifest(path).modality == "pet"
     assert read_manifest(models / "ct", version=1).modality == "ct"
-
-
-class Flaky(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Fails with a status as often as told, then answers."""
-
-    def __init__(self, code, failures):
-        self.code, self.failures, self.calls = code, failures, 0
-
-    def Predict(self, request, context):
-        self.calls += 1
-        if self.calls <= self.failures:
-            context.abort(self.code, "not now")
-        response = predict_pb2.PredictResponse()
-        response.outputs["probabilities"].CopyFrom(request.inputs["slices"])
-        return response
-
-
-@contextlib.contextmanager
-def flaky(code, failures):
-    import concurrent.futures
-
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
-    servicer = Flaky(code, failures)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield servicer, f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-
-
-def test_client_tries_again_while_the_server_is_unavailable_and_only_then():
-    manifest = threshold_model.manifest("ct", window=WINDOW)
-    with flaky(grpc.StatusCode.UNAVAILABLE, 2) as (servicer, address):
-        with RemoteModel(address, "ct", manifest, backoff_s=0.01) as model:
-            np.testing.assert_array_equal(model.slices(SLICE), SLICE)
-        assert servicer.calls == 3
-    with flaky(grpc.StatusCode.UNAVAILABLE, 9) as (servicer, address):
-        with RemoteModel(address, "ct", manifest, retries=2, backoff_s=0.01) as model:
-            with pytest.raises(UserError, match="cannot be reached"):
-                model.slices(SLICE)
-        assert servicer.calls == 3
-    for code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED):
-        with flaky(code, 1) as (servicer, address):
-            with RemoteModel(address, "ct", manifest, backoff_s=0.01) as model:
-                with pytest.raises(UserError, match=code.name):
-                    model.slices(SLICE)
-            assert servicer.calls == 1
 
 
 def run_client(tmp_path, models, address, *more):

@@ -67,6 +67,12 @@ def volume(modality: str, shape=(11, 13, 7), seed: int = 0) -> np.ndarray:
     return np.where(np.abs(values - LEVELS["pet"]) < 0.05, 1, values).astype(np.float32)
 
 
+def clear_volume(modality: str, shape=(11, 13, 7), seed: int = 0) -> np.ndarray:
+    """As `volume`, so far from the level that the network's answers are 1 and next to nothing."""
+    high, low = {"ct": (200, -500), "pet": (10, 0.5)}[modality]
+    return np.where(volume(modality, shape, seed) > LEVELS[modality], high, low).astype(np.float32)
+
+
 def oblique(spacing_mm=(2.0, 2.5, 4.0), degrees: float = 20.0) -> np.ndarray:
     """A (4, 4) affine turned about two axes."""
     a, b = np.radians(degrees), np.radians(-0.7 * degrees)
