@@ -138,7 +138,7 @@ def _import_ray():
 
 def _connect(ray, values: flags.FlagValues) -> None:
     if not values.ray_address:
-        ray.init(_node_ip_address="127.0.0.1", include_dashboard=False, log_to_driver=False)
+        ray.init(include_dashboard=False, log_to_driver=False)
         return
     try:
         ray.init(address=values.ray_address, log_to_driver=False)

@@ -124,7 +124,7 @@ class Replica:
     # Both numbers are set anew by the constructor.
     @serve.batch(
         max_batch_size=32,
-        batch_wait_timeout_s=0.002,
+        batch_wait_timeout_s=0.005,
         batch_size_fn=lambda calls: sum(call.slices() for call in calls),
     )
     async def _join(self, calls: list[Call]) -> list:

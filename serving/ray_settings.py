@@ -42,7 +42,7 @@ class RaySettings:
     ongoing: int = 16
     waiting: int = 64
     max_batch_slices: int = 32
-    batch_wait_s: float = 0.002
+    batch_wait_s: float = 0.005
     poll_s: float = 1.0
     grace_s: float = 30.0
     any_host: bool = False
