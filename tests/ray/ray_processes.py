@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
-import secrets
 import signal
 import socket
 import subprocess
@@ -16,15 +15,6 @@ import grpc
 from serving.channel import open_channel
 from serving.ray_router import NODE_KEY, REPLICA_KEY
 from tests.serving_process import ROOT
-
-# The processes of one test share a secret, and nothing is written into the home folder.
-ENVIRONMENT = {
-    **os.environ,
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "90",
-}
 
 
 def free_port() -> int:
@@ -38,7 +28,7 @@ def process(command, log: pathlib.Path, **more):
     """A process group that is ended with the block: asked first, so that Ray takes its own processes along."""
     with open(log, "wb") as told:
         one = subprocess.Popen(
-            command, cwd=ROOT, env=ENVIRONMENT | more, stdout=told, stderr=told, start_new_session=True
+            command, cwd=ROOT, env={**os.environ, **more}, stdout=told, stderr=told, start_new_session=True
         )
     try:
         yield one

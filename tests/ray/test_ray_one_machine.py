@@ -12,7 +12,7 @@ import pytest
 from semicml_tf.artefact.publish import publish
 from semicml_tf.networks.unet import unet
 from tests import threshold_model
-from tests.ray.ray_processes import ENVIRONMENT, Caller, served
+from tests.ray.ray_processes import Caller, served
 from tests.serving_process import ROOT, WINDOW, request
 
 
@@ -36,7 +36,6 @@ def test_it_conforms(models, running, tmp_path):
     done = subprocess.run(
         [*command, f"--reference={models / 'ct'}", f"--output={tmp_path / 'found.json'}"],
         cwd=ROOT,
-        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=300,
