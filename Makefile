@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow test-io test-browser niivue bench bench-torch lint wheel clean
+.PHONY: setup demo test test-slow test-io test-ray test-browser niivue bench bench-torch lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -56,6 +56,16 @@ test-io: .venv-io/ready
 	.venv-io/bin/python -m pytest -q $(PYTEST_ARGS) tests/io tests/test_storage_streaming.py tests/test_records_contract.py \
 	  tests/test_networks_unet.py tests/test_losses_supervised.py tests/test_losses_asc.py tests/test_artefact_load.py
 
+# Ray Serve brings a hundred megabytes and its own versions of much, hence an environment of its own.
+.venv-ray/ready: requirements/ray.lock
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip --disable-pip-version-check install --progress-bar off -r requirements/ray.lock
+	.venv-ray/bin/python -m pip --disable-pip-version-check check
+	touch $@
+
+test-ray: .venv-ray/ready
+	.venv-ray/bin/python -m pytest -q $(PYTEST_ARGS) tests/ray
+
 # The report's viewer anew from npm: make niivue NIIVUE=VERSION; then look at its licences and run make test-browser.
 NIIVUE ?=
 niivue: $(READY)
@@ -91,4 +101,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-io demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-io .venv-ray demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache

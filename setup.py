@@ -47,6 +47,7 @@ setup(
         "dicom": ["pydicom>=3.0", "highdicom>=0.25", "SimpleITK>=2.3", "contourpy>=1.0"],
         "s3": ["fsspec>=2024.2", "s3fs>=2024.2"],
         "dask": ["dask>=2024.2", "distributed>=2024.2"],
+        "ray": ["ray[serve]>=2.60,<3"],
         # The last tensorflow-io (2024-07) loads its native code with TensorFlow 2.16 and 2.17 only; TensorBoard
         # of that age needs the pkg_resources that setuptools 81 gave up.
         "io": [

@@ -46,6 +46,7 @@ OPTIONAL = {
     "fsspec": "s3",
     "highdicom": "dicom",
     "pydicom": "dicom",
+    "ray": "ray",
     "tensorflow_io": "io",
 }
 # What `make` installs, and so what the lock holds.
@@ -138,7 +139,7 @@ def test_the_metadata_name_licence_pythons_and_extras(wheel):
     assert "Apache-2.0" in (metadata["License"], metadata["License-Expression"])
     assert set(metadata["Requires-Python"].split(",")) == {">=3.10", "<3.13"}
     assert set(metadata.get_all("Provides-Extra")) == {
-        "cuda", "io", "tfx", "dev", "dicom", "s3", "dask"
+        "cuda", "io", "tfx", "dev", "dicom", "s3", "dask", "ray"
     }  # fmt: skip
 
 
