@@ -38,7 +38,7 @@ def models(tmp_path_factory):
 
 
 def _wait_for_start(node, log):
-    wait_until(lambda: "Ray runtime started" in log.read_text(), 60, lambda: node.poll() is None, log)
+    wait_until(lambda: "Ray runtime started" in log.read_text(), 120, lambda: node.poll() is None, log)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def _under_load(port, harm, until):
         thread.start()
     try:
         harm()
-        wait_until(until, 120)
+        wait_until(until, 300)
     finally:
         stop.set()
         for thread in threads:
