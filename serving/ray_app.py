@@ -105,6 +105,8 @@ def build(args: Mapping[str, Any]):
         max_ongoing_requests=settings.ongoing,
         max_queued_requests=settings.waiting,
         graceful_shutdown_timeout_s=settings.grace_s,
+        # A damaged model does not mend by itself: three times in place of twenty.
+        max_constructor_retry_count=3,
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
         **options,
     )
@@ -138,15 +140,22 @@ def _import_ray():
 
 def _connect(ray, values: flags.FlagValues) -> None:
     if not values.ray_address:
-        ray.init(include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", include_dashboard=False, log_to_driver=False)
         return
     try:
         ray.init(address=values.ray_address, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(
             f"no Ray cluster at {values.ray_address} ({str(error).splitlines()[0][:200]})",
-            remedy="Start one with ray start --head, or leave --ray_address out",
+            remedy="Start one with ray start --head, or leave --ray_address out; one that asks for tokens wants"
+            " RAY_AUTH_MODE=token",
         ) from error
+    if ray.serve.status().proxies:
+        # Its proxies would go on as they are, on their ports and without these services.
+        raise UserError(
+            f"Serve runs on the cluster at {values.ray_address} already",
+            remedy="End it with serve shutdown, or add the application with serve deploy; see serving/ray.yaml",
+        )
 
 
 def _check_room(ray, settings: RaySettings, models: int) -> None:
@@ -162,45 +171,47 @@ def _check_room(ray, settings: RaySettings, models: int) -> None:
             )
 
 
+def _start(serve, settings: RaySettings, values: flags.FlagValues) -> None:
+    from serving import ray_services
+
+    serve.start(
+        proxy_location="EveryNode" if values.proxy_on_every_node else "HeadOnly",
+        http_options={"host": "127.0.0.1", "port": values.http_port},
+        grpc_options={
+            "port": values.port,
+            "grpc_servicer_functions": list(ray_services.FUNCTIONS),
+            # It would have to know the messages, and they TensorFlow.
+            "enable_reflection": False,
+        },
+    )
+    serve.run(build(settings), name=APPLICATION)
+
+
 def main(values: flags.FlagValues) -> None:
     names = RaySettings.__dataclass_fields__
     settings = RaySettings.of({name: values[name].value for name in names})
     configs = settings.configs()
-    stop = threading.Event()
     ray = _import_ray()
     _connect(ray, values)
     try:
-        from ray import serve
-
-        from serving import ray_services
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
         _check_room(ray, settings, len(configs))
-        serve.start(
-            proxy_location="EveryNode" if values.proxy_on_every_node else "HeadOnly",
-            http_options={"host": "127.0.0.1", "port": values.http_port},
-            grpc_options={
-                "port": values.port,
-                "grpc_servicer_functions": list(ray_services.FUNCTIONS),
-                # It would have to know the messages, and they TensorFlow.
-                "enable_reflection": False,
-            },
-        )
         try:
-            serve.run(build(settings), name=APPLICATION)
+            _start(ray.serve, settings, values)
         except RuntimeError as error:
             raise UserError(
                 f"Ray could not start the models ({str(error).splitlines()[0][:300]})",
                 path=values.models,
                 remedy="See the replicas' logs below /tmp/ray/session_latest/logs/serve",
             ) from error
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         print(f"serving {', '.join(one.name for one in configs)} on port {values.port}", flush=True)
         if values.port_file:
             atomic.write_text(values.port_file, f"{values.port}\n")
         stop.wait()
-        serve.shutdown()
     finally:
+        ray.serve.shutdown()
         ray.shutdown()
     print("stopped", flush=True)
 

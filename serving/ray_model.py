@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+from collections.abc import Callable
 
+import numpy as np
 from ray import serve
 
 from semicml_tf.errors import UserError
@@ -24,7 +26,7 @@ class _Batched:
     """A `ServedModel` whose calls go by way of `Replica._run`."""
 
     model: ServedModel
-    run: object
+    run: Callable[[Call], dict[str, np.ndarray]]
 
     @property
     def name(self) -> str:

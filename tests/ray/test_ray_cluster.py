@@ -23,6 +23,7 @@ from tests import threshold_model
 from tests.ray.ray_processes import Caller, free_port, process, served, wait_until
 from tests.serving_process import WINDOW, request
 
+SIGNATURE = "probabilities"
 TOLERANCE = 1e-5
 CALLERS = 6
 
@@ -37,7 +38,7 @@ def models(tmp_path_factory):
 
 
 def _wait_for_start(node, log):
-    wait_until(lambda: "Ray runtime started" in log.read_text(), 60, lambda: node.poll() is None, log)
+    wait_until(lambda: "Ray runtime started" in log.read_text(), 120, lambda: node.poll() is None, log)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +121,9 @@ def _joined(ray) -> tuple[float, float]:
 def test_calls_at_once_are_joined_and_each_gets_its_own_answer(ray, models, caller):
     model = ServedModel.open("ct", 1, models / "ct" / "ct" / "1")
     sent = [slices(1 + seed % 3, seed) for seed in range(96)]
-    answers = caller.at_once([request(values) for values in sent], 32)
+    answers = caller.at_once([request(values, signature=SIGNATURE) for values in sent], 32)
     for values, (data, _) in zip(sent, answers):
-        expected = model.call("serving_default", {"slices": values})
+        expected = model.call(SIGNATURE, {"slices": values})
         for name, value in outputs(data).items():
             np.testing.assert_allclose(value, expected[name], atol=TOLERANCE)
     total = sum(map(len, sent))
@@ -185,7 +186,7 @@ def _under_load(port, harm, until):
         thread.start()
     try:
         harm()
-        wait_until(until, 120)
+        wait_until(until, 300)
     finally:
         stop.set()
         for thread in threads:
