@@ -10,8 +10,8 @@ from typing import Any
 
 from serving.answers import Refused
 
-# A call that gRPC has read and not yet handed over when its server stops ends as CANCELLED, which no client tries again.
-# So it stops once callers, told UNAVAILABLE, have left off; one that never does is not waited for.
+# A call that gRPC has read and not handed over yet when its server stops ends as CANCELLED, which no client tries
+# again. So it stops once callers, told UNAVAILABLE, have left off; one that never does is not waited for.
 QUIET_S, MOST_S, _LOOK_S = 0.2, 2.0, 0.02
 
 
