@@ -3,7 +3,8 @@
     python -m benchmarks.predict_memory
 
 CT-like volumes (int16, 512 x 512 voxels a slice, 0.8 x 0.8 x 1 mm) are written into a temporary folder and segmented by
-a network of one layer, once on its own grid and once on a coarser one, each time by a process of its own.
+a network of one layer: on its own grid, on a coarser one, and on its own grid by a server (then the client's memory
+is told), each time by a process of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 import numpy as np
 from absl import flags
 
+from pipelines.served import served
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 
@@ -78,16 +80,27 @@ def main(values: flags.FlagValues) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for number, spacing_mm in enumerate(GRIDS.values()):
-            publish_model(folder / f"model{number}", spacing_mm)
+            publish_model(folder / "models" / f"model{number}", spacing_mm)
         print("| network's grid | slices | volume as float32, MB | peak, MB | s |\n|---|---|---|---|---|", flush=True)
         for slices in map(int, values.slices):
             write_volume(folder / "in.nii", slices)
-            for number, grid in enumerate(GRIDS):
-                command = [sys.executable, "-m", "semicml_tf.predict", f"--model={folder / f'model{number}'}"]
-                command += [f"--input={folder / 'in.nii'}", f"--output={folder / 'out.nii'}", *values.more]
-                held, seconds = peak(command)
+            files = [f"--input={folder / 'in.nii'}", f"--output={folder / 'out.nii'}", *values.more]
+
+            def tell(grid: str, module: str, *flags: str, slices=slices, files=files) -> None:
+                held, seconds = peak([sys.executable, "-m", module, *flags, *files])
                 size = SIDE * SIDE * slices * 4 / 2**20
                 print(f"| {grid} | {slices} | {size:.0f} | {held} | {seconds:.0f} |", flush=True)
+
+            for number, grid in enumerate(GRIDS):
+                tell(grid, "semicml_tf.predict", f"--model={folder / 'models' / f'model{number}'}")
+            with served(folder / "models") as address:
+                tell(
+                    f"{next(iter(GRIDS))}, served",
+                    "serving.client",
+                    f"--address={address}",
+                    "--model=model0",
+                    "--modality=ct",
+                )
 
 
 if __name__ == "__main__":

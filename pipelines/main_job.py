@@ -96,7 +96,6 @@ def _predict_over_grpc(
                 "serving.client",
                 f"--address={address}",
                 f"--model={name}",
-                f"--models={models}",
                 f"--output={mask}",
                 *common,
             )

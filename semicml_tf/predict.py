@@ -6,6 +6,8 @@
   python -m semicml_tf.predict --model=a/ct,b/ct --input=in.nii.gz --output=mask.nii.gz
                                                                       mean of several models
   python -m semicml_tf.predict --model=ct=models/ct,pet=models/pet --input=ct=ct.nii.gz,pet=pet.nii.gz \\
+      --output=mask.nii.gz --fuse                                     one mask from two modalities
+  python -m semicml_tf.predict --model=ct=models/ct,pet=models/pet --input=ct=ct.nii.gz,pet=pet.nii.gz \\
       --output=mask.nii.gz --disagreement=differ.nii.gz               where two modalities differ
 
 The mask (uint8, 0/1) lies on the input's own grid. Of a folder, predictions.json tells what was made of each case; one
@@ -24,6 +26,7 @@ from absl import flags
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.inference.slices import BATCH_SIZE
 
 POSITIONAL = ("input", "output")
 _NAMED = 5  # failed cases that the last line names; predictions.json has all
@@ -68,6 +71,9 @@ def define_volume_flags(values: flags.FlagValues) -> None:
         "Also write how far the probabilities of the models of several modalities differ, 0 to 1.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "overlay", None, "Also draw the mask over its image here (PNG); of one input.", flag_values=values
+    )
     flags.DEFINE_boolean(
         "flips", False, "Mean over slices as they are and mirrored: four passes for one.", flag_values=values
     )
@@ -83,7 +89,9 @@ def define_volume_flags(values: flags.FlagValues) -> None:
         "joined by +.",
         flag_values=values,
     )
-    flags.DEFINE_integer("batch_size", 16, "Slices sent to the network at once.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "batch_size", BATCH_SIZE, "Slices sent to the network at once.", lower_bound=1, flag_values=values
+    )
     flags.DEFINE_boolean(
         "overwrite", False, "Of several inputs, make those anew that are done already.", flag_values=values
     )
@@ -95,6 +103,13 @@ def define_flags(values: flags.FlagValues) -> None:
         None,
         "Folder of an exported model: a version, or versions (the highest is used). Several of one modality, separated "
         "by commas, are averaged; of several modalities: ct=FOLDER,pet=FOLDER, of which the first draws the mask.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "fuse",
+        False,
+        "Of models of several modalities: mask, probabilities and entropy from the mean of their probabilities, on the "
+        "first one's grid and with its post-processing.",
         flag_values=values,
     )
     define_volume_flags(values)
@@ -126,7 +141,13 @@ def _combined(members: Sequence, values: flags.FlagValues, bar):
     return Ensemble(made, postprocessing=steps)
 
 
-def _check_maps(values: flags.FlagValues, models: Mapping[str, Sequence]) -> None:
+def _check_maps(values: flags.FlagValues, models: Mapping[str, Sequence], fuse: bool) -> None:
+    if fuse and len(models) < 2:
+        raise UserError(
+            "--fuse needs models of two modalities", remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out"
+        )
+    if fuse and values.mutual_information:
+        raise UserError("--mutual_information is of one modality's draws", remedy="Leave it out, or --fuse")
     if values.disagreement and len(models) < 2:
         raise UserError(
             "--disagreement needs models of two modalities", remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out"
@@ -143,11 +164,22 @@ def _maps(values: flags.FlagValues) -> dict[str, pathlib.Path]:
     return {name: pathlib.Path(values[name].value) for name in MAPS if values[name].value}
 
 
-def segment_files(models: Mapping[str, Sequence], values: flags.FlagValues) -> None:
+def segment_files(
+    models: Mapping[str, Sequence],
+    values: flags.FlagValues,
+    *,
+    paths: Mapping[str, tuple[pathlib.Path, ...]] | None = None,
+    fuse: bool = False,
+) -> dict | None:
     """Segments what --input names and writes --output and the maps that are asked for.
 
     Args:
         models: by modality its `Segmenter`s, at least one; the first modality draws the mask.
+        paths: the inputs by modality; None takes them from --input.
+        fuse: all of them draw it together, on the first one's grid.
+
+    Returns:
+        What is told of one case (see `segment_case`); None of several, of which predictions.json tells.
 
     Raises:
         UserError: an input is no volume of its model's modality, or an output cannot be written; of several inputs,
@@ -159,8 +191,9 @@ def segment_files(models: Mapping[str, Sequence], values: flags.FlagValues) -> N
     from semicml_tf.inference.volume import check_modality
 
     check_modality(next(iter(models.values()))[0].manifest, values.modality)
-    _check_maps(values, models)
-    paths = inputs.by_modality(values.input, tuple(models))
+    _check_maps(values, models, fuse)
+    if paths is None:
+        paths = inputs.by_modality(values.input, tuple(models))
     flat = [path for given in paths.values() for path in given]
     output = pathlib.Path(values.output)
     is_image = output.name.endswith((*inputs.NIFTI_ENDINGS, ".dcm"))
@@ -170,22 +203,34 @@ def segment_files(models: Mapping[str, Sequence], values: flags.FlagValues) -> N
     with tqdm.tqdm(unit=" slices", desc=name, leave=False, disable=several, delay=1e-3) as bar:
         ready = {name: _combined(members, values, bar) for name, members in models.items()}
         if several:
+            if values.overlay:
+                raise UserError("--overlay is of one input", remedy="Name one, or leave --overlay out")
             named = inputs.split_names(values.input)[0][0] is not None
-            line = _several(inputs.several_cases(paths, named=named), ready, output, values)
+            line, facts = _several(inputs.several_cases(paths, named=named), ready, output, values, fuse), None
         else:
-            line = _one(inputs.one_case(paths), ready, output, values)
+            line, facts = _one(inputs.one_case(paths), ready, output, values, fuse)
     print(line)
+    return facts
 
 
-def _one(case, models: Mapping, output: pathlib.Path, values: flags.FlagValues) -> str:
+def _one(case, models: Mapping, output: pathlib.Path, values: flags.FlagValues, fuse: bool) -> tuple[str, dict]:
+    from semicml_tf.inference import overlay
     from semicml_tf.inference.segment_case import Outputs, segment_case
 
-    facts = segment_case(case, models, Outputs(output, _maps(values)), batch_size=values.batch_size)
+    if values.overlay:
+        overlay.check(pathlib.Path(values.overlay), output)
+    facts = segment_case(case, models, Outputs(output, _maps(values)), batch_size=values.batch_size, fuse=fuse)
+    names = " and ".join(models if fuse else [next(iter(models))])
     more = f", {facts['compared']:.0%} of the voxels compared" if "compared" in facts else ""
-    return f"{values.output}: {facts['voxels']} voxels, {facts['ml']:.1f} ml, from {next(iter(models))}{more}"
+    line = f"{values.output}: {facts['voxels']} voxels, {facts['ml']:.1f} ml, from {names}{more}"
+    if values.overlay:
+        first, model = next(iter(models.items()))
+        title = f"{output.name} over {case.name} ({first}): {facts['voxels']} voxels, {facts['ml']:.1f} ml"
+        overlay.write(pathlib.Path(values.overlay), case.source(first), output, model.manifest.normalisation, title)
+    return line, facts
 
 
-def _settings(models: Mapping, values: flags.FlagValues) -> dict:
+def _settings(models: Mapping, values: flags.FlagValues, fuse: bool) -> dict:
     """What the outputs depend on beside their inputs."""
     return {
         "models": {name: model.origins() for name, model in models.items()},
@@ -194,7 +239,7 @@ def _settings(models: Mapping, values: flags.FlagValues) -> dict:
         "flips": values.flips,
         "mc_dropout": values.mc_dropout,
         "seed": values.seed if values.mc_dropout else None,
-    }
+    } | ({"fuse": True} if fuse else {})
 
 
 def _flags(values: flags.FlagValues) -> str:
@@ -202,7 +247,7 @@ def _flags(values: flags.FlagValues) -> str:
     return shlex.join(f"--{name}={value}" for name, value in given if value != values[name].default)
 
 
-def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: flags.FlagValues) -> str:
+def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: flags.FlagValues, fuse: bool) -> str:
     import tqdm
 
     from semicml_tf.inference.predictions import FILE_NAME, Predictions
@@ -216,7 +261,7 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
         for path in case.images.values():
             if path.resolve().parent in taken:
                 raise UserError("the outputs would lie among the inputs", path=path.parent, remedy="Choose another")
-    settings = _settings(models, values)
+    settings = _settings(models, values, fuse)
     record = Predictions(folder, flags=_flags(values), settings=settings, overwrite=values.overwrite)
     skipped = 0
     for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
@@ -226,7 +271,7 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
             skipped += 1
             continue
         try:
-            facts = segment_case(case, models, outputs, batch_size=values.batch_size)
+            facts = segment_case(case, models, outputs, batch_size=values.batch_size, fuse=fuse)
         except UserError as error:
             record.failed(case, error.line)
         except Exception as error:  # nobody foresaw it; the other cases are not to wait for the one who mends it
@@ -271,7 +316,7 @@ def _models(text: str) -> dict[str, list]:
 
 def main(values: flags.FlagValues) -> None:
     require(values, "model", "input", "output")
-    segment_files(_models(values.model), values)
+    segment_files(_models(values.model), values, fuse=values.fuse)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,24 @@
-"""Segments one volume with a model behind gRPC (TensorFlow Serving's PredictionService).
+"""Segments volumes with a model behind gRPC (TensorFlow Serving's PredictionService).
 
-    python -m serving.client --address=127.0.0.1:8500 --model=ct --input=in.nii.gz --output=mask.nii.gz
+    python -m serving.client --address=127.0.0.1:8500 --model=ct in.nii.gz mask.nii.gz
+    python -m serving.client --address=127.0.0.1:8500 --model=ct SERIES mask.nii.gz          a folder of DICOM
 
-The mask (uint8, 0/1) lies on the input's own grid. Only slices travel: resampled, normalised, without
-any identifying header. For research only, not for clinical use.
+The mask (uint8, 0/1) lies on the input's own grid. What the model expects, its manifest, is asked from the server; no
+exported model is needed here. Only slices travel: resampled, normalised, without any identifying header. For research
+only, not for clinical use.
 """
 
 from __future__ import annotations
 
 import pathlib
+import sys
 
 from absl import flags
 
 from semicml_tf import commandline, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.predict import define_volume_flags, require, segment_files
-from serving import tls
+from serving import remote_flags
 
 POSITIONAL = ("input", "output")
 
@@ -27,21 +30,10 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "manifest",
         None,
-        "The model's manifest.json or exported folder (default: <models>/<model>).",
+        "The model's manifest.json or exported folder, for servers that do not tell it; else the server is asked.",
         flag_values=values,
     )
-    flags.DEFINE_string("models", "models", "Folder of exported models, for the manifest.", flag_values=values)
-    flags.DEFINE_float(
-        "deadline_s", 60.0, "Time for each call, its retries included.", lower_bound=0.001, flag_values=values
-    )
-    flags.DEFINE_integer(
-        "retries",
-        4,
-        "Further attempts, with backoff, while the server is unavailable.",
-        lower_bound=0,
-        flag_values=values,
-    )
-    tls.define_client_flags(values)
+    remote_flags.define_flags(values)
     define_volume_flags(values)
 
 
@@ -66,29 +58,42 @@ def read_manifest(path: str | pathlib.Path, version: int | None = None):
     return Manifest.load_file(folder / RELATIVE_PATH)
 
 
+def check_name(name: str, modality: str, confirmed: str | None) -> None:
+    """Refuses a model whose name is not its modality's, unless the modality was named as well.
+
+    Raises:
+        UserError: a model 'ct' that reads PET is a server's or a manifest's mistake, and gives a mask as well.
+    """
+    if name != modality and not confirmed:
+        raise UserError(
+            f"the model '{name}' is one of modality '{modality}'",
+            remedy=f"If that is right, confirm it with --modality={modality}; else correct --model or --manifest",
+        )
+
+
 def main(values: flags.FlagValues) -> None:
     require(values, "address", "model", "input", "output")
-    manifest = read_manifest(values.manifest or pathlib.Path(values.models) / values.model, values.model_version)
-    if values.model != manifest.modality and not values.modality:
-        # Nothing on the wire tells what a model reads, and the manifest of another gives a mask as well.
-        raise UserError(
-            f"the model '{values.model}' is used with the manifest of modality '{manifest.modality}'",
-            remedy=f"If that is right, confirm it with --modality={manifest.modality}; else correct --manifest",
-        )
-    credentials = tls.channel_credentials(values)
+    manifest = None
+    if values.manifest:
+        manifest = read_manifest(values.manifest, values.model_version)
+        check_name(values.model, manifest.modality, values.modality)
+    settings = remote_flags.settings(values) | {"version": values.model_version}
     quiet_import.tensorflow()
+    from serving.remote_failure import VersionGone
     from serving.remote_model import RemoteModel
 
-    with RemoteModel(
-        values.address,
-        values.model,
-        manifest,
-        version=values.model_version,
-        deadline_s=values.deadline_s,
-        retries=values.retries,
-        credentials=credentials,
-    ) as model:
-        segment_files({manifest.modality: [model]}, values)
+    with RemoteModel(values.address, values.model, manifest, **settings) as model:
+        check_name(values.model, model.manifest.modality, values.modality)
+        try:
+            segment_files({model.manifest.modality: [model]}, values)
+        except VersionGone as error:
+            # Nothing was written: a mask is of one version or there is none. Of several cases none gets here.
+            before = model.version
+            model.refresh()
+            if model.version == before:
+                raise
+            print(f"{error.problem}: starting again with version {model.version}", file=sys.stderr)
+            segment_files({model.manifest.modality: [model]}, values)
 
 
 if __name__ == "__main__":

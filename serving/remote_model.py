@@ -2,51 +2,110 @@
 
 from __future__ import annotations
 
-import time
+import threading
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, SEEDS_NAME, Manifest
+from semicml_tf.artefact.manifest import (
+    INPUT_NAME,
+    MANIFEST,
+    MANIFEST_NAME,
+    MONTE_CARLO,
+    OUTPUT_NAME,
+    PROBABILITIES,
+    PROBABILITIES_DTYPES,
+    QUERIES_NAME,
+    SEEDS_NAME,
+    Manifest,
+)
 from semicml_tf.errors import UserError
+from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.volume import Segmenter
-from serving.channel import open_channel
+from serving.in_order import in_order
+from serving.predict_calls import PredictCalls
+from serving.remote_failure import RemoteFailure, VersionGone
 
-SIGNATURE = "serving_default"
+# Of a request, beside its slices: names, shapes, the model's name.
+_HEADER_BYTES = 4096
+_EXPORT_AGAIN = "Export the run again with python -m semicml_tf.export, or name its manifest.json: --manifest=FILE"
+
+
+def read_manifest(calls: PredictCalls, version: int | None = None) -> tuple[Manifest, int | None]:
+    """The manifest of a served model, by its signature `manifest`, and the version that it is of.
+
+    Args:
+        version: of the model; None means the server's latest.
+
+    Raises:
+        RemoteFailure: the server cannot be reached, has no such model, or one that does not tell its manifest.
+        UserError: the manifest is of another contract version.
+    """
+    try:
+        found, answered = calls.ask(MANIFEST, {QUERIES_NAME: np.zeros(1, np.int32)}, MANIFEST_NAME, version)
+    except RemoteFailure as error:
+        if error.status in ("FAILED_PRECONDITION", "INVALID_ARGUMENT"):
+            raise RemoteFailure(
+                f"the model '{calls.name}' at {calls.address} does not tell its manifest ({error.problem})",
+                remedy=_EXPORT_AGAIN,
+                status=error.status,
+                model=calls.name,
+            ) from error
+        raise
+    if found.shape != (1,) or not isinstance(found[0], bytes):
+        raise RemoteFailure(
+            f"expected a manifest from model '{calls.name}' at {calls.address}, got {found.dtype} {found.shape}",
+            remedy=_EXPORT_AGAIN,
+            model=calls.name,
+        )
+    where = f"{calls.address}/{calls.name}"
+    return Manifest.from_json(found[0].decode("utf-8", "replace"), where), answered if version is None else version
 
 
 class RemoteModel(Segmenter):
     """A model on any server that speaks TensorFlow Serving's PredictionService. Close it, or use it in ``with``.
 
+    One version of it answers a volume: that of the manifest, or that which answered first.
+
     Args:
         address: ``host:port``.
         name: the server's name of the model.
-        manifest: of that model; says how to resample and normalise.
+        manifest: of that model; says how to resample and normalise. None: the server is asked for it.
         version: of the model; None means the server's latest.
-        deadline_s: for each call, its retries included.
-        retries: further attempts while the server is unavailable; no other error is tried again.
-        backoff_s: wait before the first retry, doubled before each further one.
-        credentials: `grpc.ChannelCredentials`; None means that calls are not encrypted.
+        parallel: batches under way at once.
+        max_message_mib: of a request. A batch that is larger is sent in several, as if the batch size were smaller.
+        connection: `deadline_s`, `retries`, `backoff_s`, `credentials`, as of `PredictCalls`.
+
+    Raises:
+        RemoteFailure: the server was asked for the manifest and cannot be reached, or has none.
+        UserError: not even a single slice fits into a message, or the manifest is of another contract version.
     """
 
     def __init__(
         self,
         address: str,
         name: str,
-        manifest: Manifest,
+        manifest: Manifest | None = None,
         *,
         version: int | None = None,
-        deadline_s: float = 60.0,
-        retries: int = 4,
-        backoff_s: float = 0.2,
-        credentials=None,
+        parallel: int = 4,
+        max_message_mib: float = 64.0,
+        **connection,
     ):
-        super().__init__(manifest)
-        from tensorflow_serving.apis import prediction_service_pb2_grpc
-
         self.address, self.name, self.version = address, name, version
-        self.deadline_s, self.retries, self.backoff_s = deadline_s, retries, backoff_s
-        self._channel = open_channel(address, credentials)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self.parallel, self.max_message_mib = parallel, max_message_mib
+        # A version that nobody asked for may be followed by the next one.
+        self._follows, self._asks_manifest = version is None, manifest is None
+        self._pinning = threading.Lock()
+        self._calls = PredictCalls(address, name, **connection)
+        try:
+            if manifest is None:
+                manifest, self.version = read_manifest(self._calls, version)
+            super().__init__(manifest)
+            self._check_limit()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> RemoteModel:
         return self
@@ -56,92 +115,112 @@ class RemoteModel(Segmenter):
 
     def close(self) -> None:
         """Ends the connection."""
-        self._channel.close()
+        self._calls.close()
+
+    def refresh(self) -> None:
+        """Takes the server's latest version and its manifest from now on; raises as the constructor.
+
+        A model that was opened with a version or a manifest stays what it was.
+        """
+        if self._follows and self._asks_manifest:
+            self.manifest, self.version = read_manifest(self._calls)
+            self._check_limit()
 
     def origins(self) -> list[dict]:
         where = f"{self.address}/{self.name}"
         return [{"model": where, "version": self.version, "run_hash": self.manifest.run_hash}]
 
+    @property
+    def slices_a_message(self) -> int:
+        """How many slices a request holds at most."""
+        room = int(self.max_message_mib * 2**20) - _HEADER_BYTES
+        of_a_slice = 4 * self.manifest.window**2 + 4  # float32, and a seed
+        return max(0, room // of_a_slice)
+
+    def _check_limit(self) -> None:
+        if not self.slices_a_message:
+            side = self.manifest.window
+            raise UserError(
+                f"one slice of {side} x {side} pixels takes {4 * side**2 / 2**20:.3g} MiB, more than "
+                f"--max_message_mib={self.max_message_mib:g}",
+                remedy="Raise --max_message_mib",
+            )
+
+    def each(self, function: Callable, items: Iterable) -> Iterator:
+        return in_order(function, items, self.parallel)
+
     def slices(self, batch: np.ndarray) -> np.ndarray:
         """Probabilities of a batch of slices.
 
         Raises:
-            UserError: the server cannot be reached, has no such model, or answers otherwise than the manifest says.
+            RemoteFailure: the server cannot be reached, has no such model, or answers otherwise than the manifest says.
         """
-        return self._ask(SIGNATURE, {INPUT_NAME: np.ascontiguousarray(batch, np.float32)})
+        return self._in_messages(PROBABILITIES, {INPUT_NAME: np.ascontiguousarray(batch, np.float32)})
 
     def check_dropout(self) -> None:
-        """The server tells at the first call."""
+        if not self.manifest.monte_carlo:
+            super().check_dropout()
 
     def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """As `slices`, with dropout drawn from the seeds (batch,) int32; raises also where the model has none."""
+        self.check_dropout()
         images = np.ascontiguousarray(batch, np.float32)
-        return self._ask(MONTE_CARLO, {INPUT_NAME: images, SEEDS_NAME: np.asarray(seeds, np.int32)})
+        return self._in_messages(MONTE_CARLO, {INPUT_NAME: images, SEEDS_NAME: np.asarray(seeds, np.int32)})
 
-    def _ask(self, signature: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
+    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """As `Segmenter.probabilities`. Should the model be replaced meanwhile, once more by the new version."""
+        try:
+            return super().probabilities(array, affine, batch_size=batch_size)
+        except VersionGone:
+            if not (self._follows and self._asks_manifest):
+                raise
+            self.refresh()
+            return super().probabilities(array, affine, batch_size=batch_size)
 
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = self.name
-        request.model_spec.signature_name = signature
-        if self.version is not None:
-            request.model_spec.version.value = self.version
-        for name, values in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-        request.output_filter.append(OUTPUT_NAME)
-        response = self._call(request)
-        if OUTPUT_NAME not in response.outputs:
-            raise self._unexpected(f"outputs {sorted(response.outputs)}")
-        found = tf.make_ndarray(response.outputs[OUTPUT_NAME])
-        shape = inputs[INPUT_NAME].shape
-        if found.shape != shape or found.dtype != np.float32:
-            raise self._unexpected(f"{found.dtype} of shape {found.shape} for slices of shape {shape}")
-        return found
-
-    def _unexpected(self, received: str) -> UserError:
-        return UserError(
-            f"expected '{OUTPUT_NAME}', float32 of the slices' shape, from model '{self.name}' at {self.address}, "
-            f"got {received}",
-            remedy="Check that the server's model and the manifest come from one export",
+    def _in_messages(self, signature: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        count, most = len(inputs[INPUT_NAME]), self.slices_a_message
+        if count <= most:
+            return self._ask(signature, inputs)
+        parts = -(-count // most)
+        # Alike, to one slice: each size is compiled once on some servers, and padded to a few on others.
+        cut = {name: np.array_split(values, parts) for name, values in inputs.items()}
+        return np.concatenate(
+            [self._ask(signature, {name: of[part] for name, of in cut.items()}) for part in range(parts)]
         )
 
-    def _call(self, request):
-        import grpc
-
-        end = time.monotonic() + self.deadline_s
-        for attempt in range(self.retries + 1):
-            try:
-                return self._stub.Predict(request, timeout=max(end - time.monotonic(), 1e-3))
-            except grpc.RpcError as error:
-                code, details = error.code(), error.details()
-                wait = self.backoff_s * 2**attempt
-                again = attempt < self.retries and time.monotonic() + wait < end
-                if code != grpc.StatusCode.UNAVAILABLE or not again:
-                    raise self._failed(code, details) from error
-                time.sleep(wait)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _failed(self, code, details: str) -> UserError:
-        import grpc
-
-        which = f"'{self.name}'" + ("" if self.version is None else f" version {self.version}")
-        if code == grpc.StatusCode.UNAVAILABLE:
-            return UserError(
-                f"the server at {self.address} cannot be reached ({details})",
-                remedy="Start it with python -m serving.local_server, or correct --address",
+    def _ask(self, signature: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        asked = self.version
+        try:
+            found, answered = self._calls.ask(signature, inputs, OUTPUT_NAME, asked)
+        except RemoteFailure as error:
+            if error.status == "NOT_FOUND" and self._follows and asked is not None:
+                raise self._gone(asked, error.problem) from error
+            raise
+        self._pin(answered)
+        shape = inputs[INPUT_NAME].shape
+        if found.shape != shape or found.dtype.name not in PROBABILITIES_DTYPES:
+            raise RemoteFailure(
+                f"expected '{OUTPUT_NAME}', {' or '.join(PROBABILITIES_DTYPES)} of the slices' shape, from model "
+                f"'{self.name}' at {self.address}, got {found.dtype} of shape {found.shape} for slices of {shape}",
+                remedy="Check that the server's model and the manifest come from one export",
+                model=self.name,
             )
-        if code == grpc.StatusCode.NOT_FOUND:
-            return UserError(
-                f"the server at {self.address} has no model {which} ({details})",
-                remedy="Correct --model, or export that model and start the server again",
-            )
-        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return UserError(
-                f"the server at {self.address} gave no answer in {self.deadline_s:g} s",
-                remedy="Raise --deadline_s or lower --batch_size",
-            )
-        return UserError(
-            f"the server at {self.address} refused model {which}: {code.name} ({details})",
-            remedy="Check that the server's model and the manifest come from one export",
+        return found.astype(np.float32, copy=False)
+
+    def _pin(self, answered: int | None) -> None:
+        """Holds on to the version that answered first; some servers do not tell which did."""
+        if answered is None:
+            return
+        with self._pinning:
+            if self.version is None:
+                self.version = answered
+        if answered != self.version:
+            raise self._gone(self.version, f"version {answered} answered in its place")
+
+    def _gone(self, version: int, why: str) -> VersionGone:
+        return VersionGone(
+            f"version {version} of model '{self.name}' at {self.address} was replaced while it was in use ({why})",
+            remedy="Start again: the new version will answer",
+            status="NOT_FOUND",
+            model=self.name,
         )

@@ -129,7 +129,8 @@ def test_other_mistakes_are_one_line(models, tmp_path):
 def test_help_needs_no_tensorflow():
     code = (
         "import sys; from semicml_tf import commandline\n"
-        "for name in ('semicml_tf.predict', 'semicml_tf.export', 'serving.client', 'serving.local_server'):\n"
+        "served = ['serving.client', 'serving.route', 'serving.local_server']\n"
+        "for name in ('semicml_tf.predict', 'semicml_tf.export', *served):\n"
         "    assert '--' in commandline.help_text(name)\n"
         "assert not {'tensorflow', 'keras', 'grpc'} & set(sys.modules), 'heavy imports'"
     )

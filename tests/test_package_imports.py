@@ -43,8 +43,8 @@ ORDER = (
     "semicml_tf.artefact",
 )
 COMMANDS = {name if name != "semicml_tf.phantom" else "semicml_tf.phantom.command" for name in commandline.COMMANDS}
-# Both segment a volume, one in process and one over gRPC, with the same flags and the same files.
-MAY_IMPORT_A_COMMAND = {("serving.client", "semicml_tf.predict")}
+# All segment volumes, one in process and two over gRPC, with the same flags and the same files.
+MAY_IMPORT_A_COMMAND = {(f"serving.{name}", "semicml_tf.predict") for name in ("client", "route")}
 NOT_FOR_SERVING = tuple(
     f"semicml_tf.{room}"
     for room in ("conversion", "phantom", "input", "networks", "losses", "methods", "training", "evaluation")

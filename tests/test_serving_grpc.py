@@ -1,6 +1,5 @@
 """A real server process on loopback: its status codes, and answers that are the in-process ones bit for bit."""
 
-import contextlib
 import shutil
 import signal
 import socket
@@ -95,9 +94,12 @@ def test_client_command_writes_the_file_that_predict_writes(models, address, tmp
 def test_response_names_what_answered(stubs):
     response = stubs[0].Predict(request())
     assert (response.model_spec.name, response.model_spec.version.value) == ("ct", 1)
-    assert response.model_spec.signature_name == "serving_default"
+    assert response.model_spec.signature_name == "probabilities"
     assert list(response.outputs) == ["probabilities"]
     assert len(response.outputs["probabilities"].tensor_content) == 4 * WINDOW * WINDOW
+    response = stubs[0].Predict(request(signature=""))
+    assert response.model_spec.signature_name == "serving_default"
+    assert list(response.outputs) == ["labels"] and len(response.outputs["labels"].tensor_content) == WINDOW * WINDOW
     assert stubs[0].Predict(request(version=1, signature="serving_default")).outputs == response.outputs
 
 
@@ -137,7 +139,7 @@ def _labelled():
         (request(name="notes"), MISSING),
         (request(version=7), MISSING),
         (request(version=2), MISSING),  # half copied
-        (request(signature="labels"), grpc.StatusCode.FAILED_PRECONDITION),
+        (request(signature="unknown"), grpc.StatusCode.FAILED_PRECONDITION),
         (predict_pb2.PredictRequest(), INVALID),
         (request(inputs={"pixels": SLICE}), INVALID),
         (request(inputs={"slices": SLICE, "more": SLICE}), INVALID),
@@ -173,8 +175,8 @@ def test_metadata_declares_the_signature(stubs):
     assert (response.model_spec.name, response.model_spec.version.value) == ("pet", 1)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
-    assert list(signatures.signature_def) == ["serving_default"]
-    declared = signatures.signature_def["serving_default"].inputs["slices"]
+    assert set(signatures.signature_def) == {"serving_default", "probabilities", "raw", "serialized", "manifest"}
+    declared = signatures.signature_def["probabilities"].inputs["slices"]
     assert [dimension.size for dimension in declared.tensor_shape.dim] == [-1, WINDOW, WINDOW, 1]
     for fields in ([], ["weights"]):
         message = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
@@ -213,7 +215,7 @@ def test_clients_mistakes_are_one_line(models, address, tmp_path):
     refused("has no model 'mr'", client_arguments(tmp_path, models, address, "--modality=ct", model="mr"))
     refused("has no model 'ct' version 7", client_arguments(tmp_path, models, address, "--model_version=7"))
     refused("'ct', got one for 'pet'", client_arguments(tmp_path, models, address, "--modality=ct", manifest="pet"))
-    refused("is used with the manifest of modality 'pet'", client_arguments(tmp_path, models, address, manifest="pet"))
+    refused("the model 'ct' is one of modality 'pet'", client_arguments(tmp_path, models, address, manifest="pet"))
     of_pet = client_arguments(tmp_path, models, address, "--modality=pet", manifest="pet")
     refused("look like Hounsfield units", of_pet)
     refused(
@@ -233,55 +235,6 @@ def test_manifest_is_found_beside_the_models(models, tmp_path):
     for path in (models / "pet", models / "pet" / "1", models / "pet" / "1" / "assets.extra" / "manifest.json"):
         assert read_manifest(path).modality == "pet"
     assert read_manifest(models / "ct", version=1).modality == "ct"
-
-
-class Flaky(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Fails with a status as often as told, then answers."""
-
-    def __init__(self, code, failures):
-        self.code, self.failures, self.calls = code, failures, 0
-
-    def Predict(self, request, context):
-        self.calls += 1
-        if self.calls <= self.failures:
-            context.abort(self.code, "not now")
-        response = predict_pb2.PredictResponse()
-        response.outputs["probabilities"].CopyFrom(request.inputs["slices"])
-        return response
-
-
-@contextlib.contextmanager
-def flaky(code, failures):
-    import concurrent.futures
-
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
-    servicer = Flaky(code, failures)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield servicer, f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-
-
-def test_client_tries_again_while_the_server_is_unavailable_and_only_then():
-    manifest = threshold_model.manifest("ct", window=WINDOW)
-    with flaky(grpc.StatusCode.UNAVAILABLE, 2) as (servicer, address):
-        with RemoteModel(address, "ct", manifest, backoff_s=0.01) as model:
-            np.testing.assert_array_equal(model.slices(SLICE), SLICE)
-        assert servicer.calls == 3
-    with flaky(grpc.StatusCode.UNAVAILABLE, 9) as (servicer, address):
-        with RemoteModel(address, "ct", manifest, retries=2, backoff_s=0.01) as model:
-            with pytest.raises(UserError, match="cannot be reached"):
-                model.slices(SLICE)
-        assert servicer.calls == 3
-    for code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED):
-        with flaky(code, 1) as (servicer, address):
-            with RemoteModel(address, "ct", manifest, backoff_s=0.01) as model:
-                with pytest.raises(UserError, match=code.name):
-                    model.slices(SLICE)
-            assert servicer.calls == 1
 
 
 def run_client(tmp_path, models, address, *more):

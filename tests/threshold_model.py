@@ -9,7 +9,7 @@ from semicml_tf.normalisation import Normalisation
 
 # Between two HU and two SUV of the tests' volumes; normalised, it is no float16 number.
 LEVELS = {"ct": 51.3, "pet": 2.513}
-_NORMALISATIONS = {"ct": "hu:-200:300", "pet": "suv:0:15"}
+_NORMALISATIONS = {"ct": "hu:-200:300", "pet": "suv:0:15", "mr": "percentile:0.5:99.5"}
 _STEEPNESS = 400.0
 
 
@@ -65,6 +65,12 @@ def volume(modality: str, shape=(11, 13, 7), seed: int = 0) -> np.ndarray:
         return np.where(np.abs(values - LEVELS["ct"]) < 1, -50, values).astype(np.float32)
     values = rng.integers(0, 100, shape) / np.float32(10)
     return np.where(np.abs(values - LEVELS["pet"]) < 0.05, 1, values).astype(np.float32)
+
+
+def clear_volume(modality: str, shape=(11, 13, 7), seed: int = 0) -> np.ndarray:
+    """As `volume`, so far from the level that the network's answers are 1 and next to nothing."""
+    high, low = {"ct": (200, -500), "pet": (10, 0.5)}[modality]
+    return np.where(volume(modality, shape, seed) > LEVELS[modality], high, low).astype(np.float32)
 
 
 def oblique(spacing_mm=(2.0, 2.5, 4.0), degrees: float = 20.0) -> np.ndarray:

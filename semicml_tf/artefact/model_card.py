@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from semicml_tf.artefact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from semicml_tf.artefact.manifest import DEFAULT, INPUT_NAME, LABELS_NAME, OUTPUT_NAME, PROBABILITIES, RAW, Manifest
 
 RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/MODEL_CARD.md")
 
@@ -30,6 +30,9 @@ def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
         settings: of the training, by name.
     """
     dice = "not measured" if manifest.validation_dice is None else f"{manifest.validation_dice:.4f}"
+    scores = "".join(
+        f"| mean {name}, of post-processed masks | {mean:.4g} |\n" for name, mean in manifest.validation_scores.items()
+    )
     values = ", ".join(str(value) for value in manifest.label_values)
     window = manifest.window
     return f"""# Segmentation network for modality `{manifest.modality}`
@@ -52,7 +55,7 @@ is not needed any more and not in here.
 | threshold on the probability | {manifest.threshold:g} |
 | post-processing of the mask, chosen on validation | `{manifest.postprocessing}` |
 | mean DSC of the validation patients with a lesion | {dice} |
-| data hash | `{manifest.data_hash}` |
+{scores}| data hash | `{manifest.data_hash}` |
 | run hash | `{manifest.run_hash}` |
 | exported by | semicml_tf {manifest.semicml_tf_version} |
 
@@ -80,7 +83,8 @@ From Python, for an array in native units and its (4, 4) affine (indices to RAS+
     import semicml_tf
     mask = semicml_tf.load("FOLDER").predict(array, affine)
 
-The signature `serving_default` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised
-as `manifest.json` beside this card says, and gives `{OUTPUT_NAME}`, float32 likewise. `python -m serving.client` calls
-it over gRPC.
+The signature `{DEFAULT}` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised as
+`manifest.json` beside this card says, and gives `{LABELS_NAME}`, uint8 likewise; `{PROBABILITIES}` gives
+`{OUTPUT_NAME}`, {manifest.probabilities_dtype}. `{RAW}` takes native units and normalises them itself. The manifest
+lists all signatures. `python -m serving.client` calls them over gRPC.
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from semicml_tf.inference.volume import Segmenter
+from semicml_tf.inference.wrapped import Wrapped
 
 # Axes of (batch, rows, columns, 1) that are mirrored.
 VARIANTS = ((), (1,), (2,), (1, 2))
@@ -24,18 +24,11 @@ def mean_over_flips(predict: Callable[[np.ndarray], np.ndarray], batch: np.ndarr
     return total / np.float32(len(VARIANTS))
 
 
-class Flipped(Segmenter):
+class Flipped(Wrapped):
     """A segmenter that asks another one four times a slice."""
-
-    def __init__(self, model: Segmenter):
-        super().__init__(model.manifest)
-        self._model = model
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
         return mean_over_flips(self._model.slices, batch)
 
     def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         return mean_over_flips(lambda flipped: self._model.dropout_slices(flipped, seeds), batch)
-
-    def origins(self) -> list[dict]:
-        return self._model.origins()

@@ -51,8 +51,11 @@ def _series(folder: pathlib.Path, modality: str) -> Source:
             f"expected one study, got {len(studies)}", path=folder, remedy="Pass the folder of one series or study"
         )
     if modality not in studies[0].images:
+        there = " and ".join(dicom.modalities(folder))
         raise UserError(
-            f"the folder holds no DICOM series of '{modality}'", path=folder, remedy="Pass the folder of one series"
+            f"expected a DICOM series of '{modality}', got {there}",
+            path=folder,
+            remedy="Pass the folder of such a series, or use the model of this one's modality",
         )
     return studies[0].images[modality]
 

@@ -6,12 +6,14 @@ batch size nor the order of the work changes what is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from semicml_tf.geometry import tiling
 from semicml_tf.inference.volume import Segmenter, through
+from semicml_tf.inference.wrapped import Wrapped
 
 
 def slice_seeds(seed: int, number: int, count: int) -> np.ndarray:
@@ -19,19 +21,15 @@ def slice_seeds(seed: int, number: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, number]).integers(2**31, size=count).astype(np.int32)
 
 
-class _Pass:
-    """The network as it is in one pass; called with slices in their order."""
-
-    def __init__(self, model: Segmenter, seeds: np.ndarray):
-        self._model, self._seeds, self._done = model, seeds, 0
-
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        seeds = self._seeds[self._done : self._done + len(batch)]
-        self._done += len(batch)
-        return self._model.dropout_slices(batch, seeds)
+def _with_seeds(batches: Iterable[np.ndarray], seeds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of slices in their order, each with the seeds of its slices."""
+    done = 0
+    for batch in batches:
+        yield batch, seeds[done : done + len(batch)]
+        done += len(batch)
 
 
-class MonteCarlo(Segmenter):
+class MonteCarlo(Wrapped):
     """A segmenter that draws from another one's dropout.
 
     Args:
@@ -41,15 +39,16 @@ class MonteCarlo(Segmenter):
     """
 
     def __init__(self, model: Segmenter, passes: int, seed: int):
-        super().__init__(model.manifest)
-        self._model, self._passes, self._seed = model, passes, seed
+        super().__init__(model)
+        self._passes, self._seed = passes, seed
 
-    def origins(self) -> list[dict]:
-        return self._model.origins()
+    def _pass(self, seeds: np.ndarray, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The answers of the network as it is in one pass."""
+        return self.each(lambda held: self._model.dropout_slices(*held), _with_seeds(batches, seeds))
 
     def draws(self, prepared, *, batch_size: int) -> Iterator[np.ndarray]:
         """Raises UserError if the network has no dropout."""
         count = len(prepared.volume) * tiling.per_slice(prepared.volume.shape, self.manifest.window)
         for number in range(self._passes):
-            predict = _Pass(self._model, slice_seeds(self._seed, number, count))
-            yield through(prepared, self.manifest, predict, batch_size=batch_size)
+            answers = functools.partial(self._pass, slice_seeds(self._seed, number, count))
+            yield through(prepared, self.manifest, answers, batch_size=batch_size)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Iterable, Iterator
 
 from semicml_tf.inference.volume import Segmenter
+from semicml_tf.inference.wrapped import Wrapped
 
 
-class WithProgress(Segmenter):
+class WithProgress(Wrapped):
     """Does what `model` does and moves a bar.
 
     Args:
@@ -16,18 +17,11 @@ class WithProgress(Segmenter):
     """
 
     def __init__(self, model: Segmenter, bar):
-        super().__init__(model.manifest)
-        self._model, self._bar = model, bar
+        super().__init__(model)
+        self._bar = bar
 
-    def slices(self, batch: np.ndarray) -> np.ndarray:
-        found = self._model.slices(batch)
-        self._bar.update(len(batch))
-        return found
-
-    def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        found = self._model.dropout_slices(batch, seeds)
-        self._bar.update(len(batch))
-        return found
-
-    def origins(self) -> list[dict]:
-        return self._model.origins()
+    def each(self, function: Callable, items: Iterable) -> Iterator:
+        # Here and not where a batch is answered: that may be in another thread, and a bar belongs to one.
+        for found in self._model.each(function, items):
+            self._bar.update(len(found))
+            yield found

@@ -15,6 +15,7 @@ from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import reaches, resample
 from semicml_tf.inference import uncertainty
+from semicml_tf.inference.fusion import Fusion
 from semicml_tf.inference.inputs import Case
 from semicml_tf.inference.volume import Segmenter, check_units
 
@@ -83,50 +84,70 @@ def _moments(source: Source, model: Segmenter, batch_size: int, entropies: bool)
     return grid, moments
 
 
-def segment_case(case: Case, models: Mapping[str, Segmenter], outputs: Outputs, *, batch_size: int) -> dict:
+def _on_grid(source: Source, model: Segmenter, grid: Grid, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A further modality's probabilities on the first one's grid, and bool: where its image is."""
+    own, moments = _moments(source, model, batch_size, False)
+    return resample(moments.mean(), own, grid, outside=0.0), reaches(own, grid)
+
+
+def segment_case(
+    case: Case, models: Mapping[str, Segmenter], outputs: Outputs, *, batch_size: int, fuse: bool = False
+) -> dict:
     """Segments a case and writes its outputs, each whole or not at all and the mask last.
 
     Args:
         case: an image of each modality. They are of one patient in one position; their grids may differ.
-        models: by modality. The first one's mask and maps are written; the others are there to disagree.
+        models: by modality. The first one's mask and maps are written; the others are there to disagree, or to fuse.
         outputs: what to write.
         batch_size: slices a call, at most.
+        fuse: mask, probabilities and entropy are those of all modalities together (see `fusion.Fusion`), on the first
+            one's grid and with its post-processing.
 
     Returns:
-        For `predictions.json`: ``voxels`` and ``ml`` of the mask, ``threshold``, ``postprocessing``, ``seconds``;
-        with a disagreement also ``compared``, the share of voxels that all images reach.
+        For `predictions.json`: ``voxels`` and ``ml`` of the mask, ``threshold`` (fused: the mean of all),
+        ``postprocessing``, ``seconds``; with a disagreement or fused also ``compared``, the share of voxels that all
+        images reach.
 
     Raises:
         UserError: an image is none of its model's modality, or an output cannot be written.
     """
     start = time.monotonic()
     outputs.check(case)
-    (first, model), *others = models.items()
+    first, model = next(iter(models.items()))
     sources = {name: case.source(name) for name in models}
     grid, moments = _moments(sources[first], model, batch_size, "mutual_information" in outputs.maps)
-    probabilities = moments.mean()
+    probabilities, threshold = moments.mean(), model.manifest.threshold
     facts: dict = {}
 
     def write(name: str, array: np.ndarray) -> None:
         if name in outputs.maps:
             write_array(outputs.maps[name], array, sources[first], grid)
 
+    if fuse or "disagreement" in outputs.maps:
+        others = {name: other for name, other in models.items() if name != first}
+        further = {name: _on_grid(sources[name], other, grid, batch_size) for name, other in others.items()}
+        covered = np.logical_and.reduce([np.ones(grid.shape, bool), *(reached for _, reached in further.values())])
+        facts["compared"] = float(np.mean(covered))
+        if "disagreement" in outputs.maps:
+            write(
+                "disagreement",
+                uncertainty.disagreement([probabilities, *(moved for moved, _ in further.values())], covered),
+            )
+        if fuse:
+            fusion = Fusion(probabilities, threshold)
+            for name, (moved, reached) in further.items():
+                fusion.add(moved, reached, others[name].manifest.threshold)
+            probabilities, threshold = fusion.probabilities(), fusion.threshold()
+            facts["threshold"] = float(np.mean([one.manifest.threshold for one in models.values()]))
     write("probabilities", probabilities)
     if "entropy" in outputs.maps:
         write("entropy", uncertainty.binary_entropy(probabilities))
     if "mutual_information" in outputs.maps:
         write("mutual_information", moments.mutual_information())
-    if "disagreement" in outputs.maps:
-        maps, covered = [probabilities], np.ones(grid.shape, bool)
-        for name, other in others:
-            own, found = _moments(sources[name], other, batch_size, False)
-            maps.append(resample(found.mean(), own, grid, outside=0.0))
-            covered &= reaches(own, grid)
-        write("disagreement", uncertainty.disagreement(maps, covered))
-        facts["compared"] = float(np.mean(covered))
-    mask = model.mask(probabilities, grid.affine)
+    mask = model.mask(probabilities, grid.affine, threshold=threshold)
     if outputs.mask.name.endswith(dicom_seg_writer.SUFFIX):
-        hashes = [origin["run_hash"] for origin in model.origins()]
+        drawers = list(models.values()) if fuse else [model]
+        hashes = [origin["run_hash"] for drawer in drawers for origin in drawer.origins()]
         dicom_seg_writer.write_segmentation(outputs.mask, mask, sources[first], modality=first, models=hashes)
     else:
         write_array(outputs.mask, mask, sources[first], grid)

@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from semicml_tf.geometry import tiling
 
+# Takes batches of slices, (batch, window, window, 1) float32, and gives the probabilities of each in their order.
+Answers = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
+# Slices a call, where nobody says otherwise; a published model is warmed up for it.
+BATCH_SIZE = 16
+
 
 def probabilities(
-    volume: np.ndarray, window: int, predict: Callable[[np.ndarray], np.ndarray], *, batch_size: int = 16
+    volume: np.ndarray, window: int, predict: Callable[[np.ndarray], np.ndarray], *, batch_size: int = BATCH_SIZE
 ) -> np.ndarray:
+    """As `answered`, by a network that is called with one batch after the other.
+
+    Args:
+        volume, window, batch_size: see `answered`.
+        predict: maps (batch, window, window, 1) float32 to probabilities of that shape. The windows come in the order
+            of `tiling.cut`, each once.
+    """
+    return answered(volume, window, functools.partial(map, predict), batch_size=batch_size)
+
+
+def batches(volume: np.ndarray, window: int, batch_size: int) -> Iterator[np.ndarray]:
+    """The windows of a volume in the order of `tiling.cut`, (batch, window, window, 1) float32, cut when asked for."""
+    each = tiling.per_slice(volume.shape, window)
+    total = each * len(volume)
+    for start in range(0, total, batch_size):
+        stop = min(start + batch_size, total)
+        first, last = start // each, -(-stop // each)
+        tiles = tiling.cut(np.asarray(volume[first:last], np.float32), window)
+        yield tiles[start - first * each : stop - first * each, ..., np.newaxis]
+
+
+def answered(volume: np.ndarray, window: int, answers: Answers, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Foreground probabilities of a normalised volume on the network's grid.
 
-    Windows are cut, sent and joined batch by batch: beside the result there is one batch in memory.
+    Windows are cut, sent and joined batch by batch: beside the result there are as many batches in memory as `answers`
+    takes before it gives the first back.
 
     Args:
         volume: (slices, rows, columns), normalised, of any float type.
         window: side of the slices that the network takes.
-        predict: maps (batch, window, window, 1) float32 to probabilities of that shape. The windows come in the order
-            of `tiling.cut`, each once.
-        batch_size: slices a call, at most. Part of the result: another batch size may change the last bits.
+        answers: the network.
+        batch_size: slices a batch, at most. Part of the result: another batch size may change the last bits.
 
     Returns:
         float32 of the shape of `volume`.
     """
     found = np.empty(volume.shape, np.float32)
-    each = tiling.per_slice(volume.shape, window)
-    total, done = each * len(volume), 0
-    answers = np.empty((0, window, window), np.float32)
-    for start in range(0, total, batch_size):
-        stop = min(start + batch_size, total)
-        first, last = start // each, -(-stop // each)
-        tiles = tiling.cut(np.asarray(volume[first:last], np.float32), window)
-        batch = tiles[start - first * each : stop - first * each, ..., np.newaxis]
-        answers = np.concatenate([answers, np.asarray(predict(batch))[..., 0].astype(np.float32)])
-        whole = len(answers) // each  # slices of which all windows are there
+    each, done = tiling.per_slice(volume.shape, window), 0
+    waiting = np.empty((0, window, window), np.float32)
+    for answer in answers(batches(volume, window, batch_size)):
+        waiting = np.concatenate([waiting, np.asarray(answer)[..., 0].astype(np.float32)])
+        whole = len(waiting) // each  # slices of which all windows are there
         if whole:
             joined = (whole, *volume.shape[1:])
-            found[done : done + whole] = tiling.join(answers[: whole * each], joined, window)
-            answers, done = answers[whole * each :], done + whole
+            found[done : done + whole] = tiling.join(waiting[: whole * each], joined, window)
+            waiting, done = waiting[whole * each :], done + whole
     return found

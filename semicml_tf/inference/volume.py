@@ -6,7 +6,8 @@ NumPy and SciPy only: the network may be in this process or behind gRPC, whoever
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
 from semicml_tf.inference.postprocess import NONE
+from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.uncertainty import Moments
 
 # Air is -1000 HU and any CT shows some; PET (SUV) and MR hold nothing below about 0.
@@ -128,17 +130,22 @@ def prepare(array: np.ndarray, affine: np.ndarray, manifest: Manifest) -> Prepar
     return Prepared(volume, grid, own)
 
 
-def through(prepared: Prepared, manifest: Manifest, predict: SlicePredictor, *, batch_size: int) -> np.ndarray:
-    """Foreground probabilities of a prepared volume, on its own grid; see `segment`."""
+def through(prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, batch_size: int) -> np.ndarray:
+    """Foreground probabilities of a prepared volume, on its own grid; see `segment` and `slices.answered`."""
     if batch_size < 1:
         raise UserError(f"expected a batch size of at least 1, got {batch_size}")
-    found = slices.probabilities(prepared.volume, manifest.window, predict, batch_size=batch_size)
+    found = slices.answered(prepared.volume, manifest.window, answers, batch_size=batch_size)
     # Beyond the network's grid lies no body; see `evaluation.segment.native_mask`, which does the same.
     return resample(found, prepared.grid, prepared.own, outside=0.0)
 
 
 def segment(
-    array: np.ndarray, affine: np.ndarray, manifest: Manifest, predict: SlicePredictor, *, batch_size: int = 16
+    array: np.ndarray,
+    affine: np.ndarray,
+    manifest: Manifest,
+    predict: SlicePredictor,
+    *,
+    batch_size: int = BATCH_SIZE,
 ) -> np.ndarray:
     """Foreground probabilities on the volume's own grid.
 
@@ -155,7 +162,8 @@ def segment(
     Raises:
         UserError: the volume is no 3-D volume in the modality's units.
     """
-    return through(prepare(array, affine, manifest), manifest, predict, batch_size=batch_size)
+    answers = functools.partial(map, predict)
+    return through(prepare(array, affine, manifest), manifest, answers, batch_size=batch_size)
 
 
 class Segmenter:
@@ -171,6 +179,14 @@ class Segmenter:
     def slices(self, batch: np.ndarray) -> np.ndarray:
         """Maps (batch, window, window, 1) float32, normalised, to probabilities of that shape."""
         raise NotImplementedError
+
+    def each(self, function: Callable, items: Iterable) -> Iterator:
+        """As the built-in `map`: what `function` gives for each item, in their order; it calls `slices` or the like.
+
+        Where calls wait for another machine, a subclass has several under way at once. It takes no more items than that
+        before it gives the first result.
+        """
+        return map(function, items)
 
     def check_dropout(self) -> None:
         """Raises UserError if it is known that the network has no Monte-Carlo dropout."""
@@ -196,30 +212,39 @@ class Segmenter:
 
         A network gives one; ensembles and Monte-Carlo dropout give several.
         """
-        yield through(prepared, self.manifest, self.slices, batch_size=batch_size)
+        answers = functools.partial(self.each, self.slices)
+        yield through(prepared, self.manifest, answers, batch_size=batch_size)
 
-    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Foreground probabilities of a volume, on its own grid; see `segment`. Returns float32."""
         moments = Moments()
         for drawn in self.draws(self.prepare(array, affine), batch_size=batch_size):
             moments.add(drawn)
         return moments.mean()
 
-    def mask(self, probabilities: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
-        """uint8 0/1: the probabilities of at least the manifest's threshold, post-processed as it says.
+    def mask(
+        self,
+        probabilities: np.ndarray,
+        affine: np.ndarray | None = None,
+        *,
+        threshold: float | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """uint8 0/1: the probabilities of at least the threshold, post-processed as the manifest says.
 
         Args:
             probabilities: on the volume's own grid.
             affine: (4, 4) of that grid; may be left out where the manifest names no post-processing.
+            threshold: of all voxels, or of each; None takes the manifest's.
         """
-        found = (probabilities >= np.float32(self.manifest.threshold)).astype(np.uint8)
+        least = np.asarray(self.manifest.threshold if threshold is None else threshold, np.float32)
+        found = (probabilities >= least).astype(np.uint8)
         if self.manifest.postprocessing == NONE:
             return found
         if affine is None:
             raise ValueError(f"expected the affine, which '{self.manifest.postprocessing}' needs")
         return self.manifest.postprocessing.apply(found, own_grid(found, affine).voxel_volume_ml)
 
-    def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+    def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Segments a volume.
 
         Args:
