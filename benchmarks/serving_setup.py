@@ -47,16 +47,25 @@ CUBE = Case((128, 128, 128), 128, 16)
 WHOLE = Case((155, 240, 240), 240, 16)
 
 
-def publish_model(case: Case, models: pathlib.Path) -> pathlib.Path:
-    """Publishes a CT network of random weights that reads the volume's own grid; returns the version's folder."""
+def published(case: Case, models: pathlib.Path, dtype: str = "float32") -> pathlib.Path:
+    """A model's version folder, made if it is not there: for CT, weights at random, on the volume's own grid.
+
+    Args:
+        dtype: of the probabilities that it gives.
+    """
+    folder = models / case.model
+    if (folder / "1" / "saved_model.pb").is_file():
+        return folder / "1"
     from semicml_tf.artefact.manifest import Manifest
     from semicml_tf.artefact.publish import publish
     from semicml_tf.networks.unet import unet
     from semicml_tf.normalisation import Normalisation
 
     how = Normalisation.parse("hu:-200:300")
-    manifest = Manifest("ct", (0.0, 0.0, 0.0), how, case.window, (1,), 0.5, "", "", None, "0")
-    return publish(unet(case.window, case.width, name="ct", seed=0), manifest, models / case.model).folder
+    manifest = Manifest(
+        "ct", (0.0, 0.0, 0.0), how, case.window, (1,), 0.5, "", "", None, "0", probabilities_dtype=dtype
+    )
+    return publish(unet(case.window, case.width, name="ct", seed=0), manifest, folder).folder
 
 
 def volume(case: Case) -> tuple[np.ndarray, np.ndarray]:
