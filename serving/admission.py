@@ -15,6 +15,10 @@ from serving.answers import Refused
 QUIET_S, MOST_S, _LOOK_S = 0.2, 2.0, 0.02
 
 
+def _shutting_down() -> Refused:
+    return Refused("UNAVAILABLE", "the server is shutting down")
+
+
 class Admission:
     """Runs calls in threads. To be used from one event loop alone.
 
@@ -32,7 +36,7 @@ class Admission:
         self._pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="call")
         self._most = workers + waiting
         self._held = 0
-        self._shut = False
+        self._shut = self._closed = False
         self._last_arrival = time.monotonic()
         self.accepted = self.answered = self.refused = 0
 
@@ -44,7 +48,7 @@ class Admission:
         """
         self._last_arrival = time.monotonic()
         if self._shut:
-            raise Refused("UNAVAILABLE", "the server is shutting down")
+            raise _shutting_down()
 
     async def run(self, function: Callable, *arguments) -> Any:
         """What `function` returns; it begins when a worker is free.
@@ -64,9 +68,15 @@ class Admission:
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
         try:
             result = await asyncio.wrap_future(future)
-        except Exception:  # a caller that left is none: asyncio.CancelledError
+        except asyncio.CancelledError:
+            if self._closed:
+                raise _shutting_down() from None
+            raise  # its caller left
+        except Exception:
             self.answered += 1
             raise
+        if self._closed:
+            raise _shutting_down()
         self.answered += 1
         return result
 
@@ -89,6 +99,9 @@ class Admission:
                 break
             await asyncio.sleep(_LOOK_S)
 
-    def close(self) -> None:
-        """Waits for the calls that are worked on; those that wait are given up."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    async def close(self) -> None:
+        """Gives up the calls that wait, and waits for those that are worked on; nobody hears of either any more."""
+        self._closed = True
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        # A turn of the loop or two, in which their callers' handlers end.
+        await asyncio.sleep(5 * _LOOK_S)

@@ -137,7 +137,7 @@ async def _serve(store, values: flags.FlagValues, credentials) -> None:
     await healthy.enter_graceful_shutdown()
     await admission.shut(values.grace_s)
     await server.stop(max(end - loop.time(), _LAST_ANSWERS_S))
-    admission.close()
+    await admission.close()
     _LOG.info(
         "%d calls of Predict accepted: %d answered, %d whose caller left or was cut off; %d refused for want of room",
         *(admission.accepted, admission.answered, admission.accepted - admission.answered, admission.refused),

@@ -130,7 +130,7 @@ def test_as_many_calls_as_there_is_room_for_and_not_one_more():
         await admission.shut(60)
         with pytest.raises(Refused, match="UNAVAILABLE"):
             await admission.run(work, 9)
-        admission.close()
+        await admission.close()
 
     asyncio.run(calls())
 
