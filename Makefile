@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow test-io test-ray test-browser niivue bench bench-torch lint wheel clean
+.PHONY: setup demo test test-slow test-soak test-io test-ray test-browser niivue bench bench-torch bench-serving-json lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -35,10 +35,14 @@ demo: $(READY)
 	$(BIN)/python -m pipelines.main_job --study=configs/demo.flags --output=demo_output --require_margin=0.1
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow' --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow and not soak' --ignore=tests/browser $(PYTEST_ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser $(PYTEST_ARGS)
+
+# The embedded server under a minute's load: whether its memory stays flat.
+test-soak: $(READY)
+	$(BIN)/python -m pytest -q -m soak --ignore=tests/browser $(PYTEST_ARGS)
 
 # The report's page in a headless Chromium; skipped where there is none.
 test-browser: $(READY)
@@ -81,6 +85,9 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.input_speed
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.start_and_scale
+	$(BIN)/python -m benchmarks.serving_speed
+	$(BIN)/python -m benchmarks.serving_wire
+	$(BIN)/python -m benchmarks.serving_soak
 
 # Beside PyTorch and MONAI, in an environment of their own.
 .venv-torch/ready:
@@ -92,6 +99,16 @@ bench: $(READY)
 bench-torch: $(READY) .venv-torch/ready
 	$(BIN)/python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
 	$(BIN)/python -m benchmarks.metrics_speed --torch_python=.venv-torch/bin/python
+
+# A call as JSON over REST beside gRPC: MLServer, in an environment of its own.
+.venv-mlserver/ready:
+	$(PYTHON) -m venv .venv-mlserver
+	.venv-mlserver/bin/python -m pip --disable-pip-version-check install --progress-bar off \
+	  mlserver==1.7.1 tensorflow==2.21.0
+	touch $@
+
+bench-serving-json: $(READY) .venv-mlserver/ready
+	$(BIN)/python -m benchmarks.serving_wire --mlserver=.venv-mlserver/bin
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -20,9 +20,11 @@ from absl import flags
 
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
-from serving import tls
+from serving import memory_reuse, tls
 
 _MIB = 1 << 20
+# For answers to be sent that were ready when the time for orderly ends was up.
+_LAST_ANSWERS_S = 0.5
 _LOG = logging.getLogger("serving")
 
 
@@ -64,6 +66,11 @@ def define_flags(values: flags.FlagValues) -> None:
     tls.define_server_flags(values)
 
 
+def _without_those_who_left(record: logging.LogRecord) -> bool:
+    # grpc.aio tells with a traceback each time that a client is gone when its answer is sent.
+    return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
+
+
 def _listen(server, host: str, port: int, credentials) -> int:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -103,6 +110,10 @@ async def _serve(store, values: flags.FlagValues, credentials) -> None:
             ("grpc.max_send_message_length", limit),
             # Otherwise two servers on one port would both start, and share its calls at random.
             ("grpc.so_reuseport", 0),
+            # A client whose machine went away says no goodbye: it is asked once a minute, and given up 20 s later.
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.keepalive_permit_without_calls", 1),
         ]
     )
     admission = Admission(values.workers, values.waiting)
@@ -122,9 +133,15 @@ async def _serve(store, values: flags.FlagValues, credentials) -> None:
         atomic.write_text(values.port_file, f"{port}\n")
     await stop.wait()
     # Health checks are told first, so that a balancer sends no more; what was accepted is answered.
+    end = loop.time() + values.grace_s
     await healthy.enter_graceful_shutdown()
-    await server.stop(values.grace_s)
-    admission.close()
+    await admission.shut(values.grace_s)
+    await server.stop(max(end - loop.time(), _LAST_ANSWERS_S))
+    await admission.close()
+    _LOG.info(
+        "%d calls of Predict accepted: %d answered, %d whose caller left or was cut off; %d refused for want of room",
+        *(admission.accepted, admission.answered, admission.accepted - admission.answered, admission.refused),
+    )
 
 
 def main(values: flags.FlagValues) -> None:
@@ -132,7 +149,9 @@ def main(values: flags.FlagValues) -> None:
     from serving.version_watch import VersionWatch
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_those_who_left)
     credentials = tls.server_credentials(values)
+    memory_reuse.keep_buffers()
     quiet_import.tensorflow()
     store = ModelStore()
     watch = VersionWatch(store, _models(values))

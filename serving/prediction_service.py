@@ -46,6 +46,7 @@ def add_to_server(store: ModelStore, server, admission: Admission) -> None:
 
     async def at_once(work, data):
         # Asks the store alone: never behind volumes that wait.
+        admission.arrives()
         return work(data)
 
     def method(answer, kind, run=at_once):

@@ -41,13 +41,12 @@ class ServedModel:
             UserError: it is damaged.
         """
         import tensorflow as tf
-        from google.protobuf.message import DecodeError
         from tensorflow.core.protobuf import saved_model_pb2
 
         try:
             proto = saved_model_pb2.SavedModel.FromString((folder / PROTO).read_bytes())
             loaded = tf.saved_model.load(str(folder))
-        except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
+        except Exception as error:  # of a file cut short TensorFlow raises whatever it stumbles over, IndexError too
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise UserError(
                 f"this SavedModel is damaged ({reason})", path=folder, remedy="Export it again or remove the folder"

@@ -1,4 +1,4 @@
-"""Arrays from requests, checked against what a signature declares before anything is allocated for them."""
+"""Arrays from requests, checked against what a signature declares before anything is allocated, and into answers."""
 
 from __future__ import annotations
 
@@ -69,17 +69,36 @@ def _decode(name: str, tensor, wanted) -> np.ndarray:
             raise BadTensor(f"input '{name}': expected shape {[None if s < 0 else s for s in sizes]}, got {shape}")
     if min(shape, default=0) < 0:
         raise BadTensor(f"input '{name}': expected sizes of at least 0, got shape {shape}")
-    _check_length(name, tensor, expected, math.prod(shape))
+    # Taken once: every look at it copies it out of the message.
+    content = tensor.tensor_content
+    _check_length(name, tensor, content, expected, math.prod(shape))
     try:
-        return np.asarray(tf.make_ndarray(tensor)).reshape(shape)
+        values = np.frombuffer(content, expected.as_numpy_dtype) if content else tf.make_ndarray(tensor)
+        return np.asarray(values).reshape(shape)
     except (TypeError, ValueError) as error:
         raise BadTensor(f"input '{name}': the tensor cannot be decoded ({error})") from error
 
 
-def _check_length(name: str, tensor, dtype, elements: int) -> None:
+def encode(array: np.ndarray, tensor) -> None:
+    """Writes an array into an empty `TensorProto`; numbers as bytes (tensor_content), many times faster to read.
+
+    `tf.make_tensor_proto` gives the same in a message of its own, which would be copied once more.
+    """
+    import tensorflow as tf
+
+    if array.dtype.kind not in "fiub":
+        tensor.CopyFrom(tf.make_tensor_proto(array))
+        return
+    tensor.dtype = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.tensor_content = array.tobytes()
+
+
+def _check_length(name: str, tensor, content: bytes, dtype, elements: int) -> None:
     # A shape costs a few bytes and may claim terabytes; the values must be there before room is made.
-    if tensor.tensor_content:
-        expected, got, what = elements * dtype.size, len(tensor.tensor_content), "bytes of tensor_content"
+    if content:
+        expected, got, what = elements * dtype.size, len(content), "bytes of tensor_content"
     else:
         field = _VALUE_FIELDS.get(dtype.name)
         if field is None:

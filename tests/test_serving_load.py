@@ -126,7 +126,11 @@ def test_as_many_calls_as_there_is_room_for_and_not_one_more():
         found = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(found[0], asyncio.CancelledError) and found[1:] == [1, 2, 3, 6]
         assert await admission.run(work, 8) == 8
-        admission.close()
+        assert (admission.accepted, admission.answered, admission.refused) == (7, 5, 2)
+        await admission.shut(60)
+        with pytest.raises(Refused, match="UNAVAILABLE"):
+            await admission.run(work, 9)
+        await admission.close()
 
     asyncio.run(calls())
 

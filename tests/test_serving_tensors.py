@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.tensors import BadTensor, decode_inputs
+from serving.tensors import BadTensor, decode_inputs, encode
 
 SIGNATURE = meta_graph_pb2.SignatureDef()
 SIGNATURE.inputs["slices"].dtype = tf.float32.as_datatype_enum
@@ -71,3 +71,18 @@ def test_names_must_be_the_signatures():
         decode_inputs({"slices": good, "other": good}, SIGNATURE)
     with pytest.raises(BadTensor, match=r"Missing but required: \['slices'\]"):
         decode_inputs({}, SIGNATURE)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int32", "int64", "bool", "bytes"])
+@pytest.mark.parametrize("shape", [(2, 3), (1,), (0, 4), ()])
+def test_what_is_encoded_is_what_tensorflow_decodes(dtype, shape):
+    values = np.random.default_rng(0).integers(0, 2, shape)
+    array = np.full(shape, b"\xfftext", object) if dtype == "bytes" else np.asarray(values, dtype)
+    tensor = tensor_pb2.TensorProto()
+    # As of a tensor whose axes were turned: bytes go out in the order of the shape all the same.
+    encode(np.asarray(array, order="F"), tensor)
+    found = tf.make_ndarray(tensor)
+    assert found.dtype == array.dtype
+    np.testing.assert_array_equal(found, array)
+    if dtype != "bytes" and array.size:
+        assert len(tensor.tensor_content) == array.nbytes

@@ -103,6 +103,16 @@ def _no_variables(folder):
     shutil.rmtree(folder / "variables")
 
 
+def _cut_short(folder):
+    path = folder / "variables" / "variables.data-00000-of-00001"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _not_what_was_written(folder):
+    path = folder / "variables" / "variables.data-00000-of-00001"
+    path.write_bytes(bytes(path.stat().st_size))
+
+
 def _cold(folder):
     warm_up(folder, request(SLICE), request(SLICE[:, :3]))
 
@@ -112,7 +122,9 @@ def _not_a_log(folder):
         writer.write(b"\xff")
 
 
-@pytest.mark.parametrize("spoil", [_half_copied, _torn, _no_variables, _cold, _not_a_log])
+@pytest.mark.parametrize(
+    "spoil", [_half_copied, _torn, _no_variables, _cut_short, _not_what_was_written, _cold, _not_a_log]
+)
 def test_a_broken_version_is_never_served(models, published, spoil):
     shutil.copytree(published, models / "ct" / "3")
     spoil(models / "ct" / "3")

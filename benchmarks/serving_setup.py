@@ -1,0 +1,117 @@
+"""What the benchmarks of serving share: models of random weights, volumes, and a server in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A size that is measured.
+
+    Attributes:
+        shape: slices, rows, columns of the volume, each slice one window.
+        window: side of the network's slices.
+        width: channels of the network's first level.
+    """
+
+    shape: tuple[int, int, int]
+    window: int
+    width: int
+
+    @property
+    def model(self) -> str:
+        """The model's name on the server."""
+        return f"w{self.width}x{self.window}"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{' x '.join(map(str, self.shape))}, width {self.width}"
+
+
+# The demo's size, where a call costs most beside its work; a cube; a BraTS volume, uncropped.
+SMALL = Case((60, 48, 48), 48, 8)
+CUBE = Case((128, 128, 128), 128, 16)
+WHOLE = Case((155, 240, 240), 240, 16)
+
+
+def published(case: Case, models: pathlib.Path, dtype: str = "float32") -> pathlib.Path:
+    """A model's version folder, made if it is not there: for CT, weights at random, on the volume's own grid.
+
+    Args:
+        dtype: of the probabilities that it gives.
+    """
+    folder = models / case.model
+    if (folder / "1" / "saved_model.pb").is_file():
+        return folder / "1"
+    from semicml_tf.artefact.manifest import Manifest
+    from semicml_tf.artefact.publish import publish
+    from semicml_tf.networks.unet import unet
+    from semicml_tf.normalisation import Normalisation
+
+    how = Normalisation.parse("hu:-200:300")
+    manifest = Manifest(
+        "ct", (0.0, 0.0, 0.0), how, case.window, (1,), 0.5, "", "", None, "0", probabilities_dtype=dtype
+    )
+    return publish(unet(case.window, case.width, name="ct", seed=0), manifest, folder).folder
+
+
+def volume(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """A CT of noise, (i, j, k) int16 HU whose k are the slices, and its affine."""
+    slices, rows, columns = case.shape
+    values = np.random.default_rng(0).integers(-1000, 1000, (columns, rows, slices), np.int16)
+    return values, np.eye(4)
+
+
+def resident_mb(process: int) -> float:
+    """MiB of memory that a process holds now, as the system counts them."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    return int(re.search(r"VmRSS:\s*(\d+)", status)[1]) / 1024
+
+
+@contextlib.contextmanager
+def serving(models: pathlib.Path, *more: str, log: pathlib.Path) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The embedded server in a process of its own: yields it and its address, and ends it."""
+    port_file = log.with_suffix(".port")
+    port_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "serving.local_server", f"--models={models}", f"--port_file={port_file}"]
+    with open(log, "wb") as stream:
+        process = subprocess.Popen([*command, "--port=0", *more], stdout=stream, stderr=stream)
+    try:
+        wait_for(lambda: port_file.exists() or process.poll() is not None, seconds=120)
+        if process.poll() is not None:
+            raise UserError(f"the server ended: {' '.join(command)}", path=log, remedy="Its log says why")
+        yield process, f"127.0.0.1:{port_file.read_text().strip()}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def wait_for(happened, *, seconds: float) -> None:
+    """Returns when `happened()` is true.
+
+    Raises:
+        UserError: it is not, after so many seconds.
+    """
+    end = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > end:
+            raise UserError(f"waited {seconds:g} s for the server in vain", remedy="Try again on a machine less busy")
+        time.sleep(0.05)
+
+
+def percentile(seconds: Sequence[float], share: float) -> float:
+    """The value below which `share` percent of the values lie."""
+    return float(np.percentile(np.asarray(seconds), share))
