@@ -18,8 +18,7 @@ def _kept(output, dice, kind="shown"):
     with case_images.CaseImages(output, MODALITIES, THRESHOLDS, kind, 3) as kept:
         for seed, (name, value) in enumerate(dice.items()):
             one = report_runs.record(name, seed)
-            given = report_runs.scores(dict.fromkeys(MODALITIES, value))
-            kept.add(one, report_runs.probabilities(one, seed), given)
+            kept.add(one, report_runs.answers(one, seed, dict.fromkeys(MODALITIES, value)))
         output.mkdir(exist_ok=True)
         kept.move_to(output)
     return json.loads((output / "cases" / "index.json").read_text())
@@ -30,7 +29,7 @@ def test_volumes_come_back_on_their_grid_in_native_units(tmp_path):
     (entry,) = index["cases"]
     assert entry["case_id"] == HOSTILE and entry["folder"] == "0000"
     one = report_runs.record(HOSTILE, 0)
-    soft = report_runs.probabilities(one, 0)
+    answers = report_runs.answers(one, 0, dict.fromkeys(MODALITIES, 0.5))
     folder = tmp_path / "out" / "cases" / "0000"
     assert set(entry["volumes"]) | {"slice.npz"} == {path.name for path in folder.iterdir()}
     wanted = {"truth": (one.label, 1e-9)}
@@ -38,7 +37,8 @@ def test_volumes_come_back_on_their_grid_in_native_units(tmp_path):
         window = one.constants[name]
         native = one.images[name].astype(float) * window.scale + window.center
         wanted[f"image-{number}"] = native, (window.high - window.low) / 255
-        wanted[f"probability-{number}"] = soft[name], 1 / 255
+        wanted[f"mask-{number}"] = answers[name].mask, 1e-9
+        wanted[f"probability-{number}"] = answers[name].probabilities, 1 / 255
     for name, (array, step) in wanted.items():
         path = folder / f"{name}.nii.gz"
         assert nibabel.load(path).get_data_dtype() == np.uint8
@@ -90,7 +90,7 @@ def test_nothing_is_left_of_an_evaluation_that_fails(tmp_path):
     with pytest.raises(RuntimeError):
         with case_images.CaseImages(tmp_path / "out", MODALITIES, THRESHOLDS, "shown", 3) as kept:
             one = report_runs.record("a", 0)
-            kept.add(one, report_runs.probabilities(one, 0), report_runs.scores({"ct": 0.1, "pet": 0.2}))
+            kept.add(one, report_runs.answers(one, 0, {"ct": 0.1, "pet": 0.2}))
             assert any(tmp_path.iterdir())
             raise RuntimeError
     assert not any(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from semicml_tf.evaluation import case_images
 from semicml_tf.reporting.run_facts import RunFacts
 
 # Names as `case_images` makes them: an index from elsewhere must not lead to other files.
-_FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|probability)-\d{1,3})\.nii\.gz")
+_FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|mask|probability)-\d{1,3})\.nii\.gz")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,16 +42,27 @@ class KeptCase:
     has_volumes: bool
 
     def slice(self) -> dict[str, np.ndarray] | None:
-        """The arrays of `slice.npz` as `case_images` describes them; None where they cannot be read."""
+        """The arrays of `slice.npz` as `case_images` describes them; None where they cannot be read.
+
+        Evaluations of before there were masks get those of their probabilities.
+        """
         wanted = ["truth", *(f"{kind}-{number}" for number in self.modalities.values() for kind in _KINDS)]
         try:
             with np.load(io.BytesIO((self.folder / "slice.npz").read_bytes()), allow_pickle=False) as stored:
                 found = {name: stored[name] for name in wanted}
+                for name, number in self.modalities.items():
+                    key = f"mask-{number}"
+                    held = key in stored.files
+                    found[key] = stored[key] if held else self.reached(name, found[f"probability-{number}"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         shapes = {array.shape for array in found.values()}
         plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in found.values())
         return found if plain and len(shapes) == 1 else None
+
+    def reached(self, modality: str, probability: np.ndarray) -> np.ndarray:
+        """Where probabilities of 0 to 255 reach the modality's threshold, uint8 0/1."""
+        return (probability >= max(self.thresholds[modality] * 255.0, 0.5)).astype(np.uint8)
 
     def volume(self, name: str) -> bytes | None:
         """A file of a volume as it is; None where there is none."""

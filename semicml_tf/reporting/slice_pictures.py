@@ -83,6 +83,14 @@ def _stretched(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
+def _as_scored(case: KeptCase, modality: str, soft: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """uint8 values that are at least 128 within the mask alone, as smooth as the probabilities where they agree."""
+    cut = min(max(case.thresholds[modality] * 255.0, 0.5), 254.5)
+    values = soft.astype(np.float32)
+    values = np.where(values >= cut, 128 + 127 * (values - cut) / (255 - cut), 127 * values / cut)
+    return np.rint(np.where(mask != 0, np.maximum(values, 128), np.minimum(values, 127))).astype(np.uint8)
+
+
 def pictures(case: KeptCase) -> list[Picture]:
     """The pictures of a patient; none where the slice cannot be read."""
     arrays = case.slice()
@@ -103,8 +111,7 @@ def pictures(case: KeptCase) -> list[Picture]:
         soft[name] = arrays[f"probability-{number}"]
         grey = _enlarged(_stretched(arrays[f"image-{number}"]), size)
         pixels = np.repeat(grey[..., None], 3, axis=2)
-        cut = max(case.thresholds[name] * 255.0, 0.5)
-        predicted = _contour(_enlarged(soft[name], size) >= cut)
+        predicted = _contour(_enlarged(_as_scored(case, name, soft[name], arrays[f"mask-{number}"]), size) >= 128)
         pixels[truth] = TRUTH
         pixels[predicted] = PREDICTION
         add(name, f"{name} with the contours of truth and prediction", pixels)
