@@ -47,7 +47,9 @@ def _of_network(run: RunFacts, row: dict, several: bool) -> Html | None:
     blind = _best_blind(run)
     if blind is None:
         return element("li", element("b", name), ": ", told)
-    beside = f"the best row that reads no network ({blind.get('name')}, {number(_dice(blind)['mean'])})"
+    read = ((run.metrics or {}).get("blind") or {}).get(blind.get("name"), {}).get("modality")
+    other = f"; it reads {read}, which this network does not" if read not in (None, row.get("modality")) else ""
+    beside = f"the best row that reads no network ({blind.get('name')}, {number(_dice(blind)['mean'])}{other})"
     if dice["mean"] > _dice(blind)["mean"]:
         return element("li", element("b", name), ": ", told, f"Above {beside}.")
     return element("li", element("b", name), ": ", told, element("b", "Not above "), f"{beside}.", class_="warning")

@@ -113,7 +113,7 @@ class _Page:
                 notes.append(element("p", f"{self._pictures.left_out} patients have no pictures: they did not fit in."))
         found = [
             ("summary", "Scores", summary.section(runs)),
-            ("failures", "Missed and false alarms", failures.section(runs)),
+            ("failures", "Missed, false alarms, failures", failures.section(runs)),
             ("patients", "Patient by patient", strip_plots.section(runs)),
             ("comparison", "Runs against each other", run_comparison.section(runs)),
             ("cost", "Annotation cost", cost),

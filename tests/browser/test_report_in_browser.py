@@ -98,6 +98,7 @@ def test_the_keyboard_sorts_too(browser):
 
 def test_the_viewer_shows_the_volume_and_its_layers(browser):
     with _viewer(browser):
+        browser.press("l")  # filled masks
         both = browser.pixels(CANVAS)
         assert len(np.unique(both.reshape(-1, 3), axis=0)) > 50
         browser.press("t")
@@ -114,6 +115,39 @@ def test_the_viewer_shows_the_volume_and_its_layers(browser):
         assert _different(both, browser.pixels(CANVAS)) == 0
         browser.click("[data-part=layers] input[type=checkbox]")
         assert _different(without_truth, browser.pixels(CANVAS)) == 0
+
+
+def test_outlines_surround_what_filled_masks_cover(browser):
+    """Each layer has its own, in every plane; in 3-D masks stay filled."""
+    with _viewer(browser):
+        browser.run("[...document.querySelectorAll('[data-part=view]')].forEach((one) => {"
+                    " one.value = '0'; one.dispatchEvent(new Event('change')); })")  # fmt: skip
+
+        def coloured():
+            pixels = browser.pixels(CANVAS).astype(int)
+            return pixels, np.ptp(pixels, axis=2) > 60
+
+        with_lines, lines = coloured()
+        browser.press("p")
+        truth_alone, fewer = coloured()
+        browser.press("t")
+        _, none = coloured()
+        assert none.sum() < fewer.sum() < lines.sum()
+        green = (truth_alone[..., 1] > truth_alone[..., 0] + 60) & (truth_alone[..., 1] > truth_alone[..., 2] + 60)
+        browser.press("t")
+        browser.press("l")
+        filled, _ = coloured()
+        covered = (filled[..., 1] > filled[..., 0] + 30) & (filled[..., 1] > filled[..., 2] + 30)
+        rows, columns = np.nonzero(covered)
+        drawn = np.nonzero(green)
+        for inner, outer in zip((rows, columns), drawn):
+            assert abs(inner.min() - outer.min()) < 15 and abs(inner.max() - outer.max()) < 15
+        # A ring: nothing green in the middle of what is covered.
+        middle = int(rows.mean()), int(columns.mean())
+        assert covered[middle] and not green[middle[0] - 8 : middle[0] - 2, middle[1] - 8 : middle[1] - 2].any()
+        browser.press("l")
+        browser.press("p")
+        assert _different(with_lines, browser.pixels(CANVAS)) == 0
 
 
 def test_the_viewer_begins_in_the_lesion_and_changes_slice_modality_and_patient(browser):
