@@ -22,15 +22,11 @@ def _scores(runs: Sequence[RunFacts], modality: str) -> dict[str, dict[int, list
     return found
 
 
-def _means(by_count: dict[int, list[tuple[float, str]]]) -> dict[int, float]:
-    return {count: math.fsum(v for v, _ in held) / len(held) for count, held in sorted(by_count.items())}
-
-
 def _figure(runs: Sequence[RunFacts], modality: str) -> Html:
     series, counts = [], set()
     for colour, (method, by_count) in enumerate(_scores(runs, modality).items()):
         counts |= set(by_count)
-        means = list(_means(by_count).items())
+        means = [(count, math.fsum(v for v, _ in held) / len(held)) for count, held in sorted(by_count.items())]
         series.append(
             Series(method, means, colour, [f"{method}, {count} labelled: mean {mean:.3f}" for count, mean in means])
         )
@@ -58,9 +54,15 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
     partitions = {tuple(case["case_id"] for case in run.networks[0]["cases"]) for run in held}
     if len(partitions) > 1:
         note += " Careful: the runs were not scored on the same patients."
-    means = {name: {method: _means(by_count) for method, by_count in _scores(held, name).items()} for name in names}
+    scores = {
+        name: {
+            method: {count: [value for value, _ in own] for count, own in by_count.items()}
+            for method, by_count in _scores(held, name).items()
+        }
+        for name in names
+    }
     return join(
         element("p", note),
         element("div", [_figure(held, name) for name in names], class_="plots"),
-        labels_saved.section(means),
+        labels_saved.section(scores),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.experiments import annotation_cost
@@ -17,48 +18,57 @@ _UNKNOWN = (
 )
 
 
-def _needed(needed: annotation_cost.Needed, labelled: int) -> list[Cell]:
-    saved = needed.saved(labelled)
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _needed(curve: Mapping[int, float], mean: float, labelled: int) -> list[Cell]:
+    if curve[max(curve)] <= curve[min(curve)]:
+        return [Cell("more labels do not help it here"), Cell("cannot be told")]
+    needed = annotation_cost.needed(curve, mean)
     bound = _BOUNDS[needed.bound]
-    # "Fewer than 4" that were not needed say nothing of a saving.
+    saved = needed.saved(labelled)
+    # Where the smallest number already does better, nothing is saved.
     told = "none" if needed.bound == "<" else f"{bound}{saved:.1f}"
     return [Cell(f"{bound}{needed.labels:.1f}", needed.labels), Cell(told, saved)]
 
 
-def section(means: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Html:
+def section(scores: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Html:
     """A table of what is saved, or why it cannot be told.
 
     Args:
-        means: mean DSC by modality, method and number of labelled patients.
+        scores: by modality, method and number of labelled patients, the mean DSC of each run.
     """
     body = []
-    for modality, methods in means.items():
-        curve = methods.get(BASELINE, {})
+    for modality, methods in scores.items():
+        curve = {count: _mean(values) for count, values in methods.get(BASELINE, {}).items()}
         if len(curve) < 2:
             continue
         for method, by_count in methods.items():
-            for labelled, mean in sorted(by_count.items()) if method != BASELINE else ():
+            for labelled, values in sorted(by_count.items()) if method != BASELINE else ():
                 body.append(
                     [
                         tables.text_cell(method),
                         tables.text_cell(modality),
                         Cell(str(labelled), labelled),
-                        Cell(number(mean), mean),
-                        *_needed(annotation_cost.needed(curve, mean), labelled),
+                        Cell(str(len(values)), len(values)),
+                        Cell(number(_mean(values)), _mean(values)),
+                        *_needed(curve, _mean(values), labelled),
                     ]
                 )
+    behind = {count: len(held) for methods in scores.values() for count, held in methods.get(BASELINE, {}).items()}
     if not body:
-        counts = sorted({count for methods in means.values() for count in methods.get(BASELINE, ())})
-        return element("p", f"{_UNKNOWN}; here are {_listed(counts)}.")
-    headings = ["method", "network", "labelled", "mean DSC", f"'{BASELINE}' would need", "labelled patients saved"]
+        return element("p", f"{_UNKNOWN}; here are {_listed(sorted(behind))}.")
+    headings = ["method", "network", "labelled", "runs", "mean DSC", f"'{BASELINE}' would need", "patients saved"]
+    points = ", ".join(f"{count} ({runs})" for count, runs in sorted(behind.items()))
     return join(
         tables.sortable("Labelled patients saved at the same DSC", headings, body),
         element(
             "p",
-            f"The curve of '{BASELINE}' (labelled patients alone) is taken as rising, and as straight between its "
-            "points over the logarithm of their number. More than: its largest number does not reach this DSC. Fewer "
-            "than: its smallest one does better. One training more or less moves these numbers: they are worth what "
-            "the runs behind each point are.",
+            f"Beside '{BASELINE}', labelled patients alone, with so many of them (runs): {points}. Its curve is taken "
+            "as rising, and as straight between its points over the logarithm of their number. More than: its "
+            "largest number does not reach this DSC. Fewer than: its smallest one does better. With few runs, another "
+            "training moves these numbers by much.",
             class_="note",
         ),
     )
