@@ -21,9 +21,7 @@ def test_dropout_over_grpc_draws_what_the_model_draws_in_process(tmp_path):
     nibabel.save(image, tmp_path / "in.nii.gz")
 
     def segment(command, name, *flags):
-        wanted = {
-            what: tmp_path / f"{name}-{what}.nii.gz" for what in ("output", "probabilities", "mutual_information")
-        }
+        wanted = {what: tmp_path / f"{name}-{what}.nii.gz" for what in MAPS}
         outputs = [f"--{what}={path}" for what, path in wanted.items()]
         commandline.call(command, [f"--input={tmp_path / 'in.nii.gz'}", *outputs, "--mc_dropout=3", *flags])
         return {what: path.read_bytes() for what, path in wanted.items()}, wanted

@@ -141,6 +141,7 @@ def section(runs: Sequence[RunFacts]) -> Html:
     intervals = any(
         columns.interval(value) for row in rows for value in row["summary"].values() if isinstance(value, dict)
     )
+    tolerance = next((run.metrics.get("surface_tolerance_mm") for run, _ in held if run.metrics), None)
     notes = [
         element("li", f"{run.name}: {note}" if several else note)
         for run in runs
@@ -159,6 +160,7 @@ def section(runs: Sequence[RunFacts]) -> Html:
         element(
             "p",
             "Below each mean: its 95 % bootstrap interval, the median. " if intervals else "",
+            f"Surface DSC at {tolerance:g} mm. " if columns.is_number(tolerance) else "",
             "A click on a heading sorts by it. The last rows of a run read no network: a network that does not beat "
             "them has learned nothing of the lesion.",
             class_="note",
