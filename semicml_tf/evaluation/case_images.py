@@ -6,6 +6,7 @@ volumes of those with the lowest and the highest DSC. Everything is 8-bit and on
     cases/index.json              `INDEX_VERSION`, the patients in ranked order, calibration
     cases/0003/slice.npz          image-I, truth, mask-I, probability-I: (rows, columns) uint8; I counts the run's
                                   modalities
+    cases/0003/errors.npz         likewise, of the slice with the most errors, where that is another one
     cases/0003/image-I.nii.gz     uint8 whose NIfTI scaling gives native units back (HU, SUV, MR as reconstructed)
     cases/0003/truth.nii.gz       uint8 0/1
     cases/0003/mask-I.nii.gz      uint8 0/1, of modality I's network: what was scored, after its post-processing
@@ -33,6 +34,7 @@ from semicml_tf.records.contract import CaseRecord
 
 FOLDER = "cases"
 INDEX = "index.json"
+SLICE, ERRORS = "slice.npz", "errors.npz"
 # Version 1 has no masks.
 INDEX_VERSION = 2
 READ_VERSIONS = (1, INDEX_VERSION)
@@ -145,7 +147,9 @@ class CaseImages:
             self._patients[name] = self._patients.get(name, 0) + 1
         if self._kind == "none" or not held:
             return
-        index = self._slice(record, [answers[name].mask for name in held])
+        masks = [answers[name].mask for name in held]
+        index = self._slice(record, masks)
+        errors = self._errors(record, masks, index)
         _, height, width = record.grid.spacing_mm
         entry = {
             "case_id": record.case_id,
@@ -155,6 +159,7 @@ class CaseImages:
             "shape": list(record.grid.shape),
             "spacing_mm": list(record.grid.spacing_mm),
             "slice_index": index,
+            "error_slice_index": errors,
             "pixel_aspect": height / width,
             "volumes": None,
         }
@@ -162,10 +167,10 @@ class CaseImages:
             kept = _Kept(entry, self._make() / entry["folder"])
             kept.folder.mkdir()
             images = self._arrays(record, answers, held)
-            atomic.write_file(
-                kept.folder / "slice.npz",
-                lambda stream: np.savez_compressed(stream, **{key: each[0][index] for key, each in images.items()}),
-            )
+            for name, place in ((SLICE, index), (ERRORS, errors)):
+                if place is not None:
+                    flat = {key: array[place] for key, (array, _, _) in images.items()}
+                    atomic.write_file(kept.folder / name, lambda stream, flat=flat: np.savez_compressed(stream, **flat))
             self._kept.append(kept)
             if self._kind == "all" or kept in self._shown():
                 files = {
@@ -203,6 +208,14 @@ class CaseImages:
             if counts.any():
                 return int(np.argmax(counts))
         return record.grid.shape[0] // 2
+
+    @staticmethod
+    def _errors(record: CaseRecord, masks: Sequence[np.ndarray], index: int) -> int | None:
+        """The slice with the most wrong voxels of all networks; None where that is `index`, or nothing is wrong."""
+        truth = record.label != 0
+        counts = sum(np.count_nonzero(mask != truth, axis=(1, 2)) for mask in masks)
+        most = int(np.argmax(counts))
+        return most if counts[most] > counts[index] else None
 
     def _shown(self) -> list[_Kept]:
         ordered = sorted(self._kept, key=lambda kept: kept.rank)

@@ -97,7 +97,8 @@ class _Page:
                 element("div", _KEYS, class_="legend"),
                 element(
                     "p",
-                    "Each picture is the slice with the most truth; errors may lie in others. ",
+                    "Pictures show the slice with the most truth and, where that is another one, the one with the most "
+                    "wrong voxels. ",
                     viewer_volumes.told(volumes),
                 ),
                 element(

@@ -71,7 +71,7 @@ def _different(first, second) -> int:
 
 def test_the_page_loads_and_shows_its_pictures(browser):
     broken = browser.run("[...document.images].filter((one) => !one.complete || !one.naturalWidth).length")
-    assert broken == 0 and browser.run("document.images.length") == 5 * len(NAMES)
+    assert broken == 0 and browser.run("document.images.length") >= 5 * len(NAMES)
     assert "<b>bold</b>" in browser.run("document.body.innerText")
 
 
