@@ -14,20 +14,20 @@ from semicml_tf.reporting.tables import Cell
 _SAME_ML = 1e-6
 
 
-def _truths(run: RunFacts) -> dict[str, float]:
-    """Volume of each patient's truth."""
-    return {case["case_id"]: case.get("truth_ml") for row in run.networks for case in row["cases"]}
+def _truths(run: RunFacts) -> dict[tuple[str, str], float | None]:
+    """Volume of the truth by network and patient."""
+    return {(row["modality"], case["case_id"]): case.get("truth_ml") for row in run.networks for case in row["cases"]}
 
 
 def _differs(first: RunFacts, other: RunFacts) -> str | None:
     """Why two runs cannot be compared, if they cannot."""
     own, others = _truths(first), _truths(other)
-    common = [name for name in own if name in others]
+    common = [key for key in own if key in others]
     if not common:
         return "no patient was scored in both"
-    for name in common:
-        if own[name] is None or others[name] is None or abs(own[name] - others[name]) > _SAME_ML:
-            return f"the truth of {name} is another one"
+    for key in common:
+        if own[key] is None or others[key] is None or abs(own[key] - others[key]) > _SAME_ML:
+            return f"the truth of {key[1]} is another one"
     return None
 
 
