@@ -49,6 +49,9 @@ def write_volume(path: pathlib.Path, slices: int) -> None:
 
 def publish_model(folder: pathlib.Path, spacing_mm: tuple[float, float, float]) -> None:
     """A network of one layer: foreground is what is bright."""
+    from semicml_tf import quiet_import
+
+    quiet_import.tensorflow()
     import keras
 
     from semicml_tf.artefact.manifest import Manifest

@@ -216,9 +216,9 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
         case_images.CaseImages(output, run.modalities, cuts, values.case_images, len(labelled))
     )
 
-    def take(record, drawn, scores):
-        panels.append(overlay.panel(record, run.modalities, drawn, scores, cuts))
-        images.add(record, drawn, scores)
+    def take(record, answers):
+        panels.append(overlay.panel(record, run.modalities, answers))
+        images.add(record, answers)
 
     results = study.evaluate_predictions(
         tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {values.partition}", file=sys.stderr),
@@ -253,6 +253,9 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
         images.move_to(staged)
     print(table.screen(body))
     print(f"metrics: {output / 'metrics.json'}\noverlays: {output / 'overlays.png'}")
+    if not values.output:
+        told = "" if values.partition == "test" else f" --partition={values.partition}"
+        print(f"a page to look at: python -m semicml_tf.report {shlex.quote(str(run.folder))}{told}")
     if values.require_margin is not None:
         failures = beats_blind(output / "metrics.json", values.require_margin)
         if failures:

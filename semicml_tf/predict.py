@@ -3,6 +3,8 @@
   python -m semicml_tf.predict --model=models/ct --input=in.nii.gz --output=mask.nii.gz
   python -m semicml_tf.predict --model=models/ct --input=FOLDER --output=FOLDER      each volume of a folder
   python -m semicml_tf.predict --model=models/ct --input=SERIES --output=seg.dcm     DICOM in, DICOM-SEG out
+  python -m semicml_tf.predict --model=models/ct --input=ARCHIVE --output=FOLDER --dicom_seg
+                                                                      each series of an archive likewise
   python -m semicml_tf.predict --model=a/ct,b/ct --input=in.nii.gz --output=mask.nii.gz
                                                                       mean of several models
   python -m semicml_tf.predict --model=ct=models/ct,pet=models/pet --input=ct=ct.nii.gz,pet=pet.nii.gz \\
@@ -47,6 +49,12 @@ def define_volume_flags(values: flags.FlagValues) -> None:
         None,
         "Mask to write, .nii or .nii.gz, on the (first) input's own grid; .dcm: a DICOM-SEG on a DICOM series. Of "
         "several inputs the folder of their masks.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "dicom_seg",
+        False,
+        "Of several inputs, which must be DICOM series, write each mask as a DICOM-SEG (.dcm) instead of NIfTI.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -200,6 +208,8 @@ def segment_files(
     several = not is_image and (len(flat) > len(paths) or any(path.is_dir() for path in flat))
     # One bar: of several cases it counts these. It waits, so that refused inputs are one line.
     name = f"segment {' and '.join(models)}"
+    if values.dicom_seg and not (several or output.name.endswith(".dcm")):
+        raise UserError("--dicom_seg writes .dcm files, got another name", path=output, remedy="Pass --output=mask.dcm")
     with tqdm.tqdm(unit=" slices", desc=name, leave=False, disable=several, delay=1e-3) as bar:
         ready = {name: _combined(members, values, bar) for name, members in models.items()}
         if several:
@@ -266,7 +276,8 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
     skipped = 0
     for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
         name = f"{case.name}.nii.gz"
-        outputs = Outputs(folder / name, {what: place / name for what, place in maps.items()})
+        mask = folder / (f"{case.name}.dcm" if values.dicom_seg else name)
+        outputs = Outputs(mask, {what: place / name for what, place in maps.items()})
         if record.is_done(case, outputs):
             skipped += 1
             continue

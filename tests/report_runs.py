@@ -9,6 +9,7 @@ import numpy as np
 
 from semicml_tf.evaluation import case_images
 from semicml_tf.evaluation.metrics import POLICY
+from semicml_tf.evaluation.study import Answer
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.records.contract import CaseRecord
 from tests.evaluation_data import CONSTANTS, ball, oblique_grid
@@ -41,9 +42,12 @@ def probabilities(one: CaseRecord, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def scores(dice: dict[str, float]) -> dict:
-    """What `CaseImages` reads of a patient's scores."""
-    return {name: types.SimpleNamespace(dice=value) for name, value in dice.items()}
+def answers(one: CaseRecord, seed: int, dice: dict[str, float]) -> dict[str, Answer]:
+    """What an evaluation hands to `CaseImages`: a corner of the pet's mask was dropped by post-processing."""
+    soft = probabilities(one, seed)
+    masks = {name: soft[name] >= THRESHOLDS[name] for name in MODALITIES}
+    masks["pet"][:, : one.label.shape[1] // 2] = False
+    return {name: Answer(soft[name], masks[name], types.SimpleNamespace(dice=dice[name])) for name in MODALITIES}
 
 
 def _case(case_id: str, dice: float) -> dict:
@@ -132,7 +136,7 @@ def write(
             for seed, name in enumerate(names):
                 one = record(name, seed, shape)
                 given = {modality: dice[modality][name] for modality in MODALITIES}
-                kept.add(one, probabilities(one, seed), scores(given))
+                kept.add(one, answers(one, seed, given))
             kept.move_to(output)
     return folder
 

@@ -14,6 +14,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.evaluation import overlay
 from semicml_tf.evaluation.comparison import comparison_table
 from semicml_tf.evaluation.margin import beats_blind
+from semicml_tf.evaluation.study import Answer
 from semicml_tf.training.run_folder import Run
 from tests.evaluation_data import NORMALISATION, ball, band_network, oblique_grid, patient, write_dataset, write_run
 
@@ -238,16 +239,15 @@ def test_comparison_refuses_runs_that_were_scored_on_different_patients(study, t
 
 def test_overlays_show_the_slice_with_the_most_truth_from_worst_to_best():
     record = _partitions()["test"][0]
-    blank = {name: np.zeros(record.grid.shape, np.float32) for name in NORMALISATION}
+    blank = np.zeros(record.grid.shape, np.float32)
 
     @dataclasses.dataclass
     class Score:
         dice: float
         outcome: str = "both present"
 
-    cuts = dict.fromkeys(NORMALISATION, 0.5)
     panels = [
-        overlay.panel(record, tuple(NORMALISATION), blank, {name: Score(dice) for name in NORMALISATION}, cuts)
+        overlay.panel(record, tuple(NORMALISATION), dict.fromkeys(NORMALISATION, Answer(blank, blank > 0, Score(dice))))
         for dice in (0.9, 0.1, 0.5, 0.7, 0.3, 0.2, 0.8, 0.6)
     ]
     area = record.label.sum(axis=(1, 2))

@@ -11,7 +11,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import blind, margin, overlay, report, table
 from semicml_tf.evaluation.comparison import comparison_table
-from semicml_tf.evaluation.study import evaluate_predictions
+from semicml_tf.evaluation.study import Answer, evaluate_predictions
 from semicml_tf.records.contract import CaseRecord
 from semicml_tf.training.run_folder import Run
 from tests.evaluation_data import (
@@ -159,9 +159,7 @@ def test_overlays_show_what_is_there():
         dice: float
         outcome: str = "both present"
 
-    made = overlay.panel(
-        record, tuple(NORMALISATION), {"ct": blank}, {"ct": Score(0.4)}, dict.fromkeys(NORMALISATION, 0.5)
-    )
+    made = overlay.panel(record, tuple(NORMALISATION), {"ct": Answer(blank, blank > 0, Score(0.4))})
     assert set(made.images) == set(made.predictions) == {"ct"} and made.mean_dice == 0.4
 
 

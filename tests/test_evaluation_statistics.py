@@ -7,6 +7,7 @@ import statistics
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from semicml_tf import evaluate
 from semicml_tf.evaluation import bootstrap, failures, metrics, scores
@@ -27,6 +28,17 @@ def test_intervals_are_the_same_again_and_share_their_draws():
     assert found[1] == pytest.approx([10 * end for end in found[0]])
     assert found[2] == [0.5, 0.5]
     assert min(values) < found[0][0] < statistics.mean(values) < found[0][1] < max(values)
+
+
+def test_how_often_an_interval_of_few_patients_holds_the_mean():
+    for patients, share in bootstrap.HOLDS.items():
+        reach = scipy.stats.norm.ppf(0.975) * math.sqrt((patients - 1) / patients)
+        assert 2 * scipy.stats.t.cdf(reach, patients - 1) - 1 == pytest.approx(share, abs=0.005)
+        assert f"{share:.0%} with {patients}" in bootstrap.METHOD
+    # Of 200 draws of five patients; four standard errors are 0.1.
+    drawn = np.random.default_rng(0).normal(size=(200, 5)).tolist()
+    held = sum(low <= 0 <= high for low, high in bootstrap.intervals(drawn))
+    assert held / 200 == pytest.approx(bootstrap.HOLDS[5], abs=0.1)
 
 
 def test_few_patients_have_no_interval():

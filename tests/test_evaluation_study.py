@@ -11,6 +11,7 @@ from semicml_tf.evaluation import study
 from semicml_tf.evaluation.scores import mean_and_sd, summarise
 from semicml_tf.evaluation.study import evaluate_predictions
 from semicml_tf.geometry.resample import resample
+from semicml_tf.inference.postprocess import Postprocessing
 from tests.evaluation_data import ball, oblique_grid, patient
 
 
@@ -101,13 +102,45 @@ def test_scores_do_not_depend_on_how_many_are_scored_at_a_time():
             _patients((0.0, 0.0, 0.0)) * 2,
             segmenters,
             jobs=jobs,
-            on_case=lambda record, drawn, scores: order.append((record.case_id, tuple(drawn), tuple(scores))),
+            on_case=lambda record, answers: order.append((record.case_id, tuple(answers))),
         )
         return found, order
 
     alone = run(1)
     assert run(4) == alone and run(2) == alone
-    assert [case for case, _, _ in alone[1]] == ["p0", "p1", "p2"] * 2
+    assert [case for case, _ in alone[1]] == ["p0", "p1", "p2"] * 2
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.0, 0.0, 0.0), (4.0, 2.2, 2.2)])
+def test_the_mask_that_is_shown_is_the_one_that_is_scored(spacing_mm):
+    """A speck far from the lesion is seen where it is scored, and gone where post-processing drops it."""
+
+    def with_speck(record):
+        soft = _truth(record)
+        soft[-2:, -4:, -4:] = 0.9
+        return soft
+
+    def shown(steps):
+        held = []
+        scores = evaluate_predictions(
+            _patients(spacing_mm)[:1],
+            {"a": with_speck},
+            thresholds={"a": 0.4},
+            postprocessing={"a": Postprocessing.parse(steps)},
+            on_case=lambda record, answers: held.append((record, answers["a"])),
+        )["a"]
+        ((record, answer),) = held
+        assert answer.score == scores[0] and answer.mask.shape == record.grid.shape
+        return record, answer
+
+    record, plain = shown("none")
+    assert np.array_equal(plain.mask, plain.probabilities >= np.float32(0.4)) and plain.mask[-1, -1, -1]
+    _, kept = shown("largest")
+    assert not kept.mask[-2:, -4:, -4:].any() and kept.score.dice > plain.score.dice
+    lesion = plain.mask.copy()
+    lesion[-2:, -4:, -4:] = False
+    # Brought back from the patient's grid: the same but for half covered voxels of the border.
+    assert np.count_nonzero(kept.mask != lesion) <= (0 if spacing_mm == (0.0, 0.0, 0.0) else 0.25 * lesion.sum())
 
 
 def test_few_patients_are_held_at_a_time():

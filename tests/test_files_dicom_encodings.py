@@ -58,7 +58,7 @@ def test_compression_that_nothing_decodes(tmp_path):
     assert "pip install" in error.remedy
 
 
-def _enhanced(modality, stored, heights, frame_tags=None):
+def enhanced(modality, stored, heights, frame_tags=None):
     """A multi-frame object with a shared orientation, and a position a frame."""
     made = files.dataset(modality)
     made.SOPClassUID = {"CT": "1.2.840.10008.5.1.4.1.1.2.1", "MR": "1.2.840.10008.5.1.4.1.1.4.1"}.get(
@@ -92,7 +92,7 @@ def _enhanced(modality, stored, heights, frame_tags=None):
 @pytest.mark.parametrize("towards", [1, -1])
 def test_enhanced_multi_frame(tmp_path, modality, towards):
     stored = files.numbers(dtype=np.uint16)
-    made = _enhanced(modality, stored, [100 + 3 * i for i in range(5)][::towards])
+    made = enhanced(modality, stored, [100 + 3 * i for i in range(5)][::towards])
     files.save(made, tmp_path / "all")
     source = open_series(tmp_path)
     volume, grid = source.read_volume()
@@ -104,12 +104,12 @@ def test_enhanced_multi_frame(tmp_path, modality, towards):
 
 def test_multi_frame_that_is_refused(tmp_path):
     heights = [100, 103, 106, 109, 112]
-    files.save(_enhanced("PT", files.numbers(dtype=np.uint16), heights), tmp_path / "a/x")
+    files.save(enhanced("PT", files.numbers(dtype=np.uint16), heights), tmp_path / "a/x")
     refused(tmp_path / "a", r"multi-frame \(enhanced\) PET is not supported")
-    files.save(_enhanced("CT", files.numbers(dtype=np.uint16), [100, 103, 103, 109, 112]), tmp_path / "b/x")
+    files.save(enhanced("CT", files.numbers(dtype=np.uint16), [100, 103, 103, 109, 112]), tmp_path / "b/x")
     refused(tmp_path / "b", "frames are no regular stack")
-    files.save(_enhanced("CT", files.numbers(dtype=np.uint16), heights), tmp_path / "c/x")
-    other = _enhanced("CT", files.numbers(dtype=np.uint16), heights)
+    files.save(enhanced("CT", files.numbers(dtype=np.uint16), heights), tmp_path / "c/x")
+    other = enhanced("CT", files.numbers(dtype=np.uint16), heights)
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     files.save(other, tmp_path / "c/y")
     refused(tmp_path / "c", "in one file, got 2 files")

@@ -1,5 +1,6 @@
 """A DICOM series in, a DICOM-SEG out: opened again by readers that share no code with its writer."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from semicml_tf.errors import UserError
 from semicml_tf.files.dicom_segmentation import read_mask
 from semicml_tf.phantom import case as cases
 from semicml_tf.phantom.dicom_writer import write_dicom
+from tests import dicom_files
+from tests.test_files_dicom_encodings import enhanced
 
 SERIES = {"ct": "CT", "pet": "PT"}
 
@@ -149,3 +152,26 @@ def test_a_folder_of_series_and_of_studies(models, predicted, tmp_path):
     commandline.call("semicml_tf.predict", [f"--model={models / 'ct'}", str(tmp_path / "in"), str(tmp_path / "out")])
     found = np.asarray(nibabel.load(tmp_path / "out" / "P1.nii.gz").dataobj)
     np.testing.assert_array_equal(found, nifti(mask)[0])
+
+
+def test_a_folder_of_studies_gives_dicom_seg_and_what_cannot_is_named(models, predicted, tmp_path):
+    series, seg, mask = predicted["ct"]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "P1").symlink_to(series.parent)
+    shutil.copy(mask, tmp_path / "in" / "file.nii.gz")
+    heights = [100 + 3 * index for index in range(7)]
+    dicom_files.save(
+        enhanced("CT", dicom_files.numbers((7, 5, 6), np.uint16), heights), tmp_path / "in" / "P2" / "x.dcm"
+    )
+    flags = [f"--model={models / 'ct'}", str(tmp_path / "in"), str(tmp_path / "out"), "--dicom_seg"]
+    with pytest.raises(UserError, match="2 of 3 cases failed"):
+        commandline.call("semicml_tf.predict", flags)
+    cases = json.loads((tmp_path / "out" / "predictions.json").read_text())["cases"]
+    assert "no DICOM-SEG is written on multi-frame files" in cases["P2"]["error"]
+    assert "got a file as input" in cases["file"]["error"] and cases["P1"]["status"] == "done"
+    assert [path.name for path in (tmp_path / "out").glob("*.*m")] == ["P1.dcm"]
+    assert (tmp_path / "out" / "P1.dcm").read_bytes()[:132][-4:] == b"DICM"
+    made, expected = pydicom.dcmread(tmp_path / "out" / "P1.dcm"), pydicom.dcmread(seg)
+    assert made.PixelData == expected.PixelData and made.SOPInstanceUID == expected.SOPInstanceUID
+    with pytest.raises(UserError, match="--dicom_seg writes .dcm files"):
+        commandline.call("semicml_tf.predict", [flags[0], str(series), str(tmp_path / "m.nii.gz"), "--dicom_seg"])

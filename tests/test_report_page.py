@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from semicml_tf.errors import UserError
@@ -106,6 +107,20 @@ def test_every_patient_has_a_card_in_the_order_of_the_ranks(parsed):
     assert sum(tag == "img" for tag, _ in parsed.elements) == 5 * len(NAMES)
 
 
+def test_the_slice_with_the_most_errors_is_shown_where_it_is_another_one(tmp_path):
+    folder = report_runs.write(tmp_path / "run", _dice(["a", "b"]))
+    cases = folder / "evaluation" / "test" / "cases"
+    shutil.copy(cases / "0000" / "slice.npz", cases / "0000" / "errors.npz")
+    index = json.loads((cases / "index.json").read_text())
+    for entry in index["cases"]:
+        assert entry["error_slice_index"] is None
+        entry["error_slice_index"] = 1  # of the other patient, the file is gone
+    (cases / "index.json").write_text(json.dumps(index))
+    parsed = Parsed(_build(folder).decode())
+    assert sum(tag == "img" for tag, _ in parsed.elements) == 2 * 5 + 2
+    assert {"ct, slice 2, most errors", "pet, slice 2, most errors"} <= set(parsed.texts)
+
+
 def test_text_from_files_never_becomes_markup(made, parsed):
     assert HOSTILE not in made.decode() and HOSTILE in parsed.text
     assert [given for tag, given in parsed.elements if tag == "img" and "evil" in given["src"]] == []
@@ -129,11 +144,11 @@ def test_the_viewer_has_the_ten_worst_and_the_five_best_and_their_files(parsed):
     openers = [given["data-case"] for tag, given in parsed.elements if tag == "button" and given.get("class") == "open"]
     assert openers == [entry["key"] for entry in entries]
     for entry in entries:
-        keys = [entry["truth"], *(held[name] for held in entry["modalities"] for name in ("image", "probability"))]
+        kinds = ("image", "mask", "probability")
+        keys = [entry["truth"], *(held[name] for held in entry["modalities"] for name in kinds)]
         for key in keys:
             assert gzip.decompress(base64.b64decode(parsed.block(f"volume-{key}")))[344:347] == b"n+1"
     assert [held["name"] for held in entries[0]["modalities"]] == ["ct", "pet"]
-    assert entries[0]["modalities"][0]["threshold"] == 0.3
     one = report_runs.record("x", 0)
     inside = one.grid.affine @ [*(size / 2 for size in one.grid.shape), 1]
     assert entries[0]["focus_mm"] == pytest.approx(inside[:3], abs=6)
@@ -244,6 +259,33 @@ def test_the_annotation_curve_needs_runs_with_several_numbers_of_labelled_patien
     # ct: 0.88 and 0.90 with 2 labelled patients, 0.91 with 8.
     assert any("semi_cml then prel, 2 labelled: mean 0.890" in text for text in parsed.texts)
     assert any("semi_cml then prel, 8 labelled: mean 0.910" in text for text in parsed.texts)
+
+
+def test_the_viewer_shows_the_masks_that_were_scored_and_of_old_evaluations_those_of_the_threshold(tmp_path):
+    folder = report_runs.write(tmp_path / "run", _dice(["a"]))
+
+    def masks():
+        parsed = Parsed(_build(folder).decode())
+        (entry,) = json.loads(parsed.block("viewer-cases"))
+        raw = [
+            gzip.decompress(base64.b64decode(parsed.block(f"volume-{held['mask']}"))) for held in entry["modalities"]
+        ]
+        assert all(np.frombuffer(one, "<f4", 2, 112).tolist() == [1.0, 0.0] for one in raw)
+        return [np.frombuffer(one, np.uint8, offset=352) for one in raw], parsed.text
+
+    answers = report_runs.answers(report_runs.record("a", 0), 0, {"ct": 0.9, "pet": 0.95})
+    scored, _ = masks()
+    for number, name in enumerate(report_runs.MODALITIES):
+        assert np.array_equal(scored[number], answers[name].mask.ravel())
+    cases = folder / "evaluation" / "test" / "cases"
+    index = json.loads((cases / "index.json").read_text())
+    (cases / "index.json").write_text(json.dumps({**index, "index_version": 1}))
+    for path in (cases / "0000").glob("mask-*"):
+        path.unlink()
+    metrics = folder / "evaluation" / "test" / "metrics.json"
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "postprocessing": {"pet": "largest"}}))
+    reached, text = masks()
+    assert np.array_equal(reached[1], (answers["pet"].probabilities >= 0.5).ravel()) and "before their" in text
 
 
 def test_equal_volumes_of_several_runs_are_in_the_page_once(tmp_path):

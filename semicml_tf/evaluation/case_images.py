@@ -4,9 +4,12 @@ Test patients are read by `evaluate` alone, so it keeps what a page may show: of
 volumes of those with the lowest and the highest DSC. Everything is 8-bit and on the network's grid.
 
     cases/index.json              `INDEX_VERSION`, the patients in ranked order, calibration
-    cases/0003/slice.npz          image-I, truth, probability-I: (rows, columns) uint8; I counts the run's modalities
+    cases/0003/slice.npz          image-I, truth, mask-I, probability-I: (rows, columns) uint8; I counts the run's
+                                  modalities
+    cases/0003/errors.npz         likewise, of the slice with the most errors, where that is another one
     cases/0003/image-I.nii.gz     uint8 whose NIfTI scaling gives native units back (HU, SUV, MR as reconstructed)
     cases/0003/truth.nii.gz       uint8 0/1
+    cases/0003/mask-I.nii.gz      uint8 0/1, of modality I's network: what was scored, after its post-processing
     cases/0003/probability-I.nii.gz   of modality I's network, 0..255; the scaling gives 0..1 back
 
 Files are named by numbers: a patient's name may hold what a file's name may not.
@@ -25,13 +28,16 @@ import numpy as np
 
 from semicml_tf import atomic
 from semicml_tf.evaluation import calibration
-from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.study import Answer
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.records.contract import CaseRecord
 
 FOLDER = "cases"
 INDEX = "index.json"
-INDEX_VERSION = 1
+SLICE, ERRORS = "slice.npz", "errors.npz"
+# Version 1 has no masks.
+INDEX_VERSION = 2
+READ_VERSIONS = (1, INDEX_VERSION)
 # What --case_images may say.
 KINDS = ("shown", "all", "none")
 # Whose volumes are kept by "shown".
@@ -128,7 +134,7 @@ class CaseImages:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def add(self, record: CaseRecord, probabilities: Mapping[str, np.ndarray], scores: Mapping[str, CaseScore]) -> None:
+    def add(self, record: CaseRecord, answers: Mapping[str, Answer]) -> None:
         """Takes in a patient; see `study.OnCase`.
 
         Raises:
@@ -136,32 +142,35 @@ class CaseImages:
         """
         held = [name for name in self._modalities if name in record.images]
         for name in held:
-            counted = calibration.tally(probabilities[name], record.label)
+            counted = calibration.tally(answers[name].probabilities, record.label)
             self._tallies[name] = self._tallies[name] + counted if name in self._tallies else counted
             self._patients[name] = self._patients.get(name, 0) + 1
         if self._kind == "none" or not held:
             return
-        index = self._slice(record, [probabilities[name] >= self._thresholds[name] for name in held])
+        masks = [answers[name].mask for name in held]
+        index = self._slice(record, masks)
+        errors = self._errors(record, masks, index)
         _, height, width = record.grid.spacing_mm
         entry = {
             "case_id": record.case_id,
             "folder": f"{len(self._kept):04d}",
-            "mean_dice": float(np.mean([scores[name].dice for name in held])),
+            "mean_dice": float(np.mean([answers[name].score.dice for name in held])),
             "modalities": held,
             "shape": list(record.grid.shape),
             "spacing_mm": list(record.grid.spacing_mm),
             "slice_index": index,
+            "error_slice_index": errors,
             "pixel_aspect": height / width,
             "volumes": None,
         }
         try:
             kept = _Kept(entry, self._make() / entry["folder"])
             kept.folder.mkdir()
-            images = self._arrays(record, probabilities, held)
-            atomic.write_file(
-                kept.folder / "slice.npz",
-                lambda stream: np.savez_compressed(stream, **{key: each[0][index] for key, each in images.items()}),
-            )
+            images = self._arrays(record, answers, held)
+            for name, place in ((SLICE, index), (ERRORS, errors)):
+                if place is not None:
+                    flat = {key: array[place] for key, (array, _, _) in images.items()}
+                    atomic.write_file(kept.folder / name, lambda stream, flat=flat: np.savez_compressed(stream, **flat))
             self._kept.append(kept)
             if self._kind == "all" or kept in self._shown():
                 files = {
@@ -174,13 +183,14 @@ class CaseImages:
         except OSError as error:
             raise atomic.unwritable(self._output, error) from error
 
-    def _arrays(self, record: CaseRecord, probabilities, held) -> dict[str, tuple[np.ndarray, float, float]]:
+    def _arrays(self, record: CaseRecord, answers, held) -> dict[str, tuple[np.ndarray, float, float]]:
         found = {"truth": ((record.label != 0).astype(np.uint8), 0.0, 255.0)}
         for name in held:
             number, window = self._modalities.index(name), record.constants[name]
             low, high = ((edge - window.center) / window.scale for edge in (window.low, window.high))
             found[f"image-{number}"] = to_bytes(record.images[name], low, high), window.low, window.high
-            found[f"probability-{number}"] = to_bytes(probabilities[name], 0.0, 1.0), 0.0, 1.0
+            found[f"mask-{number}"] = answers[name].mask.astype(np.uint8), 0.0, 255.0
+            found[f"probability-{number}"] = to_bytes(answers[name].probabilities, 0.0, 1.0), 0.0, 1.0
         return found
 
     def _make(self) -> pathlib.Path:
@@ -198,6 +208,14 @@ class CaseImages:
             if counts.any():
                 return int(np.argmax(counts))
         return record.grid.shape[0] // 2
+
+    @staticmethod
+    def _errors(record: CaseRecord, masks: Sequence[np.ndarray], index: int) -> int | None:
+        """The slice with the most wrong voxels of all networks; None where that is `index`, or nothing is wrong."""
+        truth = record.label != 0
+        counts = sum(np.count_nonzero(mask != truth, axis=(1, 2)) for mask in masks)
+        most = int(np.argmax(counts))
+        return most if counts[most] > counts[index] else None
 
     def _shown(self) -> list[_Kept]:
         ordered = sorted(self._kept, key=lambda kept: kept.rank)

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.study import Answer
 from semicml_tf.records.contract import CaseRecord
 
 _TRUTH, _PREDICTION = "#19d219", "#ff5a1f"
@@ -25,7 +26,7 @@ class Panel:
         aspect: height of a pixel over its width.
         images: by modality, normalised; those that the patient has.
         truth: bool.
-        predictions: by modality likewise, bool: of that modality's network.
+        predictions: by modality likewise, bool: of that modality's network, as it is scored.
         scores: by modality likewise, of the whole volume on the patient's own grid.
     """
 
@@ -44,16 +45,10 @@ class Panel:
         return float(np.mean([score.dice for score in self.scores.values()]))
 
 
-def panel(
-    record: CaseRecord,
-    modalities: Sequence[str],
-    probabilities: Mapping[str, np.ndarray],
-    scores: Mapping[str, CaseScore],
-    thresholds: Mapping[str, float],
-) -> Panel:
+def panel(record: CaseRecord, modalities: Sequence[str], answers: Mapping[str, Answer]) -> Panel:
     """The slice with the most truth; where there is none, the one with the most prediction."""
     held = [name for name in modalities if name in record.images]
-    masks = {name: probabilities[name] >= thresholds[name] for name in held}
+    masks = {name: answers[name].mask for name in held}
     area = np.count_nonzero(record.label, axis=(1, 2))
     if not area.any():
         area = sum(np.count_nonzero(mask, axis=(1, 2)) for mask in masks.values())
@@ -68,7 +63,7 @@ def panel(
         images={name: record.images[name][index].astype(np.float32) for name in held},
         truth=record.label[index] != 0,
         predictions={name: mask[index].copy() for name, mask in masks.items()},
-        scores={name: scores[name] for name in held},
+        scores={name: answers[name].score for name in held},
     )
 
 
@@ -130,7 +125,9 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
     figure.legend(
         handles=[
             Line2D([], [], color=_TRUTH, linewidth=2, label="truth"),
-            Line2D([], [], color=_PREDICTION, linewidth=2, linestyle="dashed", label="that modality's network"),
+            Line2D(
+                [], [], color=_PREDICTION, linewidth=2, linestyle="dashed", label="that modality's network, as scored"
+            ),
         ],
         loc="outside lower center",
         ncols=2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,11 +12,27 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM, CaseScore, score
 from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
+from semicml_tf.geometry.resample import resample_mask
 from semicml_tf.inference.postprocess import NONE, Postprocessing
 from semicml_tf.records.contract import CaseRecord
 
-OnCase = Callable[[CaseRecord, Mapping[str, np.ndarray], Mapping[str, CaseScore]], None]
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a segmenter found in a patient.
+
+    Attributes:
+        probabilities: on the record's network grid, (slices, rows, columns) float32.
+        mask: bool likewise: the mask that was scored, after its post-processing, as it is seen on this grid.
+        score: of the mask on the patient's own grid.
+    """
+
+    probabilities: np.ndarray
+    mask: np.ndarray
+    score: CaseScore
+
+
+OnCase = Callable[[CaseRecord, Mapping[str, Answer]], None]
 
 # Segmenters that answer with a mask have nothing between 0 and 1.
 _OF_A_MASK = 0.5
@@ -41,8 +58,8 @@ def evaluate_predictions(
         segmenters: by row name. A record for which one answers None, since it lacks an image, is not scored there.
         thresholds: on the probability, by row name; 0.5 for rows that are not named.
         postprocessing: of the masks, by row name; none for rows that are not named.
-        on_case: called after each patient, in the records' order, with the record and, by the names of the rows in
-            which it is scored, the probabilities on the network's grid and the scores.
+        on_case: called after each patient, in the records' order, with the record and the answers by the names of
+            the rows in which it is scored.
         surface_tolerance_mm: of the surface DSC.
         jobs: masks that are scored at a time.
 
@@ -55,38 +72,43 @@ def evaluate_predictions(
         RuntimeError: scoring failed; it names the case and the row.
     """
     results: dict[str, list[CaseScore]] = {name: [] for name in segmenters}
-    waiting: collections.deque[tuple[CaseRecord, dict[str, np.ndarray], dict[str, Future]]] = collections.deque()
+    waiting: collections.deque[tuple[CaseRecord, dict[str, Future]]] = collections.deque()
 
-    def scored(name: str, probabilities: np.ndarray, record: CaseRecord) -> CaseScore:
+    def answered(name: str, probabilities: np.ndarray, record: CaseRecord) -> Answer:
+        cut, steps = (thresholds or {}).get(name, _OF_A_MASK), (postprocessing or {}).get(name, NONE)
         try:
-            mask = native_mask(probabilities, record, (thresholds or {}).get(name, _OF_A_MASK))
-            mask = (postprocessing or {}).get(name, NONE).apply(mask, record.native_grid.voxel_volume_ml)
-            return score(
+            mask = native_mask(probabilities, record, cut)
+            seen = probabilities >= np.float32(cut)
+            if steps != NONE:
+                mask = steps.apply(mask, record.native_grid.voxel_volume_ml)
+                seen = resample_mask(mask, record.native_grid, record.grid) != 0
+            found = score(
                 record.case_id,
                 mask,
                 record.native_label,
                 record.native_grid,
                 surface_tolerance_mm=surface_tolerance_mm,
             )
+            return Answer(probabilities, seen, found)
         except UserError:
             raise
         except Exception as error:
             raise RuntimeError(f"case {record.case_id} could not be scored for '{name}': {error}") from error
 
     def finish_first() -> None:
-        record, drawn, futures = waiting.popleft()
-        scores = {name: future.result() for name, future in futures.items()}
-        for name, one in scores.items():
-            results[name].append(one)
+        record, futures = waiting.popleft()
+        answers = {name: future.result() for name, future in futures.items()}
+        for name, answer in answers.items():
+            results[name].append(answer.score)
         if on_case is not None:
-            on_case(record, drawn, scores)
+            on_case(record, answers)
 
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="score")
     try:
         for record in records:
             drawn = _drawn(record, segmenters)
-            futures = {name: pool.submit(scored, name, answer, record) for name, answer in drawn.items()}
-            waiting.append((record, drawn, futures))
+            futures = {name: pool.submit(answered, name, soft, record) for name, soft in drawn.items()}
+            waiting.append((record, futures))
             if len(waiting) > jobs:
                 finish_first()
         while waiting:

@@ -19,6 +19,16 @@ INTENDED_USE = "Research only, not for clinical use"
 SEGMENT_LABEL = "lesion (research only)"
 
 
+def check(series: DicomSeries) -> None:
+    """Whether a DICOM-SEG can be written on a series.
+
+    Raises:
+        UserError: highdicom is not installed, or the series is no regular stack of files of one image each.
+    """
+    library.highdicom()
+    series.stacked_files()
+
+
 def write_segmentation(
     path: str | pathlib.Path, mask: np.ndarray, series: DicomSeries, *, modality: str, models: Sequence[str]
 ) -> None:

@@ -90,9 +90,9 @@ class DicomSeries:
         _, frames = self._kind()
         if frames > 1:
             raise UserError(
-                "expected a series of single images, got a multi-frame file",
+                "no DICOM-SEG is written on multi-frame files: expected a series of single images",
                 path=self.files[0],
-                remedy="Write the mask as NIfTI: --output=mask.nii.gz",
+                remedy="Write the mask as NIfTI: --output=mask.nii.gz, of folders without --dicom_seg",
             )
         places, _ = self._stack([(path, library.read(path, tags=_PLACE_TAGS)) for path in self.files])
         return [place.path for place in places]

@@ -115,6 +115,8 @@ def segment_case(
     outputs.check(case)
     first, model = next(iter(models.items()))
     sources = {name: case.source(name) for name in models}
+    if outputs.mask.name.endswith(dicom_seg_writer.SUFFIX):
+        dicom_seg_writer.check(sources[first])  # before the network works for nothing
     grid, moments = _moments(sources[first], model, batch_size, "mutual_information" in outputs.maps)
     probabilities, threshold = moments.mean(), model.manifest.threshold
     facts: dict = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from semicml_tf.reporting import line_chart
+from semicml_tf.reporting import labels_saved, line_chart
 from semicml_tf.reporting.line_chart import Series
 from semicml_tf.reporting.markup import Html, element, join
 from semicml_tf.reporting.run_facts import RunFacts
@@ -54,4 +54,15 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
     partitions = {tuple(case["case_id"] for case in run.networks[0]["cases"]) for run in held}
     if len(partitions) > 1:
         note += " Careful: the runs were not scored on the same patients."
-    return join(element("p", note), element("div", [_figure(held, name) for name in names], class_="plots"))
+    scores = {
+        name: {
+            method: {count: [value for value, _ in own] for count, own in by_count.items()}
+            for method, by_count in _scores(held, name).items()
+        }
+        for name in names
+    }
+    return join(
+        element("p", note),
+        element("div", [_figure(held, name) for name in names], class_="plots"),
+        labels_saved.section(scores),
+    )

@@ -21,4 +21,4 @@ def parts(held: Sequence[tuple[str, Any]]) -> Html:
         return join(held[0][1])
     if len(held) <= _UNFOLDED:
         return join([join(element("h3", heading), body) for heading, body in held])
-    return join([element("details", element("summary", heading), body) for heading, body in held])
+    return join([element("details", element("summary", heading), body, class_="printed") for heading, body in held])

@@ -60,7 +60,7 @@ class Frame:
     y_range: tuple[float, float]
     width: float = 420
     height: float = 250
-    left: float = 52
+    left: float = 60
     right: float = 14
     top: float = 12
     bottom: float = 42

@@ -15,7 +15,7 @@ from semicml_tf.evaluation import case_images
 from semicml_tf.reporting.run_facts import RunFacts
 
 # Names as `case_images` makes them: an index from elsewhere must not lead to other files.
-_FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|probability)-\d{1,3})\.nii\.gz")
+_FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|mask|probability)-\d{1,3})\.nii\.gz")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,7 +27,8 @@ class KeptCase:
         folder: of the patient's files.
         modalities: that the patient has, with the numbers by which files are named.
         thresholds: on the probability, by modality.
-        slice_index, slices: which slice the picture shows, of how many.
+        slice_index, slices: which slice the pictures show, of how many.
+        error_slice_index: the one with the most errors, where that is another one.
         pixel_aspect: height of a pixel over its width.
         has_volumes: whether whole volumes are there.
     """
@@ -37,21 +38,33 @@ class KeptCase:
     modalities: Mapping[str, int]
     thresholds: Mapping[str, float]
     slice_index: int
+    error_slice_index: int | None
     slices: int
     pixel_aspect: float
     has_volumes: bool
 
-    def slice(self) -> dict[str, np.ndarray] | None:
-        """The arrays of `slice.npz` as `case_images` describes them; None where they cannot be read."""
+    def slice(self, name: str = case_images.SLICE) -> dict[str, np.ndarray] | None:
+        """The arrays of `slice.npz` or `errors.npz` as `case_images` describes them; None where they cannot be read.
+
+        Evaluations of before there were masks get those of their probabilities.
+        """
         wanted = ["truth", *(f"{kind}-{number}" for number in self.modalities.values() for kind in _KINDS)]
         try:
-            with np.load(io.BytesIO((self.folder / "slice.npz").read_bytes()), allow_pickle=False) as stored:
+            with np.load(io.BytesIO((self.folder / name).read_bytes()), allow_pickle=False) as stored:
                 found = {name: stored[name] for name in wanted}
+                for modality, number in self.modalities.items():
+                    key = f"mask-{number}"
+                    held = key in stored.files
+                    found[key] = stored[key] if held else self.reached(modality, found[f"probability-{number}"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         shapes = {array.shape for array in found.values()}
         plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in found.values())
         return found if plain and len(shapes) == 1 else None
+
+    def reached(self, modality: str, probability: np.ndarray) -> np.ndarray:
+        """Where probabilities of 0 to 255 reach the modality's threshold, uint8 0/1."""
+        return (probability >= max(self.thresholds[modality] * 255.0, 0.5)).astype(np.uint8)
 
     def volume(self, name: str) -> bytes | None:
         """A file of a volume as it is; None where there is none."""
@@ -82,6 +95,7 @@ def of_run(run: RunFacts) -> dict[str, KeptCase]:
                 modalities={name: numbers[name] for name in entry["modalities"]},
                 thresholds={name: float(run.images["thresholds"][name]) for name in entry["modalities"]},
                 slice_index=int(entry["slice_index"]),
+                error_slice_index=None if entry.get("error_slice_index") is None else int(entry["error_slice_index"]),
                 slices=int(entry["shape"][0]),
                 pixel_aspect=float(entry["pixel_aspect"]),
                 has_volumes=bool(entry.get("volumes")),

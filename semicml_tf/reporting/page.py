@@ -11,11 +11,14 @@ from semicml_tf.errors import UserError
 from semicml_tf.reporting import (
     annotation_curve,
     calibration_plots,
+    definitions,
     failures,
+    headline,
     learning_curves,
     modality_gap,
     provenance,
     ranked_cases,
+    run_comparison,
     strip_plots,
     summary,
     tables,
@@ -94,13 +97,16 @@ class _Page:
                 element("div", _KEYS, class_="legend"),
                 element(
                     "p",
-                    "Each picture is the slice with the most truth, on the network's grid. ",
+                    "Pictures show the slice with the most truth and, where that is another one, the one with the most "
+                    "wrong voxels. ",
                     viewer_volumes.told(volumes),
                 ),
                 element(
                     "p",
-                    "Viewer and pictures are on the network's grid, the scores on the patient's own: a mask may look "
-                    "coarser here than it was scored. A click on pictures, or the button below them, opens the viewer.",
+                    "Masks are those that were scored, after their post-processing, but shown on the network's grid, "
+                    "not on the patient's own: one may look coarser here than it was scored. Patients lie as in "
+                    "radiology, the right side on the left. A click on pictures, or the button above them, opens the "
+                    "viewer.",
                     class_="note",
                 ),
             ]
@@ -108,14 +114,15 @@ class _Page:
                 notes.append(element("p", f"{self._pictures.left_out} patients have no pictures: they did not fit in."))
         found = [
             ("summary", "Scores", summary.section(runs)),
-            ("failures", "Missed and false alarms", failures.section(runs)),
+            ("failures", "Missed, false alarms, failures", failures.section(runs)),
             ("patients", "Patient by patient", strip_plots.section(runs)),
+            ("comparison", "Runs against each other", run_comparison.section(runs)),
             ("cost", "Annotation cost", cost),
             ("gap", "Modality gap", modality_gap.section(runs)),
             ("curves", "Learning curves", learning_curves.section(runs)),
             ("calibration", "Calibration", calibration_plots.section(runs)),
             ("cases", "Patients, worst first", join(notes, ranked_cases.section(self._cases, self._pictures, keys))),
-            ("policy", "What the numbers mean", provenance.policy(runs)),
+            ("policy", "What the numbers mean", definitions.section(runs)),
             (
                 "provenance",
                 "Commands, seeds, hashes",
@@ -131,7 +138,7 @@ class _Page:
         sections = self._sections(volumes, keys)
         scripts = [viewer.asset("page.js")]
         if keys:
-            scripts.append(viewer.asset("viewer.js"))
+            scripts += [viewer.asset("outlines.js"), viewer.asset("viewer.js")]
         policy = _policy([*scripts, *([viewer.niivue_source()] if keys else [])])
         title = (
             f"Report: {', '.join(run.name for run in runs)}" if len(runs) <= _NAMES else f"Report of {len(runs)} runs"
@@ -143,10 +150,10 @@ class _Page:
             element("title", title),
             Html(f"<style>{viewer.asset('page.css')}</style>"),
         )
-        partition = runs[0].partition
         body = join(
             element("h1", title),
-            element("p", f"Partition '{partition}'. semicml_tf {__version__}.", class_="note"),
+            element("p", headline.origin(runs), f" semicml_tf {__version__}; research only.", class_="note"),
+            headline.lines(runs),
             _notices(runs, images),
             element("nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="sections"),
             element("main", [element("section", element("h2", title), held, id=key) for key, title, held in sections]),

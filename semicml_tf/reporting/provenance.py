@@ -1,4 +1,4 @@
-"""Where the numbers come from: commands, seeds, hashes, settings, versions, and what each number means."""
+"""Where the numbers come from: commands, seeds, hashes, settings, versions."""
 
 from __future__ import annotations
 
@@ -72,22 +72,3 @@ def _of_run(run: RunFacts) -> Html:
 def section(runs: Sequence[RunFacts]) -> Html:
     """What each run was made by."""
     return by_run.parts([(run.name, _of_run(run)) for run in runs])
-
-
-def policy(runs: Sequence[RunFacts]) -> Html | None:
-    """What the numbers mean where a mask is empty, and notes on the evaluations."""
-    held = next((run.metrics["policy"] for run in runs if isinstance((run.metrics or {}).get("policy"), dict)), None)
-    # What later versions of an evaluation tell of how it measured.
-    first = next((run.metrics for run in runs if run.metrics), {})
-    measured = [
-        ("surface DSC at, mm", first.get("surface_tolerance_mm")),
-        ("a failure below DSC", first.get("failure_dice")),
-        ("intervals", first.get("intervals")),
-    ]
-    notes = [(run.name, note) for run in runs for note in (run.metrics or {}).get("notes") or ()]
-    if not held and not notes:
-        return None
-    return join(
-        tables.facts([*(held or {}).items(), *(pair for pair in measured if pair[1] is not None)]),
-        element("ul", [element("li", f"{name}: {note}") for name, note in notes]) if notes else None,
-    )

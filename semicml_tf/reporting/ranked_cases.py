@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from semicml_tf.evaluation.case_images import BEST, WORST
 from semicml_tf.reporting import by_run, columns, slice_pictures, tables
-from semicml_tf.reporting.markup import Html, element, number
+from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.ranking import RankedCase
 from semicml_tf.reporting.tables import Cell
 
@@ -14,12 +14,29 @@ from semicml_tf.reporting.tables import Cell
 _OPEN = WORST + BEST
 
 
-def _table(cases: Sequence[RankedCase]) -> Html:
+# What is read first of a patient; the whole stands folded below.
+_FIRST = ("dice", "hd95_mm", "volume_error_ml", "lesions_missed", "lesions_false")
+
+
+def _tables(cases: Sequence[RankedCase]) -> Html:
+    """What is read first, and everything folded below it."""
     run = cases[0].run
-    names = [name for name in columns.of_cases(run.networks) if name != "truth_ml"]
-    networks = [str(row.get("name")) for row in run.networks]
+    every = [name for name in columns.of_cases(run.networks) if name != "truth_ml"]
+    first = [name for name in _FIRST if name in every]
+    short = _table(f"All patients of {run.name}, worst first", cases, first)
+    if first == every:
+        return short
+    whole = _table(f"All measures of all patients of {run.name}", cases, every)
+    return join(short, element("details", element("summary", "All measures"), whole))
+
+
+def _table(caption: str, cases: Sequence[RankedCase], names: Sequence[str]) -> Html:
+    networks = [str(row.get("name")) for row in cases[0].run.networks]
+    # Where all masks are present, the outcomes tell nothing.
+    told = {score.get("outcome") for case in cases for score in case.scores.values()} != {"both present"}
     headings = ["place", "patient", "mean DSC", "truth ml"]
-    headings += [f"{network} {title}" for network in networks for title in ["outcome", *map(columns.title, names)]]
+    own = [*(["outcome"] if told else []), *map(columns.title, names)]
+    headings += [f"{network} {title}" for network in networks for title in own]
     body = []
     for case in cases:
         truth = next((one["truth_ml"] for one in case.scores.values() if columns.is_number(one.get("truth_ml"))), None)
@@ -31,13 +48,13 @@ def _table(cases: Sequence[RankedCase]) -> Html:
         ]
         for network in networks:
             score = case.scores.get(network, {})
-            cells.append(tables.text_cell(score.get("outcome", "not scored")))
+            cells += [tables.text_cell(score.get("outcome", "not scored"))] if told else []
             cells += [
                 Cell(columns.plain(name, score[name]), score[name]) if columns.is_number(score.get(name)) else Cell("–")
                 for name in names
             ]
         body.append(cells)
-    return tables.sortable(f"All patients of {run.name}, worst first", headings, body)
+    return tables.sortable(caption, headings, body)
 
 
 def _scores(case: RankedCase) -> Html:
@@ -45,8 +62,14 @@ def _scores(case: RankedCase) -> Html:
     for name, score in case.scores.items():
         outcome = score.get("outcome")
         note = "" if outcome in (None, "both present") else f" ({outcome})"
-        distance = f", HD95 {number(score.get('hd95_mm'), 1)} mm" if columns.is_number(score.get("hd95_mm")) else ""
-        parts.append(element("span", element("b", name), f" DSC {number(score.get('dice'))}{distance}{note}"))
+        told = f" DSC {number(score.get('dice'))}"
+        told += f", HD95 {number(score.get('hd95_mm'), 1)} mm" if columns.is_number(score.get("hd95_mm")) else ""
+        told += (
+            f", predicted {number(score.get('prediction_ml'), 1)} ml"
+            if columns.is_number(score.get("prediction_ml"))
+            else ""
+        )
+        parts.append(element("span", element("b", name), told, note))
     return element("span", parts, class_="scores")
 
 
@@ -66,7 +89,9 @@ def _pictures(pictures: Sequence[slice_pictures.Picture]) -> Html:
 
 
 def _card(case: RankedCase, pictures: Sequence[slice_pictures.Picture], in_viewer: bool) -> Html:
-    where = f", slice {case.kept.slice_index + 1} of {case.kept.slices}" if pictures else ""
+    truth = next((one["truth_ml"] for one in case.scores.values() if columns.is_number(one.get("truth_ml"))), None)
+    where = f", truth {number(truth, 1)} ml" if truth is not None else ""
+    where += f", slice {case.kept.slice_index + 1} of {case.kept.slices}" if pictures else ""
     opener = element(
         "button",
         "Open in the viewer",
@@ -81,8 +106,8 @@ def _card(case: RankedCase, pictures: Sequence[slice_pictures.Picture], in_viewe
             "div",
             element("h4", f"{case.place}. {case.case_id}"),
             element("span", f"mean DSC {number(case.mean_dice)}{where}", class_="note"),
-            _scores(case),
             opener if in_viewer else None,
+            _scores(case),
             class_="case-head",
         ),
         _pictures(pictures) if pictures else None,
@@ -127,7 +152,7 @@ def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewe
     held = []
     for cases in (cases for cases in ranked if cases):
         cards = [_card(case, pictures.of(case), case.key in in_viewer) for case in cases]
-        parts = [_table(cases)]
+        parts = [_tables(cases)]
         if len(cards) <= _OPEN:
             parts.append(element("div", cards, class_="cases"))
         else:
@@ -136,8 +161,9 @@ def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewe
                 element("div", cards[:WORST], class_="cases"),
                 element(
                     "details",
-                    element("summary", f"{len(between)} patients between the worst and the best"),
+                    element("summary", f"Between the worst and the best: {len(between)}"),
                     element("div", between, class_="cases"),
+                    class_="printed",
                 ),
                 element("div", cards[-BEST:], class_="cases"),
             ]

@@ -124,9 +124,14 @@ def _json(path: pathlib.Path, notes: list[str]) -> dict | None:
     return body if isinstance(body, dict) else None
 
 
-def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str]) -> dict | None:
+def _again(folder: pathlib.Path, partition: str) -> str:
+    """The command that evaluates a run."""
     again = f"python -m semicml_tf.evaluate --run={shlex.quote(str(folder))}"
-    again += "" if partition == "test" else f" --partition={partition}"
+    return again if partition == "test" else f"{again} --partition={partition}"
+
+
+def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str]) -> dict | None:
+    again = _again(folder, partition)
     body = _json(folder / "evaluation" / partition / "metrics.json", notes)
     rows = (body or {}).get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "cases" in row for row in rows):
@@ -155,8 +160,13 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
         raise UserError("expected a run's record", path=folder / run_folder.FILE_NAME, remedy=_REMEDY)
     metrics = _metrics(folder, partition, record, notes)
     images = _json(folder / "evaluation" / partition / case_images.FOLDER / case_images.INDEX, notes)
-    if metrics is None or (images or {}).get("index_version") != case_images.INDEX_VERSION:
+    if metrics is None or (images or {}).get("index_version") not in case_images.READ_VERSIONS:
         images = None
+    elif images["index_version"] == 1 and set((metrics.get("postprocessing") or {}).values()) - {"none"}:
+        notes.append(
+            "Pictures and viewer show masks as they were before their post-processing: this evaluation is of an "
+            f"earlier version. Run {_again(folder, partition)}"
+        )
     elif images.get("case_images") == "none":
         notes.append("This evaluation was told to leave no images (--case_images=none): no pictures and no viewer.")
     try:

@@ -8,6 +8,7 @@ import io
 
 import numpy as np
 
+from semicml_tf.evaluation import case_images
 from semicml_tf.reporting.kept_images import KeptCase
 
 # Pixels of a picture's longer side, about.
@@ -83,38 +84,64 @@ def _stretched(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
+def _as_scored(case: KeptCase, modality: str, soft: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """uint8 values that are at least 128 within the mask alone, as smooth as the probabilities where they agree."""
+    cut = min(max(case.thresholds[modality] * 255.0, 0.5), 254.5)
+    values = soft.astype(np.float32)
+    values = np.where(values >= cut, 128 + 127 * (values - cut) / (255 - cut), 127 * values / cut)
+    return np.rint(np.where(mask != 0, np.maximum(values, 128), np.minimum(values, 127))).astype(np.uint8)
+
+
+class _Slice:
+    """A slice's arrays as pictures of one size."""
+
+    def __init__(self, case: KeptCase, arrays: dict[str, np.ndarray], index: int):
+        self._case, self._arrays = case, arrays
+        rows, columns = arrays["truth"].shape
+        physical = (columns, rows * case.pixel_aspect)
+        scale = max(1.0, _SIDE / max(physical))
+        self._size = max(1, round(physical[0] * scale)), max(1, round(physical[1] * scale))
+        self._truth = _contour(_enlarged((arrays["truth"] != 0).astype(np.uint8) * 255, self._size) >= 128)
+        self._where = f"slice {index + 1} of {case.slices}"
+        self.soft = {name: arrays[f"probability-{number}"] for name, number in case.modalities.items()}
+
+    def _picture(self, title: str, alternative: str, pixels: np.ndarray) -> Picture:
+        return Picture(title, f"{self._case.case_id}, {self._where}: {alternative}", _jpeg(pixels), *self._size)
+
+    def modality(self, name: str, title: str) -> Picture:
+        """The image in grey, with contours of the truth and of the mask that was scored."""
+        number = self._case.modalities[name]
+        grey = _enlarged(_stretched(self._arrays[f"image-{number}"]), self._size)
+        pixels = np.repeat(grey[..., None], 3, axis=2)
+        mask = _as_scored(self._case, name, self.soft[name], self._arrays[f"mask-{number}"])
+        pixels[self._truth] = TRUTH
+        pixels[_contour(_enlarged(mask, self._size) >= 128)] = PREDICTION
+        return self._picture(title, f"{name} with the contours of truth and prediction", pixels)
+
+    def map(self, title: str, alternative: str, values: np.ndarray) -> Picture:
+        """Values of 0 to 1 as colours, with the contour of the truth."""
+        pixels = heat(_enlarged(np.rint(values * 255).astype(np.uint8), self._size) / 255.0)
+        pixels[self._truth] = TRUTH
+        return self._picture(title, alternative, pixels)
+
+
 def pictures(case: KeptCase) -> list[Picture]:
     """The pictures of a patient; none where the slice cannot be read."""
     arrays = case.slice()
     if arrays is None:
         return []
-    rows, columns = arrays["truth"].shape
-    physical = (columns, rows * case.pixel_aspect)
-    scale = max(1.0, _SIDE / max(physical))
-    size = max(1, round(physical[0] * scale)), max(1, round(physical[1] * scale))
-    truth = _contour(_enlarged((arrays["truth"] != 0).astype(np.uint8) * 255, size) >= 128)
-    where = f"slice {case.slice_index + 1} of {case.slices}"
-    found, soft = [], {}
-
-    def add(title: str, alternative: str, pixels: np.ndarray) -> None:
-        found.append(Picture(title, f"{case.case_id}, {where}: {alternative}", _jpeg(pixels), *size))
-
-    for name, number in case.modalities.items():
-        soft[name] = arrays[f"probability-{number}"]
-        grey = _enlarged(_stretched(arrays[f"image-{number}"]), size)
-        pixels = np.repeat(grey[..., None], 3, axis=2)
-        cut = max(case.thresholds[name] * 255.0, 0.5)
-        predicted = _contour(_enlarged(soft[name], size) >= cut)
-        pixels[truth] = TRUTH
-        pixels[predicted] = PREDICTION
-        add(name, f"{name} with the contours of truth and prediction", pixels)
-    if len(soft) == 2:
-        first, second = (array.astype(np.float32) / 255 for array in soft.values())
-        pixels = heat(_enlarged(np.rint(np.abs(first - second) * 255).astype(np.uint8), size) / 255.0)
-        pixels[truth] = TRUTH
-        add("disagreement", f"where the networks of {' and '.join(soft)} disagree", pixels)
-    for name, array in soft.items():
-        pixels = heat(_enlarged(np.rint(entropy_bits(array / 255.0) * 255).astype(np.uint8), size) / 255.0)
-        pixels[truth] = TRUTH
-        add(f"uncertainty {name}", f"entropy of the probabilities of the {name} network", pixels)
+    shown = _Slice(case, arrays, case.slice_index)
+    found = [shown.modality(name, name) for name in case.modalities]
+    if len(shown.soft) == 2:
+        first, second = (array.astype(np.float32) / 255 for array in shown.soft.values())
+        what = f"where the networks of {' and '.join(shown.soft)} disagree"
+        found.append(shown.map("disagreement", what, np.abs(first - second)))
+    for name, array in shown.soft.items():
+        what = f"entropy of the probabilities of the {name} network"
+        found.append(shown.map(f"uncertainty {name}", what, entropy_bits(array / 255.0)))
+    errors = None if case.error_slice_index is None else case.slice(case_images.ERRORS)
+    if errors is not None:
+        worst = _Slice(case, errors, case.error_slice_index)
+        place = f"slice {case.error_slice_index + 1}, most errors"
+        found += [worst.modality(name, f"{name}, {place}") for name in case.modalities]
     return found

@@ -15,6 +15,7 @@ _KEYS = (
     ("m", "other modality"),
     ("t", "truth on and off"),
     ("p", "prediction on and off"),
+    ("l", "outlines or filled masks"),
     ("o", "probabilities or masks"),
     ("n, b", "next, previous patient"),
     ("Esc", "close"),
@@ -71,6 +72,7 @@ def dialog() -> Html:
             "fieldset",
             element("legend", "Layers and their opacity"),
             element("div", data_part="layers"),
+            _box("outlines", "outlines of the masks"),
             _box("probabilities", "probabilities instead of masks"),
         ),
         element(
@@ -85,8 +87,8 @@ def dialog() -> Html:
         ),
         element(
             "p",
-            "Volumes are on the network's grid and 8-bit; the scores are from the patient's own grid. Right button and "
-            "drag: grey window; wheel: slices.",
+            "Masks are as they were scored, but on the network's grid, and images 8-bit; the scores are from the "
+            "patient's own grid. Right button and drag: grey window; wheel: slices.",
             class_="note",
         ),
         element("p", [join(element("kbd", key), f" {what}", Html("<br>")) for key, what in _KEYS], class_="note"),
@@ -95,6 +97,7 @@ def dialog() -> Html:
     canvas = element(
         "div",
         element("canvas", data_part="canvas", tabindex=0, role="application", aria_label="slices of the volume"),
+        element("canvas", data_part="outline-canvas", class_="outlines", aria_hidden="true"),
         class_="viewer-canvas",
     )
     return element(

@@ -43,11 +43,22 @@ def _window(data: bytes) -> tuple[float, float]:
     return float(low * slope + intercept), float(high * slope + intercept)
 
 
+def _mask_of(kept: KeptCase, modality: str, probability: bytes) -> bytes:
+    """The mask of a volume of probabilities, for evaluations of before there were masks."""
+    raw = gzip.decompress(probability)
+    header = bytearray(raw[:352])
+    header[112:120] = np.array((1.0, 0.0), "<f4").tobytes()  # slope and intercept
+    mask = kept.reached(modality, np.frombuffer(raw, np.uint8, offset=352))
+    return gzip.compress(bytes(header) + mask.tobytes(), 6, mtime=0)
+
+
 def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
-    """Where to begin, RAS+ mm: the middle of the truth in the kept slice, by the affine of the volume `data`."""
+    """Where to begin, RAS+ mm: the middle of the lesion in the kept slice, by the affine of the volume `data`."""
     affine = np.frombuffer(gzip.decompress(data), "<f4", 12, 280).reshape(3, 4).astype(float)
     arrays = kept.slice()
-    mask = np.ones((1, 1)) if arrays is None else arrays["truth"]
+    found = [] if arrays is None else [array for key, array in arrays.items() if key == "truth" or key[:4] == "mask"]
+    # Where there is no truth, what was predicted.
+    mask = next((array for array in found if array.any()), found[0] if found else np.ones((1, 1)))
     rows, columns = np.nonzero(mask if mask.any() else np.ones_like(mask))
     # A voxel of the truth, not a mean between two lesions: the one nearest to the mean.
     nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
@@ -60,8 +71,9 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
 
     def take(name: str) -> tuple[str, bytes] | None:
         data = kept.volume(name)
-        if data is None or data[:2] != b"\x1f\x8b":
-            return None
+        return None if data is None or data[:2] != b"\x1f\x8b" else put(data)
+
+    def put(data: bytes) -> tuple[str, bytes]:
         key = hashlib.sha256(data).hexdigest()[:20]
         files[key] = base64.b64encode(data).decode("ascii")
         return key, data
@@ -73,6 +85,7 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
         if not image or not probability:
             return None
         try:
+            mask = take(f"mask-{number}.nii.gz") or put(_mask_of(kept, name, probability[1]))
             window = _window(image[1])
         except (OSError, EOFError, ValueError, IndexError):
             return None
@@ -81,8 +94,8 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
                 "name": name,
                 "image": image[0],
                 "window": window,
+                "mask": mask[0],
                 "probability": probability[0],
-                "threshold": kept.thresholds[name],
                 "dice": case.scores.get(name, {}).get("dice"),
             }
         )

@@ -38,4 +38,14 @@
   };
   addEventListener("hashchange", unfold);
   unfold();
+
+  // On paper nothing can be unfolded: runs and patients are, settings and licences are not.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details.printed:not([open])")];
+    for (const folded of opened) folded.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const folded of opened) folded.open = false;
+  });
 })();

@@ -11,16 +11,18 @@
 
   let nv = null; // NiiVue
   let index = 0; // of the patient that is shown
-  let loaded = null; // its volumes: { key, images: [NVImage], truth, predictions: [NVImage] }
+  let loaded = null; // its volumes: { key, images: [NVImage], truth, masks: [NVImage], probabilities: [NVImage] }
   let turn = 0; // counts what was asked for, so that a slow answer does not overtake a later wish
-  const state = { modality: 0, probabilities: false, layers: [], view: 3 };
+  const state = { modality: 0, outlines: true, probabilities: false, layers: [], view: 3 };
 
   const say = (text) => { part("status").textContent = text; };
   const colour = (layer) => (layer === 0 ? TRUTH : PREDICTIONS[(layer - 1) % PREDICTIONS.length]);
 
   function tell(at) {
     const [x, y, z] = at.mm;
-    const values = at.values.map(({ name, value }) => `${name.replace(".nii.gz", "")} ${Number(value.toPrecision(3))}`);
+    // Of all that is known there, whichever layers are shown.
+    const known = [...loaded.images, loaded.truth, ...loaded.masks, ...loaded.probabilities];
+    const values = known.map((one) => `${one.name.replace(".nii.gz", "")} ${Number(one.getValue(...at.vox).toPrecision(3))}`);
     say(`right-left ${x.toFixed(0)}, back-front ${y.toFixed(0)}, feet-head ${z.toFixed(0)} mm · ${values.join(" · ")}`);
   }
 
@@ -44,6 +46,12 @@
     });
     const flat = ([r, g, b]) => ({ R: [r, r], G: [g, g], B: [b, b], A: [0, 255], I: [0, 255] });
     for (const layer of [0, 1, 2, 3, 4]) nv.addColormap(`layer${layer}`, flat(colour(layer)));
+    const drawScene = nv.drawScene.bind(nv);
+    nv.drawScene = () => {
+      const told = drawScene();
+      drawOutlines();
+      return told;
+    };
     return nv.attachToCanvas(canvas, false);
   }
 
@@ -56,34 +64,49 @@
 
   async function load(entry) {
     const images = [];
-    const predictions = [];
+    const masks = [];
+    const probabilities = [];
+    const flat = { cal_min: 0.5, cal_max: 0.6 };
     for (const [number, held] of entry.modalities.entries()) {
       images.push(await image(held.image, {
         title: held.name, colormap: "gray", cal_min: held.window[0], cal_max: held.window[1],
       }));
-      predictions.push(await image(held.probability, { title: `p(${held.name})`, colormap: `layer${number + 1}` }));
+      masks.push(await image(held.mask, { title: `mask(${held.name})`, colormap: `layer${number + 1}`, ...flat }));
+      probabilities.push(await image(held.probability, {
+        title: `p(${held.name})`, colormap: "inferno", cal_min: 0.05, cal_max: 1,
+      }));
     }
-    const truth = await image(entry.truth, { title: "truth", colormap: "layer0", cal_min: 0.5, cal_max: 0.6 });
-    return { key: entry.key, images, truth, predictions };
+    const truth = await image(entry.truth, { title: "truth", colormap: "layer0", ...flat });
+    return { key: entry.key, images, truth, masks, probabilities };
   }
 
   function dress() {
-    const entry = cases[index];
-    loaded.predictions.forEach((volume, number) => {
-      const cut = entry.modalities[number].threshold;
-      // A flat colour from the threshold on, or a scale of probabilities.
-      volume.colormap = state.probabilities ? "inferno" : `layer${number + 1}`;
-      volume.cal_min = state.probabilities ? 0.02 : cut - 0.002;
-      volume.cal_max = state.probabilities ? 1 : cut;
+    state.layers.forEach((layer, number) => {
+      // Probabilities are seen through the truth's outline alone.
+      const hidden = number === 0 && state.outlines && state.probabilities;
+      nv.volumes[number + 1].opacity = layer.on && !hidden ? layer.opacity : 0;
     });
-    state.layers.forEach((layer, number) => { nv.volumes[number + 1].opacity = layer.on ? layer.opacity : 0; });
+    // In slices only: in 3-D there are no outlines.
+    nv.overlayAlphaShader = state.outlines && !state.probabilities ? 0 : 1;
     nv.updateGLVolume();
+  }
+
+  function drawOutlines() {
+    const shown = [];
+    if (state.outlines && loaded) {
+      state.layers.forEach((layer, number) => {
+        if (!layer.on || (state.probabilities && number > 0)) return;
+        shown.push({ mask: number ? loaded.masks[number - 1] : loaded.truth, colour: colour(number), opacity: Math.min(1, layer.opacity + 0.3) });
+      });
+    }
+    outlines.draw(nv, part("outline-canvas"), shown);
   }
 
   function stack(keepPlace) {
     const at = keepPlace ? [...nv.scene.crosshairPos] : null;
     while (nv.volumes.length) nv.removeVolume(nv.volumes[nv.volumes.length - 1]);
-    for (const volume of [loaded.images[state.modality], loaded.truth, ...loaded.predictions]) nv.addVolume(volume);
+    const layers = state.probabilities ? loaded.probabilities : loaded.masks;
+    for (const volume of [loaded.images[state.modality], loaded.truth, ...layers]) nv.addVolume(volume);
     // In voxels: about as thin in a coarse volume as in a fine one.
     nv.opts.crosshairWidth = 0.003 * Math.max(...nv.volumes[0].dimsRAS.slice(1, 4));
     nv.scene.crosshairPos = at || nv.mm2frac(cases[index].focus_mm, 0, true);
@@ -118,7 +141,7 @@
       box.append(label, range);
       return box;
     }));
-    part("probabilities").checked = state.probabilities;
+    for (const name of ["outlines", "probabilities"]) part(name).checked = state[name];
     part("view").value = String(state.view);
   }
 
@@ -174,12 +197,18 @@
     controls();
     dress();
   };
+  const change = (name) => {
+    state[name] = !state[name];
+    controls();
+    stack(true);
+  };
   const move = (x, y, z) => () => { nv.moveCrosshairInVox(x, y, z); };
   const keys = {
     t: () => toggle(0),
     p: () => toggle(state.modality + 1),
     m: () => choose((state.modality + 1) % cases[index].modalities.length),
-    o: () => { state.probabilities = !state.probabilities; controls(); dress(); },
+    l: () => change("outlines"),
+    o: () => change("probabilities"),
     n: () => show(index + 1),
     b: () => show(index - 1),
     ArrowLeft: move(-1, 0, 0), ArrowRight: move(1, 0, 0),
@@ -198,7 +227,7 @@
   part("close").addEventListener("click", () => dialog.close());
   part("next").addEventListener("click", () => show(index + 1));
   part("previous").addEventListener("click", () => show(index - 1));
-  part("probabilities").addEventListener("change", (event) => { state.probabilities = event.target.checked; dress(); });
+  for (const name of ["outlines", "probabilities"]) part(name).addEventListener("change", () => change(name));
   part("view").addEventListener("change", (event) => { state.view = Number(event.target.value); nv.setSliceType(state.view); });
 
   document.addEventListener("click", (event) => {

@@ -1,0 +1,64 @@
+"""Runs tested against each other, patient by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semicml_tf.evaluation import comparison
+from semicml_tf.reporting import tables
+from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting.run_facts import RunFacts
+from semicml_tf.reporting.tables import Cell
+
+# ml; the same mask on the same grid has the same volume but for rounding.
+_SAME_ML = 1e-6
+
+
+def _truths(run: RunFacts) -> dict[tuple[str, str], float | None]:
+    """Volume of the truth by network and patient."""
+    return {(row["modality"], case["case_id"]): case.get("truth_ml") for row in run.networks for case in row["cases"]}
+
+
+def _differs(first: RunFacts, other: RunFacts) -> str | None:
+    """Why two runs cannot be compared, if they cannot."""
+    own, others = _truths(first), _truths(other)
+    common = [key for key in own if key in others]
+    if not common:
+        return "no patient was scored in both"
+    for key in common:
+        if own[key] is None or others[key] is None or abs(own[key] - others[key]) > _SAME_ML:
+            return f"the truth of {key[1]} is another one"
+    return None
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def section(runs: Sequence[RunFacts]) -> Html | None:
+    """A test of every two runs in each modality; None of fewer than two runs with scores."""
+    held = [run for run in runs if run.networks]
+    if len(held) < 2:
+        return None
+    for other in held[1:]:
+        why = _differs(held[0], other)
+        if why:
+            return element("p", f"Not compared: {held[0].name} and {other.name} were not scored alike, {why}.")
+    found = comparison.tests([run.metrics for run in held], [run.name for run in held])
+    body = [
+        [
+            tables.text_cell(one["modality"]),
+            tables.text_cell(one["first"]),
+            tables.text_cell(one["second"]),
+            Cell(f"{one['difference']:+.3f}", one["difference"]),
+            Cell(f"{one['differing']} of {one['patients']}", one["differing"]),
+            Cell(_p(one["p"]), one["p"]),
+            Cell(_p(one["p_holm"]), one["p_holm"]),
+        ]
+        for one in found
+    ]
+    headings = ["network", "run", "less run", "difference in DSC", "patients that differ", "p", "p corrected"]
+    return join(
+        tables.sortable("Difference in mean DSC, and whether other patients would show it, too", headings, body),
+        element("p", f"{comparison.METHOD}.", class_="note"),
+    )
