@@ -25,6 +25,7 @@ class Fake(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     Attributes:
         versions: by model name its versions, each a manifest.
+        tells_manifest: whether there is the signature `manifest`.
         fail: (status, how many times) of the next calls with slices.
         each: called with the number of a call with slices (from 1) before that is answered; may wait, or change
             `versions`.
@@ -35,6 +36,7 @@ class Fake(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def __init__(self, *modalities, window=16):
         self.versions = {name: {1: threshold_model.manifest(name, window=window)} for name in modalities}
+        self.tells_manifest = True
         self.fail, self.each = (None, 0), lambda number: None
         self.calls, self.sizes, self.most = collections.Counter(), [], 0
         self._now, self._lock = 0, threading.Lock()
@@ -44,6 +46,8 @@ class Fake(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._lock:
             self.calls[spec.signature_name] += 1
             number = self.calls[spec.signature_name]
+        if spec.signature_name == MANIFEST and not self.tells_manifest:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, 'Serving signature key "manifest" not found')
         if spec.signature_name == MANIFEST:
             return self._answer(request, context, self._manifest)
         with self._lock:

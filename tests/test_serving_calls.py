@@ -264,3 +264,10 @@ def test_a_model_that_tells_no_manifest_is_one_line(fake, address, monkeypatch):
         serving.connect(address, "ct")
     with pytest.raises(RemoteFailure, match="has no model 'mr'"):
         serving.connect(address, "mr")
+    fake.tells_manifest = False
+    with pytest.raises(
+        RemoteFailure, match="does not tell its manifest .* Export the run again .* or name its manifest"
+    ):
+        serving.connect(address, "ct")
+    with RemoteModel(address, "ct", MANIFEST) as model:
+        assert model.slices(SLICE).shape == SLICE.shape
