@@ -20,8 +20,8 @@ from tests.raw_call import RawCall, frame
 from tests.serving_process import UNLIMITED, WINDOW, request, serving
 
 OK, FULL, GONE = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE
-# Of the model `pet`, about half a second on one core.
-LONG = np.zeros((1500, WINDOW, WINDOW, 1), np.float32)
+# Of the model `pet`, about half a second on two cores.
+LONG = np.zeros((1000, WINDOW, WINDOW, 1), np.float32)
 ONE_CALL = request().SerializeToString()
 
 
@@ -30,7 +30,7 @@ def published(tmp_path_factory):
     """`ct` answers at once, `pet` takes its time."""
     folder = tmp_path_factory.mktemp("published")
     publish(threshold_model.network("ct", window=WINDOW), threshold_model.manifest("ct", window=WINDOW), folder / "ct")
-    publish(unet(WINDOW, 4, name="pet"), threshold_model.manifest("pet", window=WINDOW), folder / "pet")
+    publish(unet(WINDOW, 8, name="pet"), threshold_model.manifest("pet", window=WINDOW), folder / "pet")
     return folder
 
 
