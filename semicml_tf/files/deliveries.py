@@ -56,7 +56,7 @@ class Deliveries:
     replace: bool = False
 
     @property
-    def NAME(self) -> str:  # noqa: N802 - as layouts' modules have it
+    def NAME(self) -> str:
         """The layout that all have; the names of all where they differ."""
         return "+".join(dict.fromkeys(layout.NAME for _, layout in self.parts.values()))
 
