@@ -62,8 +62,8 @@ test-io: .venv-io/ready
 	.venv-tfx/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps -r requirements/tfx.lock
 	touch $@
 
-# The whole pipeline on a phantom; what has run before is taken from cache. make pipeline PIPELINE_ARGS=--help
-PIPELINE_ARGS ?=
+# The whole pipeline on a phantom; the same again takes from its cache what has not changed.
+PIPELINE_ARGS ?= --study=configs/demo.flags --output=pipeline_output
 pipeline: .venv-tfx/ready
 	.venv-tfx/bin/python -m pipelines.local_runner $(PIPELINE_ARGS)
 
@@ -105,4 +105,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-io .venv-tfx demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-io .venv-tfx demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
