@@ -92,10 +92,14 @@ def first(part):
 def second(first):
     """Then a sound second one."""
     shutil.copytree(first.root / "next", first.deliveries / "span-2")
+    left = first.root / "artefacts/CaseExampleGen/examples/.99.work"  # of a conversion that was killed
+    (left / "records").mkdir(parents=True)
+    (left / "records/x.json").touch()
     former = {path: path.stat().st_ino for path in (first.root / "artefacts/CaseExampleGen/case_cache").rglob("*.*")}
     states = first.run()
     assert {path: path.stat().st_ino for path in former} == former, "a finished case was made again"
     assert states == {**dict.fromkeys(EVERYTHING, COMPLETE), "ImportSchemaGen": CACHED}
+    assert not left.exists()
     return first
 
 
