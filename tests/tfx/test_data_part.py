@@ -189,18 +189,15 @@ COUNTS = (lambda path: changed(path, lambda values: values * 1000), "expected SU
 
 @pytest.mark.parametrize("change,message", [NAN, COUNTS], ids=["nan", "counts"])
 def test_a_case_that_conversion_refuses_stops_it(second, change, message):
-    bad = second.deliveries / "span-3"
-    shutil.copytree(second.root / "next", bad)
-    for path in bad.glob("*/PHANTOM_*.nii.gz"):  # other patients
-        path.rename(path.with_name(path.name.replace("PHANTOM_", "LATER_")))
-    change(bad / "imagesTr/LATER_020__PT.nii.gz")
+    bad = later(second.deliveries / "span-3", 26, 4)
+    change(bad / "imagesTr/PHANTOM_027__PT.nii.gz")
     before = second.newest("CaseExampleGen", "examples").id
     try:
         with pytest.raises(UserError, match=message) as caught:
             second.run()
     finally:
         shutil.rmtree(bad)
-    assert "LATER_020" in caught.value.line and "\n" not in caught.value.line
+    assert "PHANTOM_027" in caught.value.line and "\n" not in caught.value.line
     assert second.states["CaseExampleGen"] == FAILED and "StatisticsGen" not in second.states
     assert second.newest("CaseExampleGen", "examples").id == before
     assert not list((second.root / "artefacts/CaseExampleGen/examples").glob(".*.work"))
