@@ -160,7 +160,7 @@ def test_deliveries_of_several_layouts(source, tmp_path):
     assert "delivery 2: CSV manifest: 3 cases" in layout.describe(copied)
     before = resolve_deliveries.resolve(flags_of(copied))
     assert before.split["unlabelled"] == ("N1", "N2", "P2") and before.split["excluded"] == ("N3",)
-    os.utime(copied / "span-2/images/N1__CT.nii.gz", (1, 1))
+    os.utime(copied / "span-2/images/N1__CT.nii.gz", (2, 2))
     assert resolve_deliveries.resolve(flags_of(copied)).fingerprint != before.fingerprint
 
 
