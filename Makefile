@@ -10,7 +10,8 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow test-soak test-io test-ray test-browser niivue bench bench-torch bench-serving-json lint wheel clean
+.PHONY: setup demo pipeline test test-slow test-soak test-io test-ray test-tfx test-browser niivue bench bench-torch \
+  bench-serving-json lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -35,14 +36,14 @@ demo: $(READY)
 	$(BIN)/python -m pipelines.main_job --study=configs/demo.flags --output=demo_output --require_margin=0.1
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow and not soak' --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow and not soak' --ignore=tests/browser --ignore=tests/tfx $(PYTEST_ARGS)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser --ignore=tests/tfx $(PYTEST_ARGS)
 
 # The embedded server under a minute's load: whether its memory stays flat.
 test-soak: $(READY)
-	$(BIN)/python -m pytest -q -m soak --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -m soak --ignore=tests/browser --ignore=tests/tfx $(PYTEST_ARGS)
 
 # The report's page in a headless Chromium; skipped where there is none.
 test-browser: $(READY)
@@ -69,6 +70,20 @@ test-io: .venv-io/ready
 
 test-ray: .venv-ray/ready
 	.venv-ray/bin/python -m pytest -q $(PYTEST_ARGS) tests/ray
+
+# TFX keeps to TensorFlow's own versions of everything, hence an environment of its own; its metadata forbid what works.
+.venv-tfx/ready: requirements/tfx.lock
+	$(PYTHON) -m venv .venv-tfx
+	.venv-tfx/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps -r requirements/tfx.lock
+	touch $@
+
+# The whole pipeline on a phantom; the same again takes from its cache what has not changed.
+PIPELINE_ARGS ?= --study=configs/demo.flags --output=pipeline_output
+pipeline: .venv-tfx/ready
+	.venv-tfx/bin/python -m pipelines.local_runner $(PIPELINE_ARGS)
+
+test-tfx: .venv-tfx/ready
+	.venv-tfx/bin/python -m pytest -q $(PYTEST_ARGS) tests/tfx
 
 # The report's viewer anew from npm: make niivue NIIVUE=VERSION; then look at its licences and run make test-browser.
 NIIVUE ?=
@@ -119,3 +134,5 @@ wheel: $(READY)
 
 clean:
 	rm -rf .venv .venv-io .venv-ray demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+
+	rm -rf .venv .venv-io .venv-tfx demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache

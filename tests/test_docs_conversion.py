@@ -27,9 +27,10 @@ def test_every_flag_that_it_names():
     from absl import flags
 
     from semicml_tf import convert, evaluate, inspect, train
+    from semicml_tf.phantom import command as phantom
 
     names = set()
-    for command in (convert, evaluate, inspect, train):
+    for command in (convert, evaluate, inspect, phantom, train):
         values = flags.FlagValues()
         command.define_flags(values)
         names |= set(values)
