@@ -1,0 +1,29 @@
+"""A study's flagfile as the flags of one command, so that what is cached depends on the values and not on a path."""
+
+from __future__ import annotations
+
+import shlex
+
+from semicml_tf import commandline
+
+
+def flags_of(command: str, study: str | None, *further: str) -> str:
+    """The flags that a study and `further` give a command, on one line that `split` takes apart again.
+
+    Args:
+        command: e.g. ``semicml_tf.train``.
+        study: path of a flagfile; none: no flags of it.
+        further: win over the study's.
+
+    Raises:
+        UserError: the flagfile cannot be read, or a flag is unknown.
+    """
+    first = [f"--flagfile={study}"] if study else []
+    values, _ = commandline.parse(command, [*first, *further])
+    # absl joins the values of a list flag by commas, as it reads them.
+    return shlex.join(values[name].serialize() for name in sorted(values) if values[name].present)
+
+
+def split(text: str) -> list[str]:
+    """The flags of such a line."""
+    return shlex.split(text)
