@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from semicml_tf.conversion import draw, folds
+from semicml_tf.conversion import draw, folds, split_by_delivery
 from semicml_tf.conversion import split as splits
 from semicml_tf.conversion.privacy import Hidden, Open
 from semicml_tf.conversion.split import Split
@@ -46,6 +46,18 @@ def choose(
         UserError: flags contradict each other, nothing tells a split, or it cannot be read or drawn.
     """
     _check(values)
+    if any(case.spans for case in cases) and not values.split:
+        split = split_by_delivery.choose(
+            values,
+            cases,
+            source,
+            modalities,
+            draw=lambda new: _drawn(values, new, modalities, lesion_ml, privacy),
+            privacy=privacy,
+        )
+        if split is None:
+            raise _no_split(source)
+        return split, f"the deliveries{f', and {values.keep_split}' if values.keep_split else ''}"
     if values.split_seed is not None:
         return _drawn(values, cases, modalities, lesion_ml, privacy), f"seed {values.split_seed}"
     if values.split:
@@ -55,11 +67,7 @@ def choose(
     elif (source / splits.FILE_NAME).is_file():
         split, told = splits.read(source / splits.FILE_NAME), f"{source / splits.FILE_NAME} (--split was not given)"
     else:
-        raise NoSplit(
-            "nothing says which case is in which partition",
-            path=source,
-            remedy="Pass --split=FILE.json, or --split_seed=0 to draw one",
-        )
+        raise _no_split(source)
     split = privacy.rename_split(split)
     if values.fold is not None:
         split = folds.with_fold(split, values.fold, draw.rank(split.seed or 0, privacy.original))
@@ -67,9 +75,19 @@ def choose(
     return split, told
 
 
+def _no_split(source: pathlib.Path) -> NoSplit:
+    return NoSplit(
+        "nothing says which case is in which partition",
+        path=source,
+        remedy="Pass --split=FILE.json, or --split_seed=0 to draw one",
+    )
+
+
 def _check(values: flags.FlagValues) -> None:
     if values.split and values.split_seed is not None:
         raise UserError("--split and --split_seed contradict each other", remedy="Pass one of them")
+    if values.split and values.keep_split:
+        raise UserError("--split and --keep_split contradict each other", remedy="Pass one of them")
     if values.split_seed is not None:
         if values.fold is not None and values.folds is None:
             raise UserError("--fold needs --folds where the split is drawn", remedy="Pass --folds=5, for one")

@@ -13,15 +13,15 @@ LOCAL_RUNNER = "DirectRunner"
 
 # Flags that say where and how fast, not what: they leave no trace in the output.
 WITHOUT_EFFECT = (
-    "output", "workers", "runner", "beam_flag", "overwrite", "report", "pseudonym_map", "verify_only"
+    "output", "workers", "runner", "beam_flag", "overwrite", "report", "pseudonym_map", "verify_only", "case_cache"
 )  # fmt: skip
 # Flags that hold places on this machine, which may hold names of patients.
-PLACES = ("input", "split")
+PLACES = ("input", "split", "keep_split")
 
 
 def define(values: flags.FlagValues) -> None:
     """Defines them all, in the order in which `--help` tells them."""
-    for group in (_source, _grid, _label, _split, _verification, _privacy, _work):
+    for group in (_source, _grid, _label, _split, _deliveries, _verification, _privacy, _work):
         group(values)
 
 
@@ -143,6 +143,39 @@ def _split(values: flags.FlagValues) -> None:
     )
 
 
+def _deliveries(values: flags.FlagValues) -> None:
+    text = {"flag_values": values}
+    flags.DEFINE_integer(
+        "span",
+        None,
+        "Of an input with the folders span-1, span-2, ...: the last delivery to read, with all before it. Default: the "
+        "newest.",
+        lower_bound=0,
+        **text,
+    )
+    flags.DEFINE_string(
+        "keep_split",
+        "",
+        "split.json of a dataset made from earlier deliveries: who is in it stays in that partition.",
+        **text,
+    )
+    flags.DEFINE_enum(
+        "new_patients",
+        "train",
+        ("train", "draw"),
+        "Partition of the patients of a later delivery that has no split of its own. train: labelled where they have "
+        "labels and all modalities, else unlabelled; draw: from --split_seed, by the fractions.",
+        **text,
+    )
+    flags.DEFINE_enum(
+        "repeated_cases",
+        "refuse",
+        ("refuse", "replace"),
+        "A case that comes again in a later delivery: is an error, or replaces the former.",
+        **text,
+    )
+
+
 def _verification(values: flags.FlagValues) -> None:
     text = {"flag_values": values}
     flags.DEFINE_bool("verify_only", False, "Look at every case and tell what is wrong; convert nothing.", **text)
@@ -186,5 +219,12 @@ def _work(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_multi_string(
         "beam_flag", [], "One of Beam's own flags, e.g. --beam_flag=--flink_master=HOST:8081; may be repeated.", **text
+    )
+    flags.DEFINE_string(
+        "case_cache",
+        "",
+        "Folder to keep finished cases in: another conversion that comes upon the same files with the same flags takes "
+        "them from there. It holds paths of the input, as --pseudonym_map does.",
+        **text,
     )
     flags.DEFINE_bool("overwrite", False, "Replace a dataset that is in the output folder.", **text)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from semicml_tf import atomic
-from semicml_tf.conversion import choose_split, findings, pipeline, provenance, verdict, write
+from semicml_tf.conversion import case_card, choose_split, findings, pipeline, provenance, verdict, write
 from semicml_tf.conversion import fingerprint as fingerprints
 from semicml_tf.conversion import plan as plans
 from semicml_tf.conversion import split as splits
@@ -26,6 +26,7 @@ from semicml_tf.conversion.work import WorkFolder
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.options import LayoutOptions
+from semicml_tf.records import case_cards
 from semicml_tf.records.contract import PARTITIONS
 
 
@@ -60,7 +61,7 @@ class Conversion:
         Raises:
             UserError: whatever the user can mend.
         """
-        with self.privacy.errors(), self.target.work() as work:
+        with self.privacy.errors(), self.target.work(cache=self.values.case_cache or None) as work:
             cases = self._cases(options)
             split, chosen = self._partitions(cases, work)
             reports = self._look(chosen, work)
@@ -174,6 +175,7 @@ class Conversion:
             splits.FILE_NAME: split.to_json(),
             findings.FILE_NAME: self._verify_json(found, len(reports)),
             fingerprints.FILE_NAME: fingerprint.to_json(),
+            case_cards.FILE_NAME: case_cards.as_json([self._card(job, reports[job.case.case_id]) for job in jobs]),
         }
         pictures = [job.preview for job in jobs if job.preview]
         if pictures:
@@ -200,6 +202,10 @@ class Conversion:
                 if name not in tested or tested >= set(reports)
             ]
         )
+
+    def _card(self, job: CaseJob, report: CaseReport) -> case_cards.Card:
+        span = job.case.spans[-1] if job.case.spans else 0
+        return case_card.card(report, partition=job.partition, span=span, modalities=self.settings.modalities)
 
     def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
         """Chooses what the user has not, if asked to; the window that training should have."""

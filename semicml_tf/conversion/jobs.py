@@ -12,10 +12,11 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from semicml_tf import atomic
+from semicml_tf.conversion import case_cache
 from semicml_tf.conversion import work as works
 from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.examine import examine
@@ -62,12 +63,25 @@ def look(job: CaseJob) -> None:
     missing_allowed = job.missing_allowed
     wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
     done = works.load(path, wanted) if digests else None
-    # What is wrong may be mended without another file, by a library that was missing for one: such a case is looked
-    # at again.
-    if done and all(finding["severity"] != ERROR for finding in done["report"]["findings"]):
+    if _is_sound(done):
         return
-    report = examine(job.case, job.settings, with_label=job.with_label, missing_allowed=missing_allowed)
-    works.save(path, wanted, {"report": report.to_json()})
+    cache = job.work.cache
+    done = case_cache.report(cache, wanted) if digests and cache else None
+    if not _is_sound(done):
+        report = examine(job.case, job.settings, with_label=job.with_label, missing_allowed=missing_allowed)
+        done = {"report": report.to_json()}
+        if cache and _is_sound(done):
+            case_cache.keep_report(cache, wanted, done)
+    works.save(path, wanted, {"report": done["report"]})
+
+
+def _is_sound(done: Mapping[str, Any] | None) -> bool:
+    """Whether a report can be taken as it is.
+
+    What is wrong may be mended without another file, by a library that was missing for one: such a case is looked
+    at again.
+    """
+    return done is not None and all(finding["severity"] != ERROR for finding in done["report"]["findings"])
 
 
 def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
@@ -86,16 +100,31 @@ def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
         if not (works.load(path, wanted) and _is_kept(job, wanted)):
             # First, or the former key would vouch for what is written now.
             path.unlink(missing_ok=True)
-            record = build(job.case, job.settings, with_label=job.with_label)
-            kept, encoded = job.work.record(job.case.case_id), contract.encode(record)
-            atomic.write_file(kept, lambda stream: tfrecord_file.write(stream, encoded))
-            if job.preview:
-                _draw(job, record)
-            works.save(path, wanted, {"entry": _entry(record), "bytes": kept.stat().st_size})
+            works.save(path, wanted, _taken(job, wanted) or _built(job, wanted))
     except UserError as error:
         works.save(path, "", {"error": _told(error)})
         return
     yield job.shard, job
+
+
+def _taken(job: CaseJob, wanted: str) -> dict[str, Any] | None:
+    """The record from the conversions' common cache, which holds no pictures; None where it has none."""
+    if job.work.cache is None or job.preview:
+        return None
+    body = case_cache.record(job.work.cache, wanted, job.work.record(job.case.case_id))
+    return body and {"entry": body["entry"], "bytes": body["bytes"]}
+
+
+def _built(job: CaseJob, wanted: str) -> dict[str, Any]:
+    record = build(job.case, job.settings, with_label=job.with_label)
+    kept, encoded = job.work.record(job.case.case_id), contract.encode(record)
+    atomic.write_file(kept, lambda stream: tfrecord_file.write(stream, encoded))
+    if job.preview:
+        _draw(job, record)
+    body = {"entry": _entry(record), "bytes": kept.stat().st_size}
+    if job.work.cache is not None and not job.preview:
+        case_cache.keep_record(job.work.cache, wanted, body, kept)
+    return body
 
 
 def _draw(job: CaseJob, record: contract.CaseRecord) -> None:

@@ -78,9 +78,9 @@ class Target:
             )
 
     @contextlib.contextmanager
-    def work(self) -> Iterator[WorkFolder]:
+    def work(self, *, cache: str | None = None) -> Iterator[WorkFolder]:
         """The work folder, for one conversion at a time; see `work.opened`."""
-        with works.opened(self.local) as work:
+        with works.opened(self.local, cache=cache) as work:
             yield work
 
     def publish(self, work: WorkFolder) -> None:

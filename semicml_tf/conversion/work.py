@@ -38,9 +38,11 @@ class WorkFolder:
 
     Attributes:
         root: the folder.
+        cache: folder of finished cases that conversions share; None for none. See `case_cache`.
     """
 
     root: pathlib.Path
+    cache: pathlib.Path | None = None
 
     @property
     def dataset(self) -> pathlib.Path:
@@ -72,7 +74,7 @@ def _file_stem(case_id: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(output: str | os.PathLike) -> Iterator[WorkFolder]:
+def opened(output: str | os.PathLike, *, cache: str | os.PathLike | None = None) -> Iterator[WorkFolder]:
     """The work folder of an output, made or taken up again, for one conversion at a time.
 
     It is left as it is when the block ends, unless nothing is finished in it: who finished calls `publish`.
@@ -93,7 +95,7 @@ def opened(output: str | os.PathLike) -> Iterator[WorkFolder]:
             raise UserError(
                 "another conversion is writing this output", path=output, remedy="Wait for it, or choose another output"
             )
-        work = WorkFolder(root)
+        work = WorkFolder(root, None if cache is None else pathlib.Path(cache).absolute())
         try:
             yield work
         finally:

@@ -24,6 +24,8 @@ class CaseFiles:
         patient_id: whose case it is; several studies of one patient share it. "" = the case's own name.
         near_matches: by modality, or ``label``: a misnamed file that may be the missing one. Where the user accepts
             near matches it is the source itself, and still named here.
+        spans: numbers of the deliveries that it came with, in order; the last one's files are these. () = the source
+            is no folder of deliveries.
     """
 
     case_id: str
@@ -33,6 +35,7 @@ class CaseFiles:
     partition: str | None = None
     patient_id: str = ""
     near_matches: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+    spans: tuple[int, ...] = ()
 
     @property
     def patient(self) -> str:

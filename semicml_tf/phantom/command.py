@@ -27,6 +27,9 @@ POSITIONAL = ("output",)
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("output", None, "Folder to make.", flag_values=values)
     flags.DEFINE_integer("cases", 40, "Number of patients.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "first_case", 0, "Number of the first patient: a later delivery has others.", lower_bound=0, flag_values=values
+    )
     flags.DEFINE_integer("seed", 0, "Source of all randomness.", lower_bound=0, flag_values=values)
     heads = ", ".join(name for name, layout in LAYOUTS.items() if layout.body == "head")
     flags.DEFINE_enum("layout", "hecktor", list(LAYOUTS), f"{heads}: heads. The others: trunks.", flag_values=values)
@@ -83,22 +86,23 @@ def main(values: flags.FlagValues) -> None:
         _three_lengths(values.phantom_spacing_mm, "phantom_spacing_mm"),
     )
     layout = LAYOUTS[values.layout]
-    names = [layout.case_id(index) for index in range(values.cases)]
+    numbers = range(values.first_case, values.first_case + values.cases)
+    names = [layout.case_id(number) for number in numbers]
     split = splits.draw(names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test)
     drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
     made, paths = [], {}
     with atomic.new_directory(output, overwrite=values.overwrite) as folder:
-        for index in tqdm(range(values.cases), desc="phantom", unit="case"):
+        for name, number in zip(names, tqdm(numbers, desc="phantom", unit="case")):
             case = cases.generate(
                 values.seed,
-                index,
+                number,
                 body=layout.body,
                 oblique=values.oblique,
                 empty_fraction=values.empty_fraction,
                 size_mm=size_mm,
                 spacing_mm=spacing_mm,
             )
-            case = dataclasses.replace(case, case_id=names[index], label=_relabelled(case.label, layout.label_values))
+            case = dataclasses.replace(case, case_id=name, label=_relabelled(case.label, layout.label_values))
             paths[case.case_id] = layout.write(folder, case)
             volume_ml = float((case.label > 0).sum() * case.label_grid.voxel_volume_ml)
             made.append({"case": case.case_id, "lesion_ml": round(volume_ml, 3)})
@@ -109,6 +113,7 @@ def main(values: flags.FlagValues) -> None:
             {
                 "made_by": "python -m semicml_tf.phantom",
                 "layout": values.layout,
+                "first_case": values.first_case,
                 "seed": values.seed,
                 "oblique": values.oblique,
                 "empty_fraction": values.empty_fraction,

@@ -1,0 +1,221 @@
+"""CaseExampleGen: deliveries of volumes (spans) to a dataset by partitions (splits), through the package's converter.
+
+Outputs `examples`, whose folder is the dataset itself (`dataset.json`, `*.tfrecord`), and `cards`, a few scalars of
+each case in `Split-PARTITION`, for the components that make statistics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, base_driver, executor_spec
+from tfx.orchestration import data_types_utils
+from tfx.orchestration.portable import base_driver as portable_driver
+from tfx.proto import example_gen_pb2
+from tfx.proto.orchestration import driver_output_pb2
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+
+import semicml_tf
+from semicml_tf import atomic, commandline
+from semicml_tf.conversion import resolve_deliveries
+from semicml_tf.conversion import split as splits
+from semicml_tf.conversion import work as works
+from semicml_tf.errors import UserError
+from semicml_tf.records import case_cards
+from semicml_tf.records.contract import CONTRACT_VERSION, PARTITIONS
+from semicml_tf.records.dataset import DatasetInfo
+
+CONVERT = "semicml_tf.convert"
+SPAN, FINGERPRINT, SPLIT = "span", "input_fingerprint", "split"
+DATA_HASH = "data_hash"
+CARDS_FILE = "cards-00000-of-00001.gz"
+
+
+class CaseExampleGenSpec(component_spec.ComponentSpec):
+    """What CaseExampleGen takes and gives. Its driver adds `input_fingerprint` and `split`."""
+
+    PARAMETERS = {
+        "deliveries": component_spec.ExecutionParameter(type=str),
+        "convert_flags": component_spec.ExecutionParameter(type=str),
+        "code_version": component_spec.ExecutionParameter(type=str),
+        SPAN: component_spec.ExecutionParameter(type=int, optional=True),
+        "case_cache": component_spec.ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS = {}
+    OUTPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "cards": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+
+
+def arguments(exec_properties: dict[str, Any], output: str) -> list[str]:
+    """The converter's arguments, without what the driver finds out but the span."""
+    told = [*json.loads(exec_properties["convert_flags"]), f"--input={exec_properties['deliveries']}"]
+    if exec_properties.get(SPAN) is not None:
+        told.append(f"--span={exec_properties[SPAN]}")
+    return [*told, f"--output={output}"]
+
+
+class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
+    """Looks which deliveries are there before it is asked whether this has been run before."""
+
+    def __init__(self, metadata_handle):
+        base_driver.BaseDriver.__init__(self, metadata_handle)
+        portable_driver.BaseDriver.__init__(self, metadata_handle)
+
+    def run(self, execution_info) -> driver_output_pb2.DriverOutput:
+        """Adds the span, the input's fingerprint and the split, which keeps that of the newest dataset made before."""
+        known = dict(execution_info.exec_properties)
+        told = arguments(known, execution_info.output_dict["examples"][0].uri)
+        former = self._former_split(execution_info)
+        if former:
+            told.append(f"--keep_split={former}")
+        values, _ = commandline.parse(CONVERT, told)
+        resolved = resolve_deliveries.resolve(values)
+        known |= {
+            SPAN: resolved.span,
+            FINGERPRINT: resolved.fingerprint,
+            SPLIT: json.dumps(resolved.split.to_json(), sort_keys=True),
+        }
+        result = driver_output_pb2.DriverOutput()
+        for name, value in known.items():
+            if value is not None:
+                data_types_utils.set_metadata_value(result.exec_properties[name], value)
+        return result
+
+    def _former_split(self, execution_info) -> str | None:
+        """The split.json of the dataset of the latest span that this component of this pipeline has made."""
+        name = f"{execution_info.pipeline_info.id}.{execution_info.pipeline_node.node_info.id}"
+        with self._mlmd_connection as handle:
+            context = handle.store.get_context_by_type_and_name("node", name)
+            made = handle.store.get_artifacts_by_context(context.id) if context else []
+        made = [one for one in made if DATA_HASH in one.custom_properties]
+        for one in sorted(made, key=lambda one: (one.properties["span"].int_value, one.id), reverse=True):
+            path = pathlib.Path(one.uri) / splits.FILE_NAME
+            if path.is_file():
+                return str(path)
+        return None
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Calls the converter."""
+
+    def Do(self, input_dict, output_dict, exec_properties) -> None:
+        """Converts the deliveries up to the span and writes the cards of their cases.
+
+        Raises:
+            UserError: a case is refused; the message names it.
+        """
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        cards = artifact_utils.get_single_instance(output_dict["cards"])
+        told = arguments(exec_properties, examples.uri)
+        if exec_properties.get(SPLIT):
+            kept = pathlib.Path(self._get_tmp_dir()) / splits.FILE_NAME
+            atomic.write_json(kept, json.loads(exec_properties[SPLIT]))
+            told.append(f"--keep_split={kept}")
+        folder = pathlib.Path(examples.uri).parent
+        cache = exec_properties.get("case_cache") or folder.parent / "case_cache"
+        _clear_left_work(folder)
+        commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
+        info = DatasetInfo.load(examples.uri)
+        told_of = case_cards.load(examples.uri)
+        span = max(card[case_cards.SPAN] for card in told_of)
+        for artifact, names in (
+            (examples, [name for name in PARTITIONS if info.partitions[name]]),
+            (cards, write_cards(cards.uri, told_of)),
+        ):
+            artifact.split_names = artifact_utils.encode_split_names(names)
+            artifact.span, artifact.version = span, 0
+        examples.set_string_custom_property(DATA_HASH, info.data_hash)
+        cards.set_string_custom_property("of_data_hash", info.data_hash)
+        examples_utils.set_payload_format(cards, example_gen_pb2.FORMAT_TF_EXAMPLE)
+
+
+def write_cards(folder: str | os.PathLike, cards: Sequence[case_cards.Card]) -> list[str]:
+    """Writes the cards in `Split-PARTITION` folders; returns the partitions that have any."""
+    held = [name for name in PARTITIONS if any(card[case_cards.PARTITION] == name for card in cards)]
+    for name in held:
+        of_split = [card for card in cards if card[case_cards.PARTITION] == name]
+        case_cards.write_split(pathlib.Path(folder) / f"Split-{name}" / CARDS_FILE, of_split)
+    return held
+
+
+def read_cards(folder: str | os.PathLike) -> list[dict]:
+    """The cards of a folder that `write_cards` wrote."""
+    files = sorted(pathlib.Path(folder).glob(f"Split-*/{CARDS_FILE}"))
+    return [card for path in files for card in case_cards.read_split(path)]
+
+
+def beam_flags(beam_pipeline_args: Sequence[str] | None) -> list[str]:
+    """The converter's flags for what a pipeline hands to Beam."""
+    given = list(beam_pipeline_args or ())
+    runner = [arg for arg in given if arg.startswith("--runner=")]
+    return runner[-1:] + [f"--beam_flag={arg}" for arg in given if not arg.startswith("--runner=")]
+
+
+def _clear_left_work(folder: pathlib.Path) -> None:
+    """Removes what conversions that were killed have left beside their outputs; finished cases are in the cache."""
+    for left in folder.glob(".*.work"):
+        # One that is still at work holds its lock.
+        with contextlib.suppress(UserError), works.opened(folder / left.name[1 : -len(".work")]) as work:
+            works.discard(work)
+
+
+class CaseExampleGen(base_beam_component.BaseBeamComponent):
+    """Converts all deliveries up to a span; see docs/pipeline.md."""
+
+    SPEC_CLASS = CaseExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    DRIVER_CLASS = Driver
+
+    def __init__(
+        self,
+        deliveries: str,
+        study: str | Sequence[str],
+        *,
+        span: int | None = None,
+        case_cache: str | None = None,
+    ):
+        """Makes the component.
+
+        Args:
+            deliveries: folder with `span-1`, `span-2`, ...
+            study: a flagfile, or flags; those that conversion does not know must belong to another command.
+            span: the last delivery to read; None = the newest that is there when the pipeline runs.
+            case_cache: folder of finished cases; None = beside the outputs.
+
+        Raises:
+            UserError: the flagfile cannot be read.
+        """
+        spec = CaseExampleGenSpec(
+            deliveries=os.path.abspath(deliveries),
+            convert_flags=json.dumps(convert_flags(study)),
+            code_version=f"{semicml_tf.__version__}, contract {CONTRACT_VERSION}, cards {case_cards.VERSION}",
+            span=span,
+            case_cache=case_cache,
+            examples=types.Channel(type=standard_artifacts.Examples),
+            cards=types.Channel(type=standard_artifacts.Examples),
+        )
+        super().__init__(spec=spec)
+
+
+def convert_flags(study: str | Sequence[str]) -> list[str]:
+    """The flags of a study that conversion knows: a change of others, such as training's, makes no new dataset.
+
+    Raises:
+        UserError: a flag is unknown, or set by the pipeline itself.
+    """
+    given = [f"--flagfile={study}"] if isinstance(study, (str, os.PathLike)) else list(study)
+    values, _ = commandline.parse(CONVERT, given)
+    present = [values[name] for name in values if values[name].present]
+    for flag in present:
+        if flag.name in ("input", "output", "span", "split", "keep_split", "case_cache", "runner", "beam_flag"):
+            raise UserError(f"--{flag.name} is set by the pipeline", remedy="Take it out of the study's flags")
+    return [line for flag in present for line in flag.serialize().splitlines()]

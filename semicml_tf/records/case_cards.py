@@ -1,0 +1,107 @@
+"""`cards.json`: a few numbers of each case of a dataset, to compare cases and deliveries by without their voxels.
+
+| feature | what |
+|---|---|
+| `case_id`, `partition`, `span` | whose card it is; number of the delivery it came with, 0 where there are none |
+| `M/spacing_mm/A`, `M/shape/A`, `M/extent_mm/A` | of modality M's own grid; A is `slice`, `row` or `column` |
+| `M/min`, `M/max` | of all voxels, in native units |
+| `M/mean`, `M/std`, `M/p0.5` ... `M/p99.5` | of the body's voxels |
+| `M/body_fraction` | of the voxels |
+| `lesion/volume_ml`, `lesion/count` | of the mask as it was drawn; `lesion/count` of parts that do not touch |
+| `lesion/fraction` | of the body's volume in the first modality |
+| `lesion/largest_extent_mm` | longest side of one lesion's box; absent without a lesion |
+| `M/lesion/mean`, `M/lesion/covered` | M's mean within the mask; fraction of the mask inside M's volume |
+
+Cases of the partition `unlabelled` have no feature of a lesion, nor has anything read their masks. All numbers but
+`span` are floats. Written by conversion, read through this view alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+from semicml_tf.records import example_proto, tfrecord_file
+
+FILE_NAME = "cards.json"
+VERSION = 1
+AXES = ("slice", "row", "column")
+CASE, PARTITION, SPAN = "case_id", "partition", "span"
+_REMEDY = "Make it with python -m semicml_tf.convert of this version"
+
+# Features by name.
+Card = Mapping[str, "float | int | str"]
+
+
+def as_json(cards: Sequence[Card]) -> dict:
+    """The contents of `cards.json`."""
+    return {"version": VERSION, "cards": [dict(card) for card in cards]}
+
+
+def load(folder: str | pathlib.Path) -> list[dict]:
+    """Reads `folder`/cards.json.
+
+    Raises:
+        UserError: it is not there, or of another version.
+    """
+    path = pathlib.Path(folder) / FILE_NAME
+    body = atomic.read_json(path, what="the cards of a dataset's cases", remedy=_REMEDY)
+    if not isinstance(body, dict) or body.get("version") != VERSION:
+        raise UserError(f"expected cards of version {VERSION}", path=path, remedy=_REMEDY)
+    return body["cards"]
+
+
+def is_of_a_lesion(feature: str) -> bool:
+    """Whether a feature tells of a lesion."""
+    return "lesion" in feature.split("/")
+
+
+def example(card: Card) -> bytes:
+    """A serialised tf.train.Example of scalars."""
+    return example_proto.serialize({name: _feature(value) for name, value in card.items()})
+
+
+def _feature(value: float | int | str) -> example_proto.Feature:
+    if isinstance(value, str):
+        return example_proto.raw(value.encode("utf-8"))
+    return example_proto.ints([value]) if isinstance(value, int) else example_proto.floats([value])
+
+
+def write_split(path: str | pathlib.Path, cards: Sequence[Card]) -> None:
+    """Writes cards as a gzipped TFRecord file; the same cards give the same bytes."""
+
+    def write_all(stream: BinaryIO) -> None:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as zipped:
+            for card in cards:
+                tfrecord_file.write(zipped, example(card))
+
+    atomic.write_file(path, write_all)
+
+
+def read_split(path: str | pathlib.Path) -> list[dict]:
+    """The cards of a file that `write_split` wrote.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        with gzip.open(path, "rb") as stream:
+            return [_card(content) for content in tfrecord_file.read_all(io.BytesIO(stream.read()))]
+    except (OSError, EOFError, tfrecord_file.Damage, example_proto.NoExample) as error:
+        raise UserError(f"these cards cannot be read ({error})", path=path, remedy="Make them again") from error
+
+
+def _card(content: bytes) -> dict:
+    return {name: _value(feature) for name, feature in example_proto.parse(content).items()}
+
+
+def _value(feature: memoryview) -> float | int | str:
+    for values in (example_proto.floats_of(feature), example_proto.ints_of(feature)):
+        if values:
+            return values[0]
+    return str(example_proto.raw_of(feature), "utf-8")
