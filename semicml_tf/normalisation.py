@@ -75,10 +75,17 @@ class Normalisation:
         """Unit of the native values, for messages."""
         return _KINDS[self.kind]
 
+    @property
+    def fixed(self) -> Constants | None:
+        """The numbers that normalise any volume; None for ``percentile``, where they are each volume's own."""
+        if self.kind == "percentile":
+            return None
+        return Constants(self.low, self.high, (self.low + self.high) / 2, (self.high - self.low) / 2)
+
     def constants(self, volume: np.ndarray) -> Constants:
         """The numbers that normalise `volume`, of any shape, in native units."""
-        if self.kind != "percentile":
-            return Constants(self.low, self.high, (self.low + self.high) / 2, (self.high - self.low) / 2)
+        if self.fixed is not None:
+            return self.fixed
         body = volume[volume != 0]
         if body.size == 0:
             return Constants(0.0, 0.0, 0.0, 1.0)

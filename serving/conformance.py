@@ -32,19 +32,21 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def _reference(path: str):
     from semicml_tf.artefact.load import version_folder
+    from semicml_tf.artefact.manifest import PROBABILITIES
     from serving.served_model import ServedModel
 
     folder = version_folder(path)
     number = int(folder.name) if folder.name.isdecimal() else 0
     model = ServedModel.open("reference", number, folder)
-    return lambda inputs: model.call("serving_default", inputs)
+    return lambda inputs: model.call(PROBABILITIES, inputs)
 
 
 def check(server) -> list[dict]:
     """Runs all checks; returns ``check``, ``result`` (passed, failed or skipped), ``details``, ``seconds`` of each."""
     import grpc
 
-    from serving.conformance_checks import Failed, Skipped, all_checks
+    from serving.conformance_checks import all_checks
+    from serving.conformance_server import Failed, Skipped
 
     found = []
     checks = iter(all_checks(server))
@@ -83,7 +85,7 @@ def examine(
     import grpc
 
     quiet_import.tensorflow()
-    from serving.conformance_checks import Server
+    from serving.conformance_server import Server
 
     call = _reference(reference) if reference else None
     with open_channel(address, credentials) as channel:

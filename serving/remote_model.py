@@ -6,12 +6,18 @@ import time
 
 import numpy as np
 
-from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, SEEDS_NAME, Manifest
+from semicml_tf.artefact.manifest import (
+    INPUT_NAME,
+    MONTE_CARLO,
+    OUTPUT_NAME,
+    PROBABILITIES,
+    PROBABILITIES_DTYPES,
+    SEEDS_NAME,
+    Manifest,
+)
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
 from serving.channel import open_channel
-
-SIGNATURE = "serving_default"
 
 
 class RemoteModel(Segmenter):
@@ -68,7 +74,7 @@ class RemoteModel(Segmenter):
         Raises:
             UserError: the server cannot be reached, has no such model, or answers otherwise than the manifest says.
         """
-        return self._ask(SIGNATURE, {INPUT_NAME: np.ascontiguousarray(batch, np.float32)})
+        return self._ask(PROBABILITIES, {INPUT_NAME: np.ascontiguousarray(batch, np.float32)})
 
     def check_dropout(self) -> None:
         """The server tells at the first call."""
@@ -95,14 +101,14 @@ class RemoteModel(Segmenter):
             raise self._unexpected(f"outputs {sorted(response.outputs)}")
         found = tf.make_ndarray(response.outputs[OUTPUT_NAME])
         shape = inputs[INPUT_NAME].shape
-        if found.shape != shape or found.dtype != np.float32:
+        if found.shape != shape or found.dtype.name not in PROBABILITIES_DTYPES:
             raise self._unexpected(f"{found.dtype} of shape {found.shape} for slices of shape {shape}")
-        return found
+        return found.astype(np.float32, copy=False)
 
     def _unexpected(self, received: str) -> UserError:
         return UserError(
-            f"expected '{OUTPUT_NAME}', float32 of the slices' shape, from model '{self.name}' at {self.address}, "
-            f"got {received}",
+            f"expected '{OUTPUT_NAME}', {' or '.join(PROBABILITIES_DTYPES)} of the slices' shape, from model "
+            f"'{self.name}' at {self.address}, got {received}",
             remedy="Check that the server's model and the manifest come from one export",
         )
 

@@ -34,7 +34,7 @@ def serving(models, folder, *more):
         process.wait()
 
 
-def request(values=None, *, name="ct", version=None, signature="", inputs=None):
+def request(values=None, *, name="ct", version=None, signature="probabilities", inputs=None):
     """A PredictRequest of slices (one of zeros if not given), or of other inputs by name."""
     message = predict_pb2.PredictRequest()
     message.model_spec.name = name

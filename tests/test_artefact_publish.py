@@ -76,7 +76,7 @@ def test_holds_the_variables_of_its_modality_alone(joint, published):
     assert sum(int(np.prod(stored[name])) for name in names) == joint.ct.count_params()
     assert all(name.startswith("weights/") for name in names)
     loaded = tf.saved_model.load(str(published.folder))
-    assert len(loaded.signatures["serving_default"].variables) == len(joint.ct.weights)
+    assert len(loaded.signatures["probabilities"].variables) == len(joint.ct.weights)
 
 
 def test_weights_of_the_other_modality_are_not_in_the_bytes(joint, published):
@@ -94,7 +94,7 @@ def test_batch_axis_is_free_and_slices_do_not_see_each_other(published, slices):
 
 
 def test_signature_names_types_and_shapes(published):
-    signature = tf.saved_model.load(str(published.folder)).signatures["serving_default"]
+    signature = tf.saved_model.load(str(published.folder)).signatures["probabilities"]
     expected = tf.TensorSpec((None, WINDOW, WINDOW, 1), tf.float32, name="slices")
     assert signature.structured_input_signature[1] == {"slices": expected}
     output = signature.structured_outputs["probabilities"]
@@ -105,7 +105,10 @@ def test_signature_names_types_and_shapes(published):
 def test_manifest_and_card_travel_with_it(published):
     assert Manifest.load(published.folder) == MANIFEST
     body = json.loads((published.folder / "assets.extra" / "manifest.json").read_text())
-    assert body["input"] == {"name": "slices", "dtype": "float32", "shape": [None, WINDOW, WINDOW, 1]}
+    assert body["signatures"]["serving_default"] == {
+        "inputs": {"slices": {"dtype": "float32", "shape": [None, WINDOW, WINDOW, 1]}},
+        "outputs": {"labels": {"dtype": "uint8", "shape": [None, WINDOW, WINDOW, 1]}},
+    }
     card = (published.folder / "assets.extra" / "MODEL_CARD.md").read_text()
     for fact in (
         "`ct`",

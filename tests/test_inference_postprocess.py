@@ -92,15 +92,12 @@ def test_other_texts_are_refused(text):
         Postprocessing.parse(f"none+{text}")
 
 
-def test_the_manifest_keeps_it_and_models_without_it_load_as_none(tmp_path):
+def test_the_manifest_keeps_it(tmp_path):
     made = dataclasses.replace(threshold_model.manifest("ct"), postprocessing=Postprocessing(largest=True))
     made.save(tmp_path)
     assert Manifest.load(tmp_path) == made
     body = json.loads((tmp_path / RELATIVE_PATH).read_text())
     assert body["postprocessing"] == "largest"
-    del body["postprocessing"]
-    (tmp_path / RELATIVE_PATH).write_text(json.dumps(body))
-    assert Manifest.load(tmp_path).postprocessing == NONE
     (tmp_path / RELATIVE_PATH).write_text(json.dumps(body | {"postprocessing": "shrink"}))
     with pytest.raises(UserError, match="manifest.json: expected post-processing"):
         Manifest.load(tmp_path)

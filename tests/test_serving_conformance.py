@@ -18,7 +18,7 @@ from semicml_tf.artefact.publish import publish
 from semicml_tf.networks.unet import unet
 from serving import answers, conformance
 from serving import conformance_checks as checks
-from serving.conformance_checks import Server
+from serving.conformance_server import Server
 from serving.model_store import ModelStore, State, Version
 from serving.served_model import ServedModel
 from tests import threshold_model

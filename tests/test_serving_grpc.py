@@ -95,9 +95,12 @@ def test_client_command_writes_the_file_that_predict_writes(models, address, tmp
 def test_response_names_what_answered(stubs):
     response = stubs[0].Predict(request())
     assert (response.model_spec.name, response.model_spec.version.value) == ("ct", 1)
-    assert response.model_spec.signature_name == "serving_default"
+    assert response.model_spec.signature_name == "probabilities"
     assert list(response.outputs) == ["probabilities"]
     assert len(response.outputs["probabilities"].tensor_content) == 4 * WINDOW * WINDOW
+    response = stubs[0].Predict(request(signature=""))
+    assert response.model_spec.signature_name == "serving_default"
+    assert list(response.outputs) == ["labels"] and len(response.outputs["labels"].tensor_content) == WINDOW * WINDOW
     assert stubs[0].Predict(request(version=1, signature="serving_default")).outputs == response.outputs
 
 
@@ -137,7 +140,7 @@ def _labelled():
         (request(name="notes"), MISSING),
         (request(version=7), MISSING),
         (request(version=2), MISSING),  # half copied
-        (request(signature="labels"), grpc.StatusCode.FAILED_PRECONDITION),
+        (request(signature="unknown"), grpc.StatusCode.FAILED_PRECONDITION),
         (predict_pb2.PredictRequest(), INVALID),
         (request(inputs={"pixels": SLICE}), INVALID),
         (request(inputs={"slices": SLICE, "more": SLICE}), INVALID),
@@ -173,8 +176,8 @@ def test_metadata_declares_the_signature(stubs):
     assert (response.model_spec.name, response.model_spec.version.value) == ("pet", 1)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
-    assert list(signatures.signature_def) == ["serving_default"]
-    declared = signatures.signature_def["serving_default"].inputs["slices"]
+    assert set(signatures.signature_def) == {"serving_default", "probabilities", "raw", "serialized", "manifest"}
+    declared = signatures.signature_def["probabilities"].inputs["slices"]
     assert [dimension.size for dimension in declared.tensor_shape.dim] == [-1, WINDOW, WINDOW, 1]
     for fields in ([], ["weights"]):
         message = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)

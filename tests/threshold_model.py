@@ -9,7 +9,7 @@ from semicml_tf.normalisation import Normalisation
 
 # Between two HU and two SUV of the tests' volumes; normalised, it is no float16 number.
 LEVELS = {"ct": 51.3, "pet": 2.513}
-_NORMALISATIONS = {"ct": "hu:-200:300", "pet": "suv:0:15"}
+_NORMALISATIONS = {"ct": "hu:-200:300", "pet": "suv:0:15", "mr": "percentile:0.5:99.5"}
 _STEEPNESS = 400.0
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from semicml_tf import quiet_import
-from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, SEEDS_NAME, Manifest
+from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, PROBABILITIES, SEEDS_NAME, Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
 
-SIGNATURE = "serving_default"
 _REMEDY = "Export the run again with python -m semicml_tf.export"
 
 
@@ -59,16 +59,21 @@ class Model(Segmenter):
         self.folder = folder
         # The signature holds its variables weakly: without the whole object they would be freed.
         self._loaded = loaded
-        self._signature = loaded.signatures[SIGNATURE]
-        self._monte_carlo = dict(loaded.signatures).get(MONTE_CARLO)
+        self._signatures = dict(loaded.signatures)
 
-    def slices(self, batch: np.ndarray) -> np.ndarray:
+    def call(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs one of the manifest's signatures: arrays by input name to arrays by output name."""
         import tensorflow as tf
 
-        return self._signature(**{INPUT_NAME: tf.constant(batch, tf.float32)})[OUTPUT_NAME].numpy()
+        taken = self.manifest.signatures[signature]["inputs"]
+        tensors = {name: tf.constant(value, taken[name]["dtype"]) for name, value in inputs.items()}
+        return {name: value.numpy() for name, value in self._signatures[signature](**tensors).items()}
+
+    def slices(self, batch: np.ndarray) -> np.ndarray:
+        return self.call(PROBABILITIES, {INPUT_NAME: batch})[OUTPUT_NAME].astype(np.float32, copy=False)
 
     def check_dropout(self) -> None:
-        if self._monte_carlo is None:
+        if not self.manifest.monte_carlo:
             raise UserError(
                 f"this model of '{self.manifest.modality}' has no Monte-Carlo dropout",
                 path=self.folder,
@@ -77,10 +82,8 @@ class Model(Segmenter):
 
     def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         self.check_dropout()
-        import tensorflow as tf
-
-        inputs = {INPUT_NAME: tf.constant(batch, tf.float32), SEEDS_NAME: tf.constant(seeds, tf.int32)}
-        return self._monte_carlo(**inputs)[OUTPUT_NAME].numpy()
+        drawn = self.call(MONTE_CARLO, {INPUT_NAME: batch, SEEDS_NAME: seeds})[OUTPUT_NAME]
+        return drawn.astype(np.float32, copy=False)
 
     def origins(self) -> list[dict]:
         version = int(self.folder.name) if self.folder.name.isdecimal() else None
@@ -104,7 +107,9 @@ def load(model: str | pathlib.Path) -> Model:
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"this SavedModel is damaged ({reason})", path=folder, remedy=_REMEDY) from error
-    signature = loaded.signatures.get(SIGNATURE)
-    if signature is None or set(signature.structured_input_signature[1]) != {INPUT_NAME}:
-        raise UserError(f"expected a signature '{SIGNATURE}' that takes '{INPUT_NAME}'", path=folder, remedy=_REMEDY)
+    lacking = sorted(set(manifest.signatures) - set(loaded.signatures))
+    if lacking:
+        raise UserError(
+            f"the signature '{lacking[0]}' that the manifest tells of is missing", path=folder, remedy=_REMEDY
+        )
     return Model(folder, manifest, loaded)

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from semicml_tf.artefact.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from semicml_tf.artefact.manifest import DEFAULT, INPUT_NAME, LABELS_NAME, OUTPUT_NAME, PROBABILITIES, RAW, Manifest
 
 RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/MODEL_CARD.md")
 
@@ -80,7 +80,8 @@ From Python, for an array in native units and its (4, 4) affine (indices to RAS+
     import semicml_tf
     mask = semicml_tf.load("FOLDER").predict(array, affine)
 
-The signature `serving_default` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised
-as `manifest.json` beside this card says, and gives `{OUTPUT_NAME}`, float32 likewise. `python -m serving.client` calls
-it over gRPC.
+The signature `{DEFAULT}` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised as
+`manifest.json` beside this card says, and gives `{LABELS_NAME}`, uint8 likewise; `{PROBABILITIES}` gives
+`{OUTPUT_NAME}`, {manifest.probabilities_dtype}. `{RAW}` takes native units and normalises them itself. The manifest
+lists all signatures. `python -m serving.client` calls them over gRPC.
 """

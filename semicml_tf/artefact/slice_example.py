@@ -1,0 +1,34 @@
+"""A slice as a `tf.train.Example`: what the signature `serialized` takes, for pipelines that hold their data so.
+
+One feature, `slice`: a float list of window * window numbers, row by row, normalised as the manifest says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semicml_tf.artefact.manifest import SLICE_FEATURE
+from semicml_tf.records import example_proto
+
+
+def encode(values: np.ndarray) -> bytes:
+    """The example of a slice, (window, window) or (window, window, 1), as `tf.train.Example` serialises it."""
+    return example_proto.serialize({SLICE_FEATURE: example_proto.floats(values)})
+
+
+def parse_in_graph(examples, window: int):
+    """The slices of serialised examples; part of a TensorFlow graph.
+
+    Args:
+        examples: strings (batch,).
+
+    Returns:
+        float32 (batch, window, window, 1).
+
+    Raises:
+        tf.errors.InvalidArgumentError: when it runs: one is no example, lacks the feature, or has another size.
+    """
+    import tensorflow as tf
+
+    features = {SLICE_FEATURE: tf.io.FixedLenFeature((window, window, 1), tf.float32)}
+    return tf.io.parse_example(examples, features)[SLICE_FEATURE]

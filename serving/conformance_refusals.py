@@ -1,0 +1,50 @@
+"""Requests that a server of TensorFlow Serving's API must refuse, each with its status, and live on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from serving.conformance_server import Server, require_code
+
+
+def refusals(server: Server) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Titles and checks; a check returns the status that it saw, or raises `Failed`."""
+    for title, codes, request in _wrong_requests(server):
+
+        def refused(codes=codes, request=request):
+            code = require_code(codes, lambda: server.predict(request))
+            server.predict(server.request())
+            return code
+
+        yield f"Refuses {title}, and lives on", refused
+
+
+def _wrong_requests(server: Server) -> Iterator[tuple[str, str, Any]]:
+    """What must be refused: title, codes, request."""
+    inputs = server.inputs(1)
+    name, value = next(iter(inputs.items()))
+    yield "an unknown model", "NOT_FOUND", server.request(inputs, model=f"{server.model}-unknown")
+    yield "an unknown version", "NOT_FOUND", server.request(inputs, version=server.version() + 1000)
+    yield "an unknown signature", "FAILED_PRECONDITION|INVALID_ARGUMENT", server.request(inputs, signature="unknown")
+    yield "no model named", "INVALID_ARGUMENT", server.request(inputs, model="")
+    yield "an input missing", "INVALID_ARGUMENT", server.request({})
+    yield "an input too many", "INVALID_ARGUMENT", server.request(inputs | {"unknown": value})
+    other = np.float64 if value.dtype != np.float64 else np.int32
+    yield "a wrong dtype", "INVALID_ARGUMENT", server.request(inputs | {name: value.astype(other)})
+    yield "a wrong rank", "INVALID_ARGUMENT", server.request(inputs | {name: value[0]})
+    if value.ndim > 1:
+        yield "a wrong size", "INVALID_ARGUMENT", server.request(inputs | {name: np.concatenate([value, value], 1)})
+    short = server.request(inputs)
+    short.inputs[name].tensor_content = short.inputs[name].tensor_content[:-1]
+    yield "a tensor cut short", "INVALID_ARGUMENT", short
+    huge = server.request(inputs)
+    huge.inputs[name].tensor_shape.dim[0].size = 1 << 40
+    yield "a shape that claims more than is sent", "INVALID_ARGUMENT|RESOURCE_EXHAUSTED", huge
+    unknown = server.request(inputs)
+    unknown.output_filter.append("unknown")
+    yield "an unknown output", "INVALID_ARGUMENT", unknown
+    yield "a message that is none", "INVALID_ARGUMENT|INTERNAL", b"\xff\xff\xff\xff"
+    yield "a message cut short", "INVALID_ARGUMENT|INTERNAL", server.request(inputs).SerializeToString()[:-5]
