@@ -27,7 +27,7 @@ class Bars:
 
     min_dice: float = 0.3
     max_loss: float = 0.02
-    size_bounds_ml: tuple[float, ...] = (2.0, 10.0)
+    size_bounds_ml: tuple[float, ...] = (10.0, 50.0)
     min_slice_dice: float = 0.0
     max_slice_loss: float = 0.1
     min_slice_patients: int = 3

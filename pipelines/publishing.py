@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
+import tempfile
 
 from semicml_tf.artefact.export_run import export_run
-from semicml_tf.artefact.load import versions
+
+from semicml_tf.artefact.load import complete_versions
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.training.run_folder import Run
 
@@ -33,22 +36,30 @@ def published_before(folder: pathlib.Path, run_hash: str) -> int:
 
     A publisher that was killed after the version appeared is run again, and must not number it twice.
     """
-    found = versions(folder) if folder.is_dir() else []
+    found = complete_versions(folder)
     newest = max(found, default=0)
-    return newest if newest and Manifest.load(folder / str(newest)).run_hash == run_hash else 0
+    return newest if newest and Manifest.load(found[newest]).run_hash == run_hash else 0
 
 
 def publish(
-    run: pathlib.Path, dataset: pathlib.Path, models: pathlib.Path, modality: str, *, keep: int | None, margin: float
+    run: pathlib.Path,
+    validation: pathlib.Path,
+    dataset: pathlib.Path,
+    models: pathlib.Path,
+    modality: str,
+    *,
+    keep: int | None,
+    margin: float,
 ) -> Outcome:
     """Publishes a run's network of a modality, or says why not; what is served then stays.
 
     Args:
         run: its folder.
+        validation: what `semicml_tf.evaluate` wrote of the validation patients; goes into the manifest.
         dataset: that it was trained on.
         models: folder of the models; the modality's gets the version.
-        keep: versions to keep; None: all.
-        margin: of export's gate.
+        keep: old versions to keep beside the new one; None: all.
+        margin: of export's gate, in validation DSC.
 
     Raises:
         UserError: the folder cannot be written to, or the run is none.
@@ -57,6 +68,14 @@ def publish(
     there = published_before(models / modality, run_hash)
     if there:
         return Outcome(there, str(models / modality / str(there)), "", run_hash)
-    report = export_run(run, models, modalities=(modality,), dataset=str(dataset), keep=keep, gate_margin=margin)
-    version = report[modality]["version"]
-    return Outcome(version, str(models / modality / str(version)), "", run_hash)
+    with tempfile.TemporaryDirectory() as folder:
+        # Export looks for the scores in the run's folder, which is an artefact and stays as it is.
+        beside = pathlib.Path(folder) / "run"
+        shutil.copytree(run, beside, ignore=shutil.ignore_patterns("tensorboard", "pictures", "last.npz"))
+        shutil.copytree(validation, beside / "evaluation" / "validation", dirs_exist_ok=True)
+        found = export_run(beside, models, modalities=(modality,), dataset=str(dataset), keep=keep, gate_margin=margin)[
+            modality
+        ]
+    if found.published is None:
+        return Outcome(0, "", f"held back by the gate: {found.verdict.reason}", run_hash)
+    return Outcome(found.published.version, str(found.published.folder), "", run_hash)

@@ -31,7 +31,7 @@ class Settings:
         evaluate_flags: of `semicml_tf.evaluate`.
         bars: what a network must reach.
         gate_margin: of export's gate, in validation DSC.
-        keep: published versions to keep; 0: all.
+        keep: old versions to keep beside a new one; 0: all.
         compare_with_blessed: whether the latest blessed run is scored beside the candidate. Off, a network that
             cannot be compared, e.g. after a change of spacing, begins a new line.
     """
@@ -122,6 +122,7 @@ def model_components(
         publisher = ModelPublisher(
             examples=examples,
             model=model,
+            evaluation=evaluator.outputs["evaluation"],
             blessing=evaluator.outputs["blessing"],
             infra_blessing=check.outputs["blessing"],
             modality=name,

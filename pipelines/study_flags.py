@@ -20,8 +20,9 @@ def flags_of(command: str, study: str | None, *further: str) -> str:
     """
     first = [f"--flagfile={study}"] if study else []
     values, _ = commandline.parse(command, [*first, *further])
-    # absl joins the values of a list flag by commas, as it reads them.
-    return shlex.join(values[name].serialize() for name in sorted(values) if values[name].present)
+    given = (values[name] for name in sorted(values) if values[name].present)
+    # A flag that may be repeated is a line each time.
+    return shlex.join(line for flag in given for line in flag.serialize().splitlines())
 
 
 def split(text: str) -> list[str]:

@@ -5,7 +5,7 @@ import pathlib
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBlessing, PushedModel
+from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBlessing, ModelEvaluation, PushedModel
 
 from pipelines import publishing
 from pipelines.components import folders
@@ -28,6 +28,7 @@ def _held_back(blessing, infra_blessing) -> str:
 def ModelPublisher(
     examples: InputArtifact[Examples],
     model: InputArtifact[Model],
+    evaluation: InputArtifact[ModelEvaluation],
     blessing: InputArtifact[ModelBlessing],
     infra_blessing: InputArtifact[InfraBlessing],
     pushed_model: OutputArtifact[PushedModel],
@@ -41,21 +42,24 @@ def ModelPublisher(
     Args:
         examples: the data that the run was trained on.
         model: the run.
+        evaluation: the evaluator's.
         blessing: the evaluator's.
         infra_blessing: the serving check's.
         pushed_model: `pushed.json`; the same as properties.
         modality: whose network.
         models: folder of the models that are served.
-        keep: versions to keep; 0: all.
+        keep: old versions to keep beside the new one; 0: all.
         gate_margin: of export's gate, in validation DSC.
     """
     target = pathlib.Path(models)
-    with folders.read(examples) as dataset, folders.read(model) as run:
+    with folders.read(examples) as dataset, folders.read(model) as run, folders.read(evaluation) as scores:
         why = _held_back(blessing, infra_blessing)
         if why:
             outcome = publishing.Outcome(0, "", why, Run.load(run).run_hash)
         else:
-            outcome = publishing.publish(run, dataset, target, modality, keep=keep or None, margin=gate_margin)
+            outcome = publishing.publish(
+                run, scores / "validation", dataset, target, modality, keep=keep or None, margin=gate_margin
+            )
     with folders.written(pushed_model) as folder:
         atomic.write_json(folder / REPORT_NAME, {"modality": modality, **dataclasses.asdict(outcome)})
     said = f"published as {outcome.folder}" if outcome.version else f"not published: {outcome.reason}"
