@@ -24,6 +24,7 @@ from absl import flags
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.inference.slices import BATCH_SIZE
 
 POSITIONAL = ("input", "output")
 _NAMED = 5  # failed cases that the last line names; predictions.json has all
@@ -83,7 +84,9 @@ def define_volume_flags(values: flags.FlagValues) -> None:
         "joined by +.",
         flag_values=values,
     )
-    flags.DEFINE_integer("batch_size", 16, "Slices sent to the network at once.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "batch_size", BATCH_SIZE, "Slices sent to the network at once.", lower_bound=1, flag_values=values
+    )
     flags.DEFINE_boolean(
         "overwrite", False, "Of several inputs, make those anew that are done already.", flag_values=values
     )

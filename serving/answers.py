@@ -14,6 +14,8 @@ from serving.tensors import BadTensor, decode_inputs
 _LOG = logging.getLogger(__name__)
 DEFAULT_SIGNATURE = "serving_default"
 _METADATA_FIELD = "signature_def"
+# Characters, as in TensorFlow Serving: details travel in a header, and a reason may quote all of an input.
+MOST_DETAILS = 1024
 
 
 class Refused(Exception):
@@ -29,9 +31,13 @@ class Refused(Exception):
         self.code, self.details = code, details
 
 
-def _first_line(error: Exception) -> str:
-    """What a caller may know; TensorFlow tells where in the server's code it was, too."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _reason(error: Exception) -> str:
+    """What a caller may know, on one line; TensorFlow tells where in the server's code it was, too."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    # Of what fails in a graph the reason stands before the node's name, below a heading.
+    nodes = [number for number, line in enumerate(lines) if line.lstrip().startswith("[[{{node")]
+    line = lines[nodes[0] - 1] if nodes and nodes[0] else lines[0]
+    return line[:MOST_DETAILS]
 
 
 def _spec(request):
@@ -88,9 +94,12 @@ def predict_with(model: ServedModel, request):
     try:
         outputs = model.call(name, decode_inputs(request.inputs, declared))
     except (BadTensor, tf.errors.InvalidArgumentError) as error:
-        raise Refused("INVALID_ARGUMENT", _first_line(error)) from error
+        raise Refused("INVALID_ARGUMENT", _reason(error)) from error
+    except UnicodeDecodeError as error:
+        # TensorFlow's reason quotes an input that is no text, and its Python cannot read it: the code is lost, too.
+        raise Refused("INVALID_ARGUMENT", "an input's bytes are not what the signature takes") from error
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise Refused("RESOURCE_EXHAUSTED", _first_line(error)) from error
+        raise Refused("RESOURCE_EXHAUSTED", _reason(error)) from error
     except Exception as error:
         _LOG.exception("%s version %s, signature %s", model.name, model.version, name)
         raise Refused("INTERNAL", "the model failed; see the server's log") from error

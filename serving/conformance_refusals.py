@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from semicml_tf.artefact.manifest import EXAMPLES_NAME, SERIALIZED
 from serving.conformance_server import Server, require_code
 
 
@@ -46,5 +47,8 @@ def _wrong_requests(server: Server) -> Iterator[tuple[str, str, Any]]:
     unknown = server.request(inputs)
     unknown.output_filter.append("unknown")
     yield "an unknown output", "INVALID_ARGUMENT", unknown
+    if SERIALIZED in server.signatures():
+        spoilt = {EXAMPLES_NAME: np.array([b"\xff no example"], object)}
+        yield "an example that is none", "INVALID_ARGUMENT", server.request(spoilt, signature=SERIALIZED)
     yield "a message that is none", "INVALID_ARGUMENT|INTERNAL", b"\xff\xff\xff\xff"
     yield "a message cut short", "INVALID_ARGUMENT|INTERNAL", server.request(inputs).SerializeToString()[:-5]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from semicml_tf.artefact.manifest import PROBABILITIES
+
+# Floats of one slice alone and in a batch may differ in their last bits: sums are ordered otherwise.
+TOLERANCE = 1e-5
+# Between neighbouring numbers of half precision from 0.5 to 1.
+HALF_STEP = 2.0**-11
 
 
 class Failed(Exception):
@@ -59,16 +64,16 @@ class Server:
         """Calls Predict."""
         return self.call("PredictionService", "Predict", request, kinds()["predict"])
 
-    def outputs(self, inputs) -> dict[str, np.ndarray]:
+    def outputs(self, inputs, signature: str = PROBABILITIES) -> dict[str, np.ndarray]:
         """Arrays by output name that Predict gives for arrays by input name."""
-        return arrays(self.predict(self.request(inputs)))
+        return arrays(self.predict(self.request(inputs, signature=signature)))
 
     def version(self) -> int:
         """The number of the version that answers."""
         return self.predict(self.request()).model_spec.version.value
 
-    def declared(self):
-        """The signature `probabilities`, as GetModelMetadata tells it."""
+    def signatures(self) -> Mapping[str, Any]:
+        """`SignatureDef`s by name, as GetModelMetadata tells them."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -77,9 +82,14 @@ class Server:
         signatures = get_model_metadata_pb2.SignatureDefMap()
         if not answer.metadata["signature_def"].Unpack(signatures):
             raise Failed("GetModelMetadata: 'signature_def' holds no SignatureDefMap")
-        if PROBABILITIES not in signatures.signature_def:
-            raise Failed(f"expected a signature '{PROBABILITIES}', got {sorted(signatures.signature_def)}")
-        return signatures.signature_def[PROBABILITIES]
+        return signatures.signature_def
+
+    def declared(self):
+        """The `SignatureDef` of `probabilities`."""
+        found = self.signatures()
+        if PROBABILITIES not in found:
+            raise Failed(f"expected a signature '{PROBABILITIES}', got {sorted(found)}")
+        return found[PROBABILITIES]
 
     def inputs(self, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
         """Random inputs of the signature `probabilities`; free sizes other than the batch's are 1."""
@@ -135,14 +145,18 @@ def part(values: dict[str, np.ndarray], begin: int, end: int) -> dict[str, np.nd
 
 
 def require_close(left: dict, right: dict, tolerance: float, what: str) -> None:
-    """Raises `Failed` unless both hold the same names, of the same shapes, with values within `tolerance`."""
+    """Raises `Failed` unless both hold the same names, of the same shapes, with values within `tolerance`.
+
+    Values of half precision, which hold numbers of 0 to 1, may differ by one step more.
+    """
     if set(left) != set(right):
         raise Failed(f"{what}: outputs {sorted(left)} and {sorted(right)}")
     for name in left:
         if left[name].shape != right[name].shape:
             raise Failed(f"{what}: '{name}' of shape {left[name].shape} and {right[name].shape}")
+        allowed = tolerance + (HALF_STEP if tolerance and left[name].dtype == np.float16 else 0)
         difference = np.max(np.abs(left[name].astype(np.float64) - right[name]), initial=0)
-        if not difference <= tolerance:
+        if not difference <= allowed:
             raise Failed(f"{what}: '{name}' differs by {difference:g}")
 
 

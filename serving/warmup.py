@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pathlib
 
+from semicml_tf.artefact.warmup_requests import RELATIVE_PATH
 from semicml_tf.errors import UserError
 from serving import answers
 from serving.served_model import ServedModel
 
-# The name and the form that TensorFlow Serving looks for: a TFRecord file of PredictionLog, at most so many.
-RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/tf_serving_warmup_requests")
+# TensorFlow Serving replays no more.
 MOST = 1000
 
 
@@ -32,10 +32,15 @@ def replay(model: ServedModel, folder: pathlib.Path) -> int:
             log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
             if count > MOST or log.WhichOneof("log_type") != "predict_log":
                 raise ValueError(f"expected at most {MOST} Predict requests, got {log.WhichOneof('log_type')}")
-            answers.predict_with(model, log.predict_log.request)
-    except (answers.Refused, DecodeError, ValueError, tf.errors.OpError) as error:
+            request = log.predict_log.request
+            for tensor in request.inputs.values():
+                # A value that is missing equals the last one sent. Callers must send all, but this file is our own.
+                tensor.CopyFrom(tf.make_tensor_proto(tf.make_ndarray(tensor)))
+            answers.predict_with(model, request)
+    except (answers.Refused, DecodeError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"warm-up request {max(count, 1)} failed ({str(error).splitlines()[0][:200]})",
+            f"warm-up request {max(count, 1)} failed ({reason})",
             path=path,
             remedy="Export the run again",
         ) from error

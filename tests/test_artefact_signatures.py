@@ -126,23 +126,6 @@ def test_serialized_takes_examples(published, slices, modality):
             np.testing.assert_allclose(values, expected[name], rtol=0, atol=ROUNDING[DTYPES[modality]])
 
 
-def _short(slices):
-    return slice_example.encode(slices[0, :-1])
-
-
-def _of_another_name(slices):
-    return slice_example.encode(slices[0]).replace(b"slice", b"slide")
-
-
-@pytest.mark.parametrize(
-    "spoil", [lambda _: b"\xff\xff", lambda _: b"", _short, _of_another_name, lambda s: slice_example.encode(s[0])[:-7]]
-)
-def test_a_damaged_example_is_an_invalid_argument(published, slices, spoil):
-    good = slice_example.encode(slices[0])
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        published["ct"].call("serialized", {"examples": [good, spoil(slices)]})
-
-
 def test_the_manifest_is_read_from_the_graph(published):
     for modality, model in published.items():
         found = model.call("manifest", {"queries": [7, 8]})["manifest"]

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from semicml_tf.artefact import slice_example
 from semicml_tf.artefact.publish import publish
 from semicml_tf.networks.unet import unet
-from serving import answers, conformance
+from serving import answers, conformance, conformance_signatures
 from serving import conformance_checks as checks
 from serving.conformance_server import Server
 from serving.model_store import ModelStore, State, Version
@@ -29,7 +30,8 @@ from tests.serving_process import ROOT, UNLIMITED, WINDOW, request, serving
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     manifest = threshold_model.manifest("ct", window=WINDOW)
-    publish(unet(WINDOW, 4, name="ct", seed=0), manifest, folder / "ct")
+    network = unet(WINDOW, 4, name="ct", seed=0)
+    publish(network, manifest, folder / "ct", with_dropout=unet(WINDOW, 4, name="ct_dropout", dropout_on=network))
     return folder
 
 
@@ -48,7 +50,7 @@ def test_the_embedded_server_from_the_files_that_tensorflow_serving_starts_from(
         )
     assert done.returncode == 0, done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["failed"], found["skipped"]) == (0, 0) and found["passed"] == len(found["checks"]) >= 28
+    assert (found["failed"], found["skipped"]) == (0, 0) and found["passed"] == len(found["checks"]) >= 34
 
 
 class Poor(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -83,10 +85,11 @@ def test_a_poor_server_fails(models):
         server.stop(None).wait()
     failed = {title for title, one in found.items() if one["result"] == "failed"}
     wanted = {checks.status, checks.predicts, checks.one_by_one, checks.content, checks.names_what_answered, checks.big}
+    wanted |= set(conformance_signatures.ANSWERED)
     assert {check.__doc__ for check in wanted} <= failed
     refusals = [title for title in found if title.startswith("Refuses")]
     # gRPC itself sees that a message is none.
-    assert len(refusals) == 14 and len(failed & set(refusals)) == 12
+    assert len(refusals) == 15 and len(failed & set(refusals)) == 13
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,29 @@ def served(models):
     store = ModelStore()
     store.put("ct", 1, Version(State.AVAILABLE, ServedModel.open("ct", 1, models / "ct" / "1")))
     return store
+
+
+EXAMPLE = slice_example.encode(np.zeros((WINDOW, WINDOW), np.float32))
+
+
+@pytest.mark.parametrize(
+    "spoilt, reason",
+    [
+        (b"", "Feature: slice .* is required but could not be found"),
+        (b"\xff\xff", "bytes are not what the signature takes"),
+        (EXAMPLE[:-7], "bytes are not what the signature takes|Could not parse example"),
+        (EXAMPLE.replace(b"slice", b"slide"), "Feature: slice .* is required but could not be found"),
+        (slice_example.encode(np.zeros((WINDOW, WINDOW - 1))), "Key: slice.* values"),
+    ],
+)
+def test_a_damaged_example_is_an_invalid_argument(served, spoilt, reason):
+    message = request(signature="serialized", inputs={"examples": np.array([EXAMPLE, spoilt], object)})
+    with pytest.raises(answers.Refused, match=reason) as caught:
+        answers.predict(served, message)
+    assert caught.value.code == "INVALID_ARGUMENT"
+    assert "\n" not in caught.value.details and len(caught.value.details) <= answers.MOST_DETAILS
+    message = request(signature="serialized", inputs={"examples": np.array([EXAMPLE], object)})
+    assert set(answers.predict(served, message).outputs) == {"labels", "probabilities"}
 
 
 GOOD = request().SerializeToString()

@@ -12,6 +12,8 @@ from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, P
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
 
+# Written last: a folder that has it is complete.
+PROTO = "saved_model.pb"
 _REMEDY = "Export the run again with python -m semicml_tf.export"
 
 
@@ -19,6 +21,13 @@ def versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
     """The version folders below `folder` by number, ascending; staging folders and files are none."""
     entries = pathlib.Path(folder).iterdir()
     return dict(sorted((int(entry.name), entry) for entry in entries if entry.name.isdecimal() and entry.is_dir()))
+
+
+def complete_versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
+    """Those of `versions` that hold a whole SavedModel; none where there is no such folder."""
+    if not pathlib.Path(folder).is_dir():
+        return {}
+    return {number: path for number, path in versions(folder).items() if (path / PROTO).is_file()}
 
 
 def version_folder(model: str | pathlib.Path) -> pathlib.Path:
@@ -30,11 +39,11 @@ def version_folder(model: str | pathlib.Path) -> pathlib.Path:
     folder = pathlib.Path(model)
     if not folder.is_dir():
         raise UserError("expected the folder of an exported model, but there is none", path=folder, remedy=_REMEDY)
-    if not (folder / "saved_model.pb").is_file():
+    if not (folder / PROTO).is_file():
         numbered = versions(folder)
         if numbered:
             folder = numbered[max(numbered)]
-    if (folder / "saved_model.pb").is_file():
+    if (folder / PROTO).is_file():
         return folder
     models = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and versions(entry))
     if models:
@@ -43,7 +52,7 @@ def version_folder(model: str | pathlib.Path) -> pathlib.Path:
             path=folder,
             remedy=f"Name one of them, e.g. {folder / models[0]}",
         )
-    raise UserError("expected an exported model, but there is no saved_model.pb", path=folder, remedy=_REMEDY)
+    raise UserError(f"expected an exported model, but there is no {PROTO}", path=folder, remedy=_REMEDY)
 
 
 class Model(Segmenter):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from semicml_tf import atomic
@@ -68,12 +69,13 @@ class Manifest:
         label_values: values of the source's label map that were foreground.
         threshold: a voxel of at least this probability is foreground.
         data_hash, run_hash: of the dataset and of the run's settings.
-        validation_dice: mean DSC of the validation patients.
+        validation_dice: mean DSC of the validation patients, as training measured it.
         semicml_tf_version: that exported it.
         crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
         postprocessing: of the thresholded mask, on the volume's own grid.
         probabilities_dtype: of the outputs `probabilities`; one of `PROBABILITIES_DTYPES`.
         monte_carlo: whether there is the signature `monte_carlo`.
+        validation_scores: means over the validation patients by measure, if they were scored on their own grids.
     """
 
     modality: str
@@ -90,6 +92,7 @@ class Manifest:
     postprocessing: Postprocessing = NONE
     probabilities_dtype: str = "float32"
     monte_carlo: bool = False
+    validation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def takes_constants(self) -> bool:
@@ -190,6 +193,7 @@ class Manifest:
             slice_mm, row_mm, column_mm = (float(size) for size in values["spacing_mm"])
             values["spacing_mm"] = (slice_mm, row_mm, column_mm)
             values["label_values"] = tuple(int(value) for value in values["label_values"])
+            values["validation_scores"] = dict(values["validation_scores"])
             values["window"], values["threshold"] = int(values["window"]), float(values["threshold"])
         except KeyError as error:
             raise UserError(f"the field {error} is missing", path=where, remedy=_REMEDY) from error

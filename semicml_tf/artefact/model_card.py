@@ -30,6 +30,9 @@ def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
         settings: of the training, by name.
     """
     dice = "not measured" if manifest.validation_dice is None else f"{manifest.validation_dice:.4f}"
+    scores = "".join(
+        f"| mean {name}, of post-processed masks | {mean:.4g} |\n" for name, mean in manifest.validation_scores.items()
+    )
     values = ", ".join(str(value) for value in manifest.label_values)
     window = manifest.window
     return f"""# Segmentation network for modality `{manifest.modality}`
@@ -52,7 +55,7 @@ is not needed any more and not in here.
 | threshold on the probability | {manifest.threshold:g} |
 | post-processing of the mask, chosen on validation | `{manifest.postprocessing}` |
 | mean DSC of the validation patients with a lesion | {dice} |
-| data hash | `{manifest.data_hash}` |
+{scores}| data hash | `{manifest.data_hash}` |
 | run hash | `{manifest.run_hash}` |
 | exported by | semicml_tf {manifest.semicml_tf_version} |
 

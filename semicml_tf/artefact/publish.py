@@ -8,17 +8,16 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semicml_tf import atomic
-from semicml_tf.artefact import model_card, signatures
-from semicml_tf.artefact.load import versions
+from semicml_tf.artefact import model_card, signatures, warmup_requests
+from semicml_tf.artefact.load import PROTO, versions
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.read_back import max_difference, tolerance
 from semicml_tf.errors import UserError
-
-_PROTO = "saved_model.pb"
+from semicml_tf.inference.slices import BATCH_SIZE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +42,7 @@ def publish(
     *,
     settings: Mapping[str, Any] | None = None,
     with_dropout=None,
+    warm_up: Sequence[int] = (1, BATCH_SIZE),
 ) -> Published:
     """Writes the next version of a model.
 
@@ -56,6 +56,7 @@ def publish(
         settings: of the training, for the model card.
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
             the signature `monte_carlo`. None where the network has no dropout.
+        warm_up: batch sizes of the requests that a server answers before it announces the model.
 
     Raises:
         UserError: the folder cannot be written to, or the saved network differs from the one in memory.
@@ -68,7 +69,10 @@ def publish(
         # The dot keeps servers that watch the folder from taking it for a version.
         staged = pathlib.Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))
         staged.chmod(0o755)
-        _save(network, manifest, staged, settings or {}, with_dropout)
+        manifest.save(staged)
+        atomic.write_text(staged / model_card.RELATIVE_PATH, model_card.text(manifest, settings or {}))
+        warmup_requests.write(staged, manifest, warm_up)
+        _save(network, manifest, staged, with_dropout)
         difference = max_difference(network, staged, with_dropout)
         if not difference <= tolerance(manifest):
             raise UserError(
@@ -89,7 +93,7 @@ def publish(
     return Published(folder / str(version), version, difference)
 
 
-def _save(network, manifest: Manifest, staged: pathlib.Path, settings: Mapping[str, Any], with_dropout) -> None:
+def _save(network, manifest: Manifest, staged: pathlib.Path, with_dropout) -> None:
     import tensorflow as tf
 
     module = tf.Module(name=manifest.modality)
@@ -100,10 +104,8 @@ def _save(network, manifest: Manifest, staged: pathlib.Path, settings: Mapping[s
         raise ValueError("expected a name of its own for every weight of the network")
     saving = staged / ".saving"
     tf.saved_model.save(module, str(saving), signatures=signatures.functions(network, manifest, with_dropout))
-    manifest.save(staged)
-    atomic.write_text(staged / model_card.RELATIVE_PATH, model_card.text(manifest, settings))
     # The protocol buffer last: a folder that has it is complete, also when copied file by file.
-    for entry in sorted(saving.iterdir(), key=lambda path: path.name == _PROTO):
+    for entry in sorted(saving.iterdir(), key=lambda path: path.name == PROTO):
         if entry.is_dir() and not any(entry.iterdir()):
             continue
         os.rename(entry, staged / entry.name)

@@ -8,9 +8,12 @@ import numpy as np
 
 from semicml_tf.geometry import tiling
 
+# Slices a call, where nobody says otherwise; a published model is warmed up for it.
+BATCH_SIZE = 16
+
 
 def probabilities(
-    volume: np.ndarray, window: int, predict: Callable[[np.ndarray], np.ndarray], *, batch_size: int = 16
+    volume: np.ndarray, window: int, predict: Callable[[np.ndarray], np.ndarray], *, batch_size: int = BATCH_SIZE
 ) -> np.ndarray:
     """Foreground probabilities of a normalised volume on the network's grid.
 

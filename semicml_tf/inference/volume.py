@@ -17,6 +17,7 @@ from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
 from semicml_tf.inference.postprocess import NONE
+from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.uncertainty import Moments
 
 # Air is -1000 HU and any CT shows some; PET (SUV) and MR hold nothing below about 0.
@@ -138,7 +139,12 @@ def through(prepared: Prepared, manifest: Manifest, predict: SlicePredictor, *, 
 
 
 def segment(
-    array: np.ndarray, affine: np.ndarray, manifest: Manifest, predict: SlicePredictor, *, batch_size: int = 16
+    array: np.ndarray,
+    affine: np.ndarray,
+    manifest: Manifest,
+    predict: SlicePredictor,
+    *,
+    batch_size: int = BATCH_SIZE,
 ) -> np.ndarray:
     """Foreground probabilities on the volume's own grid.
 
@@ -198,7 +204,7 @@ class Segmenter:
         """
         yield through(prepared, self.manifest, self.slices, batch_size=batch_size)
 
-    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+    def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Foreground probabilities of a volume, on its own grid; see `segment`. Returns float32."""
         moments = Moments()
         for drawn in self.draws(self.prepare(array, affine), batch_size=batch_size):
@@ -219,7 +225,7 @@ class Segmenter:
             raise ValueError(f"expected the affine, which '{self.manifest.postprocessing}' needs")
         return self.manifest.postprocessing.apply(found, own_grid(found, affine).voxel_volume_ml)
 
-    def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+    def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Segments a volume.
 
         Args:

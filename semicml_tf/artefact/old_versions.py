@@ -1,0 +1,42 @@
+"""Old versions of a model let go, oldest first, once a new one is published."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+
+from semicml_tf import atomic
+from semicml_tf.artefact.load import complete_versions
+
+
+def remove(model: str | pathlib.Path, newest: int, keep: int) -> tuple[int, ...]:
+    """Removes the complete versions below `newest`, but for the highest `keep` of them.
+
+    Folders without `saved_model.pb`, which are being copied, are neither counted nor touched.
+
+    Args:
+        newest: the version that was just published.
+        keep: at least 1, the version that the new one was compared with, and to which one can go back.
+
+    Returns:
+        The numbers that were removed, ascending.
+
+    Raises:
+        ValueError: `keep` is less than 1.
+        UserError: a folder cannot be removed. Those below it are gone, those above it untouched.
+    """
+    if keep < 1:
+        raise ValueError(f"expected to keep at least 1 version, got {keep}")
+    folder = pathlib.Path(model)
+    old = {number: path for number, path in complete_versions(folder).items() if number < newest}
+    gone = sorted(old)[:-keep]
+    for number in gone:
+        # Renamed first: a server that looks just now finds it whole or not at all.
+        hidden = folder / f".removed-{number}-{os.getpid()}"
+        try:
+            os.rename(old[number], hidden)
+            shutil.rmtree(hidden)
+        except OSError as error:
+            raise atomic.unwritable(old[number], error) from error
+    return tuple(gone)

@@ -1,0 +1,139 @@
+"""What the further signatures of this package's models must give; a model that lacks one is not asked for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semicml_tf.artefact import slice_example
+from semicml_tf.artefact.manifest import (
+    CONSTANT_NAMES,
+    DEFAULT,
+    EXAMPLES_NAME,
+    INPUT_NAME,
+    LABELS_NAME,
+    MANIFEST,
+    MANIFEST_NAME,
+    MONTE_CARLO,
+    OUTPUT_NAME,
+    QUERIES_NAME,
+    RAW,
+    SEEDS_NAME,
+    SERIALIZED,
+    Manifest,
+)
+from semicml_tf.errors import UserError
+from serving.conformance_server import HALF_STEP, TOLERANCE, Failed, Server, Skipped, require_close
+
+
+def _require(server: Server, *signatures: str) -> None:
+    declared = server.signatures()
+    for name in signatures:
+        if name not in declared:
+            raise Skipped(f"the model has no signature '{name}'")
+
+
+def _answer(server: Server, signature: str, inputs: dict, *names: str) -> dict[str, np.ndarray]:
+    found = server.outputs(inputs, signature)
+    if set(found) != set(names):
+        raise Failed(f"'{signature}': expected outputs {sorted(names)}, got {sorted(found)}")
+    return found
+
+
+def _manifest(server: Server) -> Manifest:
+    _require(server, MANIFEST)
+    told = _answer(server, MANIFEST, {QUERIES_NAME: np.zeros(1, np.int32)}, MANIFEST_NAME)[MANIFEST_NAME]
+    try:
+        return Manifest.from_json(bytes(told[0]).decode(), f"signature '{MANIFEST}'")
+    except (IndexError, TypeError, UnicodeDecodeError, UserError) as error:
+        raise Failed(str(error)) from error
+
+
+def _require_labels(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> None:
+    # Labels are made before probabilities are rounded: where these are all but the threshold, either is right.
+    rounding = HALF_STEP if probabilities.dtype == np.float16 else TOLERANCE
+    if labels.dtype != np.uint8 or labels.shape != probabilities.shape:
+        raise Failed(f"labels: expected uint8 of shape {probabilities.shape}, got {labels.dtype} of {labels.shape}")
+    soft = probabilities.astype(np.float64)
+    wrong = (labels != (soft >= threshold)) & (np.abs(soft - threshold) > rounding)
+    if wrong.any():
+        raise Failed(f"{np.count_nonzero(wrong)} of {wrong.size} labels are not those of the probabilities")
+
+
+def manifest(server: Server) -> str:
+    """The manifest is read from the server, and tells the signatures that the server declares"""
+    import tensorflow as tf
+
+    found, declared = _manifest(server), server.signatures()
+    for name, told in found.signatures.items():
+        if name not in declared:
+            raise Failed(f"the manifest tells of a signature '{name}', which the server has not")
+        for kind, tensors in told.items():
+            actual = {
+                key: {
+                    "dtype": tf.dtypes.as_dtype(tensor.dtype).name,
+                    "shape": [None if size.size < 0 else size.size for size in tensor.tensor_shape.dim],
+                }
+                for key, tensor in getattr(declared[name], kind).items()
+            }
+            if actual != tensors:
+                raise Failed(f"{kind} of '{name}': the manifest tells {tensors}, the server {actual}")
+    return f"modality {found.modality}, window {found.window}, {len(found.signatures)} signatures"
+
+
+def labels(server: Server) -> str:
+    """The default signature gives the labels of the probabilities"""
+    threshold = _manifest(server).threshold
+    inputs = server.inputs(3)
+    hard = _answer(server, DEFAULT, inputs, LABELS_NAME)[LABELS_NAME]
+    _require_labels(hard, server.outputs(inputs)[OUTPUT_NAME], threshold)
+    return f"threshold {threshold:g}, {hard.mean():.1%} foreground"
+
+
+def raw(server: Server) -> str:
+    """Slices in native units give what the same slices give normalised"""
+    _require(server, RAW)
+    told = _manifest(server)
+    how = told.normalisation
+    low, high = (how.low, how.high) if how.fixed else (10.0, 500.0)
+    side, margin = told.window, (high - low) / 4
+    natives = np.random.default_rng(0).uniform(low - margin, high + margin, (3, side, side, 1)).astype(np.float32)
+    constants = [how.constants(one) for one in natives]
+    inputs = {INPUT_NAME: natives}
+    if told.takes_constants:
+        inputs |= {name: np.float32([getattr(one, name) for one in constants]) for name in CONSTANT_NAMES}
+    found = _answer(server, RAW, inputs, LABELS_NAME, OUTPUT_NAME)
+    expected = server.outputs({INPUT_NAME: np.stack([one.apply(n) for one, n in zip(constants, natives)])})
+    require_close({OUTPUT_NAME: found[OUTPUT_NAME]}, expected, TOLERANCE, "raw and normalised")
+    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], told.threshold)
+    return f"{how}, within {TOLERANCE:g}"
+
+
+def serialized(server: Server) -> str:
+    """Serialised examples give what their slices give"""
+    _require(server, SERIALIZED)
+    threshold, inputs = _manifest(server).threshold, server.inputs(3)
+    examples = np.array([slice_example.encode(one) for one in inputs[INPUT_NAME]], object)
+    found = _answer(server, SERIALIZED, {EXAMPLES_NAME: examples}, LABELS_NAME, OUTPUT_NAME)
+    require_close({OUTPUT_NAME: found[OUTPUT_NAME]}, server.outputs(inputs), TOLERANCE, "examples and slices")
+    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], threshold)
+    return f"within {TOLERANCE:g}"
+
+
+def monte_carlo(server: Server) -> str:
+    """Dropout is drawn from the seeds: the same ones give the same, others give others"""
+    _require(server, MONTE_CARLO)
+    slices = np.repeat(server.inputs(1)[INPUT_NAME], 3, 0)
+
+    def drawn(*seeds: int) -> np.ndarray:
+        inputs = {INPUT_NAME: slices, SEEDS_NAME: np.int32(seeds)}
+        return _answer(server, MONTE_CARLO, inputs, OUTPUT_NAME)[OUTPUT_NAME]
+
+    first = drawn(1, 2, 1)
+    require_close({"draw": first[:1]}, {"draw": first[2:]}, TOLERANCE, "seed 1 twice")
+    require_close({"draw": first}, {"draw": drawn(1, 2, 1)}, 0.0, "again")
+    if np.array_equal(first[0], first[1]):
+        raise Failed("seeds 1 and 2 give the same")
+    return "equal, and others differ"
+
+
+ANSWERED = (manifest, labels, raw, serialized, monte_carlo)
