@@ -34,6 +34,12 @@ def define_flags(values: flags.FlagValues) -> None:
         "check", True, "Read every record; --nocheck shows what dataset.json says, at once.", flag_values=values
     )
     flags.DEFINE_bool("list", False, "A line for each case of a dataset, too.", flag_values=values)
+    flags.DEFINE_bool(
+        "cards",
+        False,
+        "A line for each case of a dataset with its spacing, intensities and lesion.",
+        flag_values=values,
+    )
     flags.DEFINE_string("json", None, "Write all that is shown, and each case, to this JSON file.", flag_values=values)
     flags.DEFINE_string(
         "case",
@@ -130,9 +136,11 @@ def _no_such_case(case_id: str, names: Sequence[str], path: str | pathlib.Path) 
 
 
 def _dataset(values: flags.FlagValues) -> None:
-    from semicml_tf.records import check, inspection
+    from semicml_tf.records import case_cards, check, inspection
     from semicml_tf.records.dataset import FILE_NAME
 
+    if values.cards and urls.is_remote(values.path):
+        raise UserError("--cards reads a folder, got a URL", path=values.path, remedy="Fetch cards.json from it")
     info = _load(values)
     names = check.shard_names(info)
     problems, checked = check.check_entries(info), []
@@ -145,10 +153,15 @@ def _dataset(values: flags.FlagValues) -> None:
     print(inspection.of_dataset(info, checked, made), end="")
     if values.list:
         print(inspection.list_of_entries(info, checked), end="")
+    cards = case_cards.load(info.root) if values.cards else []
+    if cards:
+        print(case_cards.table(cards), end="")
     unlisted = [] if info.url else sorted({file.name for file in info.root.glob("*.tfrecord")} - set(names))
     for name in unlisted:
         print(f"note: {name} lies in the folder, but {FILE_NAME} does not name it")
     body = {"kind": "dataset", "path": values.path, **inspection.as_data(info), "made": made, "not_listed": unlisted}
+    if cards:
+        body["cards"] = cards
     _finish(values.path, body, checked, problems, values)
 
 

@@ -126,7 +126,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
         info = DatasetInfo.load(examples.uri)
         told_of = case_cards.load(examples.uri)
-        span = max(card[case_cards.SPAN] for card in told_of)
+        span = exec_properties.get(SPAN)
+        if span is None:  # a runner without drivers
+            span = max(card[case_cards.SPAN] for card in told_of)
         for artifact, names in (
             (examples, [name for name in PARTITIONS if info.partitions[name]]),
             (cards, write_cards(cards.uri, told_of)),

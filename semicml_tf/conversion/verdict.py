@@ -27,11 +27,14 @@ def refuse(findings: Sequence[Finding], report: pathlib.Path) -> None:
     if not found:
         return
     first = found[0]
+    problem = first.problem
+    if first.case and first.case not in f"{first.file} {problem}":
+        problem = f"case {first.case}: {problem}"
     if len(found) == 1:
-        raise UserError(first.problem, path=first.file or None, remedy=first.remedy)
+        raise UserError(problem, path=first.file or None, remedy=first.remedy)
     cases = len({finding.case for finding in found})
     raise UserError(
-        f"{len(found)} errors in {cases} case{'s' if cases > 1 else ''}, the first: {first.problem}",
+        f"{len(found)} errors in {cases} case{'s' if cases > 1 else ''}, the first: {problem}",
         path=first.file or None,
         remedy=f"All are in {report}; mend them, or pass --skip_bad_cases to leave these cases out",
     )

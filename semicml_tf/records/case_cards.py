@@ -56,6 +56,30 @@ def load(folder: str | pathlib.Path) -> list[dict]:
     return body["cards"]
 
 
+def table(cards: Sequence[Card]) -> str:
+    """For the screen: a line a case with each modality's spacing, mean and 99.5th percentile, and the lesion."""
+    names = list(dict.fromkeys(name.split("/")[0] for card in cards for name in card if name.endswith("/shape/slice")))
+    head = ["case", "partition", "span"]
+    for name in names:
+        head += [f"{name} spacing mm", "mean", "99.5 %"]
+    rows = [[*head, "lesions", "ml", "of body"]]
+    for card in cards:
+        row = [str(card[CASE]), str(card[PARTITION]), str(card[SPAN] or "-")]
+        for name in names:
+            spacing = [card.get(f"{name}/spacing_mm/{axis}") for axis in AXES]
+            row.append("-" if None in spacing else " x ".join(f"{value:.3g}" for value in spacing))
+            row += [_number(card.get(f"{name}/{what}")) for what in ("mean", "p99.5")]
+        rows.append([*row, *(_number(card.get(f"lesion/{what}")) for what in ("count", "volume_ml", "fraction"))])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "".join(
+        "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() + "\n" for row in rows
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
 def is_of_a_lesion(feature: str) -> bool:
     """Whether a feature tells of a lesion."""
     return "lesion" in feature.split("/")

@@ -1,0 +1,120 @@
+"""DeliveryCheck: stops a delivery that is not like what came before, with the name of the case.
+
+Output `report`, a DeliveryReport: `delivery.json`, and the property `passed`. A report of a delivery that was stopped
+lies beside the outputs, since TFX removes those of a component that fails.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from tfx import types
+from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types.artifact import Artifact, Property, PropertyType
+
+from pipelines import curated_schema, delivery_report
+from pipelines.components.case_example_gen import read_cards
+from semicml_tf import atomic
+from semicml_tf.errors import UserError
+
+FAIL, WARN = "fail", "warn"
+
+
+class DeliveryReport(Artifact):
+    """What the check of a delivery found: `delivery.json`; `passed` is 1 where that is nothing."""
+
+    TYPE_NAME = "DeliveryReport"
+    PROPERTIES = {"span": Property(type=PropertyType.INT), "passed": Property(type=PropertyType.INT)}
+
+
+class DeliveryCheckSpec(component_spec.ComponentSpec):
+    """What DeliveryCheck takes and gives."""
+
+    PARAMETERS = {"on_anomaly": component_spec.ExecutionParameter(type=str)}
+    INPUTS = {
+        "cards": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
+        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+    }
+    OUTPUTS = {"report": component_spec.ChannelParameter(type=DeliveryReport)}
+
+
+class Executor(base_executor.BaseExecutor):
+    """Calls `delivery_report.examine`."""
+
+    def Do(self, input_dict, output_dict, exec_properties) -> None:
+        """Writes the report.
+
+        Raises:
+            UserError: something was found, and `on_anomaly` is ``fail``.
+        """
+        cards = artifact_utils.get_single_instance(input_dict["cards"])
+        output = artifact_utils.get_single_instance(output_dict["report"])
+        (schema_file,) = pathlib.Path(artifact_utils.get_single_uri(input_dict["schema"])).iterdir()
+        anomalies = input_dict.get("anomalies")
+        report = delivery_report.examine(
+            read_cards(cards.uri),
+            curated_schema.read(schema_file),
+            span=cards.span,
+            validator=_found(artifact_utils.get_single_instance(anomalies)) if anomalies else None,
+        )
+        fails = not report.passed and exec_properties["on_anomaly"] == FAIL
+        folder = pathlib.Path(output.uri)
+        path = folder.with_name(f"{folder.name}.refused.json") if fails else folder / delivery_report.FILE_NAME
+        atomic.write_json(path, report.to_json())
+        if fails:
+            report.refuse(path)
+        print(report.summary() if report.passed else f"warning: {report.summary()}", flush=True)
+        output.set_int_custom_property("anomalies", len(report.anomalies))
+        output.span, output.passed = report.span, int(report.passed)
+
+
+def _found(anomalies: types.Artifact) -> dict:
+    """By partition, what ExampleValidator wrote."""
+    from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+    return {
+        name: anomalies_pb2.Anomalies.FromString(
+            (pathlib.Path(artifact_utils.get_split_uri([anomalies], name)) / DEFAULT_FILE_NAME).read_bytes()
+        )
+        for name in artifact_utils.decode_split_names(anomalies.split_names)
+    }
+
+
+class DeliveryCheck(base_component.BaseComponent):
+    """Compares the newest delivery with the curated schema and with the deliveries before it; see docs/pipeline.md."""
+
+    SPEC_CLASS = DeliveryCheckSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        cards: types.BaseChannel,
+        schema: types.BaseChannel,
+        anomalies: types.BaseChannel | None = None,
+        *,
+        on_anomaly: str = FAIL,
+    ):
+        """Makes the component.
+
+        Args:
+            cards: of CaseExampleGen.
+            schema: curated.
+            anomalies: of ExampleValidator, which are told, too.
+            on_anomaly: ``fail`` stops the pipeline, ``warn`` tells and goes on.
+
+        Raises:
+            UserError: `on_anomaly` is neither.
+        """
+        if on_anomaly not in (FAIL, WARN):
+            raise UserError(f"expected on_anomaly '{FAIL}' or '{WARN}', got '{on_anomaly}'")
+        spec = DeliveryCheckSpec(
+            cards=cards,
+            schema=schema,
+            anomalies=anomalies,
+            on_anomaly=on_anomaly,
+            report=types.Channel(type=DeliveryReport),
+        )
+        super().__init__(spec=spec)
