@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo test test-slow test-io test-browser niivue bench bench-torch lint wheel clean
+.PHONY: setup demo pipeline test test-slow test-io test-tfx test-browser niivue bench bench-torch lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -35,10 +35,10 @@ demo: $(READY)
 	$(BIN)/python -m pipelines.main_job --study=configs/demo.flags --output=demo_output --require_margin=0.1
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow' --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow' --ignore=tests/browser --ignore=tests/tfx $(PYTEST_ARGS)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser --ignore=tests/tfx $(PYTEST_ARGS)
 
 # The report's page in a headless Chromium; skipped where there is none.
 test-browser: $(READY)
@@ -55,6 +55,20 @@ test-browser: $(READY)
 test-io: .venv-io/ready
 	.venv-io/bin/python -m pytest -q $(PYTEST_ARGS) tests/io tests/test_storage_streaming.py tests/test_records_contract.py \
 	  tests/test_networks_unet.py tests/test_losses_supervised.py tests/test_losses_asc.py tests/test_artefact_load.py
+
+# TFX keeps to TensorFlow's own versions of everything, hence an environment of its own; its metadata forbid what works.
+.venv-tfx/ready: requirements/tfx.lock
+	$(PYTHON) -m venv .venv-tfx
+	.venv-tfx/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps -r requirements/tfx.lock
+	touch $@
+
+# The whole pipeline on a phantom; the same again takes from its cache what has not changed.
+PIPELINE_ARGS ?= --study=configs/demo.flags --output=pipeline_output
+pipeline: .venv-tfx/ready
+	.venv-tfx/bin/python -m pipelines.local_runner $(PIPELINE_ARGS)
+
+test-tfx: .venv-tfx/ready
+	.venv-tfx/bin/python -m pytest -q $(PYTEST_ARGS) tests/tfx
 
 # The report's viewer anew from npm: make niivue NIIVUE=VERSION; then look at its licences and run make test-browser.
 NIIVUE ?=
@@ -91,4 +105,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-io demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-io .venv-tfx demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache

@@ -157,6 +157,19 @@ def test_nothing_in_the_core_knows_serving_or_pipelines():
     assert not [str(one) for one in wrong if _within(one.importer, "serving") and _within(one.imported, "pipelines")]
 
 
+def test_the_core_works_without_tfx():
+    tfx = {
+        "tfx",
+        "kfp",
+        "ml_metadata",
+        "tensorflow_data_validation",
+        "tensorflow_metadata",
+        "tensorflow_model_analysis",
+    }
+    wrong = [one for one in IMPORTS if one.imported.split(".")[0] in tfx and not _within(one.importer, "pipelines")]
+    assert not [str(one) for one in wrong]
+
+
 def test_serving_knows_nothing_of_training():
     seen, waiting = set(), [name for name in MODULES if _within(name, "serving")]
     while waiting:

@@ -31,6 +31,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.records import case_cards
 from semicml_tf.records.contract import CONTRACT_VERSION, PARTITIONS
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.storage import url as urls
 
 CONVERT = "semicml_tf.convert"
 SPAN, FINGERPRINT, SPLIT = "span", "input_fingerprint", "split"
@@ -115,6 +116,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         cards = artifact_utils.get_single_instance(output_dict["cards"])
+        if urls.is_remote(examples.uri):
+            raise UserError(
+                "expected a pipeline root on a file system, got a URL",
+                path=examples.uri,
+                remedy="Mount a volume that all machines see under one path, and name a folder of it",
+            )
         told = arguments(exec_properties, examples.uri)
         if exec_properties.get(SPLIT):
             kept = pathlib.Path(self._get_tmp_dir()) / splits.FILE_NAME

@@ -14,7 +14,7 @@ from semicml_tf.errors import UserError
 
 INDEX = "dataset.json"
 # What conversion writes beside the shards. Nothing else is ever uploaded: a folder may hold a key to pseudonyms.
-BESIDE = ("split.json", "verify.json", "fingerprint.json", "plan.json")
+BESIDE = ("split.json", "verify.json", "fingerprint.json", "plan.json", "cards.json")
 BELOW = ("preview/",)
 _SHARD = re.compile(r"[a-z]+-\d{5}-of-\d{5}\.tfrecord")
 _HASH = re.compile(r"[0-9a-f]{64}")
