@@ -7,7 +7,8 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from tfx.components import ExampleValidator, ImportSchemaGen, SchemaGen, StatisticsGen
+from tfx.components import ExampleValidator, SchemaGen, StatisticsGen
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from pipelines.components.case_example_gen import CaseExampleGen
