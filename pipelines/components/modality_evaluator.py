@@ -21,7 +21,9 @@ VERDICT_NAME = "verdict.json"
 
 
 def _scores(run: pathlib.Path, dataset: pathlib.Path, output: pathlib.Path, modality: str, *further: str) -> dict:
-    arguments = [f"--run={run}", f"--dataset={dataset}", f"--output={output}", f"--modalities={modality}", *further]
+    # Last, so that they win: a study's flags name all modalities.
+    own = [f"--run={run}", f"--dataset={dataset}", f"--output={output}", f"--modalities={modality}"]
+    arguments = [*further, *own]
     commandline.call("semicml_tf.evaluate", arguments)
     return report.load(output / report.FILE_NAME)
 
