@@ -173,7 +173,7 @@ def of_case(card: Card, schema: schema_pb2.Schema) -> list[Anomaly]:
             odd("unexpected", name, value, "nothing of a lesion in the partition 'unlabelled'", f"is {_told(value)}")
         elif feature.HasField("float_domain"):
             low, high = _ends(feature.float_domain)
-            if not low <= value <= high:  # NaN is in no domain
+            if not _is_within(value, low, high):
                 odd("domain", name, value, f"{low:g} to {high:g}", f"is {_told(value)}")
     for name in card:
         if name not in features:
@@ -182,11 +182,12 @@ def of_case(card: Card, schema: schema_pb2.Schema) -> list[Anomaly]:
 
 
 def _ends(domain: schema_pb2.FloatDomain) -> tuple[float, float]:
-    low = domain.min if domain.HasField("min") else -math.inf
-    # A card's numbers are float32: a bound is one, too, give or take.
-    slack = 1e-6
-    high = domain.max if domain.HasField("max") else math.inf
-    return low - slack * abs(low) if math.isfinite(low) else low, high + slack * abs(high) if high < math.inf else high
+    return domain.min if domain.HasField("min") else -math.inf, domain.max if domain.HasField("max") else math.inf
+
+
+def _is_within(value: float, low: float, high: float) -> bool:
+    """Whether a value is in bounds, both of which are float32 numbers; NaN is in none."""
+    return low <= value <= high or math.isclose(value, low, rel_tol=1e-6) or math.isclose(value, high, rel_tol=1e-6)
 
 
 def _told(value: Any) -> str:
