@@ -10,7 +10,15 @@ from typing import Any
 from pipelines.metadata_store import node_of, outputs_of, properties
 
 # Of a data part's artefacts, those that are no check.
-_NO_CHECK = ("Examples", "Model", "ModelEvaluation", "ModelBlessing", "InfraBlessing", "PushedModel")
+_NO_CHECK = (
+    "Examples",
+    "Model",
+    "ModelEvaluation",
+    "ModelBlessing",
+    "InfraBlessing",
+    "PushedModel",
+    "semicml.PseudoLabels",
+)
 
 
 def find(store, modality: str, version: str, run_hash: str):
@@ -132,7 +140,7 @@ def _checks(store, maker) -> list[dict[str, Any]]:
                 continue
             seen.add(one.execution_id)
             for made in outputs_of(store, [one.execution_id]):
-                if made.type in _NO_CHECK or made.type == "SemiCmlPseudoLabels" or made.id in seen:
+                if made.type in _NO_CHECK:
                     continue
                 node = node_of(store, one.execution_id)
                 if node not in {held["component"] for held in found}:

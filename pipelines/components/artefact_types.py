@@ -6,4 +6,5 @@ from tfx.types.artifact import Artifact
 class PseudoLabels(Artifact):
     """Soft labels of unlabelled patients, as `semicml_tf.evaluation.label_files` writes them."""
 
-    TYPE_NAME = "SemiCmlPseudoLabels"
+    # Kubeflow wants a namespace.
+    TYPE_NAME = "semicml.PseudoLabels"

@@ -25,7 +25,8 @@ FAIL, WARN = "fail", "warn"
 class DeliveryReport(Artifact):
     """What the check of a delivery found: `delivery.json`; `passed` is 1 where that is nothing."""
 
-    TYPE_NAME = "DeliveryReport"
+    # Kubeflow wants a namespace.
+    TYPE_NAME = "semicml.DeliveryReport"
     PROPERTIES = {"span": Property(type=PropertyType.INT), "passed": Property(type=PropertyType.INT)}
 
 
