@@ -144,8 +144,8 @@ def examine(
         [card for card in cards if (card[PARTITION] == curated_schema.UNLABELLED) == is_unlabelled]
         for is_unlabelled in (False, True)
     )
-    drift = _compare(new, before, schema, "drift")
-    skew = _compare(labelled, unlabelled, schema, "skew")
+    drift = compare(new, before, schema, "drift")
+    skew = compare(labelled, unlabelled, schema, "skew")
     anomalies += [_of_groups("drift", one, new, before, span) for one in drift if one.differs]
     anomalies += [_of_groups("skew", one, labelled, unlabelled, span) for one in skew if one.differs]
     anomalies += _of_validator(validator or {}, {anomaly.feature for anomaly in anomalies})
@@ -194,7 +194,7 @@ def _told(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
-def _compare(these: Sequence[Card], those: Sequence[Card], schema: schema_pb2.Schema, kind: str) -> list[Comparison]:
+def compare(these: Sequence[Card], those: Sequence[Card], schema: schema_pb2.Schema, kind: str) -> list[Comparison]:
     """The first group beside the second, by the schema's comparators of that kind."""
     if not these or not those:
         return []

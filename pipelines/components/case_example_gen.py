@@ -130,7 +130,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         folder = pathlib.Path(examples.uri).parent
         cache = exec_properties.get("case_cache") or folder.parent / "case_cache"
         _clear_left_work(folder)
-        commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
+        try:
+            commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
+        finally:
+            _clear_left_work(folder)
         info = DatasetInfo.load(examples.uri)
         told_of = case_cards.load(examples.uri)
         span = exec_properties.get(SPAN)
@@ -170,7 +173,7 @@ def beam_flags(beam_pipeline_args: Sequence[str] | None) -> list[str]:
 
 
 def _clear_left_work(folder: pathlib.Path) -> None:
-    """Removes what conversions that were killed have left beside their outputs; finished cases are in the cache."""
+    """Removes what conversions that did not end well have left beside their outputs; the cache has what was done."""
     for left in folder.glob(".*.work"):
         # One that is still at work holds its lock.
         with contextlib.suppress(UserError), works.opened(folder / left.name[1 : -len(".work")]) as work:

@@ -13,9 +13,10 @@ pytest.importorskip("tfx", reason="needs TFX: make test-tfx")
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.types import standard_artifacts
 
 from pipelines import curated_schema
-from pipelines.components.case_example_gen import read_cards
+from pipelines.components.case_example_gen import Executor, beam_flags, convert_flags, read_cards
 from semicml_tf import atomic, commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records import case_cards
@@ -189,18 +190,15 @@ COUNTS = (lambda path: changed(path, lambda values: values * 1000), "expected SU
 
 @pytest.mark.parametrize("change,message", [NAN, COUNTS], ids=["nan", "counts"])
 def test_a_case_that_conversion_refuses_stops_it(second, change, message):
-    bad = second.deliveries / "span-3"
-    shutil.copytree(second.root / "next", bad)
-    for path in bad.glob("*/PHANTOM_*.nii.gz"):  # other patients
-        path.rename(path.with_name(path.name.replace("PHANTOM_", "LATER_")))
-    change(bad / "imagesTr/LATER_020__PT.nii.gz")
+    bad = later(second.deliveries / "span-3", 26, 4)
+    change(bad / "imagesTr/PHANTOM_027__PT.nii.gz")
     before = second.newest("CaseExampleGen", "examples").id
     try:
         with pytest.raises(UserError, match=message) as caught:
             second.run()
     finally:
         shutil.rmtree(bad)
-    assert "LATER_020" in caught.value.line and "\n" not in caught.value.line
+    assert "PHANTOM_027" in caught.value.line and "\n" not in caught.value.line
     assert second.states["CaseExampleGen"] == FAILED and "StatisticsGen" not in second.states
     assert second.newest("CaseExampleGen", "examples").id == before
     assert not list((second.root / "artefacts/CaseExampleGen/examples").glob(".*.work"))
@@ -225,6 +223,23 @@ def test_a_case_out_of_bounds_is_named_and_stops_training_alone(second):
         shutil.rmtree(bad)
 
 
+def test_beams_arguments_reach_the_converter_and_no_driver_is_needed(second, tmp_path):
+    given = ["--runner=FlinkRunner", "--flink_master=HOST:1", "--labels", "a=b"]
+    assert beam_flags(given) == [given[0], *(f"--beam_flag={argument}" for argument in given[1:])]
+    # As Kubeflow starts it: without its driver, which would have found out the span and the split.
+    args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    context = Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1", beam_pipeline_args=args)
+    examples, cards = standard_artifacts.Examples(), standard_artifacts.Examples()
+    for artefact, name in ((examples, "examples"), (cards, "cards")):
+        artefact.uri = str(tmp_path / "CaseExampleGen" / name / "1")
+        pathlib.Path(artefact.uri).mkdir(parents=True)
+    properties = {"deliveries": str(second.deliveries), "convert_flags": json.dumps(FLAGS)}
+    Executor(context).Do({}, {"examples": [examples], "cards": [cards]}, properties)
+    made = second.newest("CaseExampleGen", "examples")
+    assert DatasetInfo.load(examples.uri).data_hash == made.custom_properties["data_hash"].string_value
+    assert examples.span == cards.span == 2 and cards.splits == list(PARTITIONS)
+
+
 def test_cards_of_the_artefact_are_those_of_the_dataset(second):
     cards, examples = (second.newest("CaseExampleGen", key).uri for key in ("cards", "examples"))
     known = {card["case_id"]: card for card in case_cards.load(examples)}
@@ -242,6 +257,4 @@ def test_a_study_that_meddles_with_the_pipeline(part, tmp_path):
     with pytest.raises(UserError, match="the curated schema cannot be read"):
         DataPart(tmp_path, part.deliveries, FLAGS, tmp_path / "none.pbtxt").run()
     atomic.write_text(tmp_path / "study.flags", "--modalities=ct,pet\n--epochs=7\n")
-    from pipelines.components.case_example_gen import convert_flags
-
     assert convert_flags(str(tmp_path / "study.flags")) == ["--modalities=ct,pet"]
