@@ -50,9 +50,12 @@ def written(artefact) -> Iterator[pathlib.Path]:
         path.mkdir(parents=True, exist_ok=True)
         yield path
         return
+    # One level down: what a command stages beside its output stays in a place of its own.
     with tempfile.TemporaryDirectory() as folder:
-        yield pathlib.Path(folder)
-        _copy_tree(folder, artefact.uri)
+        inner = pathlib.Path(folder) / "artefact"
+        inner.mkdir()
+        yield inner
+        _copy_tree(str(inner), artefact.uri)
 
 
 def _copy_tree(source: str, target: str) -> None:
