@@ -143,6 +143,8 @@ def _log_to(path: pathlib.Path) -> _Told:
     log, told = logging.getLogger("absl"), _Told()
     log.setLevel(logging.INFO)
     log.propagate = False
+    for former in log.handlers:
+        former.close()
     log.handlers = [told, logging.FileHandler(path, mode="w")]
     return told
 

@@ -8,9 +8,9 @@ import shutil
 import tempfile
 
 from semicml_tf.artefact.export_run import export_run
-
 from semicml_tf.artefact.load import complete_versions
 from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.errors import UserError
 from semicml_tf.training.run_folder import Run
 
 
@@ -38,7 +38,12 @@ def published_before(folder: pathlib.Path, run_hash: str) -> int:
     """
     found = complete_versions(folder)
     newest = max(found, default=0)
-    return newest if newest and Manifest.load(found[newest]).run_hash == run_hash else 0
+    if not newest:
+        return 0
+    try:
+        return newest if Manifest.load(found[newest]).run_hash == run_hash else 0
+    except UserError:  # of an older contract: export's gate knows what to make of it
+        return 0
 
 
 def publish(
