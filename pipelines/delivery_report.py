@@ -1,9 +1,9 @@
 """Whether a delivery is like what came before, told by the cards of its cases: data first, then one line for people.
 
 Case by case against the curated schema; then as a whole, by TFDV: the newest delivery against the earlier ones
-(drift), labelled cases against unlabelled ones (skew). Histograms of a few cases differ by chance: of eight cases by .4
-of at most 1. So a divergence above the schema's threshold counts only if a Kolmogorov-Smirnov test finds the two
-different, too (exact, two-sided, p < .05 divided by the number of features that are compared).
+(drift), labelled cases against unlabelled ones (skew). Histograms of a few cases differ by chance. So a divergence
+above the schema's threshold counts only if a Kolmogorov-Smirnov test finds the two different, too (two-sided, p < .05
+divided by the number of features that are compared; benchmarks.delivery_drift measures what that finds).
 """
 
 from __future__ import annotations

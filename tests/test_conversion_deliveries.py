@@ -18,6 +18,7 @@ from tests import image_folders
 from tests.conversions import FLAGS, convert, write_split
 
 LATER = ("N1", "N2", "N3")
+OTHERWISE = (("N1", "unlabelled"), ("N2", "unlabelled"), ("N3", "excluded"))
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,23 @@ def test_a_case_that_comes_again(source, tmp_path):
     former = write_split(tmp_path, {**image_folders.SPLIT, "test": [], "excluded": ["P4"]})
     split = split_of(copied, "--repeated_cases=replace", f"--keep_split={former}")
     assert (split["test"], split["excluded"]) == (("P4",), ())
+
+
+def test_deliveries_of_several_layouts(source, tmp_path):
+    copied = shutil.copytree(source, tmp_path / "source")
+    lines = [f"{case},imagesTr/{case}__CT.nii.gz,imagesTr/{case}__PT.nii.gz,{where}" for case, where in OTHERWISE]
+    (copied / "span-2" / "cases.csv").write_text("\n".join(["case,ct,pet,partition", *lines]))
+    assert deliveries.choose(copied).NAME == "hecktor"  # a table that lies beside a layout's files is none
+    (copied / "span-2/imagesTr").rename(copied / "span-2/images")
+    text = (copied / "span-2" / "cases.csv").read_text().replace("imagesTr", "images")
+    (copied / "span-2" / "cases.csv").write_text(text)
+    layout = deliveries.choose(copied)
+    assert layout.NAME == "hecktor+csv" and not layout.holds_patient_names(copied)
+    assert "delivery 2: CSV manifest: 3 cases" in layout.describe(copied)
+    before = resolve_deliveries.resolve(flags_of(copied))
+    assert before.split["unlabelled"] == ("N1", "N2", "P2") and before.split["excluded"] == ("N3",)
+    os.utime(copied / "span-2/images/N1__CT.nii.gz", (1, 1))
+    assert resolve_deliveries.resolve(flags_of(copied)).fingerprint != before.fingerprint
 
 
 def test_mistakes(source, tmp_path):

@@ -57,7 +57,7 @@ def resolve(values: flags.FlagValues) -> Resolved:
     with privacy.errors():
         cases = privacy.rename(layout.find(source, settings.modalities, options))
         split, _ = choose_split.choose(values, cases, source, settings.modalities, lesion_ml=_no_masks, privacy=privacy)
-    folders = [folder for folder, _ in layout.parts.values()]
+    folders = [folder for number, folder in deliveries.spans(source).items() if number in layout.parts]
     return Resolved(max(layout.parts), fingerprint(folders), split)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semicml_tf.errors import UserError
+from semicml_tf.files import csv_manifest, layouts
 from semicml_tf.files import folder as folders
-from semicml_tf.files import layouts
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.options import DEFAULT, LayoutOptions
 
@@ -48,7 +48,7 @@ class Deliveries:
     """A folder of deliveries as a layout; see `files.layouts.choose` for what a layout has.
 
     Attributes:
-        parts: folder and layout of each delivery that is read, by its number, in order.
+        parts: folder (or manifest) and layout of each delivery that is read, by its number, in order.
         replace: whether a case that comes again replaces the former; else it is refused.
     """
 
@@ -120,4 +120,13 @@ def choose(root: pathlib.Path, name: str = layouts.AUTO, *, span: int | None = N
             remedy="Correct --span",
         )
     held = {number: folder for number, folder in there.items() if span is None or number <= span}
-    return Deliveries({number: (folder, layouts.choose(name, folder)) for number, folder in held.items()}, replace)
+    roots = {number: _root(folder, name) for number, folder in held.items()}
+    return Deliveries({number: (root, layouts.choose(name, root)) for number, root in roots.items()}, replace)
+
+
+def _root(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """What a delivery's layout reads: its folder, or the one CSV manifest that lies in it."""
+    manifests = [file for file in folders.entries(folder)[1] if file.lower().endswith(".csv")]
+    if len(manifests) == 1 and (name == csv_manifest.NAME or (name == layouts.AUTO and not layouts.detected(folder))):
+        return folder / manifests[0]
+    return folder
