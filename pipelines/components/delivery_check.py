@@ -15,7 +15,7 @@ from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
-from tfx.types.artifact import Artifact, Property, PropertyType
+from tfx.types.artifact import Artifact
 
 from pipelines import curated_schema, delivery_report
 from pipelines.components import folders
@@ -26,11 +26,10 @@ FAIL, WARN = "fail", "warn"
 
 
 class DeliveryReport(Artifact):
-    """What the check of a delivery found: `delivery.json`; `passed` is 1 where that is nothing."""
+    """What the check of a delivery found: `delivery.json`; its custom property `passed` is 1 where that is nothing."""
 
     # Kubeflow wants a namespace.
     TYPE_NAME = "semicml.DeliveryReport"
-    PROPERTIES = {"span": Property(type=PropertyType.INT), "passed": Property(type=PropertyType.INT)}
 
 
 class DeliveryCheckSpec(component_spec.ComponentSpec):
@@ -77,7 +76,9 @@ class Executor(base_executor.BaseExecutor):
             report.refuse(path)
         print(report.summary() if report.passed else f"warning: {report.summary()}", flush=True)
         output.set_int_custom_property("anomalies", len(report.anomalies))
-        output.span, output.passed = report.span, int(report.passed)
+        # Kubeflow knows no other type's own properties.
+        output.set_int_custom_property("span", report.span)
+        output.set_int_custom_property("passed", int(report.passed))
 
 
 def _found(folder: pathlib.Path, split_names: str) -> dict:

@@ -67,15 +67,11 @@ def test_every_component_starts_in_the_image_by_names_that_can_be_imported_there
     assert "ServingCheck.pet" not in dag["ModelPublisher.ct"]["dependentTasks"]
 
 
-def test_beams_flags_reach_what_is_made_of_beam_and_nothing_else(compiled):
-    body = yaml.safe_load(compiled.read_text())
-    given = {"--runner=DataflowRunner", "--project=some-project"}
-    told = {
-        name.removesuffix("_executor"): given <= set(executor["container"]["args"])
-        for name, executor in body["deploymentSpec"]["executors"].items()
-    }
-    assert told["CaseExampleGen"] and told["StatisticsGen"]
-    assert not told["PrelTrainer"] and not told["ModelPublisher.ct"]
+def test_beams_flags_reach_what_is_made_of_beam(compiled):
+    executors = yaml.safe_load(compiled.read_text())["deploymentSpec"]["executors"]
+    for name in ("CaseExampleGen", "StatisticsGen"):
+        (args,) = (one["container"]["args"] for key, one in executors.items() if key.startswith(name))
+        assert {"--runner=DataflowRunner", "--project=some-project"} <= set(args)
 
 
 def test_what_lacks_or_does_not_fit_is_one_line(tmp_path):
