@@ -69,6 +69,7 @@ def data_of(values: flags.FlagValues, deliveries: str):
 def define_gates(values: flags.FlagValues) -> None:
     """The flags of what a network must reach, as `acceptance.Bars` and export's gate have them."""
     text = {"flag_values": values}
+    flags.DEFINE_list("modalities", [], "Whose networks to judge and publish; none: all of the study.", **text)
     flags.DEFINE_float("min_dice", _BARS.min_dice, "Least mean DSC on validation patients.", **text)
     flags.DEFINE_float("max_loss", _BARS.max_loss, "By so much it may be below the latest blessed network's.", **text)
     flags.DEFINE_list(
@@ -124,7 +125,10 @@ def settings_of(values: flags.FlagValues, *, compare_with_blessed: bool):
     )
     if not convert.modalities:
         raise UserError("expected --modalities in the study, got none", path=values.study)
-    return settings, tuple(convert.modalities)
+    unknown = [name for name in values.modalities if name not in convert.modalities]
+    if unknown:
+        raise UserError(f"expected --modalities among {', '.join(convert.modalities)}, got '{unknown[0]}'")
+    return settings, tuple(values.modalities or convert.modalities)
 
 
 class _Told(logging.Handler):
