@@ -17,9 +17,8 @@ from semicml_tf.errors import UserError
 from tests.tfx.pipeline_study import Job, of_status
 
 LOOKED_UP = {"LatestBlessed.ct", "LatestBlessed.pet"}
-ON_EACH = {
-    f"{kind}.{name}" for kind in ("ModalityEvaluator", "ServingCheck", "ModelPublisher") for name in ("ct", "pet")
-}
+OF_ONE = ("ModalityEvaluator", "ServingCheck", "ModelPublisher")
+ON_EACH = {f"{kind}.{name}" for kind in OF_ONE for name in ("ct", "pet")}
 MODEL_PART = {"SemiCmlTrainer", "PrelTrainer"} | ON_EACH
 DATA_PART = {"CaseExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "DeliveryCheck"}
 
