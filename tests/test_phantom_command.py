@@ -47,6 +47,14 @@ def test_the_same_flags_write_the_same_bytes_and_more_cases_change_none(tmp_path
     )
 
 
+def test_a_later_delivery_has_the_patients_that_a_longer_phantom_would_have(tmp_path):
+    later = _hashes(_make(tmp_path / "later", "--first_case=3", "--cases=3"))
+    longer = _hashes(_make(tmp_path / "longer", "--cases=6"))
+    volumes = [name for name in later if name.endswith(".nii.gz")]
+    assert {re.search(r"PHANTOM_\d+", name)[0] for name in volumes} == {f"PHANTOM_{number:03d}" for number in (3, 4, 5)}
+    assert all(later[name] == longer[name] for name in volumes)
+
+
 def test_hecktor_files_hold_the_case(tmp_path):
     folder = _make(tmp_path / "a", "--cases=3", "--oblique")
     case = generate(0, 1, oblique=True, size_mm=(96, 96, 32), spacing_mm=(6, 6, 8))

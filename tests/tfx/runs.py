@@ -35,9 +35,9 @@ class DataPart:
             self.states = self._store(lambda store: _states(store, before))
         return self.states
 
-    def newest(self, component, key):
-        """The newest output of a component under that key."""
-        return self._store(lambda store: _newest(store, f"data.{component}", key))
+    def newest(self, component, key, span=None):
+        """The newest output of a component under that key; of that span, if one is named."""
+        return self._store(lambda store: _newest(store, f"data.{component}", key, span))
 
     def _store(self, ask):
         with metadata.Metadata(self.connection) as handle:
@@ -53,7 +53,7 @@ def _states(store, before):
     }
 
 
-def _newest(store, node, key):
+def _newest(store, node, key, span):
     context = store.get_context_by_type_and_name("node", node)
     executions = [execution.id for execution in store.get_executions_by_context(context.id)]
     events = store.get_events_by_execution_ids(executions)
@@ -61,5 +61,5 @@ def _newest(store, node, key):
     for event in events:
         if event.type == event.OUTPUT:
             outputs[event.path.steps[0].key].append(event.artifact_id)
-    (artefact,) = store.get_artifacts_by_id([max(outputs[key])])
-    return artefact
+    made = store.get_artifacts_by_id(outputs[key])
+    return max((one for one in made if span in (None, one.properties["span"].int_value)), key=lambda one: one.id)

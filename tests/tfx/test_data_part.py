@@ -235,7 +235,7 @@ def test_beams_arguments_reach_the_converter_and_no_driver_is_needed(second, tmp
         pathlib.Path(artefact.uri).mkdir(parents=True)
     properties = {"deliveries": str(second.deliveries), "convert_flags": json.dumps(FLAGS)}
     Executor(context).Do({}, {"examples": [examples], "cards": [cards]}, properties)
-    made = second.newest("CaseExampleGen", "examples")
+    made = second.newest("CaseExampleGen", "examples", span=2)
     assert DatasetInfo.load(examples.uri).data_hash == made.custom_properties["data_hash"].string_value
     assert examples.span == cards.span == 2 and cards.splits == list(PARTITIONS)
 
