@@ -53,13 +53,13 @@ def define_flags(values: flags.FlagValues) -> None:
     )
 
 
-def _held_back(found: Mapping, output: pathlib.Path) -> UserError | None:
+def _held_back(found: Mapping, output: pathlib.Path, margin: float) -> UserError | None:
     held = [f"{modality}: {one.verdict.reason}" for modality, one in found.items() if one.published is None]
     if not held:
         return None
     published = [f"{modality} {one.published.version}" for modality, one in found.items() if one.published]
     return UserError(
-        f"not published, clearly worse than before: {'; '.join(held)}. Published: {', '.join(published) or 'none'}",
+        f"not published, worse by more than {margin:g}: {'; '.join(held)}. Published: {', '.join(published) or 'none'}",
         path=output,
         remedy="Pass --force to publish all the same, or --gate_margin to allow a larger fall",
     )
@@ -93,7 +93,7 @@ def main(values: flags.FlagValues) -> None:
     run_hash = next(iter(found.values())).manifest.run_hash
     models = {modality: one.as_json() for modality, one in found.items()}
     atomic.write_json(output / REPORT_NAME, {"run": str(values.run), "run_hash": run_hash, "models": models})
-    held_back = _held_back(found, output)
+    held_back = _held_back(found, output, values.gate_margin)
     if held_back:
         raise held_back
 

@@ -154,7 +154,10 @@ def test_a_network_that_is_clearly_worse_is_held_back_and_the_other_is_published
     with pytest.raises(UserError) as caught:
         commandline.call("semicml_tf.export", arguments)
     line = caught.value.line
-    assert "ct: validation DSC 0.5700, 0.6000 of version 1. Published: pet 2. Pass --force" in line
+    assert (
+        "worse by more than 0.02: ct: validation DSC 0.5700 against 0.6000 of version 1. Published: pet 2. Pass --force"
+        in line
+    )
     assert "\n" not in line and "other data" not in line
     assert published == [("ct", 1, "float32"), ("pet", 1, "float32"), ("pet", 2, "float32")]
     told = json.loads((tmp_path / "models" / "export.json").read_text())["models"]
@@ -164,7 +167,7 @@ def test_a_network_that_is_clearly_worse_is_held_back_and_the_other_is_published
     capsys.readouterr()
     commandline.call("semicml_tf.export", [*arguments, "--modalities=ct", "--force", "--probabilities_dtype=float16"])
     assert published[-1] == ("ct", 2, "float16")
-    assert "0.6000 of version 1: published by --force" in capsys.readouterr().out
+    assert "against 0.6000 of version 1: published by --force" in capsys.readouterr().out
     # The next is compared with what is published now.
     change_run(run, ct=0.56)
     commandline.call("semicml_tf.export", [*arguments, "--modalities=ct"])

@@ -43,7 +43,7 @@ def test_a_fall_by_more_than_the_margin_is_held_back(tmp_path, dice, margin, pas
     version(tmp_path, 4, 0.1, complete=False)
     found = judged(tmp_path, dice, margin)
     assert found.passes == passes
-    assert found.reason == f"validation DSC {dice:.4f}, 0.7000 of version 3"
+    assert found.reason == f"validation DSC {dice:.4f} against 0.7000 of version 3"
 
 
 def test_other_data_is_said(tmp_path):

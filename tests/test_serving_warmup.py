@@ -39,6 +39,9 @@ def test_one_request_for_each_signature_and_batch_size(tmp_path, modality):
         assert set(one.inputs) == set(declared)
         for name, tensor in one.inputs.items():
             values = tf.make_ndarray(tensor)
+            # The native reader, which TensorFlow Serving has, fills in the same.
+            native = tf.io.parse_tensor(tensor.SerializeToString(), tf.dtypes.as_dtype(tensor.dtype))
+            assert (native.numpy() == values).all()
             assert list(values.shape) == [size, *declared[name]["shape"][1:]]
             assert tf.dtypes.as_dtype(tensor.dtype).name == declared[name]["dtype"]
     # A whole batch of slices each would be a megabyte.

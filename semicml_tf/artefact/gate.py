@@ -77,7 +77,7 @@ def judge(manifest: Manifest, former: Former | None, margin: float = MARGIN) -> 
         return Verdict(True, f"not compared with {which}: {unknown} validation DSC is not known")
     # Rounded, so that a fall by just the margin is within it.
     passes = round(former.validation_dice - new, 9) <= margin
-    reason = f"validation DSC {new:.4f}, {former.validation_dice:.4f} of {which}"
+    reason = f"validation DSC {new:.4f} against {former.validation_dice:.4f} of {which}"
     if former.data_hash != manifest.data_hash:
         hashes = f"{str(former.data_hash or 'unknown')[:12]}, now {manifest.data_hash[:12]}"
         reason += f", which was trained on other data (hash {hashes}): the scores are of other patients"

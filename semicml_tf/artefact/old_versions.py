@@ -37,6 +37,8 @@ def remove(model: str | pathlib.Path, newest: int, keep: int) -> tuple[int, ...]
         try:
             os.rename(old[number], hidden)
             shutil.rmtree(hidden)
+        except FileNotFoundError:  # another exporter removes it just now
+            continue
         except OSError as error:
             raise atomic.unwritable(old[number], error) from error
     return tuple(gone)

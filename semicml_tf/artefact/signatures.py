@@ -89,9 +89,11 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
     def serialized(examples):
         return both(network_of(slice_example.parse_in_graph(examples, manifest.window)))
 
+    text = manifest.to_json()
+
     @tf.function(input_signature=specs(MANIFEST))
     def its_manifest(queries):
-        return {MANIFEST_NAME: tf.fill(tf.shape(queries), manifest.to_json())}
+        return {MANIFEST_NAME: tf.fill(tf.shape(queries), text)}
 
     made = {
         DEFAULT: serving_default,
