@@ -107,6 +107,7 @@ def model_components(
                 candidate=model,
                 model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
                 blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+                pushed=tfx.dsl.Channel(type=tfx.types.standard_artifacts.PushedModel),
             ).with_id(f"LatestBlessed.{name}")
             nodes.append(resolver)
             compared = {"baseline": resolver.outputs["model"]}

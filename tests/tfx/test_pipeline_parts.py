@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("tfx", reason="needs the environment of requirements/tfx.lock")
 
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 
 from pipelines.components import folders
 from pipelines.components.latest_blessed import LatestOtherBlessed
@@ -52,6 +52,7 @@ def test_a_local_artefact_is_used_where_it_lies_and_missed_by_name(tmp_path):
 def _model(number):
     model = Model()
     model.uri, model.id = f"/models/{number}", number
+    model.set_string_custom_property("run_hash", f"hash {number}")
     return model
 
 
@@ -63,10 +64,18 @@ def _blessing(number, modality, blessed=1):
     return blessing
 
 
+def _pushed(number, modality, pushed=1):
+    artefact = PushedModel()
+    artefact.set_string_custom_property("run_hash", f"hash {number}")
+    artefact.set_int_custom_property("pushed", pushed)
+    artefact.set_string_custom_property("modality", modality)
+    return artefact
+
+
 @pytest.mark.parametrize(
     ("candidate", "expected"),
     [
-        (9, [5]),  # not 7, whose ct network was refused, and not 8, which was blessed for pet alone
+        (9, [5]),  # not 6, which the gate held back, 7, whose ct network was refused, nor 8, blessed for pet alone
         (5, [3]),  # a candidate from the cache is not compared with itself
         (3, [5]),  # one of an older delivery is compared with what was blessed since
     ],
@@ -74,13 +83,19 @@ def _blessing(number, modality, blessed=1):
 def test_a_candidate_is_compared_with_the_latest_other_that_was_blessed_for_its_modality(candidate, expected):
     given = {
         "candidate": [_model(candidate)],
-        "model": [_model(number) for number in (7, 3, 5, 8, 9)],
+        "model": [_model(number) for number in (7, 3, 5, 6, 8, 9)],
         "blessing": [
             _blessing(3, "ct"),
             _blessing(5, "ct"),
+            _blessing(6, "ct"),
             _blessing(7, "ct", blessed=0),
             _blessing(7, "pet"),
             _blessing(8, "pet"),
+        ],
+        "pushed": [
+            *(_pushed(number, "ct") for number in (3, 5)),
+            _pushed(6, "ct", pushed=0),
+            *(_pushed(number, "pet") for number in (6, 7, 8)),
         ],
     }
     found = LatestOtherBlessed(modality="ct").resolve_artifacts(None, given)
