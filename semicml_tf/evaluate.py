@@ -8,6 +8,7 @@
   python -m semicml_tf.evaluate --run=runs/demo --choose_postprocessing
                                                                       choose it on the validation patients
   python -m semicml_tf.evaluate --run=runs/demo --similarity          how alike both networks' maps are
+  python -m semicml_tf.evaluate --run=runs/demo --write_labels        the teachers' soft labels, as NIfTI files
 
 Every mask is brought back to the patient's own grid and compared there with the annotator's: DSC, IoU, PPV,
 sensitivity, HD95, ASSD and surface DSC in mm, volume, and lesions one by one (docs/evaluation.md). Writes
@@ -32,6 +33,7 @@ from semicml_tf.storage import access
 
 POSITIONAL = ("run",)
 _PARTITIONS = ("labelled", "validation", "test")
+_REPORTS = ("relearning", "similarity", "choose_postprocessing", "write_labels")
 _FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png", "cases")
 
 
@@ -43,6 +45,7 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     access.define_flags(values)
     flags.DEFINE_enum("partition", "test", _PARTITIONS, "Whom to score.", flag_values=values)
+    flags.DEFINE_list("modalities", [], "Networks to score; none means all of the run.", flag_values=values)
     flags.DEFINE_string(
         "output",
         None,
@@ -111,6 +114,13 @@ def define_flags(values: flags.FlagValues) -> None:
         False,
         "Try post-processing of the masks on the validation patients and keep what gains in RUN/postprocessing.json; "
         "evaluation, export and prediction then apply it.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "write_labels",
+        False,
+        "Write the soft labels of the unlabelled patients from which the run's students learned, as NIfTI files, into "
+        "RUN/evaluation/labels.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -186,7 +196,7 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
     from semicml_tf.records.shards import check_shards, read_cases
     from semicml_tf.training.run_folder import Run
 
-    run = Run.load(values.run)
+    run = Run.load(values.run).only(values.modalities)
     info = DatasetInfo.load(
         values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
     )
@@ -322,16 +332,30 @@ def _similarity(values: flags.FlagValues) -> None:
     print(f"picture: {output / 'similarity.png'}")
 
 
+def _write_labels(values: flags.FlagValues) -> None:
+    from semicml_tf.evaluation import label_files
+    from semicml_tf.records.dataset import DatasetInfo
+    from semicml_tf.training.run_folder import Run
+
+    run = Run.load(values.run)
+    output = pathlib.Path(values.output or run.folder / "evaluation" / "labels")
+    info = DatasetInfo.load(
+        values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
+    )
+    body = label_files.write(run, info, output, command=_command(values), batch_size=values.batch_size)
+    print(f"labels of {len(body['cases'])} patients, {body['label']}: {output / label_files.FILE_NAME}")
+
+
 def main(values: flags.FlagValues) -> None:
     """Evaluates a run, reports how it re-learned or how alike its maps are, or compares evaluated ones."""
     if values.truth and not values.relearning:
         raise UserError("--truth is read by --relearning alone", remedy="Pass --relearning, or leave --truth out")
-    for name in ("relearning", "similarity", "choose_postprocessing"):
+    for name in _REPORTS:
         if values[name].value and (values.compare or not values.run):
             raise UserError(f"--{name} needs one run", remedy="Pass --run=FOLDER, without --compare")
         if values[name].value and values.require_margin is not None:
             raise UserError(f"--{name} makes no scores, which --require_margin is about", remedy="Leave one out")
-    reports = [name for name in ("relearning", "similarity", "choose_postprocessing") if values[name].value]
+    reports = [name for name in _REPORTS if values[name].value]
     if len(reports) > 1:
         raise UserError(f"expected --{reports[0]} or --{reports[1]}, got both", remedy="Leave one out")
     if values.choose_postprocessing:
@@ -340,6 +364,8 @@ def main(values: flags.FlagValues) -> None:
         _relearning(values)
     elif values.similarity:
         _similarity(values)
+    elif values.write_labels:
+        _write_labels(values)
     elif values.compare:
         if values.run:
             raise UserError("expected --run or --compare, got both", remedy="Leave one out")

@@ -67,23 +67,46 @@ def check(server) -> list[dict]:
         found.append({"check": title, "result": result, "details": details, "seconds": round(seconds, 3)})
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
+def examine(
+    address: str, model: str, *, reference: str | None = None, deadline_s: float = 60.0, credentials=None
+) -> list[dict]:
+    """Runs all checks on a server; returns what `check` does.
+
+    Args:
+        address: ``HOST:PORT``.
+        model: name of a model that it serves.
+        reference: folder of the same model here.
+        deadline_s: for each call.
+        credentials: of the channel; none: not encrypted.
+
+    Raises:
+        UserError: the server cannot be reached.
+    """
     import grpc
 
-    credentials = tls.channel_credentials(values)
     quiet_import.tensorflow()
     from serving.conformance_server import Server
 
-    reference = _reference(values.reference) if values.reference else None
-    with open_channel(values.address, credentials) as channel:
+    call = _reference(reference) if reference else None
+    with open_channel(address, credentials) as channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=min(values.deadline_s, 20))
+            grpc.channel_ready_future(channel).result(timeout=min(deadline_s, 20))
         except grpc.FutureTimeoutError as error:
             raise UserError(
-                f"the server at {values.address} cannot be reached", remedy="Start it, or correct --address"
+                f"the server at {address} cannot be reached", remedy="Start it, or correct --address"
             ) from error
-        found = check(Server(channel, values.model, values.deadline_s, reference))
+        return check(Server(channel, model, deadline_s, call))
+
+
+def main(values: flags.FlagValues) -> None:
+    """Runs the command."""
+    found = examine(
+        values.address,
+        values.model,
+        reference=values.reference,
+        deadline_s=values.deadline_s,
+        credentials=tls.channel_credentials(values),
+    )
     width = max(len(one["check"]) for one in found)
     for one in found:
         print(f"{one['result']:7}  {one['check']:{width}}  {' '.join(one['details'].split())}")

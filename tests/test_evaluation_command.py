@@ -255,3 +255,14 @@ def test_overlays_show_the_slice_with_the_most_truth_from_worst_to_best():
     chosen = [item.mean_dice for item in overlay.choose(panels)]
     assert len(chosen) == 6 and chosen == sorted(chosen)
     assert (chosen[0], chosen[-1]) == (0.1, 0.9)
+
+
+def test_one_network_alone_scores_as_beside_the_other(study, skilled):
+    _evaluate(study)
+    both = {row["name"]: row["cases"] for row in _metrics(study)["rows"]}
+    _evaluate(study, "--modalities=pet")
+    body = _metrics(study)
+    assert [row["name"] for row in body["rows"] if row["kind"] == "network"] == ["pet"]
+    assert {row["name"]: row["cases"] for row in body["rows"]}["pet"] == both["pet"]
+    with pytest.raises(UserError, match="--modalities among ct, pet, got 'mr'"):
+        _evaluate(study, "--modalities=mr")

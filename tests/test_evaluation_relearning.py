@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -244,3 +245,29 @@ def test_another_folders_files_are_left_alone(study, tmp_path):
     with pytest.raises(UserError, match="notes.txt"):
         _report(study, f"--output={tmp_path / 'mine'}")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_the_labels_are_files_on_the_records_grid_and_say_whose_they_are(study, capsys):
+    commandline.call("semicml_tf.evaluate", [f"--run={study / 'run'}", "--write_labels"])
+    folder = study / "run" / "evaluation" / "labels"
+    body = json.loads((folder / "provenance.json").read_text())
+    assert [case["file"] for case in body["cases"]] == ["u0_soft_label.nii.gz", "u1_soft_label.nii.gz"]
+    assert sorted(path.name for path in folder.iterdir()) == ["provenance.json", *(c["file"] for c in body["cases"])]
+    image = nibabel.load(folder / "u0_soft_label.nii.gz")
+    record = _patients()["u0"]
+    # The mean of what both teachers were sure of when the stage began; not of what they are now.
+    np.testing.assert_allclose(image.get_fdata(), (LEVELS["before", "ct"] + LEVELS["before", "pet"]) / 2, atol=1e-3)
+    np.testing.assert_allclose(np.sort(image.header.get_zooms()), np.sort(record.grid.spacing_mm), rtol=1e-5)
+    assert image.get_fdata().size == record.label.size
+    assert body["left_out"] == ["u2"] and body["label"] == "mean of ct and pet"
+    assert body["teacher"]["run_hash"] == body["run"]["run_hash"] == "0123456789abcdef"
+    assert body["teacher"]["validation_dice"] == {"ct": 0.30, "pet": 0.60}
+    assert body["data"]["data_hash"] and body["settings"]["label_fusion"] == "mean"
+    assert "labels of 2 patients" in capsys.readouterr().out
+
+
+def test_labels_come_from_the_runs_own_data_alone(study):
+    with pytest.raises(UserError, match="are not those that the run was trained on"):
+        commandline.call(
+            "semicml_tf.evaluate", [f"--run={study / 'run'}", f"--dataset={study / 'truth'}", "--write_labels"]
+        )

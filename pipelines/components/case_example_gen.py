@@ -23,6 +23,7 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 import semicml_tf
+from pipelines.components import folders
 from semicml_tf import atomic, commandline
 from semicml_tf.conversion import resolve_deliveries
 from semicml_tf.conversion import split as splits
@@ -31,7 +32,6 @@ from semicml_tf.errors import UserError
 from semicml_tf.records import case_cards
 from semicml_tf.records.contract import CONTRACT_VERSION, PARTITIONS
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.storage import url as urls
 
 CONVERT = "semicml_tf.convert"
 SPAN, FINGERPRINT, SPLIT = "span", "input_fingerprint", "split"
@@ -116,38 +116,38 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         cards = artifact_utils.get_single_instance(output_dict["cards"])
-        if urls.is_remote(examples.uri):
-            raise UserError(
-                "expected a pipeline root on a file system, got a URL",
-                path=examples.uri,
-                remedy="Mount a volume that all machines see under one path, and name a folder of it",
-            )
-        told = arguments(exec_properties, examples.uri)
-        if exec_properties.get(SPLIT):
-            kept = pathlib.Path(self._get_tmp_dir()) / splits.FILE_NAME
-            atomic.write_json(kept, json.loads(exec_properties[SPLIT]))
-            told.append(f"--keep_split={kept}")
-        folder = pathlib.Path(examples.uri).parent
-        cache = exec_properties.get("case_cache") or folder.parent / "case_cache"
-        _clear_left_work(folder)
-        try:
-            commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
-        finally:
-            _clear_left_work(folder)
-        info = DatasetInfo.load(examples.uri)
-        told_of = case_cards.load(examples.uri)
+        with folders.written(examples) as dataset, folders.written(cards) as of_cases:
+            # Of a dataset that goes into a store, nothing stays here but what is named.
+            home = dataset.parent if folders.is_remote(examples.uri) else dataset.parent.parent
+            cache = exec_properties.get("case_cache") or home / "case_cache"
+            self._convert(dataset, cache, exec_properties)
+            info = DatasetInfo.load(dataset)
+            told_of = case_cards.load(dataset)
+            names_of_cards = write_cards(of_cases, told_of)
         span = exec_properties.get(SPAN)
         if span is None:  # a runner without drivers
             span = max(card[case_cards.SPAN] for card in told_of)
         for artifact, names in (
             (examples, [name for name in PARTITIONS if info.partitions[name]]),
-            (cards, write_cards(cards.uri, told_of)),
+            (cards, names_of_cards),
         ):
             artifact.split_names = artifact_utils.encode_split_names(names)
             artifact.span, artifact.version = span, 0
         examples.set_string_custom_property(DATA_HASH, info.data_hash)
         cards.set_string_custom_property("of_data_hash", info.data_hash)
         examples_utils.set_payload_format(cards, example_gen_pb2.FORMAT_TF_EXAMPLE)
+
+    def _convert(self, dataset: pathlib.Path, cache: str | os.PathLike, exec_properties: dict[str, Any]) -> None:
+        told = arguments(exec_properties, str(dataset))
+        if exec_properties.get(SPLIT):
+            kept = pathlib.Path(self._get_tmp_dir()) / splits.FILE_NAME
+            atomic.write_json(kept, json.loads(exec_properties[SPLIT]))
+            told.append(f"--keep_split={kept}")
+        _clear_left_work(dataset.parent)
+        try:
+            commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
+        finally:
+            _clear_left_work(dataset.parent)
 
 
 def write_cards(folder: str | os.PathLike, cards: Sequence[case_cards.Card]) -> list[str]:

@@ -6,27 +6,30 @@ lies beside the outputs, since TFX removes those of a component that fails.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import pathlib
 
 from tfx import types
 from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
-from tfx.types.artifact import Artifact, Property, PropertyType
+from tfx.types.artifact import Artifact
 
 from pipelines import curated_schema, delivery_report
+from pipelines.components import folders
 from pipelines.components.case_example_gen import read_cards
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
 
 FAIL, WARN = "fail", "warn"
 
 
 class DeliveryReport(Artifact):
-    """What the check of a delivery found: `delivery.json`; `passed` is 1 where that is nothing."""
+    """What the check of a delivery found: `delivery.json`; its custom property `passed` is 1 where that is nothing."""
 
-    TYPE_NAME = "DeliveryReport"
-    PROPERTIES = {"span": Property(type=PropertyType.INT), "passed": Property(type=PropertyType.INT)}
+    # Kubeflow wants a namespace.
+    TYPE_NAME = "semicml.DeliveryReport"
 
 
 class DeliveryCheckSpec(component_spec.ComponentSpec):
@@ -52,34 +55,39 @@ class Executor(base_executor.BaseExecutor):
         """
         cards = artifact_utils.get_single_instance(input_dict["cards"])
         output = artifact_utils.get_single_instance(output_dict["report"])
-        (schema_file,) = pathlib.Path(artifact_utils.get_single_uri(input_dict["schema"])).iterdir()
-        anomalies = input_dict.get("anomalies")
-        report = delivery_report.examine(
-            read_cards(cards.uri),
-            curated_schema.read(schema_file),
-            span=cards.span,
-            validator=_found(artifact_utils.get_single_instance(anomalies)) if anomalies else None,
-        )
+        with contextlib.ExitStack() as opened:
+            of_cases, of_schema = (
+                opened.enter_context(folders.read(artifact_utils.get_single_instance(input_dict[key])))
+                for key in ("cards", "schema")
+            )
+            found = None
+            if input_dict.get("anomalies"):
+                anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
+                found = _found(opened.enter_context(folders.read(anomalies)), anomalies.split_names)
+            (schema_file,) = of_schema.iterdir()
+            report = delivery_report.examine(
+                read_cards(of_cases), curated_schema.read(schema_file), span=cards.span, validator=found
+            )
         fails = not report.passed and exec_properties["on_anomaly"] == FAIL
-        folder = pathlib.Path(output.uri)
-        path = folder.with_name(f"{folder.name}.refused.json") if fails else folder / delivery_report.FILE_NAME
-        atomic.write_json(path, report.to_json())
+        path = f"{output.uri}.refused.json" if fails else f"{output.uri}/{delivery_report.FILE_NAME}"
+        with fileio.open(path, "w") as stream:
+            stream.write(json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
         if fails:
             report.refuse(path)
         print(report.summary() if report.passed else f"warning: {report.summary()}", flush=True)
         output.set_int_custom_property("anomalies", len(report.anomalies))
-        output.span, output.passed = report.span, int(report.passed)
+        # Kubeflow knows no other type's own properties.
+        output.set_int_custom_property("span", report.span)
+        output.set_int_custom_property("passed", int(report.passed))
 
 
-def _found(anomalies: types.Artifact) -> dict:
+def _found(folder: pathlib.Path, split_names: str) -> dict:
     """By partition, what ExampleValidator wrote."""
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
     return {
-        name: anomalies_pb2.Anomalies.FromString(
-            (pathlib.Path(artifact_utils.get_split_uri([anomalies], name)) / DEFAULT_FILE_NAME).read_bytes()
-        )
-        for name in artifact_utils.decode_split_names(anomalies.split_names)
+        name: anomalies_pb2.Anomalies.FromString((folder / f"Split-{name}" / DEFAULT_FILE_NAME).read_bytes())
+        for name in artifact_utils.decode_split_names(split_names)
     }
 
 

@@ -31,7 +31,7 @@ def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[st
     Raises:
         UserError: they are others and not allowed, or of other modalities, spacing or normalisation.
     """
-    if set(info.modalities) != set(run.modalities):
+    if not set(run.modalities) <= set(info.modalities):
         raise UserError(
             f"expected the run's modalities {', '.join(run.modalities)}, got {', '.join(info.modalities)}",
             path=info.location,

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import pathlib
 import zipfile
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -109,6 +110,20 @@ class Run:
                 f"this run has no trained network for {', '.join(missing)} yet", path=folder, remedy=_REMEDY
             )
         return run
+
+    def only(self, modalities: Sequence[str]) -> Run:
+        """This run with some of its networks; none named means all.
+
+        Raises:
+            UserError: the run has no such modality.
+        """
+        unknown = [name for name in modalities if name not in self.modalities]
+        if unknown:
+            raise UserError(
+                f"expected --modalities among {', '.join(self.modalities)}, got '{unknown[0]}'", path=self.folder
+            )
+        chosen = tuple(name for name in self.modalities if name in modalities)
+        return dataclasses.replace(self, modalities=chosen or self.modalities)
 
     def threshold(self, modality: str) -> float:
         """The probability from which the modality's network calls a voxel foreground."""

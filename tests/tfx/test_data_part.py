@@ -180,7 +180,7 @@ def test_a_new_delivery_moves_nobody(second):
 def test_the_report_of_a_sound_delivery(second):
     artefact = second.newest("DeliveryCheck", "report")
     report = json.loads((pathlib.Path(artefact.uri) / "delivery.json").read_text())
-    assert report["passed"] and artefact.properties["passed"].int_value == 1
+    assert report["passed"] and artefact.custom_properties["passed"].int_value == 1
     assert (report["span"], report["new"], report["before"]) == (2, 10, 16) and len(report["drift"]) > 20
 
 
@@ -218,7 +218,7 @@ def test_a_case_out_of_bounds_is_named_and_stops_training_alone(second):
         assert second.states["ExampleValidator"] == COMPLETE and second.states["DeliveryCheck"] == FAILED
         states = second.run(on_anomaly="warn")
         assert states == {**dict.fromkeys(EVERYTHING, CACHED), "DeliveryCheck": COMPLETE}
-        assert second.newest("DeliveryCheck", "report").properties["passed"].int_value == 0
+        assert second.newest("DeliveryCheck", "report").custom_properties["passed"].int_value == 0
     finally:
         shutil.rmtree(bad)
 

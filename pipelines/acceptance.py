@@ -1,0 +1,156 @@
+"""Whether a network may go on to be published: judged on validation patients; test patients are reported only."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation.margin import paired_dice
+
+CHOSEN_ON = "validation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bars:
+    """What a network must reach on the validation patients.
+
+    Attributes:
+        min_dice: mean DSC.
+        max_loss: by how much mean DSC may fall below that of the latest blessed network on the same patients.
+        size_bounds_ml: patients are sliced by their lesions' volume at these bounds, ascending.
+        min_slice_dice: mean DSC in each slice.
+        max_slice_loss: as `max_loss`, in each slice.
+        min_slice_patients: slices of fewer patients are reported and not judged.
+    """
+
+    min_dice: float = 0.3
+    max_loss: float = 0.02
+    size_bounds_ml: tuple[float, ...] = (10.0, 50.0)
+    min_slice_dice: float = 0.0
+    max_slice_loss: float = 0.1
+    min_slice_patients: int = 3
+
+    def __post_init__(self):
+        for name in ("min_dice", "max_loss", "min_slice_dice", "max_slice_loss"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise UserError(f"expected {name} from 0 to 1, got {value}", remedy=f"Correct --{name}")
+        bounds = self.size_bounds_ml
+        if any(not bound > 0 for bound in bounds) or list(bounds) != sorted(set(bounds)):
+            raise UserError(
+                f"expected size_bounds_ml above 0 and ascending, got {', '.join(map(str, bounds))}",
+                remedy="Correct --size_bounds_ml",
+            )
+
+
+def size_slices(cases: Sequence[dict], bounds_ml: Sequence[float]) -> dict[str, list[dict]]:
+    """A row's cases by the volume of their true lesions: an empty truth, then from bound to bound.
+
+    Args:
+        cases: of a row of `metrics.json`.
+    """
+    edges = [0.0, *bounds_ml, math.inf]
+    slices: dict[str, list[dict]] = {"no lesion": [case for case in cases if case["truth_ml"] == 0]}
+    for low, high in zip(edges, edges[1:]):
+        if math.isinf(high):
+            name = f"from {low:g} ml"
+        else:
+            name = f"{low:g} to {high:g} ml"
+        slices[name] = [case for case in cases if case["truth_ml"] > 0 and low <= case["truth_ml"] < high]
+    return slices
+
+
+def judge(
+    modality: str,
+    validation: Mapping,
+    bars: Bars,
+    *,
+    baseline: Mapping | None = None,
+    not_comparable: str = "",
+    test: Mapping | None = None,
+) -> dict:
+    """The verdict on a modality's network.
+
+    Args:
+        validation: `metrics.json` of the candidate on the validation patients.
+        baseline: that of the latest blessed network on the same patients; None where there is none yet.
+        not_comparable: why a blessed network that there is could not be scored on them; then nothing is blessed.
+        test: that of the candidate on the test patients; decides nothing.
+
+    Returns:
+        ``blessed``; ``checks``, each with ``check``, ``value``, ``bound`` and ``passed``; ``slices``, for people.
+    """
+    row = _row(validation, modality)
+    former = None if baseline is None else _row(baseline, modality)
+    checks = [_at_least("mean DSC", _mean(row["cases"]), bars.min_dice)]
+    if not_comparable:
+        checks.append(
+            {"check": f"comparable with the latest blessed network: {not_comparable}", "value": None, "bound": None,
+             "passed": False}
+        )  # fmt: skip
+    elif former is not None:
+        checks.append(_no_loss("mean DSC beside the latest blessed network", row, former, bars.max_loss))
+    named = {
+        name: {"candidate": row, "baseline": former, "test": None if test is None else _row(test, modality)}
+        for name in size_slices(row["cases"], bars.size_bounds_ml)
+    }
+    slices = {}
+    for name, rows in named.items():
+        held = {who: _slice(one, name, bars) for who, one in rows.items() if one is not None}
+        slices[name] = {who: {"patients": len(cases), "dice": _mean(cases)} for who, cases in held.items()}
+        if len(held["candidate"]) < bars.min_slice_patients:
+            continue
+        checks.append(_at_least(f"mean DSC, {name}", _mean(held["candidate"]), bars.min_slice_dice))
+        if former is not None:
+            pair = ({"cases": held["candidate"]}, {"cases": held["baseline"]})
+            checks.append(_no_loss(f"mean DSC beside the latest blessed network, {name}", *pair, bars.max_slice_loss))
+    return {
+        "modality": modality,
+        "chosen_on": CHOSEN_ON,
+        "blessed": all(check["passed"] for check in checks),
+        "checks": checks,
+        "slices": slices,
+        "test_dice": None if test is None else _mean(_row(test, modality)["cases"]),
+        "bars": dataclasses.asdict(bars),
+    }
+
+
+def reasons(verdict: Mapping) -> str:
+    """Why a network was not blessed, in words; empty if it was."""
+    return "; ".join(
+        check["check"] + ("" if check["value"] is None else f" is {check['value']:.3f}, below {check['bound']:.3f}")
+        for check in verdict["checks"]
+        if not check["passed"]
+    )
+
+
+def _row(body: Mapping, modality: str) -> dict:
+    for row in body["rows"]:
+        if row["kind"] == "network" and row["modality"] == modality:
+            return row
+    raise UserError(f"expected scores of a network of '{modality}', got none", remedy="Evaluate the run again")
+
+
+def _slice(row: Mapping, name: str, bars: Bars) -> list[dict]:
+    return size_slices(row["cases"], bars.size_bounds_ml)[name]
+
+
+def _mean(cases: Sequence[Mapping]) -> float | None:
+    return math.fsum(case["dice"] for case in cases) / len(cases) if cases else None
+
+
+def _at_least(what: str, value: float | None, bound: float) -> dict:
+    # No patient, no score: that is no reason to bless.
+    return {"check": what, "value": value, "bound": bound, "passed": value is not None and value >= bound}
+
+
+def _no_loss(what: str, row: Mapping, former: Mapping, margin: float) -> dict:
+    value, before, common = paired_dice(row, former)
+    # No patient that both have leaves nothing to compare by.
+    if not common:
+        return {"check": f"{what}: no patient in common", "value": None, "bound": None, "passed": False}
+    # A sum's last bit must not decide.
+    passed = value >= before - margin - 1e-9
+    return {"check": what, "value": value, "bound": before - margin, "passed": passed, "before": before}

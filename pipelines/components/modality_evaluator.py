@@ -1,0 +1,91 @@
+"""Scores one modality's network and blesses it, or not.
+
+TensorFlow Model Analysis counts examples; here an example is a slice's window, while what matters is a whole patient's
+mask on the patient's own grid: surface distances, lesions, empty masks. So the package's own evaluation does it.
+"""
+
+import json
+import pathlib
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
+
+from pipelines import acceptance, study_flags
+from pipelines.components import folders
+from semicml_tf import atomic, commandline
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import report
+
+VERDICT_NAME = "verdict.json"
+
+
+def _scores(run: pathlib.Path, dataset: pathlib.Path, output: pathlib.Path, modality: str, *further: str) -> dict:
+    # Last, so that they win: a study's flags name all modalities.
+    own = [f"--run={run}", f"--dataset={dataset}", f"--output={output}", f"--modalities={modality}"]
+    arguments = [*further, *own]
+    commandline.call("semicml_tf.evaluate", arguments)
+    return report.load(output / report.FILE_NAME)
+
+
+@component
+def ModalityEvaluator(
+    examples: InputArtifact[Examples],
+    model: InputArtifact[Model],
+    evaluation: OutputArtifact[ModelEvaluation],
+    blessing: OutputArtifact[ModelBlessing],
+    modality: Parameter[str],
+    bars: Parameter[str],
+    flags: Parameter[str],
+    baseline: InputArtifact[Model] = None,
+) -> None:
+    """Judges on validation patients; scores test patients for the record.
+
+    Args:
+        examples: a converted dataset's folder.
+        model: the run to judge.
+        evaluation: `verdict.json`, and the folders of `semicml_tf.evaluate` on validation and test patients, and of
+            the baseline's validation.
+        blessing: as TFX's own Evaluator leaves it; its property `modality` says whose.
+        modality: whose network.
+        bars: `acceptance.Bars` as JSON.
+        flags: of `semicml_tf.evaluate`.
+        baseline: the latest blessed run of that modality.
+    """
+    held = json.loads(bars)
+    held["size_bounds_ml"] = tuple(held["size_bounds_ml"])
+    given = study_flags.split(flags)
+    with folders.read(examples) as dataset, folders.read(model) as run, folders.written(evaluation) as output:
+        validation = _scores(run, dataset, output / "validation", modality, *given, "--partition=validation")
+        former, not_comparable = None, ""
+        if baseline is not None:
+            with folders.read(baseline) as blessed:
+                further = (*given, "--partition=validation", "--allow_other_data", "--case_images=none")
+                try:
+                    former = _scores(blessed, dataset, output / "baseline", modality, *further)
+                except UserError as error:
+                    # E.g. data of another spacing: a person must decide to begin anew.
+                    not_comparable = error.problem
+        test = _scores(run, dataset, output / "test", modality, *given, "--partition=test")
+        verdict = acceptance.judge(
+            modality,
+            validation,
+            acceptance.Bars(**held),
+            baseline=former,
+            not_comparable=not_comparable,
+            test=test,
+        )
+        atomic.write_json(output / VERDICT_NAME, verdict)
+    why = acceptance.reasons(verdict)
+    with folders.written(blessing) as folder:
+        name = "BLESSED" if verdict["blessed"] else "NOT_BLESSED"
+        atomic.write_text(folder / name, why)
+    print(f"{modality}: {'blessed' if verdict['blessed'] else f'not blessed: {why}'}", flush=True)
+    blessing.set_int_custom_property("blessed", int(verdict["blessed"]))
+    blessing.set_string_custom_property("modality", modality)
+    blessing.set_string_custom_property("blessing_message", why)
+    blessing.set_string_custom_property("current_model", model.uri)
+    blessing.set_int_custom_property("current_model_id", model.id)
+    if baseline is not None:
+        blessing.set_string_custom_property("baseline_model", baseline.uri)
+        blessing.set_int_custom_property("baseline_model_id", baseline.id)

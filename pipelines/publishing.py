@@ -1,0 +1,86 @@
+"""The one way out: a blessed network is published by export's own function, with its numbers and its gate."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+
+from semicml_tf.artefact.export_run import export_run
+from semicml_tf.artefact.load import complete_versions
+from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.errors import UserError
+from semicml_tf.training.run_folder import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a network.
+
+    Attributes:
+        version: under which it is served; 0 if it was not published.
+        folder: of that version.
+        reason: why it was not published.
+        run_hash: of the run.
+    """
+
+    version: int
+    folder: str
+    reason: str
+    run_hash: str
+
+
+def published_before(folder: pathlib.Path, run_hash: str) -> int:
+    """The number of the version served from a model's folder if it is this run's; else 0.
+
+    A publisher that was killed after the version appeared is run again, and must not number it twice.
+    """
+    found = complete_versions(folder)
+    newest = max(found, default=0)
+    if not newest:
+        return 0
+    try:
+        return newest if Manifest.load(found[newest]).run_hash == run_hash else 0
+    except UserError:  # of an older contract: export's gate knows what to make of it
+        return 0
+
+
+def publish(
+    run: pathlib.Path,
+    validation: pathlib.Path,
+    dataset: pathlib.Path,
+    models: pathlib.Path,
+    modality: str,
+    *,
+    keep: int | None,
+    margin: float,
+) -> Outcome:
+    """Publishes a run's network of a modality, or says why not; what is served then stays.
+
+    Args:
+        run: its folder.
+        validation: what `semicml_tf.evaluate` wrote of the validation patients; goes into the manifest.
+        dataset: that it was trained on.
+        models: folder of the models; the modality's gets the version.
+        keep: old versions to keep beside the new one; None: all.
+        margin: of export's gate, in validation DSC.
+
+    Raises:
+        UserError: the folder cannot be written to, or the run is none.
+    """
+    run_hash = Run.load(run).run_hash
+    there = published_before(models / modality, run_hash)
+    if there:
+        return Outcome(there, str(models / modality / str(there)), "", run_hash)
+    with tempfile.TemporaryDirectory() as folder:
+        # Export looks for the scores in the run's folder, which is an artefact and stays as it is.
+        beside = pathlib.Path(folder) / "run"
+        shutil.copytree(run, beside, ignore=shutil.ignore_patterns("tensorboard", "pictures", "last.npz"))
+        shutil.copytree(validation, beside / "evaluation" / "validation", dirs_exist_ok=True)
+        found = export_run(beside, models, modalities=(modality,), dataset=str(dataset), keep=keep, gate_margin=margin)[
+            modality
+        ]
+    if found.published is None:
+        return Outcome(0, "", f"held back by the gate: {found.verdict.reason}", run_hash)
+    return Outcome(found.published.version, str(found.published.folder), "", run_hash)

@@ -1,0 +1,43 @@
+"""A pipeline's way out: nothing is numbered twice, and what the gate says is told."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from pipelines import publishing
+from tests.evaluation_data import ball, oblique_grid, patient, write_dataset, write_run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run, its data and scores of its validation patients that say nothing."""
+    root = tmp_path_factory.mktemp("publishing")
+    native = oblique_grid()
+    info = write_dataset(root / "data", {"labelled": [patient("l0", ball(native, (14, 12, 7), 6.5), native)]})
+    write_run(root / "run", info)
+    (root / "scores").mkdir()
+    return root
+
+
+def _publish(made, models, **changes):
+    settings = {"keep": None, "margin": 0.02, **changes}
+    return publishing.publish(made / "run", made / "scores", made / "data", models, "ct", **settings)
+
+
+def test_a_publisher_that_was_killed_too_late_gives_no_second_number(made, tmp_path):
+    first = _publish(made, tmp_path)
+    assert (first.version, first.reason, first.run_hash) == (1, "", "0123456789abcdef")
+    assert pathlib.Path(first.folder, "saved_model.pb").exists()
+    assert _publish(made, tmp_path) == first
+    assert [entry.name for entry in (tmp_path / "ct").iterdir()] == ["1"]
+
+
+def test_what_the_gate_holds_back_is_told_with_both_scores(made, models, tmp_path):
+    shutil.copytree(models / "ct", tmp_path / "ct")
+    outcome = _publish(made, tmp_path)
+    assert outcome.version == 0 and outcome.folder == ""
+    assert outcome.reason.startswith("held back by the gate: validation DSC 0.5000")
+    assert "0.7500 of version 1" in outcome.reason
+    assert [entry.name for entry in (tmp_path / "ct").iterdir() if entry.name.isdecimal()] == ["1"]
+    assert _publish(made, tmp_path, margin=0.25).version == 2
