@@ -133,6 +133,6 @@ wheel: $(READY)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-io .venv-ray demo_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-io .venv-ray .venv-tfx .venv-torch .venv-mlserver demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
 
 	rm -rf .venv .venv-io .venv-tfx demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache

@@ -140,7 +140,7 @@ def test_mistakes_are_one_line(models, predicted, tmp_path):
 
     series, _, mask = predicted["ct"]
     refused("got a file as input", mask, "seg.dcm")
-    refused("no DICOM series of 'pet'", series, "seg.dcm", "pet")
+    refused("expected a DICOM series of 'pet', got ct", series, "seg.dcm", "pet")
     (tmp_path / "empty").mkdir()
     refused("no DICOM image", tmp_path / "empty", "seg.dcm")
 
