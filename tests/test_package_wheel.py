@@ -48,7 +48,10 @@ OPTIONAL = {
     "pydicom": "dicom",
     "ray": "ray",
     "tensorflow_io": "io",
+    "tfx": "tfx",
 }
+# What TFX itself requires and hands on.
+OF_TFX = {"ml_metadata", "tensorflow_data_validation", "tensorflow_metadata"}
 # What `make` installs, and so what the lock holds.
 LOCKED = ("dev", "dicom", "s3", "dask")
 
@@ -157,7 +160,7 @@ def test_the_requirements_name_what_the_sources_import(wheel):
         assert _normal(DISTRIBUTIONS.get(name, name.replace("_", "-"))) in {
             _normal(one.name) for one in _requirements(wheel) if one.marker and one.marker.evaluate({"extra": extra})
         }
-    imported -= set(OPTIONAL)
+    imported -= set(OPTIONAL) | OF_TFX
     required = {_normal(one.name) for one in _requirements(wheel) if one.marker is None}
     # tf.summary is a module of TensorBoard's, though nobody imports it by name.
     assert {DISTRIBUTIONS[name] for name in imported} | {"tensorboard"} == required

@@ -7,7 +7,6 @@ clients need of a server.
 import pathlib
 import tempfile
 
-from semicml_tf.artefact.export_run import export_run
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
@@ -15,6 +14,7 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from pipelines.components import folders
 from pipelines.served import served
 from semicml_tf import atomic
+from semicml_tf.artefact.export_run import export_run
 from serving import conformance
 
 REPORT_NAME = "conformance.json"
