@@ -51,7 +51,7 @@ OPTIONAL = {
     "tfx": "tfx",
 }
 # What TFX itself requires and hands on.
-OF_TFX = {"ml_metadata", "tensorflow_data_validation", "tensorflow_metadata"}
+OF_TFX = {"ml_metadata", "pandas", "tensorflow_data_validation", "tensorflow_metadata"}
 # What `make` installs, and so what the lock holds.
 LOCKED = ("dev", "dicom", "s3", "dask")
 
