@@ -134,5 +134,3 @@ wheel: $(READY)
 
 clean:
 	rm -rf .venv .venv-io .venv-ray .venv-tfx .venv-torch .venv-mlserver demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
-
-	rm -rf .venv .venv-io .venv-tfx demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache

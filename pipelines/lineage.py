@@ -33,8 +33,8 @@ def main(values: flags.FlagValues) -> None:
     """Runs the command."""
     if not values.model:
         raise UserError("expected a published model, got none", remedy="See --help")
-    from semicml_tf.artefact.load import version_folder
     from semicml_tf.artefact.manifest import Manifest
+    from semicml_tf.artefact.versions import version_folder
 
     folder = version_folder(values.model).absolute()
     manifest = Manifest.load(folder)

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 
 from semicml_tf.artefact.export_run import export_run
-from semicml_tf.artefact.load import complete_versions
 from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.artefact.versions import complete_versions
 from semicml_tf.errors import UserError
 from semicml_tf.training.run_folder import Run
 

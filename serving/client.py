@@ -47,8 +47,8 @@ def read_manifest(path: str | pathlib.Path, version: int | None = None):
     Raises:
         UserError: there is none.
     """
-    from semicml_tf.artefact.load import version_folder
     from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
+    from semicml_tf.artefact.versions import version_folder
 
     path = pathlib.Path(path)
     if path.is_file() or path.suffix == ".json":

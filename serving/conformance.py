@@ -31,8 +31,8 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def _reference(path: str):
-    from semicml_tf.artefact.load import version_folder
     from semicml_tf.artefact.manifest import PROBABILITIES
+    from semicml_tf.artefact.versions import version_folder
     from serving.served_model import ServedModel
 
     folder = version_folder(path)

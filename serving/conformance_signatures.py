@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from semicml_tf.artefact import slice_example
+from semicml_tf.artefact import native_slices, slice_example
 from semicml_tf.artefact.manifest import (
-    CONSTANT_NAMES,
     DEFAULT,
     EXAMPLES_NAME,
     INPUT_NAME,
@@ -93,19 +92,12 @@ def raw(server: Server) -> str:
     """Slices in native units give what the same slices give normalised"""
     _require(server, RAW)
     told = _manifest(server)
-    how = told.normalisation
-    low, high = (how.low, how.high) if how.fixed else (10.0, 500.0)
-    side, margin = told.window, (high - low) / 4
-    natives = np.random.default_rng(0).uniform(low - margin, high + margin, (3, side, side, 1)).astype(np.float32)
-    constants = [how.constants(one) for one in natives]
-    inputs = {INPUT_NAME: natives}
-    if told.takes_constants:
-        inputs |= {name: np.float32([getattr(one, name) for one in constants]) for name in CONSTANT_NAMES}
+    inputs, normalised = native_slices.made_up(told, 3)
     found = _answer(server, RAW, inputs, LABELS_NAME, OUTPUT_NAME)
-    expected = server.outputs({INPUT_NAME: np.stack([one.apply(n) for one, n in zip(constants, natives)])})
+    expected = server.outputs({INPUT_NAME: normalised})
     require_close({OUTPUT_NAME: found[OUTPUT_NAME]}, expected, TOLERANCE, "raw and normalised")
     _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], told.threshold)
-    return f"{how}, within {TOLERANCE:g}"
+    return f"{told.normalisation}, within {TOLERANCE:g}"
 
 
 def serialized(server: Server) -> str:

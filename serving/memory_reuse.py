@@ -14,8 +14,8 @@ KEPT_IN_ALL = 256 << 20
 def keep_buffers() -> bool:
     """Tells glibc's malloc so; returns whether it took it. Elsewhere nothing is done.
 
-    A call of a few MiB passes through about ten buffers. Mapped anew, each costs a page fault every 4 KiB, which is
-    half of all that a server spends beside the network (`benchmarks.serving_speed`). What is kept is bounded.
+    A call of a few MiB passes through about ten buffers. Mapped anew, each costs a page fault every 4 KiB. What
+    is kept is bounded.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from semicml_tf.artefact.load import versions
+from semicml_tf.artefact.versions import versions
 from semicml_tf.errors import UserError
 
 # Where the container mounts what --models is on this machine; see compose.yaml.

@@ -7,7 +7,7 @@ import pathlib
 import threading
 from collections.abc import Callable, Sequence
 
-from semicml_tf.artefact.load import versions
+from semicml_tf.artefact.versions import versions
 from semicml_tf.errors import UserError
 from serving import warmup
 from serving.model_config import ModelConfig

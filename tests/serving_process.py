@@ -1,6 +1,7 @@
 """A server in a process of its own, for the tests that call one."""
 
 import contextlib
+import json
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import time
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
+
+from semicml_tf.artefact.publish import publish
+from semicml_tf.networks.unet import unet
+from tests import threshold_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 WINDOW = 32
@@ -32,6 +37,28 @@ def serving(models, folder, *more):
     finally:
         process.kill()
         process.wait()
+
+
+def publish_unet(folder):
+    """A small U-Net with dropout, so that it has every signature, published as `ct` below `folder`."""
+    manifest = threshold_model.manifest("ct", window=WINDOW)
+    network = unet(WINDOW, 4, name="ct", seed=0)
+    publish(network, manifest, folder / "ct", with_dropout=unet(WINDOW, 4, name="ct_dropout", dropout_on=network))
+
+
+def require_conformance(address, models, output):
+    """Runs `serving.conformance` as a user does: no check may fail, none be skipped."""
+    command = [sys.executable, "-m", "serving.conformance", f"--address={address}", "--model=ct"]
+    done = subprocess.run(
+        [*command, f"--reference={models / 'ct'}", f"--output={output}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(output.read_text())
+    assert (found["failed"], found["skipped"]) == (0, 0) and found["passed"] == len(found["checks"]) >= 34
 
 
 def request(values=None, *, name="ct", version=None, signature="probabilities", inputs=None):

@@ -52,7 +52,7 @@ NOT_FOR_SERVING = tuple(
 # What `--help` must not wait for.
 TAKES_LONG = {
     "tensorflow", "keras", "tensorflow_serving", "matplotlib", "tensorboard", "apache_beam", "nibabel", "pydicom",
-    "highdicom", "SimpleITK", "fsspec", "s3fs",
+    "highdicom", "SimpleITK", "scipy", "fsspec", "s3fs",
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ TAKES_LONG = {
 class Import:
     importer: str
     imported: str
-    late: bool  # inside a function: happens when that is called
+    late: bool  # inside a function: happens when that is called; or for type checkers: never happens
 
     def __str__(self):
         return f"{self.importer} imports {self.imported}"
@@ -90,6 +90,7 @@ def _imports(name: str) -> list[Import]:
                 whole = f"{node.module}.{alias.name}"
                 found.append(Import(name, whole if whole in MODULES else node.module, late))
         late = late or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        late = late or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
         for child in ast.iter_child_nodes(node):
             visit(child, late)
 

@@ -8,25 +8,18 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
+from tests.tiny_study import TINY_STUDY
 
-STUDY = """
+STUDY = (
+    TINY_STUDY
+    + """
 --cases=7
 --labelled=2
 --validation=1
 --test=2
---empty_fraction=0
---phantom_size_mm=128,128,48
---phantom_spacing_mm=4,4,6
---layout=hecktor
---modalities=ct,pet
---spacing_mm=6,6,6
---window=32
---width=2
---epochs=1,1
 --steps_per_epoch=3
---labelled_batch=4
---unlabelled_batch=4
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """The conformance suite on the embedded server, and that it finds what a poor server does wrong."""
 
 import concurrent.futures
-import json
 import shutil
-import subprocess
-import sys
 
 import grpc
 import numpy as np
@@ -15,23 +12,18 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from semicml_tf.artefact import slice_example
-from semicml_tf.artefact.publish import publish
-from semicml_tf.networks.unet import unet
 from serving import answers, conformance, conformance_signatures
 from serving import conformance_checks as checks
 from serving.conformance_server import Server
 from serving.model_store import ModelStore, State, Version
 from serving.served_model import ServedModel
-from tests import threshold_model
-from tests.serving_process import ROOT, UNLIMITED, WINDOW, request, serving
+from tests.serving_process import ROOT, UNLIMITED, WINDOW, publish_unet, request, require_conformance, serving
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    manifest = threshold_model.manifest("ct", window=WINDOW)
-    network = unet(WINDOW, 4, name="ct", seed=0)
-    publish(network, manifest, folder / "ct", with_dropout=unet(WINDOW, 4, name="ct_dropout", dropout_on=network))
+    publish_unet(folder)
     return folder
 
 
@@ -40,17 +32,7 @@ def test_the_embedded_server_from_the_files_that_tensorflow_serving_starts_from(
     shutil.copytree(models, tmp_path / "models")
     config = f"--model_config_file={ROOT / 'serving' / 'models.config'}"
     with serving(tmp_path / "models", tmp_path, config) as (_, address):
-        command = [sys.executable, "-m", "serving.conformance", f"--address={address}", "--model=ct"]
-        done = subprocess.run(
-            [*command, f"--reference={models / 'ct'}", f"--output={tmp_path / 'found.json'}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-    assert done.returncode == 0, done.stdout
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["failed"], found["skipped"]) == (0, 0) and found["passed"] == len(found["checks"]) >= 34
+        require_conformance(address, models, tmp_path / "found.json")
 
 
 class Poor(prediction_service_pb2_grpc.PredictionServiceServicer):

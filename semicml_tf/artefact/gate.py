@@ -7,8 +7,8 @@ import json
 import numbers
 import pathlib
 
-from semicml_tf.artefact.load import complete_versions
 from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
+from semicml_tf.artefact.versions import complete_versions
 
 # A mean DSC over a few validation patients moves by about this much from one training to the next.
 MARGIN = 0.02

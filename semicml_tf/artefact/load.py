@@ -9,50 +9,9 @@ import numpy as np
 
 from semicml_tf import quiet_import
 from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, PROBABILITIES, SEEDS_NAME, Manifest
+from semicml_tf.artefact.versions import REMEDY, version_folder
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
-
-# Written last: a folder that has it is complete.
-PROTO = "saved_model.pb"
-_REMEDY = "Export the run again with python -m semicml_tf.export"
-
-
-def versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
-    """The version folders below `folder` by number, ascending; staging folders and files are none."""
-    entries = pathlib.Path(folder).iterdir()
-    return dict(sorted((int(entry.name), entry) for entry in entries if entry.name.isdecimal() and entry.is_dir()))
-
-
-def complete_versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
-    """Those of `versions` that hold a whole SavedModel; none where there is no such folder."""
-    if not pathlib.Path(folder).is_dir():
-        return {}
-    return {number: path for number, path in versions(folder).items() if (path / PROTO).is_file()}
-
-
-def version_folder(model: str | pathlib.Path) -> pathlib.Path:
-    """The folder of a SavedModel: `model` itself, or the highest version in it.
-
-    Raises:
-        UserError: there is no SavedModel.
-    """
-    folder = pathlib.Path(model)
-    if not folder.is_dir():
-        raise UserError("expected the folder of an exported model, but there is none", path=folder, remedy=_REMEDY)
-    if not (folder / PROTO).is_file():
-        numbered = versions(folder)
-        if numbered:
-            folder = numbered[max(numbered)]
-    if (folder / PROTO).is_file():
-        return folder
-    models = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and versions(entry))
-    if models:
-        raise UserError(
-            f"expected one model, got a folder of several: {', '.join(models)}",
-            path=folder,
-            remedy=f"Name one of them, e.g. {folder / models[0]}",
-        )
-    raise UserError(f"expected an exported model, but there is no {PROTO}", path=folder, remedy=_REMEDY)
 
 
 class Model(Segmenter):
@@ -115,10 +74,10 @@ def load(model: str | pathlib.Path) -> Model:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise UserError(f"this SavedModel is damaged ({reason})", path=folder, remedy=_REMEDY) from error
+        raise UserError(f"this SavedModel is damaged ({reason})", path=folder, remedy=REMEDY) from error
     lacking = sorted(set(manifest.signatures) - set(loaded.signatures))
     if lacking:
         raise UserError(
-            f"the signature '{lacking[0]}' that the manifest tells of is missing", path=folder, remedy=_REMEDY
+            f"the signature '{lacking[0]}' that the manifest tells of is missing", path=folder, remedy=REMEDY
         )
     return Model(folder, manifest, loaded)

@@ -7,7 +7,7 @@ import pathlib
 import shutil
 
 from semicml_tf import atomic
-from semicml_tf.artefact.load import complete_versions
+from semicml_tf.artefact.versions import complete_versions
 
 
 def remove(model: str | pathlib.Path, newest: int, keep: int) -> tuple[int, ...]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from semicml_tf import atomic
 from semicml_tf.artefact import model_card, signatures, warmup_requests
-from semicml_tf.artefact.load import PROTO, versions
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.read_back import max_difference, tolerance
+from semicml_tf.artefact.versions import PROTO, versions
 from semicml_tf.errors import UserError
 from semicml_tf.inference.slices import BATCH_SIZE
 

@@ -6,10 +6,9 @@ import pathlib
 
 import numpy as np
 
-from semicml_tf.artefact import slice_example
-from semicml_tf.artefact.load import Model, load
+from semicml_tf.artefact import native_slices, slice_example
+from semicml_tf.artefact.load import load
 from semicml_tf.artefact.manifest import (
-    CONSTANT_NAMES,
     DEFAULT,
     EXAMPLES_NAME,
     INPUT_NAME,
@@ -42,18 +41,18 @@ def max_difference(network, saved: str | pathlib.Path, with_dropout=None) -> flo
     model = load(saved)
     manifest = model.manifest
     side = manifest.window
-    rng = np.random.default_rng(0)
-    slices = rng.uniform(-1, 1, (_SLICES, side, side, 1)).astype(np.float32)
+    slices = np.random.default_rng(0).uniform(-1, 1, (_SLICES, side, side, 1)).astype(np.float32)
     expected = np.asarray(network(slices, training=False))
     differences = [_apart(model.slices(slices), expected)]
     if with_dropout is not None:
         seeds = np.arange(_SLICES, dtype=np.int32)
         drawn = np.asarray(with_dropout([slices, seeds], training=False))
         differences.append(_apart(model.dropout_slices(slices, seeds), drawn))
+    natives, normalised = native_slices.made_up(manifest, _SLICES)
     answers = [
         (model.call(DEFAULT, {INPUT_NAME: slices}), expected),
         (model.call(SERIALIZED, {EXAMPLES_NAME: [slice_example.encode(one) for one in slices]}), expected),
-        _raw(model, network, rng),
+        (model.call(RAW, natives), np.asarray(network(normalised, training=False))),
     ]
     for answer, wanted in answers:
         if OUTPUT_NAME in answer:
@@ -76,19 +75,3 @@ def _labels_are_right(labels: np.ndarray, probabilities: np.ndarray, manifest: M
     clear = np.abs(probabilities - np.float32(manifest.threshold)) > _TOLERANCE
     wanted = probabilities >= np.float32(manifest.threshold)
     return bool(np.array_equal(labels[clear], wanted[clear]))
-
-
-def _raw(model: Model, network, rng) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What `raw` gives for slices in native units, and what it should."""
-    manifest = model.manifest
-    how, side = manifest.normalisation, manifest.window
-    low, high = (how.low, how.high) if how.fixed else (10.0, 500.0)
-    # Beyond the limits on both sides, and a volume of its own for each slice.
-    margin = (high - low) / 4
-    natives = rng.uniform(low - margin, high + margin, (_SLICES, side, side, 1)).astype(np.float32)
-    constants = [how.constants(one) for one in natives]
-    normalised = np.stack([one.apply(native) for one, native in zip(constants, natives)])
-    inputs = {INPUT_NAME: natives}
-    if manifest.takes_constants:
-        inputs |= {name: np.float32([getattr(one, name) for one in constants]) for name in CONSTANT_NAMES}
-    return model.call(RAW, inputs), np.asarray(network(normalised, training=False))

@@ -29,8 +29,8 @@ def _needed(curve: Mapping[int, float], mean: float, labelled: int) -> list[Cell
     bound = _BOUNDS[needed.bound]
     saved = needed.saved(labelled)
     # Where the smallest number already does better, nothing is saved.
-    told = "none" if needed.bound == "<" else f"{bound}{saved:.1f}"
-    return [Cell(f"{bound}{needed.labels:.1f}", needed.labels), Cell(told, saved)]
+    told = "none" if needed.bound == "<" else f"{bound}{round(saved, 1):g}"
+    return [Cell(f"{bound}{round(needed.labels, 1):g}", needed.labels), Cell(told, saved)]
 
 
 def section(scores: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Html:

@@ -1,27 +1,19 @@
 """`serving.ray_app` on this machine: the whole conformance suite against two replicas, and an orderly end."""
 
-import json
 import signal
-import subprocess
-import sys
 import threading
 
 import grpc
 import pytest
 
-from semicml_tf.artefact.publish import publish
-from semicml_tf.networks.unet import unet
-from tests import threshold_model
 from tests.ray.ray_processes import Caller, served
-from tests.serving_process import ROOT, WINDOW, request
+from tests.serving_process import publish_unet, request, require_conformance
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    manifest = threshold_model.manifest("ct", window=WINDOW)
-    network = unet(WINDOW, 4, name="ct", seed=0)
-    publish(network, manifest, folder / "ct", with_dropout=unet(WINDOW, 4, name="ct_dropout", dropout_on=network))
+    publish_unet(folder)
     return folder
 
 
@@ -33,17 +25,7 @@ def running(models, tmp_path_factory):
 
 def test_it_conforms(models, running, tmp_path):
     _, port = running
-    command = [sys.executable, "-m", "serving.conformance", f"--address=127.0.0.1:{port}", "--model=ct"]
-    done = subprocess.run(
-        [*command, f"--reference={models / 'ct'}", f"--output={tmp_path / 'found.json'}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["failed"], found["skipped"]) == (0, 0) and found["passed"] == len(found["checks"]) >= 34
+    require_conformance(f"127.0.0.1:{port}", models, tmp_path / "found.json")
 
 
 def test_both_replicas_answer(running):

@@ -4,26 +4,19 @@ import json
 import pathlib
 
 from semicml_tf import commandline
+from tests.tiny_study import TINY_STUDY
 
-STUDY = """
+STUDY = (
+    TINY_STUDY
+    + """
 --cases=8
 --labelled=3
 --validation=2
 --test=1
---empty_fraction=0
---phantom_size_mm=128,128,48
---phantom_spacing_mm=4,4,6
---layout=hecktor
---modalities=ct,pet
---spacing_mm=6,6,6
---window=32
---width=2
---epochs=1,1
 --steps_per_epoch=40
 --learning_rate=0.02
---labelled_batch=4
---unlabelled_batch=4
 """
+)
 # The phantom's curated schema is that of a finer one; so few patients have scores that mean nothing.
 ALWAYS = ("--on_anomaly=warn", "--evaluate_flag=--case_images=none", "--min_dice=0", "--max_slice_loss=1")
 

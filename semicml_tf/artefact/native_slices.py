@@ -1,0 +1,32 @@
+"""Made-up slices in native units, to see that the signature `raw` normalises as the package does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semicml_tf.artefact.manifest import CONSTANT_NAMES, INPUT_NAME, Manifest
+
+
+def made_up(manifest: Manifest, count: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What `raw` takes, and what the network must then see.
+
+    Values go beyond the limits of the normalisation on both sides; where its constants are a volume's own, each slice
+    is a volume.
+
+    Args:
+        manifest: of the model.
+        count: of slices.
+
+    Returns:
+        The inputs of `raw` by name; the same slices normalised, float32 (count, window, window, 1).
+    """
+    how, side = manifest.normalisation, manifest.window
+    low, high = (how.low, how.high) if how.fixed else (10.0, 500.0)
+    margin = (high - low) / 4
+    natives = np.random.default_rng(seed).uniform(low - margin, high + margin, (count, side, side, 1))
+    natives = natives.astype(np.float32)
+    constants = [how.constants(one) for one in natives]
+    inputs = {INPUT_NAME: natives}
+    if manifest.takes_constants:
+        inputs |= {name: np.float32([getattr(one, name) for one in constants]) for name in CONSTANT_NAMES}
+    return inputs, np.stack([one.apply(native) for one, native in zip(constants, natives)])

@@ -1,0 +1,49 @@
+"""The numbered folders of an exported model's versions."""
+
+from __future__ import annotations
+
+import pathlib
+
+from semicml_tf.errors import UserError
+
+# Written last: a folder that has it is complete.
+PROTO = "saved_model.pb"
+REMEDY = "Export the run again with python -m semicml_tf.export"
+
+
+def versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
+    """The version folders below `folder` by number, ascending; staging folders and files are none."""
+    entries = pathlib.Path(folder).iterdir()
+    return dict(sorted((int(entry.name), entry) for entry in entries if entry.name.isdecimal() and entry.is_dir()))
+
+
+def complete_versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
+    """Those of `versions` that hold a whole SavedModel; none where there is no such folder."""
+    if not pathlib.Path(folder).is_dir():
+        return {}
+    return {number: path for number, path in versions(folder).items() if (path / PROTO).is_file()}
+
+
+def version_folder(model: str | pathlib.Path) -> pathlib.Path:
+    """The folder of a SavedModel: `model` itself, or the highest version in it.
+
+    Raises:
+        UserError: there is no SavedModel.
+    """
+    folder = pathlib.Path(model)
+    if not folder.is_dir():
+        raise UserError("expected the folder of an exported model, but there is none", path=folder, remedy=REMEDY)
+    if not (folder / PROTO).is_file():
+        numbered = versions(folder)
+        if numbered:
+            folder = numbered[max(numbered)]
+    if (folder / PROTO).is_file():
+        return folder
+    models = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and versions(entry))
+    if models:
+        raise UserError(
+            f"expected one model, got a folder of several: {', '.join(models)}",
+            path=folder,
+            remedy=f"Name one of them, e.g. {folder / models[0]}",
+        )
+    raise UserError(f"expected an exported model, but there is no {PROTO}", path=folder, remedy=REMEDY)
