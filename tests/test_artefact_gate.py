@@ -51,7 +51,7 @@ def test_other_data_is_said(tmp_path):
     found = judged(tmp_path, 0.5, data_hash="fedcba9876543210")
     assert not found.passes
     assert (
-        "trained on other data (hash 0123456789ab, now fedcba987654): the scores are of other patients" in found.reason
+        "trained on other data (hash 0123456789ab, now fedcba987654): the scores may be of other patients" in found.reason
     )
 
 

@@ -80,5 +80,5 @@ def judge(manifest: Manifest, former: Former | None, margin: float = MARGIN) -> 
     reason = f"validation DSC {new:.4f} against {former.validation_dice:.4f} of {which}"
     if former.data_hash != manifest.data_hash:
         hashes = f"{str(former.data_hash or 'unknown')[:12]}, now {manifest.data_hash[:12]}"
-        reason += f", which was trained on other data (hash {hashes}): the scores are of other patients"
+        reason += f", which was trained on other data (hash {hashes}): the scores may be of other patients"
     return Verdict(passes, reason)
