@@ -1,12 +1,14 @@
-"""How a run's networks share the cores of a small machine."""
+"""How a run's networks share the cores of a small machine, and how several runs share a process."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from semicml_tf import cores
+from semicml_tf.training.devices import strategy_for
 
 ASK = """
 import sys
@@ -36,3 +38,23 @@ def test_each_network_gets_a_core_where_there_is_no_more(networks, told, expecte
         [sys.executable, "-c", ASK, str(networks)], env=environment, check=True, capture_output=True, text=True
     )
     assert answer.stdout.strip() == expected
+
+
+def test_runs_on_other_sets_of_devices_follow_each_other_in_one_process():
+    for count in (2, 4, 3, 2):
+        strategy = strategy_for([f"cpu:{number}" for number in range(count)])
+
+        @tf.function
+        def gathered(strategy=strategy, count=count):
+            def each():
+                context = tf.distribute.get_replica_context()
+                number = tf.cast(context.replica_id_in_sync_group, tf.float32)
+                # As many values as there are devices: shapes differ, too.
+                return context.all_gather(tf.fill([1, count], number), axis=0), context.all_reduce("SUM", number)
+
+            return strategy.run(each)
+
+        parts, sums = gathered()
+        for one in strategy.experimental_local_results(parts):
+            assert one.numpy().tolist() == [[float(number)] * count for number in range(count)]
+        assert {float(one) for one in strategy.experimental_local_results(sums)} == {count * (count - 1) / 2}

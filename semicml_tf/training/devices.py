@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -65,11 +66,20 @@ def _require(names: Sequence[str], known: Sequence[str]) -> None:
         )
 
 
+# Above the number of collectives that a program builds.
+_COLLECTIVES = 100_000
+_groups = itertools.count()
+
+
 @functools.cache
 def _mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     # One for each set of devices and process: the runtime remembers collectives by number, and a second
     # strategy would count from the start again and meet the first one's shapes.
-    return tf.distribute.MirroredStrategy(devices=[f"/{name}" for name in names])
+    class Mirrored(tf.distribute.MirroredStrategy):
+        # Where another set's numbers cannot be; TensorFlow's own tests of several sets in a process do likewise.
+        _collective_key_base = next(_groups) * _COLLECTIVES
+
+    return Mirrored(devices=[f"/{name}" for name in names])
 
 
 def _across_workers(names: Sequence[str]) -> tf.distribute.MultiWorkerMirroredStrategy:
