@@ -63,6 +63,8 @@ def check(server) -> list[dict]:
             result, details = "failed", str(error)
         except grpc.RpcError as error:
             result, details = "failed", f"{error.code().name} ({(error.details() or '')[:120]})"
+        except Exception as error:  # what a server answers may break anything: that is a finding, too
+            result, details = "failed", f"{type(error).__name__}: {error}"[:200]
         seconds = time.perf_counter() - begin
         found.append({"check": title, "result": result, "details": details, "seconds": round(seconds, 3)})
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.artefact.manifest import PROBABILITIES
+from serving.tensors import decode
 
 # Floats of one slice alone and in a batch may differ in their last bits: sums are ordered otherwise.
 TOLERANCE = 1e-5
@@ -134,9 +135,7 @@ def _bytes(request) -> bytes:
 
 def arrays(answer) -> dict[str, np.ndarray]:
     """A PredictResponse's outputs by name."""
-    import tensorflow as tf
-
-    return {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
+    return {name: decode(tensor) for name, tensor in answer.outputs.items()}
 
 
 def part(values: dict[str, np.ndarray], begin: int, end: int) -> dict[str, np.ndarray]:

@@ -46,8 +46,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("port_file", None, "Write the port here once the server listens.", flag_values=values)
     flags.DEFINE_integer(
         "max_message_mib",
-        0,
-        "Largest request and answer in MiB; 0 means gRPC's maximum, as in TensorFlow Serving.",
+        256,
+        "Largest request and answer in MiB; 0 means gRPC's maximum, 2 GiB, as in TensorFlow Serving.",
         lower_bound=0,
         upper_bound=2047,
         flag_values=values,

@@ -53,7 +53,14 @@ def of_folder(folder: str | pathlib.Path) -> list[ModelConfig]:
             remedy="Export a run there with python -m semicml_tf.export",
         )
     found = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return [ModelConfig(entry.name, entry) for entry in found if versions(entry)]
+    return [ModelConfig(entry.name, entry) for entry in found if _may_hold_a_model(entry)]
+
+
+def _may_hold_a_model(folder: pathlib.Path) -> bool:
+    try:
+        return bool(versions(folder))
+    except OSError:  # a volume's own lost+found, say; who watches the model's folder tells that it cannot be read
+        return True
 
 
 def of_file(path: str | pathlib.Path, models: str | pathlib.Path) -> list[ModelConfig]:

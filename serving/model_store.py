@@ -57,20 +57,10 @@ class ModelStore:
         with self._lock:
             self._models.setdefault(name, {})[number] = version
 
-    def forget(self, name: str) -> None:
-        """Removes a model."""
-        with self._lock:
-            self._models.pop(name, None)
-
     def label(self, name: str, labels: Mapping[str, int]) -> None:
         """Replaces a model's labels."""
         with self._lock:
             self._labels[name] = dict(labels)
-
-    def known(self) -> list[str]:
-        """Names of the models of which any version is known."""
-        with self._lock:
-            return sorted(self._models)
 
     def names(self) -> dict[str, list[int]]:
         """The available versions, by the name of each model that has one."""

@@ -12,6 +12,7 @@ import numpy as np
 from serving import remote_failure
 from serving.channel import open_channel
 from serving.remote_failure import RemoteFailure
+from serving.tensors import decode
 
 # No wait before a retry is longer, however many there were.
 LONGEST_BACKOFF_S = 5.0
@@ -84,8 +85,16 @@ class PredictCalls:
                 remedy="Check that the server's model and the manifest come from one export",
                 model=self.name,
             )
+        try:
+            values = decode(response.outputs[output])
+        except (TypeError, ValueError) as error:
+            raise RemoteFailure(
+                f"'{output}' of model '{self.name}' at {self.address} cannot be decoded ({error})",
+                remedy="Check what answers at this address",
+                model=self.name,
+            ) from error
         spec = response.model_spec
-        return tf.make_ndarray(response.outputs[output]), spec.version.value if spec.HasField("version") else None
+        return values, spec.version.value if spec.HasField("version") else None
 
     def _call(self, request):
         import grpc

@@ -65,7 +65,8 @@ def read_manifest(calls: PredictCalls, version: int | None = None) -> tuple[Mani
 class RemoteModel(Segmenter):
     """A model on any server that speaks TensorFlow Serving's PredictionService. Close it, or use it in ``with``.
 
-    One version of it answers a volume: that of the manifest, or that which answered first.
+    One version of it answers a volume: that of the manifest, or that which answered first. Takes one volume at a time:
+    each thread opens one of its own.
 
     Args:
         address: ``host:port``.

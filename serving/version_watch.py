@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pathlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from semicml_tf.artefact.versions import versions
@@ -17,6 +19,17 @@ from serving.served_model import PROTO, ServedModel
 _LOG = logging.getLogger(__name__)
 
 
+# As of TensorFlow Serving: memory may have been short, or a volume not there.
+RETRIES, RETRY_S = 5, 60.0
+
+
+@dataclasses.dataclass
+class _Failure:
+    files: frozenset  # as they were
+    times: int
+    when: float  # monotonic, in seconds
+
+
 def _as_they_are(folder: pathlib.Path) -> frozenset:
     """Every file below a folder with its size and its last change; that of contents may be older than the copy."""
     found = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
@@ -27,8 +40,8 @@ class VersionWatch:
     """Looks into the models' folders, once or again and again.
 
     A version is announced once it is loaded and its warm-up requests are answered; only then are older ones let go. One
-    that fails is passed over until its files change; what was served is served on. So is the last version of a
-    model whose folder is emptied or gone.
+    that fails is tried again when its files change, and up to `RETRIES` times `RETRY_S` apart as they are; what was
+    served is served on. So is the last version of a model whose folder is emptied or gone.
 
     Args:
         store: to keep.
@@ -37,7 +50,7 @@ class VersionWatch:
 
     def __init__(self, store: ModelStore, models: Callable[[], Sequence[ModelConfig]]):
         self._store, self._models = store, models
-        self._failed: dict[tuple[str, int], object] = {}  # the files, as they were, of what failed
+        self._failed: dict[tuple[str, int], _Failure] = {}
         self._told: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -49,7 +62,10 @@ class VersionWatch:
             UserError: what is to be served cannot be told.
         """
         for model in self._models():
-            self._update(model)
+            try:
+                self._update(model)
+            except Exception:  # what befalls one model holds up no other
+                _LOG.exception("the folder of model '%s' could not be looked at", model.name)
 
     def start(self, seconds: float) -> None:
         """Looks every so many seconds from now on, in a thread of its own, until `stop`."""
@@ -58,7 +74,7 @@ class VersionWatch:
             while not self._stop.wait(seconds):
                 try:
                     self.look()
-                except Exception:  # whatever befalls a folder, what is served goes on
+                except Exception:  # whatever befalls the folders, what is served goes on
                     _LOG.exception("the models' folders could not be looked at")
 
         self._thread = threading.Thread(target=run, name="version-watch", daemon=True)
@@ -95,6 +111,8 @@ class VersionWatch:
         if not wanted:
             if serving and not complete:
                 self._say_once(f"{model.base_path}: holds no version any more; {sorted(serving)} are served on")
+            elif not present:
+                self._say_once(f"{model.base_path}: model '{model.name}' is not served, there is no version of it")
             return
         for number in serving - set(wanted):
             # Calls that hold it go on; its memory goes with the last of them.
@@ -106,14 +124,17 @@ class VersionWatch:
             files = _as_they_are(folder)
         except OSError:  # it is being removed or replaced: the next look will tell
             return False
-        if self._failed.get((name, number)) == files:
+        failure = self._failed.get((name, number))
+        if failure is None or failure.files != files:
+            failure = _Failure(files, 0, 0.0)
+        elif failure.times > RETRIES or time.monotonic() - failure.when < RETRY_S:
             return False
         self._store.put(name, number, Version(State.LOADING))
         try:
             model = ServedModel.open(name, number, folder)
             replayed = warmup.replay(model, folder)
         except UserError as error:
-            self._failed[name, number] = files
+            self._failed[name, number] = _Failure(files, failure.times + 1, time.monotonic())
             self._store.put(name, number, Version(State.END, error=error.line))
             _LOG.error("%s version %d is not served: %s", name, number, error.line)
             return False

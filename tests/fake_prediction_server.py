@@ -20,15 +20,36 @@ from semicml_tf.artefact.manifest import (
 from tests import threshold_model
 
 
+def as_content(values):
+    """What `Tensor::AsProtoTensorContent` of TensorFlow's C++ makes of an array."""
+    values = np.asarray(values)
+    tensor = tf.make_tensor_proto(values)
+    if values.dtype.kind == "O":
+        tensor.ClearField("string_val")
+        texts = list(values.ravel())
+        tensor.tensor_content = b"".join([*(_varint(len(text)) for text in texts), *texts])
+    return tensor
+
+
+def _varint(number):
+    found = bytearray()
+    while number > 127:
+        found.append(number % 128 + 128)
+        number //= 128
+    return bytes([*found, number])
+
+
 class Fake(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Threshold models by name.
 
     Attributes:
         versions: by model name its versions, each a manifest.
         tells_manifest: whether there is the signature `manifest`.
+        sends_content: whether strings come as TensorFlow Serving sends them if it is told to send tensor_content.
         fail: (status, how many times) of the next calls with slices.
         each: called with the number of a call with slices (from 1) before that is answered; may wait, or change
             `versions`.
+        spoil: called with each tensor that is answered; may change it.
         calls: how often each signature was asked.
         sizes: slices of each request.
         most: calls with slices under way at once, at most.
@@ -36,8 +57,9 @@ class Fake(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def __init__(self, *modalities, window=16):
         self.versions = {name: {1: threshold_model.manifest(name, window=window)} for name in modalities}
-        self.tells_manifest = True
+        self.tells_manifest, self.sends_content = True, False
         self.fail, self.each = (None, 0), lambda number: None
+        self.spoil = lambda tensor: None
         self.calls, self.sizes, self.most = collections.Counter(), [], 0
         self._now, self._lock = 0, threading.Lock()
 
@@ -75,7 +97,8 @@ class Fake(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.model_spec.name = spec.name
         response.model_spec.version.value = version
         name, values = answer(held[version], request)
-        response.outputs[name].CopyFrom(tf.make_tensor_proto(values))
+        response.outputs[name].CopyFrom(as_content(values) if self.sends_content else tf.make_tensor_proto(values))
+        self.spoil(response.outputs[name])
         return response
 
     @staticmethod

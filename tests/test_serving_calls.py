@@ -71,6 +71,19 @@ def test_the_manifest_is_the_servers_and_its_version_answers(fake, address):
         assert (model.version, model.manifest.run_hash) == (7, "seven")
 
 
+def test_a_manifest_sent_as_tensor_content_is_read(fake, address):
+    fake.sends_content = True
+    with serving.connect(address, "ct") as model:
+        assert (model.version, model.manifest) == (1, MANIFEST)
+
+
+def test_an_answer_that_cannot_be_decoded_is_one_line(fake, address):
+    fake.spoil = lambda tensor: setattr(tensor, "tensor_content", tensor.tensor_content[:-1])
+    with RemoteModel(address, "ct", MANIFEST) as model:
+        with pytest.raises(RemoteFailure, match="cannot be decoded"):
+            model.slices(SLICE)
+
+
 def test_a_version_that_goes_away_under_way_is_followed_by_the_next_from_the_start(fake, address):
     second = dataclasses.replace(MANIFEST, threshold=0.8, run_hash="second")
 

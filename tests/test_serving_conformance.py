@@ -17,6 +17,7 @@ from serving import conformance_checks as checks
 from serving.conformance_server import Server
 from serving.model_store import ModelStore, State, Version
 from serving.served_model import ServedModel
+from tests.fake_prediction_server import as_content
 from tests.serving_process import ROOT, UNLIMITED, WINDOW, publish_unet, request, require_conformance, serving
 
 
@@ -53,18 +54,54 @@ class Poor(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
 
-def test_a_poor_server_fails(models):
+class SendsContent(Poor):
+    """Answers as TensorFlow Serving does that is told to send tensor_content: strings, too."""
+
+    def Predict(self, request, context):
+        try:
+            response = answers.predict(self._store, request)
+        except answers.Refused as refused:
+            context.abort(grpc.StatusCode[refused.code], refused.details)
+        for tensor in response.outputs.values():
+            tensor.CopyFrom(as_content(tf.make_ndarray(tensor)))
+        return response
+
+
+def _found(kind, models):
+    """The suite's results by title, with a server of that kind in this process."""
     store = ModelStore()
     store.put("ct", 1, Version(State.AVAILABLE, ServedModel.open("ct", 1, models / "ct" / "1")))
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Poor(store), server)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=UNLIMITED)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(kind(store), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", UNLIMITED) as channel:
-            found = {one["check"]: one for one in conformance.check(Server(channel, "ct", 20.0))}
+            return {one["check"]: one for one in conformance.check(Server(channel, "ct", 20.0))}
     finally:
         server.stop(None).wait()
+
+
+def test_strings_as_tensor_content_are_read(models):
+    found = _found(SendsContent, models)
+    for check in (checks.predicts, checks.one_by_one, checks.content, *conformance_signatures.ANSWERED):
+        assert found[check.__doc__]["result"] == "passed", found[check.__doc__]
+
+
+def test_a_check_that_breaks_is_a_check_that_failed(monkeypatch):
+    def breaks():
+        raise ValueError("no array")
+
+    monkeypatch.setattr(checks, "all_checks", lambda server: [("breaks", breaks), ("goes on", lambda: "fine")])
+    found = conformance.check(None)
+    assert [(one["result"], one["details"]) for one in found] == [
+        ("failed", "ValueError: no array"),
+        ("passed", "fine"),
+    ]
+
+
+def test_a_poor_server_fails(models):
+    found = _found(Poor, models)
     failed = {title for title, one in found.items() if one["result"] == "failed"}
     wanted = {checks.status, checks.predicts, checks.one_by_one, checks.content, checks.names_what_answered, checks.big}
     wanted |= set(conformance_signatures.ANSWERED)

@@ -254,6 +254,22 @@ def test_mutual_tls(models, tmp_path):
             commandline.call("serving.client", [*shared, mine[0], f"--output={tmp_path / 'other.nii.gz'}"])
 
 
+def test_tls_encrypts_for_whoever_trusts_the_server(models, tmp_path):
+    certificate(tmp_path, "server", certificate(tmp_path, "authority"))
+    certificate(tmp_path, "stranger")
+    told = [f"--tls_certificate={tmp_path}/server.pem", f"--tls_key={tmp_path}/server.key"]
+    with serving(models, tmp_path, *told) as (_, address):
+
+        def call(root):
+            with grpc.secure_channel(address, grpc.ssl_channel_credentials(root)) as channel:
+                return stub(channel).Predict(request(), timeout=20).outputs
+
+        assert call((tmp_path / "authority.pem").read_bytes())
+        with pytest.raises(grpc.RpcError) as caught:
+            call((tmp_path / "stranger.pem").read_bytes())
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
 def test_half_a_pair_is_one_line(models, tmp_path):
     (tmp_path / "key").write_text("none")
     for told, message in (

@@ -1,5 +1,6 @@
 """What the Ray application does without Ray: joining calls, naming the model of a request, settings."""
 
+import asyncio
 import subprocess
 import sys
 import types
@@ -12,7 +13,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from semicml_tf.errors import UserError
 from serving import joined_calls
 from serving.joined_calls import Call
-from serving.ray_router import is_of_this_machine, named_model
+from serving.ray_router import Router, is_of_this_machine, named_model
 from serving.ray_settings import RaySettings
 from serving.served_model import ServedModel
 from tests.serving_process import ROOT, request
@@ -122,6 +123,35 @@ def test_the_model_that_any_request_names():
 )
 def test_who_calls_from_this_machine(peer, here):
     assert is_of_this_machine(peer) is here
+
+
+def test_callers_on_other_machines_are_answered_nothing_unless_it_is_wanted():
+    class Context:
+        code = None
+
+        def __init__(self, peer):
+            self.peer = lambda: peer
+
+        def set_code(self, code):
+            self.code = code.name
+
+        def set_details(self, details):
+            pass
+
+    def codes(router, peer):
+        for method in (router.Predict, router.GetModelMetadata, router.GetModelStatus, router.Check):
+            context = Context(peer)
+            try:
+                asyncio.run(method(request().SerializeToString(), context))
+            except RuntimeError:
+                pass
+            yield context.code
+
+    there, here = "ipv4:192.0.2.2:50412", "ipv4:127.0.0.1:50412"
+    assert set(codes(Router({}, False), there)) == {"PERMISSION_DENIED"}
+    # It has no model, and a PredictRequest is no HealthCheckRequest of a service that is here.
+    for router, peer in ((Router({}, False), here), (Router({}, True), there)):
+        assert "PERMISSION_DENIED" not in set(codes(router, peer))
 
 
 def test_settings_are_read_from_strings_and_checked(tmp_path):

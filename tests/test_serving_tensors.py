@@ -6,7 +6,8 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.tensors import BadTensor, decode_inputs, encode
+from serving.tensors import BadTensor, decode, decode_inputs, encode
+from tests.fake_prediction_server import as_content
 
 SIGNATURE = meta_graph_pb2.SignatureDef()
 SIGNATURE.inputs["slices"].dtype = tf.float32.as_datatype_enum
@@ -25,6 +26,36 @@ def _as_values():
 @pytest.mark.parametrize("tensor", [tf.make_tensor_proto(VALUES), _as_values()], ids=["tensor_content", "float_val"])
 def test_both_encodings_give_the_array(tensor):
     np.testing.assert_array_equal(decode_inputs({"slices": tensor}, SIGNATURE)["slices"], VALUES)
+
+
+@pytest.mark.parametrize("texts", [[b""], [b"a", b"", b"x" * 300], [b"\xff" * 20000]])
+def test_strings_come_in_both_encodings(texts):
+    signature = meta_graph_pb2.SignatureDef()
+    signature.inputs["texts"].dtype = tf.string.as_datatype_enum
+    signature.inputs["texts"].tensor_shape.dim.add(size=-1)
+    values = np.array(texts, object)
+    for tensor in (tf.make_tensor_proto(values), as_content(values)):
+        assert decode(tensor).tolist() == decode_inputs({"texts": tensor}, signature)["texts"].tolist() == texts
+    # The encoding is TensorFlow's own: its C++ reads it.
+    assert tf.io.parse_tensor(as_content(values).SerializeToString(), tf.string).numpy().tolist() == texts
+    torn = as_content(values)
+    torn.tensor_content = torn.tensor_content[:-1] or b"\xff"
+    many = as_content(values)
+    many.tensor_shape.dim[0].size = 1 << 40
+    for tensor in (torn, many):
+        with pytest.raises(BadTensor):
+            decode_inputs({"texts": tensor}, signature)
+
+
+def test_a_single_value_stands_for_all_of_a_tensor_that_is_not_large():
+    np.testing.assert_array_equal(
+        decode_inputs({"slices": tf.make_tensor_proto(0.5, shape=(3, 4, 4, 1))}, SIGNATURE)["slices"],
+        np.full((3, 4, 4, 1), 0.5, np.float32),
+    )
+    large = tf.make_tensor_proto(0.5, shape=(3, 4, 4, 1))
+    large.tensor_shape.dim[0].size = 1 << 40
+    with pytest.raises(BadTensor, match="values in float_val, got 1"):
+        decode_inputs({"slices": large}, SIGNATURE)
 
 
 def test_a_batch_of_none_is_a_batch():

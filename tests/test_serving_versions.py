@@ -10,9 +10,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
-from serving import answers, model_config, warmup
+from serving import answers, model_config, version_watch, warmup
 from serving.model_config import ModelConfig
 from serving.model_store import ModelStore, NotServed, State, UnknownLabel
+from serving.served_model import ServedModel
 from serving.version_watch import VersionWatch
 from tests import threshold_model
 from tests.serving_process import request
@@ -149,6 +150,58 @@ def test_a_failed_version_is_told_and_not_opened_again(models, published, caplog
     assert caplog.text.count("damaged") == 1
     known = store.versions("ct")[2]
     assert known.state is State.END and "damaged" in known.error
+
+
+def test_what_failed_is_tried_again_a_minute_apart_and_not_for_ever(models, published, monkeypatch):
+    now, tries = [0.0], []
+    monkeypatch.setattr(version_watch.time, "monotonic", lambda: now[0])
+
+    def fail(name, number, folder):
+        tries.append(now[0])
+        raise UserError("out of memory")
+
+    original = ServedModel.open
+    monkeypatch.setattr(ServedModel, "open", fail)
+    store, watch = watched(models)
+    for second in range(0, 900, 20):
+        now[0] = float(second)
+        watch.look()
+    assert tries == [0.0, 60.0, 120.0, 180.0, 240.0, 300.0]
+    # What passes by: the third attempt finds memory again.
+    store, watch = watched(models)
+    monkeypatch.setattr(ServedModel, "open", original)
+    watch.look()
+    assert not store.names()
+    now[0] += version_watch.RETRY_S
+    watch.look()
+    assert store.names() == {"ct": [1]}
+
+
+def test_a_folder_that_cannot_be_looked_into_holds_up_no_other(models, monkeypatch, caplog):
+    (models / "lost+found").mkdir()
+    look = version_watch.versions
+
+    def versions(folder):
+        if pathlib.Path(folder).name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return look(folder)
+
+    # A test may run as root, who is denied nothing.
+    monkeypatch.setattr(version_watch, "versions", versions)
+    monkeypatch.setattr(model_config, "versions", versions)
+    store = ModelStore()
+    watch = VersionWatch(store, lambda: model_config.of_folder(models))
+    watch.look()
+    watch.look()
+    assert store.names() == {"ct": [1]}
+    assert caplog.text.count("lost+found: cannot be read (Permission denied)") == 1
+
+
+def test_a_model_that_is_not_there_is_told(models, caplog):
+    caplog.set_level("WARNING")
+    store = ModelStore()
+    VersionWatch(store, lambda: [ModelConfig("pet", models / "pet"), ModelConfig("ct", models / "ct")]).look()
+    assert store.names() == {"ct": [1]} and "model 'pet' is not served" in caplog.text
 
 
 def test_warm_up_requests_are_answered_before_the_model_is_announced(models, published, monkeypatch):
