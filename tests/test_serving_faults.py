@@ -296,4 +296,6 @@ def test_versions_half_copied_and_removed_while_in_use(published, tmp_path, call
         versions, errors = end()
     assert not errors
     assert [number for number, before in zip(versions, [None, *versions]) if number != before] == [1, 2, 1]
-    assert "Traceback" not in log(tmp_path)
+    # TensorFlow tells at length of a fingerprint.pb of which half is there, and goes on.
+    told = re.findall(r"^(.*)\nTraceback", log(tmp_path), re.MULTILINE)
+    assert all("Fingerprint was found, but there was an error" in line for line in told)
