@@ -25,6 +25,7 @@ def data_components(
     *,
     span: int | None = None,
     schema: str | os.PathLike = PHANTOM_SCHEMA,
+    schema_in_containers: str | None = None,
     beam_pipeline_args: Sequence[str] | None = None,
     on_anomaly: str = FAIL,
     case_cache: str | None = None,
@@ -38,6 +39,7 @@ def data_components(
         study: a flagfile, or flags of `semicml_tf.convert`.
         span: the last delivery to read; None = the newest.
         schema: file of the curated schema.
+        schema_in_containers: where the components find it, if they run elsewhere; a path or a URL.
         beam_pipeline_args: for Beam, of the components that use it; None = the pipeline's.
         on_anomaly: ``fail`` stops the pipeline at a delivery that is not as expected, ``warn`` tells and goes on.
         case_cache: folder of finished cases; None = beside CaseExampleGen's outputs.
@@ -50,7 +52,7 @@ def data_components(
     statistics_gen = StatisticsGen(examples=cards)
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = SchemaGen(statistics=statistics, infer_feature_shape=False)
-    import_schema_gen = _imported(pathlib.Path(schema))
+    import_schema_gen = _imported(pathlib.Path(schema), schema_in_containers)
     curated = import_schema_gen.outputs["schema"]
     example_validator = ExampleValidator(statistics=statistics, schema=curated)
     delivery_check = DeliveryCheck(cards, curated, example_validator.outputs["anomalies"], on_anomaly=on_anomaly)
@@ -67,7 +69,7 @@ def data_components(
     }
 
 
-def _imported(path: pathlib.Path) -> ImportSchemaGen:
+def _imported(path: pathlib.Path, elsewhere: str | None) -> ImportSchemaGen:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -76,7 +78,7 @@ def _imported(path: pathlib.Path) -> ImportSchemaGen:
             path=path,
             remedy="Make one by python -m pipelines.curated_schema",
         ) from error
-    component = ImportSchemaGen(schema_file=str(path.absolute()))
+    component = ImportSchemaGen(schema_file=elsewhere or str(path.absolute()))
     # TFX takes a former import of the same path from its cache, though the file was edited.
     component.spec.exec_properties["sha256"] = digest
     return component

@@ -1,9 +1,9 @@
 """Whether a delivery is like what came before, told by the cards of its cases: data first, then one line for people.
 
-Case by case against the curated schema; then as a whole, by TFDV: the newest delivery against the earlier ones
-(drift), labelled cases against unlabelled ones (skew). Histograms of a few cases differ by chance. So a divergence
+Case by case against the curated schema; then as a whole, by TFDV: each delivery against the earlier ones (drift),
+labelled cases against unlabelled ones (skew). Histograms of a few cases differ by chance. So a divergence
 above the schema's threshold counts only if a Kolmogorov-Smirnov test finds the two different, too (two-sided, p < .05
-divided by the number of features that are compared; benchmarks.delivery_drift measures what that finds).
+divided by the number of comparisons; benchmarks.delivery_drift measures what that finds).
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Comparison:
         threshold: of the schema.
         p: of the Kolmogorov-Smirnov test.
         differs: whether it is above the threshold and no chance.
+        span: of drift, the delivery that is compared with those before it.
     """
 
     feature: str
@@ -68,6 +69,7 @@ class Comparison:
     threshold: float
     p: float
     differs: bool
+    span: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,11 @@ class Report:
     def summary(self) -> str:
         """One line."""
         if self.passed:
-            compared = f"{len(self.drift)} features compared with {self.before} earlier cases" if self.drift else ""
+            compared = (
+                f"{len({one.feature for one in self.drift})} features compared with {self.before} earlier cases"
+                if self.drift
+                else ""
+            )
             return f"delivery {self.span}: {self.new} cases as expected{f', {compared}' if compared else ''}"
         first = self.anomalies[0].text
         if len(self.anomalies) == 1:
@@ -139,17 +145,28 @@ def examine(
         validator: by partition, what ExampleValidator found; told where the cases' own values do not tell it already.
     """
     anomalies = [anomaly for card in cards for anomaly in of_case(card, schema)]
-    new, before = ([card for card in cards if (card[SPAN] == span) == is_new] for is_new in (True, False))
+    new = [card for card in cards if card[SPAN] == span]
+    numbers = sorted({card[SPAN] for card in cards})
     labelled, unlabelled = (
         [card for card in cards if (card[PARTITION] == curated_schema.UNLABELLED) == is_unlabelled]
         for is_unlabelled in (False, True)
     )
-    drift = compare(new, before, schema, "drift")
+    # Each delivery with those before it: one that was stopped must not become what the next is compared with.
+    drift = []
+    for number in numbers[1:]:
+        these, those = _apart(cards, number)
+        found = compare(these, those, schema, "drift", rounds=len(numbers) - 1)
+        anomalies += [_of_groups("drift", one, these, those, number) for one in found if one.differs]
+        drift += [dataclasses.replace(one, span=number) for one in found]
     skew = compare(labelled, unlabelled, schema, "skew")
-    anomalies += [_of_groups("drift", one, new, before, span) for one in drift if one.differs]
     anomalies += [_of_groups("skew", one, labelled, unlabelled, span) for one in skew if one.differs]
     anomalies += _of_validator(validator or {}, {anomaly.feature for anomaly in anomalies})
-    return Report(span, len(new), len(before), tuple(anomalies), tuple(drift), tuple(skew))
+    return Report(span, len(new), len(cards) - len(new), tuple(anomalies), tuple(drift), tuple(skew))
+
+
+def _apart(cards: Sequence[Card], span: int) -> tuple[list[Card], list[Card]]:
+    """The cards of a delivery, and those of the earlier ones."""
+    return [card for card in cards if card[SPAN] == span], [card for card in cards if card[SPAN] < span]
 
 
 def of_case(card: Card, schema: schema_pb2.Schema) -> list[Anomaly]:
@@ -194,8 +211,10 @@ def _told(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
-def compare(these: Sequence[Card], those: Sequence[Card], schema: schema_pb2.Schema, kind: str) -> list[Comparison]:
-    """The first group beside the second, by the schema's comparators of that kind."""
+def compare(
+    these: Sequence[Card], those: Sequence[Card], schema: schema_pb2.Schema, kind: str, *, rounds: int = 1
+) -> list[Comparison]:
+    """The first group beside the second, by the schema's comparators of that kind; one of so many rounds."""
     if not these or not those:
         return []
     statistics, other = curated_schema.statistics(these), curated_schema.statistics(those)
@@ -212,7 +231,8 @@ def compare(these: Sequence[Card], those: Sequence[Card], schema: schema_pb2.Sch
         if _values(these, name) and _values(those, name)
     ]
     return [
-        _comparison(name, measure, a, b, tests=len(measured)) for name, measure, a, b in sorted(measured, key=_by_name)
+        _comparison(name, measure, a, b, tests=rounds * len(measured))
+        for name, measure, a, b in sorted(measured, key=_by_name)
     ]
 
 

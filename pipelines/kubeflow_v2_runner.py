@@ -1,7 +1,8 @@
 """Compiles the pipeline for Kubeflow Pipelines v2, or Vertex AI Pipelines.
 
     python -m pipelines.kubeflow_v2_runner --study=STUDY.flags --deliveries=/data/deliveries \\
-        --pipeline_root=gs://BUCKET/root --models=/data/models --work=/data/work --image=REGISTRY/semicml-tfx:1
+        --pipeline_root=gs://BUCKET/root --models=/data/models --work=/data/work --image=REGISTRY/semicml-tfx:1 \\
+        --schema=schema.pbtxt --schema_in_containers=/data/schema.pbtxt
 
 Writes pipeline.yaml, to be uploaded with the KFP SDK; nothing is started. The image must hold TFX, this package and
 `pipelines` and `serving` of this checkout, since components are started there by their modules' names. DELIVERIES,
@@ -20,7 +21,7 @@ from pipelines import local_runner
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 
-_NEEDED = ("study", "deliveries", "pipeline_root", "models", "work", "image")
+_NEEDED = ("study", "deliveries", "pipeline_root", "models", "work", "image", "schema_in_containers")
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -31,6 +32,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("pipeline_root", None, "Where the artefacts go, e.g. gs://BUCKET/root.", **text)
     flags.DEFINE_string("models", None, "Folder of the models that are served, as the containers see it.", **text)
     flags.DEFINE_string("work", None, "Folder of unfinished work, as the containers see it.", **text)
+    flags.DEFINE_string(
+        "schema_in_containers",
+        None,
+        "The file of --schema as the containers see it, e.g. on that volume, or gs://BUCKET/schema.pbtxt.",
+        **text,
+    )
     flags.DEFINE_string("image", None, "Container image of every component.", **text)
     flags.DEFINE_string("output", "pipeline.yaml", "File to write.", **text)
     flags.DEFINE_string("name", "semicml", "Name of the pipeline: a-z, 0-9 and -.", **text)
@@ -79,7 +86,7 @@ def _pipeline(values: flags.FlagValues):
     # Kubeflow knows TFX's own resolvers alone, none of which knows modalities; export's gate stays.
     settings, modalities = local_runner.settings_of(values, compare_with_blessed=False)
     return create_pipeline(
-        local_runner.data_of(values, values.deliveries),
+        local_runner.data_of(values, values.deliveries, values.schema_in_containers),
         modalities,
         settings,
         pipeline_root=values.pipeline_root,

@@ -17,7 +17,7 @@ _NO_CHECK = (
     "ModelBlessing",
     "InfraBlessing",
     "PushedModel",
-    "semicml.PseudoLabels",
+    "pipelines.PseudoLabels",
 )
 
 

@@ -10,10 +10,12 @@ OUTPUT gets metadata.sqlite, root (all artefacts), models (what is served), run.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import pathlib
 import shutil
 import sys
+import tempfile
 import traceback
 
 from absl import flags
@@ -46,7 +48,9 @@ def define_flags(values: flags.FlagValues) -> None:
         **text,
     )
     define_data(values)
-    flags.DEFINE_boolean("cache", True, "Take from former runs what has not changed.", **text)
+    flags.DEFINE_boolean(
+        "cache", True, "Take from former runs what has not changed; off, unfinished work is made anew, too.", **text
+    )
     flags.DEFINE_multi_string("beam_flag", [], "One of Beam's flags, e.g. --runner=FlinkRunner.", **text)
     flags.DEFINE_float("wait_minutes", 0.0, "How long to wait for another run on the same output.", 0.0, **text)
 
@@ -58,12 +62,19 @@ def define_data(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("on_anomaly", "fail", ("fail", "warn"), "Deliveries with anomalies: stop, or tell.", **text)
 
 
-def data_of(values: flags.FlagValues, deliveries: str):
-    """The data part's components, from a runner's flags."""
+def data_of(values: flags.FlagValues, deliveries: str, schema_in_containers: str | None = None):
+    """The data part's components, from a runner's flags; `schema_in_containers` as `data_components` has it."""
     from pipelines.data_part import data_components
 
     schema = {"schema": values.schema} if values.schema else {}
-    return data_components(deliveries, values.study, span=values.span, on_anomaly=values.on_anomaly, **schema)
+    return data_components(
+        deliveries,
+        values.study,
+        span=values.span,
+        on_anomaly=values.on_anomaly,
+        schema_in_containers=schema_in_containers,
+        **schema,
+    )
 
 
 def define_gates(values: flags.FlagValues) -> None:
@@ -166,12 +177,20 @@ def main(values: flags.FlagValues) -> None:
     # Now: a run that fails for this later has lost hours.
     output = pathlib.Path(values.output).absolute()
     metadata = output / "metadata.sqlite"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise atomic.unwritable(output, error) from error
+    for folder in (output, models_of(values)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise atomic.unwritable(folder, error) from error
     with run_lock.held(metadata, values.wait_minutes):
         _run(values, output, metadata)
+
+
+def models_of(values: flags.FlagValues) -> pathlib.Path:
+    """The folder of the models that are served."""
+    return pathlib.Path(values.models or pathlib.Path(values.output, "models")).absolute()
 
 
 def _run(values: flags.FlagValues, output: pathlib.Path, metadata: pathlib.Path) -> None:
@@ -189,16 +208,21 @@ def _run(values: flags.FlagValues, output: pathlib.Path, metadata: pathlib.Path)
 
     settings, modalities = settings_of(values, compare_with_blessed=values.baseline)
     work = output / "work"
+    if not values.cache:
+        # What was left unfinished, and the cases converted before, may be of another state of the code, too.
+        for left in (work, output / "root" / "CaseExampleGen" / "case_cache"):
+            shutil.rmtree(left, ignore_errors=True)
     pipeline = create_pipeline(
         data_of(values, str(deliveries)),
         modalities,
         settings,
         pipeline_root=str(output / "root"),
-        models=str(pathlib.Path(values.models or output / "models").absolute()),
+        models=str(models_of(values)),
         work_root=str(work),
         metadata_path=str(metadata),
         enable_cache=values.cache,
         beam_pipeline_args=values.beam_flag,
+        asked=datetime.datetime.now(datetime.timezone.utc).isoformat(),
     )
     told = _log_to(output / "pipeline.log")
     before = metadata_store.newest_run_id(metadata_store.open_store(metadata), NAME) if metadata.is_file() else 0

@@ -31,17 +31,20 @@ class Outcome:
     run_hash: str
 
 
-def published_before(folder: pathlib.Path, run_hash: str) -> int:
-    """The number of the version served from a model's folder if it is this run's; else 0.
+def published_before(folder: pathlib.Path, run: Run, modality: str) -> int:
+    """The number of the version served from a model's folder if it is this run's network; else 0.
 
-    A publisher that was killed after the version appeared is run again, and must not number it twice.
+    A publisher that was killed after the version appeared is run again, and must not number it twice. A run trained
+    again with the same settings is another: changed code, or the order of sums, gives it other weights.
     """
     found = complete_versions(folder)
     newest = max(found, default=0)
     if not newest:
         return 0
     try:
-        return newest if Manifest.load(found[newest]).run_hash == run_hash else 0
+        held = Manifest.load(found[newest])
+        same = (held.run_hash, held.weights_hash) == (run.run_hash, run.weights_hash(modality))
+        return newest if same else 0
     except UserError:  # of an older contract: export's gate knows what to make of it
         return 0
 
@@ -69,8 +72,9 @@ def publish(
     Raises:
         UserError: the folder cannot be written to, or the run is none.
     """
-    run_hash = Run.load(run).run_hash
-    there = published_before(models / modality, run_hash)
+    trained = Run.load(run)
+    run_hash = trained.run_hash
+    there = published_before(models / modality, trained, modality)
     if there:
         return Outcome(there, str(models / modality / str(there)), "", run_hash)
     with tempfile.TemporaryDirectory() as folder:

@@ -98,6 +98,29 @@ def test_what_is_resolved_is_what_is_converted(source, tmp_path):
     assert resolve_deliveries.resolve(flags_of(source, "--span=1")).fingerprint == before != resolved.fingerprint
 
 
+def test_what_is_hidden_changes_no_fingerprint_and_what_is_linked_does(tmp_path):
+    span, elsewhere = tmp_path / "span-1", tmp_path / "elsewhere"
+    for folder in (span, elsewhere):
+        folder.mkdir()
+    (elsewhere / "image.nii").write_text("1")
+    (span / "images").symlink_to(elsewhere)
+    (span / "label.nii").symlink_to(elsewhere / "image.nii")
+    (elsewhere / "round").symlink_to(span)
+    (elsewhere / "nowhere").symlink_to(tmp_path / "none")
+    told = [resolve_deliveries.fingerprint([span])]
+    (span / ".DS_Store").write_text("")
+    (elsewhere / ".nfs0001").write_text("")
+    assert resolve_deliveries.fingerprint([span]) == told[0]
+    (elsewhere / "image.nii").write_text("12")
+    told.append(resolve_deliveries.fingerprint([span]))
+    # What a manifest names outside of the deliveries.
+    (tmp_path / "mask.nii").write_text("1")
+    told.append(resolve_deliveries.fingerprint([span], [tmp_path / "mask.nii", tmp_path / "none"]))
+    (tmp_path / "mask.nii").write_text("12")
+    told.append(resolve_deliveries.fingerprint([span], [tmp_path / "mask.nii"]))
+    assert len(set(told)) == 4
+
+
 def test_a_later_deliverys_own_split_speaks_for_the_new_patients_alone(source, tmp_path):
     copied = shutil.copytree(source, tmp_path / "source")
     write_split(copied / "span-2", {"test": ["N1"], "unlabelled": ["N2"], "excluded": ["N3"]})

@@ -1,11 +1,15 @@
 """A pipeline's way out: nothing is numbered twice, and what the gate says is told."""
 
+import json
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
 from pipelines import publishing
+from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
+from semicml_tf.training.run_folder import weights_file
 from tests.evaluation_data import ball, oblique_grid, patient, write_dataset, write_run
 
 
@@ -20,9 +24,9 @@ def made(tmp_path_factory):
     return root
 
 
-def _publish(made, models, **changes):
+def _publish(made, models, run=None, **changes):
     settings = {"keep": None, "margin": 0.02, **changes}
-    return publishing.publish(made / "run", made / "scores", made / "data", models, "ct", **settings)
+    return publishing.publish(run or made / "run", made / "scores", made / "data", models, "ct", **settings)
 
 
 def test_a_publisher_that_was_killed_too_late_gives_no_second_number(made, tmp_path):
@@ -31,6 +35,26 @@ def test_a_publisher_that_was_killed_too_late_gives_no_second_number(made, tmp_p
     assert pathlib.Path(first.folder, "saved_model.pb").exists()
     assert _publish(made, tmp_path) == first
     assert [entry.name for entry in (tmp_path / "ct").iterdir()] == ["1"]
+
+
+def test_a_run_that_was_trained_again_with_the_same_settings_is_another(made, tmp_path):
+    models, again = tmp_path / "models", tmp_path / "again"
+    first = _publish(made, models)
+    shutil.copytree(made / "run", again)
+    path = weights_file(again, "ct")
+    with np.load(path) as stored:
+        arrays = {key: stored[key] + 0.01 for key in stored.files}
+    np.savez(path, **arrays)
+    second = _publish(made, models, run=again)
+    assert (first.version, second.version) == (1, 2) and first.run_hash == second.run_hash
+    assert _publish(made, models, run=again) == second
+    # A version of before there was such a hash counts as another.
+    manifest = models / "ct" / "2" / RELATIVE_PATH
+    body = json.loads(manifest.read_text())
+    del body["weights_hash"]
+    manifest.write_text(json.dumps(body))
+    assert Manifest.load_file(manifest).weights_hash == ""
+    assert _publish(made, models, run=again).version == 3
 
 
 def test_what_the_gate_holds_back_is_told_with_both_scores(made, models, tmp_path):

@@ -10,9 +10,11 @@ import contextlib
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, base_driver, executor_spec
@@ -75,11 +77,14 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
         """Adds the span, the input's fingerprint and the split, which keeps that of the newest dataset made before."""
         known = dict(execution_info.exec_properties)
         told = arguments(known, execution_info.output_dict["examples"][0].uri)
-        former = self._former_split(execution_info)
-        if former:
-            told.append(f"--keep_split={former}")
-        values, _ = commandline.parse(CONVERT, told)
-        resolved = resolve_deliveries.resolve(values)
+        with tempfile.TemporaryDirectory() as folder:
+            former = self._former_split(execution_info)
+            if former:
+                kept = pathlib.Path(folder, splits.FILE_NAME)
+                kept.write_text(former, encoding="utf-8")
+                told.append(f"--keep_split={kept}")
+            values, _ = commandline.parse(CONVERT, told)
+            resolved = resolve_deliveries.resolve(values)
         known |= {
             SPAN: resolved.span,
             FINGERPRINT: resolved.fingerprint,
@@ -92,16 +97,22 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
         return result
 
     def _former_split(self, execution_info) -> str | None:
-        """The split.json of the dataset of the latest span that this component of this pipeline has made."""
+        """The split that the dataset of the latest span was made by, of those that this component has made.
+
+        It is the one that was asked for: a case that was passed over as bad keeps its place in it.
+        """
         name = f"{execution_info.pipeline_info.id}.{execution_info.pipeline_node.node_info.id}"
         with self._mlmd_connection as handle:
             context = handle.store.get_context_by_type_and_name("node", name)
             made = handle.store.get_artifacts_by_context(context.id) if context else []
-        made = [one for one in made if DATA_HASH in one.custom_properties]
-        for one in sorted(made, key=lambda one: (one.properties["span"].int_value, one.id), reverse=True):
-            path = pathlib.Path(one.uri) / splits.FILE_NAME
-            if path.is_file():
-                return str(path)
+            made = [one for one in made if DATA_HASH in one.custom_properties]
+            for one in sorted(made, key=lambda one: (one.properties["span"].int_value, one.id), reverse=True):
+                events = handle.store.get_events_by_artifact_ids([one.id])
+                # Who made it came first; those that took it from the cache gave it out again.
+                makers = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
+                for execution in handle.store.get_executions_by_id(sorted(makers)[:1]):
+                    if SPLIT in execution.custom_properties:
+                        return execution.custom_properties[SPLIT].string_value
         return None
 
 

@@ -15,21 +15,14 @@ from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
-from tfx.types.artifact import Artifact
 
 from pipelines import curated_schema, delivery_report
 from pipelines.components import folders
+from pipelines.components.artefact_types import DeliveryReport
 from pipelines.components.case_example_gen import read_cards
 from semicml_tf.errors import UserError
 
 FAIL, WARN = "fail", "warn"
-
-
-class DeliveryReport(Artifact):
-    """What the check of a delivery found: `delivery.json`; its custom property `passed` is 1 where that is nothing."""
-
-    # Kubeflow wants a namespace.
-    TYPE_NAME = "semicml.DeliveryReport"
 
 
 class DeliveryCheckSpec(component_spec.ComponentSpec):

@@ -4,7 +4,7 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 
 
 class LatestOtherBlessed(ResolverStrategy):
-    """The latest run whose network of a modality was blessed and published, the candidate itself left out.
+    """The run whose network of a modality was blessed and published last, the candidate itself left out.
 
     TFX's own strategy knows no modality, and would compare a candidate that comes from the cache with itself: a run
     from cache would then evaluate everything once more, since its input is another. What was blessed and then held
@@ -23,13 +23,13 @@ class LatestOtherBlessed(ResolverStrategy):
         blessed = {
             one.get_int_custom_property("current_model_id") for one in self._of("blessing", "blessed", input_dict)
         }
-        published = {one.get_string_custom_property("run_hash") for one in self._of("pushed", "pushed", input_dict)}
-        found = [
-            one
-            for one in input_dict["model"]
-            if one.id in blessed - own and one.get_string_custom_property("run_hash") in published
-        ]
-        return {**input_dict, "model": sorted(found, key=lambda one: one.id)[-1:]}
+        # When: one that is older than others may have been published again since.
+        last = {
+            one.get_int_custom_property("model_id"): one.id
+            for one in sorted(self._of("pushed", "pushed", input_dict), key=lambda one: one.id)
+        }
+        found = [one for one in input_dict["model"] if one.id in (blessed & last.keys()) - own]
+        return {**input_dict, "model": sorted(found, key=lambda one: last[one.id])[-1:]}
 
     def _of(self, key: str, said: str, input_dict):
         """The artefacts of an input that are of this modality and say yes."""

@@ -16,6 +16,7 @@ from pipelines.components import folders
 from semicml_tf import atomic, commandline
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import report
+from semicml_tf.records.dataset import DatasetInfo
 
 VERDICT_NAME = "verdict.json"
 
@@ -44,8 +45,8 @@ def ModalityEvaluator(
     Args:
         examples: a converted dataset's folder.
         model: the run to judge.
-        evaluation: `verdict.json`, and the folders of `semicml_tf.evaluate` on validation and test patients, and of
-            the baseline's validation.
+        evaluation: `verdict.json`, and the folders of `semicml_tf.evaluate` on validation patients, on test patients
+            if there are any, and of the baseline's validation.
         blessing: as TFX's own Evaluator leaves it; its property `modality` says whose.
         modality: whose network.
         bars: `acceptance.Bars` as JSON.
@@ -59,14 +60,16 @@ def ModalityEvaluator(
         validation = _scores(run, dataset, output / "validation", modality, *given, "--partition=validation")
         former, not_comparable = None, ""
         if baseline is not None:
-            with folders.read(baseline) as blessed:
-                further = (*given, "--partition=validation", "--allow_other_data", "--case_images=none")
-                try:
+            further = (*given, "--partition=validation", "--allow_other_data", "--case_images=none")
+            try:
+                with folders.read(baseline) as blessed:
                     former = _scores(blessed, dataset, output / "baseline", modality, *further)
-                except UserError as error:
-                    # E.g. data of another spacing: a person must decide to begin anew.
-                    not_comparable = error.problem
-        test = _scores(run, dataset, output / "test", modality, *given, "--partition=test")
+            except UserError as error:
+                # E.g. data of another spacing, or a folder that is gone: a person must decide to begin anew.
+                not_comparable = f"{error.problem} (--nobaseline begins anew)"
+        test = None
+        if DatasetInfo.load(dataset).partitions["test"]:
+            test = _scores(run, dataset, output / "test", modality, *given, "--partition=test")
         verdict = acceptance.judge(
             modality,
             validation,

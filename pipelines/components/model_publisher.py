@@ -36,6 +36,7 @@ def ModelPublisher(
     models: Parameter[str],
     keep: Parameter[int],
     gate_margin: Parameter[float],
+    asked: Parameter[str],
 ) -> None:
     """Puts the next version into ``models/MODALITY``, or says why not.
 
@@ -50,6 +51,8 @@ def ModelPublisher(
         models: folder of the models that are served.
         keep: old versions to keep beside the new one; 0: all.
         gate_margin: of export's gate, in validation DSC.
+        asked: whatever no former run was given, for what is served now to be looked at, and not a former answer
+            taken from the cache: between two runs a person may have removed a version, or another run published one.
     """
     target = pathlib.Path(models)
     with folders.read(examples) as dataset, folders.read(model) as run, folders.read(evaluation) as scores:
@@ -70,3 +73,4 @@ def ModelPublisher(
     pushed_model.set_string_custom_property("pushed_version", str(outcome.version or ""))
     pushed_model.set_string_custom_property("reason", outcome.reason)
     pushed_model.set_string_custom_property("run_hash", outcome.run_hash)
+    pushed_model.set_int_custom_property("model_id", model.id)

@@ -143,6 +143,7 @@ def _manifest(
         threshold=run.threshold(modality),
         data_hash=run.data_hash,
         run_hash=run.run_hash,
+        weights_hash=run.weights_hash(modality),
         validation_dice=run.best.get(modality, {}).get("dice"),
         validation_scores=_validation_scores(run, modality, postprocessing),
         semicml_tf_version=semicml_tf.__version__,

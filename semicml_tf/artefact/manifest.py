@@ -69,6 +69,7 @@ class Manifest:
         label_values: values of the source's label map that were foreground.
         threshold: a voxel of at least this probability is foreground.
         data_hash, run_hash: of the dataset and of the run's settings.
+        weights_hash: of the network's weights; empty where the manifest is of before there was one.
         validation_dice: mean DSC of the validation patients, as training measured it.
         semicml_tf_version: that exported it.
         crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
@@ -93,6 +94,7 @@ class Manifest:
     probabilities_dtype: str = "float32"
     monte_carlo: bool = False
     validation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    weights_hash: str = ""
 
     @property
     def takes_constants(self) -> bool:
@@ -187,6 +189,7 @@ class Manifest:
                 remedy=_REMEDY,
             )
         try:
+            body = {"weights_hash": ""} | body
             values = {field.name: body[field.name] for field in dataclasses.fields(cls)}
             values["normalisation"] = Normalisation.parse(str(values["normalisation"]))
             values["postprocessing"] = Postprocessing.parse(str(values["postprocessing"]))

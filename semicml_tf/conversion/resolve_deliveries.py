@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable, Iterator, Sequence
 
 from absl import flags
 
@@ -23,7 +24,8 @@ class Resolved:
 
     Attributes:
         span: number of the last delivery that is read.
-        fingerprint: SHA-256 (hex) over the names, sizes and times of change of the files of all deliveries up to it.
+        fingerprint: SHA-256 (hex) over the names, sizes and times of change of the files of all deliveries up to it,
+            and of what their manifests name elsewhere.
         split: who is in which partition.
     """
 
@@ -58,20 +60,43 @@ def resolve(values: flags.FlagValues) -> Resolved:
         cases = privacy.rename(layout.find(source, settings.modalities, options))
         split, _ = choose_split.choose(values, cases, source, settings.modalities, lesion_ml=_no_masks, privacy=privacy)
     folders = [folder for number, folder in deliveries.spans(source).items() if number in layout.parts]
-    return Resolved(max(layout.parts), fingerprint(folders), split)
+    # A manifest may name files that lie elsewhere.
+    named = [one.path for case in cases for one in (*case.images.values(), case.label, case.label_on) if one]
+    elsewhere = [path for path in named if not any(path.is_relative_to(folder) for folder in folders)]
+    return Resolved(max(layout.parts), fingerprint(folders, elsewhere), split)
 
 
-def fingerprint(folders: list[pathlib.Path]) -> str:
-    """SHA-256 (hex) over the names, sizes and times of change of all files in the folders."""
+def fingerprint(folders: Sequence[pathlib.Path], files: Iterable[pathlib.Path] = ()) -> str:
+    """SHA-256 (hex) over the names, sizes and times of change of all files in the folders, and of `files`.
+
+    Links are followed, since layouts follow them; what is hidden is left out, since they do not look at it.
+    """
     told = []
     for folder in folders:
-        for place, inner, names in os.walk(folder):
-            inner.sort()
-            for name in sorted(names):
-                path = pathlib.Path(place) / name
-                state = path.lstat()
-                told.append([folder.name, path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns])
+        told += [[folder.name, path.relative_to(folder).as_posix(), *_state(path)] for path in _all_files(folder)]
+    told += [[str(path), *_state(path)] for path in sorted(set(files)) if path.is_file()]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _all_files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    entered = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        # A link to a folder above it would lead round for ever.
+        state = os.stat(place)
+        if (state.st_dev, state.st_ino) in entered:
+            inner.clear()
+            continue
+        entered.add((state.st_dev, state.st_ino))
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        yield from (pathlib.Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _state(path: pathlib.Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except FileNotFoundError:  # a link that leads nowhere
+        state = path.lstat()
+    return state.st_size, state.st_mtime_ns
 
 
 def _no_masks(cases) -> dict[str, float]:

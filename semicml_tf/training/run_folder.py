@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import pathlib
 import zipfile
 from collections.abc import Sequence
@@ -128,6 +129,10 @@ class Run:
     def threshold(self, modality: str) -> float:
         """The probability from which the modality's network calls a voxel foreground."""
         return float(self.best[modality]["threshold"])
+
+    def weights_hash(self, modality: str) -> str:
+        """SHA-256 (hex) of the file of the modality's best weights, where `run_hash` is of settings and data alone."""
+        return hashlib.sha256(weights_file(self.folder, modality).read_bytes()).hexdigest()
 
     def network(self, modality: str):
         """The modality's best student: a `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.

@@ -69,6 +69,14 @@ def test_another_spacing_is_drift_though_it_is_within_bounds(schema):
     assert (found.kind, found.feature, found.value) == ("drift", "pet/spacing_mm/slice", pytest.approx(1))
 
 
+def test_a_delivery_that_drifted_is_found_though_another_came_since(schema):
+    report = examine(schema, cards(30), cards(8, 2, scale=1.6), cards(8, 3), span=3)
+    assert not report.passed and (report.span, report.new, report.before) == (3, 8, 38)
+    assert any("delivery 2 differs" in one.text for one in report.anomalies)
+    assert {one.span for one in report.drift} == {2, 3} and {one.span for one in report.skew} <= {None}
+    assert examine(schema, cards(30), cards(8, 2), cards(8, 3), span=3).passed
+
+
 def test_skew_of_labelled_and_unlabelled(schema):
     report = examine(schema, cards(20), cards(12, partition="unlabelled", scale=1.5, prefix="U"), span=1)
     assert {(one.kind, one.feature) for one in report.anomalies} == {("skew", "pet/mean"), ("skew", "pet/std")}

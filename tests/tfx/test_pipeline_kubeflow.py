@@ -13,6 +13,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from tests.tfx.pipeline_study import STUDY
 
+ROOT = pathlib.Path(__file__).parents[2]
 IMAGE = "registry.example/semicml-tfx:1"
 
 
@@ -31,6 +32,7 @@ def _arguments(root, *further):
         "--pipeline_root=gs://bucket/root",
         "--models=/data/models",
         "--work=/data/work",
+        "--schema_in_containers=/data/schema.pbtxt",
         f"--image={IMAGE}",
         f"--output={root / 'pipeline.yaml'}",
         "--name=semicml-study",
@@ -65,6 +67,27 @@ def test_every_component_starts_in_the_image_by_names_that_can_be_imported_there
     assert "DeliveryCheck" in dag["SemiCmlTrainer"]["dependentTasks"]
     assert {"ModalityEvaluator.ct", "ServingCheck.ct"} <= set(dag["ModelPublisher.ct"]["dependentTasks"])
     assert "ServingCheck.pet" not in dag["ModelPublisher.ct"]["dependentTasks"]
+
+
+def test_what_the_containers_import_and_open_is_there_and_not_here(compiled):
+    from kfp.pipeline_spec import pipeline_spec_pb2
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as entrypoint
+    from tfx.utils import import_utils
+
+    text = compiled.read_text()
+    schemas = {
+        one["artifactType"]["instanceSchema"]
+        for component in yaml.safe_load(text)["components"].values()
+        for ends in ("inputDefinitions", "outputDefinitions")
+        for one in component.get(ends, {}).get("artifacts", {}).values()
+    }
+    # As a container finds the type of an artefact that it is handed.
+    kinds = set()
+    for schema in schemas:
+        held = pipeline_spec_pb2.ArtifactTypeSchema(instance_schema=schema)
+        kinds.add(import_utils.import_class_by_path(entrypoint._retrieve_class_path(held)).__name__)
+    assert {"DeliveryReport", "PseudoLabels", "Examples", "Model", "PushedModel"} <= kinds
+    assert "/data/schema.pbtxt" in text and str(ROOT) not in text
 
 
 def test_beams_flags_reach_what_is_made_of_beam(compiled):

@@ -1,15 +1,17 @@
 """Parts of the pipeline that need TFX and no run: folders in stores, and whom a candidate is compared with."""
 
+import itertools
 import types
 
 import pytest
 
 pytest.importorskip("tfx", reason="needs the environment of requirements/tfx.lock")
 
-from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
+from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
 from pipelines.components import folders
 from pipelines.components.latest_blessed import LatestOtherBlessed
+from pipelines.components.model_publisher import _held_back
 from semicml_tf.errors import UserError
 
 
@@ -52,7 +54,6 @@ def test_a_local_artefact_is_used_where_it_lies_and_missed_by_name(tmp_path):
 def _model(number):
     model = Model()
     model.uri, model.id = f"/models/{number}", number
-    model.set_string_custom_property("run_hash", f"hash {number}")
     return model
 
 
@@ -64,9 +65,13 @@ def _blessing(number, modality, blessed=1):
     return blessing
 
 
+_ids = itertools.count(100)
+
+
 def _pushed(number, modality, pushed=1):
     artefact = PushedModel()
-    artefact.set_string_custom_property("run_hash", f"hash {number}")
+    artefact.id = next(_ids)
+    artefact.set_int_custom_property("model_id", number)
     artefact.set_int_custom_property("pushed", pushed)
     artefact.set_string_custom_property("modality", modality)
     return artefact
@@ -101,3 +106,27 @@ def test_a_candidate_is_compared_with_the_latest_other_that_was_blessed_for_its_
     found = LatestOtherBlessed(modality="ct").resolve_artifacts(None, given)
     assert [model.id for model in found["model"]] == expected
     assert LatestOtherBlessed(modality="t1").resolve_artifacts(None, given)["model"] == []
+
+
+def test_the_last_published_is_not_always_the_last_trained():
+    given = {
+        "candidate": [_model(9)],
+        "model": [_model(3), _model(5), _model(9)],
+        "blessing": [_blessing(3, "ct"), _blessing(5, "ct")],
+        "pushed": [_pushed(3, "ct"), _pushed(5, "ct"), _pushed(3, "ct")],
+    }
+    found = LatestOtherBlessed(modality="ct").resolve_artifacts(None, given)
+    assert [model.id for model in found["model"]] == [3]
+
+
+@pytest.mark.parametrize(
+    ("blessed", "served", "why"),
+    [(1, 1, ""), (0, 1, "not blessed: too poor"), (1, 0, "cannot be served: status"), (0, 0, "not blessed: too poor")],
+)
+def test_who_is_held_back(blessed, served, why):
+    blessing, infra = ModelBlessing(), InfraBlessing()
+    blessing.set_int_custom_property("blessed", blessed)
+    blessing.set_string_custom_property("blessing_message", "too poor")
+    infra.set_int_custom_property("blessed", served)
+    infra.set_string_custom_property("failed_checks", "status")
+    assert _held_back(blessing, infra) == why

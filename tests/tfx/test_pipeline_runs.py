@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 pytest.importorskip("tfx", reason="needs the environment of requirements/tfx.lock")
 
+from pipelines import semicml_pipeline
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from tests.tfx.pipeline_study import Job, of_status
@@ -19,6 +21,7 @@ from tests.tfx.pipeline_study import Job, of_status
 LOOKED_UP = {"LatestBlessed.ct", "LatestBlessed.pet"}
 OF_ONE = ("ModalityEvaluator", "ServingCheck", "ModelPublisher")
 ON_EACH = {f"{kind}.{name}" for kind in OF_ONE for name in ("ct", "pet")}
+PUBLISHERS = {"ModelPublisher.ct", "ModelPublisher.pet"}
 MODEL_PART = {"SemiCmlTrainer", "PrelTrainer"} | ON_EACH
 DATA_PART = {"CaseExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "DeliveryCheck"}
 
@@ -48,7 +51,9 @@ def test_the_first_run_publishes_what_was_trained_last(job):
         (evaluation,) = job.artefacts(f"ModalityEvaluator.{name}", "evaluation")
         assert {entry.name for entry in evaluation.iterdir()} == {"validation", "test", "verdict.json"}
         for partition in ("validation", "test"):
-            rows = json.loads((evaluation / partition / "metrics.json").read_text())["rows"]
+            scored = json.loads((evaluation / partition / "metrics.json").read_text())
+            assert scored["partition"] == partition
+            rows = scored["rows"]
             assert [row["name"] for row in rows if row["kind"] == "network"] == [name]
     assert not (job.output / "work").exists()
 
@@ -68,9 +73,19 @@ def test_soft_labels_are_an_artefact_with_their_provenance(job):
 
 def test_the_same_run_again_comes_from_the_cache(job):
     told = job.run()
-    assert of_status(told, "from cache") == MODEL_PART | DATA_PART | {"ImportSchemaGen"}
+    assert of_status(told, "from cache") == (MODEL_PART | DATA_PART | {"ImportSchemaGen"}) - PUBLISHERS
     assert of_status(told, "looked up") == LOOKED_UP
+    # Who publishes looks at what is served, and finds it there.
+    assert of_status(told, "ran") == PUBLISHERS
     assert job.versions("ct") == job.versions("pet") == ["1"]
+
+
+def test_a_version_that_a_person_removed_is_published_again(job):
+    shutil.rmtree(job.output / "models" / "ct" / "1")
+    told = job.run()
+    assert job.versions("ct") == job.versions("pet") == ["1"]
+    assert told["ModelPublisher.ct"]["said"].endswith("models/ct/1")
+    assert of_status(told, "ran") == PUBLISHERS
 
 
 # One modality goes its way without the other, which halves the time.
@@ -193,11 +208,43 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(job, tmp_path):
             [f"--study={job.root / 'study.flags'}", f"--output={tmp_path / 'file' / 'out'}"],
         )
     assert "\n" not in caught.value.line
+    with pytest.raises(UserError, match="cannot write here"):
+        job.run(f"--models={tmp_path / 'file'}")
     # The same where a component comes upon it, hours later: its name, the folder, and the others' work is kept.
-    with pytest.raises(UserError, match="component ModelPublisher.ct failed: .*file") as caught:
-        job.run(CT_ALONE, "--max_loss=1", "--gate_margin=1", "--prel_epochs=4", f"--models={tmp_path / 'file'}")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "ct").write_text("")
+    with pytest.raises(UserError, match="component ModelPublisher.ct failed: .*ct") as caught:
+        job.run(CT_ALONE, "--max_loss=1", "--gate_margin=1", "--prel_epochs=4", f"--models={tmp_path / 'models'}")
     assert "\n" not in caught.value.line
     told = job.told()
     assert told["ModelPublisher.ct"]["status"] == "failed"
     assert {"PrelTrainer", "ModalityEvaluator.ct"} <= of_status(told, "from cache")
     assert job.versions("ct") == ["1", "2"]
+
+
+def test_a_blessed_run_whose_folder_is_gone_is_told_and_can_be_left_out(job):
+    blessed = job.artefacts("PrelTrainer", "model")[-1]
+    assert json.loads((blessed / "run.json").read_text())["run_hash"] == job.manifest("ct", "2")["run_hash"]
+    blessed.rename(blessed.with_name("moved"))
+    # The first run again, from the cache but for what it is compared with.
+    (job.output / "deliveries" / "span-2").rename(job.root / "span-2")
+    said = job.run(CT_ALONE)["ModalityEvaluator.ct"]["said"]
+    assert "it is gone" in said and "--nobaseline" in said
+    assert job.run(CT_ALONE, "--nobaseline")["ModalityEvaluator.ct"]["said"] == "blessed"
+
+
+def test_without_the_cache_nothing_left_unfinished_is_gone_on_with(job, monkeypatch):
+    left = [job.output / "work" / "PrelTrainer-1" / "run.json"]
+    left.append(job.output / "root" / "CaseExampleGen" / "case_cache" / "left")
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+
+    def stops(*args, **settings):
+        raise UserError("enough")
+
+    monkeypatch.setattr(semicml_pipeline, "create_pipeline", stops)
+    for further, stay in (((), True), (("--nocache",), False)):
+        with pytest.raises(UserError, match="enough"):
+            job.run(*further)
+        assert [path.exists() for path in left] == [stay, stay]
