@@ -45,7 +45,7 @@ def main(values: flags.FlagValues) -> None:
         raise UserError(
             f"ml-metadata is not there ({error})", remedy="Use the environment of requirements/tfx.lock"
         ) from error
-    pushed = lineage_graph.find(store, manifest.modality, folder.name, manifest.run_hash)
+    pushed = lineage_graph.find(store, manifest, folder.name)
     if pushed is None:
         raise UserError(
             f"no pipeline of {metadata} has published this model (run {manifest.run_hash[:12]})",
@@ -58,6 +58,7 @@ def main(values: flags.FlagValues) -> None:
         "modality": manifest.modality,
         "version": int(folder.name),
         "run_hash": manifest.run_hash,
+        "weights_hash": manifest.weights_hash,
         "data_hash": manifest.data_hash,
         "validation_dice": manifest.validation_dice,
     }

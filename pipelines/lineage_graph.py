@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from pipelines.metadata_store import node_of, outputs_of, properties
+from semicml_tf.artefact.manifest import Manifest
 
 # Of a data part's artefacts, those that are no check.
 _NO_CHECK = (
@@ -21,12 +22,13 @@ _NO_CHECK = (
 )
 
 
-def find(store, modality: str, version: str, run_hash: str):
-    """The artefact with which a version was published first; None if this store knows of none."""
+def find(store, manifest: Manifest, version: str):
+    """The artefact with which the version of that manifest was published first; None if this store knows of none."""
+    wanted = (manifest.modality, version, manifest.run_hash, manifest.weights_hash)
     for artefact in sorted(store.get_artifacts_by_type("PushedModel"), key=lambda one: one.id):
         held = properties(artefact)
-        wanted = (modality, version, run_hash)
-        if held.get("pushed") and (held["modality"], held["pushed_version"], held["run_hash"]) == wanted:
+        told = tuple(held.get(name, "") for name in ("modality", "pushed_version", "run_hash", "weights_hash"))
+        if held.get("pushed") and told == wanted:
             return artefact
     return None
 
@@ -69,7 +71,7 @@ def of(store, pushed) -> dict[str, Any]:
         held = properties(labels[0])
         names = ("patients", "label", "teacher_run_hash")
         body["pseudo_labels"] = {"folder": labels[0].uri, **{name: held[name] for name in names}}
-    body["data"] = _data(store, began["examples"])
+    body["data"] = _data(store, began["examples"], trainer.id)
     return body
 
 
@@ -110,7 +112,7 @@ def _run(model) -> dict[str, Any]:
     return {"folder": model.uri, "run_hash": held["run_hash"], "data_hash": held["data_hash"], "validation_dice": dice}
 
 
-def _data(store, examples) -> dict[str, Any]:
+def _data(store, examples, trainer: int) -> dict[str, Any]:
     held, maker = properties(examples), _producer(store, examples.id)
     told = properties(maker) if maker else {}
     body = _json(pathlib.Path(examples.uri) / "dataset.json") or {}
@@ -123,28 +125,32 @@ def _data(store, examples) -> dict[str, Any]:
         "deliveries": told.get("deliveries"),
         "input_fingerprint": told.get("input_fingerprint"),
         "cases": partitions,
-        "checks": _checks(store, maker) if maker else [],
+        "checks": _checks(store, maker, trainer) if maker else [],
     }
 
 
-def _checks(store, maker) -> list[dict[str, Any]]:
-    """What was made of the data on the side: statistics, schema, anomalies, the delivery's report."""
+def _checks(store, maker, trainer: int) -> list[dict[str, Any]]:
+    """What was made of the data on the side: statistics, schema, anomalies, the delivery's report.
+
+    Of a component that ran several times, as with another curated schema, the last before the trainer's execution.
+    """
     from ml_metadata.proto import metadata_store_pb2
 
     found, seen, waiting = [], set(), [one.id for one in outputs_of(store, [maker.id])]
     while waiting:
         artefact_id = waiting.pop(0)
         events = store.get_events_by_artifact_ids([artefact_id])
-        for one in sorted(events, key=lambda event: event.execution_id):
-            if one.type != metadata_store_pb2.Event.INPUT or one.execution_id in seen:
+        for one in sorted(events, key=lambda event: event.execution_id, reverse=True):
+            if one.type != metadata_store_pb2.Event.INPUT or one.execution_id in seen or one.execution_id >= trainer:
                 continue
             seen.add(one.execution_id)
+            taken = _inputs(store, store.get_executions_by_id([one.execution_id])[0])
             for made in outputs_of(store, [one.execution_id]):
                 if made.type in _NO_CHECK:
                     continue
                 node = node_of(store, one.execution_id)
                 if node not in {held["component"] for held in found}:
-                    found.append({"component": node, "folder": made.uri, **_passed(made)})
+                    found.append({"component": node, "folder": made.uri, **_passed(made), **_schema(taken)})
                     waiting.append(made.id)
     return found
 
@@ -152,6 +158,11 @@ def _checks(store, maker) -> list[dict[str, Any]]:
 def _passed(artefact) -> dict[str, Any]:
     held = properties(artefact)
     return {"passed": bool(held["passed"])} if "passed" in held else {}
+
+
+def _schema(taken) -> dict[str, Any]:
+    """Folder of the curated schema that a component held its cases to."""
+    return {"schema": taken["schema"].uri} if "schema" in taken else {}
 
 
 def _json(path: pathlib.Path) -> Any:

@@ -44,6 +44,8 @@ def text(body: Mapping) -> str:
     for one in data["checks"]:
         said = {True: ", passed", False: ", did not pass"}.get(one.get("passed"), "")
         lines.append(f"  checked     {one['component']}{said}: {one['folder']}")
+        if "schema" in one:
+            lines.append(f"              by {one['schema']}")
     return "\n".join(lines)
 
 

@@ -22,13 +22,19 @@ class Outcome:
         version: under which it is served; 0 if it was not published.
         folder: of that version.
         reason: why it was not published.
-        run_hash: of the run.
+        run_hash, weights_hash: of the run, and of the network's weights.
     """
 
     version: int
     folder: str
     reason: str
     run_hash: str
+    weights_hash: str
+
+
+def outcome(run: Run, modality: str, *, version: int = 0, folder: pathlib.Path | str = "", reason: str = "") -> Outcome:
+    """What became of a run's network."""
+    return Outcome(version, str(folder), reason, run.run_hash, run.weights_hash(modality))
 
 
 def published_before(folder: pathlib.Path, run: Run, modality: str) -> int:
@@ -43,8 +49,8 @@ def published_before(folder: pathlib.Path, run: Run, modality: str) -> int:
         return 0
     try:
         held = Manifest.load(found[newest])
-        same = (held.run_hash, held.weights_hash) == (run.run_hash, run.weights_hash(modality))
-        return newest if same else 0
+        own = (run.run_hash, run.weights_hash(modality), run.threshold(modality))
+        return newest if (held.run_hash, held.weights_hash, held.threshold) == own else 0
     except UserError:  # of an older contract: export's gate knows what to make of it
         return 0
 
@@ -73,10 +79,9 @@ def publish(
         UserError: the folder cannot be written to, or the run is none.
     """
     trained = Run.load(run)
-    run_hash = trained.run_hash
     there = published_before(models / modality, trained, modality)
     if there:
-        return Outcome(there, str(models / modality / str(there)), "", run_hash)
+        return outcome(trained, modality, version=there, folder=models / modality / str(there))
     with tempfile.TemporaryDirectory() as folder:
         # Export looks for the scores in the run's folder, which is an artefact and stays as it is.
         beside = pathlib.Path(folder) / "run"
@@ -86,5 +91,5 @@ def publish(
             modality
         ]
     if found.published is None:
-        return Outcome(0, "", f"held back by the gate: {found.verdict.reason}", run_hash)
-    return Outcome(found.published.version, str(found.published.folder), "", run_hash)
+        return outcome(trained, modality, reason=f"held back by the gate: {found.verdict.reason}")
+    return outcome(trained, modality, version=found.published.version, folder=found.published.folder)

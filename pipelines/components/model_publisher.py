@@ -58,7 +58,7 @@ def ModelPublisher(
     with folders.read(examples) as dataset, folders.read(model) as run, folders.read(evaluation) as scores:
         why = _held_back(blessing, infra_blessing)
         if why:
-            outcome = publishing.Outcome(0, "", why, Run.load(run).run_hash)
+            outcome = publishing.outcome(Run.load(run), modality, reason=why)
         else:
             outcome = publishing.publish(
                 run, scores / "validation", dataset, target, modality, keep=keep or None, margin=gate_margin
@@ -73,4 +73,5 @@ def ModelPublisher(
     pushed_model.set_string_custom_property("pushed_version", str(outcome.version or ""))
     pushed_model.set_string_custom_property("reason", outcome.reason)
     pushed_model.set_string_custom_property("run_hash", outcome.run_hash)
+    pushed_model.set_string_custom_property("weights_hash", outcome.weights_hash)
     pushed_model.set_int_custom_property("model_id", model.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import pathlib
 import zipfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
+from semicml_tf.storage.digest import sha256
 
 FILE_NAME = "run.json"
 HISTORY_NAME = "history.csv"
@@ -132,7 +132,7 @@ class Run:
 
     def weights_hash(self, modality: str) -> str:
         """SHA-256 (hex) of the file of the modality's best weights, where `run_hash` is of settings and data alone."""
-        return hashlib.sha256(weights_file(self.folder, modality).read_bytes()).hexdigest()
+        return sha256(weights_file(self.folder, modality))
 
     def network(self, modality: str):
         """The modality's best student: a `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.

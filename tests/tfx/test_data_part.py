@@ -240,6 +240,24 @@ def test_beams_arguments_reach_the_converter_and_no_driver_is_needed(second, tmp
     assert examples.span == cards.span == 2 and cards.splits == list(PARTITIONS)
 
 
+def test_a_bad_case_that_is_passed_over_keeps_its_place_and_makes_no_second_run(second):
+    bad = later(second.deliveries / "span-3", 26, 4)
+    path = bad / "imagesTr/PHANTOM_027__PT.nii.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    flags, second.flags = second.flags, [*FLAGS, "--skip_bad_cases"]
+    try:
+        assert second.run(on_anomaly="warn")["CaseExampleGen"] == COMPLETE
+        assert second.run(on_anomaly="warn")["CaseExampleGen"] == CACHED
+        path.write_bytes(whole)
+        assert second.run(on_anomaly="warn")["CaseExampleGen"] == COMPLETE
+        info = DatasetInfo.load(second.newest("CaseExampleGen", "examples").uri)
+        assert "PHANTOM_027" in {case.case_id for case in info.partitions["labelled"]}, "mended, it has come"
+    finally:
+        second.flags = flags
+        shutil.rmtree(bad)
+
+
 def test_cards_of_the_artefact_are_those_of_the_dataset(second):
     cards, examples = (second.newest("CaseExampleGen", key).uri for key in ("cards", "examples"))
     known = {card["case_id"]: card for card in case_cards.load(examples)}
