@@ -10,7 +10,6 @@ OUTPUT gets metadata.sqlite, root (all artefacts), models (what is served), run.
 
 from __future__ import annotations
 
-import datetime
 import logging
 import pathlib
 import shutil
@@ -222,7 +221,6 @@ def _run(values: flags.FlagValues, output: pathlib.Path, metadata: pathlib.Path)
         metadata_path=str(metadata),
         enable_cache=values.cache,
         beam_pipeline_args=values.beam_flag,
-        asked=datetime.datetime.now(datetime.timezone.utc).isoformat(),
     )
     told = _log_to(output / "pipeline.log")
     before = metadata_store.newest_run_id(metadata_store.open_store(metadata), NAME) if metadata.is_file() else 0

@@ -75,13 +75,7 @@ class Settings:
 
 
 def model_components(
-    data: Mapping[str, BaseNode],
-    modalities: Sequence[str],
-    settings: Settings,
-    *,
-    models: str,
-    work_root: str,
-    asked: str = "",
+    data: Mapping[str, BaseNode], modalities: Sequence[str], settings: Settings, *, models: str, work_root: str
 ) -> list[BaseNode]:
     """The part from the trainers on.
 
@@ -91,7 +85,6 @@ def model_components(
         settings: flags, bars, gate.
         models: folder of the models that are served.
         work_root: folder of unfinished work.
-        asked: as `ModelPublisher` has it.
     """
     examples = data["example_gen"].outputs["examples"]
     semi_cml = SemiCmlTrainer(examples=examples, flags=settings.semi_cml_flags, work_root=work_root)
@@ -137,7 +130,6 @@ def model_components(
             models=models,
             keep=settings.keep,
             gate_margin=settings.gate_margin,
-            asked=asked,
         ).with_id(f"ModelPublisher.{name}")
         nodes += [evaluator, check, publisher]
     return nodes
@@ -155,20 +147,19 @@ def create_pipeline(
     metadata_path: str | None = None,
     enable_cache: bool = True,
     beam_pipeline_args: Sequence[str] = (),
-    asked: str = "",
 ) -> tfx.dsl.Pipeline:
     """The whole pipeline.
 
     Args:
         data: what `data_part.data_components` returns.
-        modalities, settings, models, work_root, asked: as `model_components`.
+        modalities, settings, models, work_root: as `model_components`.
         pipeline_root: folder of the artefacts.
         name: of the pipeline; one metadata store holds several.
         metadata_path: SQLite file of the metadata; None where the runner has its own store.
         enable_cache: take the results of components whose inputs and settings are those of a former run.
         beam_pipeline_args: of every component that is made of Beam, e.g. ``--runner=DataflowRunner``.
     """
-    nodes = model_components(data, modalities, settings, models=models, work_root=work_root, asked=asked)
+    nodes = model_components(data, modalities, settings, models=models, work_root=work_root)
     connection = metadata_path and tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path)
     return tfx.dsl.Pipeline(
         pipeline_name=name,

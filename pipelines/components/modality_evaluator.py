@@ -66,7 +66,7 @@ def ModalityEvaluator(
                     former = _scores(blessed, dataset, output / "baseline", modality, *further)
             except UserError as error:
                 # E.g. data of another spacing, or a folder that is gone: a person must decide to begin anew.
-                not_comparable = f"{error.problem} (--nobaseline begins anew)"
+                not_comparable = f"{error.problem} ({baseline.uri}); --nobaseline begins a new line"
         test = None
         if DatasetInfo.load(dataset).partitions["test"]:
             test = _scores(run, dataset, output / "test", modality, *given, "--partition=test")

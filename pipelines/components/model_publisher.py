@@ -2,9 +2,14 @@
 
 import dataclasses
 import pathlib
+import time
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.components.base import base_driver
+from tfx.orchestration import data_types_utils
+from tfx.orchestration.portable import base_driver as portable_driver
+from tfx.proto.orchestration import driver_output_pb2
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBlessing, ModelEvaluation, PushedModel
 
 from pipelines import publishing
@@ -13,6 +18,20 @@ from semicml_tf import atomic
 from semicml_tf.training.run_folder import Run
 
 REPORT_NAME = "pushed.json"
+
+
+class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
+    """Keeps a former answer from being taken from the cache: what is served may have changed since."""
+
+    def __init__(self, metadata_handle):
+        base_driver.BaseDriver.__init__(self, metadata_handle)
+        portable_driver.BaseDriver.__init__(self, metadata_handle)
+
+    def run(self, execution_info) -> driver_output_pb2.DriverOutput:
+        """Makes the time a part of the key."""
+        result = driver_output_pb2.DriverOutput()
+        data_types_utils.set_metadata_value(result.exec_properties["asked_at_ns"], time.time_ns())
+        return result
 
 
 def _held_back(blessing, infra_blessing) -> str:
@@ -36,9 +55,8 @@ def ModelPublisher(
     models: Parameter[str],
     keep: Parameter[int],
     gate_margin: Parameter[float],
-    asked: Parameter[str],
 ) -> None:
-    """Puts the next version into ``models/MODALITY``, or says why not.
+    """Puts the next version into ``models/MODALITY``, or says why not; what is served already stays as it is.
 
     Args:
         examples: the data that the run was trained on.
@@ -51,8 +69,6 @@ def ModelPublisher(
         models: folder of the models that are served.
         keep: old versions to keep beside the new one; 0: all.
         gate_margin: of export's gate, in validation DSC.
-        asked: whatever no former run was given, for what is served now to be looked at, and not a former answer
-            taken from the cache: between two runs a person may have removed a version, or another run published one.
     """
     target = pathlib.Path(models)
     with folders.read(examples) as dataset, folders.read(model) as run, folders.read(evaluation) as scores:
@@ -75,3 +91,6 @@ def ModelPublisher(
     pushed_model.set_string_custom_property("run_hash", outcome.run_hash)
     pushed_model.set_string_custom_property("weights_hash", outcome.weights_hash)
     pushed_model.set_int_custom_property("model_id", model.id)
+
+
+ModelPublisher.DRIVER_CLASS = Driver
