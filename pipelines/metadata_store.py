@@ -9,8 +9,9 @@ from typing import Any
 
 from semicml_tf.errors import UserError
 
-# Of ml_metadata.proto.metadata_store_pb2.Execution.State, in words.
-STATES = {"COMPLETE": "ran", "CACHED": "from cache", "FAILED": "failed", "RUNNING": "broken off"}
+# Of ml_metadata.proto.metadata_store_pb2.Execution.State, in words, once a run has ended: TFX publishes no end of an
+# execution whose driver fails.
+STATES = {"COMPLETE": "ran", "CACHED": "from cache", "FAILED": "failed", "RUNNING": "failed"}
 
 
 def open_store(path: str | os.PathLike):
@@ -73,7 +74,7 @@ class Row:
 
 
 def latest_run(store, pipeline: str, after: int = 0) -> tuple[str, list[Row]]:
-    """The newest run's name and rows, in the order in which its components began; nothing if there is none.
+    """The name and rows of the newest run, which has ended, in the order of its components; nothing if there is none.
 
     Args:
         pipeline: its name.

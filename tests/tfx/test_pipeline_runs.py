@@ -222,6 +222,14 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(job, tmp_path):
     assert job.versions("ct") == ["1", "2"]
 
 
+def test_a_delivery_that_is_not_there_fails_the_component_that_looks_for_it(job):
+    with pytest.raises(UserError, match="component CaseExampleGen failed: .*span"):
+        job.run("--span=9")
+    told = job.told()
+    assert of_status(told, "failed") == {"CaseExampleGen"}
+    assert MODEL_PART <= of_status(told, "not reached")
+
+
 def test_a_blessed_run_whose_folder_is_gone_is_told_and_can_be_left_out(job):
     blessed = job.artefacts("PrelTrainer", "model")[-1]
     assert json.loads((blessed / "run.json").read_text())["run_hash"] == job.manifest("ct", "2")["run_hash"]
