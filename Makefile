@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
-.PHONY: setup demo pipeline test test-slow test-soak test-io test-ray test-tfx test-browser niivue bench bench-torch \
+.PHONY: setup demo pipeline test test-slow test-engine test-soak test-io test-ray test-tfx test-browser niivue bench bench-torch \
   bench-serving-json lint wheel clean
 .DEFAULT_GOAL := setup
 
@@ -40,6 +40,11 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow --ignore=tests/browser --ignore=tests/tfx $(PYTEST_ARGS)
+
+# Of the slow ones, those of the training engine: four replicas, pairs of workers, kills by chance.
+test-engine: $(READY)
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS) tests/test_methods_replicas.py tests/test_training_workers.py \
+	  tests/test_training_restart.py tests/test_training_run.py
 
 # The embedded server under a minute's load: whether its memory stays flat.
 test-soak: $(READY)

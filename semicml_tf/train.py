@@ -200,6 +200,13 @@ def main(values: flags.FlagValues) -> None:
         strategy = strategy_for(values.devices, workers)
     if values.jit_compile and strategy.num_replicas_in_sync > 1:
         _refuse_xla(strategy.num_replicas_in_sync)
+    needs = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
+    fewest = min(train.labelled_batch, train.unlabelled_batch) if needs else train.labelled_batch
+    if fewest < strategy.num_replicas_in_sync:
+        raise UserError(
+            f"expected a slice of each stream for each of {strategy.num_replicas_in_sync} devices, got {fewest}",
+            remedy="Raise --labelled_batch and --unlabelled_batch, or name fewer --devices",
+        )
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
     if values.dry_run:

@@ -196,5 +196,6 @@ def test_told_to_end_it_clears_away_what_is_half_made(tmp_path):
         time.sleep(0.02)
     process.terminate()
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143 and errors.splitlines()[-1] == "semicml_tf.phantom: terminated"
+    # A bar may have been begun.
+    assert process.returncode == 143 and errors.endswith("semicml_tf.phantom: terminated\n")
     assert not list(tmp_path.iterdir())

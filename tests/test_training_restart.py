@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import pathlib
 import random
 import resource
@@ -17,6 +18,7 @@ import tensorflow as tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.training import trainer as trainers
+from semicml_tf.training.run_folder import Run
 from tests.interruptions import at_step, told_to_end
 
 TINY = [
@@ -138,6 +140,48 @@ def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (143, "semicml_tf.train: terminated\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_dataset, tmp_path, monkeypatch):
+    seen, validated, save = [], trainers.Validator.__call__, trainers.checkpoint.save
+
+    def better_each_time(self, networks):
+        found = validated(self, networks)
+        seen.append(networks)
+        return dataclasses.replace(found, dice={name: 0.1 * len(seen) for name in found.dice})
+
+    def fails(path, method, meta):
+        if len(seen) == 2:
+            raise UserError("no space left")
+        save(path, method, meta)
+
+    monkeypatch.setattr(trainers.Validator, "__call__", better_each_time)
+    _train(phantom_dataset, tmp_path / "whole", *ONE_STAGE)
+    seen.clear()
+    monkeypatch.setattr(trainers.checkpoint, "save", fails)
+    with pytest.raises(UserError, match="no space left"):
+        _train(phantom_dataset, tmp_path / "cut", *ONE_STAGE)
+    # The best network is the one that run.json tells of.
+    assert Run.load(tmp_path / "cut").best["ct"]["step"] == 3
+    first, last = ({}, {})
+    for found, folder in ((first, "cut"), (last, "whole")):
+        with np.load(tmp_path / folder / "checkpoints" / "best-ct.npz") as stored:
+            found.update({key: stored[key] for key in stored.files})
+    assert any((first[key] != last[key]).any() for key in first)
+    # What a kill left is ended by the next command: half a file goes, and so does a network of no checkpoint.
+    checkpoints = tmp_path / "cut" / "checkpoints"
+    assert (checkpoints / "next-ct-6.npz").exists()
+    (checkpoints / ".last.npz.abcd").write_bytes(b"half")
+    (checkpoints / "next-pet-5.npz").write_bytes(b"half")
+    monkeypatch.setattr(trainers.checkpoint, "save", save)
+    seen[1:] = []
+    _train(phantom_dataset, tmp_path / "cut", *ONE_STAGE, "--resume")
+    _assert_same(tmp_path / "cut", tmp_path / "whole")
+    # Killed between the checkpoint and the network's place: the checkpoint knows.
+    (checkpoints / "best-ct.npz").rename(checkpoints / "next-ct-6.npz")
+    np.savez(checkpoints / "best-ct.npz", **first)
+    _train(phantom_dataset, tmp_path / "cut", *ONE_STAGE, "--resume")
+    _assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("cut", ["all", "half"])

@@ -215,6 +215,9 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("same width", data, out, *TINY, "--width=4", f"--init_from={finished}")
     _fails("no scores|validation scores", data, out, *TINY, "--method=prel", "--epochs=1")
     _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")
+    _fails("named twice", data, out, *TINY, "--devices=cpu:0,cpu:0")
+    _fails("--unlabelled_partitions for semi_cml, prel, got none", data, out, *TINY, "--unlabelled_partitions=")
+    _fails("each of 2 devices, got 1", data, out, *TINY, "--devices=cpu:0,cpu:1", "--labelled_batch=1")
 
 
 def test_a_refused_resume_leaves_the_run_as_it_was(finished, phantom_dataset):

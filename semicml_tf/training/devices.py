@@ -30,6 +30,8 @@ def strategy_for(devices: Sequence[str], workers: Workers = ALONE) -> tf.distrib
     kinds = {name.split(":")[0] for name in names}
     if len(kinds) > 1 or kinds - {"cpu", "gpu"}:
         raise UserError(f"expected devices all cpu:N or all gpu:N, got {', '.join(names)}", remedy="Correct --devices")
+    if len(set(names)) < len(names):
+        raise UserError(f"a device is named twice in {', '.join(names)}", remedy="Correct --devices")
     if workers.count > 1:
         return _across_workers(names)
     if kinds == {"cpu"}:

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from semicml_tf import __version__, atomic
+from semicml_tf.errors import UserError
 from semicml_tf.training import curves, pictures, run_folder
 from semicml_tf.training.validation import Validated
 
@@ -101,9 +102,23 @@ class RunRecord:
                 png = pictures.draw(shown, f"epoch {rows[-1]['epoch']} ({rows[-1]['stage']})")
                 if (rows[-1]["step"], _PICTURE) not in self._there:
                     tf.summary.image(_PICTURE, tf.image.decode_png(png, 3)[tf.newaxis])
+                # Before the picture's own file, by which a run that goes on knows that TensorBoard has it, too.
+                self._flush()
                 path = self._folder / "pictures" / _picture_name(rows[-1]["epoch"])
                 atomic.write_file(path, lambda stream: stream.write(png))
-        self._summaries.flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        import tensorflow as tf
+
+        try:
+            self._summaries.flush()
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"TensorBoard's file cannot be written ({(error.message.splitlines() or ['no reason'])[0]})",
+                path=self._folder / "tensorboard",
+                remedy="Free some space, and start the same command again with --resume",
+            ) from error
 
     def files(self, rows: list[dict[str, Any]], best: dict[str, dict]) -> None:
         """Writes history.csv, training.png and run.json anew from all rows of the history."""

@@ -24,6 +24,11 @@ def weights_file(folder: str | pathlib.Path, modality: str) -> pathlib.Path:
     return pathlib.Path(folder) / "checkpoints" / f"best-{modality}.npz"
 
 
+def next_weights_file(folder: str | pathlib.Path, modality: str, step: int) -> pathlib.Path:
+    """Where the weights of a better student wait until the checkpoint that tells of them is written."""
+    return pathlib.Path(folder) / "checkpoints" / f"next-{modality}-{step}.npz"
+
+
 def stage_weights_file(folder: str | pathlib.Path, stage: int, modality: str) -> pathlib.Path:
     """Where a run keeps the network that a modality had at the end of a stage, for all stages but the last.
 

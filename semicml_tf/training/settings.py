@@ -100,6 +100,11 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
     )
     needs = [name for name in train.method if catalogue.METHODS[name].needs_unlabelled]
     require(
+        not needs or bool(train.unlabelled_partitions),
+        f"expected --unlabelled_partitions for {', '.join(needs)}, got none",
+        "Leave the flag out, or name labelled, unlabelled or both",
+    )
+    require(
         not needs or train.unlabelled_batch >= 2,
         f"expected at least 2 unlabelled slices a step for {', '.join(needs)}, got {train.unlabelled_batch}",
         "Raise --unlabelled_batch",

@@ -142,6 +142,7 @@ class Trainer:
         position = self._stored or Position()
         self._together.require_same(f"{self._hash} {position.stage} {position.step}", self.checkpoint_path)
         resumed_stage = position.stage if self._stored else None
+        self._clear_left(position)
         total, before = self._stages.total_steps, self._stages.first_step(position.stage) + position.step
         previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
         method: Method | None = None
@@ -234,6 +235,13 @@ class Trainer:
                 path=self._folder,
                 remedy="Lower --learning_rate, or look at the input; if there is a checkpoint, it is from before",
             )
+        for name, value in self._rates(method).items():
+            if name.startswith("loss_scale_") and value < 1:
+                raise UserError(
+                    f"{name} fell to {value:g} at {where()}: gradients overflow float16 at any scale",
+                    path=self._folder,
+                    remedy="Train with --precision=bfloat16 or float32, or lower --learning_rate",
+                )
 
     def _where(self, stage: int, step: int, batch) -> str:
         """The step and its cases, for whoever looks for what went wrong in it."""
@@ -276,6 +284,7 @@ class Trainer:
         position.rows.append(row)
         self._keep_best(method, position, validated, row)
         self._save(method, position)
+        self._take_next_best(position)
         if self._together.chief:
             self._record.epoch(position.rows, position.best, validated if self._shows(position, epoch) else None)
         line.validated(validated.dice)
@@ -308,7 +317,26 @@ class Trainer:
                     "step": row["step"],
                     "stage": row["stage"],
                 }
-                self._save_weights(run_folder.weights_file(self._folder, name), method.deployed[name])
+                path = run_folder.next_weights_file(self._folder, name, row["step"])
+                self._save_weights(path, method.deployed[name])
+
+    def _take_next_best(self, position: Position) -> None:
+        """Puts better networks in the place of the best ones, once a checkpoint tells of them.
+
+        Not before: were the job killed between the two, the former best network would be gone, and the new one would
+        go by the former's threshold and score.
+        """
+        for name, entry in position.best.items() if self._together.chief else ():
+            path = run_folder.next_weights_file(self._folder, name, entry["step"])
+            if path.exists():
+                path.replace(run_folder.weights_file(self._folder, name))
+
+    def _clear_left(self, position: Position) -> None:
+        """Ends what a kill broke off: better networks that wait are taken or let go, files half written are removed."""
+        self._take_next_best(position)
+        folder = self.checkpoint_path.parent
+        for left in [*folder.glob("next-*.npz"), *folder.glob(".*.npz.*")] if self._together.chief else ():
+            left.unlink(missing_ok=True)
 
     def _save_weights(self, path: pathlib.Path, network) -> None:
         if self._together.chief:
