@@ -153,9 +153,9 @@ def examine(
     )
     # Each delivery with those before it: one that was stopped must not become what the next is compared with.
     drift = []
-    for number in numbers[1:]:
+    for rounds, number in enumerate(numbers[1:], start=1):
         these, those = _apart(cards, number)
-        found = compare(these, those, schema, "drift", rounds=len(numbers) - 1)
+        found = compare(these, those, schema, "drift", rounds=rounds)
         anomalies += [_of_groups("drift", one, these, those, number) for one in found if one.differs]
         drift += [dataclasses.replace(one, span=number) for one in found]
     skew = compare(labelled, unlabelled, schema, "skew")

@@ -62,7 +62,8 @@ def resolve(values: flags.FlagValues) -> Resolved:
     folders = [folder for number, folder in deliveries.spans(source).items() if number in layout.parts]
     # A manifest may name files that lie elsewhere.
     named = [one.path for case in cases for one in (*case.images.values(), case.label, case.label_on) if one]
-    elsewhere = [path for path in named if not any(path.is_relative_to(folder) for folder in folders)]
+    inside = [folder.resolve() for folder in folders]
+    elsewhere = [path for path in named if not any(path.resolve().is_relative_to(folder) for folder in inside)]
     return Resolved(max(layout.parts), fingerprint(folders, elsewhere), split)
 
 
@@ -94,7 +95,7 @@ def _all_files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def _state(path: pathlib.Path) -> tuple[int, int]:
     try:
         state = path.stat()
-    except FileNotFoundError:  # a link that leads nowhere
+    except OSError:  # a link that leads nowhere, or round
         state = path.lstat()
     return state.st_size, state.st_mtime_ns
 
