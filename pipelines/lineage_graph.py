@@ -7,7 +7,7 @@ import json
 import pathlib
 from typing import Any
 
-from pipelines.metadata_store import node_of, outputs_of, properties
+from pipelines.metadata_store import node_of, outputs_of, producer, properties
 from semicml_tf.artefact.manifest import Manifest
 
 # Of a data part's artefacts, those that are no check.
@@ -40,10 +40,10 @@ def of(store, pushed) -> dict[str, Any]:
         store: the metadata store.
         pushed: what `find` gave.
     """
-    publisher = _producer(store, pushed.id)
+    publisher = producer(store, pushed.id)
     taken = _inputs(store, publisher)
     body = {"published_by": _step(store, publisher)}
-    evaluator, check = (_producer(store, taken[key].id) for key in ("blessing", "infra_blessing"))
+    evaluator, check = (producer(store, taken[key].id) for key in ("blessing", "infra_blessing"))
     judged = _inputs(store, evaluator)
     body["evaluation"] = {
         **_step(store, evaluator),
@@ -56,11 +56,11 @@ def of(store, pushed) -> dict[str, Any]:
         "folder": taken["infra_blessing"].uri,
         "passed": bool(properties(taken["infra_blessing"]).get("blessed")),
     }
-    trainer = _producer(store, taken["model"].id)
+    trainer = producer(store, taken["model"].id)
     body["run"] = {**_run(taken["model"]), **_step(store, trainer), "flags": properties(trainer).get("flags")}
     began = _inputs(store, trainer)
     if "initial_model" in began:
-        first = _producer(store, began["initial_model"].id)
+        first = producer(store, began["initial_model"].id)
         body["teacher"] = {
             **_run(began["initial_model"]),
             **_step(store, first),
@@ -73,15 +73,6 @@ def of(store, pushed) -> dict[str, Any]:
         body["pseudo_labels"] = {"folder": labels[0].uri, **{name: held[name] for name in names}}
     body["data"] = _data(store, began["examples"], trainer.id)
     return body
-
-
-def _producer(store, artefact_id: int):
-    """The execution that made an artefact; those that took it from the cache came later."""
-    from ml_metadata.proto import metadata_store_pb2
-
-    events = store.get_events_by_artifact_ids([artefact_id])
-    made = [one.execution_id for one in events if one.type == metadata_store_pb2.Event.OUTPUT]
-    return store.get_executions_by_id([min(made)])[0] if made else None
 
 
 def _inputs(store, execution) -> dict[str, Any]:
@@ -113,7 +104,7 @@ def _run(model) -> dict[str, Any]:
 
 
 def _data(store, examples, trainer: int) -> dict[str, Any]:
-    held, maker = properties(examples), _producer(store, examples.id)
+    held, maker = properties(examples), producer(store, examples.id)
     told = properties(maker) if maker else {}
     body = _json(pathlib.Path(examples.uri) / "dataset.json") or {}
     partitions = {name: len(cases) for name, cases in body.get("partitions", {}).items()}

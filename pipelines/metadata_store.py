@@ -128,3 +128,12 @@ def _said(store, execution_id: int) -> str:
         elif artefact.type == "PushedModel":
             told.append(held["pushed_destination"] if held.get("pushed") else f"not published: {held.get('reason')}")
     return "; ".join(told)
+
+
+def producer(store, artefact_id: int):
+    """The execution that made an artefact; those that took it from the cache came later. None if it was imported."""
+    from ml_metadata.proto import metadata_store_pb2
+
+    events = store.get_events_by_artifact_ids([artefact_id])
+    made = [one.execution_id for one in events if one.type == metadata_store_pb2.Event.OUTPUT]
+    return store.get_executions_by_id([min(made)])[0] if made else None

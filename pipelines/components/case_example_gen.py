@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, base_driver, executor_spec
@@ -26,6 +25,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 import semicml_tf
 from pipelines.components import folders
+from pipelines.metadata_store import producer
 from semicml_tf import atomic, commandline
 from semicml_tf.conversion import resolve_deliveries
 from semicml_tf.conversion import split as splits
@@ -80,9 +80,7 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
         with tempfile.TemporaryDirectory() as folder:
             former = self._former_split(execution_info)
             if former:
-                kept = pathlib.Path(folder, splits.FILE_NAME)
-                kept.write_text(former, encoding="utf-8")
-                told.append(f"--keep_split={kept}")
+                told.append(_kept(former, folder))
             values, _ = commandline.parse(CONVERT, told)
             resolved = resolve_deliveries.resolve(values)
         known |= {
@@ -107,12 +105,9 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
             made = handle.store.get_artifacts_by_context(context.id) if context else []
             made = [one for one in made if DATA_HASH in one.custom_properties]
             for one in sorted(made, key=lambda one: (one.properties["span"].int_value, one.id), reverse=True):
-                events = handle.store.get_events_by_artifact_ids([one.id])
-                # Who made it came first; those that took it from the cache gave it out again.
-                makers = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
-                for execution in handle.store.get_executions_by_id(sorted(makers)[:1]):
-                    if SPLIT in execution.custom_properties:
-                        return execution.custom_properties[SPLIT].string_value
+                maker = producer(handle.store, one.id)
+                if maker and SPLIT in maker.custom_properties:
+                    return maker.custom_properties[SPLIT].string_value
         return None
 
 
@@ -151,14 +146,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def _convert(self, dataset: pathlib.Path, cache: str | os.PathLike, exec_properties: dict[str, Any]) -> None:
         told = arguments(exec_properties, str(dataset))
         if exec_properties.get(SPLIT):
-            kept = pathlib.Path(self._get_tmp_dir()) / splits.FILE_NAME
-            atomic.write_json(kept, json.loads(exec_properties[SPLIT]))
-            told.append(f"--keep_split={kept}")
+            told.append(_kept(exec_properties[SPLIT], self._get_tmp_dir()))
         _clear_left_work(dataset.parent)
         try:
             commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
         finally:
             _clear_left_work(dataset.parent)
+
+
+def _kept(split: str, folder: str) -> str:
+    """The flag by which the converter keeps a split, which is written to `folder`."""
+    path = pathlib.Path(folder) / splits.FILE_NAME
+    atomic.write_text(path, split)
+    return f"--keep_split={path}"
 
 
 def write_cards(folder: str | os.PathLike, cards: Sequence[case_cards.Card]) -> list[str]:
