@@ -1,13 +1,17 @@
 """Where the time of a Semi-CML step goes, by TensorFlow's profiler: milliseconds of all cores together, by operation.
 
-python -m benchmarks.step_profile
+    python -m benchmarks.step_profile
+
+Beside it, how fast the convolutions are, and how fast a large matrix product on one core: as fast as it can be.
 """
 
 from __future__ import annotations
 
 import collections
+import math
 import pathlib
 import tempfile
+import time
 
 from absl import flags
 
@@ -64,6 +68,31 @@ def watched(step, data, steps: int) -> tuple[collections.Counter, float]:
     return spent, clock
 
 
+def convolutions_gflop(network) -> float:
+    """Of a slice in a step, 10^9: each convolution forward, and back to its input, if that learns, and its weights."""
+    total = 0
+    for layer in network.layers:
+        if "Conv2D" in type(layer).__name__:
+            # A transposed one has its channels the other way round, and as many products as its mirror image.
+            (image, channels), kernel = (layer.input.shape[1:3], layer.input.shape[-1]), layer.kernel.shape
+            points = math.prod(image)
+            total += 2 * points * math.prod(kernel) * (2 if channels == 1 else 3)
+    return total / 1e9
+
+
+def product_gflops(precision: str, side: int = 2048) -> float:
+    """10^9 operations a second of a product of two square matrices; the best of a few."""
+    import tensorflow as tf
+
+    matrix = tf.cast(tf.random.normal((side, side)), precision)
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        tf.linalg.matmul(matrix, matrix)[0, 0].numpy()
+        seconds.append(time.perf_counter() - begin)
+    return 2 * side**3 / min(seconds) / 1e9
+
+
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
     tf = quiet_import.tensorflow()
@@ -90,7 +119,13 @@ def main(values: flags.FlagValues) -> None:
         print("\n| operations | ms of all cores | share |\n|---|---|---|")
         for kind in (*KINDS, REST):
             print(f"| {kind} | {spent[kind]:.0f} | {100 * spent[kind] / total:.0f} % |")
-        print(flush=True)
+        slices = values.labelled + values.unlabelled
+        work = slices * sum(convolutions_gflop(network) for network in method.students.values())
+        print(
+            f"\nconvolutions: {work:.0f} GFLOP a step, {1000 * work / spent['convolutions']:.0f} GFLOP/s a core; "
+            f"a matrix product: {product_gflops(precision):.0f}\n",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What precision, determinism, XLA and a call for each stream cost or gain in a Semi-CML step.
+"""What precision, determinism, XLA, threads and the ways to call the step cost or gain in a Semi-CML step.
 
     python -m benchmarks.step_ways
 
@@ -15,10 +15,11 @@ from absl import flags
 
 from benchmarks import sizes
 from benchmarks.competitor import Competitor, rounds
+from benchmarks.step_of_ours import STEPS_A_CALL
 from semicml_tf import commandline
 
 PLAIN = "float32"
-# By the flags of semicml_tf.train that make them.
+# By the flags of semicml_tf.train that make them, or the environment; Keras calls the last one steps_per_execution.
 WAYS = {
     PLAIN: ["float32"],
     "--precision=bfloat16": ["bfloat16"],
@@ -26,22 +27,26 @@ WAYS = {
     "--deterministic": ["float32", "deterministic"],
     "--jit_compile": ["float32", "jit_compile"],
     "--batch_statistics=each": ["float32", "each"],
+    "TF_NUM_INTRAOP_THREADS=2": ["float32"],
+    "TF_ENABLE_ONEDNN_OPTS=0": ["float32"],
+    f"{STEPS_A_CALL} steps a call": ["float32", "several"],
 }
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     sizes.define(values, window=48, width=8, slices=8)
-    flags.DEFINE_integer("steps", 3, "Steps in a round.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("steps", 2 * STEPS_A_CALL, "Steps in a round.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("rounds", 3, "Rounds; the median counts.", lower_bound=1, flag_values=values)
 
 
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
-    competitors = {
-        name: Competitor([sys.executable, "-m", "benchmarks.step_of_ours", *sizes.words(values), *way])
-        for name, way in WAYS.items()
-    }
+    competitors = {}
+    for name, way in WAYS.items():
+        environment = ["env", name] if name.startswith("TF_") else []
+        command = [*environment, sys.executable, "-m", "benchmarks.step_of_ours", *sizes.words(values), *way]
+        competitors[name] = Competitor(command)
     seconds = rounds(competitors, values.rounds, values.steps)
     print("| step | ms | times as fast as float32 | seconds until it is compiled |\n|---|---|---|---|")
     for name, competitor in competitors.items():

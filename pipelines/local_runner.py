@@ -22,7 +22,7 @@ from absl import flags
 from pipelines import metadata_store, run_lock, run_table
 from pipelines.acceptance import Bars
 from semicml_tf import atomic, commandline, quiet_import
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, first_line
 
 _BARS = Bars()
 
@@ -231,9 +231,8 @@ def _run(values: flags.FlagValues, output: pathlib.Path, metadata: pathlib.Path)
         failure = error
     except Exception as error:
         logging.getLogger("absl").error(traceback.format_exc())
-        first = (str(error).splitlines() or [""])[0]
         failure = UserError(
-            f"{type(error).__name__}: {first}", remedy=f"The whole trace is in {output / 'pipeline.log'}"
+            f"{type(error).__name__}: {first_line(error)}", remedy=f"The whole trace is in {output / 'pipeline.log'}"
         )
     rows = _summary(output, metadata, before, [node.id for node in pipeline.components])
     failed = [row.component for row in rows if row.status == "failed"]

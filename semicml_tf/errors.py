@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, without the rest that some add: its first line, or its name where it says nothing."""
+    return next(filter(str.strip, str(error).splitlines()), type(error).__name__)
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM came: like Ctrl-C, to be let through."""
 

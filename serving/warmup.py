@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from semicml_tf.artefact.warmup_requests import RELATIVE_PATH
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, first_line
 from serving import answers
 from serving.served_model import ServedModel
 
@@ -38,7 +38,7 @@ def replay(model: ServedModel, folder: pathlib.Path) -> int:
                 tensor.CopyFrom(tf.make_tensor_proto(tf.make_ndarray(tensor)))
             answers.predict_with(model, request)
     except (answers.Refused, DecodeError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         raise UserError(
             f"warm-up request {max(count, 1)} failed ({reason})",
             path=path,

@@ -2,7 +2,6 @@
 
 import functools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +10,6 @@ from semicml_tf.methods import catalogue
 from semicml_tf.networks.batch_norm import BatchNormalization
 from semicml_tf.training.devices import strategy_for
 from semicml_tf.training.stage import compiled_step
-from semicml_tf.training.together import share_statistics
 from tests import method_batches
 
 # SGD: Adam would turn rounding noise of tiny gradients into full steps. No burn-in: all terms from step 0.
@@ -98,25 +96,6 @@ def test_replicas_equal_one(case, count):
     for key in one:
         for a, b in zip(one[key], several[key]):
             np.testing.assert_allclose(b, a, rtol=2e-4, atol=2e-5, err_msg=key)
-
-
-def test_statistics_of_each_replica_are_shared_for_validation():
-    strategy = strategy_for(["cpu:0", "cpu:1"])
-    with strategy.scope():
-        layer = BatchNormalization(momentum=0.0)
-        layer.build((None, 2, 2, 1))
-        network = keras.Sequential([keras.Input((2, 2, 1)), layer])
-    dealt = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.fill((2, 2, 2, 1), 1.0 + 2.0 * context.replica_id_in_sync_group)
-    )
-    tf.function(lambda x: strategy.run(lambda part: layer(part, training=True), args=(x,)))(dealt)
-
-    def means():
-        return [float(copy[0]) for copy in strategy.experimental_local_results(layer.moving_mean.value)]
-
-    assert means() == [1.0, 3.0]
-    share_statistics([network], strategy)
-    assert means() == [2.0, 2.0]
 
 
 @pytest.mark.parametrize("synchronized", [True, False])

@@ -150,10 +150,10 @@ def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_
         seen.append(networks)
         return dataclasses.replace(found, dice={name: 0.1 * len(seen) for name in found.dice})
 
-    def fails(path, method, meta):
+    def fails(*arguments):
         if len(seen) == 2:
             raise UserError("no space left")
-        save(path, method, meta)
+        save(*arguments)
 
     monkeypatch.setattr(trainers.Validator, "__call__", better_each_time)
     _train(phantom_dataset, tmp_path / "whole", *ONE_STAGE)
@@ -227,6 +227,43 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(phantom_dataset, tmp_pa
     _train(phantom_dataset, folder, *ONE_STAGE, "--resume")
     _train(phantom_dataset, tmp_path / "whole", *ONE_STAGE)
     _assert_same(folder, tmp_path / "whole")
+
+
+def test_a_loss_scale_that_falls_for_ever_stops_the_run(phantom_dataset, tmp_path, monkeypatch):
+    first = trainers.checkpoint.not_finite
+
+    def shrunk(method):
+        method.student_optimizers["pet"].dynamic_scale.assign(0.5)
+        return first(method)
+
+    monkeypatch.setattr(trainers.checkpoint, "not_finite", shrunk)
+    with pytest.raises(UserError, match=r"loss_scale_pet fell to 0.5 at step 2 .*bfloat16") as caught:
+        _train(phantom_dataset, tmp_path / "run", *ONE_STAGE, "--precision=float16")
+    assert "loss_scale_ct" not in caught.value.line and not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_is_a_line(phantom_dataset, tmp_path, monkeypatch):
+    def exhausted(batch):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith shape[9]")
+
+    monkeypatch.setattr(trainers.Stages, "step", lambda *_: exhausted)
+    with pytest.raises(UserError, match="more memory than the device has.*--labelled_batch"):
+        _train(phantom_dataset, tmp_path / "run", *ONE_STAGE)
+
+
+@pytest.mark.slow
+def test_replicas_with_statistics_of_their_own_go_on_with_them(phantom_dataset, tmp_path, monkeypatch):
+    how = [*ONE_STAGE, "--devices=cpu:0,cpu:1", "--nosynchronized_statistics"]
+    _train(phantom_dataset, tmp_path / "whole", *how)
+    at_step(5, told_to_end, monkeypatch)
+    with pytest.raises(trainers.Interrupted):
+        _train(phantom_dataset, tmp_path / "cut", *how)
+    monkeypatch.undo()
+    with np.load(tmp_path / "cut" / "checkpoints" / "last.npz") as stored:
+        ours, theirs = stored["own_statistics"]
+        assert (ours != theirs).any()
+    _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
+    _assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
 @pytest.mark.slow

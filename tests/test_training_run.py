@@ -185,11 +185,30 @@ def test_each_stage_runs_alone_and_prel_starts_from_a_run(finished, phantom_data
     assert json.loads((tmp_path / "prel" / "run.json").read_text())["initial_run"].endswith("sup")
 
 
-def test_the_paper_recipe_trains_both_stages(phantom_dataset, tmp_path):
-    _train(phantom_dataset, tmp_path / "run", "--recipe=paper", "--epochs=1,1", "--teacher_modality=pet")
-    held = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+def test_the_paper_recipe_trains_both_stages_and_goes_on_with_its_pool(phantom_dataset, tmp_path, monkeypatch):
+    """Cut off within the second stage, once the pool's teachers have left the students behind."""
+    how = ["--recipe=paper", "--teacher_modality=pet", "--pool_first_epoch=0", "--pool_copy_epoch=1", "--pool_size=1"]
+    _train(phantom_dataset, tmp_path / "whole", *how)
+    held = json.loads((tmp_path / "whole" / "run.json").read_text())["settings"]
     assert (held["asc_weight"], held["teacher"], held["ema_decay"], held["l2"]) == (3.5, "pool", 0.0, 4e-4)
-    assert len(_rows(tmp_path / "run")) == 2
+    at_step(8, told_to_end, monkeypatch)
+    with pytest.raises(trainers.Interrupted):
+        _train(phantom_dataset, tmp_path / "cut", *how)
+    monkeypatch.undo()
+    with np.load(tmp_path / "cut" / "checkpoints" / "last.npz") as stored:
+        pool = json.loads(str(stored["meta"]))["method_state"]["pool"]
+        assert pool["copied"] and len(pool["scores"]["pet"]) == 1
+        kernels = [stored[f"network/{kind}/pet/0000"] for kind in ("pool", "student")]
+        assert (kernels[0] != kernels[1]).any()
+    _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
+    assert [row["stage"] for row in _rows(tmp_path / "cut")] == ["semi_cml"] * 2 + ["prel"] * 2
+    whole, resumed = (_arrays(tmp_path / folder / "checkpoints" / "last.npz") for folder in ("whole", "cut"))
+    assert whole.keys() == resumed.keys()
+    # The state of the pool is in "meta", whose position holds speeds that no two runs share.
+    metas = [json.loads(str(arrays.pop("meta"))) for arrays in (whole, resumed)]
+    assert metas[0]["method_state"] == metas[1]["method_state"]
+    for key in whole:
+        np.testing.assert_array_equal(whole[key], resumed[key], err_msg=key)
 
 
 def _fails(match, *arguments):
@@ -217,6 +236,9 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")
     _fails("named twice", data, out, *TINY, "--devices=cpu:0,cpu:0")
     _fails("--unlabelled_partitions for semi_cml, prel, got none", data, out, *TINY, "--unlabelled_partitions=")
+    _fails("--seed from 0 to 2147483647, got -1", data, out, *TINY, "--seed=-1")
+    _fails("positive epochs", data, out, *TINY, "--method=semi_cml", "--epochs=3,-1")
+    _fails("--jit_compile works on one device, got 2", data, out, *TINY, "--devices=cpu:0,cpu:1", "--jit_compile")
     _fails("each of 2 devices, got 1", data, out, *TINY, "--devices=cpu:0,cpu:1", "--labelled_batch=1")
 
 
@@ -226,15 +248,22 @@ def test_a_refused_resume_leaves_the_run_as_it_was(finished, phantom_dataset):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_truncated_checkpoints_are_named(finished, phantom_dataset, tmp_path):
+def test_checkpoints_that_are_cut_off_or_have_a_bit_changed_are_named(finished, phantom_dataset, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
-    for name in ("last.npz", "best-ct.npz"):
-        path = copy / "checkpoints" / name
-        path.write_bytes(path.read_bytes()[:1000])
-    _fails("last.npz", f"--dataset={phantom_dataset}", f"--output={copy}", *TINY, "--resume")
-    with pytest.raises(UserError, match="best-ct.npz"):
-        Run.load(copy).network("ct")
+    paths = [copy / "checkpoints" / name for name in ("last.npz", "best-ct.npz")]
+    bodies = [path.read_bytes() for path in paths]
+
+    def flipped(body):
+        middle = len(body) // 2
+        return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+
+    for broken in (lambda body: body[:1000], flipped):
+        for path, body in zip(paths, bodies):
+            path.write_bytes(broken(body))
+        _fails("last.npz", f"--dataset={phantom_dataset}", f"--output={copy}", *TINY, "--resume")
+        with pytest.raises(UserError, match="best-ct.npz"):
+            Run.load(copy).network("ct")
 
 
 def test_a_run_on_other_data_is_no_start(finished, phantom_dataset, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.start_and_scale import free_ports
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.input.augment import BY_NAME
 from semicml_tf.input.stream import StreamSettings
@@ -183,17 +184,20 @@ def test_a_killed_worker_ends_the_job_and_the_next_one_goes_on(together, phantom
 
 
 @pytest.mark.slow
-def test_workers_leave_after_the_same_step_when_one_is_told_to(together, phantom_dataset, tmp_path):
-    folder = tmp_path / "run"
-    with _Pair(phantom_dataset, folder) as pair:
+def test_workers_leave_after_the_same_step_when_one_is_told_to(phantom_dataset, tmp_path):
+    """Each with batch statistics of its own, which the chief keeps for both."""
+    how, folder = ["--nosynchronized_statistics"], tmp_path / "run"
+    with _Pair(phantom_dataset, tmp_path / "whole", *how) as pair:
+        assert pair.wait() == [0, 0], pair.text
+    with _Pair(phantom_dataset, folder, *how) as pair:
         _wait_for_rows(folder, pair, 1)
         pair.processes[1].terminate()
         assert 0 not in pair.wait()
     steps = [text.split("after step ")[1].split(";")[0] for text in pair.text]
     assert steps[0] == steps[1], pair.text
-    with _Pair(phantom_dataset, folder, "--resume") as pair:
+    with _Pair(phantom_dataset, folder, *how, "--resume") as pair:
         assert pair.wait() == [0, 0], pair.text
-    _assert_same(folder, together)
+    _assert_same(folder, tmp_path / "whole")
 
 
 def _settings(info, share, labelled=4, unlabelled=6):
@@ -239,6 +243,19 @@ def test_workers_with_other_flags_are_told_apart(phantom_dataset, tmp_path):
     with _Pair(phantom_dataset, tmp_path / "run", own=(["--seed=1"], ["--seed=2"])) as pair:
         assert pair.wait() == [2, 2]
     assert all("do not see the same run" in text.strip().splitlines()[-1] for text in pair.text), pair.text
+
+
+@pytest.mark.slow
+def test_two_workers_scale_a_loss_of_half_precision_alike(phantom_dataset, tmp_path):
+    how = ["--precision=float16", "--method=supervised", "--epochs=1"]
+    with _Pair(phantom_dataset, tmp_path / "two", *how) as pair:
+        assert pair.wait() == [0, 0], pair.text
+    commandline.call("semicml_tf.train", [f"--dataset={phantom_dataset}", f"--output={tmp_path / 'one'}", *TINY, *how])
+    (two,), (one,) = (_rows(tmp_path / name) for name in ("two", "one"))
+    for name in ("ct", "pet"):
+        assert two[f"loss_scale_{name}"] == one[f"loss_scale_{name}"] and float(one[f"loss_scale_{name}"]) > 1
+    # Features are of 11 bits, and batches are split elsewhere.
+    assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=0.01)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
 
-_META = "meta"
+_META, _OWN = "meta", "own_statistics"
+# What numpy raises of a file that is cut off, or has a bit changed.
+_BROKEN = (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def _variables(method: Method) -> dict[str, Any]:
@@ -22,9 +25,14 @@ def _variables(method: Method) -> dict[str, Any]:
     return {f"{group}/{index:04d}": v for group, held in groups.items() for index, v in enumerate(held)}
 
 
-def save(path: pathlib.Path, method: Method, meta: dict[str, Any]) -> None:
-    """Writes networks, optimisers, the method's state and `meta` (JSON values) to one npz file."""
+def save(path: pathlib.Path, method: Method, meta: dict[str, Any], own: np.ndarray | None = None) -> None:
+    """Writes networks, optimisers, the method's state and `meta` (JSON values) to one npz file.
+
+    Args:
+        own: what replicas do not hold in common, of `OwnStatistics.rows`.
+    """
     arrays = {key: np.asarray(variable) for key, variable in _variables(method).items()}
+    arrays |= {} if own is None else {_OWN: own}
     text = json.dumps({**meta, "method_state": method.state()})
     atomic.write_file(path, lambda stream: np.savez(stream, **arrays, **{_META: np.array(text)}))
 
@@ -45,28 +53,37 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return json.loads(str(stored[_META]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"expected a checkpoint ({error})", path=path, remedy="Delete it and train again") from error
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
 
 
-def restore(path: pathlib.Path, method: Method) -> None:
-    """Puts back what `save` wrote, bit for bit.
+def _unreadable(path: pathlib.Path, error: Exception) -> UserError:
+    return UserError(f"expected a checkpoint ({error})", path=path, remedy="Delete it and train again")
+
+
+def restore(path: pathlib.Path, method: Method) -> np.ndarray | None:
+    """Puts back what `save` wrote, bit for bit, and returns its `own`.
 
     Raises:
-        UserError: the file holds other networks than `method` has.
+        UserError: the file cannot be read, or holds other networks than `method` has.
     """
-    variables = _variables(method)
-    with np.load(path, allow_pickle=False) as stored:
-        keys = set(stored.files) - {_META}
-        if keys != set(variables) or any(stored[key].shape != tuple(variables[key].shape) for key in keys):
-            raise UserError(
-                "this checkpoint holds other networks than the flags describe",
-                path=path,
-                remedy="Resume with the flags that the run began with, or choose another --output",
-            )
-        for key, variable in variables.items():
-            variable.assign(stored[key])
-        method.restore_state(json.loads(str(stored[_META]))["method_state"])
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+        state = json.loads(str(arrays.pop(_META)))["method_state"]
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+    own, variables = arrays.pop(_OWN, None), _variables(method)
+    if arrays.keys() != variables.keys() or any(a.shape != tuple(variables[key].shape) for key, a in arrays.items()):
+        raise UserError(
+            "this checkpoint holds other networks than the flags describe",
+            path=path,
+            remedy="Resume with the flags that the run began with, or choose another --output",
+        )
+    for key, variable in variables.items():
+        variable.assign(arrays[key])
+    method.restore_state(state)
+    return own
 
 
 def take_over(method: Method, previous: Method) -> None:

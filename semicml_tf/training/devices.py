@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from semicml_tf import cores
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, first_line
 from semicml_tf.training.workers import ALONE, Workers
 
 
@@ -96,13 +96,9 @@ def _across_workers(names: Sequence[str]) -> tf.distribute.MultiWorkerMirroredSt
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, ValueError, TypeError, tf.errors.OpError) as error:
         raise UserError(
-            f"the workers of TF_CONFIG did not meet ({_first_line(error)})",
+            f"the workers of TF_CONFIG did not meet ({first_line(error)})",
             remedy="Start all of them, each with its own task index, and let them reach each other's ports",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _make_logical_cpus(count: int) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
@@ -62,7 +60,7 @@ def report(
             f"{train.epochs[number]} epochs of {plan.steps_per_epoch} steps, {slices} slices of {train.window} x "
             f"{train.window} each"
         )
-        with _enough_memory(), strategy.scope():
+        with memory.explained(), strategy.scope():
             built = stages.build(number, made_up if number else scores)
             built.begin()
         yield from _networks(built)
@@ -101,7 +99,7 @@ def _shape(tensor) -> str:
 def _tried(stages: Stages, number: int, method: Method, strategy: tf.distribute.Strategy) -> Iterator[str]:
     step, source = stages.step(number, method), iter(stages.batches(number, 0))
     seconds, means = [], Means()
-    with _enough_memory():
+    with memory.explained():
         for _ in range(2):
             begin = time.perf_counter()
             means.add(step(next(source)), lambda: "a step of the dry run")
@@ -112,17 +110,6 @@ def _tried(stages: Stages, number: int, method: Method, strategy: tf.distribute.
         f"  tried: {losses_text(means.values())}; first step {seconds[0]:.1f} s, second {seconds[1]:.2f} s: about "
         f"{minutes:.1f} minutes for the stage, without validation; up to {used / _MIB:.0f} MiB of {where} used"
     )
-
-
-@contextlib.contextmanager
-def _enough_memory():
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise UserError(
-            "a step needs more memory than the device has",
-            remedy="Lower --labelled_batch, --unlabelled_batch, --window or --width, or pass --precision=bfloat16",
-        ) from error
 
 
 def _short(device: str) -> str:

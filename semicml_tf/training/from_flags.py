@@ -61,7 +61,7 @@ def settings_from(values: flags.FlagValues) -> tuple[TrainSettings, MethodSettin
         kind(**{field.name: value(field) for field in dataclasses.fields(kind)})
         for kind in (TrainSettings, MethodSettings)
     )
-    if len(train.method) == 1:
+    if len(train.method) == 1 and min(train.epochs, default=0) > 0:
         # So that a baseline of one stage has the budget of a study's several.
         train = dataclasses.replace(train, epochs=(sum(train.epochs),))
     return train, method

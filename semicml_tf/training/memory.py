@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 
 import tensorflow as tf
 
+from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
 
 
@@ -47,3 +49,15 @@ def used_bytes(device: str) -> tuple[int, str]:
         tf.config.experimental.reset_memory_stats(device.upper())
         return peak, device
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "RAM"
+
+
+@contextlib.contextmanager
+def explained():
+    """Turns what TensorFlow raises where a device's memory does not suffice into one line."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise UserError(
+            "a step needs more memory than the device has",
+            remedy="Lower --labelled_batch, --unlabelled_batch, --window or --width, or pass --precision=bfloat16",
+        ) from error

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from semicml_tf import __version__, atomic
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, first_line
 from semicml_tf.training import curves, pictures, run_folder
 from semicml_tf.training.validation import Validated
 
@@ -91,31 +91,39 @@ class RunRecord:
         import tensorflow as tf
 
         self.files(rows, best)
-        if self._summaries is None:
-            self._there = _logged(self._folder / "tensorboard")
-            self._summaries = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
-        with self._summaries.as_default(step=rows[-1]["step"]):
-            for key, value in rows[-1].items():
-                if isinstance(value, float) and (rows[-1]["step"], _tag(key)) not in self._there:
+        with self._explained():
+            if self._summaries is None:
+                self._there = _logged(self._folder / "tensorboard")
+                self._summaries = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
+            self._summarise(rows[-1], shown)
+
+    def _summarise(self, row: dict[str, Any], shown: Validated | None) -> None:
+        import tensorflow as tf
+
+        # Leaving `as_default` writes all of it.
+        with self._summaries.as_default(step=row["step"]):
+            for key, value in row.items():
+                if isinstance(value, float) and (row["step"], _tag(key)) not in self._there:
                     tf.summary.scalar(_tag(key), value)
             if shown:
-                png = pictures.draw(shown, f"epoch {rows[-1]['epoch']} ({rows[-1]['stage']})")
-                if (rows[-1]["step"], _PICTURE) not in self._there:
+                png = pictures.draw(shown, f"epoch {row['epoch']} ({row['stage']})")
+                if (row["step"], _PICTURE) not in self._there:
                     tf.summary.image(_PICTURE, tf.image.decode_png(png, 3)[tf.newaxis])
                 # Before the picture's own file, by which a run that goes on knows that TensorBoard has it, too.
-                self._flush()
-                path = self._folder / "pictures" / _picture_name(rows[-1]["epoch"])
+                self._summaries.flush()
+                path = self._folder / "pictures" / _picture_name(row["epoch"])
                 atomic.write_file(path, lambda stream: stream.write(png))
-        self._flush()
 
-    def _flush(self) -> None:
+    @contextlib.contextmanager
+    def _explained(self):
+        """Turns what TensorFlow raises of its file into one line."""
         import tensorflow as tf
 
         try:
-            self._summaries.flush()
+            yield
         except tf.errors.OpError as error:
             raise UserError(
-                f"TensorBoard's file cannot be written ({(error.message.splitlines() or ['no reason'])[0]})",
+                f"TensorBoard's file cannot be written ({first_line(error)})",
                 path=self._folder / "tensorboard",
                 remedy="Free some space, and start the same command again with --resume",
             ) from error

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -168,6 +169,6 @@ class Run:
             with np.load(path, allow_pickle=False) as stored:
                 count = sum(key.startswith(prefix) for key in stored.files)
                 network.set_weights([stored[f"{prefix}{index:04d}"] for index in range(count)])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"these weights cannot be read ({error})", path=path, remedy=_REMEDY) from error
         return network

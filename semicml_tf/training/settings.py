@@ -18,6 +18,9 @@ MEANING = 2
 # At their defaults these change nothing of a run of before they were there, which can then be gone on with.
 _TOLD_IF_SET = ("precision", "synchronized_statistics", "worker_data")
 
+# What the data's streams, which fold numbers of 32 bits, tell apart.
+_HIGHEST_SEED = 2**31 - 1
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
@@ -80,6 +83,11 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
         train.window > 0 and train.window % 16 == 0,
         f"expected a window that is a positive multiple of 16, got {train.window}",
         "Correct --window",
+    )
+    require(
+        0 <= train.seed <= _HIGHEST_SEED,
+        f"expected --seed from 0 to {_HIGHEST_SEED}, got {train.seed}",
+        "Correct --seed",
     )
     for name in ("labelled_batch", "width"):
         require(getattr(train, name) > 0, f"expected --{name} above 0, got {getattr(train, name)}", f"Correct --{name}")

@@ -6,11 +6,11 @@ import contextlib
 import functools
 import hashlib
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, first_line
 from semicml_tf.training.workers import Workers
 
 # What a collective ends with when a worker is gone.
@@ -50,6 +50,12 @@ class Together:
         """Until all are here: who leaves first may take the others with it."""
         self.any_says(True)
 
+    def of_chief(self, numbers: Sequence[float]) -> list[float]:
+        """The chief's numbers, which all go by: machines that differ may find others."""
+        if self._workers.count == 1:
+            return list(numbers)
+        return _of_first(tf.constant(numbers, tf.float64), self._strategy).numpy().tolist()
+
     def require_same(self, start: str, checkpoint: pathlib.Path) -> None:
         """Checks that all begin alike.
 
@@ -83,27 +89,18 @@ class Together:
                 raise
             raise UserError(
                 f"worker {self._workers.number} of {self._workers.count} lost another one "
-                f"({type(error).__name__}); the last checkpoint is that of the last whole epoch",
+                f"({type(error).__name__}: {first_line(error)}); the last checkpoint is that of the last whole epoch",
                 path=self._folder,
                 remedy="Start the same command again on all workers with --resume to go on",
             ) from error
 
 
-def share_statistics(networks: Iterable, strategy: tf.distribute.Strategy) -> None:
-    """Gives all replicas the mean of their moving batch statistics, of which each one has moved its own."""
-    variables = [variable for network in networks for variable in network.non_trainable_variables]
-
-    def share():
-        context = tf.distribute.get_replica_context()
-        for variable in variables:
-            if variable.dtype == "float32":
-                variable.assign(context.all_reduce("MEAN", tf.identity(variable.value)))
-
-    tf.function(lambda: strategy.run(share))()
-
-
 def _summed(value, strategy: tf.distribute.Strategy):
     return strategy.experimental_local_results(_sum(strategy)(value))[0]
+
+
+def _of_first(value, strategy: tf.distribute.Strategy):
+    return strategy.experimental_local_results(_first(strategy)(value))[0]
 
 
 @functools.cache
@@ -113,3 +110,12 @@ def _sum(strategy: tf.distribute.Strategy):
         return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(value))
 
     return tf.function(lambda value: strategy.run(summed, args=(value,)))
+
+
+@functools.cache
+def _first(strategy: tf.distribute.Strategy):
+    def of_first(value):
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce("SUM", tf.where(context.replica_id_in_sync_group == 0, value, tf.zeros_like(value)))
+
+    return tf.function(lambda value: strategy.run(of_first, args=(value,)))

@@ -17,14 +17,15 @@ from semicml_tf.input.whole_cases import whole_cases
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training import checkpoint, run_folder
+from semicml_tf.training import checkpoint, memory, run_folder
 from semicml_tf.training import settings as run_settings
+from semicml_tf.training.own_statistics import OwnStatistics
 from semicml_tf.training.progress_line import ProgressLine
 from semicml_tf.training.record import RunRecord
 from semicml_tf.training.settings import TrainSettings
 from semicml_tf.training.stage import Means, Speed
 from semicml_tf.training.stages import Stages
-from semicml_tf.training.together import Together, share_statistics
+from semicml_tf.training.together import Together
 from semicml_tf.training.validation import Validated, Validator
 from semicml_tf.training.workers import ALONE, Workers
 
@@ -113,6 +114,7 @@ class Trainer:
                 "meaning_of_settings": run_settings.MEANING,
             },
         )
+        self._own_statistics: OwnStatistics | None = None
         self._stop_asked = False
 
     @property
@@ -149,7 +151,7 @@ class Trainer:
         try:
             silent = not self._together.chief
             shown = ProgressLine(total, before, sum(self._train.epochs), silent=silent)
-            with self._together.explained(), shown as line:
+            with self._together.explained(), memory.explained(), shown as line:
                 for number in range(position.stage, len(self._train.method)):
                     if number != position.stage:
                         position.stage, position.step = number, 0
@@ -178,10 +180,11 @@ class Trainer:
 
     def _make(self, position: Position, previous: Method | None, *, restored: bool) -> Method:
         """The stage's method with its weights: from the checkpoint, the stage before, or another run."""
+        own = None
         with self._strategy.scope():
             method = self._stages.build(position.stage, position.scores)
             if restored:
-                checkpoint.restore(self.checkpoint_path, method)
+                own = checkpoint.restore(self.checkpoint_path, method)
             else:
                 if previous is not None:
                     checkpoint.take_over(method, previous)
@@ -189,6 +192,10 @@ class Trainer:
                     thresholds = {name: self._initial.threshold(name) for name in self._info.modalities}
                     method.start_from(self._initial.network, thresholds)
                 method.begin()
+        if self._strategy.num_replicas_in_sync > 1 and not self._train.synchronized_statistics:
+            self._own_statistics = OwnStatistics(method.networks().values(), self._strategy)
+            if own is not None:
+                self._own_statistics.deal(own)
         return method
 
     def _train_stage(self, method: Method, position: Position, line: ProgressLine) -> None:
@@ -258,9 +265,9 @@ class Trainer:
         plan = self._stages.plan(position.stage)
         run_step = plan.first_step + position.step
         epoch = run_step // self._stages.epoch_steps - 1
-        if self._strategy.num_replicas_in_sync > 1 and not self._train.synchronized_statistics:
-            share_statistics(method.networks().values(), self._strategy)
-        validated = self._validator(method.deployed)
+        if self._own_statistics:
+            self._own_statistics.share()
+        validated = self._validated(method)
         method.on_validated(epoch, validated.dice, validated.thresholds)
         alarms = method.alarms(means.values())
         if validated.silent and epoch > 0:
@@ -290,6 +297,12 @@ class Trainer:
         line.validated(validated.dice)
         for text in alarms if self._together.chief else ():
             line.say(f"warning: after epoch {epoch} {text}")
+
+    def _validated(self, method: Method) -> Validated:
+        found, names = self._validator(method.deployed), self._info.modalities
+        numbers = self._together.of_chief([*(found.dice[n] for n in names), *(found.thresholds[n] for n in names)])
+        dice, thresholds = numbers[: len(names)], numbers[len(names) :]
+        return dataclasses.replace(found, dice=dict(zip(names, dice)), thresholds=dict(zip(names, thresholds)))
 
     def _complete_record(self, method: Method, position: Position) -> None:
         """A kill may have come between the checkpoint of an epoch and what people read of it."""
@@ -343,7 +356,9 @@ class Trainer:
             checkpoint.save_weights(path, network)
 
     def _save(self, method: Method, position: Position) -> None:
+        # All take part in this, though the chief alone writes.
+        own = self._own_statistics.rows() if self._own_statistics else None
         if not self._together.chief:
             return
         meta = {"run_hash": self._hash, "position": dataclasses.asdict(position)}
-        checkpoint.save(self.checkpoint_path, method, meta)
+        checkpoint.save(self.checkpoint_path, method, meta, own)
