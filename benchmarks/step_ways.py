@@ -3,7 +3,7 @@
     python -m benchmarks.step_ways
 
 Each way is a process with its step compiled; they take turns, a round each after another. Ratios are those of one
-round, and their median counts. Small slices, since a CPU has no float16 convolutions: they take 100 times as long.
+round, and their median counts. Small slices, since many a CPU has no float16 convolutions: they take 100 times as long.
 """
 
 from __future__ import annotations

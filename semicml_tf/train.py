@@ -23,12 +23,12 @@ from absl import flags
 
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
-from semicml_tf.input.whole_cases import require_whole, whole_cases
+from semicml_tf.input.whole_cases import own_cases, require_whole, whole_cases
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.storage import access, streaming
-from semicml_tf.training import from_flags
+from semicml_tf.training import from_flags, run_folder
 from semicml_tf.training.meeting import meet
 from semicml_tf.training.settings import TrainSettings, check
 from semicml_tf.training.workers import ALONE, Workers
@@ -87,10 +87,11 @@ def _check_initial(initial, info: DatasetInfo, train: TrainSettings) -> None:
 
 
 def _is_finished(folder: pathlib.Path, train: TrainSettings) -> bool:
-    path = folder / "run.json"
+    path, epochs = folder / run_folder.FILE_NAME, sum(train.epochs)
     if not path.exists():
         return False
-    return atomic.read_json(path, what="a run", remedy="Delete it").get("epochs_done") == sum(train.epochs)
+    done = atomic.read_json(path, what="a run", remedy="Delete it").get("epochs_done") == epochs
+    return done and run_folder.picture_file(folder, epochs - 1).exists()
 
 
 def _flag_text(value: Any) -> str:
@@ -125,6 +126,13 @@ def _check_cases(info: DatasetInfo, train: TrainSettings) -> tuple[list[str], in
             "modality"
         )
     return used, len(lacking)
+
+
+def _check_shards_suffice(info: DatasetInfo, train: TrainSettings, workers: int) -> None:
+    """Refuses workers that would find no shard of a stream for themselves, in whichever stage."""
+    needed = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
+    for partitions in (("labelled",), *([train.unlabelled_partitions] if needed else [])):
+        own_cases(info, partitions, (0, workers))
 
 
 def _refuse_xla(devices: int) -> NoReturn:
@@ -172,6 +180,8 @@ def main(values: flags.FlagValues) -> None:
     if values.jit_compile and max(len(values.devices), workers.count) > 1:
         _refuse_xla(max(len(values.devices), workers.count))
     used, lacking = _check_cases(info, train)
+    if train.worker_data == "own" and job.count > 1:
+        _check_shards_suffice(info, train, job.count)
 
     tf = quiet_import.tensorflow()
 
@@ -179,11 +189,10 @@ def main(values: flags.FlagValues) -> None:
     from semicml_tf.training import dry_run
     from semicml_tf.training import trainer as trainers
     from semicml_tf.training.devices import share_cores, strategy_for
-    from semicml_tf.training.run_folder import Run
     from semicml_tf.training.stages import Stages
 
     check_shards(info, used)
-    initial = Run.load(values.init_from) if values.init_from else None
+    initial = run_folder.Run.load(values.init_from) if values.init_from else None
     if initial is not None:
         _check_initial(initial, info, train)
     folder = pathlib.Path(values.output or "")
@@ -231,13 +240,14 @@ def main(values: flags.FlagValues) -> None:
     )
     there = folder.exists()
     try:
+        trainer.agree()
         if workers.chief:
             atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
         with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
             position = trainer.run()
     except (UserError, KeyboardInterrupt):
         # Refused or told to end before anything was learnt: the next command must find the folder as it was.
-        if workers.chief and not begun and not trainer.checkpoint_path.exists():
+        if workers.chief and not begun and not run_folder.checkpoint_file(folder).exists():
             shutil.rmtree(folder, ignore_errors=True)
             if there:
                 folder.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 ORDER = (
     "semicml_tf.errors",
     "semicml_tf.atomic",
+    "semicml_tf.npz",
     "semicml_tf.quiet_import",
     "semicml_tf.cores",
     "semicml_tf.commandline",

@@ -40,7 +40,7 @@ def test_a_picture_is_in_tensorboard_before_its_own_file_says_so(tmp_path, monke
     monkeypatch.setattr(record.atomic, "write_file", watched)
     run = record.RunRecord(tmp_path, {})
     assert not run.has_picture(0)
-    run.epoch([ROW], {}, _shown())
+    run.epoch([ROW], _shown())
     assert seen == [{"loss", "dice/ct", "validation"}] and run.has_picture(0)
 
 
@@ -59,7 +59,7 @@ def test_no_space_for_tensorboard_is_a_line(tmp_path, monkeypatch):
         with pytest.raises(
             UserError, match=r"tensorboard: .*cannot be written \(.+\). Free some space.*--resume"
         ) as caught:
-            record.RunRecord(tmp_path, {}).epoch([ROW], {}, None)
+            record.RunRecord(tmp_path, {}).epoch([ROW], None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in caught.value.line

@@ -142,20 +142,57 @@ def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_dataset, tmp_path, monkeypatch):
-    seen, validated, save = [], trainers.Validator.__call__, trainers.checkpoint.save
+def _better_each_time(monkeypatch):
+    """Each validation of a run finds better networks than the one before; returns the list of those found."""
+    seen, validated = [], trainers.Validator.__call__
 
-    def better_each_time(self, networks):
+    def better(self, networks):
         found = validated(self, networks)
         seen.append(networks)
         return dataclasses.replace(found, dice={name: 0.1 * len(seen) for name in found.dice})
+
+    monkeypatch.setattr(trainers.Validator, "__call__", better)
+    return seen
+
+
+def _best(folder):
+    with np.load(folder / "checkpoints" / "best-ct.npz") as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+@pytest.mark.parametrize(("what", "step"), [("tell", 3), ("_curves", 6)])
+def test_without_space_the_best_network_is_the_one_that_run_json_tells_of(
+    phantom_dataset, tmp_path, monkeypatch, what, step
+):
+    """Before run.json the former one stays; what is written after it is no matter."""
+    seen, write = _better_each_time(monkeypatch), getattr(trainers.RunRecord, what)
+
+    def fails_at_the_second(self, rows, *rest):
+        if len(rows) == 2:
+            raise UserError("no space left")
+        write(self, rows, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainers.RunRecord, what, fails_at_the_second)
+        with pytest.raises(UserError, match="no space left"):
+            _train(phantom_dataset, tmp_path / "cut", *ONE_STAGE)
+    assert Run.load(tmp_path / "cut").best["ct"]["step"] == step
+    cut = _best(tmp_path / "cut")
+    seen.clear()
+    _train(phantom_dataset, tmp_path / "cut", *ONE_STAGE, "--resume")
+    whole = _best(tmp_path / "cut")
+    assert all((cut[key] == whole[key]).all() for key in whole) == (step == 6)
+    assert Run.load(tmp_path / "cut").best["ct"]["step"] == 6 and len(_rows(tmp_path / "cut")) == 2
+
+
+def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_dataset, tmp_path, monkeypatch):
+    seen, save = _better_each_time(monkeypatch), trainers.checkpoint.save
 
     def fails(*arguments):
         if len(seen) == 2:
             raise UserError("no space left")
         save(*arguments)
 
-    monkeypatch.setattr(trainers.Validator, "__call__", better_each_time)
     _train(phantom_dataset, tmp_path / "whole", *ONE_STAGE)
     seen.clear()
     monkeypatch.setattr(trainers.checkpoint, "save", fails)
@@ -163,10 +200,7 @@ def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_
         _train(phantom_dataset, tmp_path / "cut", *ONE_STAGE)
     # The best network is the one that run.json tells of.
     assert Run.load(tmp_path / "cut").best["ct"]["step"] == 3
-    first, last = ({}, {})
-    for found, folder in ((first, "cut"), (last, "whole")):
-        with np.load(tmp_path / folder / "checkpoints" / "best-ct.npz") as stored:
-            found.update({key: stored[key] for key in stored.files})
+    first, last = (_best(tmp_path / folder) for folder in ("cut", "whole"))
     assert any((first[key] != last[key]).any() for key in first)
     # What a kill left is ended by the next command: half a file goes, and so does a network of no checkpoint.
     checkpoints = tmp_path / "cut" / "checkpoints"
@@ -264,6 +298,10 @@ def test_replicas_with_statistics_of_their_own_go_on_with_them(phantom_dataset, 
         assert (ours != theirs).any()
     _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
     _assert_same(tmp_path / "cut", tmp_path / "whole")
+    rows = trainers.OwnStatistics.rows
+    monkeypatch.setattr(trainers.OwnStatistics, "rows", lambda self: rows(self) + np.array([[0.0], [np.inf]]))
+    with pytest.raises(UserError, match="a replica's batch statistics became NaN or infinite at step 2"):
+        _train(phantom_dataset, tmp_path / "spoilt", *how)
 
 
 @pytest.mark.slow

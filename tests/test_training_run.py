@@ -12,11 +12,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, train
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import trainer as trainers
 from semicml_tf.training.run_folder import Run
+from semicml_tf.training.settings import TrainSettings
 from tests.interruptions import at_step, told_to_end
 
 TINY = [
@@ -236,6 +237,7 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")
     _fails("named twice", data, out, *TINY, "--devices=cpu:0,cpu:0")
     _fails("--unlabelled_partitions for semi_cml, prel, got none", data, out, *TINY, "--unlabelled_partitions=")
+    _fails("finite number in --learning_rate, got inf", data, out, *TINY, "--learning_rate=inf")
     _fails("--seed from 0 to 2147483647, got -1", data, out, *TINY, "--seed=-1")
     _fails("positive epochs", data, out, *TINY, "--method=semi_cml", "--epochs=3,-1")
     _fails("--jit_compile works on one device, got 2", data, out, *TINY, "--devices=cpu:0,cpu:1", "--jit_compile")
@@ -248,7 +250,7 @@ def test_a_refused_resume_leaves_the_run_as_it_was(finished, phantom_dataset):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_checkpoints_that_are_cut_off_or_have_a_bit_changed_are_named(finished, phantom_dataset, tmp_path):
+def test_checkpoints_that_are_empty_cut_off_or_changed_are_named(finished, phantom_dataset, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     paths = [copy / "checkpoints" / name for name in ("last.npz", "best-ct.npz")]
@@ -258,12 +260,36 @@ def test_checkpoints_that_are_cut_off_or_have_a_bit_changed_are_named(finished, 
         middle = len(body) // 2
         return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
 
-    for broken in (lambda body: body[:1000], flipped):
+    for broken in (lambda body: b"", lambda body: body[:1000], flipped):
         for path, body in zip(paths, bodies):
             path.write_bytes(broken(body))
         _fails("last.npz", f"--dataset={phantom_dataset}", f"--output={copy}", *TINY, "--resume")
         with pytest.raises(UserError, match="best-ct.npz"):
             Run.load(copy).network("ct")
+
+
+def test_without_its_checkpoint_a_run_begins_anew_and_so_do_its_logs(finished, phantom_dataset, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    (copy / "checkpoints" / "last.npz").unlink()
+    (copy / "pictures" / "epoch-009.png").write_bytes(b"of a longer run")
+    (old,) = (copy / "tensorboard").iterdir()
+    where = [f"--dataset={phantom_dataset}", f"--output={copy}", *TINY, "--resume"]
+    _fails("other settings", *where, "--seed=1")
+    _train(phantom_dataset, copy, "--resume")
+    assert not old.exists() and len(list((copy / "tensorboard").iterdir())) == 1
+    assert sorted(p.name for p in (copy / "pictures").iterdir()) == ["epoch-001.png", "epoch-003.png"]
+    whole, again = (_arrays(f / "checkpoints" / "last.npz") for f in (finished, copy))
+    for key in whole.keys() - {"meta"}:
+        np.testing.assert_array_equal(whole[key], again[key], err_msg=key)
+
+
+def test_workers_take_a_run_for_finished_once_all_of_its_files_are_written(finished, tmp_path):
+    how, copy = TrainSettings(epochs=(2, 2)), tmp_path / "run"
+    shutil.copytree(finished, copy)
+    assert train._is_finished(copy, how) and not train._is_finished(copy, TrainSettings(epochs=(2, 3)))
+    (copy / "pictures" / "epoch-003.png").unlink()
+    assert not train._is_finished(copy, how)
 
 
 def test_a_run_on_other_data_is_no_start(finished, phantom_dataset, tmp_path):

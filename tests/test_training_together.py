@@ -46,9 +46,18 @@ def test_statistics_of_each_replica_are_put_back(moved):
     own.share()
     own.deal(rows)
     assert _means(strategy, layer) == [1.0, 3.0]
-    # Three replicas there were.
-    own.deal(np.array([[1.0, 0.0], [3.0, 0.0], [5.0, 0.0]], np.float32))
-    assert _means(strategy, layer) == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("devices", [["cpu:0"], ["cpu:0", "cpu:1"]])
+def test_with_other_devices_than_before_all_get_the_mean(devices):
+    strategy = strategy_for(devices)
+    with strategy.scope():
+        layer = BatchNormalization()
+        layer.build((None, 2, 2, 1))
+        network = keras.Sequential([keras.Input((2, 2, 1)), layer])
+    OwnStatistics([network], strategy).deal(np.array([[1.0, 2.0], [2.0, 3.0], [6.0, 7.0]], np.float32))
+    assert _means(strategy, layer) == [3.0] * len(devices)
+    assert float(layer.moving_variance[0]) == 4.0
 
 
 def test_the_chief_s_numbers_count_for_all_to_the_last_bit():

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,11 +239,28 @@ def test_fewer_shards_than_workers_are_refused(phantom_dataset):
         batches(info, _settings(info, (0, 5), 10, 10))
 
 
+def test_a_stage_without_shards_for_all_workers_is_refused_before_anything_starts(phantom_dataset, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", _config("worker", 0, worker=[f"a:{n}" for n in range(1, 9)])["TF_CONFIG"])
+    words = [f"--dataset={phantom_dataset}", *TINY, "--worker_data=own", "--dry_run"]
+    with pytest.raises(UserError, match="shard of labelled for each of the 8 workers.*--worker_data=same"):
+        commandline.call("semicml_tf.train", words)
+
+
 @pytest.mark.slow
-def test_workers_with_other_flags_are_told_apart(phantom_dataset, tmp_path):
+def test_workers_with_other_flags_are_told_apart(together, phantom_dataset, tmp_path):
     with _Pair(phantom_dataset, tmp_path / "run", own=(["--seed=1"], ["--seed=2"])) as pair:
         assert pair.wait() == [2, 2]
     assert all("do not see the same run" in text.strip().splitlines()[-1] for text in pair.text), pair.text
+    assert not (tmp_path / "run").exists()
+    # One of them knows by itself that its flags are not those that the run began with.
+    shutil.copytree(together, tmp_path / "begun")
+    (tmp_path / "begun" / "pictures" / "epoch-003.png").unlink()  # else it is finished
+    before = (tmp_path / "begun" / "flags.flagfile").read_bytes()
+    with _Pair(phantom_dataset, tmp_path / "begun", "--resume", own=((), ["--seed=2"])) as pair:
+        assert pair.wait() == [2, 2]
+    last = [text.strip().splitlines()[-1] for text in pair.text]
+    assert "do not see the same run" in last[0] and "begun with other settings" in last[1], pair.text
+    assert (tmp_path / "begun" / "flags.flagfile").read_bytes() == before
 
 
 @pytest.mark.slow

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
 from semicml_tf.input.stream import StreamSettings, window_stream
-from semicml_tf.input.whole_cases import whole_cases
-from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.input.whole_cases import own_cases
+from semicml_tf.records.dataset import DatasetInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,25 +55,10 @@ def batches(info: DatasetInfo, settings: BatchSettings, first_step: int = 0) -> 
         # Workers that read other cases draw other windows.
         seed |= number << 40
         how = dataclasses.replace(settings.stream, batch_size=settings.part(size), labelled=labelled, seed=seed)
-        whole, _ = whole_cases(info, partitions)
-        return window_stream(info, _own(whole, settings.share, partitions, info), how, first_step)
+        return window_stream(info, own_cases(info, partitions, settings.share), how, first_step)
 
     seed = settings.stream.seed
     streams = {"labelled": stream(settings.labelled_partitions, settings.labelled, True, 2 * seed)}
     if settings.unlabelled:
         streams["unlabelled"] = stream(settings.unlabelled_partitions, settings.unlabelled, False, 2 * seed + 1)
     return tf.data.Dataset.zip(streams).prefetch(2)
-
-
-def _own(cases: Sequence[CaseEntry], share: tuple[int, int], partitions, info: DatasetInfo):
-    """The cases by their number, without those in shards that other workers read."""
-    number, count = share
-    shards = list(dict.fromkeys(case.shard for case in cases))
-    if len(shards) < count:
-        raise UserError(
-            f"expected a shard of {' or '.join(partitions)} for each of the {count} workers, got {len(shards)} shards",
-            path=info.location,
-            remedy="Convert with a smaller --cases_per_shard, or pass --worker_data=same",
-        )
-    mine = set(shards[number::count])
-    return {index: case for index, case in enumerate(cases) if case.shard in mine}

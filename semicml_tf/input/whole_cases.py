@@ -33,6 +33,28 @@ def whole_cases(info: DatasetInfo, partitions: Sequence[str]) -> tuple[list[Case
     return whole, [case for case in cases if _lacking(info, case)]
 
 
+def own_cases(info: DatasetInfo, partitions: Sequence[str], share: tuple[int, int]) -> dict[int, CaseEntry]:
+    """The partitions' whole cases by their number, without those in shards that other workers read.
+
+    Args:
+        share: of the shards: number of this worker, and of how many.
+
+    Raises:
+        UserError: there are fewer shards than workers.
+    """
+    number, count = share
+    cases = whole_cases(info, partitions)[0]
+    shards = list(dict.fromkeys(case.shard for case in cases))
+    if len(shards) < count:
+        raise UserError(
+            f"expected a shard of {' or '.join(partitions)} for each of the {count} workers, got {len(shards)} shards",
+            path=info.location,
+            remedy="Convert with a smaller --cases_per_shard, or pass --worker_data=same",
+        )
+    mine = set(shards[number::count])
+    return {index: case for index, case in enumerate(cases) if case.shard in mine}
+
+
 def require_whole(info: DatasetInfo, partitions: Sequence[str]) -> None:
     """Checks partitions on which every network is taught or chosen.
 

@@ -6,11 +6,11 @@ import dataclasses
 import io
 import pathlib
 import re
-import zipfile
 from collections.abc import Mapping
 
 import numpy as np
 
+from semicml_tf import npz
 from semicml_tf.evaluation import case_images
 from semicml_tf.reporting.run_facts import RunFacts
 
@@ -56,7 +56,7 @@ class KeptCase:
                     key = f"mask-{number}"
                     held = key in stored.files
                     found[key] = stored[key] if held else self.reached(modality, found[f"probability-{number}"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except npz.BROKEN:
             return None
         shapes = {array.shape for array in found.values()}
         plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in found.values())

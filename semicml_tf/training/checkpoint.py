@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import pathlib
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 
-from semicml_tf import atomic
+from semicml_tf import atomic, npz
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
 
 _META, _OWN = "meta", "own_statistics"
-# What numpy raises of a file that is cut off, or has a bit changed.
-_BROKEN = (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def _variables(method: Method) -> dict[str, Any]:
@@ -53,7 +49,7 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return json.loads(str(stored[_META]))
-    except _BROKEN as error:
+    except npz.BROKEN as error:
         raise _unreadable(path, error) from error
 
 
@@ -71,7 +67,7 @@ def restore(path: pathlib.Path, method: Method) -> np.ndarray | None:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         state = json.loads(str(arrays.pop(_META)))["method_state"]
-    except _BROKEN as error:
+    except npz.BROKEN as error:
         raise _unreadable(path, error) from error
     own, variables = arrays.pop(_OWN, None), _variables(method)
     if arrays.keys() != variables.keys() or any(a.shape != tuple(variables[key].shape) for key, a in arrays.items()):

@@ -46,10 +46,6 @@ def _tag(column: str) -> str:
 _PICTURE = "validation"
 
 
-def _picture_name(epoch: int) -> str:
-    return f"epoch-{epoch:03d}.png"
-
-
 def _logged(folder: pathlib.Path) -> set[tuple[int, str]]:
     """Step and tag of all that TensorBoard's files hold; the last record of one may be cut off."""
     import tensorflow as tf
@@ -81,16 +77,24 @@ class RunRecord:
 
     def has_picture(self, epoch: int) -> bool:
         """Whether the epoch's picture was written."""
-        return (self._folder / "pictures" / _picture_name(epoch)).exists()
+        return run_folder.picture_file(self._folder, epoch).exists()
 
-    def epoch(self, rows: list[dict[str, Any]], best: dict[str, dict], shown: Validated | None) -> None:
+    def tell(self, rows: list[dict[str, Any]], best: dict[str, dict]) -> None:
+        """Writes run.json: how far the run is, by all rows of the history, and its best networks."""
+        alarms = [{key: row[key] for key in ("epoch", "stage", "alarm")} for row in rows if "alarm" in row]
+        atomic.write_json(
+            self._folder / run_folder.FILE_NAME,
+            {**self._head, "epochs_done": len(rows), "step": rows[-1]["step"], "best": best, "alarms": alarms},
+        )
+
+    def epoch(self, rows: list[dict[str, Any]], shown: Validated | None) -> None:
         """Takes in an epoch: all rows of the history so far, the last one new, and what to draw a picture of.
 
         What TensorBoard has of the epoch, as where a run goes on after a kill, is not written twice.
         """
         import tensorflow as tf
 
-        self.files(rows, best)
+        self._curves(rows)
         with self._explained():
             if self._summaries is None:
                 self._there = _logged(self._folder / "tensorboard")
@@ -111,7 +115,7 @@ class RunRecord:
                     tf.summary.image(_PICTURE, tf.image.decode_png(png, 3)[tf.newaxis])
                 # Before the picture's own file, by which a run that goes on knows that TensorBoard has it, too.
                 self._summaries.flush()
-                path = self._folder / "pictures" / _picture_name(row["epoch"])
+                path = run_folder.picture_file(self._folder, row["epoch"])
                 atomic.write_file(path, lambda stream: stream.write(png))
 
     @contextlib.contextmanager
@@ -128,8 +132,8 @@ class RunRecord:
                 remedy="Free some space, and start the same command again with --resume",
             ) from error
 
-    def files(self, rows: list[dict[str, Any]], best: dict[str, dict]) -> None:
-        """Writes history.csv, training.png and run.json anew from all rows of the history."""
+    def _curves(self, rows: list[dict[str, Any]]) -> None:
+        """Writes history.csv and training.png anew."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -138,8 +142,3 @@ class RunRecord:
         atomic.write_text(self._folder / run_folder.HISTORY_NAME, text.getvalue())
         curve = curves.draw(rows)
         atomic.write_file(self._folder / "training.png", lambda stream: stream.write(curve))
-        alarms = [{key: row[key] for key in ("epoch", "stage", "alarm")} for row in rows if "alarm" in row]
-        atomic.write_json(
-            self._folder / run_folder.FILE_NAME,
-            {**self._head, "epochs_done": len(rows), "step": rows[-1]["step"], "best": best, "alarms": alarms},
-        )

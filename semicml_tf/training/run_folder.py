@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from semicml_tf import atomic
+from semicml_tf import atomic, npz
 from semicml_tf.errors import UserError
 from semicml_tf.storage.digest import sha256
 
@@ -47,6 +45,11 @@ def teacher_weights_file(folder: str | pathlib.Path, stage: int, modality: str) 
 def checkpoint_file(folder: str | pathlib.Path) -> pathlib.Path:
     """The last checkpoint, from which a run resumes."""
     return pathlib.Path(folder) / "checkpoints" / "last.npz"
+
+
+def picture_file(folder: str | pathlib.Path, epoch: int) -> pathlib.Path:
+    """An epoch's picture, the last file that is written of it."""
+    return pathlib.Path(folder) / "pictures" / f"epoch-{epoch:03d}.png"
 
 
 def read_history(folder: str | pathlib.Path) -> list[dict[str, str]]:
@@ -169,6 +172,6 @@ class Run:
             with np.load(path, allow_pickle=False) as stored:
                 count = sum(key.startswith(prefix) for key in stored.files)
                 network.set_weights([stored[f"{prefix}{index:04d}"] for index in range(count)])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except npz.BROKEN as error:
             raise UserError(f"these weights cannot be read ({error})", path=path, remedy=_REMEDY) from error
         return network

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
 import signal
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
@@ -19,6 +21,7 @@ from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import checkpoint, memory, run_folder
 from semicml_tf.training import settings as run_settings
+from semicml_tf.training.keeper import Keeper
 from semicml_tf.training.own_statistics import OwnStatistics
 from semicml_tf.training.progress_line import ProgressLine
 from semicml_tf.training.record import RunRecord
@@ -71,7 +74,8 @@ class Trainer:
         jit_compile: compile the step by XLA; on one device alone.
 
     Raises:
-        UserError: the folder's checkpoint cannot be read, or belongs to other settings or data.
+        UserError: the folder's checkpoint cannot be read, or belongs to other settings or data. (Of several workers
+            each learns that in `agree`, where the others wait for it.)
     """
 
     def __init__(
@@ -93,8 +97,15 @@ class Trainer:
         self._workers, self._initial, self._picture_every = workers, initial, max(picture_every, 1)
         self._stages = Stages(info, train, method, strategy, workers, jit_compile=jit_compile)
         self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
-        # Before the record writes anything: a refused command must not touch the run that is there.
-        self._stored = self._read_stored()
+        self._keeper = Keeper(folder, self._hash, workers.chief)
+        self._stored, self._refusal = None, None
+        try:
+            stored = self._keeper.position()
+            self._stored = None if stored is None else Position(**stored)
+        except UserError as error:
+            self._refusal = error
+            if workers.count == 1:
+                raise
         self._validator = Validator(info, train.window, train.threshold)
         self._record = RunRecord(
             folder,
@@ -117,22 +128,24 @@ class Trainer:
         self._own_statistics: OwnStatistics | None = None
         self._stop_asked = False
 
-    @property
-    def checkpoint_path(self) -> pathlib.Path:
-        """The last checkpoint, from which a run resumes."""
-        return run_folder.checkpoint_file(self._folder)
+    def agree(self) -> None:
+        """Checks that all workers begin alike. Nothing of the folder has been touched before.
 
-    def _read_stored(self) -> Position | None:
-        if not self.checkpoint_path.exists():
-            return None
-        meta = checkpoint.read_meta(self.checkpoint_path)
-        if meta["run_hash"] != self._hash:
-            raise UserError(
-                "this run was begun with other settings or other data",
-                path=self._folder,
-                remedy="Give the flags that it began with, or another --output",
-            )
-        return Position(**meta["position"])
+        Raises:
+            UserError: they do not, or cannot.
+        """
+        position = self._stored or Position()
+        start = [self._hash, position.stage, position.step]
+        if self._initial and not self._stored:
+            # Its hash tells what it was asked to do, not how far it is.
+            start += [self._initial.best, [self._initial.weights_hash(name) for name in self._info.modalities]]
+        with self._together.explained():
+            try:
+                self._together.require_same(json.dumps(start), self._keeper.path)
+            except UserError as error:
+                raise self._refusal or error from error
+        if self._refusal:
+            raise self._refusal
 
     def run(self) -> Position:
         """Trains from the last checkpoint, or from the beginning, to the end.
@@ -142,9 +155,10 @@ class Trainer:
             UserError: a loss is not finite.
         """
         position = self._stored or Position()
-        self._together.require_same(f"{self._hash} {position.stage} {position.step}", self.checkpoint_path)
         resumed_stage = position.stage if self._stored else None
-        self._clear_left(position)
+        if position.rows:
+            self._tell(position)
+        self._keeper.clear_left()
         total, before = self._stages.total_steps, self._stages.first_step(position.stage) + position.step
         previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
         method: Method | None = None
@@ -165,12 +179,12 @@ class Trainer:
                     if not restored:
                         for name, network in method.label_writers().items():
                             path = run_folder.teacher_weights_file(self._folder, number, name)
-                            self._save_weights(path, network)
+                            self._keeper.save_network(path, network)
                     self._train_stage(method, position, line)
                     if number + 1 < len(self._train.method):
                         for name, network in method.deployed.items():
                             path = run_folder.stage_weights_file(self._folder, number, name)
-                            self._save_weights(path, network)
+                            self._keeper.save_network(path, network)
         finally:
             signal.signal(signal.SIGTERM, previous)
         return position
@@ -184,7 +198,7 @@ class Trainer:
         with self._strategy.scope():
             method = self._stages.build(position.stage, position.scores)
             if restored:
-                own = checkpoint.restore(self.checkpoint_path, method)
+                own = checkpoint.restore(self._keeper.path, method)
             else:
                 if previous is not None:
                     checkpoint.take_over(method, previous)
@@ -192,10 +206,11 @@ class Trainer:
                     thresholds = {name: self._initial.threshold(name) for name in self._info.modalities}
                     method.start_from(self._initial.network, thresholds)
                 method.begin()
-        if self._strategy.num_replicas_in_sync > 1 and not self._train.synchronized_statistics:
-            self._own_statistics = OwnStatistics(method.networks().values(), self._strategy)
-            if own is not None:
-                self._own_statistics.deal(own)
+        statistics = OwnStatistics(method.networks().values(), self._strategy)
+        if own is not None:
+            statistics.deal(own)
+        several = self._strategy.num_replicas_in_sync > 1 and not self._train.synchronized_statistics
+        self._own_statistics = statistics if several else None
         return method
 
     def _train_stage(self, method: Method, position: Position, line: ProgressLine) -> None:
@@ -236,6 +251,8 @@ class Trainer:
     def _require_finite(self, method: Method, where: Callable[[], str]) -> None:
         """The last step's update may have spoilt what only the next step's loss would show: never save that."""
         spoilt = checkpoint.not_finite(method)
+        if self._own_statistics and not np.isfinite(self._own_statistics.rows()).all():
+            spoilt.append("a replica's batch statistics")
         if spoilt:
             raise UserError(
                 f"weights of {', '.join(spoilt)} became NaN or infinite at {where()}",
@@ -291,9 +308,9 @@ class Trainer:
         position.rows.append(row)
         self._keep_best(method, position, validated, row)
         self._save(method, position)
-        self._take_next_best(position)
+        self._tell(position)
         if self._together.chief:
-            self._record.epoch(position.rows, position.best, validated if self._shows(position, epoch) else None)
+            self._record.epoch(position.rows, validated if self._shows(position, epoch) else None)
         line.validated(validated.dice)
         for text in alarms if self._together.chief else ():
             line.say(f"warning: after epoch {epoch} {text}")
@@ -308,7 +325,7 @@ class Trainer:
         """A kill may have come between the checkpoint of an epoch and what people read of it."""
         epoch = position.rows[-1]["epoch"]
         lacks = not position.means and self._shows(position, epoch) and not self._record.has_picture(epoch)
-        self._record.epoch(position.rows, position.best, self._validator(method.deployed) if lacks else None)
+        self._record.epoch(position.rows, self._validator(method.deployed) if lacks else None)
 
     def _shows(self, position: Position, epoch: int) -> bool:
         """Whether the epoch that ends here gets a picture."""
@@ -330,35 +347,15 @@ class Trainer:
                     "step": row["step"],
                     "stage": row["stage"],
                 }
-                path = run_folder.next_weights_file(self._folder, name, row["step"])
-                self._save_weights(path, method.deployed[name])
+                self._keeper.hold_better(name, row["step"], method.deployed[name])
 
-    def _take_next_best(self, position: Position) -> None:
-        """Puts better networks in the place of the best ones, once a checkpoint tells of them.
-
-        Not before: were the job killed between the two, the former best network would be gone, and the new one would
-        go by the former's threshold and score.
-        """
-        for name, entry in position.best.items() if self._together.chief else ():
-            path = run_folder.next_weights_file(self._folder, name, entry["step"])
-            if path.exists():
-                path.replace(run_folder.weights_file(self._folder, name))
-
-    def _clear_left(self, position: Position) -> None:
-        """Ends what a kill broke off: better networks that wait are taken or let go, files half written are removed."""
-        self._take_next_best(position)
-        folder = self.checkpoint_path.parent
-        for left in [*folder.glob("next-*.npz"), *folder.glob(".*.npz.*")] if self._together.chief else ():
-            left.unlink(missing_ok=True)
-
-    def _save_weights(self, path: pathlib.Path, network) -> None:
+    def _tell(self, position: Position) -> None:
+        """Tells of what the checkpoint holds: run.json, then the networks that it names."""
         if self._together.chief:
-            checkpoint.save_weights(path, network)
+            self._record.tell(position.rows, position.best)
+        self._keeper.take_better(position.best)
 
     def _save(self, method: Method, position: Position) -> None:
         # All take part in this, though the chief alone writes.
         own = self._own_statistics.rows() if self._own_statistics else None
-        if not self._together.chief:
-            return
-        meta = {"run_hash": self._hash, "position": dataclasses.asdict(position)}
-        checkpoint.save(self.checkpoint_path, method, meta, own)
+        self._keeper.save(method, dataclasses.asdict(position), own)
