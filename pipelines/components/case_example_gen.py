@@ -239,6 +239,6 @@ def convert_flags(study: str | Sequence[str]) -> list[str]:
     values, _ = commandline.parse(CONVERT, given)
     present = [values[name] for name in values if values[name].present]
     for flag in present:
-        if flag.name in ("input", "output", "span", "split", "keep_split", "case_cache", "runner", "beam_flag"):
+        if flag.name in ("input", "output", "span", "split", "case_cache", "runner", "beam_flag"):
             raise UserError(f"--{flag.name} is set by the pipeline", remedy="Take it out of the study's flags")
     return [line for flag in present for line in flag.serialize().splitlines()]

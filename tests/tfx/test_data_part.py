@@ -233,9 +233,11 @@ def test_beams_arguments_reach_the_converter_and_no_driver_is_needed(second, tmp
     for artefact, name in ((examples, "examples"), (cards, "cards")):
         artefact.uri = str(tmp_path / "CaseExampleGen" / name / "1")
         pathlib.Path(artefact.uri).mkdir(parents=True)
-    properties = {"deliveries": str(second.deliveries), "convert_flags": json.dumps(FLAGS)}
-    Executor(context).Do({}, {"examples": [examples], "cards": [cards]}, properties)
     made = second.newest("CaseExampleGen", "examples", span=2)
+    # The flags say what the driver would have found: the split that earlier deliveries were given.
+    told = convert_flags([*FLAGS, f"--keep_split={made.uri}/split.json"])
+    properties = {"deliveries": str(second.deliveries), "convert_flags": json.dumps(told)}
+    Executor(context).Do({}, {"examples": [examples], "cards": [cards]}, properties)
     assert DatasetInfo.load(examples.uri).data_hash == made.custom_properties["data_hash"].string_value
     assert examples.span == cards.span == 2 and cards.splits == list(PARTITIONS)
 
