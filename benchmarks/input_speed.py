@@ -29,7 +29,7 @@ def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     sizes.define(values)
     flags.DEFINE_integer("steps", 16, "Steps in a round.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("rounds", 5, "Rounds; the median counts.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("rounds", 11, "Rounds; the median counts.", lower_bound=1, flag_values=values)
 
 
 def dataset(folder: pathlib.Path, cases: int) -> pathlib.Path:
