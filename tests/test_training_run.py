@@ -238,6 +238,7 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("named twice", data, out, *TINY, "--devices=cpu:0,cpu:0")
     _fails("--unlabelled_partitions for semi_cml, prel, got none", data, out, *TINY, "--unlabelled_partitions=")
     _fails("finite number in --learning_rate, got inf", data, out, *TINY, "--learning_rate=inf")
+    _fails("finite number in --teacher_noise_low, got nan", data, out, *TINY, "--teacher_noise_low=nan")
     _fails("--seed from 0 to 2147483647, got -1", data, out, *TINY, "--seed=-1")
     _fails("positive epochs", data, out, *TINY, "--method=semi_cml", "--epochs=3,-1")
     _fails("--jit_compile works on one device, got 2", data, out, *TINY, "--devices=cpu:0,cpu:1", "--jit_compile")

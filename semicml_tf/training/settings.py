@@ -126,8 +126,8 @@ def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str
         value = getattr(method, name)
         require(value > 0, f"expected --{name} above 0, got {value}", f"Correct --{name}")
     for name, value in (dataclasses.asdict(train) | dataclasses.asdict(method)).items():
-        infinite = isinstance(value, float) and math.isinf(value)
-        require(not infinite, f"expected a finite number in --{name}, got {value}", f"Correct --{name}")
+        odd = isinstance(value, float) and not math.isfinite(value)
+        require(not odd, f"expected a finite number in --{name}, got {value}", f"Correct --{name}")
     require(
         method.teacher_noise_low <= method.teacher_noise_high,
         f"expected --teacher_noise_low up to --teacher_noise_high, got {method.teacher_noise_low} and "
