@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from semicml_tf.errors import UserError
 
@@ -12,9 +14,14 @@ from semicml_tf.errors import UserError
 class Competitor:
     """A process that has its step compiled, and takes steps when it is told to."""
 
-    def __init__(self, command: Sequence[str]):
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})):
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self._command = command
         self.facts = json.loads(self._answer())

@@ -2,7 +2,7 @@
 
     python -m benchmarks.step_profile
 
-Beside it, how fast the convolutions are, and how fast a large matrix product on one core: as fast as it can be.
+Where each operation has one thread, beside it how fast the convolutions are, and how fast a large matrix product is.
 """
 
 from __future__ import annotations
@@ -74,9 +74,8 @@ def convolutions_gflop(network) -> float:
     for layer in network.layers:
         if "Conv2D" in type(layer).__name__:
             # A transposed one has its channels the other way round, and as many products as its mirror image.
-            (image, channels), kernel = (layer.input.shape[1:3], layer.input.shape[-1]), layer.kernel.shape
-            points = math.prod(image)
-            total += 2 * points * math.prod(kernel) * (2 if channels == 1 else 3)
+            forward = 2 * math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
+            total += forward * (2 if layer.input.shape[-1] == 1 else 3)
     return total / 1e9
 
 
@@ -119,13 +118,14 @@ def main(values: flags.FlagValues) -> None:
         print("\n| operations | ms of all cores | share |\n|---|---|---|")
         for kind in (*KINDS, REST):
             print(f"| {kind} | {spent[kind]:.0f} | {100 * spent[kind] / total:.0f} % |")
-        slices = values.labelled + values.unlabelled
-        work = slices * sum(convolutions_gflop(network) for network in method.students.values())
-        print(
-            f"\nconvolutions: {work:.0f} GFLOP a step, {1000 * work / spent['convolutions']:.0f} GFLOP/s a core; "
-            f"a matrix product: {product_gflops(precision):.0f}\n",
-            flush=True,
-        )
+        if tf.config.threading.get_intra_op_parallelism_threads() == 1:  # else an operation's time is of several cores
+            slices = values.labelled + values.unlabelled
+            work = slices * sum(convolutions_gflop(network) for network in method.students.values())
+            print(
+                f"\nconvolutions: {work:.0f} GFLOP a step, {1000 * work / spent['convolutions']:.0f} GFLOP/s a core; "
+                f"a matrix product: {product_gflops(precision):.0f}"
+            )
+        print(flush=True)
 
 
 if __name__ == "__main__":

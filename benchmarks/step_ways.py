@@ -17,19 +17,20 @@ from benchmarks import sizes
 from benchmarks.competitor import Competitor, rounds
 from benchmarks.step_of_ours import STEPS_A_CALL
 from semicml_tf import commandline
+from semicml_tf.errors import UserError
 
 PLAIN = "float32"
-# By the flags of semicml_tf.train that make them, or the environment; Keras calls the last one steps_per_execution.
+# By the flags of semicml_tf.train or the environment that make them: what `step_of_ours` takes, and its environment.
 WAYS = {
-    PLAIN: ["float32"],
-    "--precision=bfloat16": ["bfloat16"],
-    "--precision=float16": ["float16"],
-    "--deterministic": ["float32", "deterministic"],
-    "--jit_compile": ["float32", "jit_compile"],
-    "--batch_statistics=each": ["float32", "each"],
-    "TF_NUM_INTRAOP_THREADS=2": ["float32"],
-    "TF_ENABLE_ONEDNN_OPTS=0": ["float32"],
-    f"{STEPS_A_CALL} steps a call": ["float32", "several"],
+    PLAIN: (["float32"], {}),
+    "`--precision=bfloat16`": (["bfloat16"], {}),
+    "`--precision=float16`": (["float16"], {}),
+    "`--deterministic`": (["float32", "deterministic"], {}),
+    "`--jit_compile`": (["float32", "jit_compile"], {}),
+    "`--batch_statistics=each`": (["float32", "each"], {}),
+    "`TF_NUM_INTRAOP_THREADS=2`: two threads for each operation": (["float32"], {"TF_NUM_INTRAOP_THREADS": "2"}),
+    "`TF_ENABLE_ONEDNN_OPTS=0`: without oneDNN": (["float32"], {"TF_ENABLE_ONEDNN_OPTS": "0"}),
+    f"{STEPS_A_CALL} steps a call (Keras: `steps_per_execution`)": (["float32", "several"], {}),
 }
 
 
@@ -42,11 +43,14 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
-    competitors = {}
-    for name, way in WAYS.items():
-        environment = ["env", name] if name.startswith("TF_") else []
-        command = [*environment, sys.executable, "-m", "benchmarks.step_of_ours", *sizes.words(values), *way]
-        competitors[name] = Competitor(command)
+    if values.steps % STEPS_A_CALL:
+        raise UserError(
+            f"expected --steps in multiples of {STEPS_A_CALL}, got {values.steps}", remedy="Correct --steps"
+        )
+    competitors = {
+        name: Competitor([sys.executable, "-m", "benchmarks.step_of_ours", *sizes.words(values), *way], environment)
+        for name, (way, environment) in WAYS.items()
+    }
     seconds = rounds(competitors, values.rounds, values.steps)
     print("| step | ms | times as fast as float32 | seconds until it is compiled |\n|---|---|---|---|")
     for name, competitor in competitors.items():

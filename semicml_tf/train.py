@@ -111,10 +111,13 @@ def _check_folder(values: flags.FlagValues) -> None:
         )
 
 
+def _needs_unlabelled(train: TrainSettings) -> bool:
+    return any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
+
+
 def _check_cases(info: DatasetInfo, train: TrainSettings) -> tuple[list[str], int]:
     """The partitions that are read, each once (one may feed both streams), and how many unlabelled cases are no use."""
-    needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
-    unlabelled = train.unlabelled_partitions if needs_unlabelled else ()
+    unlabelled = train.unlabelled_partitions if _needs_unlabelled(train) else ()
     used = list(dict.fromkeys(("labelled", *unlabelled, "validation")))
     for partition in used:
         info.cases(partition)
@@ -130,8 +133,7 @@ def _check_cases(info: DatasetInfo, train: TrainSettings) -> tuple[list[str], in
 
 def _check_shards_suffice(info: DatasetInfo, train: TrainSettings, workers: int) -> None:
     """Refuses workers that would find no shard of a stream for themselves, in whichever stage."""
-    needed = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
-    for partitions in (("labelled",), *([train.unlabelled_partitions] if needed else [])):
+    for partitions in (("labelled",), *([train.unlabelled_partitions] if _needs_unlabelled(train) else [])):
         own_cases(info, partitions, (0, workers))
 
 
@@ -209,8 +211,7 @@ def main(values: flags.FlagValues) -> None:
         strategy = strategy_for(values.devices, workers)
     if values.jit_compile and strategy.num_replicas_in_sync > 1:
         _refuse_xla(strategy.num_replicas_in_sync)
-    needs = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
-    fewest = min(train.labelled_batch, train.unlabelled_batch) if needs else train.labelled_batch
+    fewest = min(train.labelled_batch, train.unlabelled_batch if _needs_unlabelled(train) else train.labelled_batch)
     if fewest < strategy.num_replicas_in_sync:
         raise UserError(
             f"expected a slice of each stream for each of {strategy.num_replicas_in_sync} devices, got {fewest}",

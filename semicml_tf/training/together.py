@@ -54,7 +54,7 @@ class Together:
         """The chief's numbers, which all go by: machines that differ may find others."""
         if self._workers.count == 1:
             return list(numbers)
-        return _of_first(tf.constant(numbers, tf.float64), self._strategy).numpy().tolist()
+        return _summed(tf.constant(numbers, tf.float64), self._strategy, of_first=True).numpy().tolist()
 
     def require_same(self, start: str, checkpoint: pathlib.Path) -> None:
         """Checks that all begin alike.
@@ -95,27 +95,18 @@ class Together:
             ) from error
 
 
-def _summed(value, strategy: tf.distribute.Strategy):
-    return strategy.experimental_local_results(_sum(strategy)(value))[0]
-
-
-def _of_first(value, strategy: tf.distribute.Strategy):
-    return strategy.experimental_local_results(_first(strategy)(value))[0]
+def _summed(value, strategy: tf.distribute.Strategy, *, of_first: bool = False):
+    return strategy.experimental_local_results(_sum(strategy, of_first)(value))[0]
 
 
 @functools.cache
-def _sum(strategy: tf.distribute.Strategy):
+def _sum(strategy: tf.distribute.Strategy, of_first: bool):
+    """The sum over replicas, to which the first one's value alone counts if it is `of_first`."""
+
     def summed(value):
-        # A copy names a device, which workers' collectives ask for.
-        return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(value))
+        context = tf.distribute.get_replica_context()
+        counts = context.replica_id_in_sync_group == 0 if of_first else True
+        # A tensor made here names a device, which workers' collectives ask for.
+        return context.all_reduce("SUM", tf.where(counts, value, tf.zeros_like(value)))
 
     return tf.function(lambda value: strategy.run(summed, args=(value,)))
-
-
-@functools.cache
-def _first(strategy: tf.distribute.Strategy):
-    def of_first(value):
-        context = tf.distribute.get_replica_context()
-        return context.all_reduce("SUM", tf.where(context.replica_id_in_sync_group == 0, value, tf.zeros_like(value)))
-
-    return tf.function(lambda value: strategy.run(of_first, args=(value,)))

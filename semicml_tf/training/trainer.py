@@ -356,6 +356,6 @@ class Trainer:
         self._keeper.take_better(position.best)
 
     def _save(self, method: Method, position: Position) -> None:
-        # All take part in this, though the chief alone writes.
-        own = self._own_statistics.rows() if self._own_statistics else None
+        # All take part in this, though the chief alone writes. At an epoch's end all replicas hold the same.
+        own = self._own_statistics.rows() if self._own_statistics and position.means else None
         self._keeper.save(method, dataclasses.asdict(position), own)

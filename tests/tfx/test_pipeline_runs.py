@@ -1,6 +1,5 @@
 """The pipeline on real TFX, run again and again: from cache, after a kill, on a new delivery, with a worse model."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -11,13 +10,13 @@ import time
 
 import nibabel
 import pytest
-import tensorflow as tf
 
 pytest.importorskip("tfx", reason="needs the environment of requirements/tfx.lock")
 
 from pipelines import semicml_pipeline
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from tests.tensorboard_files import logged
 from tests.tfx.pipeline_study import Job, of_status
 
 LOOKED_UP = {"LatestBlessed.ct", "LatestBlessed.pet"}
@@ -125,16 +124,6 @@ def _wait_for(found, process, seconds=240):
         time.sleep(0.05)
 
 
-def _steps_logged(folder):
-    """The steps of which TensorBoard has a loss, as often as it has one."""
-    steps = []
-    for path in folder.iterdir():
-        with contextlib.suppress(tf.errors.DataLossError):  # cut off by the kill
-            for event in tf.compat.v1.train.summary_iterator(str(path)):
-                steps += [event.step for value in event.summary.value if value.tag == "loss"]
-    return steps
-
-
 def test_a_new_delivery_survives_a_kill_and_is_published_by_the_next_run(job, capsys):
     commandline.call(
         "semicml_tf.phantom",
@@ -175,7 +164,7 @@ def test_a_new_delivery_survives_a_kill_and_is_published_by_the_next_run(job, ca
     assert "epoch 1/4" not in capsys.readouterr().err
     run = job.artefacts("PrelTrainer", "model")[-1]
     body = json.loads((run / "run.json").read_text())
-    steps = _steps_logged(run / "tensorboard")
+    steps = [step for step, tag in logged(run) if tag == "loss"]
     # Each once, whichever of them the kill has kept from being written in time.
     assert body["epochs_done"] == 4 == len(steps) == len(set(steps))
     assert job.versions("ct") == ["1", "2"] and job.versions("pet") == ["1"]
