@@ -74,3 +74,18 @@ def pytest_collection_modifyitems(items):
         return next((place for place, prefix in enumerate(_LONG) if item.path.name.startswith(prefix)), len(_LONG))
 
     items.sort(key=rank)  # stable: a file's own order stays
+
+
+def pytest_sessionfinish(session):
+    """Fails the run if a test was skipped and SEMICML_TF_NO_SKIPS is set: a set that must run whole has run whole."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("SEMICML_TF_NO_SKIPS") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Names what was skipped where nothing may be."""
+    if os.environ.get("SEMICML_TF_NO_SKIPS") and (skipped := terminalreporter.stats.get("skipped")):
+        terminalreporter.section("SEMICML_TF_NO_SKIPS: no test may be skipped here", red=True)
+        for report in skipped:
+            terminalreporter.line(f"{report.nodeid}: {report.longrepr[2] if report.longrepr else 'skipped'}")

@@ -1,9 +1,11 @@
 """A DICOM series in, a DICOM-SEG out: opened again by readers that share no code with its writer."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import nibabel
 import numpy as np
@@ -122,11 +124,16 @@ def test_simpleitk_and_our_own_reader_see_the_same(predicted, modality):
     check_same(places, expected)
 
 
-@pytest.mark.skipif(shutil.which("segimage2itkimage") is None, reason="needs dcmqi: pip install dcmqi")
+# Beside this interpreter, or on the PATH.
+PROGRAMS = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+DCMQI = shutil.which("segimage2itkimage", path=PROGRAMS)
+
+
+@pytest.mark.skipif(DCMQI is None, reason="needs dcmqi: make test-backends")
 @pytest.mark.parametrize("modality", SERIES)
 def test_dcmqi_sees_the_same(predicted, modality, tmp_path):
     _, seg, mask = predicted[modality]
-    command = ["segimage2itkimage", "--inputDICOM", str(seg), "--outputDirectory", str(tmp_path), "-t", "nii"]
+    command = [DCMQI, "--inputDICOM", str(seg), "--outputDirectory", str(tmp_path), "-t", "nii"]
     subprocess.run(command, check=True, capture_output=True)
     found, expected = nifti(next(tmp_path.glob("*.nii.gz"))), nifti(mask)
     check_same(found[1], expected[1])

@@ -71,7 +71,7 @@ def test_no_backend_is_imported(room):
 
 
 def test_losses_networks_and_noise_are_the_same_under_jax():
-    pytest.importorskip("jax")
+    pytest.importorskip("jax", reason="needs JAX: make test-backends")
     scope = {}
     exec(PROGRAM, scope)
     done = subprocess.run(

@@ -1,0 +1,114 @@
+"""Runs the tests under conditions that other machines have: `make test-conditions PYTEST_ARGS="tests/test_files_*.py"`.
+
+Each condition is one run of pytest in a process of its own. The exit code is 1 if a test fails under one of them.
+CONDITIONS="umask spaces" in the environment names the conditions to run; without it, all of them run.
+A condition that this machine cannot offer (no root user, no such locale) is reported as not run.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Without these, Python reads every locale as UTF-8.
+BARE = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+LOCALES = {"c-locale": "C", "comma-locale": "de_DE.utf8", "latin-1-locale": "de_DE.iso88591"}
+CONDITIONS = ["timezone", *LOCALES, "umask", "no-home", "one-core", "spaces", "other-user", "read-only", "shuffled"]
+
+
+def copy_of_checkout(folder: pathlib.Path) -> pathlib.Path:
+    """The files that git knows or would add, as they are now."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, map(os.fsdecode, listed.split(b"\0"))):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def shuffled(arguments: list[str]) -> list[str]:
+    """The same arguments, with one test file after another named in an order drawn by chance."""
+    named = [argument for argument in arguments if pathlib.Path(argument.partition("::")[0]).exists()]
+    files = named or [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*.py")]
+    seed = random.randrange(1000)
+    print(f"shuffled: seed {seed}")
+    random.Random(seed).shuffle(files)
+    return [argument for argument in arguments if argument not in named] + files
+
+
+def run(name: str, arguments: list[str], temporary: pathlib.Path) -> str:
+    """pytest's closing line, or why the condition cannot be had here."""
+    environment, folder, options = dict(os.environ), ROOT, {}
+    prefix: list[str] = []
+    workers = ["-n", "2", "--dist", "loadfile"]
+    if name == "timezone":
+        environment["TZ"] = "Pacific/Apia"
+    elif name in LOCALES:
+        environment |= {"LC_ALL": LOCALES[name], **BARE}
+        known = subprocess.run(["locale", "-a"], capture_output=True, text=True).stdout.split()
+        if LOCALES[name] not in known:
+            return f"not run: this machine has no locale {LOCALES[name]} (Debian: apt install locales-all)"
+    elif name == "umask":
+        options["umask"] = 0o077
+    elif name == "no-home":
+        environment["HOME"] = "/nonexistent"
+    elif name == "one-core":
+        prefix, workers = ["taskset", "-c", str(min(os.sched_getaffinity(0)))], []
+    elif name == "spaces":
+        folder = copy_of_checkout(temporary / "a path with spaces")
+        (folder / "tmp").mkdir()
+        environment["TMPDIR"] = str(folder / "tmp")
+    elif name in ("other-user", "read-only"):
+        if os.geteuid() != 0:
+            return "not run: needs root, to become another user"
+        folder = copy_of_checkout(temporary / "checkout")
+        (temporary / "tmp").mkdir()
+        environment |= {"HOME": "/nonexistent", "USER": "nobody", "TMPDIR": str(temporary / "tmp")}
+        given = [temporary, temporary / "tmp"] if name == "read-only" else [temporary, *temporary.rglob("*")]
+        for path in given:
+            shutil.chown(path, "nobody", "nogroup")
+        prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    elif name == "shuffled":
+        arguments, workers = shuffled(arguments), []
+    words = ["-m", "pytest", "-q", *workers, "-m", "not slow and not soak", "-p", "no:cacheprovider", "--color=no"]
+    ignored = ["--ignore=tests/browser", "--ignore=tests/tfx"]
+    done = subprocess.run(
+        [*prefix, sys.executable, *words, *ignored, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        **options,
+    )
+    if done.returncode:
+        print(done.stdout, flush=True)
+    lines = done.stdout.strip().splitlines() or ["pytest printed nothing"]
+    return lines[-1] if done.returncode else "passed: " + lines[-1]
+
+
+def main(arguments: list[str]) -> int:
+    names = os.environ.get("CONDITIONS", "").split() or CONDITIONS
+    unknown = set(names) - set(CONDITIONS)
+    if unknown:
+        print(f"CONDITIONS: unknown {', '.join(sorted(unknown))}; known are {', '.join(CONDITIONS)}", file=sys.stderr)
+        return 2
+    results = {}
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="conditions-") as temporary:
+            results[name] = run(name, arguments, pathlib.Path(temporary))
+        print(f"{name}: {results[name]}", flush=True)
+    return int(any(not re.match("passed|not run", line) for line in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
