@@ -40,6 +40,7 @@ setup(
         "matplotlib>=3.8",
         "pillow>=9.4",
         "absl-py>=1.4",
+        "pydantic>=2.8,<3",  # types of JSON files; 2.8 is the first that stops at a list's first wrong element
         "tqdm>=4.64",
     ],
     extras_require={

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from semicml_tf.errors import UserError
+from semicml_tf.json_files import load as read_json  # noqa: F401  Read through a schema instead: json_files.read
 
 
 def unwritable(path: pathlib.Path, error: OSError) -> UserError:
@@ -62,24 +63,8 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all; NaN is refused, since JSON has none."""
+    """Writes `value` as indented JSON, whole or not at all; NaN is refused. `json_files` reads it."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: str | os.PathLike, *, what: str, remedy: str) -> Any:
-    """Reads JSON; `what` names the file's role and `remedy` what to do if it is not there.
-
-    Raises:
-        UserError: there is no such file, or it is not JSON.
-    """
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
-    except OSError as error:
-        problem = f"expected {what}, but it cannot be read ({error.strerror})"
-        raise UserError(problem, path=path, remedy=remedy) from error
-    except ValueError as error:
-        raise UserError(f"expected {what}, but it is not valid JSON ({error})", path=path, remedy=remedy) from error
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 # are post-processed.
 ORDER = (
     "semicml_tf.errors",
+    "semicml_tf.json_files",
     "semicml_tf.atomic",
     "semicml_tf.npz",
     "semicml_tf.quiet_import",
@@ -53,7 +54,7 @@ NOT_FOR_SERVING = tuple(
 # What `--help` must not wait for.
 TAKES_LONG = {
     "tensorflow", "keras", "tensorflow_serving", "matplotlib", "tensorboard", "apache_beam", "nibabel", "pydicom",
-    "highdicom", "SimpleITK", "scipy", "fsspec", "s3fs",
+    "highdicom", "SimpleITK", "scipy", "fsspec", "s3fs", "pydantic", "pydantic_core",
 }  # fmt: skip
 
 

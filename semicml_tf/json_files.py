@@ -1,0 +1,213 @@
+"""Reads JSON as hostile: its size, its syntax, then the type of every field. What is wrong is one line.
+
+A schema is a dataclass or a `typing_extensions.TypedDict`. Its annotations say what a file must hold::
+
+    @dataclasses.dataclass(frozen=True)
+    class Listing:
+        version: Literal[1]
+        cases: dict[str, tuple[Positive, ...]]
+        note: str = ""                        # may be missing
+
+    listing = json_files.read(path, Listing, what="a listing", remedy="Convert the data again")
+
+Types are strict: `int` takes neither 1.0 nor "1" nor true, `float` takes every number. Fields that the schema does not
+name are left out. `__post_init__` of a dataclass checks what types cannot say; it raises ValueError.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from annotated_types import Interval
+
+from semicml_tf.errors import UserError
+
+# Larger files are refused before they are read. A parsed file takes up to thirty times its size in memory.
+MAX_BYTES = 16 * 2**20
+# For files that grow with the cases and hold many numbers of each.
+MAX_BYTES_OF_CASES = 64 * 2**20
+
+# For schemas. JSON has whole numbers of any length; programs in other languages hold these.
+Count = Annotated[int, Interval(ge=0, le=2**53)]
+Positive = Annotated[int, Interval(ge=1, le=2**53)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+
+T = TypeVar("T")
+_TOO_DEEP = "its lists or objects are nested too deeply"
+
+
+def read(
+    path: str | os.PathLike, schema: type[T], *, what: str, remedy: str | None = None, max_bytes: int = MAX_BYTES
+) -> T:
+    """Reads a file.
+
+    Args:
+        schema: what the file must hold; see above.
+        what: the file's role, for messages, e.g. ``"a converted dataset"``.
+        remedy: what the user does where the file is missing or wrong.
+        max_bytes: larger files are refused.
+
+    Raises:
+        UserError: the file cannot be read, is no JSON, or does not fit `schema`.
+    """
+    return parse(_bytes(path, what, remedy, max_bytes), schema, what=what, path=path, remedy=remedy)
+
+
+def parse(
+    text: str | bytes,
+    schema: type[T],
+    *,
+    what: str,
+    path: str | os.PathLike | None = None,
+    remedy: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> T:
+    """Reads JSON text; see `read`.
+
+    Args:
+        path: where the text comes from, for messages.
+    """
+    body = loads(text, what=what, path=path, remedy=remedy, max_bytes=max_bytes)
+    return of_value(body, schema, what=what, path=path, remedy=remedy)
+
+
+def of_value(
+    body: Any, schema: type[T], *, what: str, path: str | os.PathLike | None = None, remedy: str | None = None
+) -> T:
+    """Checks a value that `loads` returned; see `read`."""
+    from pydantic_core import ValidationError
+
+    try:
+        # Strict types take a list for a tuple in JSON text alone.
+        return _validator(schema).validate_json(json.dumps(body), strict=True)
+    except RecursionError as error:
+        raise UserError(f"expected {what}, but {_TOO_DEEP}", path=path, remedy=remedy) from error
+    except ValidationError as error:
+        raise UserError(f"expected {what}, but {_problem(error)}", path=path, remedy=remedy) from error
+    except UserError as error:
+        if error.path is not None:
+            raise
+        raise UserError(error.problem, path=path, remedy=error.remedy or remedy) from error
+
+
+def loads(
+    text: str | bytes,
+    *,
+    what: str,
+    path: str | os.PathLike | None = None,
+    remedy: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Any:
+    """The value of JSON text, without a schema: finite numbers, every name once, at most `max_bytes`.
+
+    Raises:
+        UserError: the text is no such JSON.
+    """
+    if len(text) > max_bytes:
+        raise _too_large(len(text), what, path, remedy, max_bytes)
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as error:
+        raise UserError(f"expected {what}, but {_TOO_DEEP}", path=path, remedy=remedy) from error
+    except ValueError as error:
+        raise UserError(f"expected {what}, but it is not valid JSON ({error})", path=path, remedy=remedy) from error
+
+
+def load(path: str | os.PathLike, *, what: str, remedy: str | None = None, max_bytes: int = MAX_BYTES) -> Any:
+    """The value of a JSON file, without a schema; see `loads`."""
+    return loads(_bytes(path, what, remedy, max_bytes), what=what, path=path, remedy=remedy)
+
+
+def _bytes(path: str | os.PathLike, what: str, remedy: str | None, max_bytes: int) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            content = b"" if size > max_bytes else stream.read(max_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: the name holds a null character
+        reason = getattr(error, "strerror", None) or error
+        problem = f"expected {what}, but it cannot be read ({reason})"
+        raise UserError(problem, path=path, remedy=remedy) from error
+    if size > max_bytes or len(content) > max_bytes:
+        raise _too_large(max(size, len(content)), what, path, remedy, max_bytes)
+    return content
+
+
+def _too_large(size: int, what: str, path, remedy: str | None, max_bytes: int) -> UserError:
+    return UserError(f"expected {what} of at most {max_bytes} bytes, got {size}", path=path, remedy=remedy)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    body = dict(pairs)
+    if len(body) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {_shown(next(name for name in names if names.count(name) > 1))} comes twice")
+    return body
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+@functools.cache
+def _validator(schema: type):
+    # Here, since `--help` does not wait for the 0.2 s of these imports.
+    from pydantic import TypeAdapter
+    from pydantic_core import SchemaValidator
+
+    return SchemaValidator(_stop_at_first(TypeAdapter(schema).core_schema))
+
+
+def _stop_at_first(node: Any) -> Any:
+    """The core schema with lists that stop at their first wrong element: a report of each takes a gigabyte."""
+    if isinstance(node, dict):
+        changed = {name: _stop_at_first(value) for name, value in node.items()}
+        return changed | {"fail_fast": True} if node.get("type") in ("list", "tuple") else changed
+    return [_stop_at_first(value) for value in node] if isinstance(node, list) else node
+
+
+def _problem(error) -> str:
+    """The first of the errors that pydantic found, and how many more there are."""
+    count = error.error_count()
+    if count > 1000:
+        return f"{count} of its fields are wrong"
+    first = error.errors(include_url=False)[0]
+    place, message = _place(first["loc"]), str(first["msg"])
+    if first["type"] == "missing":
+        text = f"the field {place} is missing"
+    elif first["type"] == "json_invalid":
+        text = _TOO_DEEP if "recursion" in message else f"it is not valid JSON ({message})"
+    else:
+        message = message.removeprefix("Value error, ").replace("Input should be", "expected", 1)
+        text = f"{place or 'its content'}: {message}"
+        # Messages of sizes name them; a whole list is no help.
+        text += f", got {_shown(first['input'])}" if message.startswith("expected") else ""
+    if count == 1:
+        return text
+    return f"{text} ({count - 1} more {'field is' if count == 2 else 'fields are'} wrong)"
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    """``cases[0].shape`` for ``("cases", 0, "shape")``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step if step.isprintable() else _shown(step)}"
+    return text.removeprefix(".")
+
+
+def _shown(value: Any, length: int = 60) -> str:
+    """A value for one line of a terminal: ASCII, cut off."""
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= length else f"{text[:length]}..."
