@@ -63,8 +63,17 @@ def test_bad_cases_are_left_out_on_request(source, tmp_path, capsys):
 
 def test_without_a_split_everything_can_be_verified(source, tmp_path, capsys):
     (source / "split.json").unlink()
-    convert(source, tmp_path / "out", "--verify_only")
-    assert "no split is known" in capsys.readouterr().out
+    # A label whose images are misnamed is reported, and under pseudonyms its name is not.
+    for path in ("imagesTr/P1__CT.nii.gz", "labelsTr/P1.nii.gz"):
+        (source / path).rename(source / path.replace("P1", "Meyer").replace("CT", "CT1"))
+    (source / "imagesTr/P1__PT.nii.gz").unlink()
+    for flag, file in (("--nopseudonymize", "labelsTr/Meyer.nii.gz"), ("--pseudonymize", "labelsTr/")):
+        convert(source, tmp_path / "out", "--verify_only", flag)
+        printed, report = capsys.readouterr().out, (tmp_path / "out.verify.json").read_text()
+        assert "no split is known" in printed and "verified 3 cases: 0 errors" in printed
+        stray = [one for one in json.loads(report)["findings"] if one["code"] == "unclaimed_file"]
+        assert len(stray) == 2 and any(file in one["file"] for one in stray)
+        assert ("Meyer" in report + printed) == (flag == "--nopseudonymize")
 
 
 def test_verification_says_why_it_needs_an_output(source):

@@ -1,5 +1,6 @@
 """Which layout a folder has, and what is told of one that has none."""
 
+import json
 import os
 import time
 
@@ -7,7 +8,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.files import layouts, survey
+from semicml_tf.files import deliveries, layouts, survey
 from semicml_tf.phantom.writers import LAYOUTS as WRITTEN
 from tests.layout_folders import check_present, touch
 
@@ -49,6 +50,7 @@ def test_a_phantom_is_found_as_it_was_written(phantoms, name):
         label, grid = case.label.read_label()
         assert label.any() and grid.is_close(case.images[modalities[0]].read_grid())
         assert len({case.images[modality].digest() for modality in modalities}) == len(modalities)
+    assert not hasattr(layout, "oddities") or not layout.oddities(root, modalities)
     told = layout.describe(root)
     assert "3 cases" in told and "labels 3" in told and all(f"{modality} 3" in told for modality in modalities)
 
@@ -122,6 +124,59 @@ def test_links_in_a_circle_end(tmp_path):
 def test_a_folder_that_may_not_be_read(tmp_path):
     (tmp_path / "imagesTr").mkdir(mode=0)
     assert "cannot be read" in refusal(tmp_path)
+
+
+# Of each layout: files of one case that is found, and files that no case claims.
+STRAY = {
+    "hecktor": (
+        ["imagesTr/A__CT.nii.gz", "imagesTr/A__PT.NII.GZ", "labelsTr/A.nii.gz"],
+        ["imagesTr/B__ct.nii.gz", "labelsTr/B.nii.gz", "imagesTr/C__CT.hdr", "imagesTr/C__CT.img"],
+    ),
+    "hecktor2021": (["A_ct.nii.gz", "A_pt.nii.gz", "A_gtvt.nii.gz"], ["B_gtvt.nii.gz", "B_CT.nii.gz"]),
+    "brats": (["A/A_t1.nii.gz", "A/A_t2.Nii.gz", "A/A_seg.nii.gz"], ["A/A_seg2.nii.gz", "B/B_T2.nii.gz", "C.nii.gz"]),
+    "brats2023": (["A/A-t1n.nii.gz", "A/A-seg.nii.gz"], ["A/A-t1.nii.gz", "B/B-t2w.nrrd"]),
+    "nnunet": (
+        ["imagesTr/A_0000.nii.gz", "imagesTr/A_0001.NII", "labelsTr/A.nii.gz"],
+        ["imagesTr/B_000.nii.gz", "labelsTr/B.nii.gz", "imagesTr/A_0002.nii.gz"],
+    ),
+    "decathlon": (["imagesTr/A.nii.gz", "labelsTr/A.nii.gz"], ["labelsTr/B.nii.gz", "imagesTr/B.mha"]),
+    "bids": (
+        ["sub-A/anat/sub-A_T1w.nii.gz", "derivatives/d/sub-A/anat/sub-A_dseg.nii.gz"],
+        ["sub-A/anat/A_T2w.nii.gz", "derivatives/d/sub-B/anat/sub-B_dseg.nii.gz"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_files_that_no_case_claims_are_reported(tmp_path, name):
+    claimed, stray = STRAY[name]
+    touch(*(tmp_path / file for file in (*claimed, *stray)))
+    body = {"channel_names" if name == "nnunet" else "modality": {"0": "T1", "1": "T2"}, "numTraining": 1}
+    (tmp_path / "dataset.json").write_text(json.dumps(body))
+    layout = layouts.choose("auto", tmp_path)
+    found = layout.find(tmp_path, layout.modalities(tmp_path))
+    assert [case.case_id.removeprefix("sub-") for case in found] == ["A"] and found[0].has_label()
+    odd = layout.oddities(tmp_path, layout.modalities(tmp_path))
+    assert sorted(str(one.path.relative_to(tmp_path)) for one in odd) == sorted(stray)
+    assert all(one.code == "unclaimed_file" and layout.DESCRIPTION in one.remedy for one in odd)
+    # Within deliveries, too.
+    (tmp_path / "deliveries").mkdir()
+    (tmp_path / "deliveries/span-1").symlink_to(tmp_path)
+    of_all = deliveries.choose(tmp_path / "deliveries", name)
+    assert len(of_all.oddities(tmp_path / "deliveries", ())) == len(stray)
+
+
+@pytest.mark.parametrize("name,case", [("nnunet", "A_0000"), ("decathlon", "A")])
+def test_the_number_of_cases_is_compared_with_the_description(tmp_path, name, case):
+    touch(tmp_path / f"imagesTr/{case}.nii.gz", tmp_path / "labelsTr/A.nii.gz")
+    layout = layouts.LAYOUTS[name]
+    for body, expected in [
+        ({"numTraining": 3, "numTest": 2}, ["expected 3 cases in imagesTr as 'numTraining' says, found 1"]),
+        ({"numTraining": 1, "numTest": 2}, []),
+        ({"numTraining": "3"}, []),
+    ]:
+        (tmp_path / "dataset.json").write_text(json.dumps({"modality": {"0": "CT"}, **body}))
+        assert [one.problem for one in layout.oddities(tmp_path, ["ct"])] == expected
 
 
 @pytest.mark.parametrize("name", ["hecktor", "hecktor2021", "brats", "brats2023", "nnunet", "decathlon", "bids"])

@@ -63,9 +63,11 @@ class Conversion:
         """
         with self.privacy.errors(), self.target.work(cache=self.values.case_cache or None) as work:
             cases = self._cases(options)
+            odd = self._oddities(options)
             split, chosen = self._partitions(cases, work)
             reports = self._look(chosen, work)
-            found = [*(finding for report in reports.values() for finding in report.findings), *across(chosen, reports)]
+            found = [*odd, *(finding for report in reports.values() for finding in report.findings)]
+            found += across(chosen, reports)
             found = self.privacy.findings(found)
             self._tell(found, len(reports))
             if self.values.verify_only:
@@ -96,6 +98,13 @@ class Conversion:
             told = self.privacy.text(str(self.privacy.map_file))
             print(f"cases bear pseudonyms; whose they are stands in {told}: keep that to yourself")
         return cases
+
+    def _oddities(self, options: LayoutOptions) -> list[Finding]:
+        """What the input holds beside its cases, such as files that no case claims."""
+        if not hasattr(self.layout, "oddities"):
+            return []
+        odd = self.layout.oddities(self.source, self.settings.modalities, options)
+        return [Finding.of(one.code, one.problem, file=one.path, remedy=one.remedy) for one in odd]
 
     def _partitions(self, cases: Sequence[CaseFiles], work: WorkFolder):
         """The split, and the cases by partition; everybody where nothing splits and nothing is to be converted."""

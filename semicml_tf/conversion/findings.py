@@ -19,6 +19,8 @@ VERSION = 1
 CODES: dict[str, tuple[str, str]] = {
     "missing_file": (ERROR, "a file of an image or a label is not there, or the layout names none"),
     "missing_modality": (WARNING, "an image is not there, which --allow_missing_modality accepts"),
+    "unclaimed_file": (WARNING, "an image or label file in the input's folders belongs to no case"),
+    "case_count_differs": (WARNING, "dataset.json names another number of cases than there are"),
     "near_match": (WARNING, "a misnamed file is taken, as --accept_near_matches says"),
     "unreadable_image": (ERROR, "an image cannot be read: damaged, empty, not 3-D, no affine"),
     "not_finite": (ERROR, "voxels are NaN or infinite"),

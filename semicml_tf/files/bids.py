@@ -102,6 +102,24 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     return inventory.tell("BIDS", find(root, modalities(root), options))
 
 
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The images without a modality in their names, and the labels of subjects without images; see `layouts.choose`."""
+    studies = list(_studies(root))
+    images = {study: {path for paths in _images(study).values() for path in paths} for study in studies}
+    places = [(study, study.place / data_type) for study in studies for data_type in _DATA_TYPES]
+    files = [path for study, place in places for path in folders.volumes([place]) if path not in images[study]]
+    files = [path for path in files if not folders.stem(path.name).endswith("_defacemask")]
+    labelled = {
+        _Study(subject, session, root / subject / session)
+        for pipeline in folders.entries(root / "derivatives")[0]
+        for subject in _parts(root / "derivatives" / pipeline, "sub-")
+        for session in ("", *_parts(root / "derivatives" / pipeline / subject, "ses-"))
+    }
+    without_images = sorted((study for study in labelled if not images.get(study)), key=lambda study: study.name)
+    files += [path for study in without_images for path in _labels(root, study)]
+    return inventory.unclaimed([], files, DESCRIPTION)
+
+
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the studies, sorted by name: a case is a session, a patient is a subject.
 

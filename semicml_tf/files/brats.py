@@ -9,6 +9,7 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from semicml_tf.files import folder as folders
 from semicml_tf.files import inventory
 from semicml_tf.files.brats_names import Names
 from semicml_tf.files.case import CaseFiles
@@ -45,6 +46,11 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     cases = find(root, MODALITIES, options)
     years = sorted({f"20{year[2]}" for case in cases if (year := _YEAR.match(case.case_id))})
     return inventory.tell(f"BraTS {', '.join(years)}" if years else "BraTS of 2018 to 2021", cases)
+
+
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The files that no case claims; see `layouts.choose`."""
+    return inventory.unclaimed(find(root, MODALITIES, options), folders.volumes(_NAMES.places(root)), DESCRIPTION)
 
 
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:

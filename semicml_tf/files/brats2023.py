@@ -9,6 +9,7 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from semicml_tf.files import folder as folders
 from semicml_tf.files import inventory
 from semicml_tf.files.brats_names import Names
 from semicml_tf.files.case import CaseFiles
@@ -44,6 +45,11 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     cases = find(root, tuple(_WORDS), options)
     tasks = sorted({task[1] for case in cases if (task := _CHALLENGE.match(case.case_id))})
     return inventory.tell(f"BraTS of 2023 or later{''.join(f', {task}' for task in tasks)}", cases)
+
+
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The files that no case claims; see `layouts.choose`."""
+    return inventory.unclaimed(find(root, tuple(_WORDS), options), folders.volumes(_NAMES.places(root)), DESCRIPTION)
 
 
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:

@@ -46,6 +46,12 @@ class Names:
         """Whether one folder under `root` is a case."""
         return root.is_dir() and any(True for _ in self.case_folders(root))
 
+    def places(self, root: pathlib.Path) -> list[pathlib.Path]:
+        """The folders that may hold files of cases: `root`, ``HGG``, ``LGG``, and the folders in them."""
+        parents = [root, *(root / grade for grade in _GRADES)]
+        inner = [parent / name for parent in parents for name in folders.entries(parent)[0]]
+        return list(dict.fromkeys([*parents, *inner]))
+
     def find(self, root: pathlib.Path, asked: Sequence[str], options: LayoutOptions) -> list[CaseFiles]:
         """Lists the cases, sorted by name; `asked` holds our names or the layout's own.
 

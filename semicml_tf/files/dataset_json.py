@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.files import folder as folders
+from semicml_tf.files import inventory
+from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.modality_names import canonical
 
 FILE_NAME = "dataset.json"
@@ -39,6 +42,34 @@ def has_channel_files(root: pathlib.Path) -> bool:
         if names:
             return bool(channels) and not any(name in labels for name in channels)
     return False
+
+
+def oddities(root: pathlib.Path, cases: Sequence[CaseFiles], description: str) -> list[inventory.Oddity]:
+    """The files that no case claims, and numbers of cases that differ from those in ``dataset.json``.
+
+    Args:
+        root: folder that holds ``dataset.json``.
+        cases: all that the layout finds in it, with every modality.
+        description: how the layout names files.
+    """
+    found = []
+    body = content(root) or {}
+    for part, key in (("Tr", "numTraining"), ("Ts", "numTest")):
+        images = root / f"images{part}"
+        count = sum(any(source.path.parent == images for source in case.images.values()) for case in cases)
+        expected = body.get(key)
+        # The test images of a public data set are often left out; a count of none is no mistake there.
+        if type(expected) is int and expected != count and (count or part == "Tr"):
+            found.append(
+                inventory.Oddity(
+                    "case_count_differs",
+                    root / FILE_NAME,
+                    f"expected {expected} cases in {images.name} as '{key}' says, found {count}",
+                    f"Check that {images.name} is complete and named as the layout says, or correct '{key}'",
+                )
+            )
+    places = [root / f"{what}{part}" for part in PARTS for what in ("images", "labels")]
+    return [*found, *inventory.unclaimed(cases, folders.volumes(places), description)]
 
 
 def channels(root: pathlib.Path) -> dict[str, int]:

@@ -40,6 +40,11 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     return inventory.tell("Medical Segmentation Decathlon", find(root, modalities(root), options))
 
 
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The files that no case claims, and counts that differ; see `layouts.choose`."""
+    return dataset_json.oddities(root, find(root, modalities(root), options), DESCRIPTION)
+
+
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the cases, sorted by name.
 

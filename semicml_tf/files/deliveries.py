@@ -13,6 +13,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.files import csv_manifest, layouts
 from semicml_tf.files import folder as folders
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.inventory import Oddity
 from semicml_tf.files.options import DEFAULT, LayoutOptions
 
 _NAME = re.compile(r"span-(\d+)")
@@ -79,6 +80,11 @@ class Deliveries:
         return ". ".join(
             f"delivery {number}: {layout.describe(folder, options)}" for number, (folder, layout) in self.parts.items()
         )
+
+    def oddities(self, root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[Oddity]:
+        """What is odd in the deliveries' folders; see `layouts.choose`."""
+        parts = [part for part in self.parts.values() if hasattr(part[1], "oddities")]
+        return [oddity for folder, layout in parts for oddity in layout.oddities(folder, asked, options)]
 
     def find(self, root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
         """Lists the cases of all deliveries, sorted by name.

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from semicml_tf.errors import UserError
 
 ENDINGS = (".nii.gz", ".nii")
+# File systems of other machines, and people, write endings in capital letters, too.
+_SPELLINGS = tuple(
+    "".join(letters)
+    for ending in ENDINGS
+    for letters in itertools.product(*(dict.fromkeys((letter, letter.upper())) for letter in ending))
+)
+# Endings of other formats that hold a volume. They are not read, and are reported where a case may miss them.
+_OTHER_IMAGES = (".hdr", ".img", ".hdr.gz", ".img.gz", ".nii.bz2", ".nii.zst", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz")
 
 
 def entries(folder: pathlib.Path) -> tuple[list[str], list[str]]:
@@ -43,21 +52,36 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
+def is_nifti(name: str) -> bool:
+    """Whether a file's name ends as those of NIfTI files, in small or capital letters."""
+    return name.lower().endswith(ENDINGS)
+
+
+def is_volume(name: str) -> bool:
+    """Whether a file's name ends as those of volumes, in NIfTI or in a format that is not read here."""
+    return is_nifti(name) or name.lower().endswith(_OTHER_IMAGES)
+
+
 def nifti_files(folder: pathlib.Path) -> list[str]:
     """Names of the NIfTI files in `folder`, sorted."""
-    return [name for name in entries(folder)[1] if name.endswith(ENDINGS)]
+    return [name for name in entries(folder)[1] if is_nifti(name)]
+
+
+def volumes(places: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """The files of these folders whose names end as those of volumes, in any format."""
+    return [folder / name for folder in places for name in entries(folder)[1] if is_volume(name)]
 
 
 def stem(name: str) -> str:
     """A NIfTI file's name without its ending."""
     for ending in ENDINGS:
-        if name.endswith(ending):
+        if name.lower().endswith(ending):
             return name[: -len(ending)]
     return name
 
 
 def existing_or_expected(folder: pathlib.Path, name: str, there: Collection[str]) -> pathlib.Path:
-    """The file `name` with either ending; if none is there, where it should be.
+    """The file `name` with a NIfTI ending; if none is there, where it should be.
 
     Args:
         folder: that should hold it.
@@ -65,12 +89,14 @@ def existing_or_expected(folder: pathlib.Path, name: str, there: Collection[str]
         there: names of the files that `folder` holds.
 
     Raises:
-        UserError: it is there zipped and not, and nothing says which of them is meant.
+        UserError: it is there with two endings (zipped and not), and nothing says which of them is meant.
     """
-    found = [name + ending for ending in ENDINGS if name + ending in there]
+    found = [name + ending for ending in _SPELLINGS if name + ending in there]
     if len(found) > 1:
         raise UserError(
-            f"'{name}' is there twice, zipped and not", path=folder / found[0], remedy=f"Remove it or {found[1]}"
+            f"'{name}' is there twice, with the endings {' and '.join(file[len(name) :] for file in found)}",
+            path=folder / found[0],
+            remedy=f"Remove it or {found[1]}",
         )
     if found:
         return folder / found[0]

@@ -36,6 +36,12 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     return inventory.tell("HECKTOR 2022", find(root, modalities(root), options))
 
 
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The files that no case claims; see `layouts.choose`."""
+    places = [root / f"{what}{part}" for part in ("Tr", "Ts") for what in ("images", "labels")]
+    return inventory.unclaimed(find(root, tuple(SUFFIXES), options), folders.volumes(places), DESCRIPTION)
+
+
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the cases that have at least one image, sorted by name.
 

@@ -42,6 +42,11 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     return inventory.tell("HECKTOR 2020 or 2021", find(root, modalities(root), options))
 
 
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The files that no case claims; see `layouts.choose`."""
+    return inventory.unclaimed(find(root, tuple(SUFFIXES), options), folders.volumes(_places(root)), DESCRIPTION)
+
+
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the cases that have at least one image, sorted by name.
 

@@ -19,7 +19,7 @@ def case_ids(there: Sequence[str], suffixes: Sequence[str]) -> list[str]:
         there: names of the files of a folder.
         suffixes: of file names without their ending, e.g. ``__CT``.
     """
-    stems = [folders.stem(name) for name in there if name.endswith(folders.ENDINGS)]
+    stems = [folders.stem(name) for name in there if folders.is_nifti(name)]
     return sorted({stem.removesuffix(suffix) for stem in stems for suffix in suffixes if stem.endswith(suffix)} - {""})
 
 

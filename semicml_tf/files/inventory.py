@@ -1,10 +1,53 @@
-"""What a layout found in a folder, in one sentence for people."""
+"""What a layout finds in a folder: a summary in one sentence, and the files that no case claims."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Sequence
 
 from semicml_tf.files.case import CaseFiles
+
+
+@dataclasses.dataclass(frozen=True)
+class Oddity:
+    """Something in a folder that a user should know, although no case is wrong by it.
+
+    Attributes:
+        code: of the finding, see `conversion.findings`.
+        path: the file concerned.
+        problem: what was expected and what was found; without names of cases.
+        remedy: what to do.
+    """
+
+    code: str
+    path: pathlib.Path
+    problem: str
+    remedy: str
+
+
+def unclaimed(cases: Iterable[CaseFiles], files: Iterable[pathlib.Path], description: str) -> list[Oddity]:
+    """Reports the files that no case claims, such as a label whose images are misnamed.
+
+    Args:
+        cases: all that the layout finds, with every modality that there is.
+        files: the image and label files in the layout's folders.
+        description: how the layout names files.
+    """
+    claimed: set[pathlib.Path] = set()
+    for case in cases:
+        sources = (*case.images.values(), case.label, case.label_on)
+        claimed.update(source.path for source in sources if source is not None)
+    return [
+        Oddity(
+            "unclaimed_file",
+            path,
+            "no case claims this file: its name is not one of the layout's, or it is a label without images",
+            f"Rename or convert it, or move it out of this folder. The layout is {description}",
+        )
+        for path in files
+        if path not in claimed
+    ]
 
 
 def tell(title: str, cases: Sequence[CaseFiles]) -> str:

@@ -40,6 +40,7 @@ def choose(name: str, root: pathlib.Path):
     """The layout's module.
 
     It has ``detect(root)``, ``modalities(root)``, ``describe(root, options)`` and ``find(root, modalities, options)``.
+    It may have ``oddities(root, modalities, options)``: what no case claims, as `inventory.Oddity`.
 
     Args:
         name: of the layout, or ``auto`` to look at `root`.

@@ -38,6 +38,13 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     return inventory.tell(f"nnU-Net v{version}", find(root, modalities(root), options))
 
 
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The files that no case claims, and counts that differ; see `layouts.choose`."""
+    if (dataset_json.content(root) or {}).get("dataset"):  # files that are listed may lie anywhere
+        return []
+    return dataset_json.oddities(root, find(root, modalities(root), options), DESCRIPTION)
+
+
 def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
     """Lists the cases, sorted by name.
 

@@ -38,7 +38,7 @@ def tell(root: pathlib.Path) -> str:
         for name in files:
             counts[_kind(name)] += 1
             deepest = max(deepest, level)
-            if first is None and name.endswith(folders.ENDINGS):
+            if first is None and folders.is_nifti(name):
                 first = (place / name).relative_to(root)
         if counts.total() >= _MOST:
             break
