@@ -1,6 +1,8 @@
 """The record contract: what goes in comes out, byte for byte the same each time."""
 
 import dataclasses
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -118,6 +120,8 @@ def test_a_patient_with_one_modality():
         ({"label": None}, "both labels or none"),
         ({"images": {}, "constants": {}}, "expected images"),
         ({"constants": {"ct": Constants(0, 1, 0, 1)}}, "each with its constants"),
+        ({"constants": {"ct": Constants(0, 1, 0, 1), "pet": Constants(0, np.nan, 0, 1)}}, "finite constants of pet"),
+        ({"constants": {"ct": Constants(0, 1, 0, 1), "pet": Constants(0, 1, 0, 0)}}, "scale above 0"),
         ({"crop_offset": (0, 0, 1)}, "expected a box within"),
         ({"crop_offset": (-1, 0, 0), "full_shape": (9, 9, 9)}, "expected a box within"),
         ({"crop_offset": (7, 0, 0), "full_shape": (9, 9, 9)}, "expected a box within"),
@@ -146,6 +150,108 @@ def test_a_record_that_lacks_something(change):
     change(example.features.feature)
     with pytest.raises(UserError, match=r"a.tfrecord: a record of contract version 2 lacks a feature.*Convert"):
         contract.decode(example.SerializeToString(), path="a.tfrecord")
+
+
+def mutations():
+    """Name and bytes of records that each claim one thing that conversion did not write."""
+    whole = contract.encode(record())
+    held = tf.train.Example.FromString(whole).features.feature
+
+    def mutated(name, change, text):
+        example = tf.train.Example.FromString(whole)
+        change(example.features.feature[name])
+        return f"{name} {text}", example.SerializeToString()
+
+    def replaced(values):
+        def change(feature):
+            kind = feature.WhichOneof("kind")
+            del getattr(feature, kind).value[:]
+            getattr(feature, kind).value.extend(values)
+
+        return change
+
+    bomb = zlib.compress(bytes(2**24))
+    for name in held:
+        yield mutated(name, lambda feature: feature.Clear(), "empty")
+        yield mutated(name, lambda feature: feature.int64_list.value.extend([1, 2, 3]), "as whole numbers")
+        yield mutated(name, lambda feature: feature.bytes_list.value.extend([b"x"]), "as bytes")
+        values = list(getattr(held[name], held[name].WhichOneof("kind")).value)
+        for count in (values[:-1], values * 2, values * 3000 if len(values) > 1 else []):
+            yield mutated(name, replaced(count), f"{len(count)} values")
+        if held[name].WhichOneof("kind") == "bytes_list":
+            for text in (b"", values[0][:-1], values[0] + b"\0", values[0] * 100, bomb):
+                yield mutated(name, replaced([text]), f"{len(text)} bytes")
+            continue
+        odd = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e38) if name.endswith("affine") or "norm" in name else ()
+        for place in range(len(values)):
+            for value in odd or (0, -1, -3, 7, 2000, 2**31, 2**40, 2**62, -(2**63)):
+                changed = [*values[:place], value, *values[place + 1 :]]
+                yield mutated(name, replaced(changed), f"[{place}] = {value}")
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 1 + number % 3):
+            content[place] = rng.integers(256)
+        yield f"bytes {number}", bytes(content)
+        yield f"cut {number}", whole[: rng.integers(len(whole))]
+    # 8 kB that claim 2000 x 2000 x 2000 voxels, and the same as a mask of that many zeros.
+    cube = tf.train.Example.FromString(whole)
+    cube.features.feature["native/shape"].int64_list.value[:] = [2000, 2000, 2000]
+    yield "2000^3", cube.SerializeToString()
+    cube.features.feature["native/label"].bytes_list.value[:] = [zlib.compress(bytes(2**20))]
+    yield "2000^3, zlib", cube.SerializeToString()
+    box = tf.train.Example.FromString(whole)
+    box.features.feature["crop/offset"].int64_list.value[:] = [2**40] * 3
+    box.features.feature["crop/full_shape"].int64_list.value[:] = [2**41] * 3
+    yield "far box", box.SerializeToString()
+
+
+def test_a_record_with_false_claims_is_refused_or_read_as_tensorflow_reads_it():
+    read = 0
+    tracemalloc.start()
+    for name, content in mutations():
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            after = contract.decode(content, path="a.tfrecord")
+        except UserError as error:
+            assert error.path == "a.tfrecord" and len(error.line) < 700, name
+            continue
+        finally:
+            assert tracemalloc.get_traced_memory()[1] - before < 2**20, name
+        read += 1
+        features = tf.train.Example.FromString(content).features.feature
+        for modality, image in after.images.items():
+            assert image.tobytes() == features[f"image/{modality}"].bytes_list.value[0], name
+            held = features[f"normalisation/{modality}"].float_list.value
+            np.testing.assert_array_equal(dataclasses.astuple(after.constants[modality]), held)
+        assert list(after.crop_offset) == features["crop/offset"].int64_list.value, name
+        assert list(after.full_grid.shape) == features["crop/full_shape"].int64_list.value, name
+        assert list(after.native_grid.shape) == features["native/shape"].int64_list.value, name
+        if after.label is not None:
+            assert after.label.tobytes() == features["label"].bytes_list.value[0], name
+            bits = zlib.decompress(features["native/label"].bytes_list.value[0])
+            assert np.packbits(after.native_label).tobytes()[:-1] == bits[:-1] and len(bits) == 14, name
+    tracemalloc.stop()
+    assert read > 50
+
+
+def test_a_native_label_of_another_length_is_refused():
+    example = tf.train.Example.FromString(contract.encode(record()))
+    label = example.features.feature["native/label"].bytes_list.value
+    example.features.feature["native/shape"].int64_list.value[:] = [7, 5, 4]
+    with pytest.raises(UserError, match="exactly 18 bytes for 140 voxels"):
+        contract.decode(example.SerializeToString())
+    example.features.feature["native/shape"].int64_list.value[:] = [7, 5, 3]
+    label[0] += b"more"
+    with pytest.raises(UserError, match="exactly 14 bytes for 105 voxels"):
+        contract.decode(example.SerializeToString())
+
+
+def test_a_grid_that_is_too_large_for_a_record(monkeypatch):
+    monkeypatch.setattr(contract, "MOST_VOXELS", 100)
+    with pytest.raises(UserError, match="Fälle_1 is too large for a record.* at most 100 voxels, got 7 x 5 x 3"):
+        contract.encode(record())
 
 
 def test_a_case_that_is_too_large_for_a_record(monkeypatch):

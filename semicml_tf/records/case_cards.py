@@ -21,11 +21,13 @@ from __future__ import annotations
 import gzip
 import io
 import pathlib
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
+from semicml_tf.json_files import MAX_BYTES_OF_CASES
 from semicml_tf.records import example_proto, tfrecord_file
 
 FILE_NAME = "cards.json"
@@ -115,8 +117,11 @@ def read_split(path: str | pathlib.Path) -> list[dict]:
     """
     try:
         with gzip.open(path, "rb") as stream:
-            return [_card(content) for content in tfrecord_file.read_all(io.BytesIO(stream.read()))]
-    except (OSError, EOFError, tfrecord_file.Damage, example_proto.NoExample) as error:
+            content = stream.read(MAX_BYTES_OF_CASES + 1)
+        if len(content) > MAX_BYTES_OF_CASES:
+            raise ValueError(f"more than {MAX_BYTES_OF_CASES} bytes")
+        return [_card(one) for one in tfrecord_file.read_all(io.BytesIO(content))]
+    except (OSError, EOFError, ValueError, zlib.error, tfrecord_file.Damage) as error:
         raise UserError(f"these cards cannot be read ({error})", path=path, remedy="Make them again") from error
 
 

@@ -19,6 +19,7 @@ Only `parse_in_graph` imports TensorFlow: the workers of a conversion stay small
 from __future__ import annotations
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,6 +34,8 @@ from semicml_tf.records import example_proto
 CONTRACT_VERSION = 2
 PARTITIONS = ("labelled", "unlabelled", "validation", "test")
 LABELLED_PARTITIONS = ("labelled", "validation", "test")
+# Of each of a record's three grids. A record of 8 kB can claim any number, and masks of it would fill the memory.
+MOST_VOXELS = 2**31
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +73,11 @@ class CaseRecord:
 
 
 def _check(record: CaseRecord) -> None:
-    """Raises ValueError where the parts of a record do not fit together: a mistake of the caller."""
+    """Raises ValueError where the parts of a record do not fit together."""
+    full_shape = record.full_shape or record.grid.shape
+    for name, shape in (("grid", record.grid.shape), ("native", record.native_grid.shape), ("full", full_shape)):
+        if min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
+            raise ValueError(f"expected a {name} shape of 1 to {MOST_VOXELS} voxels, got {' x '.join(map(str, shape))}")
     expected = {"label": record.grid.shape, "native_label": record.native_grid.shape}
     arrays = {f"image {name}": image for name, image in record.images.items()}
     arrays |= {"label": record.label, "native_label": record.native_label}
@@ -80,11 +87,14 @@ def _check(record: CaseRecord) -> None:
             raise ValueError(f"expected {name} of shape {shape}, got {array.shape}")
     if not record.images or set(record.images) != set(record.constants):
         raise ValueError(f"expected images, each with its constants, got {set(record.images)}, {set(record.constants)}")
+    for name, constants in record.constants.items():
+        if not np.all(np.isfinite(dataclasses.astuple(constants))) or constants.scale <= 0:
+            raise ValueError(f"expected finite constants of {name} and a scale above 0, got {constants}")
     if (record.label is None) != (record.native_label is None):
         raise ValueError("expected both labels or none")
-    ends = np.add(record.crop_offset, record.grid.shape)
-    if min(record.crop_offset) < 0 or np.any(ends > (record.full_shape or record.grid.shape)):
-        raise ValueError(f"expected a box within {record.full_shape}, got {record.crop_offset} to {tuple(ends)}")
+    ends = tuple(start + size for start, size in zip(record.crop_offset, record.grid.shape))
+    if min(record.crop_offset) < 0 or any(end > size for end, size in zip(ends, full_shape)):
+        raise ValueError(f"expected a box within {full_shape}, got {record.crop_offset} to {ends}")
 
 
 def encode(record: CaseRecord) -> bytes:
@@ -92,7 +102,15 @@ def encode(record: CaseRecord) -> bytes:
 
     Raises:
         UserError: the case is larger than a record can be.
+        ValueError: the parts of `record` do not fit together, a mistake of the caller.
     """
+    largest = max((record.grid.shape, record.native_grid.shape, record.full_shape or ()), key=math.prod)
+    if math.prod(largest) > MOST_VOXELS:
+        raise UserError(
+            f"case {record.case_id} is too large for a record: expected grids of at most {MOST_VOXELS} voxels, got "
+            f"{' x '.join(map(str, largest))}",
+            remedy="Choose a coarser --spacing_mm, or crop the volume",
+        )
     _check(record)
     raw, ints, floats = example_proto.raw, example_proto.ints, example_proto.floats
     features = {
@@ -140,7 +158,7 @@ def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
         )
     try:
         return _case(features)
-    except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
         raise UserError(
             f"a record of contract version {CONTRACT_VERSION} lacks a feature, or has a wrong one ({error})",
             path=path,
@@ -171,9 +189,8 @@ def _case(features: Mapping[str, memoryview]) -> CaseRecord:
     label = native_label = None
     if "label" in features or "native/label" in features:
         label = _array(features["label"], "u1").reshape(network.shape)
-        bits = np.frombuffer(zlib.decompress(example_proto.raw_of(features["native/label"])), np.uint8)
-        native_label = np.unpackbits(bits, count=int(np.prod(native.shape))).reshape(native.shape)
-    return CaseRecord(
+        native_label = _native_label(example_proto.raw_of(features["native/label"]), native.shape)
+    record = CaseRecord(
         case_id=str(example_proto.raw_of(features["case_id"]), "utf-8"),
         grid=network,
         images={name: _array(features[f"image/{name}"], "<f2").reshape(network.shape) for name in names},
@@ -184,6 +201,21 @@ def _case(features: Mapping[str, memoryview]) -> CaseRecord:
         crop_offset=three("crop/offset"),
         full_shape=three("crop/full_shape"),
     )
+    _check(record)
+    return record
+
+
+def _native_label(content: memoryview, shape: tuple[int, int, int]) -> np.ndarray:
+    """The mask of exactly `shape` in zlib's bytes; a few kilobytes of zlib can stand for gigabytes."""
+    voxels = math.prod(shape)
+    if voxels > MOST_VOXELS:
+        raise ValueError(f"expected a native shape of at most {MOST_VOXELS} voxels, got {voxels}")
+    size = -(-voxels // 8)
+    unzip = zlib.decompressobj()
+    bits = unzip.decompress(content, size + 1)
+    if len(bits) != size or not unzip.eof or unzip.unused_data:
+        raise ValueError(f"expected a native label of exactly {size} bytes for {voxels} voxels")
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=voxels).reshape(shape)
 
 
 def parse_in_graph(serialized, modalities: Sequence[str], *, labelled: bool) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 # Longer messages can be neither written nor read by protobuf, hence by TensorFlow.
 MOST_BYTES = 2**31 - 1
+# What hostile bytes may claim: features of an Example, and bytes of a feature of numbers. Ours have 16 numbers.
+_MOST_FEATURES = 10_000
+_MOST_BYTES_OF_NUMBERS = 4096
 
 # A feature: the pieces of its serialised `tensorflow.Feature`, joined only once, in the whole.
 Feature = list
@@ -153,6 +156,8 @@ def parse(serialized: bytes) -> dict[str, memoryview]:
                     features[str(parts.get(1, b""), "utf-8")] = parts.get(2, memoryview(b""))
                 except UnicodeDecodeError as error:
                     raise NoExample("a feature's name is no UTF-8") from error
+                if len(features) > _MOST_FEATURES:
+                    raise NoExample(f"expected at most {_MOST_FEATURES} features")
     return features
 
 
@@ -162,13 +167,16 @@ def raw_of(feature: memoryview) -> memoryview:
     Raises:
         ValueError: it holds none or several, or something else.
     """
-    values = [value for kind, content in _fields(feature) if kind == 1 for number, value in _fields(content)]
-    if len(values) != 1:
-        raise ValueError(f"expected one byte string, got {len(values)}")
-    return values[0]
+    values = (value for kind, content in _fields(feature) if kind == 1 for number, value in _fields(content))
+    first, second = next(values, None), next(values, None)
+    if first is None or second is not None:
+        raise ValueError(f"expected one byte string, got {0 if first is None else 'several'}")
+    return first
 
 
 def _numbers(feature: memoryview):
+    if len(feature) > _MOST_BYTES_OF_NUMBERS:
+        raise NoExample(f"expected numbers in at most {_MOST_BYTES_OF_NUMBERS} bytes, got {len(feature)}")
     try:
         return _message_class("Feature").FromString(bytes(feature))
     except message.DecodeError as error:

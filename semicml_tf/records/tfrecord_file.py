@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from semicml_tf.records.example_proto import MOST_BYTES
+
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 # google_crc32c falls back to Python, which takes minutes for what its C takes milliseconds for; it then warns itself.
@@ -92,6 +94,8 @@ def _read_length(stream: BinaryIO, index: int, offset: int, size: int) -> int:
     there, expected = size - offset, _HEADER.size + length + _FOOTER.size
     if there < expected:
         raise Damage(index, offset, f"the file ends within it, {there} of {expected} bytes are there")
+    if length > MOST_BYTES:
+        raise Damage(index, offset, f"it has {length} bytes, expected at most {MOST_BYTES}")
     return length
 
 
