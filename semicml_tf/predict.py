@@ -97,6 +97,13 @@ def define_volume_flags(values: flags.FlagValues) -> None:
         "joined by +.",
         flag_values=values,
     )
+    flags.DEFINE_list(
+        "accept",
+        [],
+        "CODE,...: segment images that are refused with these codes of docs/conversion.md, as suv_too_low. What the "
+        "study of the model accepted is accepted without.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "batch_size", BATCH_SIZE, "Slices sent to the network at once.", lower_bound=1, flag_values=values
     )
@@ -137,8 +144,11 @@ def _combined(members: Sequence, values: flags.FlagValues, bar):
     from semicml_tf.inference.monte_carlo import MonteCarlo
     from semicml_tf.inference.postprocess import Postprocessing
     from semicml_tf.inference.progress import WithProgress
+    from semicml_tf.plausibility import accepted_codes
 
     made = [WithProgress(model, bar) for model in members]
+    for model in made:
+        model.manifest = model.manifest.accepting(accepted_codes(values.accept))
     if values.flips:
         made = [Flipped(model) for model in made]
     if values.mc_dropout:
@@ -230,6 +240,8 @@ def _one(case, models: Mapping, output: pathlib.Path, values: flags.FlagValues, 
     if values.overlay:
         overlay.check(pathlib.Path(values.overlay), output)
     facts = segment_case(case, models, Outputs(output, _maps(values)), batch_size=values.batch_size, fuse=fuse)
+    for warning in facts.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)
     names = " and ".join(models if fuse else [next(iter(models))])
     more = f", {facts['compared']:.0%} of the voxels compared" if "compared" in facts else ""
     line = f"{values.output}: {facts['voxels']} voxels, {facts['ml']:.1f} ml, from {names}{more}"
@@ -249,7 +261,9 @@ def _settings(models: Mapping, values: flags.FlagValues, fuse: bool) -> dict:
         "flips": values.flips,
         "mc_dropout": values.mc_dropout,
         "seed": values.seed if values.mc_dropout else None,
-    } | ({"fuse": True} if fuse else {})
+        **({"fuse": True} if fuse else {}),
+        **({"accept": sorted(values.accept)} if values.accept else {}),
+    }
 
 
 def _flags(values: flags.FlagValues) -> str:

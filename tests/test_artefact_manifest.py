@@ -10,6 +10,8 @@ from semicml_tf.errors import UserError
 from semicml_tf.inference.postprocess import Postprocessing
 from tests import threshold_model
 
+LIMITS = threshold_model.manifest("ct").limits.to_json()
+
 
 @pytest.mark.parametrize("modality", ["ct", "pet", "mr"])
 def test_file_and_text_are_one_and_are_read_as_written(tmp_path, modality):
@@ -19,10 +21,17 @@ def test_file_and_text_are_one_and_are_read_as_written(tmp_path, modality):
         crop="body",
         probabilities_dtype="float16",
         monte_carlo=True,
-    )
+    ).accepting(["suv_too_low"])
     made.save(tmp_path)
     assert (tmp_path / RELATIVE_PATH).read_text(encoding="utf-8") == made.to_json()
     assert Manifest.load(tmp_path) == Manifest.from_json(made.to_json(), "the server") == made
+
+
+def test_limits_are_those_of_the_normalisation_where_a_published_manifest_has_none():
+    body = json.loads(threshold_model.manifest("pet").to_json())
+    assert body.pop("plausibility") is None
+    read = Manifest.from_json(json.dumps(body), "the server")
+    assert read.limits.highest == 200 and read.limits.maximum_above == 1.05 and read.limits.accepted == ()
 
 
 def test_constants_stand_in_it_where_they_are_the_modalitys():
@@ -57,6 +66,9 @@ def test_every_tensor_has_a_free_batch_axis_first():
         ({"spacing_mm": [1, 2]}, "a field has a wrong value"),
         ({"spacing_mm": 3}, "a field has a wrong value"),
         ({"threshold": "half"}, "a field has a wrong value"),
+        ({"plausibility": {"spacing_mm": [0.01, 200]}}, "a field has a wrong value .expected plausibility with"),
+        ({"plausibility": {**LIMITS, "highest": "much"}}, "a field has a wrong value .expected finite limits"),
+        ({"plausibility": {**LIMITS, "spacing_mm": [200, 0.01]}}, "a field has a wrong value .expected finite limits"),
         ({"probabilities_dtype": "float64"}, "float32 or float16, got 'float64'"),
     ],
 )

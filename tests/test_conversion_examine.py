@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from semicml_tf import plausibility
 from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.examine import examine
 from semicml_tf.conversion.findings import CODES, CaseReport
@@ -124,6 +125,15 @@ BAD = {
     "empty label": ({"label": 0 * LABEL}, "empty_label"),
     "label of fractions": ({"label": LABEL * np.float32(0.5)}, "unreadable_label"),
     "Bq/ml": ({"pet": PET * 4000}, "suv_no_suv"),
+    "kBq/ml of a small patient": ({"pet": PET * 40}, "suv_no_suv"),
+    "MBq/ml": ({"pet": PET * np.float32(0.004)}, "suv_too_low"),
+    "scaled to 0..1": ({"pet": PET / PET.max()}, "suv_too_low"),
+    "a hot voxel alone": ({"pet": np.where(PET == PET.max(), 3, PET / 70).astype(np.float32)}, "suv_too_low"),
+    "CT in the place of PET": ({"pet": CT}, "suv_like_ct"),
+    "PET in the place of CT": ({"ct": PET}, "ct_no_hu"),
+    "all below the window": ({"ct": np.where(CT > -500, -300, CT).astype(np.int16)}, "constant_input"),
+    "too large for a scan": ({"pet": (PET, moved(scale=(45, 45, 45)))}, "spacing_impossible"),
+    "an inverted label": ({"label": 1 - LABEL}, "whole_label"),
 }
 ODD = {
     "a slice less": ({"pet": (PET[..., :-1], AFFINE)}, "extent_differs"),
@@ -135,7 +145,9 @@ ODD = {
     "16 bits": ({"ct": np.where(CT == CT.max(), 32000, CT)}, "ct_too_high"),
     "a hot bladder": ({"pet": np.where(PET == PET.max(), 250, PET).astype(np.float32)}, "suv_too_high"),
     "negative": ({"pet": PET - 1}, "suv_negative"),
+    "kBq/ml": ({"pet": PET * 4}, "suv_high_everywhere"),
     "a speck": ({"label": SPECK}, "tiny_label"),
+    "half of the volume": ({"label": (CT > 0).astype(np.uint8) | (np.indices(SHAPE)[0] < 8)}, "large_label"),
 }
 
 
@@ -146,7 +158,13 @@ def test_errors(tmp_path, kind):
     assert code in codes(report)
     (finding,) = (finding for finding in report.findings if finding.code == code)
     assert finding.severity == "error" and finding.file.endswith(f"P1_{next(iter(arrays))}.nii.gz")
-    assert (report.label is None) == (next(iter(arrays)) == "label")
+    assert (report.label is None) == (next(iter(arrays)) == "label" and code != "whole_label")
+    if code in plausibility.ACCEPTABLE:  # a user who means it can say so
+        assert f"--accept={code}" in finding.remedy
+        settings = dataclasses.replace(SETTINGS, accepted=plausibility.ACCEPTABLE)
+        accepting = examine(verification_cases.write(tmp_path, **arrays), settings, with_label=True)
+        (accepted,) = {one.severity for one in accepting.findings if one.code in (code, "large_label")}
+        assert accepted == "warning"
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -159,7 +177,11 @@ def test_warnings(tmp_path, kind):
     build(case, SETTINGS, with_label=True)  # what is odd can be used
 
 
-@pytest.mark.parametrize("kind", [kind for kind in BAD if kind not in ("constant", "metres", "Bq/ml")])
+# Verification alone looks at these; the rest is refused where a case is built, too.
+BUILDING_ACCEPTS = plausibility.ACCEPTABLE
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BAD if BAD[kind][1] not in BUILDING_ACCEPTS])
 def test_what_building_refuses_is_an_error_and_the_message_is_the_same(tmp_path, kind):
     arrays, _ = BAD[kind]
     case = verification_cases.write(tmp_path, **arrays)

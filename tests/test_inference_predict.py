@@ -106,10 +106,8 @@ def test_wrong_modality_and_units_are_one_line(models, tmp_path):
     pet = save(tmp_path / "pet.nii.gz", threshold_model.volume("pet"), np.eye(4), dtype=np.float32)
     out = f"--output={tmp_path / 'out.nii.gz'}"
     refused(tmp_path, [f"--model={models / 'pet'}", f"--input={ct}", out, "--modality=ct"], "'ct', got one for 'pet'")
-    assert str(ct) in refused(
-        tmp_path, [f"--model={models / 'pet'}", f"--input={ct}", out], "look like Hounsfield units"
-    )
-    assert str(pet) in refused(tmp_path, [f"--model={models / 'ct'}", f"--input={pet}", out], "no Hounsfield units")
+    assert str(ct) in refused(tmp_path, [f"--model={models / 'pet'}", f"--input={ct}", out], "it looks like CT in HU")
+    assert str(pet) in refused(tmp_path, [f"--model={models / 'ct'}", f"--input={pet}", out], "expected CT in HU")
 
 
 def test_other_mistakes_are_one_line(models, tmp_path):

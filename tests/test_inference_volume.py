@@ -141,30 +141,57 @@ def test_probabilities_and_mask_share_the_threshold():
     np.testing.assert_array_equal(model.mask(np.array([0.5], np.float32)), [1])
 
 
+def check(values, manifest, spacing_mm=2.0):
+    grid = Grid(values.shape, np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0]))
+    return inference.check_plausible(values, grid, manifest)
+
+
 @pytest.mark.parametrize(
-    "modality, low, high, accepted",
+    "modality, low, high, codes",
     [
-        ("ct", -1000, 1500, True),
-        ("ct", -1024, 100, True),
-        ("ct", 0, 20, False),  # PET
-        ("ct", 0, 2500, False),  # MR, or CT with its offset of 1024 left in
-        ("ct", -150, 300, False),  # windowed before
-        ("pet", 0, 25, True),
-        ("pet", -0.2, 120, True),
-        ("pet", -1000, 1500, False),  # CT
-        ("pet", 0, 32000, False),  # counts, Bq/ml
+        ("ct", -1000, 1500, ""),
+        ("ct", -1024, 100, ""),
+        ("ct", -2048, 1500, "warns of ct_padding"),
+        ("ct", -150, 300, "warns of ct_without_air"),  # cropped inside the body: conversion accepts it, too
+        ("ct", 0, 20, "ct_no_hu"),  # PET
+        ("ct", 0, 2500, "ct_no_hu"),  # MR, or CT with its offset of 1024 left in
+        ("ct", 5, 5, "constant_image"),
+        ("ct", -1000, -500, "constant_input"),
+        ("pet", 0, 3, ""),
+        ("pet", -0.2, 3, ""),
+        ("pet", -1.5, 3, "warns of suv_negative"),
+        ("pet", 0, 1, "suv_too_low"),  # scaled
+        ("pet", -1000, 1500, "suv_like_ct"),  # CT
+        ("pet", 0, 32000, "suv_no_suv"),  # counts, Bq/ml
+        ("pet", 0, 50, "suv_no_suv"),  # kBq/ml
     ],
 )
-def test_units(modality, low, high, accepted):
+def test_values_are_checked_as_conversion_checks_them(modality, low, high, codes):
     values = np.linspace(low, high, 60, dtype=np.float32).reshape(3, 4, 5)
     manifest = threshold_model.manifest(modality)
-    if accepted:
-        inference.check_units(values, manifest)
-    else:
-        with pytest.raises(UserError) as caught:
-            inference.check_units(values, manifest)
-        line = caught.value.line
-        assert "\n" not in line and f"'{modality}'" in line and f"{low:g} to {high:g}" in line
+    if not codes or codes.startswith("warns of "):
+        assert [one.code for one in check(values, manifest)] == codes.split()[2:]
+        return
+    with pytest.raises(UserError) as caught:
+        check(values, manifest)
+    line = caught.value.line
+    assert caught.value.code == codes and "\n" not in line and f"'{modality}'" in line and f"--accept={codes}" in line
+    assert check(values, manifest.accepting([codes]))[0].severity == "warning"
+
+
+@pytest.mark.parametrize("spacing_mm", [1e-3, 1000.0])
+def test_an_affine_in_another_unit_is_refused_before_anything_is_resampled(spacing_mm):
+    # In metres the mask was empty, in micrometres it took 201 TiB.
+    with pytest.raises(UserError, match="'ct' has voxels of .* mm, expected 0.01 to 200 mm"):
+        check(threshold_model.volume("ct"), threshold_model.manifest("ct"), spacing_mm)
+
+
+def test_what_the_study_accepted_or_named_as_its_unit_is_accepted_in_prediction():
+    values = np.linspace(0, 30000, 60, dtype=np.float32).reshape(3, 4, 5)
+    becquerel = dataclasses.replace(threshold_model.manifest("pet"), normalisation=Normalisation.parse("suv:0:40000"))
+    assert check(values, becquerel) == []
+    hot = np.where(values == 30000, 250, values / 20000).astype(np.float32)
+    assert [one.code for one in check(hot, threshold_model.manifest("pet"))] == ["suv_too_high"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -13,6 +13,7 @@ _SHARED = {
     "input": "what the command reads",
     "output": "what the command makes",
     "overwrite": "replace the output",
+    "accept": "codes of errors to take as warnings",
     "run": "a run's folder",
     "dataset": "a converted dataset",
     "dataset_access": "how a dataset at a URL is read",

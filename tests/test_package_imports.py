@@ -27,6 +27,8 @@ ORDER = (
     "semicml_tf.geometry",
     "semicml_tf.normalisation",
     "semicml_tf.body_box",
+    "semicml_tf.intensities",
+    "semicml_tf.plausibility",
     "semicml_tf.files",
     "semicml_tf.records",
     "semicml_tf.conversion",

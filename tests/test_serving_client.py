@@ -98,10 +98,8 @@ def test_volumes_of_the_wrong_modality_or_units_are_refused_with_the_reason(addr
     out = str(images / "out.nii.gz")
     shared = [f"--address={address}", f"--output={out}"]
     ct, pet = (f"--input={images / name}.nii.gz" for name in ("ct", "pet"))
-    refused(
-        [*shared, "--model=ct", pet], "pet.nii.gz: expected Hounsfield units with air below -200, got values from 0"
-    )
-    refused([*shared, "--model=pet", ct], "ct.nii.gz: expected SUV between .* look like Hounsfield units or raw counts")
+    refused([*shared, "--model=ct", pet], "pet.nii.gz: 'ct' has values from 0 to 9.9, none below 0, expected CT in HU")
+    refused([*shared, "--model=pet", ct], "ct.nii.gz: 'pet' goes down to -1000, .* looks like CT in HU")
     refused([*shared, "--model=ct", ct, "--modality=pet"], "expected a model for modality 'pet', got one for 'ct'")
     values = VOLUMES["ct"].copy()
     values[3, 4, 5] = np.nan

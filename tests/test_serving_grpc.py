@@ -217,7 +217,7 @@ def test_clients_mistakes_are_one_line(models, address, tmp_path):
     refused("'ct', got one for 'pet'", client_arguments(tmp_path, models, address, "--modality=ct", manifest="pet"))
     refused("the model 'ct' is one of modality 'pet'", client_arguments(tmp_path, models, address, manifest="pet"))
     of_pet = client_arguments(tmp_path, models, address, "--modality=pet", manifest="pet")
-    refused("look like Hounsfield units", of_pet)
+    refused("looks like CT in HU", of_pet)
     refused(
         "mr/1: expected the folder of an exported model", client_arguments(tmp_path, models, address, manifest="mr")
     )

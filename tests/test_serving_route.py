@@ -136,7 +136,7 @@ def test_a_model_that_is_replaced_under_way_begins_again_with_the_new_version(im
 
 def test_wrong_units_are_an_error_and_no_reason_to_leave_an_image_out(images, address, tmp_path):
     swapped = f"ct={images / 'pet.nii.gz'},pet={images / 'ct.nii.gz'}"
-    with pytest.raises(UserError, match="pet.nii.gz: expected Hounsfield units"):
+    with pytest.raises(UserError, match="pet.nii.gz: 'ct' has values .* expected CT in HU"):
         route(tmp_path, address, swapped)
     assert not (tmp_path / "mask.nii.gz").exists() and not (tmp_path / "mask.json").exists()
 

@@ -15,6 +15,7 @@ from semicml_tf.artefact.publish import Published, publish
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import postprocessing_choice, report
 from semicml_tf.inference.postprocess import Postprocessing
+from semicml_tf.plausibility import Plausibility
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.run_folder import FILE_NAME, Run
 
@@ -150,6 +151,7 @@ def _manifest(
         crop=info.crop,
         postprocessing=postprocessing,
         probabilities_dtype=probabilities_dtype,
+        plausibility=Plausibility.of(info.normalisation[modality], info.accepted),
     )
 
 

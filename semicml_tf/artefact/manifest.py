@@ -17,13 +17,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.inference.postprocess import NONE, Postprocessing
 from semicml_tf.normalisation import Normalisation
+from semicml_tf.plausibility import Plausibility
 
 # Of what a client does with a network: a new form of records leaves published models as good as they were.
 CONTRACT_VERSION = 2
@@ -76,6 +77,8 @@ class Manifest:
         postprocessing: of the thresholded mask, on the volume's own grid.
         probabilities_dtype: of the outputs `probabilities`; one of `PROBABILITIES_DTYPES`.
         monte_carlo: whether there is the signature `monte_carlo`.
+        plausibility: limits of native values and voxel sizes; None where the manifest is of before there were any, so
+            that `limits` are those of the normalisation.
         validation_scores: means over the validation patients by measure, if they were scored on their own grids.
     """
 
@@ -95,6 +98,16 @@ class Manifest:
     monte_carlo: bool = False
     validation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     weights_hash: str = ""
+    plausibility: Plausibility | None = None
+
+    @property
+    def limits(self) -> Plausibility:
+        """What is plausible of the images that the network reads."""
+        return self.plausibility or Plausibility.of(self.normalisation)
+
+    def accepting(self, codes: Collection[str]) -> Manifest:
+        """This manifest with further codes of `plausibility.ACCEPTABLE` accepted."""
+        return dataclasses.replace(self, plausibility=self.limits.accepting(codes)) if codes else self
 
     @property
     def takes_constants(self) -> bool:
@@ -133,6 +146,7 @@ class Manifest:
             "normalisation_unit": how.unit,
             "normalisation_constants": None if fixed is None else dataclasses.asdict(fixed),
             "postprocessing": str(self.postprocessing),
+            "plausibility": None if self.plausibility is None else self.plausibility.to_json(),
             "axis_order": ["slice", "row", "column"],
             "signatures": self.signatures,
             "example_features": {SLICE_FEATURE: {"dtype": "float32", "shape": [self.window, self.window, 1]}},
@@ -189,13 +203,15 @@ class Manifest:
                 remedy=_REMEDY,
             )
         try:
-            body = {"weights_hash": ""} | body
+            body = {"weights_hash": "", "plausibility": None} | body
             values = {field.name: body[field.name] for field in dataclasses.fields(cls)}
             values["normalisation"] = Normalisation.parse(str(values["normalisation"]))
             values["postprocessing"] = Postprocessing.parse(str(values["postprocessing"]))
             slice_mm, row_mm, column_mm = (float(size) for size in values["spacing_mm"])
             values["spacing_mm"] = (slice_mm, row_mm, column_mm)
             values["label_values"] = tuple(int(value) for value in values["label_values"])
+            if values["plausibility"] is not None:
+                values["plausibility"] = Plausibility.from_json(values["plausibility"])
             values["validation_scores"] = dict(values["validation_scores"])
             values["window"], values["threshold"] = int(values["window"]), float(values["threshold"])
         except KeyError as error:

@@ -180,6 +180,13 @@ def _verification(values: flags.FlagValues) -> None:
     text = {"flag_values": values}
     flags.DEFINE_bool("verify_only", False, "Look at every case and tell what is wrong; convert nothing.", **text)
     flags.DEFINE_bool("skip_bad_cases", False, "Leave out the cases that verification finds an error in.", **text)
+    flags.DEFINE_list(
+        "accept",
+        [],
+        "CODE,...: errors of verification about values, voxel sizes or the size of a label that are meant. They become "
+        "warnings. The dataset and the exported models keep the codes, so that prediction accepts such images, too.",
+        **text,
+    )
     flags.DEFINE_string(
         "report",
         "",

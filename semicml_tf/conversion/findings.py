@@ -8,9 +8,10 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from semicml_tf import plausibility
 from semicml_tf.errors import UserError
+from semicml_tf.plausibility import ERROR, WARNING
 
-ERROR, WARNING = "error", "warning"
 SEVERITIES = (ERROR, WARNING)
 FILE_NAME = "verify.json"
 VERSION = 1
@@ -25,28 +26,18 @@ CODES: dict[str, tuple[str, str]] = {
     "unreadable_image": (ERROR, "an image cannot be read: damaged, empty, not 3-D, no affine"),
     "not_finite": (ERROR, "voxels are NaN or infinite"),
     "unreadable_label": (ERROR, "a label map cannot be read, or holds no whole numbers"),
-    "spacing_impossible": (ERROR, "voxels are so small or large that a unit was mistaken"),
-    "spacing_unusual": (WARNING, "voxels are smaller than 0.1 mm or larger than 20 mm"),
-    "anisotropic": (WARNING, "voxels are far longer than wide"),
-    "sheared": (WARNING, "the axes of a volume are not at right angles"),
-    "single_slice": (WARNING, "a volume is one voxel thick"),
+    **plausibility.GRID_CODES,
     "overlap_too_small": (ERROR, "a modality shows less than half of the reference's box"),
     "extent_differs": (WARNING, "a modality ends before the reference's box does, by most of a slice or more"),
     "slices_offset": (WARNING, "slices of two modalities are equally far apart, but lie between one another"),
     "orientation_differs": (WARNING, "the axes of two modalities are turned by more than 20 degrees"),
-    "constant_image": (ERROR, "all voxels of an image are equal"),
-    "ct_without_air": (WARNING, "a CT has nothing below -200 HU"),
-    "ct_padding": (WARNING, "a CT has values below -1100 HU, lower than air"),
-    "ct_too_high": (WARNING, "a CT has values above 20000 HU"),
-    "suv_no_suv": (ERROR, "a PET is most likely in another unit than SUV"),
-    "suv_too_high": (WARNING, "a PET has values above SUV 200"),
-    "suv_negative": (WARNING, "a PET has negative values"),
-    "mr_not_positive": (WARNING, "no voxel of an image without unit is above 0"),
-    "mr_like_ct": (WARNING, "an image that should have no unit looks like CT in HU"),
+    **plausibility.VALUE_CODES,
     "label_elsewhere": (ERROR, "a label map is not on the grid of the image that it was drawn on"),
     "label_values": (ERROR, "a label map holds values that are neither foreground nor background"),
     "empty_label": (ERROR, "a label map has no foreground"),
     "tiny_label": (WARNING, "the foreground is a few voxels"),
+    "large_label": (WARNING, "the foreground is more than half of its volume"),
+    "whole_label": (ERROR, "the foreground is nearly the whole volume: the label may be inverted"),
     "label_outside_image": (WARNING, "part of the foreground lies outside a modality's box"),
     "label_displaced": (WARNING, "the labelled lesion's uptake lies in the air beside the body in CT"),
     "uptake_in_air": (WARNING, "uptake of a lesion's strength lies in the air beside the body in CT"),

@@ -70,6 +70,7 @@ def settings(values: flags.FlagValues) -> Settings:
         allow_empty_labels=values.allow_empty_labels,
         allow_missing_modality=values.allow_missing_modality,
         crop=values.crop,
+        accept=values.accept,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is odd about where voxels lie: of one image, and of two that should show the same box."""
+"""What is odd about where the voxels of two images lie that should show the same box."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ import numpy as np
 from semicml_tf.conversion.findings import Finding
 from semicml_tf.geometry.grid import Grid
 
-POSSIBLE_MM = (0.01, 200.0)
-USUAL_MM = (0.1, 20.0)
-# Longest side of a voxel by its shortest; 6 mm slices of 0.45 mm pixels, a brain MR of old, are 13.
-MOST_ANISOTROPIC = 15.0
-MOST_SHEARED_DEGREES = 1.0
 MOST_TURNED_DEGREES = 20.0
 # In voxels of the coarser of two grids: cutting to whole voxels costs up to half of one, a lost slice a whole one.
 MOST_MISSED_VOXELS = 0.75
@@ -23,45 +18,6 @@ LEAST_OFFSET_SLICES, LEAST_OFFSET_MM = 0.25, 0.5
 _EQUAL_STEPS = 0.01
 
 _TOWARDS = (("the left", "the right"), ("the back", "the front"), ("the feet", "the head"))
-
-
-def of_one(grid: Grid, *, case_id: str, name: str, path: str | os.PathLike) -> list[Finding]:
-    """Findings about a grid alone; `case_id`, `name` (of the modality) and `path` are told."""
-    spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm) + " mm"
-    found = []
-
-    def odd(code: str, problem: str, remedy: str) -> None:
-        found.append(Finding.of(code, f"'{name}' {problem}", case=case_id, file=path, remedy=remedy))
-
-    low, high = min(grid.spacing_mm), max(grid.spacing_mm)
-    if low < POSSIBLE_MM[0] or high > POSSIBLE_MM[1]:
-        odd(
-            "spacing_impossible",
-            f"has voxels of {spacing}, expected {POSSIBLE_MM[0]:g} to {POSSIBLE_MM[1]:g} mm",
-            "Check whether its affine is in another unit, and rewrite it in millimetres",
-        )
-    elif low < USUAL_MM[0] or high > USUAL_MM[1]:
-        odd(
-            "spacing_unusual",
-            f"has voxels of {spacing}, usual are {USUAL_MM[0]:g} to {USUAL_MM[1]:g} mm",
-            "Check its affine, and whether it is a survey scan",
-        )
-    elif high / low > MOST_ANISOTROPIC:
-        odd(
-            "anisotropic",
-            f"has voxels of {spacing}: one side is {high / low:.0f} times another",
-            "Check its affine; a slice distance may be mistaken",
-        )
-    if min(grid.shape) == 1:
-        odd("single_slice", f"is one voxel thick: shape {grid.shape}", "Check that it is the whole volume")
-    skew = _shear_degrees(grid)
-    if skew > MOST_SHEARED_DEGREES:
-        odd(
-            "sheared",
-            f"has axes that are {skew:.1f} degrees off a right angle",
-            "Check its affine (gantry tilt, a registration with shear); resampling follows it as it stands",
-        )
-    return found
 
 
 def of_two(
@@ -100,12 +56,6 @@ def of_two(
 
 def _directions(grid: Grid) -> np.ndarray:
     return grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
-
-
-def _shear_degrees(grid: Grid) -> float:
-    directions = _directions(grid)
-    cosines = [abs(directions[:, a] @ directions[:, b]) for a, b in itertools.combinations(range(3), 2)]
-    return float(np.degrees(np.arcsin(min(max(cosines), 1.0))))
 
 
 def _turned_degrees(one: Grid, other: Grid) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.normalisation import Normalisation, for_modality
+from semicml_tf.plausibility import accepted_codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Settings:
         background_values: values of the label map that are not; any other is an error.
         allow_empty_labels: whether a labelled case may have no foreground.
         allow_missing_modality: whether an unlabelled or test case may lack a modality.
+        accepted: codes of verification's errors that are warnings in this study; see `plausibility.ACCEPTABLE`.
         crop: ``body``: records keep the box of what is body in any modality; ``none``: the whole grid.
     """
 
@@ -34,6 +36,7 @@ class Settings:
     allow_empty_labels: bool = False
     allow_missing_modality: bool = False
     crop: str = "body"
+    accepted: tuple[str, ...] = ()
 
     @classmethod
     def parse(
@@ -48,6 +51,7 @@ class Settings:
         allow_empty_labels: bool,
         allow_missing_modality: bool = False,
         crop: str = "body",
+        accept: Sequence[str] = (),
     ) -> Settings:
         """Reads the flags' texts.
 
@@ -79,6 +83,7 @@ class Settings:
             allow_empty_labels=allow_empty_labels,
             allow_missing_modality=allow_missing_modality,
             crop=crop,
+            accepted=accepted_codes(accept),
         )
 
 

@@ -91,6 +91,7 @@ def describe(
         shard_sha256={shard: shards.sha256(root / shard) for shard in dict.fromkeys(job.shard for job in jobs)},
         crop=settings.crop,
         window=window,
+        accepted=settings.accepted,
     ).with_hash()
 
 

@@ -17,7 +17,7 @@ from semicml_tf.geometry.resample import reaches, resample
 from semicml_tf.inference import uncertainty
 from semicml_tf.inference.fusion import Fusion
 from semicml_tf.inference.inputs import Case
-from semicml_tf.inference.volume import Segmenter, check_units
+from semicml_tf.inference.volume import Segmenter, check_plausible
 
 MAPS = ("probabilities", "entropy", "mutual_information", "disagreement")
 
@@ -61,32 +61,36 @@ class Outputs:
                 raise UserError(f"{flags} name one file", path=path)
 
 
-def _read(source: Source, model: Segmenter) -> tuple[np.ndarray, Grid]:
+def _read(source: Source, model: Segmenter, warnings: list[str]) -> tuple[np.ndarray, Grid]:
     array, grid = source.read_volume()
     try:
-        check_units(array, model.manifest)
+        warnings += [f"{one.code}: {one.problem}" for one in check_plausible(array, grid, model.manifest)]
     except UserError as error:
-        raise UserError(error.problem, path=source.path, remedy=error.remedy) from error
+        raise UserError(error.problem, path=source.path, remedy=error.remedy, code=error.code) from error
     return array, grid
 
 
-def _draws(source: Source, model: Segmenter, batch_size: int) -> tuple[Grid, Iterator[np.ndarray]]:
+def _draws(source: Source, model: Segmenter, batch_size: int, warnings: list[str]) -> tuple[Grid, Iterator[np.ndarray]]:
     """The image's grid, and the maps drawn of it; the image itself leaves the memory."""
-    array, grid = _read(source, model)
+    array, grid = _read(source, model, warnings)
     return grid, model.draws(model.prepare(array, grid.affine), batch_size=batch_size)
 
 
-def _moments(source: Source, model: Segmenter, batch_size: int, entropies: bool) -> tuple[Grid, uncertainty.Moments]:
-    grid, draws = _draws(source, model, batch_size)
+def _moments(
+    source: Source, model: Segmenter, batch_size: int, entropies: bool, warnings: list[str]
+) -> tuple[Grid, uncertainty.Moments]:
+    grid, draws = _draws(source, model, batch_size, warnings)
     moments = uncertainty.Moments(entropies=entropies)
     for drawn in draws:
         moments.add(drawn)
     return grid, moments
 
 
-def _on_grid(source: Source, model: Segmenter, grid: Grid, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _on_grid(
+    source: Source, model: Segmenter, grid: Grid, batch_size: int, warnings: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """A further modality's probabilities on the first one's grid, and bool: where its image is."""
-    own, moments = _moments(source, model, batch_size, False)
+    own, moments = _moments(source, model, batch_size, False, warnings)
     return resample(moments.mean(), own, grid, outside=0.0), reaches(own, grid)
 
 
@@ -106,7 +110,7 @@ def segment_case(
     Returns:
         For `predictions.json`: ``voxels`` and ``ml`` of the mask, ``threshold`` (fused: the mean of all),
         ``postprocessing``, ``seconds``; with a disagreement or fused also ``compared``, the share of voxels that all
-        images reach.
+        images reach; ``warnings``, where an image is odd.
 
     Raises:
         UserError: an image is none of its model's modality, or an output cannot be written.
@@ -117,7 +121,9 @@ def segment_case(
     sources = {name: case.source(name) for name in models}
     if outputs.mask.name.endswith(dicom_seg_writer.SUFFIX):
         dicom_seg_writer.check(sources[first])  # before the network works for nothing
-    grid, moments = _moments(sources[first], model, batch_size, "mutual_information" in outputs.maps)
+    warnings: list[str] = []
+    entropies = "mutual_information" in outputs.maps
+    grid, moments = _moments(sources[first], model, batch_size, entropies, warnings)
     probabilities, threshold = moments.mean(), model.manifest.threshold
     facts: dict = {}
 
@@ -127,7 +133,7 @@ def segment_case(
 
     if fuse or "disagreement" in outputs.maps:
         others = {name: other for name, other in models.items() if name != first}
-        further = {name: _on_grid(sources[name], other, grid, batch_size) for name, other in others.items()}
+        further = {name: _on_grid(sources[name], other, grid, batch_size, warnings) for name, other in others.items()}
         covered = np.logical_and.reduce([np.ones(grid.shape, bool), *(reached for _, reached in further.values())])
         facts["compared"] = float(np.mean(covered))
         if "disagreement" in outputs.maps:
@@ -160,6 +166,7 @@ def segment_case(
         "threshold": model.manifest.threshold,
         "postprocessing": str(model.manifest.postprocessing),
         **facts,
+        **({"warnings": warnings} if warnings else {}),
         "seconds": round(time.monotonic() - start, 3),
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from semicml_tf import body_box
+from semicml_tf import body_box, plausibility
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
@@ -20,11 +20,8 @@ from semicml_tf.inference import slices
 from semicml_tf.inference.postprocess import NONE
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.uncertainty import Moments
-
-# Air is -1000 HU and any CT shows some; PET (SUV) and MR hold nothing below about 0.
-HIGHEST_CT_MINIMUM_HU = -200.0
-# Reconstruction may undershoot 0 a little; 200 is above the hottest bladder, and below bone in HU.
-LOWEST_SUV, HIGHEST_SUV = -1.0, 200.0
+from semicml_tf.intensities import intensities
+from semicml_tf.plausibility import Problem
 
 SlicePredictor = Callable[[np.ndarray], np.ndarray]
 
@@ -42,37 +39,36 @@ def check_modality(manifest: Manifest, modality: str | None) -> None:
         )
 
 
-def check_units(array: np.ndarray, manifest: Manifest) -> None:
-    """Refuses values that cannot be of the model's modality, e.g. a CT given to a PET model.
+def check_plausible(array: np.ndarray, grid: Grid, manifest: Manifest) -> list[Problem]:
+    """Refuses what conversion refuses, e.g. a CT given to a PET model or an affine in metres.
 
     Args:
-        array: values as the file holds them; any shape.
+        array: 3-D, values as the file holds them.
+        grid: that they lie on.
+        manifest: its `limits` are those of the study that the network was trained on.
+
+    Returns:
+        What is odd, and can be used all the same.
 
     Raises:
-        UserError: not finite, or not in the native units of the model's modality.
+        UserError: values are not finite; or an error of `plausibility.CODES` that the study has not accepted.
     """
     # Plane by plane: the answers for a whole volume would be a volume, too.
     count = sum(int(np.size(plane) - np.count_nonzero(np.isfinite(plane))) for plane in np.atleast_2d(array))
     if count:
-        raise UserError(
-            f"expected finite values, got {count} voxels that are NaN or infinite", remedy="Mend the volume"
-        )
-    low, high = float(np.min(array)), float(np.max(array))
-    unit = manifest.normalisation.unit
-    received = f"values from {low:g} to {high:g}"
-    remedy = f"Give a volume of modality '{manifest.modality}' in {unit}, or use the model of this volume's modality"
-    kind = manifest.normalisation.kind
-    if kind == "hu" and low > HIGHEST_CT_MINIMUM_HU:
-        raise UserError(
-            f"expected {unit} with air below {HIGHEST_CT_MINIMUM_HU:g}, got {received}: these are no {unit}",
-            remedy=remedy,
-        )
-    if kind == "suv" and (low < LOWEST_SUV or high > HIGHEST_SUV):
-        raise UserError(
-            f"expected {unit} between {LOWEST_SUV:g} and {HIGHEST_SUV:g}, got {received}: "
-            "these look like Hounsfield units or raw counts",
-            remedy=remedy,
-        )
+        raise UserError(f"expected finite values, got {count} voxels that are NaN or infinite", remedy="Fix the volume")
+    how, limits, name = manifest.normalisation, manifest.limits, manifest.modality
+    found = plausibility.of_grid(grid, limits, name=name)
+    _refuse(found)
+    found += plausibility.of_values(array, intensities(array, how.kind), how, limits, name=name)
+    _refuse(found, f"Give a volume of '{name}' in {how.unit}, or use the model of this volume's modality. ")
+    return found
+
+
+def _refuse(problems: Iterable[Problem], remedy: str = "") -> None:
+    for one in problems:
+        if one.severity == plausibility.ERROR:
+            raise UserError(one.problem, remedy=remedy + one.remedy, code=one.code)
 
 
 def own_grid(array: np.ndarray, affine: np.ndarray) -> Grid:
@@ -125,7 +121,7 @@ class Prepared:
 def prepare(array: np.ndarray, affine: np.ndarray, manifest: Manifest) -> Prepared:
     """The input of a network, made of a volume in native units; arguments and errors as for `segment`."""
     own = own_grid(array, affine)
-    check_units(array, manifest)
+    check_plausible(array, own, manifest)
     volume, grid = network_input(array, own, manifest)
     return Prepared(volume, grid, own)
 
@@ -160,7 +156,7 @@ def segment(
         float32 of the shape of `array`.
 
     Raises:
-        UserError: the volume is no 3-D volume in the modality's units.
+        UserError: the volume is no plausible 3-D volume of the modality; see `check_plausible`.
     """
     answers = functools.partial(map, predict)
     return through(prepare(array, affine, manifest), manifest, answers, batch_size=batch_size)
@@ -256,6 +252,6 @@ class Segmenter:
             uint8 0/1 of the shape of `array`.
 
         Raises:
-            UserError: the volume is no 3-D volume in the modality's units.
+            UserError: the volume is no plausible 3-D volume of the modality; see `check_plausible`.
         """
         return self.mask(self.probabilities(array, affine, batch_size=batch_size), affine)

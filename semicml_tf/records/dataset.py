@@ -59,6 +59,7 @@ class DatasetInfo:
         shard_sha256: by file name.
         crop: "body" where records hold the body's box of their grid, "none" where they hold all of it.
         window: side in pixels of the slices that the conversion's plan advises for training; None = not planned.
+        accepted: codes of verification's errors that the user accepted; see `plausibility.ACCEPTABLE`.
         data_hash: of everything above and the shards' bytes.
         url: where it was read from, if from a URL.
         streamed: whether its shards are read there each time, instead of being copied to `root`.
@@ -75,6 +76,7 @@ class DatasetInfo:
     shard_sha256: dict[str, str]
     crop: str = "none"
     window: int | None = None
+    accepted: tuple[str, ...] = ()
     data_hash: str = ""
     url: str = ""
     streamed: bool = False
@@ -131,6 +133,8 @@ class DatasetInfo:
                 name: [dataclasses.asdict(case) for case in self.partitions.get(name, ())] for name in PARTITIONS
             },
             "shard_sha256": self.shard_sha256,
+            # Left out where there is nothing in it, so that the hash of other data stays what it was.
+            **({"accepted": list(self.accepted)} if self.accepted else {}),
         }
 
     def with_hash(self) -> DatasetInfo:
@@ -186,6 +190,7 @@ class DatasetInfo:
                 shard_sha256=dict(body["shard_sha256"]),
                 crop=body["crop"],
                 window=body["window"],
+                accepted=tuple(body.get("accepted", ())),
             ).with_hash()
         except (KeyError, TypeError) as error:
             raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
