@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pathlib
+import traceback
 
 
 def first_line(error: BaseException) -> str:
@@ -46,3 +49,25 @@ class UserError(Exception):
             parts.append(self.remedy)
         text = ". ".join(part.strip().rstrip(".") for part in parts) + "."
         return " ".join(text.split())
+
+
+def unexpected(error: Exception, log: str | os.PathLike | None = None) -> UserError:
+    """What is reported of an exception that no check foresaw: its type and place, in one line.
+
+    Args:
+        error: the exception, as it was caught.
+        log: file that its traceback is added to, readable by its owner alone; None = none is written.
+    """
+    if isinstance(error, MemoryError):
+        problem = f"there is not enough memory ({first_line(error)})"
+        return UserError(problem, remedy="Crop or resample the volume, or give the process more memory")
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {pathlib.Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    remedy = "Check the case's files, and report this as a bug"
+    if log is not None:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write("".join(traceback.format_exception(error)) + "\n")
+            remedy += f"; the traceback is in {os.fspath(log)}"
+    return UserError(f"an unexpected {type(error).__name__}{place} ({first_line(error)})", remedy=remedy)

@@ -27,10 +27,11 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from semicml_tf import commandline
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, unexpected
 from semicml_tf.inference.slices import BATCH_SIZE
 
 POSITIONAL = ("input", "output")
+DEBUG_LOG = "predictions.debug.log"
 _NAMED = 5  # failed cases that the last line names; predictions.json has all
 
 
@@ -239,7 +240,13 @@ def _one(case, models: Mapping, output: pathlib.Path, values: flags.FlagValues, 
 
     if values.overlay:
         overlay.check(pathlib.Path(values.overlay), output)
-    facts = segment_case(case, models, Outputs(output, _maps(values)), batch_size=values.batch_size, fuse=fuse)
+    try:
+        facts = segment_case(case, models, Outputs(output, _maps(values)), batch_size=values.batch_size, fuse=fuse)
+    except UserError:
+        raise
+    except Exception as error:
+        told = unexpected(error, output.with_name(f"{output.name}.debug.log"))
+        raise UserError(told.problem, path=next(iter(case.images.values())), remedy=told.remedy) from error
     for warning in facts.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
     names = " and ".join(models if fuse else [next(iter(models))])
@@ -299,8 +306,8 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
             facts = segment_case(case, models, outputs, batch_size=values.batch_size, fuse=fuse)
         except UserError as error:
             record.failed(case, error.line)
-        except Exception as error:  # nobody foresaw it; the other cases are not to wait for the one who mends it
-            record.failed(case, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        except Exception as error:  # no check foresaw it; the other cases go on
+            record.failed(case, unexpected(error, folder / DEBUG_LOG).line)
         else:
             record.done(case, outputs, facts, settings["models"])
     failures = record.failures(cases)

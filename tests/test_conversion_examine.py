@@ -1,6 +1,7 @@
 """`conversion.examine`: what it tells of sound and of bad cases, all at once, and what it never opens."""
 
 import dataclasses
+import gzip
 import json
 import os
 import pathlib
@@ -81,8 +82,37 @@ def test_the_mask_of_an_unlabelled_patient_is_never_opened(tmp_path):
     explosive = Explosive(tmp_path / "secret.nii.gz")
     report = examine(dataclasses.replace(case, label=explosive, label_on=explosive), SETTINGS, with_label=False)
     assert report.findings == () and report.label is None and set(report.digests) == {"ct", "pet"}
-    with pytest.raises(AssertionError, match="was opened"):
-        examine(dataclasses.replace(case, label=explosive), SETTINGS, with_label=True)
+    # Any exception is a finding of its case; type and place stand in the finding, the traceback in the log.
+    log = tmp_path / "debug.log"
+    report = examine(dataclasses.replace(case, label=explosive), SETTINGS, with_label=True, debug_log=log)
+    (finding,) = [one for one in report.findings if one.code == "unexpected"]
+    assert finding.severity == "error" and "AssertionError at test_conversion_examine.py:" in finding.problem
+    assert "was opened" in finding.problem and str(log) in finding.remedy
+    assert "Traceback" in log.read_text() and log.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("error", [KeyError(7), MemoryError(), RecursionError("deep"), ValueError("two\nlines")])
+def test_an_exception_of_one_step_leaves_the_findings_of_the_others(tmp_path, monkeypatch, error):
+    case = verification_cases.write(tmp_path, label=2 * verification_cases.label())
+
+    def fails(source):
+        raise error
+
+    monkeypatch.setattr(NiftiFile, "read_volume", fails)
+    report = examine(case, SETTINGS, with_label=True, debug_log=tmp_path / "debug.log")
+    assert codes(report) == ["label_values", "unexpected", "unexpected"]
+    assert all("\n" not in finding.problem and "P1" in finding.problem for finding in report.findings[:2])
+
+
+def test_a_header_that_contradicts_itself_is_a_warning(tmp_path):
+    case = verification_cases.write(tmp_path)
+    for what in ("ct", "label"):
+        path = case.images["ct"].path if what == "ct" else case.label.path
+        content = bytearray(gzip.decompress(path.read_bytes()))
+        content[72:74] = (64).to_bytes(2, "little")  # bitpix
+        path.write_bytes(gzip.compress(content, mtime=0))
+    report = examine(case, SETTINGS, with_label=True)
+    assert codes(report) == ["header_contradicts"] * 2 and "bitpix is 64" in report.findings[0].problem
 
 
 def test_everything_that_is_wrong_is_told_in_one_pass(tmp_path):

@@ -99,7 +99,9 @@ def test_an_unforeseen_error_is_recorded_and_an_interruption_goes_through(models
     monkeypatch.setattr(segment_case, "write_array", broken)
     with pytest.raises(KeyboardInterrupt):
         predict(models, tmp_path)
-    assert record(tmp_path / "out")["cases"]["a"]["error"] == "RuntimeError: two"
+    told = record(tmp_path / "out")["cases"]["a"]["error"]
+    assert told.startswith("an unexpected RuntimeError at test_inference_folder.py:") and "(two)" in told
+    assert "two\nlines" in (tmp_path / "out" / "predictions.debug.log").read_text()
     assert set(record(tmp_path / "out")["cases"]) == {"a"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,9 +15,9 @@ from semicml_tf import plausibility
 from semicml_tf.conversion import displacement, facts, label_on_grid, overlap, plausible_grids
 from semicml_tf.conversion.findings import ERROR, CaseReport, Finding
 from semicml_tf.conversion.settings import Settings
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, unexpected
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.files.source import Source
+from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.geometry.grid import Grid
 
 # Foreground of fewer voxels is a slip of the pen, or will be lost on a coarser grid.
@@ -28,7 +29,14 @@ _NO_SUV = ("suv_no_suv", "suv_too_low", "suv_like_ct")
 LEAST_COVERED = 0.95
 
 
-def examine(case: CaseFiles, settings: Settings, *, with_label: bool, missing_allowed: bool = False) -> CaseReport:
+def examine(
+    case: CaseFiles,
+    settings: Settings,
+    *,
+    with_label: bool,
+    missing_allowed: bool = False,
+    debug_log: pathlib.Path | None = None,
+) -> CaseReport:
     """Checks a case and takes its facts.
 
     What `conversion.build_case` refuses is an error here, by the same checks; the rest are warnings.
@@ -38,11 +46,17 @@ def examine(case: CaseFiles, settings: Settings, *, with_label: bool, missing_al
         settings: of the conversion.
         with_label: whether its partition has labels; the label's file is not opened otherwise.
         missing_allowed: whether the case may lack some of the modalities, but not all.
+        debug_log: file that the traceback of an exception that no check foresaw is added to.
 
     Returns:
         Its findings and facts. A case that cannot be used gets findings, never an exception.
     """
-    return _Examination(case, settings, missing_allowed).report(with_label)
+    examination = _Examination(case, settings, missing_allowed, debug_log)
+    try:
+        return examination.report(with_label)
+    except Exception as error:  # the other cases go on, whatever is wrong with this one
+        examination.unexpected(error, None)
+        return CaseReport(case.case_id, tuple(examination.findings), {}, None, examination.digests)
 
 
 @dataclasses.dataclass
@@ -50,6 +64,7 @@ class _Examination:
     case: CaseFiles
     settings: Settings
     missing_allowed: bool
+    debug_log: pathlib.Path | None
     findings: list[Finding] = dataclasses.field(default_factory=list)
     volumes: dict[str, tuple[np.ndarray, Grid]] = dataclasses.field(default_factory=dict)
     grids: dict[str, Grid] = dataclasses.field(default_factory=dict)
@@ -66,12 +81,32 @@ class _Examination:
         return CaseReport(self.case.case_id, tuple(self.findings), self.images, label, self.digests)
 
     def _try(self, code: str, step: Callable, *args, **named) -> Any:
-        """What the step returns; None, and a finding under `code`, where it refuses."""
+        """What the step returns; None, and a finding under `code`, where it refuses or fails."""
         try:
             return step(*args, **named)
         except UserError as error:
             self.findings.append(Finding.of_error(code, error, case=self.case.case_id))
-            return None
+        except Exception as error:
+            self.unexpected(error, getattr(step, "__self__", None))
+        return None
+
+    def unexpected(self, error: Exception, source: Source | None) -> None:
+        """Adds the finding of an exception that no check foresaw; `source` is what was read, if it is known."""
+        told = unexpected(error, self.debug_log)
+        problem = f"case {self.case.case_id}: {told.problem}"
+        path = getattr(source, "path", None)
+        self.findings.append(
+            Finding.of("unexpected", problem, case=self.case.case_id, file=path, remedy=told.remedy or "")
+        )
+
+    def _look_at_header(self, source: Source) -> None:
+        for remark in source.remarks() if isinstance(source, NiftiFile) else ():
+            self._odd(
+                "header_contradicts",
+                source,
+                f"its header contradicts itself: {remark}",
+                "Check how the file was made; it is read without that field",
+            )
 
     def _odd(self, code: str, source: Source, problem: str, remedy: str) -> None:
         self.findings.append(Finding.of(code, problem, case=self.case.case_id, file=source.path, remedy=remedy))
@@ -113,7 +148,7 @@ class _Examination:
             # Its place may be known all the same; what its header lacks has been told already.
             try:
                 self.grids[name] = source.read_grid()
-            except UserError:
+            except Exception:
                 return
         else:
             volume, self.grids[name] = read
@@ -122,6 +157,7 @@ class _Examination:
                 self.digests[name] = digest
             normalisation = self.settings.normalisation[name]
             told = facts.image_facts(volume, self.grids[name], normalisation.kind)
+            self._try("unreadable_image", self._look_at_header, source)
             values = {**told, "fraction": told["body"]["fraction"]}
             self._implausible(source, plausibility.of_values(volume, values, normalisation, limits, name=name))
             self.images[name] = {**told, "voxels_sha256": _voxels_sha256(volume)}
@@ -202,6 +238,7 @@ class _Examination:
         digest = self._try("unreadable_label", case.label.digest)
         if digest is not None:
             self.digests["label"] = digest
+        self._try("unreadable_label", self._look_at_header, case.label)
         values, grid = read
         if self._reference is not None and self._drawn_on_can_be_read():
             reference = self.grids[self._reference]
@@ -220,8 +257,10 @@ class _Examination:
             return self.missing_allowed
         try:
             drawn_on.read_grid()
-        except UserError as error:
-            if all(finding.file != error.path for finding in self.findings):
+        except Exception as error:
+            if not isinstance(error, UserError):
+                self.unexpected(error, drawn_on)
+            elif all(finding.file != error.path for finding in self.findings):
                 self.findings.append(Finding.of_error("unreadable_image", error, case=self.case.case_id))
             return False
         return True

@@ -24,6 +24,11 @@ CODES: dict[str, tuple[str, str]] = {
     "case_count_differs": (WARNING, "dataset.json names another number of cases than there are"),
     "near_match": (WARNING, "a misnamed file is taken, as --accept_near_matches says"),
     "unreadable_image": (ERROR, "an image cannot be read: damaged, empty, not 3-D, no affine"),
+    "unexpected": (ERROR, "a case raised an exception that no check foresaw; its traceback is in OUTPUT.debug.log"),
+    "header_contradicts": (
+        WARNING,
+        "fields of a NIfTI header contradict others, although the volume does not need them",
+    ),
     "not_finite": (ERROR, "voxels are NaN or infinite"),
     "unreadable_label": (ERROR, "a label map cannot be read, or holds no whole numbers"),
     **plausibility.GRID_CODES,

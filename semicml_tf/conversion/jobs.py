@@ -23,7 +23,7 @@ from semicml_tf.conversion.examine import examine
 from semicml_tf.conversion.findings import ERROR
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.work import WorkFolder
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, unexpected
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.records import contract, tfrecord_file
 
@@ -58,7 +58,7 @@ def look(job: CaseJob) -> None:
     path = job.work.report(job.case.case_id)
     try:
         digests = works.digests(job.case, with_label=job.with_label)
-    except UserError:  # a file that cannot be read: examining it says which, in every detail
+    except Exception:  # a file that cannot be read: examining it says which, in every detail
         digests = {}
     missing_allowed = job.missing_allowed
     wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
@@ -68,7 +68,13 @@ def look(job: CaseJob) -> None:
     cache = job.work.cache
     done = case_cache.report(cache, wanted) if digests and cache else None
     if not _is_sound(done):
-        report = examine(job.case, job.settings, with_label=job.with_label, missing_allowed=missing_allowed)
+        report = examine(
+            job.case,
+            job.settings,
+            with_label=job.with_label,
+            missing_allowed=missing_allowed,
+            debug_log=job.work.debug_log,
+        )
         done = {"report": report.to_json()}
         if cache and _is_sound(done):
             case_cache.keep_report(cache, wanted, done)
@@ -103,6 +109,11 @@ def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
             works.save(path, wanted, _taken(job, wanted) or _built(job, wanted))
     except UserError as error:
         works.save(path, "", {"error": _told(error)})
+        return
+    except Exception as error:
+        told = unexpected(error, job.work.debug_log)
+        named = UserError(f"case {job.case.case_id}: {told.problem}", remedy=told.remedy)
+        works.save(path, "", {"error": _told(named)})
         return
     yield job.shard, job
 

@@ -49,6 +49,11 @@ class WorkFolder:
         """What becomes the output."""
         return self.root / "dataset"
 
+    @property
+    def debug_log(self) -> pathlib.Path:
+        """The file beside the output with the tracebacks of exceptions that no check foresaw."""
+        return self.root.with_name(self.root.name.removeprefix(".").removesuffix(".work") + ".debug.log")
+
     def report(self, case_id: str) -> pathlib.Path:
         """The file with what verification told of a case."""
         return self.root / "reports" / f"{_file_stem(case_id)}.json"

@@ -18,28 +18,33 @@ from semicml_tf.files.nifti_header import Header
 from semicml_tf.files.plain_bytes import MOST_GROWTH, PlainBytes, unreadable
 from semicml_tf.geometry.grid import Grid
 
+# Voxels of one volume; more are refused before memory is taken, unless the user raises it.
+MOST_VOXELS = 1 << 30
+_BEHIND = 1 << 20  # bytes that may lie behind the last voxel
 _BLOCK = 1 << 20  # bytes; a multiple of every voxel's size
 _ROUNDING = 1e-3  # a mask of 0 and 255 with scl_slope 1/255 in float32 is not quite 0 and 1
 
 
-def read_volume(path: str | os.PathLike, *, channel: int | None = None) -> tuple[np.ndarray, Grid]:
+def read_volume(
+    path: str | os.PathLike, *, channel: int | None = None, most_voxels: int = MOST_VOXELS
+) -> tuple[np.ndarray, Grid]:
     """Reads an image in native units (scl_slope and scl_inter applied).
 
     Args:
         path: of the file, zipped or not, whatever its name ends in.
         channel: which volume of a 4-D file is meant; None where the file should hold one volume.
+        most_voxels: a volume of more is refused.
 
     Returns:
         float32 values in the file's own index order, and their grid (sform, else qform).
 
     Raises:
         UserError: missing, empty, truncated or no NIfTI file; not 3-D; NaN or infinite voxels;
-            no orientation, or an affine that cannot be inverted.
+            no orientation, or an affine that cannot be inverted; more voxels than `most_voxels`, or than memory holds.
     """
     with PlainBytes(path) as stream:
         header, start = _header(stream, path, channel)
-        _check_size(stream, header, path)
-        volume = np.empty(math.prod(header.grid.shape), np.float32)
+        volume = _empty(stream, header, np.float32, most_voxels, path)
         bad = done = 0
         for block in _blocks(stream, start, header, path):
             part = volume[done : done + block.size]
@@ -52,8 +57,10 @@ def read_volume(path: str | os.PathLike, *, channel: int | None = None) -> tuple
     return volume.reshape(header.grid.shape, order="F"), header.grid
 
 
-def read_label(path: str | os.PathLike, *, channel: int | None = None) -> tuple[np.ndarray, Grid]:
-    """Reads a label map; `path` and `channel` as in `read_volume`.
+def read_label(
+    path: str | os.PathLike, *, channel: int | None = None, most_voxels: int = MOST_VOXELS
+) -> tuple[np.ndarray, Grid]:
+    """Reads a label map; arguments as in `read_volume`.
 
     Returns:
         int32 values in the file's own index order, and their grid.
@@ -63,8 +70,7 @@ def read_label(path: str | os.PathLike, *, channel: int | None = None) -> tuple[
     """
     with PlainBytes(path) as stream:
         header, start = _header(stream, path, channel)
-        _check_size(stream, header, path)
-        label = np.empty(math.prod(header.grid.shape), np.int32)
+        label = _empty(stream, header, np.int32, most_voxels, path)
         example = None
         bad = done = 0
         for block in _blocks(stream, start, header, path):
@@ -93,8 +99,13 @@ def read_grid(path: str | os.PathLike, *, channel: int | None = None) -> Grid:
     Raises:
         UserError: as `read_volume`, as far as the header tells.
     """
+    return read_header(path, channel=channel).grid
+
+
+def read_header(path: str | os.PathLike, *, channel: int | None = None) -> Header:
+    """The checked header of a file; arguments and errors as of `read_grid`."""
     with PlainBytes(path) as stream:
-        return _header(stream, path, channel)[0].grid
+        return _header(stream, path, channel)[0]
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -121,11 +132,28 @@ def _header(stream: PlainBytes, path: str | os.PathLike, channel: int | None) ->
     return nifti_header.parse(start, path, channel=channel), start
 
 
-def _check_size(stream: PlainBytes, header: Header, path: str | os.PathLike) -> None:
-    # A damaged header can ask for any size: told before memory is taken for it.
-    end = header.offset + math.prod(header.grid.shape) * header.dtype.itemsize
-    if end > stream.stored_size * (MOST_GROWTH if stream.zipped else 1):
+def _empty(stream: PlainBytes, header: Header, dtype: type, most_voxels: int, path: str | os.PathLike) -> np.ndarray:
+    """Memory for the volume, 1-D; a damaged or hostile header can ask for any size, which is checked first."""
+    voxels = math.prod(header.grid.shape)
+    if header.offset + voxels * header.dtype.itemsize > stream.stored_size * (MOST_GROWTH if stream.zipped else 1):
         raise _too_short(path)
+    if voxels > most_voxels:
+        raise UserError(
+            f"expected at most {most_voxels} voxels, got {voxels} of shape {header.grid.shape}",
+            path=path,
+            remedy="Crop or resample the volume, or raise --max_voxels if the memory is there",
+        )
+    if not stream.zipped and stream.stored_size > header.end + _BEHIND:
+        raise _too_long(path)
+    try:
+        return np.empty(voxels, dtype)
+    except MemoryError as error:
+        gigabytes = voxels * np.dtype(dtype).itemsize / 1e9
+        raise UserError(
+            f"there is no memory for {gigabytes:.1f} GB of voxels, of shape {header.grid.shape}",
+            path=path,
+            remedy="Crop or resample the volume, or give the process more memory",
+        ) from error
 
 
 def _blocks(stream: PlainBytes, start: bytes, header: Header, path: str | os.PathLike) -> Iterator[np.ndarray]:
@@ -143,11 +171,22 @@ def _blocks(stream: PlainBytes, start: bytes, header: Header, path: str | os.Pat
         early = b""
         left -= len(view)
         yield np.frombuffer(view, header.dtype)
-    stream.finish()
+    # The rest proves the checksum of a gzip file; it is not unzipped without end.
+    rest = header.end - header.offset - math.prod(header.grid.shape) * header.dtype.itemsize
+    if not stream.finish(rest + _BEHIND):
+        raise _too_long(path)
 
 
 def _too_short(path: str | os.PathLike) -> UserError:
     return UserError("the file ends before its last voxel", path=path, remedy="Copy or download it again")
+
+
+def _too_long(path: str | os.PathLike) -> UserError:
+    return UserError(
+        f"more than {_BEHIND} bytes lie behind its last voxel, so its header names too few",
+        path=path,
+        remedy="Copy or write the file again",
+    )
 
 
 def _is_scaled(header: Header) -> bool:

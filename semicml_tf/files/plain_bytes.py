@@ -12,6 +12,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MOST_GROWTH = 1032
 
 _CHUNK = 1 << 18
+_PADDING = 1 << 22  # bytes of 0 behind a gzip member in which the next one is looked for
 _GZIP = 31  # zlib's window bits for a gzip member with its header and checksum
 
 
@@ -98,10 +99,20 @@ class PlainBytes:
                 return
             count -= len(part)
 
-    def finish(self) -> None:
-        """Reads a gzip file to its end, which proves its checksum: damaged bytes do not pass as voxels."""
-        while self.zipped and self._unzip(_CHUNK):
-            pass
+    def finish(self, most: int) -> bool:
+        """Reads a gzip file to its end, which proves its checksum: damaged bytes do not pass as voxels.
+
+        Args:
+            most: bytes that are unzipped for it.
+
+        Returns:
+            Whether the end was reached.
+        """
+        while self.zipped and (part := self._unzip(_CHUNK)):
+            most -= len(part)
+            if most < 0:
+                return False
+        return True
 
     def _read_plain(self, view: memoryview) -> int:
         try:
@@ -134,7 +145,9 @@ class PlainBytes:
     def _next_member(self) -> None:
         """Starts on the gzip member that follows, if one does."""
         content = self._waiting.lstrip(b"\0")  # members may be padded to whole blocks
-        while len(content) < len(GZIP_MAGIC) and (more := self._stored()):
+        padding = _PADDING
+        while len(content) < len(GZIP_MAGIC) and padding > 0 and (more := self._stored()):
+            padding -= len(more)
             content = (content + more).lstrip(b"\0")
         follows = content.startswith(GZIP_MAGIC)
         self._member = self._library.decompressobj(_GZIP) if follows else None

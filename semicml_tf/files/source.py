@@ -59,10 +59,12 @@ class NiftiFile:
     Attributes:
         path: of the file.
         channel: which volume of a 4-D file is meant; None where the file should hold one volume.
+        most_voxels: a volume of more is refused.
     """
 
     path: pathlib.Path
     channel: int | None = None
+    most_voxels: int = nifti.MOST_VOXELS
 
     def missing(self) -> pathlib.Path | None:
         return None if self.path.is_file() else self.path
@@ -74,10 +76,18 @@ class NiftiFile:
         return hashlib.sha256(f"{stored} channel {self.channel}".encode()).hexdigest()
 
     def read_volume(self) -> tuple[np.ndarray, Grid]:
-        return nifti.read_volume(self.path, channel=self.channel)
+        return nifti.read_volume(self.path, channel=self.channel, most_voxels=self.most_voxels)
 
     def read_label(self) -> tuple[np.ndarray, Grid]:
-        return nifti.read_label(self.path, channel=self.channel)
+        return nifti.read_label(self.path, channel=self.channel, most_voxels=self.most_voxels)
 
     def read_grid(self) -> Grid:
         return nifti.read_grid(self.path, channel=self.channel)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Fields of the header that contradict others, although the volume does not depend on them.
+
+        Raises:
+            UserError: likewise.
+        """
+        return nifti.read_header(self.path, channel=self.channel).remarks

@@ -10,6 +10,7 @@ import numpy as np
 
 from semicml_tf import atomic
 from semicml_tf.errors import UserError
+from semicml_tf.files import nifti
 from semicml_tf.geometry.grid import Grid
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -27,20 +28,14 @@ def check_output(path: str | pathlib.Path, *, like: str | pathlib.Path) -> None:
         raise UserError("the output would replace the input", path=path, remedy="Choose another output")
 
 
-def _start(path: str | pathlib.Path) -> bytes:
-    """The first bytes of a NIfTI file, unzipped: enough for either header. Its name may end as it likes."""
-    with open(path, "rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
-        stream.seek(0)
-        return (gzip.GzipFile(fileobj=stream) if zipped else stream).read(540)
-
-
 def write_mask(path: str | pathlib.Path, mask: np.ndarray, *, like: str | pathlib.Path) -> None:
     """Writes a mask as uint8; see `write_array`."""
     write_array(path, np.asarray(mask, np.uint8), like=like)
 
 
-def write_array(path: str | pathlib.Path, array: np.ndarray, *, like: str | pathlib.Path) -> None:
+def write_array(
+    path: str | pathlib.Path, array: np.ndarray, *, like: str | pathlib.Path, channel: int | None = None
+) -> None:
     """Writes `array` with the grid of the NIfTI file `like`: same affine, qform, sform, and codes.
 
     The same array and header give the same bytes.
@@ -48,18 +43,20 @@ def write_array(path: str | pathlib.Path, array: np.ndarray, *, like: str | path
     Args:
         path: ends in .nii or .nii.gz; appears whole or not at all.
         array: (i, j, k) in the index order of `like`.
+        channel: the volume of `like` that the result was made from, if `like` is 4-D.
 
     Raises:
-        UserError: the path cannot be written to or does not end as NIfTI files do.
+        UserError: the path cannot be written to or does not end as NIfTI files do; `like` cannot be read.
     """
-    import nibabel
-
     check_output(path, like=like)
-    start = _start(like)
-    image_class = nibabel.Nifti2Image if start[4:7] == b"n+2" else nibabel.Nifti1Image
-    header = image_class.header_class(start[: image_class.header_class.sizeof_hdr])
-    if header.get_data_shape() != array.shape:
-        raise ValueError(f"expected an array of shape {header.get_data_shape()}, got {array.shape}")
+    held = nifti.read_header(like, channel=channel)
+    if held.grid.shape != array.shape:
+        raise ValueError(f"expected an array of shape {held.grid.shape}, got {array.shape}")
+    if held.remarks:  # a header that contradicts itself is not passed on
+        write_on_grid(path, array, held.grid)
+        return
+    header = held.fields
+    header.set_data_shape(array.shape)  # `like` may have a fourth axis
     # The image's own scaling, display range and texts say nothing about the result. Extensions, which
     # may name the patient, are left behind with the rest of the file.
     header.set_data_dtype(array.dtype)
@@ -70,7 +67,7 @@ def write_array(path: str | pathlib.Path, array: np.ndarray, *, like: str | path
         if name in header.keys():
             header[name] = b""
     header.set_intent("none")
-    _write(path, image_class(array, header.get_best_affine(), header))
+    _write(path, held.image_class(array, held.grid.affine, header))
 
 
 def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> None:

@@ -7,6 +7,9 @@ import itertools
 
 import numpy as np
 
+# Voxels and places beyond these are no measurements, and computing with them overflows.
+_SMALLEST_MM, _LARGEST_MM, _FARTHEST_MM = 1e-6, 1e6, 1e9
+
 # Index axes of a grid "for the network": slices run to the head, rows to the back, columns to the
 # left of the patient, so that an axial slice shown with row 0 on top looks as radiologists show it.
 _CANONICAL_DIRECTIONS_RAS = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
@@ -31,6 +34,9 @@ class Grid:
             raise ValueError(f"expected three positive sizes, got shape {self.shape}")
         if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
             raise ValueError(f"expected an invertible affine, got {affine.tolist()}")
+        sizes = np.abs(affine[:3, :3]).max(axis=0)
+        if sizes.min() < _SMALLEST_MM or sizes.max() > _LARGEST_MM or np.abs(affine[:3, 3]).max() > _FARTHEST_MM:
+            raise ValueError(f"expected voxels from {_SMALLEST_MM:g} to {_LARGEST_MM:g} mm, got {affine.tolist()}")
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
 

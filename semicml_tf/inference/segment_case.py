@@ -174,6 +174,6 @@ def segment_case(
 def write_array(path: pathlib.Path, array: np.ndarray, source: Source, grid: Grid) -> None:
     """Writes a result in place over its image: with a NIfTI's own header, else with the grid alone."""
     if isinstance(source, NiftiFile):
-        write_nifti.write_array(path, array, like=source.path)
+        write_nifti.write_array(path, array, like=source.path, channel=source.channel)
     else:
         write_nifti.write_on_grid(path, array, grid)
