@@ -60,7 +60,7 @@ class Normalisation:
         except ValueError:
             low = high = math.nan
         percentile_ok = kind != "percentile" or (0 <= low and high <= 100)
-        if kind not in _KINDS or not low < high or not percentile_ok:
+        if kind not in _KINDS or not -math.inf < low < high < math.inf or not percentile_ok:
             raise UserError(
                 f"expected a normalisation KIND:LOW:HIGH, KIND one of {', '.join(_KINDS)}, LOW < HIGH, got '{text}'",
                 remedy="For example ct=hu:-200:300,pet=suv:0:15,t2=percentile:0.5:99.5",
@@ -68,7 +68,9 @@ class Normalisation:
         return cls(kind, low, high)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.low:g}:{self.high:g}"
+        # The shortest text that gives these very numbers back.
+        low, high = (repr(float(number)).removesuffix(".0") for number in (self.low, self.high))
+        return f"{self.kind}:{low}:{high}"
 
     @property
     def unit(self) -> str:

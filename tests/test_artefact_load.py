@@ -57,3 +57,9 @@ def test_a_damaged_model_is_one_line(copy, damage):
     with pytest.raises(UserError, match="damaged") as caught:
         semicml_tf.load(copy)
     assert "\n" not in caught.value.line and str(copy / "1") in caught.value.line
+
+
+def test_a_manifest_that_does_not_fit_its_network_is_refused(copy):
+    threshold_model.manifest("ct", window=32).save(copy / "1")
+    with pytest.raises(UserError, match="expected signature 'serving_default' as the manifest says"):
+        semicml_tf.load(copy)

@@ -65,7 +65,7 @@ def load(model: str | pathlib.Path) -> Model:
         model: a version's folder, or a folder of versions, of which the highest is taken.
 
     Raises:
-        UserError: there is no SavedModel or no manifest, or they are damaged or of another version.
+        UserError: there is no SavedModel or no manifest, or they are damaged, of another version, or do not fit.
     """
     folder = version_folder(model)
     manifest = Manifest.load(folder)
@@ -75,9 +75,30 @@ def load(model: str | pathlib.Path) -> Model:
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"this SavedModel is damaged ({reason})", path=folder, remedy=REMEDY) from error
-    lacking = sorted(set(manifest.signatures) - set(loaded.signatures))
-    if lacking:
-        raise UserError(
-            f"the signature '{lacking[0]}' that the manifest tells of is missing", path=folder, remedy=REMEDY
-        )
+    for name, expected in manifest.signatures.items():
+        if name not in loaded.signatures:
+            raise UserError(
+                f"the signature '{name}' that the manifest names is missing from the SavedModel",
+                path=folder,
+                remedy=REMEDY,
+            )
+        received = _declared(loaded.signatures[name])
+        if received != expected:
+            raise UserError(
+                f"expected signature '{name}' as the manifest says, {expected}, got {received}",
+                path=folder,
+                remedy=REMEDY,
+            )
     return Model(folder, manifest, loaded)
+
+
+def _declared(signature) -> dict[str, dict]:
+    """Inputs and outputs of a loaded signature, as `Manifest.signatures` has them."""
+
+    def tensors(specs: Mapping) -> dict:
+        return {name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()} for name, spec in specs.items()}
+
+    return {
+        "inputs": tensors(signature.structured_input_signature[1]),
+        "outputs": tensors(signature.structured_outputs),
+    }

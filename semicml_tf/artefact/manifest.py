@@ -16,13 +16,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from semicml_tf import atomic
+from annotated_types import Interval, MaxLen, MinLen
+
+from semicml_tf import atomic, body_box, json_files
 from semicml_tf.errors import UserError
+from semicml_tf.geometry import tiling
 from semicml_tf.inference.postprocess import NONE, Postprocessing
+from semicml_tf.json_files import Share
 from semicml_tf.normalisation import Normalisation
 from semicml_tf.plausibility import Plausibility
 
@@ -30,6 +35,14 @@ from semicml_tf.plausibility import Plausibility
 CONTRACT_VERSION = 2
 RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/manifest.json")
 _REMEDY = "Export the run again with python -m semicml_tf.export"
+_WHAT = "the manifest of an exported model"
+
+# A manifest comes from a server as well: these limits bound the memory that a client then asks for.
+MAX_BYTES = 2**18
+MAX_WINDOW = 4096  # pixels: a slice of 64 MiB
+SPACING_LIMITS_MM = (0.01, 1000.0)
+# Queries that one call of the signature `manifest` answers: each repeats the whole manifest.
+MAX_QUERIES = 256
 
 # Signatures.
 DEFAULT = "serving_default"
@@ -71,6 +84,7 @@ class Manifest:
         threshold: a voxel of at least this probability is foreground.
         data_hash, run_hash: of the dataset and of the run's settings.
         weights_hash: of the network's weights; empty where the manifest is of before there was one.
+        window_multiple: `window` is a multiple of this: the factor by which the network halves its slices.
         validation_dice: mean DSC of the validation patients, as training measured it.
         semicml_tf_version: that exported it.
         crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
@@ -99,6 +113,7 @@ class Manifest:
     validation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     weights_hash: str = ""
     plausibility: Plausibility | None = None
+    window_multiple: int = 1
 
     @property
     def limits(self) -> Plausibility:
@@ -137,20 +152,28 @@ class Manifest:
             found[MONTE_CARLO] = (slices | {SEEDS_NAME: tensor("int32")}, soft)
         return {name: {"inputs": inputs, "outputs": outputs} for name, (inputs, outputs) in found.items()}
 
-    def to_json(self) -> str:
-        """The file's text, which the signature `manifest` gives, too."""
-        how, fixed = self.normalisation, self.normalisation.fixed
-        body = dataclasses.asdict(self) | {
-            "contract_version": CONTRACT_VERSION,
-            "normalisation": str(how),
-            "normalisation_unit": how.unit,
+    @property
+    def _derived(self) -> dict[str, Any]:
+        """Entries of the file that follow from the fields; other programs read them."""
+        fixed = self.normalisation.fixed
+        return {
+            "normalisation_unit": self.normalisation.unit,
             "normalisation_constants": None if fixed is None else dataclasses.asdict(fixed),
-            "postprocessing": str(self.postprocessing),
-            "plausibility": None if self.plausibility is None else self.plausibility.to_json(),
             "axis_order": ["slice", "row", "column"],
+            "preprocessing": _preprocessing(self.normalisation.kind if self.crop == "body" else None),
             "signatures": self.signatures,
             "example_features": {SLICE_FEATURE: {"dtype": "float32", "shape": [self.window, self.window, 1]}},
             "label_of_nan": LABEL_OF_NAN,
+        }
+
+    def to_json(self) -> str:
+        """The file's text, which the signature `manifest` gives, too."""
+        body = dataclasses.asdict(self) | {
+            "contract_version": CONTRACT_VERSION,
+            "normalisation": str(self.normalisation),
+            "postprocessing": str(self.postprocessing),
+            "plausibility": None if self.plausibility is None else self.plausibility.to_json(),
+            **self._derived,
             "intended_use": "research only, not for clinical use",
         }
         return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -169,61 +192,137 @@ class Manifest:
         """Reads a manifest, wherever a client keeps it.
 
         Raises:
-            UserError: it is missing, of another contract version, or lacks a field.
+            UserError: the file is missing, or `from_json` refuses its text.
         """
-        return cls._of(atomic.read_json(path, what="the manifest of an exported model", remedy=_REMEDY), str(path))
+        body = json_files.load(path, what=_WHAT, remedy=_REMEDY, max_bytes=MAX_BYTES)
+        return cls._of(body, str(path))
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> Manifest:
-        """Reads a manifest's text, e.g. what the signature `manifest` gave.
+    def from_json(cls, text: str | bytes, where: str) -> Manifest:
+        """Reads a manifest's text, e.g. what the signature `manifest` answered.
 
         Args:
             where: it comes from, for messages.
 
         Raises:
-            UserError: it is no JSON, of another contract version, or lacks a field.
+            UserError: the text is no JSON, of another contract version, lacks a field, has a value that no network
+                has, or contradicts itself.
         """
-        try:
-            body = json.loads(text)
-        except ValueError as error:
-            raise UserError(
-                f"expected the manifest of an exported model, but it is not valid JSON ({error})",
-                path=where,
-                remedy=_REMEDY,
-            ) from error
-        return cls._of(body, where)
+        return cls._of(json_files.loads(text, what=_WHAT, path=where, remedy=_REMEDY, max_bytes=MAX_BYTES), where)
 
     @classmethod
     def _of(cls, body: Any, where: str) -> Manifest:
         version = body.get("contract_version") if isinstance(body, dict) else None
-        if version != CONTRACT_VERSION:
+        if version != CONTRACT_VERSION or isinstance(version, bool | float):
             raise UserError(
-                f"expected a manifest of contract version {CONTRACT_VERSION}, got {version}",
+                f"expected a manifest of contract version {CONTRACT_VERSION}, got {json.dumps(version)[:40]}",
                 path=where,
                 remedy=_REMEDY,
             )
+        fields = json_files.of_value(body, _Fields, what=_WHAT, path=where, remedy=_REMEDY)
+        values = {field.name: getattr(fields, field.name) for field in dataclasses.fields(cls)}
         try:
-            body = {"weights_hash": "", "plausibility": None} | body
-            values = {field.name: body[field.name] for field in dataclasses.fields(cls)}
-            values["normalisation"] = Normalisation.parse(str(values["normalisation"]))
-            values["postprocessing"] = Postprocessing.parse(str(values["postprocessing"]))
-            slice_mm, row_mm, column_mm = (float(size) for size in values["spacing_mm"])
-            values["spacing_mm"] = (slice_mm, row_mm, column_mm)
-            values["label_values"] = tuple(int(value) for value in values["label_values"])
-            if values["plausibility"] is not None:
-                values["plausibility"] = Plausibility.from_json(values["plausibility"])
-            values["validation_scores"] = dict(values["validation_scores"])
-            values["window"], values["threshold"] = int(values["window"]), float(values["threshold"])
-        except KeyError as error:
-            raise UserError(f"the field {error} is missing", path=where, remedy=_REMEDY) from error
+            values["normalisation"] = Normalisation.parse(fields.normalisation)
+            values["postprocessing"] = Postprocessing.parse(fields.postprocessing)
+            if fields.plausibility is not None:
+                values["plausibility"] = Plausibility.from_json(fields.plausibility)
         except UserError as error:
-            raise UserError(error.problem, path=where, remedy=_REMEDY) from error
-        except (TypeError, ValueError) as error:
-            raise UserError(f"a field has a wrong value ({error})", path=where, remedy=_REMEDY) from error
-        if values["probabilities_dtype"] not in PROBABILITIES_DTYPES:
-            raise UserError(
-                f"expected probabilities of {' or '.join(PROBABILITIES_DTYPES)}, got '{values['probabilities_dtype']}'",
-                path=where,
-                remedy=_REMEDY,
-            )
-        return cls(**values)
+            raise UserError(f"expected {_WHAT}, but {error.problem}", path=where, remedy=_REMEDY) from error
+        found = cls(**values)
+        for name, value in json.loads(json.dumps(found._derived)).items():
+            # This package would use the network otherwise than its manifest says.
+            if body.get(name, value) != value:
+                raise UserError(
+                    f"expected {_WHAT}, but its field '{name}' does not fit the other fields, or this version of the "
+                    "package",
+                    path=where,
+                    remedy=_REMEDY,
+                )
+        return found
+
+
+def _preprocessing(cropped_kind: str | None) -> dict[str, Any]:
+    """How a volume becomes slices, and their probabilities a mask; docs/serving.md has the steps in words.
+
+    Args:
+        cropped_kind: of the normalisation, where the volume is cut to the body's box; else None.
+    """
+    background = {"hu": body_box.BODY_HU, "suv": body_box.BODY_SUV, "percentile": 0.0}
+    crop = None
+    if cropped_kind is not None:
+        crop = {
+            "background": {"not above" if cropped_kind != "percentile" else "equal to": background[cropped_kind]},
+            "smallest_block_voxels": 1 if cropped_kind == "percentile" else 2,
+            "margin_mm": body_box.MARGIN_MM,
+        }
+    return {
+        # World directions in which the indices of slices, rows and columns grow: head, back, left.
+        "orientation": ["S", "P", "L"],
+        "grid": {
+            "place": "centred on the volume's box, along the volume's own axes",
+            "voxels": "max(ceil(size * own_mm / spacing_mm - 0.001), 1)",
+        },
+        "smoothing": {
+            "kind": "gaussian before resampling, along axes that get coarser",
+            "sigma_voxels": "0.5 * sqrt((spacing_mm / own_mm) ** 2 - 1)",
+            "least_sigma_voxels": 0.1,
+            "truncate_sigmas": 3.0,
+            "border": "nearest",
+        },
+        "interpolation": {"kind": "linear", "border": "nearest"},
+        "crop": crop,
+        "normalised_values": "(clip(x, low, high) - center) / scale, rounded to float16",
+        "windows": {
+            "padding": "symmetric",
+            "overlap": tiling.OVERLAP,
+            "weight": "distance in pixels to the nearest border of the window, 1 at the border itself",
+        },
+        "back": {
+            "resampling": "as above, but 0 more than half a voxel beyond the outermost voxels",
+            "foreground": "probability >= threshold",
+        },
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fields:
+    """The fields of the file that say something new, as JSON holds them."""
+
+    modality: Annotated[str, MinLen(1), MaxLen(64)]
+    spacing_mm: tuple[float, float, float]
+    normalisation: Annotated[str, MaxLen(200)]
+    window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
+    label_values: Annotated[tuple[int, ...], MaxLen(1000)]
+    # From 1e-6: float32 holds it, and no network answers a smaller number for a reason.
+    threshold: Annotated[float, Interval(ge=1e-6, le=1)]
+    data_hash: Annotated[str, MaxLen(128)]
+    run_hash: Annotated[str, MaxLen(128)]
+    validation_dice: Share | None
+    semicml_tf_version: Annotated[str, MaxLen(64)]
+    crop: Literal["none", "body"]
+    postprocessing: Annotated[str, MaxLen(200)]
+    probabilities_dtype: Literal["float32", "float16"]
+    monte_carlo: bool
+    validation_scores: Annotated[dict[str, float], MaxLen(1000)]
+    weights_hash: Annotated[str, MaxLen(128)] = ""
+    plausibility: dict[str, Any] | None = None
+    window_multiple: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = 1
+
+    def __post_init__(self):
+        if not self.modality.isidentifier():
+            raise ValueError(f"modality: expected a name of letters, digits and _, got {ascii(self.modality)}")
+        least, most = SPACING_LIMITS_MM
+        if not all(size == 0 or least <= size <= most for size in self.spacing_mm):
+            raise ValueError(f"spacing_mm: expected 0 or {least:g} to {most:g} mm, got {list(self.spacing_mm)}")
+        if self.window % self.window_multiple:
+            raise ValueError(f"window: expected a multiple of {self.window_multiple}, got {self.window}")
+        texts = [value for value in vars(self).values() if isinstance(value, str)] + list(self.validation_scores)
+        if not all(text.isprintable() for text in texts):
+            raise ValueError("a text holds control characters")
+        if not all(map(math.isfinite, self.validation_scores.values())):
+            raise ValueError("validation_scores: expected finite numbers")
+        try:
+            if self.plausibility is not None:
+                Plausibility.from_json(self.plausibility)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"plausibility: {error}") from error

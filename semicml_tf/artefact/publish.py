@@ -51,7 +51,7 @@ def publish(
 
     Args:
         network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities likewise.
-        manifest: goes beside it; whether there is Monte-Carlo dropout, `with_dropout` tells.
+        manifest: goes beside it; `monte_carlo` and `window_multiple` are set to what the networks are.
         folder: of the model's versions, e.g. ``models/ct``.
         settings: of the training, for the model card.
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
@@ -61,8 +61,12 @@ def publish(
     Raises:
         UserError: the folder cannot be written to, or the saved network differs from the one in memory.
     """
+    from semicml_tf.networks.unet import levels_of
+
     folder = pathlib.Path(folder).absolute()
-    manifest = dataclasses.replace(manifest, monte_carlo=with_dropout is not None)
+    manifest = dataclasses.replace(
+        manifest, monte_carlo=with_dropout is not None, window_multiple=2 ** max(len(levels_of(network)) - 1, 0)
+    )
     staged = None
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+# The share of a window that neighbouring windows have in common, at least.
+OVERLAP = 0.25
+
 
 def _starts(size: int, window: int) -> list[int]:
-    """Evenly spread starts of the fewest windows that cover `size` with a quarter of overlap."""
+    """Evenly spread starts of the fewest windows that cover `size` with an overlap of `OVERLAP`."""
     if size <= window:
         return [0]
-    count = 1 + int(np.ceil((size - window) / (0.75 * window)))
+    count = 1 + int(np.ceil((size - window) / ((1 - OVERLAP) * window)))
     return [int(round(s)) for s in np.linspace(0, size - window, count)]
 
 
