@@ -45,10 +45,23 @@ def test_a_number_of_labelled_patients_in_place_of_their_fraction(tmp_path):
     found = numbered(tmp_path, 40)
     drawn = draw.draw(found, 1, {**FRACTIONS, "labelled": 0.9}, labelled_cases=4)
     assert drawn == draw.draw(found, 1, FRACTIONS)
-    with pytest.raises(UserError, match="expected 40 patients with a label to draw from, got 30 of 40"):
+    with pytest.raises(UserError, match="expected 37 patients with a label to draw from, got 30 of 40"):
         draw.draw(numbered(tmp_path / "more", 40, 10), 1, FRACTIONS, labelled_cases=28)
     with pytest.raises(UserError, match="--labelled_cases of 0 or more"):
         draw.draw(found, 1, FRACTIONS, labelled_cases=-1)
+
+
+@pytest.mark.parametrize("labelled", [{}, {"labelled": None}, {"labelled": 1}])
+def test_nobodys_label_is_hidden_unless_that_is_asked_for(tmp_path, labelled):
+    found = numbered(tmp_path, 40, without_label=10)
+    found[20].images["pet"].path.unlink()
+    drawn = draw.draw(found, 1, {"validation": 0.1, "test": 0.2, **labelled}, modalities=("ct", "pet"))
+    # Fractions are of the 30 patients with a label, not of all 40.
+    assert (len(drawn["validation"]), len(drawn["test"])) == (3, 6)
+    without = {f"C{number:03d}" for number in range(10)}
+    assert set(drawn["unlabelled"]) - {"C020"} == without  # C020 lacks a modality: tested on, or unlabelled
+    fewer = draw.draw(found, 1, {"validation": 0.1, "test": 0.2, "labelled": 0.2}, modalities=("ct", "pet"))
+    assert len(fewer["labelled"]) == 6 and fewer["test"] == drawn["test"]
 
 
 def test_every_fraction_above_0_gets_a_patient_and_0_none(tmp_path):
@@ -60,7 +73,7 @@ def test_patients_without_a_label_can_only_be_unlabelled(tmp_path):
     for seed in range(20):
         drawn = draw.draw(numbered(tmp_path, 5, 2), seed, FRACTIONS)
         assert {"C000", "C001"} <= set(drawn["unlabelled"])
-    with pytest.raises(UserError, match="expected 4 patients with a label to draw from, got 2 of 10"):
+    with pytest.raises(UserError, match="expected 3 patients with a label to draw from, got 2 of 10"):
         draw.draw(numbered(tmp_path / "few", 10, 8), 0, FRACTIONS)
 
 

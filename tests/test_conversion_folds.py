@@ -16,21 +16,21 @@ def _all_folds(found, number, fractions=FRACTIONS, **more):
     return [draw.draw(found, 3, fractions, folds=number, fold=fold, **more) for fold in range(number)]
 
 
-@pytest.mark.parametrize("labelled", [0.2, 1.0])
+@pytest.mark.parametrize("labelled", [0.2, 1.0, None])
 def test_every_patient_with_a_label_is_in_validation_once(tmp_path, labelled):
     found = numbered(tmp_path, 40, without_label=9)
     drawn = _all_folds(found, 4, {**FRACTIONS, "labelled": labelled})
     tested = set(drawn[0]["test"])
     able = {one.case_id for one in found[9:]}
-    assert len(tested) == 8 and all(set(one["test"]) == tested for one in drawn)
+    assert len(tested) == 6 and all(set(one["test"]) == tested for one in drawn)
     validated = [name for one in drawn for name in one["validation"]]
-    assert len(validated) == len(set(validated)) == 23 and set(validated) == able - tested
-    assert sorted(len(one["validation"]) for one in drawn) == [5, 6, 6, 6]
+    assert len(validated) == len(set(validated)) == 25 and set(validated) == able - tested
+    assert sorted(len(one["validation"]) for one in drawn) == [6, 6, 6, 7]
     for number, one in enumerate(drawn):
         assert one.folds == drawn[0].folds and one.fold == number
         assert set(one["validation"]) == set(one.folds[number])
         assert sorted(sum(one.values(), ())) == [each.case_id for each in found]
-        assert len(one["labelled"]) == (8 if labelled < 1 else 23 - len(one["validation"]))
+        assert len(one["labelled"]) == (6 if labelled == 0.2 else 25 - len(one["validation"]))
         assert {f"C{number:03d}" for number in range(9)} <= set(one["unlabelled"])
 
 

@@ -36,6 +36,65 @@ def test_a_number_of_labelled_patients_and_the_same_test_patients(source, tmp_pa
     assert few["hash"] != more["hash"]
 
 
+def test_the_summary_says_whose_labels_are_not_used(source, tmp_path, capsys):
+    (source / "labelsTr/P00.nii.gz").unlink()
+    split = split_of(convert(source, tmp_path / "all", "--split_seed=1"))
+    assert split["unlabelled"] == ["P00"] and len(split["labelled"]) == 8  # of 11: 1 to validate on, 2 to test on
+    assert "labels of 0 patients are not used\n" in capsys.readouterr().out
+    hidden = split_of(convert(source, tmp_path / "few", "--split_seed=1", "--labelled_fraction=0.2"))
+    names = ", ".join(hidden["unlabelled"][1:])
+    assert hidden["test"] == split["test"] and len(hidden["labelled"]) == 2
+    assert f"labels of 6 patients are not used: {names} (unlabelled in the split)\n" in capsys.readouterr().out
+
+
+def test_a_table_that_grows_keeps_its_split(source, tmp_path, capsys):
+    def table(names):
+        rows = [
+            f"{name},imagesTr/{name}__CT.nii.gz,imagesTr/{name}__PT.nii.gz,"
+            + (f"labelsTr/{name}.nii.gz" if (source / f"labelsTr/{name}.nii.gz").exists() else "")
+            for name in names
+        ]
+        (source / "cases.csv").write_text("\n".join(["case,ct,pet,label", *rows]))
+        return source / "cases.csv"
+
+    (source / "labelsTr/P02.nii.gz").rename(tmp_path / "mask")
+    first = convert(table(NAMES[:6]), tmp_path / "first", "--split_seed=0")
+    before = split_of(first)
+    assert before["unlabelled"] == ["P02"]
+    (tmp_path / "mask").rename(source / "labelsTr/P02.nii.gz")
+    (source / "labelsTr/P07.nii.gz").unlink()
+    keep = f"--keep_split={first / 'split.json'}"
+    capsys.readouterr()
+    after = split_of(convert(table(NAMES[1:9]), tmp_path / "second", keep))
+    printed = capsys.readouterr().out
+    assert "note: in the split to keep, but not in the input: P00" in printed
+    # A mask that has come since is reported, and used where that is asked for.
+    assert "labels of 1 patient are not used: P02" in printed
+    there = set(NAMES[1:9])
+    for name in ("validation", "test"):
+        assert after[name] == [who for who in before[name] if who in there]
+    assert set(after["labelled"]) == (set(before["labelled"]) & there) | {"P06", "P08"}
+    assert after["unlabelled"] == ["P02", "P07"]
+    used = split_of(convert(table(NAMES[1:9]), tmp_path / "third", keep, "--labelled_cases=all"))
+    assert used["unlabelled"] == ["P07"] and set(used["labelled"]) == {*after["labelled"], "P02"}
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (
+            ("--split_seed=0", "--labelled_cases=none"),
+            "expected --labelled_cases=all or a number of patients from 1 on",
+        ),
+        (("--split_seed=0", "--labelled_cases=all", "--labelled_fraction=0.5"), "contradict each other"),
+        (("--labelled_fraction=0.5",), "--labelled_fraction is for a split that is drawn"),
+    ],
+)
+def test_flags_that_hide_labels(source, tmp_path, flags, message):
+    with pytest.raises(UserError, match=message):
+        convert(source, tmp_path / "out", *flags)
+
+
 def test_every_patient_validates_in_one_fold(source, tmp_path):
     flags = ("--split_seed=0", "--folds=3", "--labelled_cases=2")
     first = convert(source, tmp_path / "0", *flags, "--fold=0")

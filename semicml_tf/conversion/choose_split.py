@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
@@ -13,6 +13,8 @@ from semicml_tf.conversion.privacy import Hidden, Open
 from semicml_tf.conversion.split import Split
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+
+_NAMED = 12  # patients in a line
 
 
 class NoSplit(UserError):
@@ -46,7 +48,7 @@ def choose(
         UserError: flags contradict each other, nothing tells a split, or it cannot be read or drawn.
     """
     _check(values)
-    if any(case.spans for case in cases) and not values.split:
+    if values.keep_split or (any(case.spans for case in cases) and not values.split):
         split = split_by_delivery.choose(
             values,
             cases,
@@ -57,7 +59,8 @@ def choose(
         )
         if split is None:
             raise _no_split(source)
-        return split, f"the deliveries{f', and {values.keep_split}' if values.keep_split else ''}"
+        places = ["the deliveries"] if any(case.spans for case in cases) else []
+        return split, ", and ".join([*places, *([values.keep_split] if values.keep_split else [])])
     if values.split_seed is not None:
         return _drawn(values, cases, modalities, lesion_ml, privacy), f"seed {values.split_seed}"
     if values.split:
@@ -83,6 +86,36 @@ def _no_split(source: pathlib.Path) -> NoSplit:
     )
 
 
+def labelled_cases(values: flags.FlagValues) -> int | None:
+    """The number of patients to label; None = as the fraction says, or all.
+
+    Raises:
+        UserError: the flag is no number, or contradicts the fraction.
+    """
+    text = values.labelled_cases
+    if text is None:
+        return None
+    if text == split_by_delivery.ALL and values.labelled_fraction is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        if text == split_by_delivery.ALL:
+            raise UserError(
+                "--labelled_cases=all and --labelled_fraction contradict each other", remedy="Pass one of them"
+            )
+        raise UserError(f"expected --labelled_cases=all or a number of patients from 1 on, got '{text}'")
+    return int(text)
+
+
+def unused_labels(chosen: Mapping[str, Sequence[CaseFiles]]) -> str:
+    """The line of the summary that says whose labels nothing reads: `chosen` holds the cases by partition."""
+    names = list(dict.fromkeys(case.patient for case in chosen.get("unlabelled", ()) if case.has_label()))
+    line = f"labels of {len(names)} patient{'s' * (len(names) != 1)} are not used"
+    if not names:
+        return line
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{line}: {', '.join(names[:_NAMED])}{more} (unlabelled in the split)"
+
+
 def _check(values: flags.FlagValues) -> None:
     if values.split and values.split_seed is not None:
         raise UserError("--split and --split_seed contradict each other", remedy="Pass one of them")
@@ -92,8 +125,8 @@ def _check(values: flags.FlagValues) -> None:
         if values.fold is not None and values.folds is None:
             raise UserError("--fold needs --folds where the split is drawn", remedy="Pass --folds=5, for one")
         return
-    for name in ("folds", "labelled_cases"):
-        if values[name].value is not None:
+    for name in ("folds", "labelled_cases", "labelled_fraction"):
+        if values[name].value is not None and not (values.keep_split and values[name].value == split_by_delivery.ALL):
             raise UserError(f"--{name} is for a split that is drawn", remedy="Pass --split_seed=0, too")
     if values.stratify != "none":
         raise UserError("--stratify is for a split that is drawn", remedy="Pass --split_seed=0, too")
@@ -110,7 +143,7 @@ def _drawn(values, cases, modalities, lesion_ml: LesionSizes, privacy) -> Split:
         cases,
         values.split_seed,
         fractions,
-        labelled_cases=values.labelled_cases,
+        labelled_cases=labelled_cases(values),
         folds=values.folds,
         fold=values.fold or 0,
         stratify=stratify,

@@ -116,21 +116,26 @@ def _split(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("split_seed", None, "Draw the split by patient from this seed instead.", **text)
     flags.DEFINE_float(
         "labelled_fraction",
-        0.1,
-        "Fraction of the patients drawn as labelled. With --folds, 1 = all who are neither tested nor validated on.",
+        None,
+        "Hide masks: label this fraction of the patients with a mask alone, and use the others without theirs. "
+        "Default, and 1: all patients with a mask who are neither tested nor validated on are labelled.",
         **text,
     )
-    flags.DEFINE_integer(
-        "labelled_cases", None, "Number of patients drawn as labelled, instead.", lower_bound=1, **text
+    flags.DEFINE_string(
+        "labelled_cases",
+        None,
+        "Hide masks: label so many patients alone. 'all' says the default; with --keep_split it also labels patients "
+        "who are unlabelled in that split and have a mask now.",
+        **text,
     )
-    flags.DEFINE_float("validation_fraction", 0.1, "Fraction of the patients drawn for validation.", **text)
-    flags.DEFINE_float("test_fraction", 0.2, "Fraction of the patients drawn for testing.", **text)
+    flags.DEFINE_float("validation_fraction", 0.1, "Fraction of the patients with a mask drawn for validation.", **text)
+    flags.DEFINE_float("test_fraction", 0.2, "Fraction of the patients with a mask drawn for testing.", **text)
     flags.DEFINE_enum(
         "stratify",
         "none",
         ("none", "lesion_size"),
         "lesion_size: spread small and large lesions evenly over the drawn partitions with labels. Masks of patients "
-        "that are drawn as unlabelled stay unread. With --folds only together with --labelled_fraction=1.",
+        "that are drawn as unlabelled stay unread. With --folds only where no mask is hidden.",
         **text,
     )
     flags.DEFINE_integer("folds", None, "Cross-validation: draw this many folds.", lower_bound=2, **text)
@@ -156,15 +161,17 @@ def _deliveries(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "keep_split",
         "",
-        "split.json of a dataset made from earlier deliveries: who is in it stays in that partition.",
+        "split.json of a dataset made from fewer data: who is in it stays in that partition, and --new_patients says "
+        "where the others go.",
         **text,
     )
     flags.DEFINE_enum(
         "new_patients",
         "train",
         ("train", "draw"),
-        "Partition of the patients of a later delivery that has no split of its own. train: labelled where they have "
-        "labels and all modalities, else unlabelled; draw: from --split_seed, by the fractions.",
+        "Partition of the patients of a later delivery, or that are not in --keep_split, where the input has no split "
+        "of its own. train: labelled where they have labels and all modalities, else unlabelled; draw: from "
+        "--split_seed, by the fractions.",
         **text,
     )
     flags.DEFINE_enum(

@@ -124,6 +124,7 @@ class Conversion:
             return None, {"labelled": list(cases)}
         chosen, left_out = splits.cases_by_partition(split, cases, source=self.source)
         print(self.privacy.text(f"split from {told}"))
+        print(choose_split.unused_labels(chosen))
         if split[splits.EXCLUDED]:
             print(f"note: excluded by the split: {', '.join(split[splits.EXCLUDED])}")
         if left_out:

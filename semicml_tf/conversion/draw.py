@@ -49,6 +49,7 @@ def rank(seed: int, key: Callable[[str], str] = str) -> Callable[[str], str]:
 
 
 def _counts(fractions: Mapping[str, float], labelled_cases: int | None, patients: int) -> dict[str, int]:
+    """Patients by partition, of `patients` with a label."""
     fractions = {name: share for name, share in fractions.items() if name != "labelled" or labelled_cases is None}
     if any(not 0 <= share <= 1 for share in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
         told = ", ".join(f"{name} {share:g}" for name, share in fractions.items())
@@ -86,7 +87,7 @@ def _in_order(able: Sequence[str], partial: set[str], counts: Mapping[str, int],
 def draw_pool(
     cases: Sequence[CaseFiles],
     seed: int,
-    fractions: Mapping[str, float],
+    fractions: Mapping[str, float | None],
     *,
     labelled_cases: int | None = None,
     folds: int | None = None,
@@ -100,9 +101,10 @@ def draw_pool(
     Args:
         cases: with or without a label file; a patient with a study without one can only become unlabelled.
         seed: of the draw.
-        fractions: of all patients, for each of the partitions with labels, rounded to whole patients, one at
-            the least where above 0; all other patients become unlabelled. With folds, ``validation`` is not
-            read, and a ``labelled`` of 1 stands for everybody who is neither tested nor validated on.
+        fractions: of the patients with a label, for each of the partitions with labels, rounded to whole patients,
+            at least one where above 0; all other patients become unlabelled. A ``labelled`` of None or 1 means all
+            patients with a label and all modalities who are not in another partition. With folds, ``validation`` is
+            not read.
         labelled_cases: number of labelled patients, in place of their fraction.
         folds: number of folds to make of the patients with labels outside test; None for none.
         fold: the one whose patients are in validation, from 0.
@@ -119,12 +121,18 @@ def draw_pool(
     order = sorted(patients, key=rank(seed, key))
     able = [name for name in order if all(case.has_label() for case in patients[name])]
     partial = {name for name in order if any(case.held(modalities) != tuple(modalities) for case in patients[name])}
-    everybody = folds is not None and labelled_cases is None and fractions.get("labelled") == 1
+    everybody = labelled_cases is None and fractions.get("labelled") in (None, 1)
+    dropped = {"labelled"} if everybody else set()
     if folds is not None:
-        dropped = ("validation", "labelled") if everybody else ("validation",)
-        fractions = {name: share for name, share in fractions.items() if name not in dropped}
-    counts = _counts(fractions, labelled_cases, len(patients))
+        dropped.add("validation")
+    fractions = {name: share for name, share in fractions.items() if name not in dropped}
+    counts = _counts(fractions, labelled_cases, len(able))
+    if everybody and folds is None:
+        counts["labelled"] = 1  # the others follow
     chosen = _in_order(able, partial, counts, patients=len(patients))
+    if everybody and folds is None:
+        others = [name for name in able if name not in {*chosen, *partial}]
+        chosen, counts["labelled"] = chosen + others, 1 + len(others)
     plan = None
     if folds is not None:
         plan = FoldPlan(folds, fold, None if everybody else counts["labelled"])

@@ -39,13 +39,12 @@ def layout(values: flags.FlagValues, source: pathlib.Path):
     """
     if deliveries.is_there(source):
         return deliveries.choose(source, values.layout, span=values.span, replace=values.repeated_cases == "replace")
-    for name in ("span", "keep_split"):
-        if values[name].value not in (None, ""):
-            raise UserError(
-                f"--{name} is for a folder of deliveries, span-1, span-2, ..., and there is none",
-                path=source,
-                remedy="Pass the folder that they lie in",
-            )
+    if values.span is not None:
+        raise UserError(
+            "--span is for a folder of deliveries, span-1, span-2, ..., and there is none",
+            path=source,
+            remedy="Pass the folder that they lie in",
+        )
     return layouts.choose(values.layout, source)
 
 

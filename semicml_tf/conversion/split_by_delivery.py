@@ -1,9 +1,9 @@
-"""Who is in which partition where cases come in deliveries: once drawn, a patient stays where it is.
+"""Splits data that grow, in deliveries or beside a split to keep: once in a partition, a patient stays there.
 
 Deliveries are gone through in their order. The patients that are new in one go where its own split says (the column
 ``partition`` of its manifest, or its split.json); those that this does not name are left out. Where it has none, those
 of the first are drawn from --split_seed, and those of a later one are for training (--new_patients). So the same
-deliveries give the same split, and a further one moves nobody.
+deliveries give the same split, and a further one moves nobody. An input without deliveries is one delivery.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from semicml_tf.errors import UserError
 from semicml_tf.files import deliveries
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.records.contract import PARTITIONS
+
+# Of --labelled_cases; and the number of the only delivery of an input without deliveries.
+ALL = "all"
+_ONLY = 0
 
 # Draws a split of the cases that it is called with.
 Draw = Callable[[Sequence[CaseFiles]], Split]
@@ -48,25 +52,36 @@ def choose(
         UserError: folds are asked for; a delivery's split, or the one to keep, cannot be read or used.
     """
     if values.folds is not None or values.fold is not None:
-        raise UserError("--folds and deliveries contradict each other: partitions stay as they are", path=source)
+        raise UserError(
+            "--folds and deliveries contradict each other, as do --folds and --keep_split: partitions stay as they are",
+            path=source,
+        )
     home: dict[str, str] = {}  # partition by patient
     excluded: set[str] = set()
     if values.keep_split:
         _keep(privacy.rename_split(splits.read(values.keep_split)), cases, home, excluded)
-    folders = deliveries.spans(source)
-    for span in sorted({span for case in cases for span in case.spans}):
-        held = [case for case in cases if span in case.spans]
+    folders = deliveries.spans(source) if any(case.spans for case in cases) else {_ONLY: source}
+    named: set[str] = set()  # whom the input itself puts somewhere
+    for span in sorted({span for case in cases for span in case.spans or (_ONLY,)}):
+        held = [case for case in cases if span in (case.spans or (_ONLY,))]
         new = [case for case in held if case.patient not in home and not {case.patient, case.case_id} & excluded]
         own = _own_split(held, folders[span], privacy)
         if own is not None:
-            _take(own, held, folders[span], home, excluded)
+            _take(own, held, folders[span], home, excluded, privacy)
+            named |= {case.patient for case in held}
         elif new and values.split_seed is not None and (not home or values.new_patients == "draw"):
             home |= {name: partition for partition, names in draw(new).items() for name in names}
         elif new and not home:
             return None
         else:
             home |= _for_training(new, modalities)
+    if values.labelled_cases == ALL:
+        late = [case for case in cases if home.get(case.patient) == "unlabelled" and case.patient not in named]
+        home |= _for_training(late, modalities)
     there = {case.patient for case in cases}
+    gone = sorted(set(home) - there)
+    if gone:
+        print(f"note: in the split to keep, but not in the input: {', '.join(gone)}")
     lists = {name: [who for who, where in home.items() if where == name and who in there] for name in PARTITIONS}
     return splits.checked({**lists, EXCLUDED: sorted(excluded - set(home))}, cases=cases, source=source)
 
@@ -94,11 +109,22 @@ def _own_split(held: Sequence[CaseFiles], folder: pathlib.Path, privacy: Open | 
 
 
 def _take(
-    own: Split, held: Sequence[CaseFiles], folder: pathlib.Path, home: dict[str, str], excluded: set[str]
+    own: Split,
+    held: Sequence[CaseFiles],
+    folder: pathlib.Path,
+    home: dict[str, str],
+    excluded: set[str],
+    privacy: Open | Hidden,
 ) -> None:
     """Enters the new patients of a delivery where its own split says."""
     chosen, _ = splits.cases_by_partition(own, held, source=folder)
     known = set(home)
+    other = {
+        case.patient for name, members in chosen.items() for case in members if home.get(case.patient, name) != name
+    }
+    if other:
+        told = privacy.text(str(folder))
+        print(f"note: patients who stay where they were, though {told} says otherwise: {', '.join(sorted(other))}")
     for partition, members in chosen.items():
         home |= {case.patient: partition for case in members if case.patient not in known}
     excluded |= set(own[EXCLUDED]) - known
