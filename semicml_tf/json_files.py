@@ -11,7 +11,8 @@ A schema is a dataclass or a `typing_extensions.TypedDict`. Its annotations say 
     listing = json_files.read(path, Listing, what="a listing", remedy="Convert the data again")
 
 Types are strict: `int` takes neither 1.0 nor "1" nor true, `float` takes every number. Fields that the schema does not
-name are left out. `__post_init__` of a dataclass checks what types cannot say; it raises ValueError.
+name are not checked. A dataclass gives an instance of itself, and its `__post_init__` may raise ValueError for what
+types cannot say. A TypedDict gives the file's own dictionary, with all of its fields.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import os
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from annotated_types import Interval
+from typing_extensions import is_typeddict
 
 from semicml_tf.errors import UserError
 
@@ -83,7 +85,8 @@ def of_value(
 
     try:
         # Strict types take a list for a tuple in JSON text alone.
-        return _validator(schema).validate_json(json.dumps(body), strict=True)
+        value = _validator(schema).validate_json(json.dumps(body), strict=True)
+        return body if is_typeddict(schema) else value
     except RecursionError as error:
         raise UserError(f"expected {what}, but {_TOO_DEEP}", path=path, remedy=remedy) from error
     except ValidationError as error:
@@ -194,7 +197,8 @@ def _problem(error) -> str:
         text = f"{place or 'its content'}: {message}"
         # Messages of sizes name them; a whole list is no help.
         text += f", got {_shown(first['input'])}" if message.startswith("expected") else ""
-    if count == 1:
+    # Of another version, other fields are no mistakes.
+    if count == 1 or place.endswith("version"):
         return text
     return f"{text} ({count - 1} more {'field is' if count == 2 else 'fields are'} wrong)"
 

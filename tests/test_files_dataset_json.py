@@ -123,7 +123,9 @@ def test_four_digits_are_a_channel_only_where_labels_lack_them(tmp_path):
         ({"channel_names": {"0": "CT"}, "file_ending": ".png"}, "expected a data set of NIfTI files, got .*'.png'"),
         ({"channel_names": {"0": "T1Gd", "1": "T1ce"}}, "two channels are called 't1ce'"),
         ({"channel_names": {"CT": "0"}}, "a name by number"),
-        ({"channel_names": ["CT"]}, "a name by number"),
+        ({"channel_names": ["CT"]}, r'channel_names: expected .*, got \["CT"\].*For example "channel_names"'),
+        ({"channel_names": {"0": "CT", "00": "PET"}}, "a name by number"),
+        ({"channel_names": {"0": "CT"}, "dataset": {"a": {"images": []}}}, r"dataset.a.images: .* at least 1 item"),
         ({}, "a name by number"),
     ],
 )

@@ -44,9 +44,8 @@ def parse(body, schema=Listing, **options):
 
 def test_values_have_the_types_of_the_schema():
     assert parse(GOOD) == Listing(1, (Case("a", (1, 2, 3), 2.0),), {"a": 1})
-    assert parse(b'\xef\xbb\xbf{"text": "with a byte-order mark", "more": 1}', Note) == {
-        "text": "with a byte-order mark"
-    }
+    # A dictionary stays as it is in the file, here with a byte-order mark.
+    assert parse(b'\xef\xbb\xbf{"text": "a", "more": 1}', Note) == {"text": "a", "more": 1}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,8 @@ def test_values_have_the_types_of_the_schema():
         ({"counts": {"a": 0}}, "counts.a: expected greater than or equal to 1, got 0"),
         ({"counts": {"a\x1b[2J": 2**60}}, r'counts\."a\\u001b\[2J": expected less than'),
         ({"counts": {"a": 1, "b": 2}}, "its content: expected one count"),
-        ({"version": 2, "counts": 3}, r"version: expected 1, got 2 \(1 more field is wrong\)"),
+        ({"version": 2, "counts": 3}, r"version: expected 1, got 2"),
+        ({"cases": 1, "counts": 3}, r"cases: expected .*, got 1 \(1 more field is wrong\)"),
     ],
 )
 def test_one_line_names_the_field(change, message):

@@ -84,5 +84,5 @@ def test_a_dataset_without_cards(dataset, tmp_path):
     with pytest.raises(UserError, match="cards.json: expected the cards of a dataset's cases.*semicml_tf.convert"):
         case_cards.load(tmp_path)
     (tmp_path / "cards.json").write_text(json.dumps({"version": 0, "cards": []}))
-    with pytest.raises(UserError, match="expected cards of version 1"):
+    with pytest.raises(UserError, match="version: expected 1, got 0"):
         case_cards.load(tmp_path)

@@ -42,9 +42,13 @@ def test_loaded_as_saved(dataset):
     [
         (lambda body: body.update(spacing_mm=[1, 1, 1]), "it was edited"),
         (lambda body: body["partitions"]["test"].extend(body["partitions"]["labelled"]), "it was edited"),
-        (lambda body: body.update(contract_version=0), "expected a dataset of contract version 2, got 0"),
-        (lambda body: body.pop("modalities"), "field is missing or wrong"),
-        (lambda body: body["partitions"]["test"][0].pop("shape"), "field is missing or wrong"),
+        (lambda body: body.update(contract_version=0), "contract_version: expected 2, got 0"),
+        (lambda body: body.pop("modalities"), "the field modalities is missing"),
+        (lambda body: body["partitions"]["test"][0].pop("shape"), r"the field partitions.test\[0\].shape is missing"),
+        (lambda body: body["partitions"]["test"][0].update(shard="../a.tfrecord"), "expected the name of a shard"),
+        (lambda body: body["partitions"]["test"][0].update(shape=[2**40, 1, 1]), "impossible shape"),
+        (lambda body: body["partitions"]["test"][0].update(modalities=["mr"]), "modalities that the dataset lacks"),
+        (lambda body: body.update(reference_modality="mr"), "one of them as reference"),
     ],
 )
 def test_an_edited_description_is_refused(dataset, change, message):
@@ -79,7 +83,7 @@ def test_a_dataset_of_an_earlier_version_is_to_be_converted_again(dataset):
     with pytest.raises(UserError) as caught:
         DatasetInfo.load(dataset)
     assert caught.value.line == (
-        f"{path}: expected a dataset of contract version 2, got 1. "
+        f"{path}: expected a converted dataset, but contract_version: expected 2, got 1. "
         "Convert the data again with python -m semicml_tf.convert of this version."
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from semicml_tf import atomic
+from annotated_types import MinLen
+from typing_extensions import NotRequired, TypedDict
+
+from semicml_tf import json_files
 from semicml_tf.errors import UserError
 from semicml_tf.files import folder as folders
 from semicml_tf.files import inventory
@@ -20,11 +22,40 @@ PARTS = ("Tr", "Ts")
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
+class _Files(TypedDict):
+    images: Annotated[list[str], MinLen(1)]
+    label: NotRequired[str | None]
+
+
+class Description(TypedDict, total=False):
+    """What is read of ``dataset.json``: channels by number; the files' ending and places, of nnU-Net v2."""
+
+    channel_names: dict[str, str]
+    modality: dict[str, str]
+    file_ending: str
+    dataset: dict[str, _Files]
+
+
+def read(root: pathlib.Path) -> Description:
+    """What ``dataset.json`` says.
+
+    Raises:
+        UserError: the file cannot be read, or is malformed.
+    """
+    return json_files.read(
+        root / FILE_NAME,
+        Description,
+        what="the description of a data set",
+        remedy='Correct it, or choose another --layout. For example "channel_names": {"0": "CT", "1": "PET"}',
+        max_bytes=json_files.MAX_BYTES_OF_CASES,
+    )
+
+
 def content(root: pathlib.Path) -> dict[str, Any] | None:
     """What ``dataset.json`` says, if it is there and is of one of the two."""
     try:
-        body = json.loads((root / FILE_NAME).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+        body = json_files.load(root / FILE_NAME, what="", max_bytes=json_files.MAX_BYTES_OF_CASES)
+    except UserError:
         return None
     named = isinstance(body, dict) and (body.get("channel_names") or body.get("modality"))
     return body if isinstance(named, dict) else None
@@ -79,11 +110,13 @@ def channels(root: pathlib.Path) -> dict[str, int]:
         UserError: the file cannot be read or is malformed, or two channels are one modality.
     """
     path = root / FILE_NAME
-    body = atomic.read_json(path, what="the description of a data set", remedy="Check --input and --layout")
-    named = (body.get("channel_names") or body.get("modality")) if isinstance(body, dict) else None
+    body = read(root)
+    named = body.get("channel_names") or body.get("modality") or {}
     try:
-        numbers = {int(number): canonical(str(name)) for number, name in named.items()}
-    except (AttributeError, ValueError) as error:
+        numbers = {int(number): canonical(name) for number, name in named.items()}
+        if not len(numbers) == len(named) > 0 or not 0 <= min(numbers) <= max(numbers) <= 9999:
+            raise ValueError("no channels, a number twice, or numbers that no file can have")
+    except ValueError as error:
         raise UserError(
             "expected 'channel_names' (nnU-Net v2) or 'modality' (Decathlon, nnU-Net v1), a name by number",
             path=path,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.files import dataset_json, inventory, modality_names
 from semicml_tf.files import folder as folders
@@ -60,7 +59,7 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
     channels = dataset_json.channels(root)
     asked = modality_names.among(modalities, tuple(channels), layout=NAME, path=root)
     numbers = {name: channels[ours] for name, ours in asked.items()}
-    body = atomic.read_json(root / dataset_json.FILE_NAME, what="the description of a data set", remedy="Check it")
+    body = dataset_json.read(root)
     ending = body.get("file_ending", folders.ENDINGS[0])
     if ending not in folders.ENDINGS:
         raise UserError(

@@ -23,11 +23,13 @@ import io
 import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
-from semicml_tf import atomic
+from typing_extensions import TypedDict
+
+from semicml_tf import atomic, json_files
 from semicml_tf.errors import UserError
-from semicml_tf.json_files import MAX_BYTES_OF_CASES
+from semicml_tf.json_files import MAX_BYTES_OF_CASES, Count
 from semicml_tf.records import example_proto, tfrecord_file
 
 FILE_NAME = "cards.json"
@@ -36,8 +38,21 @@ AXES = ("slice", "row", "column")
 CASE, PARTITION, SPAN = "case_id", "partition", "span"
 _REMEDY = "Make it with python -m semicml_tf.convert of this version"
 
+_WHAT = "the cards of a dataset's cases"
+
 # Features by name.
 Card = Mapping[str, "float | int | str"]
+
+
+class _Card(TypedDict):
+    case_id: str
+    partition: str
+    span: Count
+
+
+class _File(TypedDict):
+    version: Literal[VERSION]
+    cards: list[_Card]
 
 
 def as_json(cards: Sequence[Card]) -> dict:
@@ -49,13 +64,16 @@ def load(folder: str | pathlib.Path) -> list[dict]:
     """Reads `folder`/cards.json.
 
     Raises:
-        UserError: it is not there, or of another version.
+        UserError: it is not there, of another version, or a card is not as said above.
     """
     path = pathlib.Path(folder) / FILE_NAME
-    body = atomic.read_json(path, what="the cards of a dataset's cases", remedy=_REMEDY)
-    if not isinstance(body, dict) or body.get("version") != VERSION:
-        raise UserError(f"expected cards of version {VERSION}", path=path, remedy=_REMEDY)
-    return body["cards"]
+    cards = json_files.read(path, _File, what=_WHAT, remedy=_REMEDY, max_bytes=MAX_BYTES_OF_CASES)["cards"]
+    for card in cards:
+        numbers = {name: value for name, value in card.items() if name not in (CASE, PARTITION)}
+        wrong = next((name for name, value in numbers.items() if type(value) not in (int, float)), None)
+        if wrong is not None:
+            raise UserError(f"expected {_WHAT}, but {wrong} of a case is no number", path=path, remedy=_REMEDY)
+    return cards
 
 
 def table(cards: Sequence[Card]) -> str:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
+from typing import Annotated, Literal
 
-from semicml_tf import atomic
+from annotated_types import Interval, MinLen
+
+from semicml_tf import atomic, json_files
 from semicml_tf.errors import UserError
+from semicml_tf.json_files import Count, Positive
 from semicml_tf.normalisation import Normalisation
-from semicml_tf.records.contract import CONTRACT_VERSION, PARTITIONS
-from semicml_tf.storage import access
+from semicml_tf.records.contract import CONTRACT_VERSION, MOST_VOXELS, PARTITIONS
+from semicml_tf.storage import access, listing
 from semicml_tf.storage import url as urls
 
 FILE_NAME = "dataset.json"
-_REMEDY = "Make it with python -m semicml_tf.convert"
+_WHAT = "a converted dataset"
+_REMEDY = "Convert the data again with python -m semicml_tf.convert of this version"
+_Spacing = Annotated[float, Interval(ge=0, le=1e4)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +40,45 @@ class CaseEntry:
 
     case_id: str
     shard: str
-    index: int
-    shape: tuple[int, int, int]
-    lesion_slices: int | None
+    index: Count
+    shape: tuple[Positive, Positive, Positive]
+    lesion_slices: Count | None
     modalities: tuple[str, ...] = ()
 
 
-def _entry(body: dict) -> CaseEntry:
-    return CaseEntry(**{**body, "shape": tuple(body["shape"]), "modalities": tuple(body["modalities"])})
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """`dataset.json` as it is read; see `DatasetInfo`."""
+
+    contract_version: Literal[CONTRACT_VERSION]
+    modalities: Annotated[tuple[str, ...], MinLen(1)]
+    reference_modality: str
+    spacing_mm: tuple[_Spacing, _Spacing, _Spacing]
+    normalisation: dict[str, str]
+    label_values: tuple[int, ...]
+    layout: str
+    partitions: dict[Literal[PARTITIONS], tuple[CaseEntry, ...]]
+    shard_sha256: dict[str, str]
+    crop: Literal["none", "body"]
+    window: Positive | None
+    data_hash: str
+    accepted: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        names = set(self.modalities)
+        if (
+            len(names) < len(self.modalities)
+            or self.reference_modality not in names
+            or set(self.normalisation) != names
+        ):
+            raise ValueError("expected different modalities, each with a normalisation, and one of them as reference")
+        for case in (case for cases in self.partitions.values() for case in cases):
+            if not listing.is_shard(case.shard):
+                raise ValueError(f"expected the name of a shard of case {case.case_id!r}, got {case.shard!r}")
+            if math.prod(case.shape) > MOST_VOXELS or (case.lesion_slices or 0) > case.shape[0]:
+                raise ValueError(f"case {case.case_id!r} has an impossible shape or number of slices with a lesion")
+            if not set(case.modalities) <= names:
+                raise ValueError(f"case {case.case_id!r} has modalities that the dataset lacks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +177,7 @@ class DatasetInfo:
 
     def with_hash(self) -> DatasetInfo:
         """This, with `data_hash` computed."""
-        text = json.dumps(self._body(), sort_keys=True)
-        return dataclasses.replace(self, data_hash=hashlib.sha256(text.encode()).hexdigest())
+        return dataclasses.replace(self, data_hash=_hash(self._body()))
 
     def save(self, folder: str | pathlib.Path, **extra) -> None:
         """Writes `dataset.json` into `folder`; `extra` (how it was made) is kept beside, outside the hash."""
@@ -161,39 +198,37 @@ class DatasetInfo:
         """
         if urls.is_remote(folder):
             url = urls.folder(folder)
-            info = cls._parse(json.loads(access.read_index(url)), pathlib.Path(), urls.join(url, FILE_NAME))
+            path = urls.join(url, FILE_NAME)
+            body = json_files.loads(access.read_index(url), what=_WHAT, path=path, remedy=_REMEDY)
+            info = cls._of(body, pathlib.Path(), path)
             root, streamed = access.prepare(url, dataset_access, info.data_hash, cache_dir)
             return dataclasses.replace(info, root=root, url=url, streamed=streamed)
         path = pathlib.Path(folder) / FILE_NAME
-        body = atomic.read_json(path, what="a converted dataset", remedy=_REMEDY)
-        return cls._parse(body, pathlib.Path(folder), path)
+        return cls._of(json_files.load(path, what=_WHAT, remedy=_REMEDY), pathlib.Path(folder), path)
 
     @classmethod
-    def _parse(cls, body, root: pathlib.Path, path: str | pathlib.Path) -> DatasetInfo:
-        version = body.get("contract_version") if isinstance(body, dict) else None
-        if version != CONTRACT_VERSION:
-            raise UserError(
-                f"expected a dataset of contract version {CONTRACT_VERSION}, got {version}",
-                path=path,
-                remedy="Convert the data again with python -m semicml_tf.convert of this version",
-            )
+    def _of(cls, body, root: pathlib.Path, path: str | pathlib.Path) -> DatasetInfo:
+        held = json_files.of_value(body, _File, what=_WHAT, path=path, remedy=_REMEDY)
         try:
-            info = cls(
-                root=root,
-                modalities=tuple(body["modalities"]),
-                reference_modality=body["reference_modality"],
-                spacing_mm=tuple(body["spacing_mm"]),
-                normalisation={name: Normalisation.parse(text) for name, text in body["normalisation"].items()},
-                label_values=tuple(body["label_values"]),
-                layout=body["layout"],
-                partitions={name: tuple(_entry(case) for case in cases) for name, cases in body["partitions"].items()},
-                shard_sha256=dict(body["shard_sha256"]),
-                crop=body["crop"],
-                window=body["window"],
-                accepted=tuple(body.get("accepted", ())),
-            ).with_hash()
-        except (KeyError, TypeError) as error:
-            raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
-        if info.data_hash != body.get("data_hash"):
+            normalisation = {name: Normalisation.parse(text) for name, text in held.normalisation.items()}
+        except UserError as error:
+            raise UserError(error.problem, path=path, remedy=_REMEDY) from error
+        info = cls(
+            root=root,
+            normalisation=normalisation,
+            **{name: getattr(held, name) for name in _AS_IN_THE_FILE},
+        )
+        if held.data_hash != _hash({name: body.get(name) for name in info._body()}):
             raise UserError("its data_hash does not match its contents: it was edited", path=path, remedy=_REMEDY)
         return info
+
+
+# Fields of `DatasetInfo` that are read as they are.
+_AS_IN_THE_FILE = (
+    "modalities", "reference_modality", "spacing_mm", "label_values", "layout", "partitions", "shard_sha256", "crop",
+    "window", "data_hash", "accepted",
+)  # fmt: skip
+
+
+def _hash(body: dict) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -6,10 +6,10 @@ The typed view of the file is `records.dataset`, which reads through this room; 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from semicml_tf import json_files
 from semicml_tf.errors import UserError
 
 INDEX = "dataset.json"
@@ -26,16 +26,21 @@ class Listing:
 
     Attributes:
         data_hash: hex.
-        shards: hex SHA-256 by file name.
+        shard_sha256: hex, by file name.
     """
 
     data_hash: str
-    shards: Mapping[str, str]
+    shard_sha256: dict[str, str]
 
 
 def is_ours(name: str) -> bool:
     """Whether a dataset's folder may hold a file of this (relative) name."""
-    return name == INDEX or name in BESIDE or bool(_SHARD.fullmatch(name)) or name.startswith(BELOW)
+    return name == INDEX or name in BESIDE or is_shard(name) or name.startswith(BELOW)
+
+
+def is_shard(name: str) -> bool:
+    """Whether a shard may be called so."""
+    return bool(_SHARD.fullmatch(name))
 
 
 def parse(text: bytes, *, path: str, remedy: str) -> Listing:
@@ -46,12 +51,10 @@ def parse(text: bytes, *, path: str, remedy: str) -> Listing:
     Raises:
         UserError: it is no JSON, or a field is missing or malformed. `path` is named in it.
     """
-    try:
-        body = json.loads(text)
-        found = Listing(str(body["data_hash"]), dict(body["shard_sha256"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"expected the {INDEX} of a converted dataset ({error!r})", path=path, remedy=remedy) from error
-    wrong = _first_wrong([found.data_hash, *found.shards.values()], _HASH) or _first_wrong(found.shards, _SHARD)
+    found = json_files.parse(text, Listing, what=f"the {INDEX} of a converted dataset", path=path, remedy=remedy)
+    wrong = _first_wrong([found.data_hash, *found.shard_sha256.values()], _HASH) or _first_wrong(
+        found.shard_sha256, _SHARD
+    )
     if wrong is not None:
         raise UserError(f"expected hashes and names of shards, got '{wrong}'", path=path, remedy=remedy)
     return found

@@ -77,7 +77,7 @@ def upload_dataset(folder: str | os.PathLike, url: str, *, overwrite: bool = Fal
     elif not set(there) <= set(digests) and not overwrite:
         raise _full(url)
 
-    shards = {name: digest for name, digest in digests.items() if name in ours.shards}
+    shards = {name: digest for name, digest in digests.items() if name in ours.shard_sha256}
     beside = {name: digest for name, digest in digests.items() if name not in (*shards, listing.INDEX)}
     sent = []
     for group in (shards, beside, {listing.INDEX: digests[listing.INDEX]}):
@@ -113,14 +113,14 @@ def _digests(folder: pathlib.Path, ours: listing.Listing) -> dict[str, str]:
     for below in listing.BELOW:
         names += [str(path.relative_to(folder)) for path in (folder / below).rglob("*") if path.is_file()]
     found = {}
-    for name in (*ours.shards, *sorted(names)):
+    for name in (*ours.shard_sha256, *sorted(names)):
         try:
             found[name] = sha256(folder / name)
         except OSError as error:
             raise UserError(
                 f"this file cannot be read ({error.strerror})", path=folder / name, remedy="Convert the data again"
             ) from error
-        if found[name] != ours.shards.get(name, found[name]):
+        if found[name] != ours.shard_sha256.get(name, found[name]):
             raise UserError(
                 "this shard's bytes are not those that conversion wrote",
                 path=folder / name,
