@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, printable
 from semicml_tf.json_files import load as read_json  # noqa: F401  Read through a schema instead: json_files.read
 
 
@@ -22,6 +23,11 @@ def unwritable(path: pathlib.Path, error: OSError) -> UserError:
         path=path,
         remedy="Choose an output in a folder that you may write to and that has free space",
     )
+
+
+def _staged(path: pathlib.Path) -> str:
+    """How a temporary name beside `path` begins; a name may be as long as the system takes already."""
+    return f".{path.name[:40]}."
 
 
 def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, private: bool = False) -> None:
@@ -36,7 +42,7 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, pri
     path = pathlib.Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, staged = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, staged = tempfile.mkstemp(prefix=_staged(path), dir=path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
@@ -63,8 +69,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all; NaN is refused. `json_files` reads it."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Writes `value` as indented JSON, whole or not at all; NaN is refused. `json_files` reads it.
+
+    Bytes of file names that are not UTF-8 are written out, as in messages (``\\xfc``): no JSON text can hold them.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, re.sub("[\ud800-\udfff]", lambda found: "\\" + printable(found[0]), text))
 
 
 @contextlib.contextmanager
@@ -81,7 +91,7 @@ def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterat
         raise UserError("the output folder is not empty", path=path, remedy="Choose another, or pass --overwrite")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        staged = pathlib.Path(tempfile.mkdtemp(prefix=_staged(path), dir=path.parent))
     except OSError as error:
         raise unwritable(path, error) from error
     try:

@@ -80,7 +80,7 @@ def _flagfile_lines(path: str, within: tuple[str, ...] = ()) -> list[tuple[str, 
     if path in within:
         raise UserError(f"this flagfile includes itself: {' -> '.join((*within, path))}", path=path)
     try:
-        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8")
+        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         where = f" named in {within[-1]}" if within else ""
@@ -204,6 +204,9 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     # So that what is half written is cleared away; a command may have a way of its own to end.
     former = signal.signal(signal.SIGTERM, _terminate) or signal.SIG_DFL
+    # A name that is not UTF-8 can be printed, too.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # What matters of TensorFlow's native log comes as an exception, too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:

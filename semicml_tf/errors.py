@@ -5,7 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import traceback
+
+# Control characters, marks that turn the direction of writing, and bytes of file names that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` in one line that a terminal and UTF-8 can take: what they cannot is written as ``\\x1b``."""
+
+    def escaped(found: re.Match) -> str:
+        code = ord(found[0])
+        if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a file's name that is not UTF-8
+            code -= 0xDC00
+        return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+    return _UNPRINTABLE.sub(escaped, text)
 
 
 def first_line(error: BaseException) -> str:
@@ -48,7 +64,7 @@ class UserError(Exception):
         if self.remedy:
             parts.append(self.remedy)
         text = ". ".join(part.strip().rstrip(".") for part in parts) + "."
-        return " ".join(text.split())
+        return printable(" ".join(text.split()))
 
 
 def unexpected(error: Exception, log: str | os.PathLike | None = None) -> UserError:

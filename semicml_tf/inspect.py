@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -64,7 +65,7 @@ def main(values: flags.FlagValues) -> None:
         raise UserError("expected the folder of a dataset or a .tfrecord file", remedy="See --help")
     if bool(values.case) != bool(values.output):
         raise UserError("expected --case and --output together", remedy="Pass both, or neither")
-    if not urls.is_remote(values.path) and not pathlib.Path(values.path).exists():
+    if not urls.is_remote(values.path) and not os.path.exists(values.path):
         raise UserError("there is no such file or folder", path=values.path, remedy="Check the path")
     if urls.is_remote(values.path) and values.path.endswith(".tfrecord"):
         raise UserError("expected a dataset's URL, got a shard's", path=values.path, remedy="Name its folder")

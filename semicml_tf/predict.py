@@ -19,6 +19,8 @@ clinical use.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import pathlib
 import shlex
 import sys
@@ -27,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from semicml_tf import commandline
-from semicml_tf.errors import UserError, unexpected
+from semicml_tf.errors import UserError, printable, unexpected
 from semicml_tf.inference.slices import BATCH_SIZE
 
 POSITIONAL = ("input", "output")
@@ -42,7 +44,8 @@ def define_volume_flags(values: flags.FlagValues) -> None:
         None,
         "The volume: NIfTI in native units (HU, SUV, MR), or a folder that holds a DICOM series. Several, separated by "
         "commas, or a folder of such. With names, ct=PATH,pet=PATH (registered images): of a folder whose files end in "
-        "_ct, _pet or the like those that do; cases go by the rest of the files' names.",
+        "_ct, _pet or the like those that do; cases go by the rest of the files' names. A CSV manifest, or a folder in "
+        "one of conversion's layouts, is read as conversion reads it.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -107,6 +110,13 @@ def define_volume_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_integer(
         "batch_size", BATCH_SIZE, "Slices sent to the network at once.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "max_voxels",
+        1 << 30,
+        "A NIfTI volume of more voxels is refused before memory is taken.",
+        lower_bound=1,
+        flag_values=values,
     )
     flags.DEFINE_boolean(
         "overwrite", False, "Of several inputs, make those anew that are done already.", flag_values=values
@@ -211,12 +221,17 @@ def segment_files(
 
     check_modality(next(iter(models.values()))[0].manifest, values.modality)
     _check_maps(values, models, fuse)
-    if paths is None:
-        paths = inputs.by_modality(values.input, tuple(models))
-    flat = [path for given in paths.values() for path in given]
     output = pathlib.Path(values.output)
     is_image = output.name.endswith((*inputs.NIFTI_ENDINGS, ".dcm"))
-    several = not is_image and (len(flat) > len(paths) or any(path.is_dir() for path in flat))
+    cases = inputs.of_layout(values.input, tuple(models)) if paths is None else None
+    if cases is not None and is_image:
+        raise UserError("expected a folder for the masks of several cases", path=output, remedy="Name another --output")
+    if cases is None and paths is None:
+        paths = inputs.by_modality(values.input, tuple(models))
+    flat = [path for given in (paths or {}).values() for path in given]
+    several = cases is not None or (
+        not is_image and (len(flat) > len(paths) or any(os.path.isdir(path) for path in flat))
+    )
     # One bar: of several cases it counts these. It waits, so that refused inputs are one line.
     name = f"segment {' and '.join(models)}"
     if values.dicom_seg and not (several or output.name.endswith(".dcm")):
@@ -226,18 +241,29 @@ def segment_files(
         if several:
             if values.overlay:
                 raise UserError("--overlay is of one input", remedy="Name one, or leave --overlay out")
-            named = inputs.split_names(values.input)[0][0] is not None
-            line, facts = _several(inputs.several_cases(paths, named=named), ready, output, values, fuse), None
+            if cases is None:
+                named = inputs.split_names(values.input)[0][0] is not None
+                cases = inputs.several_cases(paths, named=named)
+                _tell_left_out(inputs.left_out(paths, cases), tuple(models))
+            line, facts = _several(cases, ready, output, values, fuse), None
         else:
             line, facts = _one(inputs.one_case(paths), ready, output, values, fuse)
     print(line)
     return facts
 
 
+def _tell_left_out(paths: Sequence[pathlib.Path], modalities: Sequence[str]) -> None:
+    if paths:
+        names = [printable(path.name) for path in paths[:_NAMED]] + ["..."] * (len(paths) > _NAMED)
+        endings = " or ".join(f"_{name}" for name in modalities)
+        print(f"note: {len(paths)} volumes whose names do not end in {endings} are left out: {', '.join(names)}")
+
+
 def _one(case, models: Mapping, output: pathlib.Path, values: flags.FlagValues, fuse: bool) -> tuple[str, dict]:
     from semicml_tf.inference import overlay
     from semicml_tf.inference.segment_case import Outputs, segment_case
 
+    case = dataclasses.replace(case, most_voxels=values.max_voxels)
     if values.overlay:
         overlay.check(pathlib.Path(values.overlay), output)
     try:
@@ -254,7 +280,7 @@ def _one(case, models: Mapping, output: pathlib.Path, values: flags.FlagValues, 
     line = f"{values.output}: {facts['voxels']} voxels, {facts['ml']:.1f} ml, from {names}{more}"
     if values.overlay:
         first, model = next(iter(models.items()))
-        title = f"{output.name} over {case.name} ({first}): {facts['voxels']} voxels, {facts['ml']:.1f} ml"
+        title = f"{printable(output.name)} over {case.name} ({first}): {facts['voxels']} voxels, {facts['ml']:.1f} ml"
         overlay.write(pathlib.Path(values.overlay), case.source(first), output, model.manifest.normalisation, title)
     return line, facts
 
@@ -281,9 +307,12 @@ def _flags(values: flags.FlagValues) -> str:
 def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: flags.FlagValues, fuse: bool) -> str:
     import tqdm
 
+    from semicml_tf.inference import inputs
     from semicml_tf.inference.predictions import FILE_NAME, Predictions
     from semicml_tf.inference.segment_case import Outputs, segment_case
 
+    inputs.check_names(cases, ".dcm" if values.dicom_seg and not _maps(values) else ".nii.gz")
+    cases = [dataclasses.replace(case, most_voxels=values.max_voxels) for case in cases]
     maps = _maps(values)
     taken = [folder.resolve(), *(path.resolve() for path in maps.values())]
     if len(set(taken)) < len(taken):

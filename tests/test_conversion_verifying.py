@@ -1,12 +1,14 @@
 """`semicml_tf.convert` where cases are bad: what is told, what is left out, what stays."""
 
 import json
+import os
 
 import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
+from tests import image_folders
 from tests.conversions import FLAGS, convert, hecktor, write_split
 from tests.test_conversion_command import bad_case, contents, refused
 
@@ -84,3 +86,37 @@ def test_verification_says_why_it_needs_an_output(source):
 def test_an_input_that_links_to_itself(tmp_path):
     (tmp_path / "source").symlink_to("source")
     refused(tmp_path / "source", tmp_path / "out", "there is no such folder or file")
+
+
+def test_names_that_terminals_and_utf_8_cannot_hold(tmp_path, capsys):
+    names = {os.fsdecode(b"M\xfcller"): r"M\xfcller", "P\x1b[31m": r"P\x1b[31m", "L" * 240: "L" * 240}
+    parent = tmp_path / os.fsdecode(b"\xe9tude")
+    try:
+        image_folders.hecktor(parent, names)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    (parent / "labelsTr" / f"{next(iter(names))}.nii").write_bytes(b"")  # a finding that names the file
+    (parent / "labelsTr" / f"{next(iter(names))}.nii").rename(parent / "labelsTr" / os.fsdecode(b"\xfc.nii"))
+    flags = [f"--input={parent}", f"--output={tmp_path / 'out'}", "--split_seed=0", "--preview", *FLAGS]
+    for flag in ("--nopseudonymize", "--pseudonymize"):
+        commandline.call("semicml_tf.convert", [*flags, "--overwrite", flag])
+        printed = capsys.readouterr().out
+        for text in (
+            printed,
+            (tmp_path / "out" / "verify.json").read_text(),
+            (tmp_path / "out" / "dataset.json").read_text(),
+        ):
+            assert "\x1b" not in text and ("ller" in text) <= (flag == "--nopseudonymize")
+        info = DatasetInfo.load(tmp_path / "out")
+        held = {case.case_id for cases in info.partitions.values() for case in cases}
+        if flag == "--nopseudonymize":
+            assert held == set(names.values())
+            assert r"\xfc.nii" in printed
+            commandline.call(
+                "semicml_tf.inspect", [str(tmp_path / "out"), f"--case={'L' * 240}", f"--output={tmp_path / 'look'}"]
+            )
+            assert len(list((tmp_path / "look").iterdir())) >= 3
+    with pytest.raises(UserError, match=r"\\xfcx: there is no such folder"):
+        commandline.call(
+            "semicml_tf.convert", [f"--input={os.fsdecode(bytes([252]))}x", f"--output={tmp_path / 'x'}", *FLAGS]
+        )

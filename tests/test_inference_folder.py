@@ -12,6 +12,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.inference import inputs
 from tests import threshold_model
+from tests.layout_folders import touch
 
 COMMAND = "semicml_tf.predict"
 AFFINE = threshold_model.oblique()
@@ -166,6 +167,85 @@ def test_pairs_of_modalities_go_by_name(models, tmp_path):
     differ = read(tmp_path / "differ" / "P1.nii.gz")
     np.testing.assert_array_equal(differ > 0.5, ct != pet)
     assert record(tmp_path / "out")["cases"]["P1"]["compared"] == 1.0
+
+
+def test_every_volume_of_a_folder_is_a_case(models, tmp_path, capsys):
+    ct = save(tmp_path / "in" / "P1_ct.NII.GZ", seed=1)
+    for name in ("P2_ct.hdr", "P2_ct.img", "P3_ct.mha"):
+        (tmp_path / "in" / name).write_bytes(bytes(400))
+    with pytest.raises(UserError, match="2 of 3 cases failed: P2_ct.hdr .*one half of a .hdr/.img pair"):
+        predict(models, tmp_path)
+    np.testing.assert_array_equal(read(tmp_path / "out" / "P1_ct.nii.gz"), ct)
+    # Where the modality is named, what does not bear the name is counted.
+    capsys.readouterr()
+    scans = tmp_path / "in"
+    commandline.call(COMMAND, [f"--model={models / 'ct'}", f"--input=ct={scans}", f"--output={tmp_path / 'named'}"])
+    told = capsys.readouterr().out
+    assert "note: 2 volumes whose names do not end in _ct are left out: P2_ct.hdr, P3_ct.mha" in told
+    assert (tmp_path / "named" / "P1.nii.gz").is_file()
+
+
+def test_files_of_any_name(models, tmp_path):
+    names = [os.fsdecode(b"M\xfcller"), "P\x1b[31m", "L" * 248]
+    try:
+        ct = [save(tmp_path / "in" / f"{name}.nii.gz", seed=seed) for seed, name in enumerate(names)]
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    predict(models, tmp_path)
+    for name, mask in zip(names, ct):
+        np.testing.assert_array_equal(read(tmp_path / "out" / f"{name}.nii.gz"), mask)
+    assert set(record(tmp_path / "out")["cases"]) == {r"M\xfcller", r"P\x1b[31m", names[2]}
+    os.remove(tmp_path / "out" / f"{names[0]}.nii.gz")
+    predict(models, tmp_path)  # does what is not done yet
+    assert (tmp_path / "out" / f"{names[0]}.nii.gz").is_file()
+    (tmp_path / "in" / f"{names[2]}.nii.gz").rename(tmp_path / "in" / f"{'L' * 251}.nii")
+    with pytest.raises(UserError, match="has more than 255 bytes"):
+        predict(models, tmp_path)
+    for given, output, message in (
+        ("x" * 300, "m.nii.gz", "File name too long"),
+        (tmp_path / "out" / f"{names[1]}.nii.gz", f"{'x' * 250}.nii.gz", "has more than 255 bytes"),
+    ):
+        with pytest.raises(UserError, match=message):
+            commandline.call(COMMAND, [f"--model={models / 'ct'}", str(given), str(tmp_path / output)])
+
+
+def test_what_conversion_takes_is_segmented_too(models, tmp_path):
+    ct = save(tmp_path / "files" / "1.nii.gz", "ct", seed=1)
+    save(tmp_path / "files" / "2.nii.gz", "pet", seed=2)
+    (tmp_path / "cases.csv").write_text("case,ct,pet,label\nP1,files/1.nii.gz,files/2.nii.gz,\nP2,,files/2.nii.gz,\n")
+    both = f"--model=ct={models / 'ct'},pet={models / 'pet'}"
+    for model in (f"--model={models / 'ct'}", both):
+        with pytest.raises(UserError, match=r"1 of 2 cases failed: P2 \(case P2 lacks its image of 'ct'"):
+            commandline.call(
+                COMMAND, [model, f"--input={tmp_path / 'cases.csv'}", f"--output={tmp_path / 'o'}", "--overwrite"]
+            )
+        np.testing.assert_array_equal(read(tmp_path / "o" / "P1.nii.gz"), ct)
+    with pytest.raises(UserError, match="expected a folder for the masks"):
+        commandline.call(COMMAND, [both, f"--input={tmp_path / 'cases.csv'}", f"--output={tmp_path / 'm.nii.gz'}"])
+    (tmp_path / "cases.csv").write_text("case,ct\n../P1,files/1.nii.gz\n")
+    with pytest.raises(UserError, match="no file can be named after case '../P1'"):
+        commandline.call(
+            COMMAND, [f"--model={models / 'ct'}", f"--input={tmp_path / 'cases.csv'}", f"--output={tmp_path / 'n'}"]
+        )
+    assert not (tmp_path / "n").exists()
+
+
+def test_the_layouts_of_conversion(tmp_path):
+    touch(
+        *(tmp_path / f"span-1/imagesTr/P1__{what}.nii.gz" for what in ("CT", "PT")),
+        tmp_path / "span-1/imagesTr/P2__PT.nii.gz",
+    )
+    for root in (tmp_path, tmp_path / "span-1"):
+        first, second = inputs.of_layout(str(root), ("ct",))
+        assert first.source("ct").path == tmp_path / "span-1/imagesTr/P1__CT.nii.gz"
+        assert second.name == "P2" and second.source("ct").missing()
+    (tmp_path / "dataset.json").write_text('{"modality": {"0": "CT", "1": "PET"}}')
+    touch(tmp_path / "task/imagesTr/A.nii.gz")
+    (tmp_path / "dataset.json").rename(tmp_path / "task/dataset.json")
+    (case,) = inputs.of_layout(str(tmp_path / "task"), ("pet",))
+    assert case.source("pet").channel == 1
+    for other in ("task/imagesTr", "gone", "x" * 300):  # a folder of volumes is read as one
+        assert inputs.of_layout(str(tmp_path / other), ("ct",)) is None
 
 
 def test_names_of_inputs(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ _SHARED = {
     "layout": "of the source files",
     "seed": "source of randomness",
     "partition": "whom to score",
+    "max_voxels": "of a volume, at most",
     "workers": "processes at a time; 0: one a core",
     "dry_run": "tell what would be done, and do none of it",
     "window": "side of the slices that networks see",

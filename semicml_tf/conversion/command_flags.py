@@ -9,11 +9,13 @@ AUTO = "auto"
 LAYOUTS = (
     "hecktor", "hecktor2021", "brats", "brats2023", "decathlon", "nnunet", "bids", "csv", "dicom"
 )  # fmt: skip
+MAX_VOXELS = 1 << 30
 LOCAL_RUNNER = "DirectRunner"
 
 # Flags that say where and how fast, not what: they leave no trace in the output.
 WITHOUT_EFFECT = (
-    "output", "workers", "runner", "beam_flag", "overwrite", "report", "pseudonym_map", "verify_only", "case_cache"
+    "output", "workers", "runner", "beam_flag", "overwrite", "report", "pseudonym_map", "verify_only", "case_cache",
+    "max_voxels",
 )  # fmt: skip
 # Flags that hold places on this machine, which may hold names of patients.
 PLACES = ("input", "split", "keep_split")
@@ -186,6 +188,13 @@ def _deliveries(values: flags.FlagValues) -> None:
 def _verification(values: flags.FlagValues) -> None:
     text = {"flag_values": values}
     flags.DEFINE_bool("verify_only", False, "Look at every case and tell what is wrong; convert nothing.", **text)
+    flags.DEFINE_integer(
+        "max_voxels",
+        MAX_VOXELS,
+        "A NIfTI volume of more voxels is refused before memory is taken.",
+        lower_bound=1,
+        **text,
+    )
     flags.DEFINE_bool("skip_bad_cases", False, "Leave out the cases that verification finds an error in.", **text)
     flags.DEFINE_list(
         "accept",

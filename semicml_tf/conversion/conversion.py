@@ -92,6 +92,7 @@ class Conversion:
             others = self.layout.find(self.source, [self.values.label_on], options)
             drawn_on = {case.case_id: case.images.get(self.values.label_on) for case in others}
             cases = [dataclasses.replace(case, label_on=drawn_on.get(case.case_id)) for case in cases]
+        cases = [case.limited(self.values.max_voxels) for case in cases]
         print(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
         cases = self.privacy.rename(cases)
         if self.privacy.hides:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semicml_tf import plausibility
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, printable
 from semicml_tf.plausibility import ERROR, WARNING
 
 SEVERITIES = (ERROR, WARNING)
@@ -185,20 +185,21 @@ def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 1
         groups.setdefault((finding.severity, finding.code), []).append(finding)
     shown = [finding for group in groups.values() for finding in group[:rows_per_code]]
     head = ("severity", "code", "case", "file")
-    cells = [(f.severity, f.code, f.case or "-", os.path.basename(f.file) or "-") for f in shown]
+    cells = [_cells(finding) for finding in shown]
     sizes = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
     indent = sum(sizes) + 2 * len(sizes)
 
     def row(texts: Sequence[str], what: str) -> str:
         start = "".join(f"{text:<{size}}  " for text, size in zip(texts, sizes))
-        lines = textwrap.wrap(what, max(width - indent, 40), break_long_words=False, break_on_hyphens=False) or [""]
+        lines = textwrap.wrap(
+            printable(what), max(width - indent, 40), break_long_words=False, break_on_hyphens=False
+        ) or [""]
         return ("\n" + " " * indent).join([start + lines[0], *lines[1:]]).rstrip()
 
     lines = [row(head, "what was found / what to do")]
     for group in groups.values():
         for place, finding in enumerate(group[:rows_per_code]):
-            texts = (finding.severity, finding.code, finding.case or "-", os.path.basename(finding.file) or "-")
-            lines.append(row(texts, " ".join(finding.problem.split())))
+            lines.append(row(_cells(finding), " ".join(finding.problem.split())))
             # What to do is told once below the rows that share it.
             following = group[place + 1 : rows_per_code][:1]
             if finding.remedy and not (following and following[0].remedy == finding.remedy):
@@ -206,6 +207,11 @@ def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 1
         if len(group) > rows_per_code:
             lines.append(row([""] * len(sizes), _others(group[rows_per_code:])))
     return "\n".join(lines)
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    file = printable(os.path.basename(finding.file))
+    return finding.severity, finding.code, printable(finding.case) or "-", file or "-"
 
 
 def _others(findings: Sequence[Finding], names: int = 8) -> str:

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.conversion.findings import Finding
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, printable
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.records.contract import PARTITIONS
 
@@ -43,6 +43,7 @@ def _variants(text: str) -> set[str]:
     forms = {text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)}
     return (
         forms
+        | {printable(form) for form in forms}
         | {repr(form)[1:-1] for form in forms}
         | {shlex.quote(form).removeprefix("'").removesuffix("'") for form in forms}
     )

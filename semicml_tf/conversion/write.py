@@ -67,6 +67,7 @@ def jobs_of(
 def picture_name(case_id: str) -> str:
     """A file name for a case's picture: its own name where a file may bear that."""
     plain = re.sub(r"[^\w.-]", "_", case_id).lstrip(".")
+    plain = plain if len(plain.encode()) <= 200 else plain[:50]  # systems take 255 bytes
     if plain == case_id:
         return f"{case_id}.png"
     return f"{plain}-{hashlib.sha256(case_id.encode()).hexdigest()[:8]}.png"

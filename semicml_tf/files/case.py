@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.source import Source
+from semicml_tf.files.source import Source, limited
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,12 @@ class CaseFiles:
     def held(self, modalities: Sequence[str]) -> tuple[str, ...]:
         """Those of `modalities` whose files are there."""
         return tuple(name for name in modalities if name in self.images and not self.images[name].missing())
+
+    def limited(self, most_voxels: int) -> CaseFiles:
+        """The case with another limit for the voxels of a volume; see `source.NiftiFile`."""
+        images = {name: limited(source, most_voxels) for name, source in self.images.items()}
+        label = self.label and limited(self.label, most_voxels)
+        return dataclasses.replace(self, images=images, label=label)
 
     def has_label(self) -> bool:
         """Whether there is a label file."""

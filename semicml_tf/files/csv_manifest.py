@@ -8,6 +8,7 @@ where the case lacks it.
 from __future__ import annotations
 
 import csv
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +26,7 @@ _OTHER_COLUMNS = ("case", "label", "partition", "patient")
 
 def detect(root: pathlib.Path) -> bool:
     """Whether `root` looks like this layout."""
-    return root.is_file() and root.suffix.lower() == ".csv"
+    return os.path.isfile(root) and root.suffix.lower() == ".csv"
 
 
 def _rows(path: pathlib.Path) -> tuple[list[str], list[dict]]:
@@ -59,7 +60,7 @@ def holds_patient_names(root: pathlib.Path) -> bool:
     images = [name for name in columns if name and name not in _OTHER_COLUMNS]
     cells = [(name, (row.get(name) or "").strip()) for row in rows for name in (*images, "label")]
     return any(
-        cell and (cell.lower().endswith(".dcm") if name == "label" else (root.parent / cell).is_dir())
+        cell and (cell.lower().endswith(".dcm") if name == "label" else os.path.isdir(root.parent / cell))
         for name, cell in cells
     )
 
@@ -117,7 +118,7 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
 
 
 def _image(path: pathlib.Path) -> Source:
-    if path.is_dir():
+    if os.path.isdir(path):
         from semicml_tf.files.dicom_series import open_series
 
         return open_series(path)

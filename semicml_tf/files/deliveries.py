@@ -41,7 +41,7 @@ def spans(root: str | os.PathLike) -> dict[int, pathlib.Path]:
 
 def is_there(root: pathlib.Path) -> bool:
     """Whether `root` is a folder of deliveries."""
-    return root.is_dir() and any(_NAME.fullmatch(name) for name in folders.entries(root)[0])
+    return os.path.isdir(root) and any(_NAME.fullmatch(name) for name in folders.entries(root)[0])
 
 
 @dataclasses.dataclass(frozen=True)

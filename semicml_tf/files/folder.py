@@ -8,7 +8,7 @@ import pathlib
 import unicodedata
 from collections.abc import Collection, Iterable
 
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, printable
 
 ENDINGS = (".nii.gz", ".nii")
 # File systems of other machines, and people, write endings in capital letters, too.
@@ -106,5 +106,8 @@ def existing_or_expected(folder: pathlib.Path, name: str, there: Collection[str]
 
 
 def case_name(text: str) -> str:
-    """A case's name in one spelling: macOS writes an accented letter as two characters, a keyboard as one."""
-    return unicodedata.normalize("NFC", text)
+    """A case's name in one spelling: macOS writes an accented letter as two characters, a keyboard as one.
+
+    Bytes that are not UTF-8 and control characters, both legal in names of files, are written out (``\\xfc``).
+    """
+    return unicodedata.normalize("NFC", printable(text))

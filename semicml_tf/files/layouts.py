@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 from semicml_tf.errors import UserError
@@ -52,7 +53,7 @@ def choose(name: str, root: pathlib.Path):
     known = "; ".join(f"{layout.NAME} = {layout.DESCRIPTION}" for layout in LAYOUTS.values())
     if name != AUTO and name not in LAYOUTS:
         raise UserError(f"unknown layout '{name}'", remedy=f"Known are {AUTO}; {known}")
-    if not root.exists():
+    if not os.path.exists(root):
         raise UserError("there is no such folder or file to convert", path=root, remedy="Check --input")
     if name == AUTO:
         found = detected(root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 from typing import Protocol
 
@@ -64,10 +65,11 @@ class NiftiFile:
 
     path: pathlib.Path
     channel: int | None = None
-    most_voxels: int = nifti.MOST_VOXELS
+    # No part of what is meant, so a finished case stays finished.
+    most_voxels: int = dataclasses.field(default=nifti.MOST_VOXELS, repr=False, compare=False)
 
     def missing(self) -> pathlib.Path | None:
-        return None if self.path.is_file() else self.path
+        return None if os.path.isfile(self.path) else self.path
 
     def digest(self) -> str:
         stored = nifti.sha256(self.path)
@@ -91,3 +93,8 @@ class NiftiFile:
             UserError: likewise.
         """
         return nifti.read_header(self.path, channel=self.channel).remarks
+
+
+def limited(source: Source, most_voxels: int) -> Source:
+    """The source with another limit of voxels, where it has one."""
+    return dataclasses.replace(source, most_voxels=most_voxels) if isinstance(source, NiftiFile) else source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import pathlib
 
 import numpy as np
@@ -14,16 +15,19 @@ from semicml_tf.files import nifti
 from semicml_tf.geometry.grid import Grid
 
 SUFFIXES = (".nii", ".nii.gz")
+_LONGEST_NAME = 255  # bytes, on common file systems
 
 
 def check_output(path: str | pathlib.Path, *, like: str | pathlib.Path) -> None:
     """Refuses an output's name before any work is done.
 
     Raises:
-        UserError: it does not end as NIfTI files do, or it is the input.
+        UserError: it does not end as NIfTI files do, is too long, or is the input.
     """
     if not str(path).endswith(SUFFIXES):
         raise UserError(f"expected an output that ends in {' or '.join(SUFFIXES)}", path=path)
+    if len(os.fsencode(pathlib.Path(path).name)) > _LONGEST_NAME:
+        raise UserError(f"its name has more than {_LONGEST_NAME} bytes", path=path, remedy="Choose a shorter one")
     if pathlib.Path(path).resolve() == pathlib.Path(like).resolve():
         raise UserError("the output would replace the input", path=path, remedy="Choose another output")
 

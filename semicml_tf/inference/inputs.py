@@ -1,18 +1,22 @@
-"""Which cases a prediction's ``--input`` means: a file, several, folders of files or of DICOM series."""
+"""Which cases a prediction's ``--input`` means: files, folders of files or of DICOM series, or a converted input."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom
+from semicml_tf.files import csv_manifest, deliveries, dicom, layouts
+from semicml_tf.files import folder as folders
 from semicml_tf.files.modality_names import canonical
-from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.files.nifti import MOST_VOXELS
+from semicml_tf.files.source import NiftiFile, Source, limited
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
+_LONGEST_NAME = 255  # bytes
 _EXAMPLE = "For example --input=ct=ct.nii.gz,pet=pet.nii.gz"
 
 
@@ -24,11 +28,15 @@ class Case:
         name: of the case: of its output, too.
         images: by modality, the path of a NIfTI file or of a folder that holds a DICOM series.
         lacks: modalities that have no image of this name.
+        sources: by modality, where a layout of conversion names the images; they go before `images`.
+        most_voxels: a NIfTI volume of more is refused.
     """
 
     name: str
     images: Mapping[str, pathlib.Path]
     lacks: tuple[str, ...] = ()
+    sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    most_voxels: int = MOST_VOXELS
 
     def source(self, modality: str) -> Source:
         """The image of a modality.
@@ -38,10 +46,11 @@ class Case:
         """
         if modality in self.lacks:
             raise UserError(
-                f"case {self.name} lacks its image of '{modality}'", remedy=f"Add it to the folder named {modality}=..."
+                f"case {self.name} lacks its image of '{modality}'", remedy=f"Add it to the input named {modality}=..."
             )
         path = self.images[modality]
-        return _series(path, modality) if path.is_dir() else NiftiFile(path)
+        source = self.sources.get(modality) or (_series(path, modality) if os.path.isdir(path) else NiftiFile(path))
+        return limited(source, self.most_voxels)
 
 
 def _series(folder: pathlib.Path, modality: str) -> Source:
@@ -68,11 +77,11 @@ def split_names(text: str) -> list[tuple[str | None, str]]:
     Raises:
         UserError: an empty item, or some items with and some without a name.
     """
-    if text and pathlib.Path(text).exists():
+    if os.path.exists(text):
         return [(None, text)]
     pairs: list[tuple[str | None, str]] = []
     for item in text.split(","):
-        match = None if pathlib.Path(item).exists() else re.fullmatch(r"(\w+)=(.+)", item)
+        match = None if os.path.exists(item) else re.fullmatch(r"(\w+)=(.+)", item)
         pairs.append((match[1], match[2]) if match else (None, item))
     if any(not path for _, path in pairs) or len({name is None for name, _ in pairs}) > 1:
         raise UserError(f"expected PATH,PATH or MODALITY=PATH,MODALITY=PATH, got '{text}'", remedy=_EXAMPLE)
@@ -107,14 +116,20 @@ def by_modality(text: str, modalities: Sequence[str]) -> dict[str, tuple[pathlib
 
 def plain_name(path: pathlib.Path) -> str:
     """A file's name without NIfTI's ending; a folder's own."""
-    return next((path.name[: -len(end)] for end in NIFTI_ENDINGS if path.name.endswith(end)), path.name)
+    return folders.stem(path.name)
 
 
 def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The NIfTI files of a folder and its folders that hold DICOM; the folder itself where it holds DICOM files."""
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    found = [entry for entry in entries if entry.is_file() and entry.name.endswith(NIFTI_ENDINGS)]
-    found += [entry for entry in entries if entry.is_dir() and dicom.detect(entry)]
+    """The volumes of a folder and its folders that hold DICOM; the folder itself where it holds DICOM files.
+
+    Volumes in other formats than NIfTI count: their cases fail, and are not left out in silence.
+    """
+    files = folders.volumes([folder])
+    names = {path.name for path in files}
+    halves = {re.sub("hdr", "img", name, flags=re.IGNORECASE) for name in names if ".hdr" in name.lower()}
+    found = [path for path in files if path.name not in halves]
+    inner = (folder / name for name in folders.entries(folder)[0])
+    found += [place for place in inner if dicom.detect(place)]
     if not found and dicom.detect(folder):
         return [folder]
     return found
@@ -133,7 +148,7 @@ def _of_modality(paths: Sequence[pathlib.Path], modality: str, named: bool) -> d
     """
     images = []
     for path in paths:
-        images += _images_in(path) if path.is_dir() else [path]
+        images += _images_in(path) if os.path.isdir(path) else [path]
     names = [(_unmarked(plain_name(path), modality) if named else None, path) for path in images]
     marked = [(name, path) for name, path in names if name]
     found: dict[str, pathlib.Path] = {}
@@ -146,6 +161,61 @@ def _of_modality(paths: Sequence[pathlib.Path], modality: str, named: bool) -> d
             "expected NIfTI files or DICOM series in this folder, got none", path=paths[0], remedy="Check --input"
         )
     return found
+
+
+def of_layout(text: str, modalities: Sequence[str]) -> list[Case] | None:
+    """The cases of a CSV manifest, or of a folder in one of conversion's layouts, as conversion finds them.
+
+    Args:
+        text: ``--input``.
+        modalities: of the models.
+
+    Returns:
+        The cases, by name; None where `text` is no such path. A folder that itself holds volumes or DICOM is none.
+
+    Raises:
+        UserError: as the layout; nothing is opened.
+    """
+    path = pathlib.Path(text)
+    if os.path.isdir(path) and deliveries.is_there(path):
+        layout = deliveries.choose(path, replace=True)
+    elif csv_manifest.detect(path) or (os.path.isdir(path) and not _images_in(path) and layouts.detected(path)):
+        layout = layouts.choose(layouts.AUTO, path)
+    else:
+        return None
+    return [
+        Case(
+            case.case_id,
+            {name: source.path for name, source in case.images.items()},
+            tuple(name for name in modalities if name not in case.images),
+            case.images,
+        )
+        for case in layout.find(path, modalities)
+    ]
+
+
+def left_out(paths: Mapping[str, tuple[pathlib.Path, ...]], cases: Sequence[Case]) -> list[pathlib.Path]:
+    """The volumes in the folders of ``--input`` that no case has, since their names bear another modality or none."""
+    given = [path for of_modality in paths.values() for path in of_modality if os.path.isdir(path)]
+    taken = {path for case in cases for path in case.images.values()}
+    return sorted({image for folder in given for image in _images_in(folder)} - taken)
+
+
+def check_names(cases: Sequence[Case], ending: str) -> None:
+    """Refuses cases whose outputs no file system can hold, before any work is done.
+
+    Raises:
+        UserError: a name holds a separator, or is too long with `ending`.
+    """
+    for case in cases:
+        name = case.name + ending
+        if "/" in case.name or "\0" in case.name or case.name in ("", ".", ".."):
+            raise UserError(f"no file can be named after case '{case.name}'", remedy="Rename the case")
+        if len(os.fsencode(name)) > _LONGEST_NAME:
+            raise UserError(
+                f"the name of case {case.name} is too long: {name} has more than {_LONGEST_NAME} bytes",
+                remedy="Rename its file",
+            )
 
 
 def one_case(paths: Mapping[str, tuple[pathlib.Path, ...]]) -> Case:
@@ -175,7 +245,7 @@ def several_cases(paths: Mapping[str, tuple[pathlib.Path, ...]], *, named: bool 
     """
     for given in paths.values():
         for path in given:
-            if not path.exists():
+            if not os.path.exists(path):
                 raise UserError("there is no such file or folder", path=path, remedy="Check --input")
     found = {name: _of_modality(given, name, named) for name, given in paths.items()}
     names = sorted(set().union(*found.values()))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 from semicml_tf import atomic
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, printable
 from semicml_tf.inference.inputs import Case
 from semicml_tf.inference.segment_case import Outputs
 
@@ -15,7 +16,7 @@ VERSION = 1
 
 def _state(path: pathlib.Path) -> list[int] | None:
     """What changes when a file is replaced; None of a folder."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return None
     try:
         told = path.stat()
@@ -64,7 +65,7 @@ class Predictions:
 
     def is_done(self, case: Case, outputs: Outputs) -> bool:
         """Whether the outputs are there, made from these very inputs."""
-        held = self._body["cases"].get(case.name, {})
+        held = self._body["cases"].get(printable(case.name), {})
         return (
             held.get("status") == "done"
             and held.get("inputs") == self._inputs(case)
@@ -83,16 +84,19 @@ class Predictions:
     def failures(self, cases: list[Case]) -> dict[str, str]:
         """The problems of those of these cases that failed, by name."""
         held = self._body["cases"]
-        return {case.name: held[case.name]["error"] for case in cases if held[case.name]["status"] == "failed"}
+        names = [printable(case.name) for case in cases]
+        return {name: held[name]["error"] for name in names if held[name]["status"] == "failed"}
 
     def _add(self, case: Case, found: dict) -> None:
-        self._body["cases"][case.name] = {"inputs": self._inputs(case), **found}
+        self._body["cases"][printable(case.name)] = {"inputs": self._inputs(case), **found}
         atomic.write_json(self.path, self._body)
 
     @staticmethod
     def _inputs(case: Case) -> dict:
-        return {name: {"path": str(path), "size_and_time": _state(path)} for name, path in case.images.items()}
+        return {
+            name: {"path": printable(str(path)), "size_and_time": _state(path)} for name, path in case.images.items()
+        }
 
     @staticmethod
     def _outputs(outputs: Outputs) -> dict:
-        return {what: str(path) for what, path in outputs.files().items()}
+        return {what: printable(str(path)) for what, path in outputs.files().items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
@@ -46,7 +47,7 @@ class Outputs:
         """
         taken: dict[pathlib.Path, str] = {}
         as_dicom = self.mask.name.endswith(dicom_seg_writer.SUFFIX)
-        if as_dicom and next(iter(case.images.values())).is_file():
+        if as_dicom and any(os.path.isfile(path) for path in case.images.values()):
             raise UserError(
                 "a DICOM-SEG refers to DICOM images, got a file as input",
                 path=self.mask,

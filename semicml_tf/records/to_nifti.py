@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 
 import numpy as np
 
 from semicml_tf import atomic
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, printable
 from semicml_tf.files.write_nifti import write_on_grid
 from semicml_tf.normalisation import Constants
 from semicml_tf.records.contract import CaseRecord
+
+_LONGEST_STEM = 200  # bytes; systems take 255
 
 
 def native_units(image: np.ndarray, constants: Constants) -> np.ndarray:
@@ -25,8 +28,12 @@ def native_units(image: np.ndarray, constants: Constants) -> np.ndarray:
 
 
 def file_stem(case_id: str) -> str:
-    """`case_id` as the start of a file's name: without separators, and not hidden."""
-    return re.sub(r"[/\\\0]|^\.", "_", case_id)
+    """`case_id` as the start of a file's name: without separators, not hidden, and with room for an ending."""
+    stem = re.sub(r"[/\\\0]|^\.", "_", printable(case_id))
+    if len(stem.encode()) <= _LONGEST_STEM:
+        return stem
+    digest = hashlib.sha256(case_id.encode()).hexdigest()[:8]
+    return f"{stem.encode()[: _LONGEST_STEM - 9].decode(errors='ignore')}-{digest}"
 
 
 def write_case(folder: str | pathlib.Path, record: CaseRecord, *, overwrite: bool = False) -> list[str]:
