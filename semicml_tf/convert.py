@@ -1,7 +1,7 @@
 """Converts images on disk into a dataset for training: sharded TFRecords and a dataset.json.
 
 Every case is looked at first, and what is wrong is told. Then every modality of a case is resampled onto one grid in
-physical space and normalised by its name; the label, where the split allows it to be read, comes along. Killed and
+physical space and normalised; the label, where the split allows it to be read, comes along. Killed and
 called again, a conversion goes on where it was. Example:
 
     python -m semicml_tf.convert --flagfile=configs/sts_ct_pet.flags --input=DIR --output=DIR
@@ -39,6 +39,8 @@ def main(values: flags.FlagValues) -> None:
                 remedy=f"Name two of what is there: {layout.describe(source, options)}",
             )
     settings = from_flags.settings(values)
+    if len(settings.modalities) != 2:
+        print(f"warning: training takes two modalities, got --modalities={','.join(settings.modalities)}")
     unknown = sorted(set(options.dicom_series) - {*settings.modalities, values.label_on})
     if unknown:
         raise UserError(

@@ -1,9 +1,10 @@
-"""Intensities of a volume in native units to the numbers a network reads, by modality name."""
+"""Intensities of a volume in native units to the numbers a network reads; names of modalities, and what is usual."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,8 +12,32 @@ from semicml_tf.errors import UserError
 
 # What a modality gets when the user names no normalisation. HU window: soft tissue with margins;
 # SUV: FDG above 15 saturates; MR has no unit, so its scale comes from the volume itself.
-_DEFAULTS = {"ct": "hu:-200:300", "pet": "suv:0:15"}
-_DEFAULT_MR = "percentile:0.5:99.5"
+USUAL_CT, USUAL_PET, USUAL_MR = "hu:-200:300", "suv:0:15", "percentile:0.5:99.5"
+_MR_NAMES = ("t1", "t1ce", "t2", "flair", "mr", "adc", "dwi", "pd", "swi", "dce", "t2star")
+_USUAL = {"ct": USUAL_CT, "pet": USUAL_PET, **dict.fromkeys(_MR_NAMES, USUAL_MR)}
+# What else our names are called, without what is no letter or digit.
+_SYNONYMS = {
+    "t1n": "t1",
+    "t1w": "t1",
+    "t1c": "t1ce",
+    "t1gd": "t1ce",
+    "t1wce": "t1ce",
+    "t1post": "t1ce",
+    "t2w": "t2",
+    "t2f": "flair",
+    "t2flair": "flair",
+    "pt": "pet",
+    "suv": "pet",
+    "suvbw": "pet",
+    "petsuv": "pet",
+    "fdg": "pet",
+    "fdgpet": "pet",
+    "petfdg": "pet",
+    "cect": "ct",
+    "ctce": "ct",
+    "ncct": "ct",
+    "mri": "mr",
+}
 _KINDS = {"hu": "Hounsfield units", "suv": "SUV", "percentile": "arbitrary units"}
 
 
@@ -96,6 +121,31 @@ class Normalisation:
         return Constants(low, high, float(clipped.mean()), max(float(clipped.std()), 1e-6))
 
 
-def for_modality(name: str, overrides: dict[str, str]) -> Normalisation:
-    """The normalisation of the named modality: the user's, else the usual one for that name."""
-    return Normalisation.parse(overrides.get(name) or _DEFAULTS.get(name, _DEFAULT_MR))
+def canonical(name: str) -> str:
+    """Our name of a modality; one that has none here is only lower-cased, with what is no letter or digit as _."""
+    plain = "".join(letter if letter.isalnum() else "_" for letter in name.strip().lower()).strip("_")
+    return _SYNONYMS.get(plain.replace("_", ""), plain)
+
+
+def usual(name: str) -> Normalisation | None:
+    """The usual normalisation of a modality, in any spelling of its name; None of a name that is not known."""
+    text = _USUAL.get(canonical(name))
+    return None if text is None else Normalisation.parse(text)
+
+
+def for_modality(name: str, overrides: Mapping[str, str]) -> Normalisation:
+    """The normalisation of the named modality: the user's, else the usual one for that name.
+
+    Raises:
+        UserError: the user's is malformed; or there is none, and the name is not known.
+    """
+    if name in overrides:
+        return Normalisation.parse(overrides[name])
+    found = usual(name)
+    if found is None:
+        raise UserError(
+            f"--modalities names '{name}', of which it is not known whether its values are HU, SUV or of no unit",
+            remedy=f"Pass --normalisation={name}={USUAL_CT} if it is CT, {name}={USUAL_PET} if it is PET in SUV, "
+            f"{name}={USUAL_MR} if it has no unit; or --plan=auto to guess",
+        )
+    return found

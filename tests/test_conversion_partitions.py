@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records import shards
 from semicml_tf.records.dataset import DatasetInfo
 from tests import image_folders
-from tests.conversions import convert, write_split
+from tests.conversions import FLAGS, convert, write_split
 
 NAMES = [f"P{number:02d}" for number in range(12)]
 
@@ -184,6 +185,27 @@ def test_a_plan_chooses_what_is_not_given_and_says_why(source, tmp_path, capsys)
     assert fingerprint["labelled"] == len(info.cases("labelled")) < len(NAMES)
     given = DatasetInfo.load(convert(source, tmp_path / "given", "--split_seed=0", "--plan=auto", "--window=48"))
     assert given.window == 48
+
+
+def test_a_guessed_modality_is_verified_by_what_was_guessed(source, tmp_path, capsys):
+    names = NAMES[:4]
+    rows = [f"{name},imagesTr/{name}__CT.nii.gz,imagesTr/{name}__CT.nii.gz,labelsTr/{name}.nii.gz" for name in names]
+    for number, name in enumerate(names):
+        ct = image_folders.ct(number)
+        ct[:, :, :2] = -1000
+        image_folders.write(source / f"imagesTr/{name}__CT.nii.gz", ct)
+        # The body lies high: a guess by the intensities, and a finding where one is cut at 0.
+        image_folders.write(source / f"imagesTr/{name}__PT.nii.gz", np.maximum(ct, 0) if number == 3 else ct)
+    rows = [row.replace("__CT.nii.gz,labels", "__PT.nii.gz,labels") for row in rows]
+    (source / "cases.csv").write_text("\n".join(["case,ct,second,label", *rows]))
+    flags = (*FLAGS[1:], "--modalities=second", "--split_seed=0", "--plan=auto")
+    with pytest.raises(UserError, match="P03__PT.nii.gz: .*'second' has values from 0 to .*expected CT in HU"):
+        commandline.call(
+            "semicml_tf.convert", [f"--input={source / 'cases.csv'}", f"--output={tmp_path / 'out'}", *flags]
+        )
+    printed = capsys.readouterr().out
+    assert printed.startswith("warning: training takes two modalities, got --modalities=second\n")
+    assert "plan: --normalisation=second=hu:-200:300: a guess" in printed and "verified again" in printed
 
 
 def test_a_picture_of_every_case_and_a_page(source, tmp_path):

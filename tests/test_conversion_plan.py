@@ -48,6 +48,7 @@ def settings(*names, normalisation=(), spacing=("0", "0", "0"), reference=""):
         label_values=["1"],
         background_values=["0"],
         allow_empty_labels=False,
+        planned=True,
     )
 
 

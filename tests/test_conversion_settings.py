@@ -28,6 +28,20 @@ def test_parsed():
     }
 
 
+def test_a_modality_is_known_in_any_spelling_and_an_unknown_one_needs_its_normalisation():
+    names = ["CT", "PT", "T1_Gd", "FLAIR"]
+    settings = Settings.parse(**{**GOOD, "modalities": names})
+    kinds = {name: how.kind for name, how in settings.normalisation.items()}
+    assert kinds == {"CT": "hu", "PT": "suv", "T1_Gd": "percentile", "FLAIR": "percentile"}
+    assert Settings.parse(**{**GOOD, "modalities": ["suv"]}).normalisation["suv"].kind == "suv"
+    unknown = {**GOOD, "modalities": ["ct", "tracer"]}
+    with pytest.raises(UserError, match="'tracer'.*--normalisation=tracer=hu:-200:300 if it is CT.*--plan=auto"):
+        Settings.parse(**unknown)
+    given = Settings.parse(**{**unknown, "normalisation": ["tracer=suv:0:40"]})
+    assert str(given.normalisation["tracer"]) == "suv:0:40"
+    assert Settings.parse(**unknown, planned=True).normalisation["tracer"].kind == "percentile"
+
+
 @pytest.mark.parametrize(
     "change,message",
     [

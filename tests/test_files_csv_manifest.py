@@ -26,6 +26,21 @@ def test_csv(tmp_path):
     assert csv_manifest.describe(path) == "CSV manifest: 2 cases; ct 0 (2 missing), pet 0 (2 missing); labels 0"
 
 
+def test_columns_are_found_in_any_spelling(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text("case,CT,PT,T1-Gd,suv_peak\nA,a,b,c,d\n")
+    (case,) = csv_manifest.find(path, ["ct", "suv", "t1ce"])
+    assert {name: str(image) for name, image in images(case).items()} == {
+        "ct": str(tmp_path / "a"),
+        "suv": str(tmp_path / "b"),
+        "t1ce": str(tmp_path / "c"),
+    }
+    path.write_text("case,CT,PT,suv\nA,a,b,c\n")
+    assert str(images(csv_manifest.find(path, ["suv"])[0])["suv"]) == str(tmp_path / "c")
+    with pytest.raises(UserError, match="column 'pet'"):  # PT or suv?
+        csv_manifest.find(path, ["pet"])
+
+
 def test_an_empty_cell_is_a_modality_that_the_case_lacks(tmp_path):
     path = tmp_path / "cases.csv"
     path.write_text("case,ct,pet,patient\nA,a, ,P\nB,a,b,P\n")

@@ -23,9 +23,9 @@ def test_hecktor(tmp_path):
         check_present(second, with_label=False)
     with pytest.raises(UserError, match="ct, pet, mr"):
         hecktor.find(tmp_path, ["t2"])
-    # Under another name PET would be normalised as MR.
-    with pytest.raises(UserError, match="got 'pt'.*Call it 'pet'"):
-        hecktor.find(tmp_path, ["pt"])
+    assert images(hecktor.find(tmp_path, ["PT"])[0]) == {"PT": tmp_path / "imagesTr/A__PT.nii.gz"}
+    with pytest.raises(UserError, match="names 'pet' twice, also as 'PT'"):
+        hecktor.find(tmp_path, ["pet", "PT"])
     assert hecktor.describe(tmp_path) == "HECKTOR 2022: 2 cases; ct 2, pet 2, mr 1 (1 missing); labels 2"
 
 

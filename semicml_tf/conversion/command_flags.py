@@ -77,8 +77,9 @@ def _grid(values: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "normalisation",
         [],
-        "MODALITY=KIND:LOW:HIGH,...; kinds: hu, suv (window in native units), percentile (then z-score). Default: "
-        "ct=hu:-200:300, pet=suv:0:15, any other percentile:0.5:99.5.",
+        "MODALITY=KIND:LOW:HIGH,...; kinds: hu, suv (window in native units), percentile (then z-score). The kind also "
+        "says how values are checked. Default: hu:-200:300 for ct, suv:0:15 for pet, percentile:0.5:99.5 for mr, t1, "
+        "t1ce, t2, flair, adc, dwi, pd, swi and dce, in any spelling. Any other name needs one.",
         **text,
     )
     flags.DEFINE_enum(

@@ -65,26 +65,48 @@ class Conversion:
             cases = self._cases(options)
             odd = self._oddities(options)
             split, chosen = self._partitions(cases, work)
-            reports = self._look(chosen, work)
-            found = [*odd, *(finding for report in reports.values() for finding in report.findings)]
-            found += across(chosen, reports)
-            found = self.privacy.findings(found)
-            self._tell(found, len(reports))
+            reports, found = self._verify(chosen, odd, work)
             if self.values.verify_only:
                 if not work.count("records"):  # else a conversion that was killed will want them
                     works.discard(work)
                 verdict.refuse(found, self._report)
                 return
-            if self.values.skip_bad_cases:
-                bad = set(verdict.bad_cases(found))
-                if bad:
-                    print(f"note: left out for their errors: {', '.join(sorted(bad))}")
-                    split = splits.without(split, bad, cases)
-                    chosen = {name: [case for case in held if case.case_id not in bad] for name, held in chosen.items()}
-                    reports = {name: report for name, report in reports.items() if name not in bad}
-            else:
-                verdict.refuse(found, self._report)
-            self._convert(work, split, chosen, reports, found)
+            split, chosen, reports = self._usable(split, chosen, cases, reports, found)
+            kinds = self._kinds()
+            fingerprint = self._fingerprint(chosen, reports)
+            window = self._plan(fingerprint)
+            if self._kinds() != kinds:
+                print("note: cases are verified again by the normalisation that the plan has guessed")
+                reports, found = self._verify(chosen, odd, work)
+                split, chosen, reports = self._usable(split, chosen, cases, reports, found)
+                fingerprint = self._fingerprint(chosen, reports)
+            self._convert(work, split, chosen, reports, found, fingerprint, window)
+
+    def _kinds(self) -> dict[str, str]:
+        return {name: how.kind for name, how in self.settings.normalisation.items()}
+
+    def _verify(
+        self, chosen: Mapping[str, Sequence[CaseFiles]], odd: Sequence[Finding], work: WorkFolder
+    ) -> tuple[dict[str, CaseReport], list[Finding]]:
+        """Looks at all cases and tells what was found, as it may be told; `odd` is what the input holds beside them."""
+        reports = self._look(chosen, work)
+        found = [*odd, *(finding for report in reports.values() for finding in report.findings)]
+        found = self.privacy.findings([*found, *across(chosen, reports)])
+        self._tell(found, len(reports))
+        return reports, found
+
+    def _usable(self, split, chosen, cases: Sequence[CaseFiles], reports, found: Sequence[Finding]):
+        """Split, cases and reports without the cases that have an error, if they may be left out; else refuses."""
+        if not self.values.skip_bad_cases:
+            verdict.refuse(found, self._report)
+            return split, chosen, reports
+        bad = set(verdict.bad_cases(found))
+        if bad:
+            print(f"note: left out for their errors: {', '.join(sorted(bad))}")
+            split = splits.without(split, bad, cases)
+            chosen = {name: [case for case in held if case.case_id not in bad] for name, held in chosen.items()}
+            reports = {name: report for name, report in reports.items() if name not in bad}
+        return split, chosen, reports
 
     def _cases(self, options: LayoutOptions) -> list[CaseFiles]:
         cases = self.layout.find(self.source, self.settings.modalities, options)
@@ -172,9 +194,9 @@ class Conversion:
             atomic.write_json(self._report, self._verify_json(found, cases))
             print(f"all findings: {self._report}")
 
-    def _convert(self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found) -> None:
-        fingerprint = self._fingerprint(chosen, reports)
-        window = self._plan(fingerprint)
+    def _convert(
+        self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found, fingerprint, window
+    ) -> None:
         jobs = self._jobs(chosen, work)
         if not jobs:
             raise UserError("no case is left to convert", path=self.source, remedy="Mend the cases, or the split")

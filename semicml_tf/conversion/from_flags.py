@@ -70,6 +70,7 @@ def settings(values: flags.FlagValues) -> Settings:
         allow_missing_modality=values.allow_missing_modality,
         crop=values.crop,
         accept=values.accept,
+        planned=values.plan == "auto",
     )
 
 

@@ -10,8 +10,8 @@ The rules, for two-dimensional networks on axial slices of modalities with diffe
   modality's body, in the larger of both directions, of 95 % of the cases, but 256 at most. Where 256 pixels do not
   cover the median body, the spacing goes up until they do, but not beyond the coarsest modality's; where they still
   do not, slices are cut into several windows.
-* ``ct`` and ``pet`` keep their units and usual windows. The usual MR names are normalised by percentiles. Any other
-  name is guessed from its intensities.
+* CT and PET, in any spelling, keep their units and usual windows. The usual MR names are normalised by percentiles. Any
+  other name is guessed from its intensities, and the cases are then verified again by what was guessed.
 
 Labels have no say in any of it.
 """
@@ -26,13 +26,12 @@ from typing import Any
 from semicml_tf.conversion.fingerprint import AXES, Fingerprint
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
-from semicml_tf.normalisation import for_modality
+from semicml_tf.normalisation import USUAL_CT, USUAL_MR, USUAL_PET, Normalisation, usual
 
 WINDOW_STEP = 16
 LEAST_WINDOW = 32
 LARGEST_WINDOW = 256
 _SPACING_LIMITS_MM = (0.1, 100.0)  # of --spacing_mm
-_MR_NAMES = {"t1", "t1w", "t1ce", "t1c", "t1gd", "t1n", "t2", "t2w", "t2f", "flair", "mr", "mri", "adc", "dwi", "pd"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +77,7 @@ def plan(
         if {"normalisation", f"normalisation={name}"} & set(given):
             why.append(f"{text}: as given")
             continue
-        like, reason = _kind(name, fingerprint.images[name])
-        normalisation[name] = for_modality(like, {})
+        normalisation[name], reason = _usual_or_guess(name, fingerprint.images[name])
         why.append(f"--normalisation={name}={normalisation[name]}: {reason}")
     chosen = dataclasses.replace(settings, spacing_mm=spacing, normalisation=normalisation)
     return Plan(chosen, side, tuple(why))
@@ -140,33 +138,36 @@ def _own_in_plane(images: Mapping[str, Any]) -> float:
     return math.sqrt(images["spacing_mm"]["row"]["median"] * images["spacing_mm"]["column"]["median"])
 
 
-def _kind(name: str, images: Mapping[str, Any]) -> tuple[str, str]:
-    """Name of a modality that is normalised alike, and why."""
-    usual = for_modality(name, {})
+def _usual_or_guess(name: str, images: Mapping[str, Any]) -> tuple[Normalisation, str]:
+    """How a modality is normalised, and why."""
+    known = usual(name)
     middle = images["percentiles"].get("50")
-    if usual.kind != "percentile":
+    if known is not None:
+        if known.kind == "percentile":
+            return known, "MR has no unit"
         reason = f"usual for {name}"
-        if middle and not usual.low <= middle["median"] <= usual.high:
+        if middle and not known.low <= middle["median"] <= known.high:
             reason += (
                 f"; but in the median its body is {middle['median']:.4g}, outside this window: "
-                f"check that its values are {usual.unit}"
+                f"check that its values are {known.unit}"
             )
-        return name, reason
-    if name.lower() in _MR_NAMES:
-        return name, "MR has no unit"
+        return known, reason
+    without_unit = Normalisation.parse(USUAL_MR)
     if middle is None:
-        return name, "a guess: it holds nothing but 0"
+        return without_unit, "a guess: it holds nothing but 0"
     low, high = images["min"]["median"], images["max"]["median"]
     bright = images["percentiles"]["99.5"]["median"]
     if -5000 <= low <= -900 and middle["median"] <= 500:
-        return "ct", f"a guess: its least value, {low:.4g} in the median, looks like air in Hounsfield units"
+        return Normalisation.parse(USUAL_CT), (
+            f"a guess: its least value, {low:.4g} in the median, looks like air in Hounsfield units"
+        )
     # Uptake is skewed; MR that was divided by its mean is not.
     if low >= 0 and images["integral"] < 0.5 and 1.5 < high < 200 and bright > 5 * middle["median"]:
-        return "pet", (
+        return Normalisation.parse(USUAL_PET), (
             f"a guess: not negative, few bright voxels ({bright:.3g} against {middle['median']:.3g} in the middle) "
             "look like SUV"
         )
-    return name, f"a guess: values from {low:.4g} to {high:.4g} have no unit that could be told"
+    return without_unit, f"a guess: values from {low:.4g} to {high:.4g} have no unit that could be told"
 
 
 def _digits(value: float, count: int) -> float:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.normalisation import Normalisation, for_modality
+from semicml_tf.normalisation import USUAL_MR, Normalisation, for_modality, usual
 from semicml_tf.plausibility import accepted_codes
 
 
@@ -52,11 +52,15 @@ class Settings:
         allow_missing_modality: bool = False,
         crop: str = "body",
         accept: Sequence[str] = (),
+        planned: bool = False,
     ) -> Settings:
         """Reads the flags' texts.
 
+        Args:
+            planned: whether a plan will choose the normalisation of modalities whose names are not known.
+
         Raises:
-            UserError: one is malformed, or two contradict each other.
+            UserError: one is malformed, or two contradict each other; a modality needs a normalisation.
         """
         modalities = tuple(modalities)
         if not modalities or len(set(modalities)) != len(modalities) or not all(n.isidentifier() for n in modalities):
@@ -77,7 +81,7 @@ class Settings:
             modalities=modalities,
             reference_modality=reference,
             spacing_mm=_spacing(spacing_mm),
-            normalisation=_normalisation(modalities, normalisation),
+            normalisation=_normalisation(modalities, normalisation, planned),
             label_values=foreground,
             background_values=background,
             allow_empty_labels=allow_empty_labels,
@@ -108,7 +112,7 @@ def _spacing(texts: Sequence[str]) -> tuple[float, float, float]:
     return slices, rows, columns
 
 
-def _normalisation(modalities: tuple[str, ...], texts: Sequence[str]) -> dict[str, Normalisation]:
+def _normalisation(modalities: tuple[str, ...], texts: Sequence[str], planned: bool) -> dict[str, Normalisation]:
     overrides: dict[str, str] = {}
     for text in texts:
         name, equals, how = text.partition("=")
@@ -120,4 +124,6 @@ def _normalisation(modalities: tuple[str, ...], texts: Sequence[str]) -> dict[st
         if name not in modalities:
             raise UserError(f"--normalisation names '{name}', which is none of --modalities={','.join(modalities)}")
         overrides[name] = how
+    if planned:
+        overrides = {name: USUAL_MR for name in modalities if usual(name) is None} | overrides
     return {name: for_modality(name, overrides) for name in modalities}

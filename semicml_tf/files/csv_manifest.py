@@ -16,6 +16,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.files import folder as folders
 from semicml_tf.files import inventory
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.modality_names import spelled
 from semicml_tf.files.options import DEFAULT, LayoutOptions
 from semicml_tf.files.source import NiftiFile, Source
 
@@ -87,8 +88,9 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
         UserError: a missing column or case name; a case in two rows; a folder that is no DICOM series.
     """
     columns, rows = _rows(root)
+    column = {name: spelled(name, [one for one in columns if one not in _OTHER_COLUMNS]) for name in modalities}
     for name in ("case", *modalities):
-        if name not in columns:
+        if column.get(name, name) not in columns:
             raise UserError(
                 f"expected a column '{name}', got {', '.join(columns) or 'none'}",
                 path=root,
@@ -96,7 +98,7 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
             )
     cases: dict[str, CaseFiles] = {}
     for line, row in enumerate(rows, start=2):
-        cell = {name: (row.get(name) or "").strip() for name in (*_OTHER_COLUMNS, *modalities)}
+        cell = {name: (row.get(column.get(name, name)) or "").strip() for name in (*_OTHER_COLUMNS, *modalities)}
         if not any(row.values()):
             continue
         case_id = folders.case_name(cell["case"])

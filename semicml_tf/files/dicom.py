@@ -29,6 +29,7 @@ from semicml_tf.files.dicom_series import DicomSeries
 from semicml_tf.files.options import DEFAULT, LayoutOptions
 from semicml_tf.files.refused import Refused
 from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.normalisation import canonical
 
 NAME = "dicom"
 DESCRIPTION = "any tree of DICOM files (CT, MR, PET), labels as DICOM-SEG, RTSTRUCT or labels/PATIENT.nii.gz"
@@ -56,9 +57,14 @@ def modalities(root: pathlib.Path) -> tuple[str, ...]:
 
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     """What was found, in one sentence; raises as `find`."""
-    named = [name for name in options.dicom_series if name not in _CODES]
+    named = [name for name in options.dicom_series if _code(name) == "MR"]
     names = [name for name in modalities(root) if name in _CODES or not named] + named
     return inventory.tell("DICOM", find(root, names, options))
+
+
+def _code(name: str) -> str:
+    """DICOM's code of a modality, in any spelling of its name; series of MR have names of the user's own."""
+    return _CODES.get(canonical(name), "MR")
 
 
 def _pattern(text: str, flag: str) -> re.Pattern:
@@ -77,11 +83,11 @@ def _candidates(series: Mapping[str, list[Header]], code: str) -> list[list[Head
 
 def _image(name: str, series, pattern: re.Pattern | None, scan: dicom_scan.Scan, folder) -> Source | None:
     """The series that is meant; None where the study has none."""
-    code = _CODES.get(name, "MR")
+    code = _code(name)
     found = _candidates(series, code)
     chosen = [headers for headers in found if pattern.search(headers[0].description)] if pattern else found
     if not chosen:
-        if not found or name not in _CODES:  # of MR series the others are other contrasts: this one is not there
+        if not found or code == "MR":  # of MR series the others are other contrasts: this one is not there
             return None
         return Refused(
             folder,
@@ -102,7 +108,7 @@ def _image(name: str, series, pattern: re.Pattern | None, scan: dicom_scan.Scan,
 def _check_used(patterns: Mapping[str, re.Pattern], headers: Sequence[Header], root: pathlib.Path) -> None:
     """Refuses an expression that no series matches anywhere: it is a slip, and every case would lack the modality."""
     for name, pattern in patterns.items():
-        code = _CODES.get(name, "MR")
+        code = _code(name)
         there = sorted({header.description for header in headers if header.modality == code})
         if there and not any(pattern.search(description) for description in there):
             listed = ", ".join(f"'{one}'" for one in there[:_LISTED]) + (", ..." if len(there) > _LISTED else "")

@@ -1,4 +1,4 @@
-"""Our names of the modalities, and what else they are called: t1, t1ce, t2, flair, ct, pet, mr."""
+"""Finds the modalities that a user asks for, in any spelling, among those that a layout has."""
 
 from __future__ import annotations
 
@@ -6,30 +6,15 @@ import os
 from collections.abc import Collection, Sequence
 
 from semicml_tf.errors import UserError
-
-_SYNONYMS = {
-    "t1n": "t1",
-    "t1w": "t1",
-    "t1c": "t1ce",
-    "t1gd": "t1ce",
-    "t1wce": "t1ce",
-    "t1post": "t1ce",
-    "t2w": "t2",
-    "t2f": "flair",
-    "t2flair": "flair",
-    "pt": "pet",
-    "suv": "pet",
-    "cect": "ct",
-    "mri": "mr",
-}
-# Their names decide on the default normalisation (HU, SUV), so under another name they would be treated as MR.
-_BY_ONE_NAME = ("ct", "pet")
+from semicml_tf.normalisation import canonical
 
 
-def canonical(name: str) -> str:
-    """Our name of a modality; one that has none here is only lower-cased, with what is no letter or digit as _."""
-    plain = "".join(letter if letter.isalnum() else "_" for letter in name.strip().lower()).strip("_")
-    return _SYNONYMS.get(plain.replace("_", ""), plain)
+def spelled(name: str, there: Collection[str]) -> str | None:
+    """The one of `there` that has this name, else this name in another spelling; None if there are none or several."""
+    if name in there:
+        return name
+    found = [other for other in there if canonical(other) == canonical(name)]
+    return found[0] if len(found) == 1 else None
 
 
 def among(asked: Sequence[str], there: Collection[str], *, layout: str, path: str | os.PathLike) -> dict[str, str]:
@@ -37,25 +22,24 @@ def among(asked: Sequence[str], there: Collection[str], *, layout: str, path: st
 
     Args:
         asked: names, ours or others'.
-        there: our names of those that the layout or its folder has.
+        there: names of those that the layout or its folder has.
         layout: its name, for messages.
         path: of the source, likewise.
 
     Returns:
-        Our name by the name asked with.
+        The name in `there` by the name asked with.
 
     Raises:
-        UserError: one is not there; one is asked for under two names; a CT or PET under another name than ours.
+        UserError: one is not there; one is asked for under two names.
     """
     found: dict[str, str] = {}
     for name in asked:
-        ours = name if name in there else canonical(name)
-        if ours not in there or (ours != name and ours in _BY_ONE_NAME):
-            instead = f"Call it '{ours}' in --modalities" if ours in there else "Check --modalities"
+        ours = spelled(name, there)
+        if ours is None:
             raise UserError(
                 f"layout {layout} has the modalities {', '.join(there) or '(none)'}, got '{name}'",
                 path=path,
-                remedy=instead,
+                remedy="Check --modalities",
             )
         if ours in found.values():
             raise UserError(

@@ -138,7 +138,7 @@ def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
 def _unmarked(name: str, modality: str) -> str | None:
     """A name without the modality at its end (``P01_ct``, ``P01__PT``); None where it does not end so."""
     rest, bar, ending = name.rpartition("_")
-    return rest.rstrip("_") if bar and rest.strip("_") and canonical(ending) == modality else None
+    return rest.rstrip("_") if bar and rest.strip("_") and canonical(ending) == canonical(modality) else None
 
 
 def _of_modality(paths: Sequence[pathlib.Path], modality: str, named: bool) -> dict[str, pathlib.Path]:

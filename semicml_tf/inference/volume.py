@@ -21,6 +21,7 @@ from semicml_tf.inference.postprocess import NONE
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.uncertainty import Moments
 from semicml_tf.intensities import intensities
+from semicml_tf.normalisation import canonical
 from semicml_tf.plausibility import Problem
 
 SlicePredictor = Callable[[np.ndarray], np.ndarray]
@@ -32,7 +33,7 @@ def check_modality(manifest: Manifest, modality: str | None) -> None:
     Raises:
         UserError: they differ.
     """
-    if modality and modality != manifest.modality:
+    if modality and canonical(modality) != canonical(manifest.modality):
         raise UserError(
             f"expected a model for modality '{modality}', got one for '{manifest.modality}'",
             remedy=f"Choose the exported model of '{modality}'",
