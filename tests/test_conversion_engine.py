@@ -31,8 +31,12 @@ def one_worker(source, tmp_path_factory):
     return contents(convert(source, tmp_path_factory.mktemp("one") / "out", "--cases_per_shard=2"))
 
 
-def test_two_processes_write_what_one_writes(source, one_worker, tmp_path):
-    assert contents(convert(source, tmp_path / "out", "--cases_per_shard=2", "--workers=2")) == one_worker
+@pytest.mark.parametrize("flag", ["--workers=2", "--beam_flag=--direct_num_workers=1"])
+def test_beam_writes_what_one_worker_writes_without_it(source, one_worker, tmp_path, flag):
+    made = contents(convert(source, tmp_path / "out", "--cases_per_shard=2", flag))
+    assert {name: made[name] for name in made if name != "dataset.json"} == {
+        name: one_worker[name] for name in one_worker if name != "dataset.json"
+    }
 
 
 # A cluster of two processes of its own. Each worker notes its number, to show that both worked.
@@ -71,27 +75,16 @@ def test_a_second_engine_writes_the_same_bytes(source, one_worker, tmp_path):
     assert len(by_worker) == 2 and sorted(sum(by_worker, [])) == NAMES
 
 
-def test_workers_do_not_outlive_a_killed_conversion(tmp_path):
-    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(60)])
-    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
-    process = subprocess.Popen(
-        [*command, "--split_seed=0", "--workers=2"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    work = tmp_path / ".out.work"
-    while not finished(work, "reports"):
-        assert process.poll() is None
-        time.sleep(0.01)
+def test_workers_do_not_outlive_a_killed_conversion(many, tmp_path):
+    process = started(many, tmp_path)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     wait_until_nobody_is_in(process.pid)
 
 
 def wait_until_nobody_is_in(session):
     """Workers are in the session that the conversion began; nobody is in it once they are gone."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 240
     while True:
         try:
             os.killpg(session, 0)
@@ -101,30 +94,40 @@ def wait_until_nobody_is_in(session):
         time.sleep(0.1)
 
 
-def started(tmp_path, cases):
-    """A conversion under way as a process, in a session of its own, with two workers that have begun."""
-    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(cases)])
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """More cases than two workers finish before a signal reaches them."""
+    return image_folders.hecktor(tmp_path_factory.mktemp("many") / "source", [f"P{number:03d}" for number in range(60)])
+
+
+def begun(root, tmp_path):
+    """A conversion as a process, in a session of its own, with two workers."""
     command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [*command, "--split_seed=0", "--workers=2"],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         # A shell may have had it ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+
+
+def started(root, tmp_path):
+    """A conversion whose workers have begun."""
+    process = begun(root, tmp_path)
     while not finished(tmp_path / ".out.work", "reports"):
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
     return process
 
 
-def test_ctrl_c_ends_everything_with_one_line(tmp_path):
-    process = started(tmp_path, 60)
+def test_ctrl_c_ends_everything_with_one_line(many, tmp_path):
+    process = started(many, tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     try:
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=240)
     finally:
         process.kill()
     assert (process.returncode, told) == (130, "semicml_tf.convert: interrupted\n")
@@ -135,7 +138,7 @@ def test_a_worker_that_begins_after_its_conversion_is_gone_ends():
     gone.wait()
     code = "import semicml_tf.conversion.worker_watch, time; time.sleep(60)"
     environment = {**os.environ, CONVERSION: str(gone.pid)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=30).returncode == 1
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=240).returncode == 1
 
 
 def workers_of(session):
@@ -153,18 +156,11 @@ def workers_of(session):
     return found
 
 
-def test_a_worker_that_the_system_kills_ends_the_conversion_in_one_line(tmp_path):
-    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(40)])
-    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
-    process = subprocess.Popen(
-        [*command, "--split_seed=0", "--workers=2"], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not finished(tmp_path / ".out.work", "reports"):
-        assert process.poll() is None
-        time.sleep(0.01)
+def test_a_worker_that_the_system_kills_ends_the_conversion_in_one_line(many, tmp_path):
+    process = started(many, tmp_path)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     try:
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=240)
     finally:
         process.kill()
     assert process.returncode == 2
@@ -209,22 +205,24 @@ def test_what_is_passed_on_to_beam():
     assert "--direct_running_mode=in_memory" in Engine(workers=1)._flags(3)
 
 
-@pytest.mark.parametrize("number,code,word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
-@pytest.mark.parametrize("seconds", [2.5, 4.0])
-def test_told_to_end_by_a_signal_to_it_alone(tmp_path, number, code, word, seconds):
-    root = image_folders.hecktor(tmp_path / "source", [f"P{number:03d}" for number in range(60)])
-    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={root}", f"--output={tmp_path / 'out'}", *FLAGS]
-    process = subprocess.Popen(
-        [*command, "--split_seed=0", "--workers=2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    time.sleep(seconds)
+# One handler serves both signals: each comes once, and each moment is met once.
+@pytest.mark.parametrize(
+    "begin,number,code,word",
+    [(begun, signal.SIGINT, 130, "interrupted"), (started, signal.SIGTERM, 143, "terminated")],
+    ids=["while workers start", "while workers work"],
+)
+def test_told_to_end_by_a_signal_to_it_alone(many, tmp_path, begin, number, code, word):
+    process = begin(many, tmp_path)
+    if begin is begun:
+        while not workers_of(process.pid):
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
     process.send_signal(number)
     # Ends only when nobody holds its output any more: no worker is left.
-    _, told = process.communicate(timeout=30)
+    try:
+        _, told = process.communicate(timeout=240)
+    finally:
+        process.kill()
     if process.returncode:  # else it was faster
         assert process.returncode in (code, -number), told
         assert told in ("", f"semicml_tf.convert: {word}\n")

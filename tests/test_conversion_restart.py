@@ -1,5 +1,6 @@
 """A conversion that was killed goes on where it was, and ends with the bytes of one that was not."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -7,7 +8,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -40,48 +40,39 @@ def contents(folder):
     }
 
 
-def killed(source, output, *, when, flags=()):
-    """Starts the command and kills it, with all that it started, once `when` of the work folder is true."""
-    work = output.parent / f".{output.name}.work"
-    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={source}", f"--output={output}", *FLAGS]
-    process = subprocess.Popen(
-        [*command, "--cases_per_shard=2", *flags],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not when(work):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return work
+# A conversion whose process kills itself once it has saved so many notes of a kind.
+_KILLED = """
+import os, signal, sys
+from semicml_tf import commandline
+from semicml_tf.conversion import work as works
+kind, count, save, saved = sys.argv[1], int(sys.argv[2]), works.save, []
+def counted(path, *rest):
+    save(path, *rest)
+    saved.append(path.parent.name)
+    if saved.count(kind) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+works.save = counted
+commandline.call("semicml_tf.convert", sys.argv[3:])
+"""
 
 
-def after(seconds):
-    end = time.monotonic() + seconds
-    return lambda work: time.monotonic() > end
+def killed(source, output, kind, count):
+    """Converts in a process that is killed after `count` notes of `kind`; returns the work folder that it leaves."""
+    arguments = [f"--input={source}", f"--output={output}", *FLAGS, "--cases_per_shard=2"]
+    done = subprocess.run([sys.executable, "-c", _KILLED, kind, str(count), *arguments], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return output.parent / f".{output.name}.work"
 
 
 def finished(work, kind="records"):
     return {path.name for path in (work / kind).glob("[!.]*.json")}
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        lambda work: len(finished(work, "reports")) >= 3,
-        lambda work: len(finished(work)) >= 1,
-        lambda work: len(finished(work)) >= 6,
-        lambda work: (work / "shards").is_dir() and len(finished(work, "shards")) >= 2,
-    ],
-    ids=["while verifying", "after a case", "after six cases", "among the shards"],
-)
-def test_killed_and_called_again_it_ends_with_the_same_bytes(source, undisturbed, tmp_path, monkeypatch, place):
+@pytest.mark.parametrize("kind,count", [("reports", 3), ("records", 1), ("records", 6), ("shards", 2)])
+def test_killed_and_called_again_it_ends_with_the_same_bytes(source, undisturbed, tmp_path, monkeypatch, kind, count):
     output = tmp_path / "out"
-    work = killed(source, output, when=place)
-    assert not output.exists()
+    work = killed(source, output, kind, count)
+    assert not output.exists() and len(finished(work, kind)) == count
     before = finished(work)
     made = []
     build = jobs.build
@@ -98,10 +89,21 @@ def test_killed_and_called_again_it_ends_with_the_same_bytes(source, undisturbed
     assert not work.exists()
 
 
-def test_killed_at_any_moment(source, undisturbed, tmp_path):
+def test_killed_at_any_moment_with_workers(source, undisturbed, tmp_path):
     output = tmp_path / "out"
-    for seconds in (0.5, 1.5, 2.5, 3.5):
-        killed(source, output, when=after(seconds), flags=["--workers=2"])
+    command = [sys.executable, "-m", "semicml_tf.convert", f"--input={source}", f"--output={output}", *FLAGS]
+    for seconds in (1.0, 2.5):
+        process = subprocess.Popen(
+            [*command, "--cases_per_shard=2", "--workers=2"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         if output.exists():
             break
     if not output.exists():
@@ -111,7 +113,7 @@ def test_killed_at_any_moment(source, undisturbed, tmp_path):
 
 def test_what_another_input_or_other_flags_left_is_not_taken(source, undisturbed, tmp_path):
     output = tmp_path / "out"
-    killed(source, output, when=lambda work: len(finished(work)) >= 4)
+    killed(source, output, "records", 4)
     coarse = contents(convert(source, output, "--cases_per_shard=2", "--spacing_mm=3,6,6"))
     assert coarse == contents(convert(source, tmp_path / "other", "--cases_per_shard=2", "--spacing_mm=3,6,6"))
     assert coarse["dataset.json"] != undisturbed["dataset.json"]
@@ -151,7 +153,7 @@ def test_killed_while_it_cleared_up(source, undisturbed, tmp_path, monkeypatch):
 
 def test_verification_alone_leaves_what_a_killed_conversion_has_finished(source, tmp_path):
     output = tmp_path / "out"
-    work = killed(source, output, when=lambda work: len(finished(work)) >= 2)
+    work = killed(source, output, "records", 2)
     before = finished(work)
     convert(source, output, "--verify_only")
     assert before and finished(work) == before

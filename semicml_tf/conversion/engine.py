@@ -39,6 +39,10 @@ class Engine:
     workers: int = 1
     flags: tuple[str, ...] = ()
 
+    def is_this_process(self, jobs: int) -> bool:
+        """Whether the work is done without Beam: one worker on this machine, and no flag for Beam."""
+        return self.runner == LOCAL and not self.flags and min(self.workers, jobs) <= 1
+
     def run(self, build: Callable, *, jobs: int) -> None:
         """Runs a pipeline to its end.
 

@@ -1,5 +1,7 @@
 """The work on all cases, as two Beam pipelines: one that looks at them, one that makes records and shards.
 
+One worker on this machine does the same work in two loops: Beam takes seconds to start, and has nothing to distribute.
+
 Results go through the work folder and not through the runner, which then needs no memory for them: a worker holds
 one case at a time, however many there are.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from semicml_tf import quiet_import
 from semicml_tf.conversion import jobs as work_of
 from semicml_tf.conversion.engine import Engine, progress
 from semicml_tf.conversion.findings import CaseReport
@@ -34,8 +37,12 @@ def look_at(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> dict[s
             | "look" >> beam.Map(work_of.look)
         )
 
-    if jobs:
-        with progress("verifying", len(jobs), lambda: work.count("reports")):
+    with progress("verifying", len(jobs), lambda: work.count("reports")):
+        if engine.is_this_process(len(jobs)):
+            with quiet_import.stderr_held_back():
+                for job in jobs:
+                    work_of.look(job)
+        elif jobs:
             engine.run(build, jobs=len(jobs))
     return {job.case.case_id: CaseReport.from_json(read(work.report(job.case.case_id))["report"]) for job in jobs}
 
@@ -67,7 +74,16 @@ def make_shards(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> tu
         )
 
     with progress("converting", len(jobs), lambda: work.count("records")):
-        engine.run(build, jobs=len(jobs))
+        if engine.is_this_process(len(jobs)):
+            with quiet_import.stderr_held_back():
+                jobs_by_shard: dict[str, list[CaseJob]] = {}
+                for job in jobs:
+                    for shard, made in work_of.make(job):
+                        jobs_by_shard.setdefault(shard, []).append(made)
+                for group in jobs_by_shard.items():
+                    work_of.assemble(group, sizes)
+        else:
+            engine.run(build, jobs=len(jobs))
     for error in (
         *(work_of.error_of(work.finished(job.case.case_id)) for job in jobs),
         *(work_of.shard_error(work, shard) for shard in sizes),
