@@ -10,6 +10,7 @@ from semicml_tf.files.dicom_series import open_series
 from tests import dicom_files as files
 
 WHOLE_DOSE = 80_000 / 4e8  # g/Bq: 80 kg and 400 MBq
+NO_TIME = {"RadiopharmaceuticalStartTime": None}
 
 
 def header(**tags):
@@ -133,9 +134,15 @@ def test_missing_tag_is_named_with_what_to_do(tags, message):
         ({"CorrectedImage": ["DECY"]}, "not corrected for attenuation"),
         ({"CorrectedImage": "DECY"}, "not corrected for attenuation"),
         ({"Units": "PROPCPS"}, "BQML, GML or .* CNTS, got another unit"),
-        ({"item": {"RadionuclideTotalDose": 400}}, "less than 10 kBq"),
-        ({"item": {"RadiopharmaceuticalStartDateTime": "20140918121500"}}, "given after the scan began"),
-        ({"item": {"RadiopharmaceuticalStartDateTime": "20040918121500"}}, "more than 12 half-lives before"),
+        ({"item": {"RadionuclideTotalDose": 400}}, "less than 100000, so it cannot be in Bq"),
+        ({"item": {"RadionuclideTotalDose": 4e14}}, "more than 2e.10, so it cannot be in Bq"),
+        ({"item": {"RadionuclideHalfLife": 6586200}}, "more than 1e.06, so it cannot be in seconds"),
+        ({"PatientWeight": 1}, "less than 2, so it cannot be in kg"),
+        ({"PatientWeight": 0.07}, "less than 2, so it cannot be in kg"),
+        ({"PatientWeight": 70000}, "more than 500, so it cannot be in kg"),
+        ({"item": {"RadiopharmaceuticalStartDateTime": "20140918081500"}}, "are different times of day"),
+        ({"item": {**NO_TIME, "RadiopharmaceuticalStartDateTime": "20140918121500"}}, "given after the scan began"),
+        ({"item": {**NO_TIME, "RadiopharmaceuticalStartDateTime": "20040918121500"}}, "more than 12 half-lives before"),
     ],
 )
 def test_what_suv_does_not_follow_from(tags, message):

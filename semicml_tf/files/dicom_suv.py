@@ -40,6 +40,14 @@ _GE = (0x0009, "GEMS_PETD_01", 0x0D)  # scan date and time
 _PHILIPS_SUV = (0x7053, "Philips PET Private Group", 0x00)  # SUV a stored unit
 _PHILIPS_ACTIVITY = (0x7053, "Philips PET Private Group", 0x09)  # Bq/ml a stored unit
 _HALF_LIVES = 12  # after which 1/4096 of the dose is left: nobody scans then, so the dates cannot be right
+# Least and largest value, and the unit to correct it to: weights from a newborn's on, doses from a mouse's on,
+# half-lives from rubidium-82 (75 s) to iodine-124 (4.2 days).
+_PLAUSIBLE = {
+    "PatientWeight": (2.0, 500.0, "kg"),
+    "RadionuclideTotalDose": (1e5, 2e10, "Bq: MBq times 1e6"),
+    "RadionuclideHalfLife": (60.0, 1e6, "seconds"),
+}
+_SECONDS_APART, _DAY = 60, 86400
 _ALIKE = ("Units", "DecayCorrection", "PatientWeight", "SeriesDate", "SeriesTime")
 
 Header = tuple[pathlib.Path, object]  # a file and its dataset
@@ -132,10 +140,17 @@ def _scan_start(headers: Sequence[Header]) -> datetime.datetime:
 
 def _injection(path: pathlib.Path, item, dataset, scan: datetime.datetime) -> datetime.datetime:
     whole = _local(_when(library.value(item, "RadiopharmaceuticalStartDateTime")), dataset)
-    if whole is not None:
-        return whole
     time = library.value(item, "RadiopharmaceuticalStartTime")
     start = None if time is None else _when(f"{scan:%Y%m%d}{str(time).replace(':', '')}")
+    if whole is not None:
+        if start is not None and _SECONDS_APART < (whole - start).total_seconds() % _DAY < _DAY - _SECONDS_APART:
+            raise _refuse(
+                path,
+                f"{library.tag_name('RadiopharmaceuticalStartDateTime')} and "
+                f"{library.tag_name('RadiopharmaceuticalStartTime')} are different times of day",
+                "Correct the wrong one, or remove it",
+            )
+        return whole
     if start is None:
         raise _lacks(path, "RadiopharmaceuticalStartTime", "which tells when the dose was given")
     # The tag holds no date: an injection after the scan was one of the evening before.
@@ -146,6 +161,14 @@ def _positive(path, dataset, keyword: str, why: str) -> float:
     found = library.number(dataset, keyword)
     if found is None or found <= 0:
         raise _lacks(path, keyword, why)
+    low, high, unit = _PLAUSIBLE[keyword]
+    if not low <= found <= high:
+        raise _refuse(
+            path,
+            f"the tag {library.tag_name(keyword)} holds {'less' if found < low else 'more'} than "
+            f"{low if found < low else high:g}, so it cannot be {why}",
+            f"Correct the tag (in {unit}), or pass this PET as NIfTI in SUV",
+        )
     return found
 
 
@@ -171,12 +194,6 @@ def _per_activity(headers: Sequence[Header]) -> float:
         raise _refuse(path, f"{len(items)} radiopharmaceuticals were given", "Pass this PET as NIfTI in SUV")
     item = items[0]
     dose = _positive(path, item, "RadionuclideTotalDose", "in Bq")
-    if dose < 1e4:
-        raise _refuse(
-            path,
-            f"the tag {library.tag_name('RadionuclideTotalDose')} holds less than 10 kBq, so it cannot be in Bq",
-            "Correct the tag (MBq times 1e6)",
-        )
     correction = library.value(first, "DecayCorrection")
     if correction is None:
         raise _lacks(path, "DecayCorrection", "which tells the time that the image is corrected to")
