@@ -252,6 +252,8 @@ def test_a_lesion_lost_at_a_coarse_spacing_is_told(source, tmp_path, capsys):
     image_folders.write(source / "labelsTr/P1.nii.gz", speck)
     convert(source, tmp_path / "out", "--spacing_mm=9,9,9")
     assert "lesion of case P1 is too small" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "verify.json").read_text())["findings"]
+    assert "P1" in [one["case"] for one in found if one["code"] == "label_volume_changed"]
 
 
 def test_the_label_may_lie_on_an_image_that_is_not_converted(source, tmp_path):

@@ -250,6 +250,22 @@ def test_a_modality_may_be_missing_where_that_is_allowed(tmp_path):
     assert "missing_file" in codes(examine(case, SETTINGS, with_label=False, missing_allowed=True))
 
 
+@dataclasses.dataclass(frozen=True)
+class Doubtful(NiftiFile):
+    """A label that is read, with warnings."""
+
+    def read_label_with_warnings(self):
+        named = UserError("2 contours are not used", path=self.path, remedy="Look", code="label_contours")
+        return *self.read_label(), (named, UserError("odd", path=self.path, remedy="Look", code="label_volume_changed"))
+
+
+def test_warnings_of_a_label_are_findings(tmp_path):
+    case = verification_cases.write(tmp_path)
+    report = examine(dataclasses.replace(case, label=Doubtful(case.label.path)), SETTINGS, with_label=True)
+    assert codes(report) == ["label_contours", "label_volume_changed"] and report.label["voxels"]
+    assert {finding.file for finding in report.findings} == {str(case.label.path)}
+
+
 def test_empty_labels_on_request_are_no_finding(tmp_path):
     case = verification_cases.write(tmp_path, label=0 * LABEL)
     report = examine(case, verification_cases.settings(allow_empty_labels=True), with_label=True)

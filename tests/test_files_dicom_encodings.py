@@ -4,25 +4,27 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from pydicom.uid import JPEGLosslessSV1
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
 from semicml_tf.files.dicom_series import open_series
 from tests import dicom_files as files
 from tests.test_files_dicom_series import refused
+
+_BY_GDCM = {JPEGLosslessSV1: "JPEG", JPEG2000Lossless: "JPEG2000"}
 
 
 def _recompressed(paths, syntax):
     """Files compressed by pydicom, or by GDCM within SimpleITK where pydicom cannot."""
     for path in paths:
         made = pydicom.dcmread(path)
-        if syntax != JPEGLosslessSV1:
+        if syntax not in _BY_GDCM:
             made.compress(syntax, generate_instance_uid=False)
         else:
             image = SimpleITK.GetImageFromArray(made.pixel_array)
             writer = SimpleITK.ImageFileWriter()
             writer.SetImageIO("GDCMImageIO")
             writer.SetUseCompression(True)
-            writer.SetCompressor("JPEG")
+            writer.SetCompressor(_BY_GDCM[syntax])
             target = path.parent.parent / "compressed.dcm"
             writer.SetFileName(str(target))
             writer.Execute(image)
@@ -44,6 +46,17 @@ def test_compressed_pixels(tmp_path, syntax, modality):
     assert pydicom.dcmread(paths[0]).file_meta.TransferSyntaxUID.is_compressed
     volume, _ = open_series(tmp_path / "s").read_volume()
     np.testing.assert_array_equal(volume, stored.transpose(2, 1, 0) * 0.5 + 3)
+
+
+def test_an_overlay_behind_jpeg_2000_is_no_part_of_the_values(tmp_path):
+    stored = files.numbers((2, 16, 16), dtype=np.uint16)
+    paths = files.write_series(tmp_path / "s", stored | np.uint16(1 << 15))
+    _recompressed(paths, JPEG2000Lossless)
+    for path in paths:
+        made = pydicom.dcmread(path)
+        files.put(made, BitsStored=12, HighBit=11)
+        files.save(made, path)
+    np.testing.assert_array_equal(open_series(tmp_path / "s").read_volume()[0], stored.transpose(2, 1, 0) - 1024.0)
 
 
 def test_compression_that_nothing_decodes(tmp_path):
@@ -102,12 +115,23 @@ def test_enhanced_multi_frame(tmp_path, modality, towards):
     assert source.read_grid().is_close(grid, 1e-9)
 
 
+def test_padding_of_multi_frame_files(tmp_path):
+    stored = files.numbers(dtype=np.uint16)
+    stored[:, 0] = 63536
+    made = enhanced("CT", stored, [100 + 3 * i for i in range(5)])
+    made.PixelPaddingValue = 63536
+    files.save(made, tmp_path / "all")
+    volume, _ = open_series(tmp_path).read_volume()
+    np.testing.assert_array_equal(volume[:, 0], -1024.0)
+    np.testing.assert_array_equal(volume[:, 1:], stored[:, 1:].transpose(2, 1, 0) * 2.0 - 1024)
+
+
 def test_multi_frame_that_is_refused(tmp_path):
     heights = [100, 103, 106, 109, 112]
     files.save(enhanced("PT", files.numbers(dtype=np.uint16), heights), tmp_path / "a/x")
     refused(tmp_path / "a", r"multi-frame \(enhanced\) PET is not supported")
     files.save(enhanced("CT", files.numbers(dtype=np.uint16), [100, 103, 103, 109, 112]), tmp_path / "b/x")
-    refused(tmp_path / "b", "frames are no regular stack")
+    refused(tmp_path / "b", "1 of 5 images lie where another one lies")
     files.save(enhanced("CT", files.numbers(dtype=np.uint16), heights), tmp_path / "c/x")
     other = enhanced("CT", files.numbers(dtype=np.uint16), heights)
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"

@@ -2,6 +2,7 @@
 
 import pathlib
 import pickle
+import re
 
 import highdicom
 import numpy as np
@@ -119,6 +120,165 @@ def test_seg_exactly(tmp_path, orientation, omit):
     np.testing.assert_array_equal(values, blob().transpose(2, 1, 0))
     assert grid.is_close(series.read_grid(), 1e-6) and source.read_grid().is_close(grid, 1e-6)
     assert source.missing() is None and pickle.loads(pickle.dumps(source)) == source and len(source.digest()) == 64
+
+
+def _no_declared_distance(seg):
+    del seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+
+
+def _declared(distance):
+    return lambda seg: setattr(
+        seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0], "SpacingBetweenSlices", distance
+    )
+
+
+def _thickness_alone(thickness):
+    def change(seg):
+        _no_declared_distance(seg)
+        seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness = thickness
+
+    return change
+
+
+def _no_segment_dimension(seg):
+    del seg.DimensionIndexSequence[0]
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        del frame.FrameContentSequence[0].DimensionIndexValues
+
+
+def _no_segment_number(seg):
+    for groups in (*seg.SharedFunctionalGroupsSequence, *seg.PerFrameFunctionalGroupsSequence):
+        groups.pop("SegmentIdentificationSequence", None)
+
+
+def _no_positions(seg):
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        del frame.PlanePositionSequence
+
+
+def _names_no_image(seg):
+    seg.pop("ReferencedSeriesSequence", None)
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        frame.pop("DerivationImageSequence", None)
+
+
+def change_seg(path, *changes, target=None):
+    """The object again, its declared distance of slices first set to what other writers store."""
+    made = pydicom.dcmread(path)
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices, measures.SliceThickness = 3, 3
+    for change in changes:
+        change(made)
+    return files.save(made, target or path)
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory):
+    """A CT's folder, and by the slices with foreground a DICOM-SEG that stores only these, with its mask."""
+    folder = tmp_path_factory.mktemp("sparse")
+    datasets, objects = images(folder / "ct"), {}
+    for slices in ((1, 4), (0, 2, 3), (5,)):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[list(slices), 3:9, 2:7] = 1
+        objects[slices] = write_seg(folder / f"{slices}.dcm", datasets, {"GTV": mask}, omit_empty_frames=True), mask
+    return folder / "ct", objects
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        (_no_declared_distance,),
+        (_no_declared_distance, _names_no_image),
+        (_declared(3.02),),
+        (_declared(1),),
+        (_thickness_alone(1),),
+        (_no_segment_dimension,),
+        (_no_segment_number,),
+        (_no_positions, _no_declared_distance),
+    ],
+)
+def test_sparse_frames_lie_on_the_slices_of_the_images(sparse, tmp_path, changes):
+    """Frames 9 mm apart are no slices of 9 mm, and one frame is a whole slice, whatever the object says."""
+    folder, objects = sparse
+    series = open_series(folder)
+    for path, mask in objects.values():
+        label = DicomLabel((change_seg(path, *changes, target=tmp_path / "seg.dcm"),), series)
+        values, grid, warnings = label.read_label_with_warnings()
+        np.testing.assert_array_equal(values, mask.transpose(2, 1, 0))
+        assert not warnings and grid.is_close(series.read_grid(), 1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes,slices",
+    [
+        ((), 4),
+        ((_no_declared_distance,), 4),
+        ((_declared(3.02),), 4),
+        ((_declared(9),), 2),
+        ((_thickness_alone(9),), 2),
+    ],
+)
+def test_sparse_frames_without_images_keep_their_own_distance(sparse, tmp_path, changes, slices):
+    path, _ = sparse[1][1, 4]
+    values, grid = DicomLabel((change_seg(path, *changes, target=tmp_path / "seg.dcm"),)).read_label()
+    assert values.sum() == 60 and values.shape[2] == slices and grid.spacing_mm[2] == pytest.approx(9 / (slices - 1))
+
+
+def test_frames_thicker_than_the_slices_cover_several_of_them(tmp_path):
+    """A DICOM-SEG of 6 mm slices, on every second slice of the images: all of them are covered."""
+    thick = files.write_series(tmp_path / "thick", files.numbers((3, 12, 10)), series="2", thickness=6.0)
+    mask = np.zeros((3, 12, 10), np.uint8)
+    mask[1:, 3:9, 2:7] = 1
+    path = write_seg(tmp_path / "seg.dcm", [pydicom.dcmread(one) for one in thick], {"GTV": mask})
+    images(tmp_path / "ct")
+    for changes in ((_declared(6),), (_thickness_alone(6),)):
+        label = DicomLabel((change_seg(path, *changes),), open_series(tmp_path / "ct"))
+        values, _, warnings = label.read_label_with_warnings()
+        assert not warnings and values.sum() == pytest.approx(120, abs=30)
+        assert values.any(axis=(0, 1)).tolist() in ([0, 0, 1, 1, 1, 1], [0, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 1])
+
+
+def test_a_label_that_resampling_changes_grossly(tmp_path):
+    """Frames elsewhere than the images: partly outside is a warning, wholly outside is refused."""
+    path = write_seg(tmp_path / "seg.dcm", images(tmp_path / "ct"), {"GTV": blob()})
+
+    def away(mm):
+        def change(seg):
+            for frame in seg.PerFrameFunctionalGroupsSequence:
+                frame.PlanePositionSequence[0].ImagePositionPatient[2] += mm
+
+        return change
+
+    series = open_series(tmp_path / "ct")
+    _, _, (warning,) = DicomLabel((change_seg(path, away(13)),), series).read_label_with_warnings()
+    assert warning.code == "label_volume_changed" and "ml became" in warning.problem
+    with pytest.raises(UserError, match="nothing of the label is left on the grid of its images: .* became 0 ml"):
+        DicomLabel((change_seg(path, away(500)),), series).read_label()
+
+
+def test_seg_that_contradicts_itself(tmp_path):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:3, 3:9, 2:7], mask[2, 3, 2] = 1, 0
+    path = write_seg(tmp_path / "seg.dcm", images(tmp_path / "ct"), {"GTV": mask})
+    series = open_series(tmp_path / "ct")
+
+    def refused(message, change):
+        content = path.read_bytes()
+        with pytest.raises(UserError, match=message):
+            DicomLabel((change_seg(path, change),), series).read_label()
+        path.write_bytes(content)
+
+    def same_place(seg):
+        for frame in seg.PerFrameFunctionalGroupsSequence:
+            frame.PlanePositionSequence[0].ImagePositionPatient[2] = 103
+
+    def fewer_items(seg):
+        seg.PerFrameFunctionalGroupsSequence = seg.PerFrameFunctionalGroupsSequence[:1]
+
+    refused("two different frames of segment 1 lie on one slice", same_place)
+    refused(r"expected \d+ items in PerFrameFunctionalGroupsSequence", fewer_items)
+    refused("expected the tag SegmentationType|expected SegmentationType", lambda seg: seg.pop("SegmentationType"))
 
 
 def test_seg_of_reversed_slices(tmp_path):
@@ -254,6 +414,93 @@ def test_fill_agrees_with_an_independent_count_of_crossings():
             window = Bbox([[c - 0.02, r - 0.02], [c + 0.02, r + 0.02]])
             near = Path([*polygon, polygon[0]]).intersects_bbox(window, filled=False)
             assert near or mask[c, r] == crossings % 2
+
+
+OUTER, HOLE, CORE = (1.5, 8.5, 1.5, 9.5), (2.5, 6.5, 2.5, 7.5), (3.5, 5.5, 3.5, 5.5)
+
+
+@pytest.mark.parametrize(
+    "boxes,kind,voxels,warned",
+    [
+        ([OUTER, OUTER], "CLOSED_PLANAR", 56, "1 contours that are stored twice"),
+        ([OUTER, HOLE, HOLE], "CLOSED_PLANAR", 56 - 20, "stored twice"),
+        ([OUTER, HOLE, CORE], "CLOSED_PLANAR", 56 - 20 + 4, None),
+        ([OUTER, (1.5, 3.5, 1.5, 3.5)], "CLOSED_PLANAR", 56 - 4, None),  # a hole that touches the line from within
+        ([OUTER, (6.5, 9.5, 1.5, 9.5)], "CLOSED_PLANAR", 64, None),  # overlapping: the union, not its difference
+        ([(1.5, 4.5, 1.5, 9.5), (4.5, 8.5, 1.5, 9.5)], "CLOSED_PLANAR", 56, None),  # side by side
+        ([(1.5, 6.5, 1.5, 9.5), (4.5, 8.5, 1.5, 9.5), (4.75, 6.25, 3.5, 5.5)], "CLOSED_PLANAR", 52, None),
+        ([OUTER, (6.5, 9.5, 1.5, 9.5)], "CLOSEDPLANAR_XOR", 56 + 24 - 2 * 16, None),
+        ([OUTER, OUTER], "CLOSEDPLANAR_XOR", 0, None),
+        ([OUTER, (2.1, 2.2, 2.1, 2.2)], "CLOSED_PLANAR", 56, "1 contours that enclose no voxel's centre"),
+    ],
+)
+def test_contours_of_one_slice_are_combined_by_how_they_lie(tmp_path, boxes, kind, voxels, warned):
+    images(tmp_path / "ct")
+    for order in (boxes, boxes[::-1]):
+        path = write_rtstruct(tmp_path / "rt", {"GTV": [box(*one, 2) for one in order]}, kind)
+        values, _, warnings = DicomLabel((path,), open_series(tmp_path / "ct")).read_label_with_warnings()
+        assert values.sum() == voxels
+        assert bool(warnings) == bool(warned) and all(warned in one.problem for one in warnings)
+
+
+def test_the_same_contour_from_another_corner_counts_once(tmp_path):
+    images(tmp_path / "ct")
+    ring = box(*OUTER, 2)
+    path = write_rtstruct(tmp_path / "rt", {"GTV": [ring, ring[2:] + ring[:2], ring[::-1]]})
+    assert DicomLabel((path,), open_series(tmp_path / "ct")).read_label()[0].sum() == 56
+
+
+def test_contours_that_are_not_closed(tmp_path):
+    images(tmp_path / "ct")
+    path = write_rtstruct(tmp_path / "rt", {"GTV": [box(*OUTER, 2), box(*HOLE, 3)]})
+    made = pydicom.dcmread(path)
+    second = made.ROIContourSequence[0].ContourSequence[1]
+
+    def read(kind):
+        second.ContourGeometricType = kind
+        return DicomLabel((files.save(made, path),), open_series(tmp_path / "ct")).read_label_with_warnings()
+
+    for kind in ("OPEN_PLANAR", "OPEN_NONPLANAR", "", "CIRCLE"):
+        with pytest.raises(
+            UserError, match=f"1 contours of {f'the type {kind}' if 'OPEN' in kind else 'no known type'}"
+        ):
+            read(kind)
+    values, _, (warning,) = read("POINT")
+    assert values.sum() == 56 and "1 contours of the type POINT are not used" in warning.problem
+    second.ContourData = list(np.ravel(box(*HOLE, 2)))
+    with pytest.raises(UserError, match="of the types CLOSED_PLANAR and CLOSEDPLANAR_XOR lie on one slice"):
+        read("CLOSEDPLANAR_XOR")
+
+
+@pytest.mark.parametrize(
+    "slices,outcome",
+    [
+        ((0, 1, 2, 3), None),
+        ((0, 1, 3, 4), "1 slices without contour .* between the slices 1 and 3"),
+        ((0, 1, 2, 5), "2 slices without contour"),
+        ((0, 2, 4, 5), "drawn on 4 slices, with a gap after 2 of them"),
+        ((1, 3, 5), "no two of which are neighbours"),
+    ],
+)
+def test_gaps_between_drawn_slices(tmp_path, slices, outcome):
+    images(tmp_path / "ct")
+    path = write_rtstruct(tmp_path / "rt", {"GTV": [box(*OUTER, height) for height in slices]})
+    label = DicomLabel((path,), open_series(tmp_path / "ct"))
+    if outcome and "drawn on" in outcome or outcome == "no two of which are neighbours":
+        with pytest.raises(UserError, match=outcome):
+            label.read_label()
+        return
+    _, _, warnings = label.read_label_with_warnings()
+    assert [one.code for one in warnings] == ["label_contours"] * bool(outcome)
+    assert not outcome or re.search(outcome, warnings[0].problem)
+
+
+def test_lesions_beside_each_other_are_no_gap(tmp_path):
+    images(tmp_path / "ct")
+    contours = [box(0.5, 3.5, 0.5, 3.5, n) for n in (0, 1)] + [box(5.5, 8.5, 6.5, 9.5, n) for n in (3, 4)]
+    path = write_rtstruct(tmp_path / "rt", {"GTV": contours})
+    values, _, warnings = DicomLabel((path,), open_series(tmp_path / "ct")).read_label_with_warnings()
+    assert values.sum() == 4 * 9 and not warnings
 
 
 def test_structures_by_name_and_over_several_objects(tmp_path):

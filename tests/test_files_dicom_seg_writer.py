@@ -119,7 +119,7 @@ def test_simpleitk_and_our_own_reader_see_the_same(predicted, modality):
     image = SimpleITK.ReadImage(str(seg))
     frames = SimpleITK.GetArrayFromImage(image)
     assert np.count_nonzero(frames) == array.sum()
-    found, grid = read_mask(pathlib.Path(seg), [1])
+    found, grid = read_mask(pathlib.Path(seg), pydicom.dcmread(seg), [1])
     places = nibabel.affines.apply_affine(np.diag([-1, -1, 1, 1]) @ grid.affine, np.argwhere(found))
     check_same(places, expected)
 

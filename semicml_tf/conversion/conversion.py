@@ -200,9 +200,10 @@ class Conversion:
         jobs = self._jobs(chosen, work)
         if not jobs:
             raise UserError("no case is left to convert", path=self.source, remedy="Mend the cases, or the split")
-        entries, lost = pipeline.make_shards(jobs, self.engine, work)
-        for case in lost:
-            print(f"note: the lesion of case {case} is too small for this spacing: no voxel of it is left")
+        entries, changed = pipeline.make_shards(jobs, self.engine, work)
+        for finding in changed:
+            print(f"note: {finding.problem}")
+        found = [*found, *changed]
         info = write.describe(jobs, entries, self.settings, layout=self.layout.NAME, window=window)
         files = {
             splits.FILE_NAME: split.to_json(),

@@ -17,7 +17,7 @@ from semicml_tf.conversion.findings import ERROR, CaseReport, Finding
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError, unexpected
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.files.source import NiftiFile, Source, read_label_with_warnings
 from semicml_tf.geometry.grid import Grid
 
 # Foreground of fewer voxels is a slip of the pen, or will be lost on a coarser grid.
@@ -232,14 +232,15 @@ class _Examination:
         case, settings = self.case, self.settings
         if case.label is None or case.label.missing():
             return None, None
-        read = self._try("unreadable_label", case.label.read_label)
+        read = self._try("unreadable_label", read_label_with_warnings, case.label)
         if read is None:
             return None, None
         digest = self._try("unreadable_label", case.label.digest)
         if digest is not None:
             self.digests["label"] = digest
         self._try("unreadable_label", self._look_at_header, case.label)
-        values, grid = read
+        values, grid, warnings = read
+        self.findings += [Finding.of_error("label_contours", warning, case=case.case_id) for warning in warnings]
         if self._reference is not None and self._drawn_on_can_be_read():
             reference = self.grids[self._reference]
             self._try("label_elsewhere", label_on_grid.check_place, case, settings, grid, reference)

@@ -25,6 +25,7 @@ from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.work import WorkFolder
 from semicml_tf.errors import UserError, unexpected
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.geometry.resample import changed_volume
 from semicml_tf.records import contract, tfrecord_file
 
 
@@ -145,11 +146,14 @@ def _draw(job: CaseJob, record: contract.CaseRecord) -> None:
 
 
 def _entry(record: contract.CaseRecord) -> dict[str, Any]:
-    label = record.label
+    label, change = record.label, ""
+    if label is not None:
+        change = changed_volume(record.native_label, record.native_grid, label, record.grid)
     return {
         "shape": list(record.grid.shape),
         "modalities": sorted(record.images),
         "lesion_slices": None if label is None else int(label.any(axis=(1, 2)).sum()),
+        "volume_changed": change,
         "lesion_lost": bool(label is not None and record.native_label.any() and not label.any()),
     }
 

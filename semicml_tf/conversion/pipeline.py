@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from semicml_tf import quiet_import
 from semicml_tf.conversion import jobs as work_of
 from semicml_tf.conversion.engine import Engine, progress
-from semicml_tf.conversion.findings import CaseReport
+from semicml_tf.conversion.findings import CaseReport, Finding
 from semicml_tf.conversion.jobs import CaseJob
 from semicml_tf.conversion.work import WorkFolder, read
 from semicml_tf.records.dataset import CaseEntry
@@ -47,14 +47,16 @@ def look_at(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> dict[s
     return {job.case.case_id: CaseReport.from_json(read(work.report(job.case.case_id))["report"]) for job in jobs}
 
 
-def make_shards(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> tuple[dict[str, CaseEntry], list[str]]:
+def make_shards(
+    jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder
+) -> tuple[dict[str, CaseEntry], list[Finding]]:
     """Makes every case's record and puts them into shards, in the work folder's dataset.
 
     Shards depend on the cases' names alone and hold them in order, so that the same input gives the same bytes
     whatever the runner and its workers.
 
     Returns:
-        Entries by case name, and the names of the cases whose lesion is too small for the network's grid.
+        Entries by case name, and findings about labels whose volume changed grossly on the network's grid.
 
     Raises:
         UserError: a case cannot be built, a shard cannot be written, or the runner fails.
@@ -92,7 +94,16 @@ def make_shards(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> tu
             raise error
     made = {job.case.case_id: read(work.finished(job.case.case_id))["entry"] for job in jobs}
     entries = {job.case.case_id: _entry(job, made[job.case.case_id]) for job in jobs}
-    return entries, [case for case, entry in made.items() if entry["lesion_lost"]]
+    return entries, [_changed(case, entry) for case, entry in made.items() if entry.get("volume_changed")]
+
+
+def _changed(case: str, made: Mapping) -> Finding:
+    """The finding about a label whose volume is not what it was."""
+    problem = f"resampling changed the label of case {case}: {made['volume_changed']}"
+    if made["lesion_lost"]:
+        problem = f"the lesion of case {case} is too small for this spacing: no voxel of it is left"
+    remedy = "Choose a smaller --spacing_mm, or look whether the label lies in its images"
+    return Finding.of("label_volume_changed", problem, case=case, remedy=remedy)
 
 
 def _entry(job: CaseJob, made: Mapping) -> CaseEntry:

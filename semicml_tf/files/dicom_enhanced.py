@@ -1,4 +1,4 @@
-"""Enhanced objects: CT or MR whose slices are the frames of one file. highdicom reads them."""
+"""Enhanced objects: CT or MR whose slices are the frames of one file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_geometry
+from semicml_tf.files import dicom_frames, dicom_geometry, dicom_pixels
 from semicml_tf.files import dicom_library as library
 from semicml_tf.geometry.grid import Grid
 
@@ -38,34 +38,36 @@ def check(path: pathlib.Path, modality: str, files: int) -> None:
         )
 
 
+def _stack(path: pathlib.Path, dataset) -> tuple[list[dicom_geometry.Slice], Grid, list]:
+    """Its frames in the order of the third index, their grid, and the tags of all frames as they are stored."""
+    dicom_pixels.check_grey(path, dataset)
+    tags = dicom_frames.tags_by_frame(path, dataset)
+    places = [dicom_geometry.place(path, one, index) for index, one in enumerate(tags)]
+    return *dicom_geometry.stack(places), tags
+
+
+def read_grid(path: pathlib.Path) -> Grid:
+    """The grid of `read_volume`, from the header; raises as it does."""
+    dataset = library.read(path, tags=())
+    with library.door(path, dataset):
+        return _stack(path, dataset)[1]
+
+
 def read_volume(path: pathlib.Path) -> tuple[np.ndarray, Grid]:
     """float32 rescaled values (column, row, slice) and their grid, sorted as `dicom_geometry.stack` does.
 
     Raises:
-        UserError: the frames are no regular stack, are in colour, or cannot be decoded.
+        UserError: the frames are no regular stack (duplicate or missing positions, several phases, gantry tilt), are
+            in colour, or cannot be decoded.
     """
-    highdicom = library.highdicom()
-    library.read(path, tags=("Rows",))  # whether it is a DICOM file at all
-    try:
-        image = highdicom.imread(path)
-        volume = image.get_volume(
-            apply_real_world_transform=False,
-            apply_modality_transform=None,
-            apply_voi_transform=False,
-            allow_missing_positions=False,
-        )
-    except Exception:  # its text may quote tags
-        raise UserError(
-            "its frames are no regular stack of grey slices (duplicate or missing positions, several phases, "
-            "gantry tilt), or cannot be decoded",
-            path=path,
-            remedy="Export it as classic single-frame images, or convert it to NIfTI (dcm2niix)",
-        ) from None
-    # highdicom's indices are slice, row, column.
-    affine = dicom_geometry.from_lps(np.asarray(volume.affine))[:, [2, 1, 0, 3]]
-    values = np.asarray(volume.array, dtype=np.float32).transpose(2, 1, 0)
-    if np.linalg.det(affine[:3, :3]) < 0:  # slices against the normal of their plane
-        affine[:3, 3] += affine[:3, 2] * (values.shape[2] - 1)
-        affine[:3, 2] *= -1
-        values = values[:, :, ::-1]
-    return np.ascontiguousarray(values), Grid(values.shape, affine)
+    dataset = library.read(path)
+    with library.door(path, dataset):
+        ordered, grid, tags = _stack(path, dataset)
+        modality = str(library.value(dataset, "Modality") or "")
+        volume = np.empty(grid.shape[::-1], np.float32)
+        stored = dicom_pixels.stored_frames(path, dataset, [one.frame for one in ordered])
+        for index, (one, (values, padding)) in enumerate(zip(ordered, stored)):
+            volume[index] = dicom_pixels.rescaled(path, tags[one.frame], modality, values, padding)
+        if not np.isfinite(volume).all():
+            raise UserError("its rescaled values are not finite", path=path, remedy="Check RescaleSlope")
+    return volume.transpose(2, 1, 0), grid

@@ -13,7 +13,7 @@ from semicml_tf.files import dicom_contours, dicom_segmentation
 from semicml_tf.files import dicom_library as library
 from semicml_tf.files.dicom_series import DicomSeries, digest
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.geometry.resample import resample_mask
+from semicml_tf.geometry.resample import changed_volume, resample_mask
 
 _LISTED = 20  # names a message lists
 
@@ -57,27 +57,49 @@ class DicomLabel:
             UserError: no segment or structure is the one that is meant, or more than one object holds it; contours
                 without their images; an object that is damaged.
         """
-        path, dataset, numbers = self._chosen()
-        if _kind(path, dataset) == "RTSTRUCT":
-            if self.series is None:
-                raise UserError(
-                    "contours need the images that they were drawn on, which are not there",
-                    path=path,
-                    remedy="Add the series that this RTSTRUCT refers to",
-                )
-            grid = self.series.read_grid()
-            try:
-                return dicom_contours.read_mask(path, dataset, numbers, grid).astype(np.int32), grid
-            except UserError:
-                raise
-            except Exception:
-                raise _damaged(path) from None
-        mask, own = dicom_segmentation.read_mask(path, numbers)
+        return self.read_label_with_warnings()[:2]
+
+    def read_label_with_warnings(self) -> tuple[np.ndarray, Grid, tuple[UserError, ...]]:
+        """As `read_label`, with what a person should look at: parts that are not used, a volume that changed."""
+        with library.door(self.path):
+            path, dataset, numbers = self._chosen()
+            with library.door(path, dataset):
+                if _kind(path, dataset) == "RTSTRUCT":
+                    return self._of_contours(path, dataset, numbers)
+                return self._of_segments(path, dataset, numbers)
+
+    def _of_contours(self, path: pathlib.Path, dataset, numbers):
         if self.series is None:
-            return mask.astype(np.int32), own
+            raise UserError(
+                "contours need the images that they were drawn on, which are not there",
+                path=path,
+                remedy="Add the series that this RTSTRUCT refers to",
+            )
         grid = self.series.read_grid()
-        # Where its frames lie on the images' slices, as they should, nothing is interpolated.
-        return resample_mask(mask, own, grid).astype(np.int32), grid
+        mask, warnings = dicom_contours.read_mask(path, dataset, numbers, grid)
+        return mask.astype(np.int32), grid, warnings
+
+    def _of_segments(self, path: pathlib.Path, dataset, numbers):
+        mask, own = dicom_segmentation.read_mask(path, dataset, numbers, self.series)
+        grid = own if self.series is None else self.series.read_grid()
+        if own.is_close(grid, 1e-6):
+            return mask.astype(np.int32), grid, ()
+        moved = resample_mask(mask, own, grid)
+        change = changed_volume(mask, own, moved, grid)
+        if mask.any() and not moved.any():
+            raise UserError(
+                f"nothing of the label is left on the grid of its images: {change}",
+                path=path,
+                remedy="Check that these are the images that it was drawn on",
+                code="label_volume_changed",
+            )
+        warning = UserError(
+            f"the label does not lie on the slices of its images, and was resampled: {change}",
+            path=path,
+            remedy="Look whether these are the images that it was drawn on",
+            code="label_volume_changed",
+        )
+        return moved.astype(np.int32), grid, (warning,) if change else ()
 
     def _chosen(self):
         """The object that holds the label, and the numbers of its segments or structures."""

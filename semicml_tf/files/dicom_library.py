@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import pathlib
+import traceback
 import warnings
+from collections.abc import Iterator
 
 from semicml_tf.errors import UserError
 
+_log = logging.getLogger(__name__)
 _INSTALL = 'pip install "semicml-tf[dicom]"'
 
 
@@ -73,6 +77,68 @@ def read(path: pathlib.Path, *, tags: tuple[str | int, ...] | None = None):
     if tags is None and _is_cut_off(dataset):
         raise UserError("the file is cut off: it ends within a value", path=path, remedy="Copy or export it again")
     return dataset
+
+
+@contextlib.contextmanager
+def door(path: pathlib.Path, dataset=None) -> Iterator[None]:
+    """Turns whatever a library raises for damaged values into a `UserError` that names the file and, if known, the tag.
+
+    The text of the exception is not shown, because it may quote the patient's tags. Its type and place go to the
+    debug log.
+
+    Args:
+        path: the file or folder.
+        dataset: of the file, in which the damaged tag is looked for.
+
+    Raises:
+        UserError: in place of any other exception.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except MemoryError:
+        raise UserError("it does not fit into memory", path=path, remedy="Check Rows, Columns and frames") from None
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _log.debug("%s at %s:%d while reading DICOM", type(error).__name__, place.filename, place.lineno)
+        tag = damaged_tag(dataset)
+        problem = f"the tag {tag} is damaged" if tag else "this DICOM object is damaged"
+        raise UserError(
+            f"{problem} ({type(error).__name__} while reading)", path=path, remedy="Copy or export it again"
+        ) from None
+
+
+def damaged_tag(dataset) -> str | None:
+    """The first tag, at any depth, whose value cannot be parsed; None if there is none."""
+    for tag in () if dataset is None else list(dataset.keys()):
+        try:
+            element = dataset[tag]
+            items = element.value if element.VR == "SQ" else ()
+        except Exception:
+            return f"({tag.group:04X},{tag.element:04X})"
+        for item in items:
+            inner = damaged_tag(item)
+            if inner:
+                return inner
+    return None
+
+
+def transfer_syntax(path: pathlib.Path, dataset):
+    """The UID that says how pixels are encoded.
+
+    Raises:
+        UserError: there is none, or it is the UID of something else.
+    """
+    syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
+    if not syntax or not syntax.is_transfer_syntax:
+        problem = "no transfer syntax" if syntax else "none"
+        raise UserError(
+            f"expected the tag TransferSyntaxUID (0002,0010), which says how pixels are encoded, got {problem}",
+            path=path,
+            remedy="Export it again",
+        )
+    return syntax
 
 
 def _is_cut_off(dataset) -> bool:

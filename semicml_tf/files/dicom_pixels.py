@@ -1,13 +1,15 @@
-"""The values of one image file: decoded, checked for being grey, and rescaled by its own slope and intercept."""
+"""The values of one image: decoded, without padding and overlays, rescaled by its own slope and intercept."""
 
 from __future__ import annotations
 
 import pathlib
 import tempfile
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from semicml_tf.errors import UserError
+from semicml_tf.files import dicom_frames
 from semicml_tf.files import dicom_library as library
 
 TAGS = ("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept")
@@ -23,6 +25,9 @@ _PIXEL_MODULE = (
     "PixelRepresentation",
     "PixelData",
 )
+_MOST_PIXELS = 1 << 26  # of an image: the largest detectors have a quarter; a header may claim 65535 x 65535
+_AIR_HU = -1024
+_LEAST_SLOPE = 1e-12
 
 
 def check_grey(path: pathlib.Path, dataset) -> None:
@@ -38,11 +43,6 @@ def check_grey(path: pathlib.Path, dataset) -> None:
             path=path,
             remedy="Leave out secondary captures and screenshots",
         )
-
-
-def frames(dataset) -> int:
-    """Number of frames of an image."""
-    return int(library.number(dataset, "NumberOfFrames") or 1)
 
 
 def _by_gdcm(dataset) -> np.ndarray:
@@ -67,19 +67,54 @@ def _by_gdcm(dataset) -> np.ndarray:
         return simpleitk.GetArrayFromImage(reader.Execute())[0]
 
 
-def _stored(path: pathlib.Path, dataset) -> np.ndarray:
+def _bits(path: pathlib.Path, dataset) -> tuple[int, int]:
+    """BitsAllocated and BitsStored, checked; likewise that the stored bits are the lowest ones."""
+    allocated, stored, high = (
+        int(library.number(dataset, keyword) or 0) for keyword in ("BitsAllocated", "BitsStored", "HighBit")
+    )
+    if not 1 <= stored <= allocated <= 64 or (stored < allocated and high != stored - 1):
+        raise UserError(
+            f"expected BitsStored (0028,0101) of at most BitsAllocated and HighBit (0028,0102) one below BitsStored, "
+            f"got {allocated} bits allocated, {stored} stored, high bit {high}",
+            path=path,
+            remedy="Export it again",
+        )
+    return allocated, stored
+
+
+def _single_bits(dataset, index: int, shape: tuple[int, int]) -> np.ndarray:
+    """A frame of one bit per pixel. pydicom's `iter_pixels` cannot read frames that do not begin with a byte."""
+    size = shape[0] * shape[1]
+    first, last = index * size, (index + 1) * size
+    data = np.frombuffer(dataset.PixelData, np.uint8)[first // 8 : -(-last // 8)]
+    return np.unpackbits(data, bitorder="little")[first % 8 : first % 8 + size].reshape(shape)
+
+
+def _decoded(path: pathlib.Path, dataset, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames of these indices as they are stored, (rows, columns) integers."""
     if "PixelData" not in dataset:
         raise UserError("the file holds no pixels", path=path, remedy="Copy or export it again")
     decoders = library.pydicom().pixels
-    syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
-    if syntax is None:
-        raise UserError("the file does not tell how its pixels are coded", path=path, remedy="Export it again")
+    syntax = library.transfer_syntax(path, dataset)
+    shape = int(library.number(dataset, "Rows") or 0), int(library.number(dataset, "Columns") or 0)
+    if not 0 < shape[0] * shape[1] <= _MOST_PIXELS:
+        problem = f"expected at most {_MOST_PIXELS} pixels per image, got {shape[0]} rows and {shape[1]} columns"
+        raise UserError(problem, path=path, remedy="Check Rows (0028,0010) and Columns (0028,0011)")
     try:
         available = not syntax.is_compressed or decoders.get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
+    allocated, _ = _bits(path, dataset)
     try:
-        return dataset.pixel_array if available else _by_gdcm(dataset)
+        if allocated == 1 and not syntax.is_encapsulated and syntax.is_little_endian:
+            for index in indices:
+                yield _single_bits(dataset, index, shape)
+        elif available:
+            yield from decoders.iter_pixels(dataset, indices=list(indices), correct_unused_bits=False)
+        elif dicom_frames.count(dataset) == 1:
+            yield _by_gdcm(dataset)
+        else:
+            raise NotImplementedError
     except UserError:
         raise
     except Exception:
@@ -94,11 +129,59 @@ def _stored(path: pathlib.Path, dataset) -> np.ndarray:
         ) from None
 
 
-def slope_and_intercept(path: pathlib.Path, dataset) -> tuple[float, float]:
-    """From stored to physical values; 1 and 0 where the header tells none.
+def _in_domain(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
+    """int64 values of the lowest `bits` bits; what the other bits hold is no part of them."""
+    kept = np.asarray(values).astype(np.int64) & ((1 << bits) - 1)
+    return kept - ((kept >> (bits - 1)) << bits) if signed else kept
+
+
+def _padding(dataset, raw: np.ndarray, allocated: int, stored: int, signed: bool) -> np.ndarray | None:
+    """Which pixels hold PixelPaddingValue, or a value from there to PixelPaddingRangeLimit; None without the tag.
+
+    A padding value may need more bits than are stored (-2000 beside 12 bits), or be written as the unsigned number of
+    the same bits (63536 for -2000).
+    """
+    first = library.number(dataset, "PixelPaddingValue")
+    if first is None:
+        return None
+    limit = library.number(dataset, "PixelPaddingRangeLimit")
+    ends = [int(first), int(first if limit is None else limit)]
+    fits = all(_in_domain(np.array(end), stored, signed) == end for end in ends)
+    bits = stored if fits else allocated
+    low, high = sorted(int(_in_domain(np.array(end), bits, signed)) for end in ends)
+    values = _in_domain(raw, bits, signed)
+    return (values >= low) & (values <= high)
+
+
+def stored_frames(
+    path: pathlib.Path, dataset, indices: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Frames as stored, by BitsStored and PixelRepresentation, and which of their pixels are padding.
+
+    Bits above BitsStored are overlays, or unused: they are no part of the values.
+
+    Args:
+        path: the file, for messages.
+        dataset: all of it.
+        indices: of the frames, from 0.
+
+    Returns:
+        (rows, columns) int64, and (rows, columns) bool or None, per frame.
 
     Raises:
-        UserError: the header holds a table in their place, or one of them is no number.
+        UserError: pixels that are cut off, or compressed in a way that cannot be read here.
+    """
+    allocated, stored = _bits(path, dataset)
+    signed = library.number(dataset, "PixelRepresentation") == 1
+    for raw in _decoded(path, dataset, indices):
+        yield _in_domain(raw, stored, signed), _padding(dataset, raw, allocated, stored, signed)
+
+
+def slope_and_intercept(path: pathlib.Path, dataset, modality: str = "") -> tuple[float, float]:
+    """From stored to physical values; 1 and 0 where the header has none.
+
+    Raises:
+        UserError: the header holds a table in their place, one of them is no number, or CT or PET has only one.
     """
     if library.value(dataset, "ModalityLUTSequence") is not None:
         raise UserError(
@@ -106,32 +189,65 @@ def slope_and_intercept(path: pathlib.Path, dataset) -> tuple[float, float]:
             path=path,
             remedy="Export the series with RescaleSlope and RescaleIntercept",
         )
-    found = []
-    for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
-        number = library.number(dataset, keyword)
-        if number is None and keyword in dataset and dataset.get_item(keyword).value not in (None, b"", ""):
+    found = {}
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        found[keyword] = library.number(dataset, keyword)
+        if found[keyword] is None and keyword in dataset and dataset.get_item(keyword).value not in (None, b"", ""):
             raise UserError(f"the tag {library.tag_name(keyword)} holds no number", path=path, remedy="Correct the tag")
-        found.append(default if number is None else number)
-    if found[0] == 0:
-        raise UserError(f"the tag {library.tag_name('RescaleSlope')} is 0", path=path, remedy="Correct the tag")
-    return found[0], found[1]
+    missing = [keyword for keyword, number in found.items() if number is None]
+    if len(missing) == 1 and modality in ("CT", "PT"):
+        raise UserError(
+            f"expected the tag {library.tag_name(missing[0])}, got the other half of the rescale alone",
+            path=path,
+            remedy="Export it again",
+        )
+    slope, intercept = (default if number is None else number for number, default in zip(found.values(), (1.0, 0.0)))
+    if not _LEAST_SLOPE <= abs(slope) <= 1 / _LEAST_SLOPE:
+        raise UserError(
+            f"the tag {library.tag_name('RescaleSlope')} is {slope:g}, which is no usable slope",
+            path=path,
+            remedy="Correct the tag",
+        )
+    return slope, intercept
+
+
+def rescaled(
+    path: pathlib.Path, tags, modality: str, stored: np.ndarray, padding: np.ndarray | None, factor: float = 1.0
+) -> np.ndarray:
+    """Physical values of a frame.
+
+    Args:
+        path: the file, for messages.
+        tags: dataset with the frame's RescaleSlope and RescaleIntercept.
+        modality: the DICOM code.
+        stored, padding: of `stored_frames`.
+        factor: further factor on the rescaled values, e.g. from Bq/ml to SUV.
+
+    Returns:
+        (rows, columns) float32, rescaled in float64. Padding is air: -1024 HU in CT, 0 elsewhere.
+
+    Raises:
+        UserError: the slope or the intercept is unusable.
+    """
+    slope, intercept = slope_and_intercept(path, tags, modality)
+    values = ((stored.astype(np.float64) * slope + intercept) * factor).astype(np.float32)
+    if padding is not None:
+        values[padding] = _AIR_HU if modality == "CT" else 0
+    return values
 
 
 def read(path: pathlib.Path, dataset, factor: float = 1.0) -> np.ndarray:
-    """A single frame's values.
+    """A single frame's values, as `rescaled` returns them.
 
     Args:
         path: the file, for messages.
         dataset: all of it.
-        factor: further factor on the rescaled values, e.g. from Bq/ml to SUV.
-
-    Returns:
-        (rows, columns) float32, rescaled in float64.
+        factor: see `rescaled`.
 
     Raises:
         UserError: colour; pixels that are cut off, or compressed in a way that cannot be read here.
     """
     check_grey(path, dataset)
-    stored = _stored(path, dataset)
-    slope, intercept = slope_and_intercept(path, dataset)
-    return ((stored.astype(np.float64) * slope + intercept) * factor).astype(np.float32)
+    modality = str(library.value(dataset, "Modality") or "")
+    (frame,) = stored_frames(path, dataset, [0])
+    return rescaled(path, dataset, modality, *frame, factor)

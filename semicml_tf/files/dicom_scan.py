@@ -120,7 +120,8 @@ def _is_colour(dataset) -> bool:
     return (library.number(dataset, "SamplesPerPixel") or 1) > 1
 
 
-def _references(dataset) -> tuple[str, ...]:
+def references(dataset) -> tuple[str, ...]:
+    """UIDs of the series that a label object names."""
     found = [str(library.value(item, "SeriesInstanceUID")) for item in dataset.get("ReferencedSeriesSequence") or ()]
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
@@ -129,7 +130,8 @@ def _references(dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _words(dataset, keyword: str) -> tuple[str, ...]:
+def words(dataset, keyword: str) -> tuple[str, ...]:
+    """A tag's texts, however many."""
     found = library.value(dataset, keyword)
     return () if found is None else (found,) if isinstance(found, str) else tuple(found)
 
@@ -155,7 +157,7 @@ def _told(path: pathlib.Path, dataset) -> Header | pathlib.Path | None:
         return path if kind in _KINDS else None
     if not all(text[keyword] for keyword in ("SOPClassUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID")):
         return path  # it ends before them
-    if is_image and "LOCALIZER" in _words(dataset, "ImageType"):
+    if is_image and "LOCALIZER" in words(dataset, "ImageType"):
         return None
     if is_image and library.value(dataset, "Rows") is None:
         return path
@@ -172,8 +174,8 @@ def _told(path: pathlib.Path, dataset) -> Header | pathlib.Path | None:
         number=-1 if number is None else int(number),
         description=text["SeriesDescription"],
         frame_of_reference=str(library.value(dataset, "FrameOfReferenceUID") or ""),
-        corrected=_words(dataset, "CorrectedImage"),
-        references=() if is_image else _references(dataset),
+        corrected=words(dataset, "CorrectedImage"),
+        references=() if is_image else references(dataset),
     )
 
 

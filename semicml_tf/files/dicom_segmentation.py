@@ -1,15 +1,30 @@
-"""Segments of a DICOM-SEG as a mask on the object's own grid. highdicom reads them."""
+"""Segments of a DICOM-SEG as a mask: each frame is placed on the image slice at its ImagePositionPatient.
+
+A DICOM-SEG may store only the slices with foreground. The distance of stored frames therefore says nothing about the
+distance of slices, which is taken from the images. The object's own tags count only where its frames do not lie on
+slices of the images, or where there are no images.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import pathlib
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_geometry
+from semicml_tf.files import dicom_frames, dicom_geometry, dicom_pixels, dicom_scan
 from semicml_tf.files import dicom_library as library
+from semicml_tf.files.dicom_geometry import Slice
+from semicml_tf.files.dicom_series import DicomSeries
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.resample import resample_mask
+
+_SAME_DISTANCE = 0.25  # by how much two distances of slices may differ and mean the same slices
+_GAPLESS = 1.5  # thicknesses: frames that lie closer are taken for neighbours
+_KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
 def names(dataset) -> dict[int, str]:
@@ -20,29 +35,186 @@ def names(dataset) -> dict[int, str]:
     return found
 
 
-def read_mask(path: pathlib.Path, numbers) -> tuple[np.ndarray, Grid]:
+@dataclasses.dataclass(frozen=True)
+class _Frame:
+    """A stored frame.
+
+    Attributes:
+        segment: number of its segment; None in a label map, whose values are the segments.
+        tags: what applies to it.
+        sources: UIDs of the images that it was derived from.
+    """
+
+    index: int
+    segment: int | None
+    tags: object
+    sources: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    """What is known of the images: their grid, their slices by UID, and whether the object refers to them."""
+
+    grid: Grid
+    slices: dict[str, Slice]
+    are_named: bool
+
+
+def read_mask(
+    path: pathlib.Path, dataset, numbers: Collection[int], series: DicomSeries | None = None
+) -> tuple[np.ndarray, Grid]:
     """The union of segments as a mask; of fractional ones what is at least one half.
 
+    Args:
+        path: of the DICOM-SEG.
+        dataset: all of it.
+        numbers: of the segments.
+        series: the images that it was drawn on; None if they are not there.
+
     Returns:
-        bool (column, row, slice), and its grid: that of the object's own frames, from the first to the last one.
+        bool (column, row, slice), and its grid. It is that of the images where the frames lie on slices of the images,
+        else that of the object's own frames, from the first to the last one.
 
     Raises:
-        UserError: the frames do not lie on a regular grid, or the object is damaged.
+        UserError: the frames lie on no regular grid, or the object is damaged.
     """
-    highdicom = library.highdicom()
-    try:
-        volume = highdicom.seg.segread(path).get_volume(
-            segment_numbers=sorted(numbers), combine_segments=False, rescale_fractional=True
-        )
-    except Exception:  # its text may quote tags
+    frames = _frames(path, dataset)
+    chosen = [one for one in frames if one.segment is None or one.segment in numbers]
+    images = None
+    if series is not None:
+        slices = series.slices()
+        named = series.series_uid in dicom_scan.references(dataset)
+        named = named or any(uid in slices for one in chosen for uid in one.sources)
+        images = _Images(series.read_grid(), slices, named)
+    grid = places = None
+    if images is not None:
+        placed = [_place(path, one, images) for one in chosen]
+        heights = dicom_geometry.slice_numbers(placed, images.grid)
+        if heights is not None and _is_one_slice_per_frame(chosen, placed, images):
+            grid, places = images.grid, list(zip(placed, heights))
+    if grid is None:
+        grid = _own_grid(path, frames, images)
+        placed = [_place(path, one, images) for one in chosen]
+        heights = dicom_geometry.slice_numbers(placed, grid)
+        if heights is None:
+            raise UserError("its frames lie on no regular grid", path=path, remedy="Export the label as NIfTI")
+        places = list(zip(placed, heights))
+    return _fill(path, dataset, numbers, chosen, places, grid), grid
+
+
+def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
+    kind = library.value(dataset, "SegmentationType")
+    if kind not in _KINDS:
         raise UserError(
-            "this DICOM-SEG cannot be read: its frames lie on no regular grid, or the file is damaged",
+            f"expected {library.tag_name('SegmentationType')} {', '.join(_KINDS)}, got another value",
             path=path,
-            remedy="Check it in a viewer, or export the label as NIfTI",
-        ) from None
-    array = np.asarray(volume.array)
-    covered = (array >= 0.5).any(axis=-1) if array.ndim == 4 else array >= 0.5
-    # highdicom's indices are slice, row, column.
-    affine = dicom_geometry.from_lps(np.asarray(volume.affine))[:, [2, 1, 0, 3]]
-    mask = np.ascontiguousarray(covered.transpose(2, 1, 0))
-    return mask, Grid(mask.shape, affine)
+            remedy="Export the label again",
+        )
+    segments = names(dataset)
+    frames = []
+    items = library.value(dataset, "PerFrameFunctionalGroupsSequence") or ()
+    for index, tags in enumerate(dicom_frames.tags_by_frame(path, dataset)):
+        segment = library.number(tags, "ReferencedSegmentNumber")
+        if segment is None and kind != "LABELMAP":
+            if len(segments) != 1:
+                raise UserError(
+                    f"expected the tag {library.tag_name('ReferencedSegmentNumber')} for frame {index + 1}, got none",
+                    path=path,
+                    remedy="Export the label again",
+                )
+            segment = next(iter(segments))
+        frames.append(
+            _Frame(
+                index,
+                None if kind == "LABELMAP" else int(segment),
+                tags,
+                tuple(dicom_frames.source_images(items[index])),
+            )
+        )
+    return frames
+
+
+def _place(path: pathlib.Path, frame: _Frame, images: _Images | None) -> Slice:
+    """Where a frame lies: at its position, or, without one, where the one image lies that it names."""
+    if library.value(frame.tags, "ImagePositionPatient") is None and images is not None and len(frame.sources) == 1:
+        source = images.slices.get(frame.sources[0])
+        if source is not None:
+            return dataclasses.replace(source, path=path, frame=frame.index)
+    return dicom_geometry.place(path, frame.tags, frame.index)
+
+
+def _is_one_slice_per_frame(frames: Sequence[_Frame], places: Sequence[Slice], images: _Images) -> bool:
+    """Whether a frame stands for one slice of the images, and not for several thin ones, or a part of a thick one."""
+    if not frames:
+        return True
+    step = images.grid.spacing_mm[2]
+    gaps = dicom_geometry.distances(places)
+    least = float(gaps.min(initial=np.inf))
+    declared = library.number(frames[0].tags, "SpacingBetweenSlices")
+    if declared and declared > 0:
+        return _may_be_one(min(declared, least) / step, images)
+    thickness = places[0].thickness
+    if not thickness or thickness <= 0:
+        return True
+    of_images = next((one.thickness for one in images.slices.values()), None)
+    if of_images is not None and abs(thickness - of_images) <= 1e-3 * of_images:
+        return True
+    if images.are_named and least < (1 - _SAME_DISTANCE) * thickness:  # slices that overlap
+        return True
+    return _may_be_one(thickness / step, images)
+
+
+def _may_be_one(ratio: float, images: _Images) -> bool:
+    """Whether a frame of so many slices' thickness is one slice.
+
+    A frame that says it is thinner than the image that it names, and lies on it, means that image's slice.
+    """
+    return ratio <= 1 + _SAME_DISTANCE and (images.are_named or ratio >= 1 - _SAME_DISTANCE)
+
+
+def _own_grid(path: pathlib.Path, frames: Sequence[_Frame], images: _Images | None) -> Grid:
+    if not frames:
+        raise UserError("it holds no frame", path=path, remedy="Export the label again")
+    places = [_place(path, one, images) for one in frames]
+    gaps = dicom_geometry.distances(places)
+    least = float(gaps.min(initial=np.inf))
+    declared = library.number(frames[0].tags, "SpacingBetweenSlices")
+    thickness = places[0].thickness
+    if declared and declared > 0:
+        distance = min(declared, least)
+    elif thickness and thickness > 0:
+        distance = least if least <= _GAPLESS * thickness else thickness
+    else:
+        raise UserError(
+            f"nothing says how far its slices are apart: expected {library.tag_name('SpacingBetweenSlices')} or "
+            f"{library.tag_name('SliceThickness')}, or frames on slices of the images",
+            path=path,
+            remedy="Add the images that the label was drawn on, or export the label as NIfTI",
+        )
+    return dicom_geometry.stack_with_gaps(places, distance)
+
+
+def _fill(path, dataset, numbers, frames: Sequence[_Frame], places: Sequence[tuple[Slice, int]], grid: Grid):
+    mask = np.zeros(grid.shape, bool)
+    fractional = library.value(dataset, "SegmentationType") == "FRACTIONAL"
+    whole = library.number(dataset, "MaximumFractionalValue") or 255
+    stored = dicom_pixels.stored_frames(path, dataset, [one.index for one in frames])
+    seen: dict[tuple[int | None, int], bytes] = {}
+    for frame, (place, number), (values, _) in zip(frames, places, stored):
+        if frame.segment is None:
+            values = np.isin(values, list(numbers))
+        else:
+            values = 2 * values >= whole if fractional else values != 0
+        digest = hashlib.sha256(np.packbits(values).tobytes()).digest()
+        if seen.setdefault((frame.segment, number), digest) != digest:
+            raise UserError(
+                f"two different frames of segment {frame.segment or 'all'} lie on one slice (frame {frame.index + 1} "
+                "is the second)",
+                path=path,
+                remedy="Export the label of one time point or phase",
+            )
+        if not values.any():
+            continue
+        own, target = dicom_geometry.on_slice(place, grid, number)
+        mask[:, :, number] |= resample_mask(values.T[:, :, None], own, target)[:, :, 0] != 0
+    return mask

@@ -10,11 +10,11 @@ import re
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_enhanced, dicom_geometry, dicom_pixels, dicom_scan, dicom_suv, nifti
+from semicml_tf.files import dicom_enhanced, dicom_frames, dicom_geometry, dicom_pixels, dicom_scan, dicom_suv, nifti
 from semicml_tf.files import dicom_library as library
 from semicml_tf.geometry.grid import Grid
 
-_PLACE_TAGS = ("SeriesInstanceUID", "SOPInstanceUID", "Modality", *dicom_pixels.TAGS, *dicom_geometry.TAGS)
+_PLACE_TAGS = ("SeriesInstanceUID", "SOPInstanceUID", "Modality", "ImageType", *dicom_pixels.TAGS, *dicom_geometry.TAGS)
 _TAGS = (*_PLACE_TAGS, *dicom_suv.TAGS, *dicom_suv.PRIVATE_TAGS)
 
 
@@ -51,11 +51,12 @@ class DicomSeries:
         return digest(self.files)
 
     def read_grid(self) -> Grid:
-        modality, frames = self._kind()
-        if frames > 1:
-            dicom_enhanced.check(self.files[0], modality, len(self.files))
-            return dicom_enhanced.read_volume(self.files[0])[1]
-        return self._stack([(path, library.read(path, tags=_PLACE_TAGS)) for path in self.files])[1]
+        with library.door(self.folder):
+            modality, frames = self._kind()
+            if frames > 1:
+                dicom_enhanced.check(self.files[0], modality, len(self.files))
+                return dicom_enhanced.read_grid(self.files[0])
+            return self._stack(self._headers())[1]
 
     def read_volume(self) -> tuple[np.ndarray, Grid]:
         """float32 (column, row, slice) in native units, and the grid, whose third axis is the slices' normal.
@@ -63,23 +64,39 @@ class DicomSeries:
         Raises:
             UserError: the slices are no regular stack, a pixel cannot be decoded, or SUV cannot be computed.
         """
+        with library.door(self.folder):
+            return self._read_volume()
+
+    def _read_volume(self) -> tuple[np.ndarray, Grid]:
         modality, frames = self._kind()
         if frames > 1:
             dicom_enhanced.check(self.files[0], modality, len(self.files))
             return dicom_enhanced.read_volume(self.files[0])
-        headers = [(path, library.read(path, tags=_TAGS)) for path in self.files]
+        headers = self._headers(_TAGS)
         ordered, grid = self._stack(headers)
         factors = dicom_suv.factors(headers) if modality == "PT" else np.ones(len(headers))
         factor = dict(zip(self.files, factors))
         slices = np.empty(grid.shape[::-1], np.float32)
         for index, one in enumerate(ordered):  # one file after the other: a whole series in bytes may be large
-            values = dicom_pixels.read(one.path, library.read(one.path), factor[one.path])
+            dataset = library.read(one.path)
+            with library.door(one.path, dataset):
+                values = dicom_pixels.read(one.path, dataset, factor[one.path])
             if values.shape != one.shape:
                 raise UserError("its pixels are not rows x columns", path=one.path, remedy="Copy it again")
+            if not np.isfinite(values).all():
+                raise UserError("its rescaled values are not finite", path=one.path, remedy="Check RescaleSlope")
             slices[index] = values
-        if not np.isfinite(slices).all():
-            raise UserError("its rescaled values are not finite", path=self.folder, remedy="Check RescaleSlope")
         return slices.transpose(2, 1, 0), grid
+
+    def slices(self) -> dict[str, dicom_geometry.Slice]:
+        """Where each image lies, by SOPInstanceUID; nothing of a series of multi-frame files."""
+        with library.door(self.folder):
+            if self._kind()[1] > 1:
+                return {}
+            return {
+                str(library.value(dataset, "SOPInstanceUID") or ""): dicom_geometry.place(path, dataset)
+                for path, dataset in self._headers()
+            }
 
     def stacked_files(self) -> list[pathlib.Path]:
         """The files in the order of the volume's third index.
@@ -87,14 +104,15 @@ class DicomSeries:
         Raises:
             UserError: they are no regular stack of images of one frame each.
         """
-        _, frames = self._kind()
+        with library.door(self.folder):
+            _, frames = self._kind()
+            places = [] if frames > 1 else self._stack(self._headers())[0]
         if frames > 1:
             raise UserError(
                 "no DICOM-SEG is written on multi-frame files: expected a series of single images",
                 path=self.files[0],
                 remedy="Write the mask as NIfTI: --output=mask.nii.gz, of folders without --dicom_seg",
             )
-        places, _ = self._stack([(path, library.read(path, tags=_PLACE_TAGS)) for path in self.files])
         return [place.path for place in places]
 
     def read_label(self) -> tuple[np.ndarray, Grid]:
@@ -103,6 +121,9 @@ class DicomSeries:
             path=self.folder,
             remedy="Pass labels as DICOM-SEG, RTSTRUCT or NIfTI",
         )
+
+    def _headers(self, tags: tuple[str | int, ...] = _PLACE_TAGS) -> list[tuple[pathlib.Path, object]]:
+        return [(path, library.read(path, tags=tags)) for path in self.files]
 
     def _kind(self) -> tuple[str, int]:
         """The series' modality (the DICOM code) and the frames of its first file."""
@@ -115,16 +136,17 @@ class DicomSeries:
         modality = str(library.value(header, "Modality") or "")
         if modality not in dicom_scan.IMAGES:
             raise UserError(f"expected {', '.join(dicom_scan.IMAGES)}, got another modality", path=self.files[0])
-        return modality, dicom_pixels.frames(header)
+        return modality, dicom_frames.count(header)
 
     def _stack(self, headers) -> tuple[list[dicom_geometry.Slice], Grid]:
         places, instances = [], {}
         for path, dataset in headers:
             if str(library.value(dataset, "SeriesInstanceUID") or "") != self.series_uid:
                 raise UserError("the file is of another series than before", path=path, remedy="Run again")
-            if dicom_pixels.frames(dataset) > 1:
+            if dicom_frames.count(dataset) > 1:
                 dicom_enhanced.check(path, str(library.value(dataset, "Modality") or ""), len(self.files))
             dicom_pixels.check_grey(path, dataset)
+            _check_no_mosaic(path, dataset)
             instance = str(library.value(dataset, "SOPInstanceUID") or path)
             if instance in instances:
                 raise UserError(
@@ -135,6 +157,15 @@ class DicomSeries:
             instances[instance] = path
             places.append(dicom_geometry.place(path, dataset))
         return dicom_geometry.stack(places)
+
+
+def _check_no_mosaic(path: pathlib.Path, dataset) -> None:
+    if "MOSAIC" in dicom_scan.words(dataset, "ImageType"):
+        raise UserError(
+            "expected one slice per image, got a Siemens mosaic, which holds a whole volume in one picture",
+            path=path,
+            remedy="Convert the series to NIfTI with dcm2niix, which takes the mosaic apart",
+        )
 
 
 def common_folder(paths) -> pathlib.Path:

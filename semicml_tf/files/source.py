@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from semicml_tf.errors import UserError
 from semicml_tf.files import nifti
 from semicml_tf.geometry.grid import Grid
 
@@ -51,6 +52,12 @@ class Source(Protocol):
         Raises:
             UserError: likewise.
         """
+
+
+def read_label_with_warnings(source: Source) -> tuple[np.ndarray, Grid, tuple[UserError, ...]]:
+    """`source.read_label()`, and what a person should look at where the source knows of such things."""
+    read = getattr(source, "read_label_with_warnings", None)
+    return read() if read else (*source.read_label(), ())
 
 
 @dataclasses.dataclass(frozen=True)

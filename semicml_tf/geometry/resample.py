@@ -9,6 +9,8 @@ from scipy import ndimage
 
 from semicml_tf.geometry.grid import Grid
 
+_GROSS = 1 / 3  # of a mask's volume: a change by more is reported
+
 
 def resample(
     volume: np.ndarray, source: Grid, target: Grid, *, outside: float | None = None, smooth: bool = True
@@ -115,6 +117,22 @@ def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
         hits += resample(soft, source, Grid(shape, shifted), outside=0.0, smooth=False) >= 0.5
     whole[part] = 2 * hits >= np.prod(counts)
     return whole
+
+
+def changed_volume(before: np.ndarray, source: Grid, after: np.ndarray, target: Grid) -> str:
+    """What resampling did to a mask's volume, if that changed grossly: by more than a third; else "".
+
+    Args:
+        before, source: the mask and its grid.
+        after, target: the same, resampled.
+
+    Returns:
+        For a message, such as ``0.512 ml became 0.064 ml``.
+    """
+    old, new = (np.count_nonzero(mask) * grid.voxel_volume_ml for mask, grid in ((before, source), (after, target)))
+    if old == new or (old and 1 - _GROSS <= new / old <= 1 / (1 - _GROSS)):
+        return ""
+    return f"{old:.3g} ml became {new:.3g} ml"
 
 
 def _reach(mask: np.ndarray, source: Grid, target: Grid) -> tuple[slice, ...] | None:
