@@ -24,7 +24,8 @@ RUN pip install --no-cache-dir --constraint /tmp/core.lock "$(echo /tmp/wheels/s
 WORKDIR /app
 COPY serving/ serving/
 USER 10001
-ENV PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2
+# TensorFlow uses oneDNN by itself only on processors with AVX-512.
+ENV PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2 TF_ENABLE_ONEDNN_OPTS=1
 EXPOSE 8500
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 8500), 3).close()"]
 ENTRYPOINT ["python", "-m", "serving.local_server"]

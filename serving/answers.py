@@ -6,15 +6,21 @@ The messages are those of tensorflow-serving-api; status codes follow TensorFlow
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
+import numpy as np
+
+from serving import bounds
+from serving.bounds import MAX_BYTES, TooLarge
 from serving.model_store import ModelStore, NotServed, UnknownLabel
 from serving.served_model import ServedModel
-from serving.tensors import BadTensor, decode_inputs, encode
+from serving.tensors import decode_inputs, encode
+from serving.terminal_text import one_line
 
 _LOG = logging.getLogger(__name__)
 DEFAULT_SIGNATURE = "serving_default"
 _METADATA_FIELD = "signature_def"
-# Characters, as in TensorFlow Serving: details travel in a header, and a reason may quote all of an input.
+# Characters, as in TensorFlow Serving: details travel in a header, and may quote all of an input or of a name.
 MOST_DETAILS = 1024
 
 
@@ -27,8 +33,8 @@ class Refused(Exception):
     """
 
     def __init__(self, code: str, details: str):
-        super().__init__(f"{code}: {details}")
-        self.code, self.details = code, details
+        self.code, self.details = code, one_line(details, MOST_DETAILS)
+        super().__init__(f"{code}: {self.details}")
 
 
 def _reason(error: Exception) -> str:
@@ -36,8 +42,7 @@ def _reason(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     # Of what fails in a graph the reason stands before the node's name, below a heading.
     nodes = [number for number, line in enumerate(lines) if line.lstrip().startswith("[[{{node")]
-    line = lines[nodes[0] - 1] if nodes and nodes[0] else lines[0]
-    return line[:MOST_DETAILS]
+    return lines[nodes[0] - 1] if nodes and nodes[0] else lines[0]
 
 
 def _spec(request):
@@ -63,16 +68,24 @@ def _describe(spec, model: ServedModel, signature: str = "") -> None:
     spec.signature_name = signature
 
 
-def predict(store: ModelStore, request):
+def _go_on() -> None:
+    """A call without deadline is worked on to its end."""
+
+
+def predict(store: ModelStore, request, *, max_bytes: int = MAX_BYTES, check_wanted: Callable[[], None] = _go_on):
     """Answers a PredictRequest.
+
+    Args:
+        max_bytes: of the decoded inputs, and of the answer.
+        check_wanted: called between steps of the work; raises `Refused` where nobody waits for the answer any more.
 
     Raises:
         Refused: nothing can be answered to it.
     """
-    return predict_with(_find(store, request), request)
+    return predict_with(_find(store, request), request, max_bytes=max_bytes, check_wanted=check_wanted)
 
 
-def predict_with(model: ServedModel, request):
+def predict_with(model: ServedModel, request, *, max_bytes: int = MAX_BYTES, check_wanted: Callable[[], None] = _go_on):
     """Answers a PredictRequest by the given model, whichever the request names; raises as `predict`."""
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
@@ -92,8 +105,20 @@ def predict_with(model: ServedModel, request):
             f"output_filter: expected each of {sorted(declared.outputs)} at most once, got {wanted}",
         )
     try:
-        outputs = model.call(name, decode_inputs(request.inputs, declared))
-    except (BadTensor, tf.errors.InvalidArgumentError) as error:
+        inputs = decode_inputs(request.inputs, declared, max_bytes)
+        rows = bounds.rows(declared, inputs)
+        size = bounds.answer_bytes(declared, rows, wanted)
+        if size > max_bytes:
+            raise TooLarge("answer", size, max_bytes)
+    except TooLarge as error:
+        raise Refused("RESOURCE_EXHAUSTED", str(error)) from error
+    except ValueError as error:
+        raise Refused("INVALID_ARGUMENT", str(error)) from error
+    try:
+        outputs = _outputs(model, name, inputs, rows, check_wanted)
+    except Refused:
+        raise
+    except tf.errors.InvalidArgumentError as error:
         raise Refused("INVALID_ARGUMENT", _reason(error)) from error
     except UnicodeDecodeError as error:
         # TensorFlow's reason quotes an input that is no text, and its Python cannot read it: the code is lost, too.
@@ -108,6 +133,19 @@ def predict_with(model: ServedModel, request):
     for key in wanted:
         encode(outputs[key], response.outputs[key])
     return response
+
+
+def _outputs(
+    model: ServedModel, signature: str, inputs: Mapping[str, np.ndarray], rows: int | None, check_wanted: Callable
+) -> dict[str, np.ndarray]:
+    """Outputs of a call that is computed step by step: features of many slices at once would fill the memory."""
+    parts: list[Mapping[str, np.ndarray]] = []
+    for part in bounds.steps(inputs, rows):
+        check_wanted()
+        parts.append(model.call(signature, part))
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def metadata(store: ModelStore, request):

@@ -17,6 +17,7 @@ from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 from serving import tls
 from serving.channel import open_channel
+from serving.terminal_text import one_line
 
 POSITIONAL = ("address",)
 
@@ -62,10 +63,10 @@ def check(server) -> list[dict]:
         except Failed as error:
             result, details = "failed", str(error)
         except grpc.RpcError as error:
-            result, details = "failed", f"{error.code().name} ({(error.details() or '')[:120]})"
+            result, details = "failed", f"{error.code().name} ({error.details() or ''})"
         except Exception as error:  # what a server answers may break anything: that is a finding, too
-            result, details = "failed", f"{type(error).__name__}: {error}"[:200]
-        seconds = time.perf_counter() - begin
+            result, details = "failed", f"{type(error).__name__}: {error}"
+        seconds, details = time.perf_counter() - begin, one_line(details)
         found.append({"check": title, "result": result, "details": details, "seconds": round(seconds, 3)})
 
 
@@ -111,7 +112,7 @@ def main(values: flags.FlagValues) -> None:
     )
     width = max(len(one["check"]) for one in found)
     for one in found:
-        print(f"{one['result']:7}  {one['check']:{width}}  {' '.join(one['details'].split())}")
+        print(f"{one['result']:7}  {one['check']:{width}}  {one['details']}")
     counts = {result: sum(one["result"] == result for one in found) for result in ("passed", "failed", "skipped")}
     print(", ".join(f"{count} {result}" for result, count in counts.items()))
     if values.output:

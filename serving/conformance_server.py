@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.artefact.manifest import PROBABILITIES
+from serving import bounds
 from serving.tensors import decode
 
 # Floats of one slice alone and in a batch may differ in their last bits: sums are ordered otherwise.
@@ -53,8 +54,12 @@ class Server:
 
     def _method(self, service, method, kind):
         path = f"/tensorflow.serving.{service}/{method}"
-        deserialize = kind.FromString if kind else None
-        stub = self.channel.unary_unary(path, response_deserializer=deserialize)
+
+        def parse(data: bytes):
+            bounds.check_message(data, kind.DESCRIPTOR)
+            return kind.FromString(data)
+
+        stub = self.channel.unary_unary(path, response_deserializer=parse if kind else None)
 
         def run(data, *, as_future=False, **options):
             return (stub.future if as_future else stub)(data, **options)

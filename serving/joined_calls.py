@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from serving import bounds
 from serving.served_model import ServedModel
 
 
@@ -29,11 +30,10 @@ class Call:
 
         It can where every tensor of the signature has a free batch axis first and all inputs are equally long.
         """
-        declared = self.model.signature_defs[self.signature]
-        shapes = [tensor.tensor_shape for kind in (declared.inputs, declared.outputs) for tensor in kind.values()]
-        lengths = {value.shape[0] if value.ndim else 0 for value in self.inputs.values()}
-        free = all(not shape.unknown_rank and shape.dim and shape.dim[0].size == -1 for shape in shapes)
-        return lengths.pop() or None if free and len(lengths) == 1 else None
+        try:
+            return bounds.rows(self.model.signature_defs[self.signature], self.inputs) or None
+        except ValueError:
+            return None
 
     def alone(self) -> dict[str, np.ndarray] | Exception:
         """Its outputs by name, or what the model raised."""

@@ -47,7 +47,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_message_mib",
         256,
-        "Largest request and answer in MiB; 0 means gRPC's maximum, 2 GiB, as in TensorFlow Serving.",
+        "Largest request, decoded request and answer in MiB; 0 means gRPC's maximum, 2 GiB, as in TensorFlow Serving.",
         lower_bound=0,
         upper_bound=2047,
         flag_values=values,
@@ -100,7 +100,7 @@ async def _serve(store, values: flags.FlagValues, credentials) -> None:
     import grpc
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-    from serving import prediction_service
+    from serving import bounds, prediction_service
     from serving.admission import Admission
 
     limit = values.max_message_mib * _MIB or -1
@@ -117,7 +117,7 @@ async def _serve(store, values: flags.FlagValues, credentials) -> None:
         ]
     )
     admission = Admission(values.workers, values.waiting)
-    prediction_service.add_to_server(store, server, admission)
+    prediction_service.add_to_server(store, server, admission, limit if limit > 0 else bounds.MAX_BYTES)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     port = _listen(server, values.host, values.port, credentials)

@@ -11,7 +11,7 @@ import numpy as np
 from ray import serve
 
 from semicml_tf.errors import UserError
-from serving import answers, joined_calls
+from serving import answers, joined_calls, prediction_service
 from serving.joined_calls import Call
 from serving.model_config import ModelConfig
 from serving.model_store import ModelStore
@@ -103,12 +103,9 @@ class Replica:
         return self._answer(answers.predict, _BatchedStore(self._store, self._run), predict_pb2.PredictRequest, data)
 
     def _answer(self, answer, store, kind, data: bytes):
-        from google.protobuf.message import DecodeError
-
         try:
-            return "OK", "", answer(store, kind.FromString(data)).SerializeToString(), self._told
-        except DecodeError as error:
-            return "INVALID_ARGUMENT", f"expected a {kind.DESCRIPTOR.name} ({error})", b"", {}
+            found = prediction_service.respond(data, kind, lambda request: answer(store, request))
+            return "OK", "", found, self._told
         except answers.Refused as refused:
             return refused.code, refused.details, b"", {}
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from serving.ray_services import SERVICES
+from serving.terminal_text import one_line
 
 # An answer of a model's replica: name of a grpc.StatusCode, details, the message.
 Answer = tuple[str, str, bytes]
@@ -146,6 +147,7 @@ class Router:
 def _refuse(context, code: str, details: str):
     import grpc
 
+    details = one_line(details, 1024)
     context.set_code(grpc.StatusCode[code])
     context.set_details(details)
     # An exception, so that Ray counts the call among those that failed; it takes code and details from the context.

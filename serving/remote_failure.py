@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from semicml_tf.errors import UserError
+from serving.terminal_text import one_line
 
 _MIB = 1 << 20
 
@@ -56,6 +57,7 @@ def of_status(
         model, version: that were asked for; None means the latest.
         deadline_s: that the call had.
     """
+    details = one_line(details)
     which = f"'{model}'" + ("" if version is None else f" version {version}")
     if status == "UNAVAILABLE":
         told = (

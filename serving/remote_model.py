@@ -42,7 +42,9 @@ def read_manifest(calls: PredictCalls, version: int | None = None) -> tuple[Mani
         UserError: the manifest is of another contract version.
     """
     try:
-        found, answered = calls.ask(MANIFEST, {QUERIES_NAME: np.zeros(1, np.int32)}, MANIFEST_NAME, version)
+        found, answered = calls.ask(
+            MANIFEST, {QUERIES_NAME: np.zeros(1, np.int32)}, MANIFEST_NAME, version, dtypes=("string",), shape=(1,)
+        )
     except RemoteFailure as error:
         if error.status in ("FAILED_PRECONDITION", "INVALID_ARGUMENT"):
             raise RemoteFailure(
@@ -52,14 +54,8 @@ def read_manifest(calls: PredictCalls, version: int | None = None) -> tuple[Mani
                 model=calls.name,
             ) from error
         raise
-    if found.shape != (1,) or not isinstance(found[0], bytes):
-        raise RemoteFailure(
-            f"expected a manifest from model '{calls.name}' at {calls.address}, got {found.dtype} {found.shape}",
-            remedy=_EXPORT_AGAIN,
-            model=calls.name,
-        )
     where = f"{calls.address}/{calls.name}"
-    return Manifest.from_json(found[0].decode("utf-8", "replace"), where), answered if version is None else version
+    return Manifest.from_json(found[0], where), answered if version is None else version
 
 
 class RemoteModel(Segmenter):
@@ -98,7 +94,8 @@ class RemoteModel(Segmenter):
         # A version that nobody asked for may be followed by the next one.
         self._follows, self._asks_manifest = version is None, manifest is None
         self._pinning = threading.Lock()
-        self._calls = PredictCalls(address, name, **connection)
+        # Answers hold as many numbers as the slices that were sent, of at most their size.
+        self._calls = PredictCalls(address, name, max_answer_bytes=int(max_message_mib * 2**20), **connection)
         try:
             if manifest is None:
                 manifest, self.version = read_manifest(self._calls, version)
@@ -192,20 +189,14 @@ class RemoteModel(Segmenter):
     def _ask(self, signature: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         asked = self.version
         try:
-            found, answered = self._calls.ask(signature, inputs, OUTPUT_NAME, asked)
+            found, answered = self._calls.ask(
+                signature, inputs, OUTPUT_NAME, asked, dtypes=PROBABILITIES_DTYPES, shape=inputs[INPUT_NAME].shape
+            )
         except RemoteFailure as error:
             if error.status == "NOT_FOUND" and self._follows and asked is not None:
                 raise self._gone(asked, error.problem) from error
             raise
         self._pin(answered)
-        shape = inputs[INPUT_NAME].shape
-        if found.shape != shape or found.dtype.name not in PROBABILITIES_DTYPES:
-            raise RemoteFailure(
-                f"expected '{OUTPUT_NAME}', {' or '.join(PROBABILITIES_DTYPES)} of the slices' shape, from model "
-                f"'{self.name}' at {self.address}, got {found.dtype} of shape {found.shape} for slices of {shape}",
-                remedy="Check that the server's model and the manifest come from one export",
-                model=self.name,
-            )
         return found.astype(np.float32, copy=False)
 
     def _pin(self, answered: int | None) -> None:

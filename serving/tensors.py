@@ -1,12 +1,14 @@
-"""Arrays from requests, checked against what a signature declares before anything is allocated, and into answers."""
+"""Arrays from and into tensors of messages; what is not as it must be is refused before memory is taken."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from serving.bounds import MAX_BYTES, TEXT_OVERHEAD_BYTES, TooLarge
 
 # Where a TensorProto keeps the values of a dtype when it does not send them as bytes.
 _VALUE_FIELDS = {
@@ -30,19 +32,23 @@ _MOST_FILLED = 2**24
 
 
 class BadTensor(ValueError):
-    """A request's tensor is not what the signature takes."""
+    """A tensor is not what it must be: its text says what was expected and what came."""
 
 
-def decode_inputs(inputs: Mapping[str, Any], signature_def) -> dict[str, np.ndarray]:
+def decode_inputs(inputs: Mapping[str, Any], signature_def, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """The arrays of a request's `TensorProto`s.
 
     Args:
         inputs: by input name.
         signature_def: `SignatureDef` that they must fit: names, dtypes, ranks and fixed sizes.
+        max_bytes: of all arrays together.
 
     Raises:
-        BadTensor: they do not.
+        BadTensor: they do not fit.
+        TooLarge: they take more than `max_bytes`.
     """
+    import tensorflow as tf
+
     wanted = signature_def.inputs
     extra, missing = sorted(set(inputs) - set(wanted)), sorted(set(wanted) - set(inputs))
     if extra or missing:
@@ -50,58 +56,102 @@ def decode_inputs(inputs: Mapping[str, Any], signature_def) -> dict[str, np.ndar
             f"inputs do not match the signature: expected {sorted(wanted)}, got {sorted(inputs)}. "
             f"Sent extra: {extra}. Missing but required: {missing}"
         )
-    return {name: _decode(name, inputs[name], wanted[name]) for name in wanted}
+    total = 0
+    for name, expected in wanted.items():
+        sizes = None
+        if not expected.tensor_shape.unknown_rank:
+            sizes = [None if one.size < 0 else one.size for one in expected.tensor_shape.dim]
+        what = f"input '{name}'"
+        require(what, inputs[name], [tf.dtypes.as_dtype(expected.dtype).name], sizes)
+        total += _decoded_bytes(inputs[name])
+        if total > max_bytes:
+            raise TooLarge("decoded inputs", total, max_bytes)
+    return {name: _decode(f"input '{name}'", inputs[name]) for name in wanted}
 
 
-def _decode(name: str, tensor, wanted) -> np.ndarray:
-    import tensorflow as tf
+def require(what: str, tensor, dtypes: Collection[str], sizes: Sequence[int | None] | None) -> None:
+    """Compares the type and the shape that a `TensorProto` claims, and the length of its values; decodes nothing.
 
-    try:
-        received = tf.dtypes.as_dtype(tensor.dtype)
-    except TypeError:
-        received = None
-    expected = tf.dtypes.as_dtype(wanted.dtype)
-    if received != expected:
-        got = received.name if received else f"number {tensor.dtype}"
-        raise BadTensor(f"input '{name}': expected dtype {expected.name}, got {got}")
-    if tensor.tensor_shape.unknown_rank:
-        raise BadTensor(f"input '{name}': expected a shape, got unknown rank")
-    shape = [dimension.size for dimension in tensor.tensor_shape.dim]
-    if not wanted.tensor_shape.unknown_rank:
-        sizes = [dimension.size for dimension in wanted.tensor_shape.dim]
-        fits = len(shape) == len(sizes) and all(size in (-1, got) for size, got in zip(sizes, shape))
-        if not fits:
-            raise BadTensor(f"input '{name}': expected shape {[None if s < 0 else s for s in sizes]}, got {shape}")
-    if min(shape, default=0) < 0:
-        raise BadTensor(f"input '{name}': expected sizes of at least 0, got shape {shape}")
-    # Taken once: every look at it copies it out of the message.
-    content = tensor.tensor_content
-    _check_length(name, tensor, content, expected, math.prod(shape))
-    try:
-        if content and expected != tf.string:
-            return np.frombuffer(content, expected.as_numpy_dtype).reshape(shape)
-        return np.asarray(decode(tensor)).reshape(shape)
-    except (TypeError, ValueError) as error:
-        raise BadTensor(f"input '{name}': the tensor cannot be decoded ({error})") from error
-
-
-def decode(tensor) -> np.ndarray:
-    """The array of a `TensorProto`, in either of its encodings.
-
-    `tf.make_ndarray` knows no strings in tensor_content, which is how TensorFlow Serving sends them if it is told to
-    send content.
+    Args:
+        what: it is, for messages.
+        dtypes: names of those that are right.
+        sizes: of the right shape; None as a size is any size, None as a whole any shape.
 
     Raises:
-        TypeError, ValueError: the values are damaged.
+        BadTensor: the tensor differs.
     """
     import tensorflow as tf
 
-    if tensor.dtype != tf.string.as_datatype_enum or not tensor.tensor_content:
-        return tf.make_ndarray(tensor)
     try:
-        return tf.io.parse_tensor(tensor.SerializeToString(), tf.string).numpy()
+        received = tf.dtypes.as_dtype(tensor.dtype).name
+    except TypeError:
+        received = f"number {tensor.dtype}"
+    if received not in dtypes:
+        raise BadTensor(f"{what}: expected dtype {' or '.join(sorted(dtypes))}, got {received}")
+    if tensor.tensor_shape.unknown_rank:
+        raise BadTensor(f"{what}: expected a shape, got unknown rank")
+    shape = [dimension.size for dimension in tensor.tensor_shape.dim]
+    if sizes is not None:
+        if len(shape) != len(sizes) or any(size not in (None, got) for size, got in zip(sizes, shape)):
+            raise BadTensor(f"{what}: expected shape {list(sizes)}, got {shape}")
+    if min(shape, default=0) < 0:
+        raise BadTensor(f"{what}: expected sizes of at least 0, got shape {shape}")
+    _check_length(what, tensor, len(tensor.tensor_content), received, math.prod(shape))
+
+
+def _decoded_bytes(tensor) -> int:
+    """At most so many bytes does the array of a tensor take that `require` has checked."""
+    import tensorflow as tf
+
+    elements = math.prod(dimension.size for dimension in tensor.tensor_shape.dim)
+    dtype = tf.dtypes.as_dtype(tensor.dtype)
+    if dtype != tf.string:
+        return elements * dtype.size
+    texts = len(tensor.tensor_content) or sum(map(len, tensor.string_val)) * (elements // len(tensor.string_val or "1"))
+    return texts + elements * TEXT_OVERHEAD_BYTES
+
+
+def _decode(what: str, tensor) -> np.ndarray:
+    import tensorflow as tf
+
+    dtype = tf.dtypes.as_dtype(tensor.dtype)
+    shape = [dimension.size for dimension in tensor.tensor_shape.dim]
+    try:
+        content = tensor.tensor_content
+        if content and dtype != tf.string:
+            return np.frombuffer(content, dtype.as_numpy_dtype).reshape(shape)
+        if dtype == tf.string and content:
+            # `tf.make_ndarray` knows no strings in tensor_content, which is how TensorFlow Serving sends them if it is
+            # told to send content.
+            return np.asarray(tf.io.parse_tensor(tensor.SerializeToString(), tf.string).numpy()).reshape(shape)
+        return np.asarray(tf.make_ndarray(tensor)).reshape(shape)
     except tf.errors.OpError as error:
-        raise ValueError(error.message) from error
+        raise BadTensor(f"{what}: the tensor cannot be decoded ({error.message})") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadTensor(f"{what}: the tensor cannot be decoded ({error})") from error
+
+
+def decode(
+    tensor,
+    dtypes: Collection[str] | None = None,
+    sizes: Sequence[int | None] | None = None,
+    *,
+    what: str = "tensor",
+    max_bytes: int = MAX_BYTES,
+) -> np.ndarray:
+    """The array of a `TensorProto` of an answer, in either of its encodings.
+
+    Args:
+        dtypes, sizes: see `require`; None takes any.
+
+    Raises:
+        BadTensor: the tensor is another one, or damaged.
+        TooLarge: the array takes more than `max_bytes`.
+    """
+    require(what, tensor, _VALUE_FIELDS if dtypes is None else dtypes, sizes)
+    if _decoded_bytes(tensor) > max_bytes:
+        raise TooLarge(what, _decoded_bytes(tensor), max_bytes)
+    return _decode(what, tensor)
 
 
 def encode(array: np.ndarray, tensor) -> None:
@@ -120,21 +170,24 @@ def encode(array: np.ndarray, tensor) -> None:
     tensor.tensor_content = array.tobytes()
 
 
-def _check_length(name: str, tensor, content: bytes, dtype, elements: int) -> None:
+def _check_length(what: str, tensor, content: int, dtype: str, elements: int) -> None:
     # A shape costs a few bytes and may claim terabytes; the values must be there before room is made.
-    if content and dtype.name == "string":
+    import tensorflow as tf
+
+    size = TEXT_OVERHEAD_BYTES if dtype == "string" else tf.dtypes.as_dtype(dtype).size
+    if content and dtype == "string":
         # A byte or more for the length of each.
-        if elements <= len(content):
+        if elements <= content:
             return
-        expected, got, what = f"at least {elements}", len(content), "bytes of tensor_content"
+        expected, got, unit = f"at least {elements}", content, "bytes of tensor_content"
     elif content:
-        expected, got, what = elements * dtype.size, len(content), "bytes of tensor_content"
+        expected, got, unit = elements * size, content, "bytes of tensor_content"
     else:
-        field = _VALUE_FIELDS.get(dtype.name)
+        field = _VALUE_FIELDS.get(dtype)
         if field is None:
-            raise BadTensor(f"input '{name}': expected dtype {dtype.name} as tensor_content")
-        expected, got, what = elements, len(getattr(tensor, field)), f"values in {field}"
-        if got == 1 and 0 < elements * max(dtype.size, 1) <= _MOST_FILLED:
+            raise BadTensor(f"{what}: expected dtype {dtype} as tensor_content")
+        expected, got, unit = elements, len(getattr(tensor, field)), f"values in {field}"
+        if got == 1 and 0 < elements * size <= _MOST_FILLED:
             return
     if expected != got:
-        raise BadTensor(f"input '{name}': its shape needs {expected} {what}, got {got}")
+        raise BadTensor(f"{what}: its shape needs {expected} {unit}, got {got}")

@@ -21,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 
 # As of TensorFlow Serving: memory may have been short, or a volume not there.
 RETRIES, RETRY_S = 5, 60.0
+# What GetModelStatus says of a version that is damaged, or whose warm-up requests fail.
+NOT_LOADED = "the version cannot be loaded; see the server's log"
 
 
 @dataclasses.dataclass
@@ -135,7 +137,8 @@ class VersionWatch:
             replayed = warmup.replay(model, folder)
         except UserError as error:
             self._failed[name, number] = _Failure(files, failure.times + 1, time.monotonic())
-            self._store.put(name, number, Version(State.END, error=error.line))
+            # Callers learn neither paths nor reasons: the log has them.
+            self._store.put(name, number, Version(State.END, error=NOT_LOADED))
             _LOG.error("%s version %d is not served: %s", name, number, error.line)
             return False
         self._failed.pop((name, number), None)

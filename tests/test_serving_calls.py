@@ -80,7 +80,7 @@ def test_a_manifest_sent_as_tensor_content_is_read(fake, address):
 def test_an_answer_that_cannot_be_decoded_is_one_line(fake, address):
     fake.spoil = lambda tensor: setattr(tensor, "tensor_content", tensor.tensor_content[:-1])
     with RemoteModel(address, "ct", MANIFEST) as model:
-        with pytest.raises(RemoteFailure, match="cannot be decoded"):
+        with pytest.raises(RemoteFailure, match="its shape needs 1024 bytes of tensor_content, got 1023"):
             model.slices(SLICE)
 
 
@@ -270,7 +270,7 @@ def test_a_model_that_tells_no_manifest_is_one_line(fake, address, monkeypatch):
     with pytest.raises(RemoteFailure, match="expected 'manifest' from signature 'manifest'"):
         serving.connect(address, "ct")
     monkeypatch.setattr(fake, "_manifest", lambda manifest, request: ("manifest", np.zeros(1, np.uint8)))
-    with pytest.raises(RemoteFailure, match="expected a manifest"):
+    with pytest.raises(RemoteFailure, match="expected dtype string, got uint8"):
         serving.connect(address, "ct")
     monkeypatch.setattr(fake, "_manifest", lambda manifest, request: ("manifest", np.array([b"{}"], object)))
     with pytest.raises(UserError, match="contract version"):

@@ -55,6 +55,8 @@ def test_both_start_the_server_alike():
     container = _kubernetes()[1]["spec"]["template"]["spec"]["containers"][0]
     assert _settings(container["args"]) == _settings(_compose()["command"])
     assert container["image"].partition(":")[2] in _compose()["image"]
+    assert {one["name"]: one["value"] for one in container["env"]} == _compose()["environment"]
+    assert "TF_ENABLE_ONEDNN_OPTS=1" in (FOLDER.parent / "Dockerfile").read_text()
 
 
 def test_the_server_knows_every_flag():

@@ -247,14 +247,13 @@ def _preprocessing(cropped_kind: str | None) -> dict[str, Any]:
     Args:
         cropped_kind: of the normalisation, where the volume is cut to the body's box; else None.
     """
-    background = {"hu": body_box.BODY_HU, "suv": body_box.BODY_SUV, "percentile": 0.0}
-    crop = None
-    if cropped_kind is not None:
-        crop = {
-            "background": {"not above" if cropped_kind != "percentile" else "equal to": background[cropped_kind]},
-            "smallest_block_voxels": 1 if cropped_kind == "percentile" else 2,
-            "margin_mm": body_box.MARGIN_MM,
-        }
+    background = {None: None, "hu": body_box.BODY_HU, "suv": body_box.BODY_SUV, "percentile": None}
+    crop = {
+        # None: what is exactly 0.
+        "background_at_most": background[cropped_kind],
+        "block_voxels": 1 if cropped_kind == "percentile" else 2,
+        "margin_mm": body_box.MARGIN_MM,
+    }
     return {
         # World directions in which the indices of slices, rows and columns grow: head, back, left.
         "orientation": ["S", "P", "L"],
@@ -265,12 +264,11 @@ def _preprocessing(cropped_kind: str | None) -> dict[str, Any]:
         "smoothing": {
             "kind": "gaussian before resampling, along axes that get coarser",
             "sigma_voxels": "0.5 * sqrt((spacing_mm / own_mm) ** 2 - 1)",
-            "least_sigma_voxels": 0.1,
-            "truncate_sigmas": 3.0,
+            "radius_voxels": "int(3 * sigma + 0.5)",
             "border": "nearest",
         },
         "interpolation": {"kind": "linear", "border": "nearest"},
-        "crop": crop,
+        "crop": None if cropped_kind is None else crop,
         "normalised_values": "(clip(x, low, high) - center) / scale, rounded to float16",
         "windows": {
             "padding": "symmetric",

@@ -13,6 +13,7 @@ from semicml_tf.artefact.manifest import (
     LABELS_NAME,
     MANIFEST,
     MANIFEST_NAME,
+    MAX_QUERIES,
     MONTE_CARLO,
     OUTPUT_NAME,
     PROBABILITIES,
@@ -66,6 +67,11 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
     def probabilities(slices):
         return soft(network_of(slices))
 
+    def one_batch(slices, *others):
+        # Broadcasting would make many slices of one.
+        for other in others:
+            tf.debugging.assert_equal(tf.shape(other)[0], tf.shape(slices)[0], "expected inputs of one batch size")
+
     def normalised(slices, low, high, center, scale):
         # As `normalisation.Constants.apply`. Written with `where`: minimum and maximum may lose a NaN.
         clipped = tf.where(slices < low, low, tf.where(slices > high, high, slices))
@@ -75,6 +81,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
 
         @tf.function(input_signature=specs(RAW))
         def raw(slices, low, high, center, scale):
+            one_batch(slices, low, high, center, scale)
             each = (tf.reshape(value, (-1, 1, 1, 1)) for value in (low, high, center, scale))
             return both(network_of(normalised(slices, *each)))
 
@@ -93,6 +100,8 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
 
     @tf.function(input_signature=specs(MANIFEST))
     def its_manifest(queries):
+        # Four bytes of a query become six thousand of an answer.
+        tf.debugging.assert_less_equal(tf.size(queries), MAX_QUERIES, f"expected at most {MAX_QUERIES} queries")
         return {MANIFEST_NAME: tf.fill(tf.shape(queries), text)}
 
     made = {
@@ -106,6 +115,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
 
         @tf.function(input_signature=specs(MONTE_CARLO))
         def monte_carlo(slices, seeds):
+            one_batch(slices, seeds)
             return soft(whole(with_dropout([slices, seeds], training=False)))
 
         made[MONTE_CARLO] = monte_carlo

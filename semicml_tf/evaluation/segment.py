@@ -33,10 +33,13 @@ def by_network(
     signature = [tf.TensorSpec((None, window, window, 1), tf.float32)]
     predict = tf.function(lambda batch: network(batch, training=batch_statistics), input_signature=signature)
 
+    def sound(batch):
+        return slices.checked(predict(batch))
+
     def segment(record: CaseRecord) -> np.ndarray | None:
         if modality not in record.images:
             return None
-        return slices.probabilities(record.images[modality], window, predict, batch_size=batch_size)
+        return slices.probabilities(record.images[modality], window, sound, batch_size=batch_size)
 
     return segment
 

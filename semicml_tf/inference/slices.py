@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
 
 # Takes batches of slices, (batch, window, window, 1) float32, and gives the probabilities of each in their order.
@@ -37,6 +38,24 @@ def batches(volume: np.ndarray, window: int, batch_size: int) -> Iterator[np.nda
         first, last = start // each, -(-stop // each)
         tiles = tiling.cut(np.asarray(volume[first:last], np.float32), window)
         yield tiles[start - first * each : stop - first * each, ..., np.newaxis]
+
+
+def checked(answer: np.ndarray) -> np.ndarray:
+    """A network's answer, if a mask may be made of it.
+
+    Raises:
+        UserError: a value is not a number from 0 to 1, as where weights are damaged or a server is another one.
+    """
+    answer = np.asarray(answer)
+    # Not the other way round: a comparison with NaN is false.
+    if answer.size and not (answer.min() >= 0 and answer.max() <= 1):
+        wrong = answer[~((answer >= 0) & (answer <= 1))]
+        raise UserError(
+            f"expected probabilities from 0 to 1 of the network, got {wrong.size} of {answer.size} values that are no "
+            f"probabilities, the first {wrong[0]:g}",
+            remedy="No mask is made of them; check the network's weights, and what answers in its place",
+        )
+    return answer
 
 
 def answered(volume: np.ndarray, window: int, answers: Answers, *, batch_size: int = BATCH_SIZE) -> np.ndarray:

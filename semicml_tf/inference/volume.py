@@ -131,7 +131,11 @@ def through(prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, 
     """Foreground probabilities of a prepared volume, on its own grid; see `segment` and `slices.answered`."""
     if batch_size < 1:
         raise UserError(f"expected a batch size of at least 1, got {batch_size}")
-    found = slices.answered(prepared.volume, manifest.window, answers, batch_size=batch_size)
+
+    def sound(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return map(slices.checked, answers(batches))
+
+    found = slices.answered(prepared.volume, manifest.window, sound, batch_size=batch_size)
     # Beyond the network's grid lies no body; see `evaluation.segment.native_mask`, which does the same.
     return resample(found, prepared.grid, prepared.own, outside=0.0)
 
