@@ -9,22 +9,23 @@ from semicml_tf.methods import catalogue
 from semicml_tf.methods.schedule import StagePlan
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.networks.unet import unet
+from semicml_tf.training.devices import own_part
 
 MODALITIES = ("ct", "pet")
 # Fewer levels than the method's network: what is tested here does not depend on them, and graphs take long to build.
 WINDOW, WIDTH, LEVELS = 16, 2, 3
 
 
-def batch(seed: int, labelled: int = 4, unlabelled: int = 4):
-    """A global batch as `input.two_streams` yields it; images show their label faintly."""
+def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float32"):
+    """A global batch as `input.two_streams` yields it, there in float32; images show their label faintly."""
     rng = np.random.default_rng(seed)
 
     def stream(count, with_label):
-        label = np.zeros((count, WINDOW, WINDOW, 1), np.float32)
+        label = np.zeros((count, WINDOW, WINDOW, 1), dtype)
         for index in range(count):
             row, column = rng.integers(0, WINDOW - 6, 2)
             label[index, row : row + 6, column : column + 6] = 1.0
-        image = {name: (label + rng.normal(scale=0.5, size=label.shape)).astype(np.float32) for name in MODALITIES}
+        image = {name: (label + rng.normal(scale=0.5, size=label.shape)).astype(dtype) for name in MODALITIES}
         made = {
             "image": image,
             "patient": np.arange(count, dtype=np.int32) // 2,
@@ -38,16 +39,46 @@ def batch(seed: int, labelled: int = 4, unlabelled: int = 4):
     return tf.nest.map_structure(tf.constant, made)
 
 
-def method(name: str, *, steps: int = 10, scores=None, synchronized: bool = False, levels: int = LEVELS, **settings):
+def method(
+    name: str,
+    *,
+    steps: int = 10,
+    scores=None,
+    synchronized: bool = False,
+    levels: int = LEVELS,
+    precision: str = "float32",
+    **settings,
+):
     """A method with tiny networks."""
     how = dataclasses.replace(MethodSettings(), **settings)
 
     def build(modality):
         return unet(
-            WINDOW, WIDTH, name=modality, seed=sum(map(ord, modality)), synchronized=synchronized, levels=levels
+            WINDOW,
+            WIDTH,
+            name=modality,
+            seed=sum(map(ord, modality)),
+            synchronized=synchronized,
+            levels=levels,
+            precision=precision,
         )
 
     plan = StagePlan(steps=steps, first_step=0, steps_per_epoch=5)
     made = catalogue.stage_class(name)(MODALITIES, build, how, plan, scores or {"ct": 0.4, "pet": 0.6})
     made.begin()
     return made
+
+
+def weights(made) -> dict[str, list[np.ndarray]]:
+    """The weights of all of a method's networks, by network."""
+    return {key: network.get_weights() for key, network in made.networks().items()}
+
+
+def eager_step(made, strategy):
+    """As `training.stage.compiled_step`, operation by operation: building a graph takes most of a test's time."""
+
+    def step(data):
+        terms = strategy.run(made.train_step, args=(own_part(data, strategy),))
+        return {name: strategy.experimental_local_results(value)[0] for name, value in terms.items()}
+
+    return step

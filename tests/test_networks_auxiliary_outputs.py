@@ -65,7 +65,7 @@ def test_an_auxiliary_decoder_reads_the_students_features_with_weights_of_its_ow
 
 def test_a_decoder_without_perturbation_is_the_donors_own(monkeypatch):
     """The features reach the decoder in the order that it expects."""
-    monkeypatch.setitem(PERTURBATIONS, "none", lambda level: lambda inputs: inputs[0])
+    monkeypatch.setitem(PERTURBATIONS, "none", lambda level, dtype: lambda inputs: inputs[0])
     student = unet(16, 2, name="ct", seed=1)
     features = encoder_features(student)
     copy = unet(16, 2, name="copy", seed=1)

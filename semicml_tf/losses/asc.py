@@ -5,11 +5,12 @@ from __future__ import annotations
 from keras import ops
 
 from semicml_tf.losses.supervised import EPSILON
+from semicml_tf.networks.precision import full_precision
 
 # A map is empty when no pixel of it is more likely foreground than not. A sigmoid never gives exact
 # zeros, and by soft area a large map of 0.01 would count for as much as a small lesion.
 EMPTY_BELOW = 0.5
-# Exponent of what is left out of a sum: its exp is 0 in float32.
+# Exponent of what is left out of a sum: its exp is 0 in any precision.
 _NEVER = -1e9
 
 
@@ -25,7 +26,7 @@ def similarity_matrix(maps, kind: str = "dice"):
     Returns:
         (n, n) float32.
     """
-    flat = ops.reshape(ops.cast(maps, "float32"), (ops.shape(maps)[0], -1))
+    flat = ops.reshape(ops.cast(maps, full_precision(maps.dtype)), (ops.shape(maps)[0], -1))
     products = ops.matmul(flat, ops.transpose(flat))
     squares = ops.sum(flat * flat, axis=1)
     if kind == "cosine":
@@ -74,7 +75,7 @@ def asc_loss(
     # l_i = log(1 + sum of exp((s_k - s_+) / T)), by logsumexp: finite at any temperature.
     against = ops.where(is_negative, scores - ops.expand_dims(positive, 1), _NEVER)
     losses = ops.logsumexp(ops.concatenate([ops.zeros_like(against[:, :1]), against], axis=1), axis=1)
-    anchors = ops.cast(anchors, "float32")
+    anchors = ops.cast(anchors, losses.dtype)
     return ops.sum(losses * anchors) / ops.maximum(ops.sum(anchors), 1.0)
 
 

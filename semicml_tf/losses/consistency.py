@@ -5,11 +5,13 @@ from __future__ import annotations
 from keras import ops
 
 from semicml_tf.losses.asc import EMPTY_BELOW
+from semicml_tf.networks.precision import full_precision
 
 
 def squared_difference(p, q):
     """Mean over pixels of ``(p - q)^2``; p, q: (batch, height, width, 1). Returns (batch,) float32."""
-    difference = ops.cast(p, "float32") - ops.cast(q, "float32")
+    full = full_precision(p.dtype)
+    difference = ops.cast(p, full) - ops.cast(q, full)
     return ops.mean(difference * difference, axis=(1, 2, 3))
 
 
@@ -20,7 +22,7 @@ def seen_by_either(p, q):
     emptiness. p, q: (batch, height, width, 1). Returns (batch,) float32, without gradient.
     """
     peak = ops.maximum(ops.max(p, axis=(1, 2, 3)), ops.max(q, axis=(1, 2, 3)))
-    return ops.stop_gradient(ops.cast(peak >= EMPTY_BELOW, "float32"))
+    return ops.stop_gradient(ops.cast(peak >= EMPTY_BELOW, full_precision(p.dtype)))
 
 
 def mutual_squared_difference(p, q):

@@ -7,6 +7,7 @@ import math
 from keras import ops
 
 from semicml_tf.losses.supervised import pixel_cross_entropy
+from semicml_tf.networks.precision import full_precision
 
 
 def binary_entropy(p):
@@ -32,6 +33,7 @@ def certain_squared_difference(p, q, uncertainty, threshold):
     Returns:
         float32 scalar.
     """
-    mask = ops.stop_gradient(ops.cast(uncertainty < threshold, "float32"))
-    difference = ops.cast(p, "float32") - ops.cast(q, "float32")
+    full = full_precision(p.dtype)
+    mask = ops.stop_gradient(ops.cast(ops.less(uncertainty, threshold), full))
+    difference = ops.cast(p, full) - ops.cast(q, full)
     return ops.sum(mask * difference * difference) / ops.maximum(ops.sum(mask), 1.0)

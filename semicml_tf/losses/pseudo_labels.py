@@ -5,11 +5,12 @@ from __future__ import annotations
 from keras import ops
 
 from semicml_tf.losses.supervised import binary_cross_entropy, pixel_cross_entropy
+from semicml_tf.networks.precision import full_precision
 
 
 def hard_label(p):
     """1.0 where p is above 0.5, else 0.0; same shape, no gradient."""
-    return ops.stop_gradient(ops.cast(p > 0.5, "float32"))
+    return ops.stop_gradient(ops.cast(p > 0.5, full_precision(p.dtype)))
 
 
 def cross_pseudo_supervision(p, q):
@@ -25,5 +26,5 @@ def confident_cross_entropy(p, q, confidence: float):
 
     Sohn et al., NeurIPS 2020, arXiv 2001.07685 (FixMatch). p, q: (batch, height, width, 1). Returns (batch,) float32.
     """
-    sure = ops.stop_gradient(ops.cast(ops.maximum(q, 1.0 - q) > confidence, "float32"))
+    sure = ops.stop_gradient(ops.cast(ops.maximum(q, 1.0 - q) > confidence, full_precision(q.dtype)))
     return ops.mean(sure * pixel_cross_entropy(p, hard_label(q)), axis=(1, 2, 3))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from semicml_tf.networks.precision import full_precision
+
 # Keeps logarithms finite in float32; smaller than any probability that matters.
 _TINY = 1e-7
 EPSILON = 1e-6
@@ -11,8 +13,8 @@ EPSILON = 1e-6
 
 def pixel_cross_entropy(p, y):
     """``-(y log p + (1 - y) log(1 - p))`` by pixel; p, y of one shape, which the result has. `y` may be soft."""
-    p = ops.clip(ops.cast(p, "float32"), _TINY, 1.0 - _TINY)
-    y = ops.cast(y, "float32")
+    p = ops.clip(ops.cast(p, full_precision(p.dtype)), _TINY, 1.0 - _TINY)
+    y = ops.cast(y, p.dtype)
     return -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
 
 
@@ -33,7 +35,8 @@ def batch_dice_loss(p, y):
     Returns:
         float32 scalar.
     """
-    p, y = ops.cast(p, "float32"), ops.cast(y, "float32")
+    p = ops.cast(p, full_precision(p.dtype))
+    y = ops.cast(y, p.dtype)
     overlap = 2.0 * ops.sum(p * y) + EPSILON
     return 1.0 - overlap / (ops.sum(p * p) + ops.sum(y * y) + EPSILON)
 

@@ -11,7 +11,7 @@ from semicml_tf.methods.settings import MethodSettings
 
 
 def _mean(values, where):
-    return ops.sum(ops.where(where, values, 0.0)) / ops.maximum(ops.sum(ops.cast(where, "float32")), 1.0)
+    return ops.sum(ops.where(where, values, 0.0)) / ops.maximum(ops.sum(ops.cast(where, values.dtype)), 1.0)
 
 
 def scalars(first, second, patients, settings: MethodSettings) -> dict[str, Any]:

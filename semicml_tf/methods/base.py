@@ -99,12 +99,12 @@ class Method(keras.Model):
             targets: what `targets` returned, gathered.
 
         Returns:
-            Float32 scalars by name. All inputs are global, so means and sums are over the global batch.
+            Scalars by name. All inputs are global, so means and sums are over the global batch.
         """
         return {"supervised": self.supervised_term(batch, maps)}
 
     def observations(self, batch, maps, targets) -> dict[str, Any]:
-        """Float32 scalars to log beside the terms of the loss, of which they are no part; arguments as `loss_terms`."""
+        """Scalars to log beside the terms of the loss, of which they are no part; arguments as `loss_terms`."""
         return {}
 
     def targets(self, batch) -> dict[str, Any]:
@@ -212,13 +212,13 @@ class Method(keras.Model):
     def _statistics(self, name: str):
         """The moving statistics of a student's batch normalisation as they are, by the variable's index."""
         held = enumerate(self.students[name].non_trainable_variables)
-        return {index: tf.identity(tf.convert_to_tensor(v)) for index, v in held if v.dtype == "float32"}
+        return {index: tf.identity(tf.convert_to_tensor(v)) for index, v in held if v.dtype.startswith("float")}
 
     def train_step(self, batch):
         """One update of all networks that learn.
 
         Returns:
-            Float32 scalars: ``loss``; its terms, ``loss_TERM``; the observations; ``gradient_norm_MODALITY``, the
+            Scalars: ``loss``; its terms, ``loss_TERM``; the observations; ``gradient_norm_MODALITY``, the
             Euclidean norm of what the modality's optimiser gets, where `replicas.norm` tells it.
         """
         targets = tf.nest.map_structure(tf.stop_gradient, self.targets(batch))

@@ -11,7 +11,7 @@ from semicml_tf.networks.sample_noise import seeds_for, symmetric_beta
 
 def mixed(x, share):
     """``(1 - share) x_i + share x_j``, slice j half a batch after i; x: (batch, h, w, 1), share: (batch,)."""
-    share = ops.reshape(share, (-1, 1, 1, 1))
+    share = ops.cast(ops.reshape(share, (-1, 1, 1, 1)), x.dtype)
     return (1.0 - share) * x + share * ops.roll(x, -(ops.shape(x)[0] // 2), axis=0)
 
 

@@ -44,7 +44,7 @@ class NoisyTeacher:
         """Maps of `slices` (batch, h, w, 1), same shape; random by `seeds` (batch,) int32 and the pass's number."""
         seeds = seeds + number * 7919
         if self._noise > 0:
-            noise = self._noise * sample_noise.normal(seeds, tuple(slices.shape[1:]), _NOISE_SALT)
+            noise = self._noise * sample_noise.normal(seeds, tuple(slices.shape[1:]), _NOISE_SALT, slices.dtype)
             slices = slices + ops.clip(noise, self._low, self._high)
         inputs = [slices, seeds] if self._dropout else slices
         return self._network(inputs, training=self._batch_statistics)

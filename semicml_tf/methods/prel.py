@@ -79,7 +79,7 @@ class Stage(PooledMethod):
             )
             follow = segmentation_loss(p, q, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
             weight = how.prel_weight * (strong_now if strong else 1.0)
-            terms[f"teach_{name}"] = weight * (share * contrast + (1.0 - share) * follow)
+            terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * follow)
         return terms
 
     def observations(self, batch, maps, targets):

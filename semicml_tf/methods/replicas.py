@@ -38,7 +38,8 @@ def _gathered_stream(stream):
     context = tf.distribute.get_replica_context()
     size = tf.shape(owns[0])[0]
     widths = [own.shape[1:].num_elements() for own in owns]
-    rows = [tf.reshape(_carried(own), (size, width)) for own, width in zip(owns, widths)]
+    carrier = tf.float64 if any(own.dtype == tf.float64 for own in owns) else tf.float32
+    rows = [tf.reshape(_carried(own, carrier), (size, width)) for own, width in zip(owns, widths)]
     whole = tf.stop_gradient(context.all_gather(tf.concat(rows, axis=1), axis=0))
     start = tf.shape(whole)[0] * context.replica_id_in_sync_group // replica_count()
 
@@ -50,14 +51,17 @@ def _gathered_stream(stream):
     return tf.nest.pack_sequence_as(stream, [put_together(own, part) for own, part in zip(owns, parts)])
 
 
-def _carried(tensor):
-    """As float32, the type in which all travel: whole numbers of 32 bits bit by bit, narrower types by value."""
-    return tf.bitcast(tensor, tf.float32) if tensor.dtype == tf.int32 else tf.cast(tensor, tf.float32)
+def _carried(tensor, carrier):
+    """In the one type that all tensors of a stream travel in. Whole numbers of 32 bits travel in float32 bit by bit."""
+    return tf.bitcast(tensor, carrier) if (tensor.dtype, carrier) == _BIT_BY_BIT else tf.cast(tensor, carrier)
 
 
 def _uncarried(tensor, dtype):
     """The inverse of `_carried`."""
-    return tf.bitcast(tensor, dtype) if dtype == tf.int32 else tf.cast(tensor, dtype)
+    return tf.bitcast(tensor, dtype) if (dtype, tensor.dtype) == _BIT_BY_BIT else tf.cast(tensor, dtype)
+
+
+_BIT_BY_BIT = (tf.int32, tf.float32)
 
 
 def own_part(tree):
@@ -106,19 +110,22 @@ def move_towards(variables, goals, share) -> None:
 
     Args:
         variables, goals: lists of `keras.Variable`, pair by pair.
-        share: float32 scalar tensor.
+        share: scalar tensor.
     """
 
     def update(strategy, share):
         share = strategy.experimental_local_results(share)[0]
         for variable, goal in zip(variables, goals):
             strategy.extended.update(
-                variable.value, lambda v, g: v.assign_add(share * (g - v)), args=(goal.value,), group=False
+                variable.value,
+                lambda v, g: v.assign_add(tf.cast(share, v.dtype) * (g - v)),
+                args=(goal.value,),
+                group=False,
             )
 
     context = tf.distribute.get_replica_context()
     if replica_count() == 1:
         for variable, goal in zip(variables, goals):
-            variable.assign_add(share * (goal - variable))
+            variable.assign_add(tf.cast(share, variable.dtype) * (goal - variable))
     else:
         context.merge_call(update, args=(share,))

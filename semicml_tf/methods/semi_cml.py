@@ -49,7 +49,7 @@ class Stage(PooledMethod):
         asc_weight, mse_weight = self.weights_of_terms()
         terms = {"supervised": self.supervised_term(batch, maps)}
         if how.asc_weight:
-            terms["asc"] = asc_weight * asc_loss(
+            contrast = asc_loss(
                 first,
                 second,
                 batch["unlabelled"]["patient"],
@@ -58,8 +58,9 @@ class Stage(PooledMethod):
                 negatives=how.asc_negatives,
                 empty=how.asc_empty,
             )
+            terms["asc"] = ops.multiply(asc_weight, contrast)
         if how.mse_weight:
-            terms["mse"] = mse_weight * self._mean_difference(first, second, targets)
+            terms["mse"] = ops.multiply(mse_weight, self._mean_difference(first, second, targets))
         return terms
 
     def observations(self, batch, maps, targets):

@@ -54,5 +54,5 @@ class SemiSupervised(Method):
         terms = {"supervised": self.supervised_term(batch, maps)}
         if self.settings.unlabelled_weight:
             value = ops.mean(self.unlabelled_term(maps, targets, batch["unlabelled"]))
-            terms["unlabelled"] = self.settings.unlabelled_weight * self.ramp() * value
+            terms["unlabelled"] = ops.multiply(self.settings.unlabelled_weight * self.ramp(), value)
         return terms

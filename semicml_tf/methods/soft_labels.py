@@ -10,13 +10,14 @@ from keras import ops
 
 from semicml_tf.methods.noisy_teacher import NoisyTeacher
 from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.networks.precision import full_precision
 
 # Log-odds beyond this are cut: a network that is sure to the last bit would outvote any other.
 _SUREST = 1e-4
 
 
-def _log_odds(p):
-    p = ops.clip(ops.cast(p, "float32"), _SUREST, 1.0 - _SUREST)
+def _log_odds(p, dtype: str):
+    p = ops.clip(ops.cast(p, dtype), _SUREST, 1.0 - _SUREST)
     return ops.log(p) - ops.log(1.0 - p)
 
 
@@ -36,12 +37,13 @@ def soft_label(maps: Mapping[str, Any], thresholds: Mapping[str, Any], settings:
         (batch, h, w, 1) float32 in [0, 1], cut at 0.5 if labels are ``hard``; no gradient.
     """
     if settings.label_fusion == "odds":
-        evidence = sum(_log_odds(p) - _log_odds(thresholds[name]) for name, p in maps.items())
+        full = full_precision(next(iter(maps.values())).dtype)
+        evidence = sum(_log_odds(p, full) - _log_odds(thresholds[name], full) for name, p in maps.items())
         q = ops.sigmoid(settings.label_sharpness * evidence)
     else:
         q = sum(maps.values()) / len(maps)
     q = ops.stop_gradient(q)
-    return ops.cast(q >= 0.5, "float32") if settings.pseudo_labels == "hard" else q
+    return ops.cast(q >= 0.5, q.dtype) if settings.pseudo_labels == "hard" else q
 
 
 class SoftLabeller:

@@ -21,7 +21,8 @@ def strong_view(slices, seeds, strength: float):
     Returns:
         The shape of `slices`.
     """
-    contrast, brightness, noise, blur = ops.split(sample_noise.uniform(seeds, (1, 1, 4), salt=0), 4, axis=-1)
+    strengths = ops.cast(sample_noise.uniform(seeds, (1, 1, 4), salt=0), slices.dtype)
+    contrast, brightness, noise, blur = ops.split(strengths, 4, axis=-1)
     padded = ops.pad(slices, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
     smooth = ops.average_pool(padded, 3, strides=1, padding="valid")
     x = slices + ops.minimum(strength * blur, 1.0) * (smooth - slices)
@@ -29,4 +30,5 @@ def strong_view(slices, seeds, strength: float):
     # At a strength above 1 / 0.8 a factor may reach 0 but not turn dark into bright.
     x = mean + ops.maximum(1.0 + strength * _CONTRAST * (2.0 * contrast - 1.0), 0.0) * (x - mean)
     x = x + strength * _BRIGHTNESS * (2.0 * brightness - 1.0)
-    return x + strength * _NOISE * noise * sample_noise.normal(seeds, tuple(slices.shape[1:]), salt=1)
+    drawn = sample_noise.normal(seeds, tuple(slices.shape[1:]), salt=1, dtype=slices.dtype)
+    return x + strength * _NOISE * noise * drawn

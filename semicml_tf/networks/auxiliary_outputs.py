@@ -8,14 +8,15 @@ import keras
 from keras import layers
 
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
+from semicml_tf.networks.precision import full_precision
 from semicml_tf.networks.sample_noise import SampleDropout
 from semicml_tf.networks.unet import Builder, levels_of
 
 # By kind, the perturbation of a level's features. Salts differ from the Monte-Carlo dropout's, which are the levels.
 PERTURBATIONS = {
-    "noise": lambda level: FeatureNoise(salt=100 + level),
-    "dropout": lambda level: SampleDropout(0.3, salt=200 + level),
-    "feature_drop": lambda level: FeatureDrop(salt=300 + level),
+    "noise": lambda level, dtype="float32": FeatureNoise(salt=100 + level, dtype=dtype),
+    "dropout": lambda level, dtype="float32": SampleDropout(0.3, salt=200 + level, dtype=dtype),
+    "feature_drop": lambda level, dtype="float32": FeatureDrop(salt=300 + level, dtype=dtype),
 }
 
 
@@ -30,7 +31,8 @@ def decoder_features(network: keras.Model) -> list:
 
 
 def _inputs(features):
-    return [keras.Input(x.shape[1:]) for x in features], keras.Input((), dtype="int32", name="seeds")
+    inputs = [keras.Input(x.shape[1:], dtype=full_precision(x.dtype)) for x in features]
+    return inputs, keras.Input((), dtype="int32", name="seeds")
 
 
 def perturbed_decoder(kind: str, features, donor: keras.Model, name: str) -> keras.Model:
@@ -44,8 +46,9 @@ def perturbed_decoder(kind: str, features, donor: keras.Model, name: str) -> ker
         A model ``[*features, seeds (batch,) int32]`` -> probabilities (batch, h, w, 1).
     """
     inputs, seeds = _inputs(features)
-    perturbed = [PERTURBATIONS[kind](level)([x, seeds]) for level, x in enumerate(inputs)]
-    outputs = Builder(seed=0, synchronized=False, share=donor).decode(perturbed, features[0].shape[-1])
+    perturbed = [PERTURBATIONS[kind](level, x.dtype)([x, seeds]) for level, x in enumerate(inputs)]
+    build = Builder(seed=0, synchronized=False, share=donor, precision=inputs[0].dtype)
+    outputs = build.decode(perturbed, features[0].shape[-1])
     return keras.Model([*inputs, seeds], outputs, name=name)
 
 
@@ -62,14 +65,17 @@ def scale_heads(features, window: int, seed: int, name: str) -> keras.Model:
         A model ``[*features, seeds (batch,) int32]`` -> a list of probabilities (batch, window, window, 1).
     """
     inputs, seeds = _inputs(features)
-    perturb = (FeatureNoise(salt=400), FeatureDrop(salt=401), SampleDropout(0.5, salt=402))
+    dtype = inputs[0].dtype if inputs else "float32"
+    perturb = (
+        FeatureNoise(salt=400, dtype=dtype),
+        FeatureDrop(salt=401, dtype=dtype),
+        SampleDropout(0.5, salt=402, dtype=dtype),
+    )
     outputs = []
     for number, (x, perturbation) in enumerate(zip(inputs, perturb)):
         initial = keras.initializers.HeNormal(seed=seed * 1009 + number)
-        x = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", kernel_initializer=initial)(
-            perturbation([x, seeds])
-        )
-        outputs.append(layers.UpSampling2D(window // x.shape[1])(x))
+        x = layers.Conv2D(1, 1, activation="sigmoid", dtype=dtype, kernel_initializer=initial)(perturbation([x, seeds]))
+        outputs.append(layers.UpSampling2D(window // x.shape[1], dtype=dtype)(x))
     return keras.Model([*inputs, seeds], outputs, name=name)
 
 

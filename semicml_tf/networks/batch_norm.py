@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from semicml_tf.networks.precision import full_precision
+
 
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, its variables and its mathematics, in fewer operations where TensorFlow computes.
@@ -16,12 +18,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         known = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4 and mask is None
+        full = full_precision(inputs.dtype)
+        # The fused kernel has no float64.
+        known = known and (self.synchronized or full == "float32")
         if not (training and self.trainable and known) or self.axis not in (-1, 3):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
-        # float32 whatever the precision of the features, as are the statistics.
-        gamma, beta = tf.cast(self.gamma, tf.float32), tf.cast(self.beta, tf.float32)
+        # float32 also for features in half precision, as are the statistics.
+        gamma, beta = tf.cast(self.gamma, full), tf.cast(self.beta, full)
         normalise = _synchronised if self.synchronized else _fused
         outputs, mean, variance = normalise(inputs, gamma, beta, self.epsilon)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -57,15 +62,15 @@ def _synchronised(inputs, gamma, beta, epsilon: float):
 
     @tf.custom_gradient
     def normalised(x, gamma, beta):
-        wide = tf.cast(x, tf.float32)
-        own = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+        wide = tf.cast(x, gamma.dtype)
+        own = tf.cast(tf.size(x) // x.shape[-1], gamma.dtype)
         total, squares, count = exchanged(_sums(wide), _sums(tf.square(wide)), own[None])
         mean = total / count
         variance = tf.maximum(squares / count - tf.square(mean), 0.0)
         rate = tf.math.rsqrt(variance + epsilon)
 
         def gradients(dy, *_):  # statistics are kept, not differentiated
-            dy = tf.cast(dy, tf.float32)
+            dy = tf.cast(dy, gamma.dtype)
             unit = (wide - mean) * rate
             own_beta, own_gamma = _sums(dy), _sums(dy * unit)
             all_beta, all_gamma = exchanged(own_beta, own_gamma)

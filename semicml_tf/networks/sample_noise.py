@@ -47,10 +47,10 @@ def uniform(seeds, shape: tuple[int, ...], salt: int):
     return ops.reshape(numbers, (-1, *shape))
 
 
-def normal(seeds, shape: tuple[int, ...], salt: int):
-    """Standard normal numbers, by Box and Muller's transform; arguments and result as for `uniform`."""
-    radius = ops.sqrt(-2.0 * ops.log(1.0 - uniform(seeds, shape, 2 * salt)))
-    return radius * ops.cos(2.0 * math.pi * uniform(seeds, shape, 2 * salt + 1))
+def normal(seeds, shape: tuple[int, ...], salt: int, dtype: str = "float32"):
+    """Standard normal numbers of `dtype`, by Box and Muller's transform; other arguments and shape as for `uniform`."""
+    first, second = (ops.cast(uniform(seeds, shape, 2 * salt + number), dtype) for number in range(2))
+    return ops.sqrt(-2.0 * ops.log(1.0 - first)) * ops.cos(2.0 * math.pi * second)
 
 
 def symmetric_beta(seeds, alpha: float, salt: int):

@@ -6,10 +6,9 @@ import keras
 from keras import layers
 
 from semicml_tf.networks.batch_norm import BatchNormalization
+from semicml_tf.networks.precision import POLICIES, full_precision
 from semicml_tf.networks.sample_noise import SampleDropout
 
-# Names of Keras's policies: activations in the named precision, variables in float32.
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 # Encoder dropout, top level first, between a block's two convolutions; on in the Monte-Carlo teacher alone.
 DROPOUT_RATES = (0.05, 0.1, 0.2, 0.3, 0.5)
 
@@ -22,7 +21,7 @@ class Builder:
 
     def __init__(self, seed: int, synchronized: bool, share: keras.Model | None, precision: str = "float32"):
         self.seed, self.synchronized, self.share, self.count = seed, synchronized, share, 0
-        self.policy = POLICIES[precision]
+        self.policy, self.full = POLICIES[precision], full_precision(precision)
 
     def layer(self, kind, name: str, *args, **kwargs):
         if self.share is not None:
@@ -52,8 +51,8 @@ class Builder:
             x = layers.Concatenate(dtype=self.policy)([skips[level], x])
             x = self.conv(x, width * 2**level, f"decoder{level}a")
             x = self.conv(x, width * 2**level, f"decoder{level}b")
-        # float32 whatever the precision: losses and clients rely on it.
-        return self.layer(layers.Conv2D, "probabilities", 1, 1, activation="sigmoid", dtype="float32")(x)
+        # float32 also for features in half precision: losses and clients rely on it.
+        return self.layer(layers.Conv2D, "probabilities", 1, 1, activation="sigmoid", dtype=self.full)(x)
 
 
 def levels_of(network: keras.Model) -> range:
@@ -84,7 +83,8 @@ def unet(
         dropout_on: a network built before; the result then shares its weights and has Monte-Carlo
             dropout, on at every call, with a second input: the samples' seeds (batch,) int32.
         levels: fewer than the method's five, where that has to be quick.
-        precision: of the features, of `POLICIES`; variables and probabilities are float32 always.
+        precision: of the features, one of `POLICIES`. Variables and probabilities are float32 in half precision, too.
+            With `dropout_on`, float64 follows that network.
 
     Returns:
         A model (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
@@ -93,8 +93,10 @@ def unet(
     levels = len(levels_of(dropout_on)) if dropout else levels
     if window % 2 ** (levels - 1):
         raise ValueError(f"expected a window that is a multiple of {2 ** (levels - 1)}, got {window}")
+    if dropout and full_precision(dropout_on.output.dtype) == "float64":
+        precision = "float64"
     build = Builder(seed, synchronized, dropout_on, precision)
-    inputs = keras.Input((window, window, 1), name="slices")
+    inputs = keras.Input((window, window, 1), dtype=build.full, name="slices")
     seeds = keras.Input((), dtype="int32", name="seeds") if dropout else None
     x, skips = inputs, []
     for level, rate in enumerate(DROPOUT_RATES[:levels]):
