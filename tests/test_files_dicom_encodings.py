@@ -1,13 +1,19 @@
 """DICOM pixels that are compressed, or many frames in one file."""
 
+import pathlib
+import shutil
+
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
+from semicml_tf.errors import UserError
+from semicml_tf.files.dicom_labels import DicomLabel
 from semicml_tf.files.dicom_series import open_series
 from tests import dicom_files as files
+from tests.test_files_dicom_labels import write_seg
 from tests.test_files_dicom_series import refused
 
 _BY_GDCM = {JPEGLosslessSV1: "JPEG", JPEG2000Lossless: "JPEG2000"}
@@ -137,3 +143,53 @@ def test_multi_frame_that_is_refused(tmp_path):
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     files.save(other, tmp_path / "c/y")
     refused(tmp_path / "c", "in one file, got 2 files")
+
+
+SHIPPED = pathlib.Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def shipped(name):
+    """A real file of pydicom's own tests."""
+    if not (SHIPPED / name).exists():
+        pytest.skip(f"this pydicom does not ship {name}")
+    return SHIPPED / name
+
+
+@pytest.mark.parametrize(
+    "name", ["RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless", "padded", "truncated"]
+)
+def test_one_real_mr_in_all_encodings(tmp_path, name):
+    for one in ("MR_small.dcm", f"MR_small_{name}.dcm" if name != "truncated" else "MR_truncated.dcm"):
+        (tmp_path / one).mkdir()
+        shutil.copy(shipped(one), tmp_path / one)
+    expected, grid = open_series(tmp_path / "MR_small.dcm").read_volume()
+    assert expected.min() == 127 and expected.max() == 2145
+    if name == "truncated":
+        refused(tmp_path / one, "the file is cut off")
+        return
+    values, other = open_series(tmp_path / one).read_volume()
+    np.testing.assert_array_equal(values, expected)
+    assert other.is_close(grid, 1e-6)
+
+
+def test_a_real_segmentation_that_was_cut():
+    path = shipped("liver_1frame.dcm")
+    with pytest.raises(UserError, match="expected 1 items in PerFrameFunctionalGroupsSequence .* got 3"):
+        DicomLabel((path,)).read_label()
+
+
+def test_a_sparse_segmentation_of_real_slices(tmp_path):
+    """Four real CT slices, one of which is 200 mm away: refused with it; without it, one frame is one slice."""
+    slices = sorted(shipped("dicomdirtests/77654033/CT2").iterdir())
+    for one in slices:
+        shutil.copy(one, tmp_path)
+    refused(tmp_path, "161 slices are missing between the positions -99.48 and 103.02 mm")
+    (tmp_path / "17106").unlink()
+    series = open_series(tmp_path)
+    datasets = [pydicom.dcmread(path) for path in series.stacked_files()]
+    mask = np.zeros((3, 16, 16), np.uint8)
+    mask[2, 3:7, 4:9] = 1
+    path = write_seg(tmp_path.with_suffix(".dcm"), datasets, {"GTV": mask}, omit_empty_frames=True)
+    values, grid, warnings = DicomLabel((path,), series).read_label_with_warnings()
+    np.testing.assert_array_equal(values, mask.transpose(2, 1, 0))
+    assert not warnings and grid.voxel_volume_ml * values.sum() == pytest.approx(20 * 0.488281**2 * 1.25 / 1000)

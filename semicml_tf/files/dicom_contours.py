@@ -31,10 +31,12 @@ _MOST_CONTOURS = 1000  # of a structure on a slice
 _FARTHEST = 1e5  # voxels from the first voxel that a point may lie
 
 
-def names(dataset) -> dict[int, str]:
+def names(path: pathlib.Path, dataset) -> dict[int, str]:
     """The structures' names by their numbers."""
-    items = dataset.get("StructureSetROISequence") or ()
-    return {int(item.ROINumber): str(library.value(item, "ROIName") or "") for item in items}
+    return {
+        library.integer(path, item, "ROINumber"): str(library.value(item, "ROIName") or "")
+        for item in library.items(path, dataset, "StructureSetROISequence")
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,18 +55,28 @@ def _contours(path: pathlib.Path, dataset, number: int) -> tuple[list[_Contour],
             path=path,
             remedy="Copy or export it again",
         )
-    found, unused = [], collections.Counter()
-    for item in dataset.ROIContourSequence:
-        if int(item.ReferencedROINumber) != number:
-            continue
-        for contour in item.get("ContourSequence") or ():
+    found, unused, known = [], collections.Counter(), names(path, dataset)
+    for item in library.items(path, dataset, "ROIContourSequence"):
+        owner, contours = (
+            library.integer(path, item, "ReferencedROINumber"),
+            library.items(path, item, "ContourSequence"),
+        )
+        if contours and owner not in known:
+            raise UserError(
+                f"{len(contours)} contours are of a structure that the object does not name (ReferencedROINumber "
+                f"{owner})",
+                path=path,
+                remedy="Export it again",
+            )
+        for contour in contours if owner == number else ():
             kind = str(library.value(contour, "ContourGeometricType") or "")
             if kind not in (_CLOSED, _XOR):
                 known = kind in ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
                 unused[f"of the type {kind}" if known else "of no known type"] += 1
                 continue
-            points = np.array(library.value(contour, "ContourData") or (), dtype=np.float64)
-            if len(points) % 3 or not np.isfinite(points).all():
+            points = np.atleast_1d(np.array(library.value(contour, "ContourData") or (), dtype=np.float64))
+            announced = library.number(contour, "NumberOfContourPoints") or 0
+            if len(points) % 3 or announced > len(points) == 0 or not np.isfinite(points).all():
                 raise UserError("a contour's points are no triples of numbers", path=path, remedy="Export it again")
             if len(points):
                 found.append(_Contour(kind, points.reshape(-1, 3)))

@@ -16,20 +16,27 @@ _GROUPS = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
     "SegmentIdentificationSequence": ("ReferencedSegmentNumber",),
 }
+_WHOLE = ("PixelValueTransformationSequence", "SegmentIdentificationSequence")  # damaged without all of their tags
 _OF_THE_OBJECT = ("Rows", "Columns")
 
 
-def count(dataset) -> int:
-    """Number of frames of an image."""
-    return int(library.number(dataset, "NumberOfFrames") or 1)
+def count(path: pathlib.Path, dataset) -> int:
+    """Number of frames of an image; raises `UserError` where the tag holds no number."""
+    return int(library.optional_number(path, dataset, "NumberOfFrames") or 1)
 
 
-def _tags(item) -> dict:
+def _tags(path: pathlib.Path, item) -> dict:
     """Elements of an item's functional groups by keyword."""
     elements = {}
     for group, keywords in _GROUPS.items():
-        for inner in (library.value(item, group) or ())[:1]:
-            elements |= {keyword: inner[keyword] for keyword in keywords if keyword in inner}
+        if group not in item:
+            continue
+        inner = (library.items(path, item, group) or [()])[0]
+        elements |= {keyword: inner[keyword] for keyword in keywords if keyword in inner}
+        if group in _WHOLE and not all(keyword in inner for keyword in keywords):
+            raise UserError(
+                f"the tag {library.tag_name(group)} lacks {' or '.join(keywords)}", path=path, remedy="Export it again"
+            )
     return elements
 
 
@@ -40,8 +47,8 @@ def tags_by_frame(path: pathlib.Path, dataset) -> list:
         UserError: the object does not describe each of its frames.
     """
     module = library.pydicom()
-    per_frame = library.value(dataset, "PerFrameFunctionalGroupsSequence") or ()
-    frames = count(dataset)
+    per_frame = library.items(path, dataset, "PerFrameFunctionalGroupsSequence")
+    frames = count(path, dataset)
     if len(per_frame) != frames:
         raise UserError(
             f"expected {frames} items in {library.tag_name('PerFrameFunctionalGroupsSequence')}, one per frame, "
@@ -50,22 +57,22 @@ def tags_by_frame(path: pathlib.Path, dataset) -> list:
             remedy="Export it again",
         )
     shared: dict = {}
-    for item in (library.value(dataset, "SharedFunctionalGroupsSequence") or ())[:1]:
-        shared = _tags(item)
+    for item in library.items(path, dataset, "SharedFunctionalGroupsSequence")[:1]:
+        shared = _tags(path, item)
     shared |= {keyword: dataset[keyword] for keyword in _OF_THE_OBJECT if keyword in dataset}
     merged = []
     for item in per_frame:
         frame = module.dataset.Dataset()
-        for element in (shared | _tags(item)).values():
+        for element in (shared | _tags(path, item)).values():
             frame.add(element)
         merged.append(frame)
     return merged
 
 
-def source_images(item) -> Sequence[str]:
+def source_images(path: pathlib.Path, item) -> Sequence[str]:
     """UIDs of the images that a frame (an item of the sequence of frames) was derived from."""
     return [
         str(library.value(source, "ReferencedSOPInstanceUID") or "")
-        for derivation in library.value(item, "DerivationImageSequence") or ()
-        for source in library.value(derivation, "SourceImageSequence") or ()
+        for derivation in library.items(path, item, "DerivationImageSequence")
+        for source in library.items(path, derivation, "SourceImageSequence")
     ]

@@ -80,8 +80,9 @@ class DicomLabel:
         return mask.astype(np.int32), grid, warnings
 
     def _of_segments(self, path: pathlib.Path, dataset, numbers):
-        mask, own = dicom_segmentation.read_mask(path, dataset, numbers, self.series)
-        grid = own if self.series is None else self.series.read_grid()
+        images = None if self.series is None else dicom_segmentation.Images.of(self.series)
+        mask, own = dicom_segmentation.read_mask(path, dataset, numbers, images)
+        grid = own if images is None else images.grid
         if own.is_close(grid, 1e-6):
             return mask.astype(np.int32), grid, ()
         moved = resample_mask(mask, own, grid)
@@ -107,10 +108,8 @@ class DicomLabel:
         for path in self.files:
             dataset = library.read(path)
             kind = _kind(path, dataset)
-            try:
-                names = (dicom_segmentation if kind == "SEG" else dicom_contours).names(dataset)
-            except Exception:  # a damaged item may raise anything, and quote what it holds
-                raise _damaged(path) from None
+            with library.door(path, dataset):
+                names = (dicom_segmentation if kind == "SEG" else dicom_contours).names(path, dataset)
             listed += [f"'{name}'" for name in names.values()]
             numbers = [number for number, name in names.items() if re.search(self.roi, name, re.IGNORECASE)]
             if numbers:
@@ -130,10 +129,6 @@ class DicomLabel:
                 remedy="Pass a --label_roi that matches one object's alone, or move the other object away",
             )
         return found[0]
-
-
-def _damaged(path: pathlib.Path) -> UserError:
-    return UserError("this label object is damaged", path=path, remedy="Copy or export it again")
 
 
 def _kind(path: pathlib.Path, dataset) -> str:

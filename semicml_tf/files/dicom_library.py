@@ -167,6 +167,52 @@ def number(dataset, keyword: str) -> float | None:
     return number if number == number and abs(number) != float("inf") else None
 
 
+def optional_number(path: pathlib.Path, dataset, keyword: str) -> float | None:
+    """A tag's one finite number; None where it is absent or empty.
+
+    Raises:
+        UserError: the tag holds something else.
+    """
+    found = number(dataset, keyword)
+    if found is None and not _is_empty(dataset, keyword):
+        raise UserError(f"the tag {tag_name(keyword)} holds no number", path=path, remedy="Correct the tag")
+    return found
+
+
+def integer(path: pathlib.Path, dataset, keyword: str) -> int:
+    """A tag's one whole number.
+
+    Raises:
+        UserError: the tag is absent or holds something else.
+    """
+    found = number(dataset, keyword)
+    if found is None or found != int(found):
+        raise UserError(f"the tag {tag_name(keyword)} holds no whole number", path=path, remedy="Export it again")
+    return int(found)
+
+
+def items(path: pathlib.Path, dataset, keyword: str) -> list:
+    """The items of a sequence; none where it is absent or empty.
+
+    Raises:
+        UserError: the tag holds no sequence.
+    """
+    if keyword not in dataset:
+        return []
+    try:
+        element = dataset[keyword]
+        found = list(element.value or ()) if element.VR == "SQ" else None
+    except Exception:  # bytes that are no items
+        found = None
+    if found is None:
+        raise UserError(f"the tag {tag_name(keyword)} is damaged", path=path, remedy="Copy or export it again")
+    return found
+
+
+def _is_empty(dataset, keyword: str) -> bool:
+    return keyword not in dataset or dataset.get_item(keyword).value in (None, b"", "")
+
+
 def numbers(dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """A tag's `count` finite numbers; None where it is absent or holds something else."""
     found = value(dataset, keyword)

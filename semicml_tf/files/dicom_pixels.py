@@ -36,7 +36,7 @@ def check_grey(path: pathlib.Path, dataset) -> None:
     Raises:
         UserError: more than one number a pixel, or numbers that are entries of a colour table.
     """
-    samples = library.number(dataset, "SamplesPerPixel") or 1
+    samples = library.optional_number(path, dataset, "SamplesPerPixel") or 1
     if samples != 1 or library.value(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2", None):
         raise UserError(
             "expected a grey image, got a colour one (RGB, YBR or palette)",
@@ -111,7 +111,7 @@ def _decoded(path: pathlib.Path, dataset, indices: Sequence[int]) -> Iterator[np
                 yield _single_bits(dataset, index, shape)
         elif available:
             yield from decoders.iter_pixels(dataset, indices=list(indices), correct_unused_bits=False)
-        elif dicom_frames.count(dataset) == 1:
+        elif dicom_frames.count(path, dataset) == 1:
             yield _by_gdcm(dataset)
         else:
             raise NotImplementedError
@@ -135,21 +135,22 @@ def _in_domain(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
     return kept - ((kept >> (bits - 1)) << bits) if signed else kept
 
 
-def _padding(dataset, raw: np.ndarray, allocated: int, stored: int, signed: bool) -> np.ndarray | None:
+def _padding(path: pathlib.Path, dataset, raw: np.ndarray, bits: tuple[int, int], signed: bool) -> np.ndarray | None:
     """Which pixels hold PixelPaddingValue, or a value from there to PixelPaddingRangeLimit; None without the tag.
 
     A padding value may need more bits than are stored (-2000 beside 12 bits), or be written as the unsigned number of
     the same bits (63536 for -2000).
     """
-    first = library.number(dataset, "PixelPaddingValue")
+    first = library.optional_number(path, dataset, "PixelPaddingValue")
     if first is None:
         return None
-    limit = library.number(dataset, "PixelPaddingRangeLimit")
+    limit = library.optional_number(path, dataset, "PixelPaddingRangeLimit")
+    allocated, stored = bits
     ends = [int(first), int(first if limit is None else limit)]
     fits = all(_in_domain(np.array(end), stored, signed) == end for end in ends)
-    bits = stored if fits else allocated
-    low, high = sorted(int(_in_domain(np.array(end), bits, signed)) for end in ends)
-    values = _in_domain(raw, bits, signed)
+    width = stored if fits else allocated
+    low, high = sorted(int(_in_domain(np.array(end), width, signed)) for end in ends)
+    values = _in_domain(raw, width, signed)
     return (values >= low) & (values <= high)
 
 
@@ -174,16 +175,16 @@ def stored_frames(
     allocated, stored = _bits(path, dataset)
     signed = library.number(dataset, "PixelRepresentation") == 1
     for raw in _decoded(path, dataset, indices):
-        yield _in_domain(raw, stored, signed), _padding(dataset, raw, allocated, stored, signed)
+        yield _in_domain(raw, stored, signed), _padding(path, dataset, raw, (allocated, stored), signed)
 
 
-def slope_and_intercept(path: pathlib.Path, dataset, modality: str = "") -> tuple[float, float]:
+def slope_and_intercept(path: pathlib.Path, dataset) -> tuple[float, float]:
     """From stored to physical values; 1 and 0 where the header has none.
 
     Raises:
-        UserError: the header holds a table in their place, one of them is no number, or CT or PET has only one.
+        UserError: the header holds a table in their place, one of them is no number, or there is only one.
     """
-    if library.value(dataset, "ModalityLUTSequence") is not None:
+    if library.items(path, dataset, "ModalityLUTSequence"):
         raise UserError(
             f"expected a rescale slope, got a table ({library.tag_name('ModalityLUTSequence')})",
             path=path,
@@ -191,11 +192,9 @@ def slope_and_intercept(path: pathlib.Path, dataset, modality: str = "") -> tupl
         )
     found = {}
     for keyword in ("RescaleSlope", "RescaleIntercept"):
-        found[keyword] = library.number(dataset, keyword)
-        if found[keyword] is None and keyword in dataset and dataset.get_item(keyword).value not in (None, b"", ""):
-            raise UserError(f"the tag {library.tag_name(keyword)} holds no number", path=path, remedy="Correct the tag")
+        found[keyword] = library.optional_number(path, dataset, keyword)
     missing = [keyword for keyword, number in found.items() if number is None]
-    if len(missing) == 1 and modality in ("CT", "PT"):
+    if len(missing) == 1:
         raise UserError(
             f"expected the tag {library.tag_name(missing[0])}, got the other half of the rescale alone",
             path=path,
@@ -229,7 +228,7 @@ def rescaled(
     Raises:
         UserError: the slope or the intercept is unusable.
     """
-    slope, intercept = slope_and_intercept(path, tags, modality)
+    slope, intercept = slope_and_intercept(path, tags)
     values = ((stored.astype(np.float64) * slope + intercept) * factor).astype(np.float32)
     if padding is not None:
         values[padding] = _AIR_HU if modality == "CT" else 0

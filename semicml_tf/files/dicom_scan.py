@@ -147,7 +147,9 @@ def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
 
 
 def _told(path: pathlib.Path, dataset) -> Header | pathlib.Path | None:
-    kind = str(dataset.file_meta.get("MediaStorageSOPClassUID") or library.sop_class(dataset))
+    kinds = [str(dataset.file_meta.get("MediaStorageSOPClassUID") or ""), library.sop_class(dataset)]
+    # Where the two differ, one of them is damaged: a slice must not be left out for that.
+    kind = next((one for one in kinds if one in _KINDS | _CAPTURES), kinds[0] or kinds[1])
     # (A kind that just begins like one of these may be cut off.)
     if not any(wanted.startswith(kind) for wanted in _KINDS | _CAPTURES):
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -27,10 +27,12 @@ _GAPLESS = 1.5  # thicknesses: frames that lie closer are taken for neighbours
 _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
-def names(dataset) -> dict[int, str]:
+def names(path: pathlib.Path, dataset) -> dict[int, str]:
     """The segments' labels by their numbers, without the background of a label map."""
-    items = dataset.get("SegmentSequence") or ()
-    found = {int(item.SegmentNumber): str(library.value(item, "SegmentLabel") or "") for item in items}
+    items = library.items(path, dataset, "SegmentSequence")
+    found = {
+        library.integer(path, item, "SegmentNumber"): str(library.value(item, "SegmentLabel") or "") for item in items
+    }
     found.pop(0, None)
     return found
 
@@ -52,16 +54,29 @@ class _Frame:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Images:
-    """What is known of the images: their grid, their slices by UID, and whether the object refers to them."""
+class Images:
+    """What is known of the images that an object was drawn on.
 
+    Attributes:
+        series_uid: SeriesInstanceUID.
+        grid: of their volume.
+        slices: where each lies, by SOPInstanceUID.
+        are_named: whether the object refers to them.
+    """
+
+    series_uid: str
     grid: Grid
-    slices: dict[str, Slice]
-    are_named: bool
+    slices: Mapping[str, Slice]
+    are_named: bool = False
+
+    @classmethod
+    def of(cls, series: DicomSeries) -> Images:
+        """Reads their headers."""
+        return cls(series.series_uid, *series.grid_and_slices())
 
 
 def read_mask(
-    path: pathlib.Path, dataset, numbers: Collection[int], series: DicomSeries | None = None
+    path: pathlib.Path, dataset, numbers: Collection[int], images: Images | None = None
 ) -> tuple[np.ndarray, Grid]:
     """The union of segments as a mask; of fractional ones what is at least one half.
 
@@ -69,7 +84,7 @@ def read_mask(
         path: of the DICOM-SEG.
         dataset: all of it.
         numbers: of the segments.
-        series: the images that it was drawn on; None if they are not there.
+        images: that it was drawn on; None if they are not there.
 
     Returns:
         bool (column, row, slice), and its grid. It is that of the images where the frames lie on slices of the images,
@@ -80,17 +95,15 @@ def read_mask(
     """
     frames = _frames(path, dataset)
     chosen = [one for one in frames if one.segment is None or one.segment in numbers]
-    images = None
-    if series is not None:
-        slices = series.slices()
-        named = series.series_uid in dicom_scan.references(dataset)
-        named = named or any(uid in slices for one in chosen for uid in one.sources)
-        images = _Images(series.read_grid(), slices, named)
+    if images is not None:
+        named = images.series_uid in dicom_scan.references(dataset)
+        named = named or any(uid in images.slices for one in chosen for uid in one.sources)
+        images = dataclasses.replace(images, are_named=named)
     grid = places = None
     if images is not None:
         placed = [_place(path, one, images) for one in chosen]
         heights = dicom_geometry.slice_numbers(placed, images.grid)
-        if heights is not None and _is_one_slice_per_frame(chosen, placed, images):
+        if heights is not None and _is_one_slice_per_frame(path, chosen, placed, images):
             grid, places = images.grid, list(zip(placed, heights))
     if grid is None:
         grid = _own_grid(path, frames, images)
@@ -110,11 +123,11 @@ def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
             path=path,
             remedy="Export the label again",
         )
-    segments = names(dataset)
+    segments = names(path, dataset)
     frames = []
-    items = library.value(dataset, "PerFrameFunctionalGroupsSequence") or ()
+    items = library.items(path, dataset, "PerFrameFunctionalGroupsSequence")
     for index, tags in enumerate(dicom_frames.tags_by_frame(path, dataset)):
-        segment = library.number(tags, "ReferencedSegmentNumber")
+        segment = library.optional_number(path, tags, "ReferencedSegmentNumber")
         if segment is None and kind != "LABELMAP":
             if len(segments) != 1:
                 raise UserError(
@@ -128,13 +141,13 @@ def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
                 index,
                 None if kind == "LABELMAP" else int(segment),
                 tags,
-                tuple(dicom_frames.source_images(items[index])),
+                tuple(dicom_frames.source_images(path, items[index])),
             )
         )
     return frames
 
 
-def _place(path: pathlib.Path, frame: _Frame, images: _Images | None) -> Slice:
+def _place(path: pathlib.Path, frame: _Frame, images: Images | None) -> Slice:
     """Where a frame lies: at its position, or, without one, where the one image lies that it names."""
     if library.value(frame.tags, "ImagePositionPatient") is None and images is not None and len(frame.sources) == 1:
         source = images.slices.get(frame.sources[0])
@@ -143,14 +156,16 @@ def _place(path: pathlib.Path, frame: _Frame, images: _Images | None) -> Slice:
     return dicom_geometry.place(path, frame.tags, frame.index)
 
 
-def _is_one_slice_per_frame(frames: Sequence[_Frame], places: Sequence[Slice], images: _Images) -> bool:
+def _is_one_slice_per_frame(
+    path: pathlib.Path, frames: Sequence[_Frame], places: Sequence[Slice], images: Images
+) -> bool:
     """Whether a frame stands for one slice of the images, and not for several thin ones, or a part of a thick one."""
     if not frames:
         return True
     step = images.grid.spacing_mm[2]
     gaps = dicom_geometry.distances(places)
     least = float(gaps.min(initial=np.inf))
-    declared = library.number(frames[0].tags, "SpacingBetweenSlices")
+    declared = library.optional_number(path, frames[0].tags, "SpacingBetweenSlices")
     if declared and declared > 0:
         return _may_be_one(min(declared, least) / step, images)
     thickness = places[0].thickness
@@ -164,7 +179,7 @@ def _is_one_slice_per_frame(frames: Sequence[_Frame], places: Sequence[Slice], i
     return _may_be_one(thickness / step, images)
 
 
-def _may_be_one(ratio: float, images: _Images) -> bool:
+def _may_be_one(ratio: float, images: Images) -> bool:
     """Whether a frame of so many slices' thickness is one slice.
 
     A frame that says it is thinner than the image that it names, and lies on it, means that image's slice.
@@ -172,13 +187,13 @@ def _may_be_one(ratio: float, images: _Images) -> bool:
     return ratio <= 1 + _SAME_DISTANCE and (images.are_named or ratio >= 1 - _SAME_DISTANCE)
 
 
-def _own_grid(path: pathlib.Path, frames: Sequence[_Frame], images: _Images | None) -> Grid:
+def _own_grid(path: pathlib.Path, frames: Sequence[_Frame], images: Images | None) -> Grid:
     if not frames:
         raise UserError("it holds no frame", path=path, remedy="Export the label again")
     places = [_place(path, one, images) for one in frames]
     gaps = dicom_geometry.distances(places)
     least = float(gaps.min(initial=np.inf))
-    declared = library.number(frames[0].tags, "SpacingBetweenSlices")
+    declared = library.optional_number(path, frames[0].tags, "SpacingBetweenSlices")
     thickness = places[0].thickness
     if declared and declared > 0:
         distance = min(declared, least)
@@ -197,7 +212,7 @@ def _own_grid(path: pathlib.Path, frames: Sequence[_Frame], images: _Images | No
 def _fill(path, dataset, numbers, frames: Sequence[_Frame], places: Sequence[tuple[Slice, int]], grid: Grid):
     mask = np.zeros(grid.shape, bool)
     fractional = library.value(dataset, "SegmentationType") == "FRACTIONAL"
-    whole = library.number(dataset, "MaximumFractionalValue") or 255
+    whole = library.optional_number(path, dataset, "MaximumFractionalValue") or 255
     stored = dicom_pixels.stored_frames(path, dataset, [one.index for one in frames])
     seen: dict[tuple[int | None, int], bytes] = {}
     for frame, (place, number), (values, _) in zip(frames, places, stored):

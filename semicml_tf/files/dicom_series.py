@@ -88,15 +88,15 @@ class DicomSeries:
             slices[index] = values
         return slices.transpose(2, 1, 0), grid
 
-    def slices(self) -> dict[str, dicom_geometry.Slice]:
-        """Where each image lies, by SOPInstanceUID; nothing of a series of multi-frame files."""
+    def grid_and_slices(self) -> tuple[Grid, dict[str, dicom_geometry.Slice]]:
+        """The grid, and where each image lies by SOPInstanceUID; no images of a series of multi-frame files."""
+        if self._kind()[1] > 1:
+            return self.read_grid(), {}
         with library.door(self.folder):
-            if self._kind()[1] > 1:
-                return {}
-            return {
-                str(library.value(dataset, "SOPInstanceUID") or ""): dicom_geometry.place(path, dataset)
-                for path, dataset in self._headers()
-            }
+            headers = self._headers()
+            places = {place.path: place for place in self._stack(headers)[0]}
+            slices = {str(library.value(dataset, "SOPInstanceUID") or ""): places[path] for path, dataset in headers}
+            return self._stack(headers)[1], slices
 
     def stacked_files(self) -> list[pathlib.Path]:
         """The files in the order of the volume's third index.
@@ -136,14 +136,14 @@ class DicomSeries:
         modality = str(library.value(header, "Modality") or "")
         if modality not in dicom_scan.IMAGES:
             raise UserError(f"expected {', '.join(dicom_scan.IMAGES)}, got another modality", path=self.files[0])
-        return modality, dicom_frames.count(header)
+        return modality, dicom_frames.count(self.files[0], header)
 
     def _stack(self, headers) -> tuple[list[dicom_geometry.Slice], Grid]:
         places, instances = [], {}
         for path, dataset in headers:
             if str(library.value(dataset, "SeriesInstanceUID") or "") != self.series_uid:
                 raise UserError("the file is of another series than before", path=path, remedy="Run again")
-            if dicom_frames.count(dataset) > 1:
+            if dicom_frames.count(path, dataset) > 1:
                 dicom_enhanced.check(path, str(library.value(dataset, "Modality") or ""), len(self.files))
             dicom_pixels.check_grey(path, dataset)
             _check_no_mosaic(path, dataset)
