@@ -75,11 +75,14 @@ test-backends: .venv-backends/ready
 	$(NO_SKIPS) .venv-backends/bin/python -m pytest -q $(PYTEST_ARGS) tests/test_losses_backend.py \
 	  tests/test_files_dicom_seg_writer.py
 
+# The three environments below are installed with --no-compile: compiling all modules takes a minute of processor time, and
+# the tests import a part of them.
+
 # tensorflow-io loads with TensorFlow 2.17 at the latest, hence an environment of its own. What is named beside tests/io
 # says that the package works on that TensorFlow at all.
 .venv-io/ready: requirements/io.lock
 	$(PYTHON) -m venv .venv-io
-	.venv-io/bin/python -m pip --disable-pip-version-check install --progress-bar off -r requirements/io.lock
+	.venv-io/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile -r requirements/io.lock
 	.venv-io/bin/python -m pip --disable-pip-version-check check
 	touch $@
 
@@ -92,7 +95,7 @@ test-io: .venv-io/ready
 # Ray Serve brings a hundred megabytes and its own versions of much, hence an environment of its own.
 .venv-ray/ready: requirements/ray.lock
 	$(PYTHON) -m venv .venv-ray
-	.venv-ray/bin/python -m pip --disable-pip-version-check install --progress-bar off -r requirements/ray.lock
+	.venv-ray/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile -r requirements/ray.lock
 	.venv-ray/bin/python -m pip --disable-pip-version-check check
 	touch $@
 
@@ -102,7 +105,7 @@ test-ray: .venv-ray/ready
 # TFX keeps to TensorFlow's own versions of everything, hence an environment of its own; its metadata forbid what works.
 .venv-tfx/ready: requirements/tfx.lock
 	$(PYTHON) -m venv .venv-tfx
-	.venv-tfx/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps -r requirements/tfx.lock
+	.venv-tfx/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile --no-deps -r requirements/tfx.lock
 	touch $@
 
 # The whole pipeline on a phantom; the same again takes from its cache what has not changed.

@@ -84,7 +84,7 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.Case
                 index,
                 record.grid.shape,
                 None if record.label is None else int(record.label.any(axis=(1, 2)).sum()),
-                tuple(modality for modality in NORMALISATION if modality in record.images),
+                tuple(modality for modality in changes.get("modalities", NORMALISATION) if modality in record.images),
             )
             for index, record in enumerate(records)
         )

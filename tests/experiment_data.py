@@ -9,6 +9,7 @@ from semicml_tf.evaluation.metrics import POLICY, CaseScore
 from semicml_tf.evaluation.scores import summarise
 from semicml_tf.experiments.cells import Cell
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.records.shards import shard_name
 from tests.evaluation_data import NORMALISATION
 
 PAIR = ("ct", "pet")
@@ -45,6 +46,7 @@ def _row(name: str, modality: str | None, dice: Sequence[float]) -> dict:
 def write_labelled(folder: pathlib.Path, count: int) -> pathlib.Path:
     """A dataset.json with that many labelled cases and no shards."""
     folder.mkdir(parents=True, exist_ok=True)
+    shard = shard_name("labelled", 0, 1)
     DatasetInfo(
         root=folder,
         modalities=PAIR,
@@ -55,11 +57,11 @@ def write_labelled(folder: pathlib.Path, count: int) -> pathlib.Path:
         layout="test",
         partitions={
             "labelled": tuple(
-                CaseEntry(f"l{index}", shard="a", index=index, shape=(1, 2, 2), lesion_slices=1)
+                CaseEntry(f"l{index}", shard=shard, index=index, shape=(1, 2, 2), lesion_slices=1)
                 for index in range(count)
             )
         },
-        shard_sha256={"a": "0"},
+        shard_sha256={shard: "0" * 64},
     ).with_hash().save(folder)
     return folder
 

@@ -231,7 +231,8 @@ def test_a_redactor_travels_and_is_quick_with_many_cases(redactor):
         for n in range(3000)
     ]
     large = Redactor(ROOT, many, {f"Person_{n}_x": f"P{n:08X}" for n in range(3000)})
-    begun = time.perf_counter()
+    begun = time.process_time()
     for n in range(100):
         assert large.text(f"{ROOT}/imagesTr/Person_{n}_x__PT.nii.gz of Person_{n}_x") == f"P{n:08X}/pet of P{n:08X}"
-    assert time.perf_counter() - begun < 5
+    # Processor time, a fraction of a second as a rule; a search case by case takes minutes.
+    assert time.process_time() - begun < 60

@@ -49,6 +49,14 @@ def study(made, tmp_path):
     return tmp_path / "run"
 
 
+@pytest.fixture(scope="module")
+def evaluated(made):
+    """The run, evaluated on its test patients; to be read and copied only."""
+    shutil.copytree(made / "run", made / "evaluated")
+    _evaluate(made / "evaluated")
+    return made / "evaluated"
+
+
 @pytest.fixture
 def skilled(monkeypatch):
     monkeypatch.setattr(Run, "network", lambda self, modality: band_network())
@@ -131,11 +139,10 @@ def test_the_missing_amount_is_named(tmp_path):
     assert beats_blind(path, 0.1) == ["ct scores DSC 0.550, 0.050 short of 'blind ellipsoid' (0.500) + 0.1"]
 
 
-def test_the_same_evaluation_twice_gives_the_same_numbers(study):
-    _evaluate(study)
-    first = _metrics(study)
-    _evaluate(study)
-    assert _metrics(study) == first
+def test_the_same_evaluation_twice_gives_the_same_numbers(evaluated):
+    first = _metrics(evaluated)
+    _evaluate(evaluated)
+    assert _metrics(evaluated) == first
 
 
 def test_an_output_folder_with_other_things_is_left_alone(study, tmp_path):
@@ -176,7 +183,9 @@ def test_other_spacing_is_refused_even_if_allowed(study, made):
 
 def test_other_modalities_are_refused(study, made):
     renamed = {"t2": NORMALISATION["ct"], "t1": NORMALISATION["pet"]}
-    info = write_dataset(made / "mr", _partitions(), modalities=("t2", "t1"), normalisation=renamed)
+    info = write_dataset(
+        made / "mr", _partitions(), modalities=("t2", "t1"), reference_modality="t2", normalisation=renamed
+    )
     with pytest.raises(UserError, match="expected the run's modalities ct, pet, got t2, t1"):
         _evaluate(study, f"--dataset={info.root}")
 
@@ -197,15 +206,12 @@ def test_missing_arguments_and_empty_partitions(study):
         _evaluate(study, "--partition=validation")
 
 
-def test_comparison_prints_the_blind_rows_once(study, tmp_path, capsys, monkeypatch):
-    _evaluate(study)
-    second = tmp_path / "second"
-    shutil.copytree(study, second)
-    shutil.rmtree(second / "evaluation")
+def test_comparison_prints_the_blind_rows_once(evaluated, study, capsys, monkeypatch):
+    second = study
     monkeypatch.setattr(Run, "network", lambda self, modality: band_network())
     _evaluate(second)
     capsys.readouterr()
-    _evaluate(f"--compare={study},{second}", "--names=labelled only,full label")
+    _evaluate(f"--compare={evaluated},{second}", "--names=labelled only,full label")
     lines = capsys.readouterr().out.splitlines()
     table = itertools.takewhile(lambda line: line.startswith("|"), lines)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
@@ -222,11 +228,10 @@ def test_comparison_prints_the_blind_rows_once(study, tmp_path, capsys, monkeypa
     assert rows[4][7] == "0/3"
 
 
-def test_comparison_refuses_runs_that_were_scored_on_different_patients(study, tmp_path, other):
-    _evaluate(study)
+def test_comparison_refuses_runs_that_were_scored_on_different_patients(evaluated, study, tmp_path, other):
     _evaluate(study, f"--dataset={other.root}", "--allow_other_data", f"--output={tmp_path / 'b'}")
     _evaluate(study, "--partition=labelled")
-    test = study / "evaluation" / "test" / "metrics.json"
+    test = evaluated / "evaluation" / "test" / "metrics.json"
     with pytest.raises(UserError, match="its data hash differs"):
         comparison_table([test, tmp_path / "b" / "metrics.json"], ["a", "b"])
     with pytest.raises(UserError, match="its partition differs"):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -65,9 +66,10 @@ def _hidden(record):
     return dataclasses.replace(record, label=None, native_label=None)
 
 
-@pytest.fixture
-def study(tmp_path):
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
     """A run whose teachers answer the same everywhere, its data, and the same patients with all labels."""
+    tmp_path = tmp_path_factory.mktemp("relearning")
     made = _patients()
     partitions = {"labelled": [made["l0"]], "unlabelled": [_hidden(made[name]) for name in ("u0", "u1")]}
     # A patient without PET taught nobody and is not asked for.
@@ -90,6 +92,15 @@ def study(tmp_path):
             arrays[f"network/average/{name}/{index:04d}"] = array
         arrays[f"network/student/{name}/0000"] = np.zeros(1)
     np.savez(run_folder.checkpoint_file(run), **arrays)
+    return tmp_path
+
+
+@pytest.fixture
+def study(made_once, tmp_path):
+    """A copy of the run, its data and its truth."""
+    shutil.copytree(made_once, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "run" / "run.json"
+    path.write_text(path.read_text().replace(str(made_once / "data"), str(tmp_path / "data")))
     return tmp_path
 
 
@@ -207,7 +218,8 @@ def test_truths_that_do_not_fit_are_refused(study):
     everybody = {"labelled": list(made.values())}
     refused("2 unlabelled patients, but 1 have none here .u1", "few", {"labelled": [made["l0"], made["u0"]]})
     refused("spacing_mm", "spaced", everybody, spacing_mm=(1.0, 1.0, 1.0))
-    refused("modalities", "named", everybody, modalities=("ct", "mr"))
+    renamed = {"ct": NORMALISATION["ct"], "mr": NORMALISATION["pet"]}
+    refused("modalities", "named", everybody, modalities=("ct", "mr"), normalisation=renamed)
     other = {"ct": NORMALISATION["ct"], "pet": dataclasses.replace(NORMALISATION["pet"], high=10.0)}
     refused("normalisation", "scaled", everybody, normalisation=other)
     swapped = [made["l0"], dataclasses.replace(made["u1"], case_id="u0"), made["u1"]]
