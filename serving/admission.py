@@ -64,7 +64,7 @@ class Admission:
         self.accepted += 1
         loop = asyncio.get_running_loop()
         future = self._pool.submit(function, *arguments)
-        # Not when the caller leaves: a call that has begun holds its worker to the end, wanted or not.
+        # Not when the caller leaves: a call that has begun holds its worker until its next step sees that.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
         try:
             result = await asyncio.wrap_future(future)

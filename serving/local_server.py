@@ -12,15 +12,19 @@ grpc.health.v1.Health. Listens on this machine only unless --host says otherwise
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import signal
 import sys
+import time
+from typing import Any
 
 from absl import flags
 
 from semicml_tf import atomic, commandline, quiet_import
 from semicml_tf.errors import UserError
 from serving import memory_reuse, tls
+from serving.admission import Admission
 
 _MIB = 1 << 20
 # For answers to be sent that were ready when the time for orderly ends was up.
@@ -96,12 +100,40 @@ def _models(values: flags.FlagValues):
     return lambda: model_config.of_folder(values.models)
 
 
-async def _serve(store, values: flags.FlagValues, credentials) -> None:
+@dataclasses.dataclass
+class Running:
+    """A server that answers; made by `start`.
+
+    Attributes:
+        port: that it listens on.
+        admission: which calls it works on.
+    """
+
+    port: int
+    admission: Admission
+    _server: Any
+    _healthy: Any
+
+    async def stop(self, grace_s: float) -> None:
+        """Lets nobody in any more, and gives those that are in so many seconds."""
+        # Health checks are told first, so that a balancer sends no more; what was accepted is answered.
+        end = time.monotonic() + grace_s
+        await self._healthy.enter_graceful_shutdown()
+        await self.admission.shut(grace_s)
+        await self._server.stop(max(end - time.monotonic(), _LAST_ANSWERS_S))
+        await self.admission.close()
+
+
+async def start(store, values: flags.FlagValues, credentials) -> Running:
+    """Listens, as the flags say, for calls of the models of a `ModelStore`.
+
+    Raises:
+        UserError: the port is taken.
+    """
     import grpc
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
     from serving import bounds, prediction_service
-    from serving.admission import Admission
 
     limit = values.max_message_mib * _MIB or -1
     server = grpc.aio.server(
@@ -121,26 +153,27 @@ async def _serve(store, values: flags.FlagValues, credentials) -> None:
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     port = _listen(server, values.host, values.port, credentials)
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     await server.start()
     for service in ("", *prediction_service.SERVICES):
         await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
+    return Running(port, admission, server, healthy)
+
+
+async def _serve(store, values: flags.FlagValues, credentials) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    running = await start(store, values, credentials)
     models = ", ".join(f"{name} version {numbers[-1]}" for name, numbers in store.names().items())
-    print(f"serving {models} on {values.host}:{port}", flush=True)
+    print(f"serving {models} on {values.host}:{running.port}", flush=True)
     if values.port_file:
-        atomic.write_text(values.port_file, f"{port}\n")
+        atomic.write_text(values.port_file, f"{running.port}\n")
     await stop.wait()
-    # Health checks are told first, so that a balancer sends no more; what was accepted is answered.
-    end = loop.time() + values.grace_s
-    await healthy.enter_graceful_shutdown()
-    await admission.shut(values.grace_s)
-    await server.stop(max(end - loop.time(), _LAST_ANSWERS_S))
-    await admission.close()
+    await running.stop(values.grace_s)
+    calls = running.admission
     _LOG.info(
         "%d calls of Predict accepted: %d answered, %d whose caller left or was cut off; %d refused for want of room",
-        *(admission.accepted, admission.answered, admission.accepted - admission.answered, admission.refused),
+        *(calls.accepted, calls.answered, calls.accepted - calls.answered, calls.refused),
     )
 
 

@@ -37,6 +37,11 @@ def _too_large(where: str, details: str) -> tuple[str, str]:
     if not numbers:
         return f"the server at {where} takes no message of this size ({details})", "Lower --max_message_mib"
     got, most = int(numbers[1]), int(numbers[2])
+    if "CLIENT" in details:  # gRPC here refused the answer
+        return (
+            f"expected an answer of at most {_mib(most)} from the server at {where}, got one of {_mib(got)}",
+            "Check what answers at this address",
+        )
     # Rounded down: what is sent next must fit.
     settle = int(most / _MIB * 1000) / 1000
     return (

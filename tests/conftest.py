@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.artefact.publish import publish
-from tests import threshold_model
+from tests import serving_process, threshold_model
 
 # Replicas without a GPU. Must be asked for before TensorFlow starts, hence here.
 tf.config.set_logical_device_configuration(
@@ -56,6 +56,25 @@ def models(tmp_path_factory) -> pathlib.Path:
     for modality in ("ct", "pet"):
         publish(threshold_model.network(modality), threshold_model.manifest(modality), folder / modality)
     return folder
+
+
+@pytest.fixture(scope="session")
+def unet_models(tmp_path_factory) -> pathlib.Path:
+    """Folder of one published U-Net `ct` that has every signature; to be read only."""
+    folder = tmp_path_factory.mktemp("unet_models")
+    serving_process.publish_unet(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unet_server(unet_models, tmp_path_factory):
+    """Address of an embedded server of `unet_models`, started from TensorFlow Serving's own models.config.
+
+    That names two models; the other one comes later.
+    """
+    config = f"--model_config_file={serving_process.ROOT / 'serving' / 'models.config'}"
+    with serving_process.serving(unet_models, tmp_path_factory.mktemp("unet_server"), config) as (_, address):
+        yield address
 
 
 # Files that take minutes, longest first: two processes that take file after file then end together.

@@ -1,18 +1,25 @@
-"""A server in a process of its own, for the tests that call one."""
+"""A server in a process of its own, or in this one, for the tests that call one."""
 
+import asyncio
 import contextlib
 import json
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from semicml_tf import commandline
 from semicml_tf.artefact.publish import publish
+from semicml_tf.artefact.versions import versions
 from semicml_tf.networks.unet import unet
+from serving import local_server, model_config, tls
+from serving.model_store import ModelStore, State, Version
+from serving.served_model import ServedModel
 from tests import threshold_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -39,24 +46,51 @@ def serving(models, folder, *more):
         process.wait()
 
 
+@contextlib.contextmanager
+def serving_here(models, *more):
+    """The address of a server in this process, of the models of a folder; for what needs no signal and no crash."""
+    values, _ = commandline.parse("serving.local_server", ["--port=0", *more])
+    store = ModelStore()
+    for config in model_config.of_folder(models):
+        version = max(config.wanted(versions(config.base_path)))
+        model = ServedModel.open(config.name, version, config.base_path / str(version))
+        store.put(config.name, version, Version(State.AVAILABLE, model))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(120)
+
+    try:
+        running = run(local_server.start(store, values, tls.server_credentials(values)))
+        try:
+            yield f"127.0.0.1:{running.port}"
+        finally:
+            run(running.stop(0.0))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(60)
+        loop.close()
+
+
 def publish_unet(folder):
-    """A small U-Net with dropout, so that it has every signature, published as `ct` below `folder`."""
+    """A small U-Net with dropout, so that it has every signature, published as `ct` below `folder`.
+
+    Without warm-up requests: whoever asks for a signature compiles it.
+    """
     manifest = threshold_model.manifest("ct", window=WINDOW)
-    network = unet(WINDOW, 4, name="ct", seed=0)
-    publish(network, manifest, folder / "ct", with_dropout=unet(WINDOW, 4, name="ct_dropout", dropout_on=network))
+    network = unet(WINDOW, 4, name="ct", seed=0, levels=2)
+    with_dropout = unet(WINDOW, 4, name="ct_dropout", dropout_on=network)
+    publish(network, manifest, folder / "ct", with_dropout=with_dropout, warm_up=())
 
 
 def require_conformance(address, models, output):
-    """Runs `serving.conformance` as a user does: no check may fail, none be skipped."""
-    command = [sys.executable, "-m", "serving.conformance", f"--address={address}", "--model=ct"]
-    done = subprocess.run(
-        [*command, f"--reference={models / 'ct'}", f"--output={output}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
+    """Runs `serving.conformance`: no check may fail, none be skipped."""
+    commandline.call(
+        "serving.conformance",
+        [f"--address={address}", "--model=ct", f"--reference={models / 'ct'}", f"--output={output}"],
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(output.read_text())
     assert (found["failed"], found["skipped"]) == (0, 0) and found["passed"] == len(found["checks"]) >= 34
 

@@ -58,11 +58,13 @@ def test_scores_of_an_older_contract_count_and_unknown_ones_are_told(tmp_path):
     body = json.loads(path.read_text())
     path.write_text(json.dumps(body | {"contract_version": 1, "signatures": None}))
     assert not judged(tmp_path, 0.5).passes
-    for text in (json.dumps(body | {"validation_dice": None}), "[]", "{"):
+    for text in (*(json.dumps(body | {"validation_dice": value}) for value in (None, True, 7, [])), "[]", "[" * 50_000):
         path.write_text(text)
         assert judged(tmp_path, 0.5) == gate.Verdict(
             True, "not compared with version 1: version 1's validation DSC is not known"
         )
+    path.write_text(json.dumps(body | {"data_hash": [1]}).replace("0.7,", "NaN,"))
+    assert judged(tmp_path, 0.5).passes, "NaN is smaller than nothing, and would hold back every version"
     path.unlink()
     assert judged(tmp_path, 0.5).passes
     assert "this run's" in judged(tmp_path, None).reason
@@ -76,15 +78,15 @@ def test_the_oldest_go_and_what_is_no_version_stays(tmp_path):
     for number in (1, 2, 9, 10, 11):
         version(tmp_path, number)
     version(tmp_path, 3, complete=False)
-    (tmp_path / "notes").mkdir()
-    (tmp_path / ".staged-x").mkdir()
+    for name in ("notes", ".staged-x", "9" * 19):
+        (tmp_path / name).mkdir()
     assert old_versions.remove(tmp_path, 11, 9) == ()
     assert old_versions.remove(tmp_path, 11, 2) == (1, 2)
-    assert left(tmp_path) == [".staged-x", "10", "11", "3", "9", "notes"]
+    assert left(tmp_path) == [".staged-x", "10", "11", "3", "9", "9" * 19, "notes"]
     # One that came meanwhile is none of this export's.
     version(tmp_path, 12)
     assert old_versions.remove(tmp_path, 11, 1) == (9,)
-    assert left(tmp_path) == [".staged-x", "10", "11", "12", "3", "notes"]
+    assert left(tmp_path) == [".staged-x", "10", "11", "12", "3", "9" * 19, "notes"]
 
 
 def test_the_version_that_was_compared_with_is_never_removed(tmp_path):

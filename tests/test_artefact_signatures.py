@@ -22,7 +22,7 @@ ROUNDING = {"float32": 1e-5, "float16": 2.0**-11}
 
 
 def varied(modality):
-    network = unet(WINDOW, 2, name=modality, levels=3)
+    network = unet(WINDOW, 2, name=modality, levels=2)
     rng = np.random.default_rng(3)
     network.set_weights([w + rng.normal(0, 0.1, w.shape).astype(np.float32) for w in network.get_weights()])
     return network
@@ -38,7 +38,7 @@ def published(tmp_path_factory):
             normalisation=Normalisation.parse(how),
             probabilities_dtype=DTYPES[modality],
         )
-        publish(varied(modality), manifest, folder / modality)
+        publish(varied(modality), manifest, folder / modality, warm_up=())
     return {modality: load(folder / modality) for modality in KINDS}
 
 

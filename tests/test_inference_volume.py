@@ -17,6 +17,7 @@ from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference import volume as inference
 from semicml_tf.normalisation import Normalisation
 from tests import threshold_model
+from tests.plain_client import plain_client
 
 ORIENTATIONS = [
     (order, flips) for order in itertools.permutations(range(3)) for flips in itertools.product((False, True), repeat=3)
@@ -122,6 +123,41 @@ def test_network_input_is_what_conversion_writes(tmp_path, normalisation, crop):
     np.testing.assert_array_equal(volume, record.images["ct"].astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    "modality, shape, spacing_mm, crop",
+    [
+        ("mr", (20, 18, 9), (0.0, 0.0, 0.0), "none"),  # percentiles, and slices smaller than the window
+        ("mr", (20, 37, 9), (5.5, 4.0, 1.7), "body"),
+        ("ct", (40, 18, 12), (3.0, 2.0, 4.5), "body"),
+        ("pet", (40, 18, 12), (6.0, 6.0, 6.0), "body"),
+    ],
+)
+@pytest.mark.parametrize("order, flips", [ORIENTATIONS[0], ORIENTATIONS[13], ORIENTATIONS[30]])
+def test_the_client_of_the_docs_draws_the_mask_of_the_package(
+    tmp_path, monkeypatch, modality, shape, spacing_mm, crop, order, flips
+):
+    values = threshold_model.volume("ct" if modality == "ct" else "pet", shape)
+    values[:9] = -1000 if modality == "ct" else 0
+    values, affine = reoriented(values, threshold_model.oblique(), order, flips)
+    manifest = dataclasses.replace(threshold_model.manifest(modality, spacing_mm=spacing_mm), crop=crop)
+    ramp = np.linspace(-0.5, 0.5, manifest.window, dtype=np.float32)
+
+    def network(batch):  # neither mirrored nor turned slices give the same
+        return 1 / (1 + np.exp(-batch - ramp[:, None, None] - 2 * ramp[:, None]))
+
+    def ask(stub, model, signature, name, values, output):
+        return [manifest.to_json()] if signature == "manifest" else network(values)
+
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "in.nii")
+    client = plain_client()
+    monkeypatch.setitem(client, "ask", ask)
+    client["segment"]("127.0.0.1:1", modality, str(tmp_path / "in.nii"), str(tmp_path / "mask.nii"))
+    found = np.asarray(nibabel.load(tmp_path / "mask.nii").dataobj)
+    expected = inference.segment(values, nibabel.load(tmp_path / "in.nii").affine, manifest, network) >= 0.5
+    assert 0.05 < expected.mean() < 0.95
+    assert np.mean(found != expected) < 1e-3
+
+
 def test_beyond_the_bodys_box_nothing_is_found():
     manifest = dataclasses.replace(threshold_model.manifest("ct"), crop="body")
     values = np.full((40, 40, 12), -1000.0, np.float32)
@@ -200,6 +236,13 @@ def test_values_that_are_not_finite_are_refused(bad):
     values[1, 2, 3] = bad
     with pytest.raises(UserError, match="1 voxels that are NaN or infinite"):
         Thresholding(threshold_model.manifest("ct")).predict(values, np.eye(4))
+
+
+def test_a_grid_that_no_memory_holds_is_refused():
+    values, affine = threshold_model.volume("ct"), np.diag([10.0, 10.0, 10.0, 1.0])
+    fine = threshold_model.manifest("ct", spacing_mm=(0.01, 0.01, 0.01))
+    with pytest.raises(UserError, match="at most 1073741824 voxels on the network's grid, got 7000 x 13000 x 11000"):
+        Thresholding(fine).predict(values, affine)
 
 
 def test_arrays_and_affines_that_are_none_are_refused():

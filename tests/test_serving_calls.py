@@ -242,6 +242,14 @@ def test_a_servers_smaller_limit_is_told_with_what_to_set(fake):
             assert len(model.slices(np.zeros((40, 16, 16, 1), np.float32))) == 40
 
 
+def test_an_answer_that_is_larger_than_any_is_not_read(fake):
+    fake.spoil = lambda tensor: setattr(tensor, "tensor_content", bytes(3 << 20))
+    with serve(fake, options=[("grpc.max_send_message_length", -1)]) as address:
+        with RemoteModel(address, "ct", MANIFEST, max_message_mib=1) as model:
+            with pytest.raises(RemoteFailure, match="expected an answer of at most 2 MiB .*, got one of 3 MiB"):
+                model.slices(SLICE)
+
+
 def test_a_server_that_is_too_busy_is_told_as_that(fake, address):
     fake.fail = grpc.StatusCode.RESOURCE_EXHAUSTED, 1
     with RemoteModel(address, "ct", MANIFEST) as model:

@@ -1,7 +1,6 @@
 """The conformance suite on the embedded server, and that it finds what a poor server does wrong."""
 
 import concurrent.futures
-import shutil
 
 import grpc
 import numpy as np
@@ -18,22 +17,11 @@ from serving.conformance_server import Server
 from serving.model_store import ModelStore, State, Version
 from serving.served_model import ServedModel
 from tests.fake_prediction_server import as_content
-from tests.serving_process import ROOT, UNLIMITED, WINDOW, publish_unet, request, require_conformance, serving
+from tests.serving_process import UNLIMITED, WINDOW, request, require_conformance
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    publish_unet(folder)
-    return folder
-
-
-def test_the_embedded_server_from_the_files_that_tensorflow_serving_starts_from(models, tmp_path):
-    # models.config names two models; the other one comes later.
-    shutil.copytree(models, tmp_path / "models")
-    config = f"--model_config_file={ROOT / 'serving' / 'models.config'}"
-    with serving(tmp_path / "models", tmp_path, config) as (_, address):
-        require_conformance(address, models, tmp_path / "found.json")
+def test_the_embedded_server_from_the_files_that_tensorflow_serving_starts_from(unet_models, unet_server, tmp_path):
+    require_conformance(unet_server, unet_models, tmp_path / "found.json")
 
 
 class Poor(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -67,10 +55,15 @@ class SendsContent(Poor):
         return response
 
 
-def _found(kind, models):
-    """The suite's results by title, with a server of that kind in this process."""
+@pytest.fixture(scope="module")
+def served(unet_models):
     store = ModelStore()
-    store.put("ct", 1, Version(State.AVAILABLE, ServedModel.open("ct", 1, models / "ct" / "1")))
+    store.put("ct", 1, Version(State.AVAILABLE, ServedModel.open("ct", 1, unet_models / "ct" / "1")))
+    return store
+
+
+def _found(kind, store):
+    """The suite's results by title, with a server of that kind in this process."""
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=UNLIMITED)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(kind(store), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -82,8 +75,8 @@ def _found(kind, models):
         server.stop(None).wait()
 
 
-def test_strings_as_tensor_content_are_read(models):
-    found = _found(SendsContent, models)
+def test_strings_as_tensor_content_are_read(served):
+    found = _found(SendsContent, served)
     for check in (checks.predicts, checks.one_by_one, checks.content, *conformance_signatures.ANSWERED):
         assert found[check.__doc__]["result"] == "passed", found[check.__doc__]
 
@@ -100,8 +93,8 @@ def test_a_check_that_breaks_is_a_check_that_failed(monkeypatch):
     ]
 
 
-def test_a_poor_server_fails(models):
-    found = _found(Poor, models)
+def test_a_poor_server_fails(served):
+    found = _found(Poor, served)
     failed = {title for title, one in found.items() if one["result"] == "failed"}
     wanted = {checks.status, checks.predicts, checks.one_by_one, checks.content, checks.names_what_answered, checks.big}
     wanted |= set(conformance_signatures.ANSWERED)
@@ -109,13 +102,6 @@ def test_a_poor_server_fails(models):
     refusals = [title for title in found if title.startswith("Refuses")]
     # gRPC itself sees that a message is none.
     assert len(refusals) == 15 and len(failed & set(refusals)) == 13
-
-
-@pytest.fixture(scope="module")
-def served(models):
-    store = ModelStore()
-    store.put("ct", 1, Version(State.AVAILABLE, ServedModel.open("ct", 1, models / "ct" / "1")))
-    return store
 
 
 EXAMPLE = slice_example.encode(np.zeros((WINDOW, WINDOW), np.float32))

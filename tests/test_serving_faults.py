@@ -29,8 +29,9 @@ ONE_CALL = request().SerializeToString()
 def published(tmp_path_factory):
     """`ct` answers at once, `pet` takes its time."""
     folder = tmp_path_factory.mktemp("published")
-    publish(threshold_model.network("ct", window=WINDOW), threshold_model.manifest("ct", window=WINDOW), folder / "ct")
-    publish(unet(WINDOW, 8, name="pet"), threshold_model.manifest("pet", window=WINDOW), folder / "pet")
+    networks = {"ct": threshold_model.network("ct", window=WINDOW), "pet": unet(WINDOW, 16, name="pet", levels=2)}
+    for name, network in networks.items():
+        publish(network, threshold_model.manifest(name, window=WINDOW), folder / name, warm_up=())
     return folder
 
 

@@ -1,5 +1,6 @@
 """A real server process on loopback: its status codes, and answers that are the in-process ones bit for bit."""
 
+import dataclasses
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ from semicml_tf.networks.unet import unet
 from serving.client import read_manifest
 from serving.remote_model import RemoteModel
 from tests import threshold_model
+from tests.plain_client import plain_client
 from tests.serving_process import ROOT, UNLIMITED, WINDOW, request, serving
 
 
@@ -34,7 +36,8 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for seed, modality in enumerate(("ct", "pet")):
         manifest = threshold_model.manifest(modality, window=WINDOW, spacing_mm=(3.0, 2.0, 2.0))
-        publish(unet(WINDOW, 4, name=modality, seed=seed), manifest, folder / modality)
+        manifest = dataclasses.replace(manifest, crop="body" if modality == "pet" else "none")
+        publish(unet(WINDOW, 4, name=modality, seed=seed, levels=2), manifest, folder / modality, warm_up=())
     # What a server must pass over: a version that is still being copied, and a folder of something else.
     shutil.copytree(folder / "ct" / "1", folder / "ct" / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
     (folder / "notes").mkdir()
@@ -89,6 +92,21 @@ def test_client_command_writes_the_file_that_predict_writes(models, address, tmp
     )
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
     assert (tmp_path / "pa.nii.gz").read_bytes() == (tmp_path / "pb.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("modality", ["ct", "pet"])
+def test_the_client_of_the_docs_draws_the_mask_of_the_package(models, address, tmp_path, modality):
+    model = semicml_tf.load(models / modality / "1")
+    values = VOLUMES[modality].copy()
+    values[:20] = {"ct": -1000, "pet": 0}[modality]  # air, which the body's box leaves out
+    nibabel.save(nibabel.Nifti1Image(values, threshold_model.oblique()), tmp_path / "in.nii.gz")
+    plain_client()["segment"](address, modality, str(tmp_path / "in.nii.gz"), str(tmp_path / "mask.nii.gz"))
+    found = nibabel.load(tmp_path / "mask.nii.gz")
+    expected = model.predict(values, threshold_model.oblique())
+    mask = np.asarray(found.dataobj)
+    assert 50 < expected.sum() < 0.9 * expected.size and np.allclose(found.affine, threshold_model.oblique(), atol=1e-5)
+    # Sums in another order, where the probability is all but the threshold.
+    assert 2 * np.sum(mask & expected) / (mask.sum() + expected.sum()) > 0.98
 
 
 def test_response_names_what_answered(stubs):
@@ -237,29 +255,16 @@ def test_manifest_is_found_beside_the_models(models, tmp_path):
     assert read_manifest(models / "ct", version=1).modality == "ct"
 
 
-def run_client(tmp_path, models, address, *more):
-    arguments = client_arguments(tmp_path, models, address, "--retries=1", *more)
-    command = [sys.executable, "-m", "serving.client", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
 def test_terminated_server_leaves_in_order_and_a_killed_one_is_one_line_for_the_client(models, tmp_path):
     with serving(models, tmp_path) as (process, address):
-        taken = subprocess.run(
-            [sys.executable, "-m", "serving.local_server", f"--models={models}", f"--port={address.split(':')[1]}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert taken.returncode == 2
-        assert "error: cannot listen on" in taken.stderr.splitlines()[-1]
+        with pytest.raises(UserError, match="cannot listen on"):
+            commandline.call("serving.local_server", [f"--models={models}", f"--port={address.split(':')[1]}"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert (tmp_path / "server.log").read_text().splitlines()[-1] == "stopped"
-    done = run_client(tmp_path, models, address)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"serving.client: error: the server at {address} cannot be reached")
+    with pytest.raises(UserError, match=f"the server at {address} cannot be reached") as caught:
+        commandline.call("serving.client", client_arguments(tmp_path, models, address, "--retries=1"))
+    assert "\n" not in caught.value.line
     assert not (tmp_path / "out.nii.gz").exists()
 
 

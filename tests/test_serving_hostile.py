@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,7 +24,7 @@ from semicml_tf.artefact import slice_example
 from semicml_tf.artefact.manifest import MAX_QUERIES
 from semicml_tf.errors import UserError
 from semicml_tf.inference import slices
-from serving import answers, bounds, conformance, conformance_server, prediction_service
+from serving import answers, bounds, conformance, conformance_checks, conformance_server, prediction_service
 from serving.model_store import ModelStore, State, Version
 from serving.remote_failure import RemoteFailure
 from serving.remote_model import RemoteModel
@@ -368,8 +369,6 @@ def test_mutated_metadata_and_status_fail_a_check_and_nothing_else(store):
             data = status if path.endswith("GetModelStatus") else metadata
             return lambda request, timeout: response_deserializer(mutated(rng, data))
 
-    from serving import conformance_checks
-
     server, results = conformance_server.Server(Channel(), "ct", 1.0), set()
     with memory_limit(1024 * MIB), pytest.MonkeyPatch.context() as patch:
         for function in (conformance_checks.metadata, conformance_checks.status):
@@ -379,6 +378,22 @@ def test_mutated_metadata_and_status_fail_a_check_and_nothing_else(store):
                 results.add(found["result"])
                 assert found["details"].isprintable() and len(found["details"]) <= 300
     assert results == {"passed", "failed"}
+
+
+def test_a_suite_ends_soon_where_a_server_takes_calls_and_never_answers(monkeypatch):
+    class Silent(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+
+        def details(self):
+            return "Deadline Exceeded"
+
+    def run():
+        raise Silent
+
+    monkeypatch.setattr(conformance_checks, "all_checks", lambda server: ((f"check {n}", run) for n in range(9)))
+    found = [one["result"] for one in conformance.check(None)]
+    assert found == ["failed"] * conformance.MAX_UNANSWERED + ["skipped"]
 
 
 def test_text_of_others_is_one_line_of_ascii():

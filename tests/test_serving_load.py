@@ -19,21 +19,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from semicml_tf import commandline
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
-from semicml_tf.networks.unet import unet
 from serving.admission import Admission
 from serving.answers import Refused
 from tests import threshold_model
-from tests.serving_process import UNLIMITED, WINDOW, request, serving
+from tests.serving_process import UNLIMITED, WINDOW, request, serving, serving_here
 
 MANY = np.zeros((300, WINDOW, WINDOW, 1), np.float32)
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    manifest = threshold_model.manifest("ct", window=WINDOW)
-    return publish(unet(WINDOW, 4, name="ct", seed=0), manifest, tmp_path_factory.mktemp("published")).folder
+def published(unet_models):
+    return unet_models / "ct" / "1"
 
 
 @pytest.fixture
@@ -43,11 +40,9 @@ def models(tmp_path, published):
 
 
 @pytest.fixture(scope="module")
-def narrow(published, tmp_path_factory):
+def narrow(unet_models):
     """A channel to a server that works on one call and lets two wait."""
-    folder = tmp_path_factory.mktemp("narrow")
-    shutil.copytree(published, folder / "models" / "ct" / "1")
-    with serving(folder / "models", folder, "--workers=1", "--waiting=2") as (_, address):
+    with serving_here(unet_models, "--workers=1", "--waiting=2") as address:
         with grpc.insecure_channel(address, options=UNLIMITED) as channel:
             yield channel
 
@@ -214,7 +209,7 @@ def certificate(folder, name, issuer=None):
     return signed, key
 
 
-def test_mutual_tls(models, tmp_path):
+def test_mutual_tls(unet_models, tmp_path):
     authority = certificate(tmp_path, "authority")
     for name in ("server", "client"):
         certificate(tmp_path, name, authority)
@@ -224,7 +219,7 @@ def test_mutual_tls(models, tmp_path):
         return (tmp_path / name).read_bytes()
 
     told = [f"--tls_certificate={tmp_path}/server.pem", f"--tls_key={tmp_path}/server.key"]
-    with serving(models, tmp_path, *told, f"--tls_client_ca={tmp_path}/authority.pem") as (_, address):
+    with serving_here(unet_models, *told, f"--tls_client_ca={tmp_path}/authority.pem") as address:
 
         def call(credentials):
             channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
@@ -243,7 +238,7 @@ def test_mutual_tls(models, tmp_path):
                 call(wrong)
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         nibabel.save(nibabel.Nifti1Image(threshold_model.volume("ct"), np.eye(4)), tmp_path / "in.nii.gz")
-        shared = [f"--address={address}", "--model=ct", f"--manifest={models / 'ct' / '1'}", "--retries=0"]
+        shared = [f"--address={address}", "--model=ct", f"--manifest={unet_models / 'ct' / '1'}", "--retries=0"]
         shared += [f"--input={tmp_path / 'in.nii.gz'}", f"--tls_ca={tmp_path / 'authority.pem'}"]
         mine = [f"--tls_client_certificate={tmp_path / 'client.pem'}", f"--tls_client_key={tmp_path / 'client.key'}"]
         commandline.call("serving.client", [*shared, *mine, f"--output={tmp_path / 'mask.nii.gz'}"])
@@ -254,11 +249,11 @@ def test_mutual_tls(models, tmp_path):
             commandline.call("serving.client", [*shared, mine[0], f"--output={tmp_path / 'other.nii.gz'}"])
 
 
-def test_tls_encrypts_for_whoever_trusts_the_server(models, tmp_path):
+def test_tls_encrypts_for_whoever_trusts_the_server(unet_models, tmp_path):
     certificate(tmp_path, "server", certificate(tmp_path, "authority"))
     certificate(tmp_path, "stranger")
     told = [f"--tls_certificate={tmp_path}/server.pem", f"--tls_key={tmp_path}/server.key"]
-    with serving(models, tmp_path, *told) as (_, address):
+    with serving_here(unet_models, *told) as address:
 
         def call(root):
             with grpc.secure_channel(address, grpc.ssl_channel_credentials(root)) as channel:

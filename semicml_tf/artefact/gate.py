@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import numbers
 import pathlib
 
-from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
+from semicml_tf import json_files
+from semicml_tf.artefact.manifest import MAX_BYTES, RELATIVE_PATH, Manifest
 from semicml_tf.artefact.versions import complete_versions
+from semicml_tf.errors import UserError
 
 # A mean DSC over a few validation patients moves by about this much from one training to the next.
 MARGIN = 0.02
@@ -37,15 +37,18 @@ class Former:
         if not numbered:
             return None
         version = max(numbered)
-        # Versions of an older contract tell both just as well.
+        # Versions of an older contract have both fields as well.
         try:
-            body = json.loads((numbered[version] / RELATIVE_PATH).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            body = json_files.load(
+                numbered[version] / RELATIVE_PATH, what="the manifest of an exported model", max_bytes=MAX_BYTES
+            )
+        except UserError:
             body = None
         body = body if isinstance(body, dict) else {}
-        dice = body.get("validation_dice")
-        dice = float(dice) if isinstance(dice, numbers.Real) else None
-        return cls(numbered[version], version, dice, body.get("data_hash"))
+        dice, data_hash = body.get("validation_dice"), body.get("data_hash")
+        if type(dice) not in (int, float) or not 0 <= dice <= 1:
+            dice = None
+        return cls(numbered[version], version, dice, data_hash if isinstance(data_hash, str) else None)
 
 
 @dataclasses.dataclass(frozen=True)

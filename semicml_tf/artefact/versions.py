@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 from semicml_tf.errors import UserError
 
@@ -13,8 +14,9 @@ REMEDY = "Export the run again with python -m semicml_tf.export"
 
 def versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
     """The version folders below `folder` by number, ascending; staging folders and files are none."""
-    entries = pathlib.Path(folder).iterdir()
-    return dict(sorted((int(entry.name), entry) for entry in entries if entry.name.isdecimal() and entry.is_dir()))
+    # gRPC's version numbers have 64 bits.
+    named = [entry for entry in pathlib.Path(folder).iterdir() if re.fullmatch("[0-9]{1,18}", entry.name)]
+    return dict(sorted((int(entry.name), entry) for entry in named if entry.is_dir()))
 
 
 def complete_versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -23,6 +24,9 @@ from semicml_tf.inference.uncertainty import Moments
 from semicml_tf.intensities import intensities
 from semicml_tf.normalisation import canonical
 from semicml_tf.plausibility import Problem
+
+# Of 4 bytes each. A volume of more voxels may have eight times its own.
+MAX_NETWORK_VOXELS = 2**30
 
 SlicePredictor = Callable[[np.ndarray], np.ndarray]
 
@@ -93,6 +97,12 @@ def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> tuple[np
         (slices, rows, columns) float16, as records hold it, and the grid that it lies on.
     """
     target = grid.for_network(manifest.spacing_mm)
+    most = max(MAX_NETWORK_VOXELS, 8 * math.prod(grid.shape))
+    if math.prod(target.shape) > most:
+        raise UserError(
+            f"expected at most {most} voxels on the network's grid, got {' x '.join(map(str, target.shape))}",
+            remedy=f"Check the volume's voxel sizes, and the manifest's spacing_mm {list(manifest.spacing_mm)}",
+        )
     native = resample(array, grid, target)
     if manifest.crop == "body":
         box = body_box.kept({manifest.modality: native}, {manifest.modality: manifest.normalisation.kind}, target)
