@@ -130,9 +130,13 @@ def _decoded(path: pathlib.Path, dataset, indices: Sequence[int]) -> Iterator[np
 
 
 def _in_domain(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
-    """int64 values of the lowest `bits` bits; what the other bits hold is no part of them."""
-    kept = np.asarray(values).astype(np.int64) & ((1 << bits) - 1)
-    return kept - ((kept >> (bits - 1)) << bits) if signed else kept
+    """Integers of the lowest `bits` bits; what the other bits hold is no part of them."""
+    if (values.dtype.kind == "i") != signed:
+        values = values.astype(np.int64)
+    unused = 8 * values.dtype.itemsize - bits
+    if unused <= 0:
+        return values
+    return values << unused >> unused if signed else values & ((1 << bits) - 1)
 
 
 def _padding(path: pathlib.Path, dataset, raw: np.ndarray, bits: tuple[int, int], signed: bool) -> np.ndarray | None:
@@ -147,9 +151,9 @@ def _padding(path: pathlib.Path, dataset, raw: np.ndarray, bits: tuple[int, int]
     limit = library.optional_number(path, dataset, "PixelPaddingRangeLimit")
     allocated, stored = bits
     ends = [int(first), int(first if limit is None else limit)]
-    fits = all(_in_domain(np.array(end), stored, signed) == end for end in ends)
+    fits = all(_in_domain(np.array(end, np.int64), stored, signed) == end for end in ends)
     width = stored if fits else allocated
-    low, high = sorted(int(_in_domain(np.array(end), width, signed)) for end in ends)
+    low, high = sorted(int(_in_domain(np.array(end, np.int64), width, signed)) for end in ends)
     values = _in_domain(raw, width, signed)
     return (values >= low) & (values <= high)
 
@@ -167,7 +171,7 @@ def stored_frames(
         indices: of the frames, from 0.
 
     Returns:
-        (rows, columns) int64, and (rows, columns) bool or None, per frame.
+        (rows, columns) integers, and (rows, columns) bool or None, per frame.
 
     Raises:
         UserError: pixels that are cut off, or compressed in a way that cannot be read here.

@@ -219,7 +219,7 @@ def _fill(path, dataset, numbers, frames: Sequence[_Frame], places: Sequence[tup
         if frame.segment is None:
             values = np.isin(values, list(numbers))
         else:
-            values = 2 * values >= whole if fractional else values != 0
+            values = values >= whole / 2 if fractional else values != 0
         digest = hashlib.sha256(np.packbits(values).tobytes()).digest()
         if seen.setdefault((frame.segment, number), digest) != digest:
             raise UserError(
