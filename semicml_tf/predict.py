@@ -114,7 +114,7 @@ def define_volume_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_voxels",
         1 << 30,
-        "A NIfTI volume of more voxels is refused before memory is taken.",
+        "A volume of more voxels is refused before memory is taken.",
         lower_bound=1,
         flag_values=values,
     )

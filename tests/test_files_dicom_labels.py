@@ -15,6 +15,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.files import dicom, dicom_contours
 from semicml_tf.files.dicom_labels import DicomLabel
 from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.source import limited
 from tests import dicom_files as files
 
 SHAPE = (6, 12, 10)  # slices, rows, columns
@@ -540,6 +541,23 @@ def test_contours_that_are_refused(tmp_path, contours, message):
     with pytest.raises(UserError, match=message) as caught:
         DicomLabel((path,), open_series(tmp_path / "ct")).read_label()
     assert not any(secret in caught.value.line for secret in files.SECRETS)
+
+
+def test_a_limit_of_voxels(tmp_path):
+    datasets = images(tmp_path / "ct")
+    series, most = open_series(tmp_path / "ct"), int(np.prod(SHAPE))
+    labels = [
+        DicomLabel((path,), series)
+        for path in (
+            write_seg(tmp_path / "seg.dcm", datasets, {"GTV": blob()}),
+            write_rtstruct(tmp_path / "rt.dcm", {"GTV": [box(*OUTER, 2)]}),
+        )
+    ]
+    for source in (series, *labels):
+        read = "read_volume" if source is series else "read_label"
+        getattr(limited(source, most), read)()
+        with pytest.raises(UserError, match=f"at most {most - 1} voxels, got {most}.*--max_voxels"):
+            getattr(limited(source, most - 1), read)()
 
 
 def test_contours_need_their_images(tmp_path):

@@ -16,7 +16,9 @@ from scipy.spatial import cKDTree
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.files.dicom_labels import DicomLabel
 from semicml_tf.files.dicom_segmentation import read_mask
+from semicml_tf.files.dicom_series import open_series
 from semicml_tf.phantom import case as cases
 from semicml_tf.phantom.dicom_writer import write_dicom
 from tests import dicom_files
@@ -137,6 +139,39 @@ def test_dcmqi_sees_the_same(predicted, modality, tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     found, expected = nifti(next(tmp_path.glob("*.nii.gz"))), nifti(mask)
     check_same(found[1], expected[1])
+
+
+@pytest.mark.skipif(DCMQI is None, reason="needs dcmqi: make test-backends")
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_what_dcmqi_writes_is_read(kind, tmp_path):
+    """Two slices 9 mm apart of a tilted series whose files run against the normal."""
+    tilted = dicom_files.axes((np.cos(0.3), np.sin(0.3), 0), (-np.sin(0.3), np.cos(0.3), 0))
+    dicom_files.write_series(tmp_path / "ct", dicom_files.numbers((6, 12, 16)), orientation=tilted, step=(0, 0, -3))
+    series = open_series(tmp_path / "ct")
+    grid = series.read_grid()
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[2:7, 3:9, 1], mask[3:5, 4:6, 4] = 1, 1
+    nibabel.save(nibabel.Nifti1Image(mask, grid.affine), tmp_path / "mask.nii.gz")
+    code = {"CodeValue": "85756007", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Tissue"}
+    codes = {f"SegmentedProperty{what}CodeSequence": code for what in ("Category", "Type")}
+    segment = {
+        "labelID": 1,
+        "SegmentDescription": "GTV",
+        "SegmentLabel": "GTV",
+        "SegmentAlgorithmType": "MANUAL",
+        **codes,
+    }
+    about = {"SeriesDescription": "x", "SeriesNumber": "9", "InstanceNumber": "1", "ContentCreatorName": "x"}
+    (tmp_path / "meta.json").write_text(json.dumps({**about, "segmentAttributes": [[segment]]}))
+    command = [str(pathlib.Path(DCMQI).with_name("itkimage2segimage")), "--inputDICOMDirectory", str(tmp_path / "ct")]
+    command += ["--inputImageList", str(tmp_path / "mask.nii.gz"), "--inputMetadata", str(tmp_path / "meta.json")]
+    command += ["--outputDICOM", str(tmp_path / "seg.dcm"), "--segmentationType", kind]
+    subprocess.run(command, check=True, capture_output=True)
+    values, _, warnings = DicomLabel((tmp_path / "seg.dcm",), series).read_label_with_warnings()
+    np.testing.assert_array_equal(values, mask)
+    assert not warnings
+    values, own = DicomLabel((tmp_path / "seg.dcm",)).read_label()
+    assert values.sum() == mask.sum() and own.spacing_mm == pytest.approx(grid.spacing_mm)
 
 
 def test_mistakes_are_one_line(models, predicted, tmp_path):

@@ -192,7 +192,7 @@ def _verification(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_voxels",
         MAX_VOXELS,
-        "A NIfTI volume of more voxels is refused before memory is taken.",
+        "A volume of more voxels is refused before memory is taken.",
         lower_bound=1,
         **text,
     )

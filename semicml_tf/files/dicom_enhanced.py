@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_frames, dicom_geometry, dicom_pixels
+from semicml_tf.files import dicom_frames, dicom_geometry, dicom_pixels, nifti
 from semicml_tf.files import dicom_library as library
 from semicml_tf.geometry.grid import Grid
 
@@ -53,16 +53,17 @@ def read_grid(path: pathlib.Path) -> Grid:
         return _stack(path, dataset)[1]
 
 
-def read_volume(path: pathlib.Path) -> tuple[np.ndarray, Grid]:
+def read_volume(path: pathlib.Path, most_voxels: int) -> tuple[np.ndarray, Grid]:
     """float32 rescaled values (column, row, slice) and their grid, sorted as `dicom_geometry.stack` does.
 
     Raises:
         UserError: the frames are no regular stack (duplicate or missing positions, several phases, gantry tilt), are
-            in colour, or cannot be decoded.
+            in colour, cannot be decoded, or have more voxels than `most_voxels`.
     """
     dataset = library.read(path)
     with library.door(path, dataset):
         ordered, grid, tags = _stack(path, dataset)
+        nifti.check_voxels(grid.shape, most_voxels, path)
         modality = str(library.value(dataset, "Modality") or "")
         volume = np.empty(grid.shape[::-1], np.float32)
         stored = dicom_pixels.stored_frames(path, dataset, [one.frame for one in ordered])

@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_contours, dicom_segmentation
+from semicml_tf.files import dicom_contours, dicom_segmentation, nifti
 from semicml_tf.files import dicom_library as library
 from semicml_tf.files.dicom_series import DicomSeries, digest
 from semicml_tf.geometry.grid import Grid
@@ -27,11 +27,13 @@ class DicomLabel:
         series: the images on whose grid it is wanted; None = a DICOM-SEG's own grid.
         roi: regular expression that the names of its segments or structures hold, in any case of letters; those of
             one object that do are united. "" where there is only one.
+        most_voxels: a label of more is refused.
     """
 
     files: tuple[pathlib.Path, ...]
     series: DicomSeries | None = None
     roi: str = ""
+    most_voxels: int = dataclasses.field(default=nifti.MOST_VOXELS, repr=False, compare=False)
 
     @property
     def path(self) -> pathlib.Path:
@@ -76,12 +78,13 @@ class DicomLabel:
                 remedy="Add the series that this RTSTRUCT refers to",
             )
         grid = self.series.read_grid()
+        nifti.check_voxels(grid.shape, self.most_voxels, path)
         mask, warnings = dicom_contours.read_mask(path, dataset, numbers, grid)
         return mask.astype(np.int32), grid, warnings
 
     def _of_segments(self, path: pathlib.Path, dataset, numbers):
         images = None if self.series is None else dicom_segmentation.Images.of(self.series)
-        mask, own = dicom_segmentation.read_mask(path, dataset, numbers, images)
+        mask, own = dicom_segmentation.read_mask(path, dataset, numbers, images, most_voxels=self.most_voxels)
         grid = own if images is None else images.grid
         if own.is_close(grid, 1e-6):
             return mask.astype(np.int32), grid, ()

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_frames, dicom_geometry, dicom_pixels, dicom_scan
+from semicml_tf.files import dicom_frames, dicom_geometry, dicom_pixels, dicom_scan, nifti
 from semicml_tf.files import dicom_library as library
 from semicml_tf.files.dicom_geometry import Slice
 from semicml_tf.files.dicom_series import DicomSeries
@@ -76,7 +76,12 @@ class Images:
 
 
 def read_mask(
-    path: pathlib.Path, dataset, numbers: Collection[int], images: Images | None = None
+    path: pathlib.Path,
+    dataset,
+    numbers: Collection[int],
+    images: Images | None = None,
+    *,
+    most_voxels: int = nifti.MOST_VOXELS,
 ) -> tuple[np.ndarray, Grid]:
     """The union of segments as a mask; of fractional ones what is at least one half.
 
@@ -85,6 +90,7 @@ def read_mask(
         dataset: all of it.
         numbers: of the segments.
         images: that it was drawn on; None if they are not there.
+        most_voxels: a mask of more is refused.
 
     Returns:
         bool (column, row, slice), and its grid. It is that of the images where the frames lie on slices of the images,
@@ -112,6 +118,7 @@ def read_mask(
         if heights is None:
             raise UserError("its frames lie on no regular grid", path=path, remedy="Export the label as NIfTI")
         places = list(zip(placed, heights))
+    nifti.check_voxels(grid.shape, most_voxels, path)
     return _fill(path, dataset, numbers, chosen, places, grid), grid
 
 

@@ -33,12 +33,14 @@ class DicomSeries:
         series_uid: SeriesInstanceUID.
         files: all of the series' files.
         damaged: files in the series' folders that may belong to it, but cannot be read.
+        most_voxels: a volume of more is refused.
     """
 
     folder: pathlib.Path
     series_uid: str
     files: tuple[pathlib.Path, ...]
     damaged: tuple[pathlib.Path, ...] = ()
+    most_voxels: int = dataclasses.field(default=nifti.MOST_VOXELS, repr=False, compare=False)
 
     @property
     def path(self) -> pathlib.Path:
@@ -71,9 +73,10 @@ class DicomSeries:
         modality, frames = self._kind()
         if frames > 1:
             dicom_enhanced.check(self.files[0], modality, len(self.files))
-            return dicom_enhanced.read_volume(self.files[0])
+            return dicom_enhanced.read_volume(self.files[0], self.most_voxels)
         headers = self._headers(_TAGS)
         ordered, grid = self._stack(headers)
+        nifti.check_voxels(grid.shape, self.most_voxels, self.folder)
         factors = dicom_suv.factors(headers) if modality == "PT" else np.ones(len(headers))
         factor = dict(zip(self.files, factors))
         slices = np.empty(grid.shape[::-1], np.float32)

@@ -132,17 +132,23 @@ def _header(stream: PlainBytes, path: str | os.PathLike, channel: int | None) ->
     return nifti_header.parse(start, path, channel=channel), start
 
 
+def check_voxels(shape: tuple[int, int, int], most_voxels: int, path: str | os.PathLike) -> None:
+    """Raises: UserError: a volume of this shape has too many voxels."""
+    voxels = math.prod(shape)
+    if voxels > most_voxels:
+        raise UserError(
+            f"expected at most {most_voxels} voxels, got {voxels} of shape {shape}",
+            path=path,
+            remedy="Crop or resample the volume, or raise --max_voxels if the memory is there",
+        )
+
+
 def _empty(stream: PlainBytes, header: Header, dtype: type, most_voxels: int, path: str | os.PathLike) -> np.ndarray:
     """Memory for the volume, 1-D; a damaged or hostile header can ask for any size, which is checked first."""
     voxels = math.prod(header.grid.shape)
     if header.offset + voxels * header.dtype.itemsize > stream.stored_size * (MOST_GROWTH if stream.zipped else 1):
         raise _too_short(path)
-    if voxels > most_voxels:
-        raise UserError(
-            f"expected at most {most_voxels} voxels, got {voxels} of shape {header.grid.shape}",
-            path=path,
-            remedy="Crop or resample the volume, or raise --max_voxels if the memory is there",
-        )
+    check_voxels(header.grid.shape, most_voxels, path)
     if not stream.zipped and stream.stored_size > header.end + _BEHIND:
         raise _too_long(path)
     try:

@@ -104,4 +104,8 @@ class NiftiFile:
 
 def limited(source: Source, most_voxels: int) -> Source:
     """The source with another limit of voxels, where it has one."""
-    return dataclasses.replace(source, most_voxels=most_voxels) if isinstance(source, NiftiFile) else source
+    if not hasattr(source, "most_voxels"):
+        return source
+    series = getattr(source, "series", None)  # of a label, the images that it was drawn on
+    inner = {} if series is None else {"series": limited(series, most_voxels)}
+    return dataclasses.replace(source, most_voxels=most_voxels, **inner)

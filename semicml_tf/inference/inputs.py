@@ -29,7 +29,7 @@ class Case:
         images: by modality, the path of a NIfTI file or of a folder that holds a DICOM series.
         lacks: modalities that have no image of this name.
         sources: by modality, where a layout of conversion names the images; they go before `images`.
-        most_voxels: a NIfTI volume of more is refused.
+        most_voxels: a volume of more is refused.
     """
 
     name: str
