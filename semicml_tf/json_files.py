@@ -39,7 +39,6 @@ Positive = Annotated[int, Interval(ge=1, le=2**53)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 
 T = TypeVar("T")
-_TOO_DEEP = "its lists or objects are nested too deeply"
 
 
 def read(
@@ -84,11 +83,8 @@ def of_value(
     from pydantic_core import ValidationError
 
     try:
-        # Strict types take a list for a tuple in JSON text alone.
-        value = _validator(schema).validate_json(json.dumps(body), strict=True)
+        value = _validator(schema).validate_python(body)
         return body if is_typeddict(schema) else value
-    except RecursionError as error:
-        raise UserError(f"expected {what}, but {_TOO_DEEP}", path=path, remedy=remedy) from error
     except ValidationError as error:
         raise UserError(f"expected {what}, but {_problem(error)}", path=path, remedy=remedy) from error
     except UserError as error:
@@ -117,7 +113,8 @@ def loads(
             text = text.decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
     except RecursionError as error:
-        raise UserError(f"expected {what}, but {_TOO_DEEP}", path=path, remedy=remedy) from error
+        problem = f"expected {what}, but it is not valid JSON (lists or objects are nested too deeply)"
+        raise UserError(problem, path=path, remedy=remedy) from error
     except ValueError as error:
         raise UserError(f"expected {what}, but it is not valid JSON ({error})", path=path, remedy=remedy) from error
 
@@ -170,15 +167,29 @@ def _validator(schema: type):
     from pydantic import TypeAdapter
     from pydantic_core import SchemaValidator
 
-    return SchemaValidator(_stop_at_first(TypeAdapter(schema).core_schema))
+    return SchemaValidator(_strict(TypeAdapter(schema).core_schema))
 
 
-def _stop_at_first(node: Any) -> Any:
-    """The core schema with lists that stop at their first wrong element: a report of each takes a gigabyte."""
-    if isinstance(node, dict):
-        changed = {name: _stop_at_first(value) for name, value in node.items()}
-        return changed | {"fail_fast": True} if node.get("type") in ("list", "tuple") else changed
-    return [_stop_at_first(value) for value in node] if isinstance(node, list) else node
+def _strict(node: Any) -> Any:
+    """The core schema with strict types, whose tuples take JSON's lists.
+
+    Lists stop at their first wrong element: a report of each can take a gigabyte.
+    """
+    if isinstance(node, list):
+        return [_strict(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    changed, kind = {name: _strict(value) for name, value in node.items()}, node.get("type")
+    if kind in ("int", "float", "str", "bool", "list", "dict"):
+        changed["strict"] = True
+    if kind in ("list", "tuple"):
+        changed["fail_fast"] = True
+    return changed
+
+
+# pydantic's words for these are Python's.
+_EXPECTED = dict.fromkeys(("dict_type", "dataclass_type"), "expected an object")
+_EXPECTED |= dict.fromkeys(("list_type", "tuple_type"), "expected a list")
 
 
 def _problem(error) -> str:
@@ -190,13 +201,12 @@ def _problem(error) -> str:
     place, message = _place(first["loc"]), str(first["msg"])
     if first["type"] == "missing":
         text = f"the field {place} is missing"
-    elif first["type"] == "json_invalid":
-        text = _TOO_DEEP if "recursion" in message else f"it is not valid JSON ({message})"
     else:
         message = message.removeprefix("Value error, ").replace("Input should be", "expected", 1)
+        message = _EXPECTED.get(first["type"], message)
         text = f"{place or 'its content'}: {message}"
         # Messages of sizes name them; a whole list is no help.
-        text += f", got {_shown(first['input'])}" if message.startswith("expected") else ""
+        text += f", got {_shown(first['input'])}" if str(first["msg"]).startswith("Input should be") else ""
     # Of another version, other fields are no mistakes.
     if count == 1 or place.endswith("version"):
         return text

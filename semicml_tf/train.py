@@ -87,10 +87,10 @@ def _check_initial(initial, info: DatasetInfo, train: TrainSettings) -> None:
 
 
 def _is_finished(folder: pathlib.Path, train: TrainSettings) -> bool:
-    path, epochs = folder / run_folder.FILE_NAME, sum(train.epochs)
-    if not path.exists():
+    epochs = sum(train.epochs)
+    if not (folder / run_folder.FILE_NAME).exists():
         return False
-    done = atomic.read_json(path, what="a run", remedy="Delete it").get("epochs_done") == epochs
+    done = run_folder.read_record(folder, "Delete it").get("epochs_done") == epochs
     return done and run_folder.picture_file(folder, epochs - 1).exists()
 
 

@@ -71,6 +71,7 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.Case
 
     folder.mkdir(parents=True)
     entries, digests = {}, {}
+    modalities = changes.get("modalities", tuple(NORMALISATION))
     for partition, records in partitions.items():
         name = shards.shard_name(partition, 0, 1)
         with tf.io.TFRecordWriter(str(folder / name)) as writer:
@@ -90,10 +91,10 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.Case
         )
     settings = {
         "root": folder,
-        "modalities": tuple(NORMALISATION),
+        "modalities": modalities,
         "reference_modality": "ct",
         "spacing_mm": (0.0, 0.0, 0.0),
-        "normalisation": NORMALISATION,
+        "normalisation": {name: NORMALISATION.get(name, NORMALISATION["ct"]) for name in modalities},
         "label_values": (1,),
         "layout": "csv",
         "partitions": entries,

@@ -90,7 +90,7 @@ def finish(
     data_hash = f"data-{labelled}-{seed}"
     body = {
         "report_version": 1,
-        "run": {"data_hash": data_hash},
+        "run": {"data_hash": data_hash, "run_hash": "b" * 64},
         "dataset": {"data_hash": data_hash},
         "partition": "test",
         "policy": POLICY,
@@ -110,5 +110,6 @@ def finish(
     cell.metrics_path.write_text(json.dumps(body | changes))
     best = {name: {"dice": 0.5, "threshold": 0.4, "step": 50, "stage": "x"} for name in pair}
     run = {"dataset": str(dataset or root / "gone"), "data_hash": data_hash, "run_hash": f"run-{row}-{seed}"}
+    run |= {"modalities": list(pair)}
     (cell.folder / "run.json").write_text(json.dumps({**run, "step": 100, "best": best}))
     return cell

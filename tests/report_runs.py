@@ -59,7 +59,9 @@ def _case(case_id: str, dice: float) -> dict:
         "ppv": dice,
         "sensitivity": None if missed else dice,
         "hd95_mm": 90.0 if missed else 100.0 * (1 - dice),
+        "assd_mm": 90.0 if missed else 10.0 * (1 - dice),
         "truth_ml": 5.0,
+        "prediction_ml": 0.0 if missed else 5.0,
     }
 
 
@@ -122,6 +124,8 @@ def write(
         "command": "python -m semicml_tf.evaluate --run=x",
         "run": {"run_hash": run["run_hash"], "best": best},
         "dataset": {"data_hash": "d" * 64},
+        "partition": "test",
+        "blind": {"blind ellipsoid": {"margin_mm": 10.0, "labelled_dice": 0.1}},
         "lacking": {name: [] for name in MODALITIES},
         "policy": POLICY,
         "notes": [],

@@ -56,8 +56,11 @@ def make_run(root, weights):
         "modalities": ["ct", "pet"],
         "window": WINDOW,
         "width": WIDTH,
-        "best": {"ct": {"dice": 0.6, "threshold": 0.4, "step": 3}, "pet": {"dice": 0.7, "threshold": 0.5, "step": 4}},
-        "settings": {"method": "semi_cml,prel", "seed": 3},
+        "best": {
+            "ct": {"dice": 0.6, "threshold": 0.4, "step": 3, "stage": "semi_cml"},
+            "pet": {"dice": 0.7, "threshold": 0.5, "step": 4, "stage": "prel"},
+        },
+        "settings": {"method": ["semi_cml", "prel"], "seed": 3},
     }
     (folder / "run.json").write_text(json.dumps(body))
     return folder
@@ -217,10 +220,11 @@ def test_scores_on_validation_are_those_of_the_masks_that_clients_get(run, tmp_p
     best = json.loads((run / "run.json").read_text())["best"]
     summary = {"cases": 8, "missed": 1, "dice": {"mean": 0.61, "n": 8}, "hd95_mm": {"mean": 9.5}, "ppv": {"mean": None}}
     rows = [
-        {"name": "ct", "modality": "ct", "summary": summary | {"lesions": {"true": 3}}},
-        {"name": "ellipsoid", "modality": None, "summary": summary | {"dice": {"mean": 0.1}}},
+        {"name": "ct", "kind": "network", "modality": "ct", "summary": summary | {"lesions": {"true": 3}}, "cases": []},
+        {"name": "a", "kind": "blind", "modality": None, "summary": summary | {"dice": {"mean": 0.1}}, "cases": []},
     ]
-    body = {"report_version": 2, "run": {"run_hash": "abc", "best": best}, "rows": rows}
+    body = {"report_version": 2, "run": {"run_hash": "abc", "best": best}, "dataset": {"data_hash": "d"}, "rows": rows}
+    body |= {"partition": "validation", "policy": {}, "notes": [], "blind": {}}
     path = run / "evaluation" / "validation" / "metrics.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(body))

@@ -117,7 +117,7 @@ def test_other_definitions_are_not_compared(runs, tmp_path):
         comparison.build(changed(lambda body: body["policy"].update(missed="HD95 0")), ["a", "b"])
     with pytest.raises(UserError, match="its policy differs"):
         comparison.build(changed(lambda body: body.update(surface_tolerance_mm=3.0)), ["a", "b"])
-    with pytest.raises(UserError, match="expected metrics of version 2, got 3"):
+    with pytest.raises(UserError, match="report_version: expected 1 or 2, got 3"):
         comparison.build(changed(lambda body: body.update(report_version=3)), ["a", "b"])
 
 

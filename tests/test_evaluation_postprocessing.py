@@ -113,5 +113,5 @@ def test_a_choice_for_another_checkpoint_is_refused(study):
     (study / "postprocessing.json").unlink()
     assert choice.load(Run.load(study)) == dict.fromkeys(("ct", "pet"), choice.NONE)
     (study / "postprocessing.json").write_text('{"version": 1}')
-    with pytest.raises(UserError, match="a field is missing"):
+    with pytest.raises(UserError, match="the field run_hash is missing"):
         choice.load(Run.load(study))

@@ -155,6 +155,7 @@ def test_data_that_other_flags_made_are_refused(tmp_path):
 
 def _write_run(cell, **body):
     body = {"data_hash": "a" * 64, "initial_run": None, "meaning_of_settings": MEANING} | body
+    body |= {"dataset": "data", "run_hash": "b" * 64, "modalities": list(cell.pair)}
     (cell.folder / "run.json").write_text(json.dumps(body))
 
 

@@ -65,7 +65,8 @@ def test_labels_saved_are_read_from_the_curve_of_labelled_patients_alone(tmp_pat
     for folder, labelled in zip(runs, (2, 8, 2)):
         cases = folder / "evaluation" / "test" / "cases"
         cases.mkdir()
-        index = {"index_version": 2, "labelled_patients": labelled, "modalities": [], "cases": [], "case_images": "all"}
+        index = {"index_version": 2, "labelled_patients": labelled, "case_images": "all"}
+        index |= {"modalities": [], "thresholds": {}, "cases": []}
         (cases / "index.json").write_text(json.dumps(index))
     cells = _rows(_page(*runs), "Labelled patients saved")
     # Half-way in ct over the logarithm of 2 and 8 lies 4; pet's curve ends below ours.

@@ -185,6 +185,7 @@ def test_the_gap_is_that_of_the_report_on_relearning_where_there_is_one(run, tmp
     bins = [{"low": 0.0, "high": 0.1, "count": 9, "mean_label": 0.05, "observed": 0.2}]
     row = {"when": "before", "label": "pet", "patients": 3, "reliability": bins, "ece": 0.1234, "brier": 0.2}
     body = {
+        "report_version": 1,
         "command": "python -m semicml_tf.evaluate --relearning",
         "taught": {"teacher": "pet"},
         "gap": [{"when": "before", "dice": {"ct": 0.11, "pet": 0.55}, "gap": 0.44}],

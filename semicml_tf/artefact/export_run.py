@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import semicml_tf
-from semicml_tf import atomic, quiet_import
+from semicml_tf import quiet_import
 from semicml_tf.artefact import gate, old_versions
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.publish import Published, publish
@@ -17,7 +17,7 @@ from semicml_tf.evaluation import postprocessing_choice, report
 from semicml_tf.inference.postprocess import Postprocessing
 from semicml_tf.plausibility import Plausibility
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training.run_folder import FILE_NAME, Run
+from semicml_tf.training.run_folder import Run, read_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +127,7 @@ def export_run(
 
 def _settings(run: Run) -> dict:
     """The training's settings for the model card, as far as run.json has them."""
-    path = run.folder / FILE_NAME
-    settings = atomic.read_json(path, what="a run's folder", remedy="Train it again").get("settings")
-    return settings if isinstance(settings, dict) else {}
+    return dict(read_record(run.folder).get("settings", {}))
 
 
 def _manifest(
@@ -165,8 +163,7 @@ def _validation_scores(run: Run, modality: str, postprocessing: Postprocessing) 
     if made != (run.run_hash, run.best, str(postprocessing)):
         return {}
     rows = [row for row in body["rows"] if row["modality"] == modality]
-    measures = [(name, one) for row in rows for name, one in row["summary"].items() if isinstance(one, dict)]
-    means = {name: one["mean"] for name, one in measures if "mean" in one}
+    means = {name: one["mean"] for row in rows for name, one in row["summary"].items() if name in report.MEASURES}
     return {name: mean for name, mean in means.items() if mean is not None}
 
 

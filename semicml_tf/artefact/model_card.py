@@ -15,10 +15,15 @@ def _spacing(manifest: Manifest) -> str:
     return " x ".join(f"{size:g} mm" if size > 0 else "the volume's own" for size in manifest.spacing_mm)
 
 
+def _text(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return text.replace("|", "\\|").replace("`", "'").replace("\n", " ")
+
+
 def _settings(settings: Mapping[str, Any]) -> str:
     if not settings:
         return "Not recorded in the run."
-    cells = {name: str(value).replace("|", "\\|").replace("\n", " ") for name, value in settings.items()}
+    cells = {name: _text(value) for name, value in settings.items()}
     rows = [f"| {name} | `{value}` |" for name, value in cells.items()]
     return "\n".join(["| setting | value |", "|---|---|", *rows])
 

@@ -16,8 +16,9 @@ import pathlib
 import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-from semicml_tf import atomic
+from semicml_tf import atomic, json_files
 from semicml_tf.conversion.split import Split
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
@@ -38,6 +39,28 @@ class Original:
 
     case: str
     patient: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """The contents of a map file: cases by pseudonym."""
+
+    version: Literal[_VERSION]
+    salt: str
+    cases: dict[str, Original]
+
+    def __post_init__(self):
+        if len(bytes.fromhex(self.salt)) < 16:
+            raise ValueError("the salt is too short")
+        bases: dict[str, str] = {}
+        for name, one in self.cases.items():
+            patient = _plain(one.patient)
+            if bases.setdefault(_base(name), patient) != patient:
+                raise ValueError(f"{_base(name)!r} stands for two patients")
+            if not f"P{_hash(self.salt, patient)}".startswith(_base(name)) or len(_base(name)) <= _DIGITS:
+                raise ValueError(f"{name!r} was not made with this salt")
+        if len({(one.patient, one.case) for one in self.cases.values()}) != len(self.cases):
+            raise ValueError("a case has two pseudonyms")
 
 
 def default_map(output: str | os.PathLike) -> pathlib.Path:
@@ -245,25 +268,7 @@ def _read(path: pathlib.Path) -> tuple[str, dict[str, Original]]:
             path=path,
             remedy=f"chmod 600 {path.name}",
         )
-    body = atomic.read_json(path, what="a map of pseudonyms", remedy=remedy)
-    try:
-        if body["version"] != _VERSION:
-            raise UserError(
-                f"expected a map of pseudonyms of version {_VERSION}, got {body['version']}", path=path, remedy=remedy
-            )
-        salt = body["salt"]
-        if len(bytes.fromhex(salt)) < 16:
-            raise ValueError("the salt is too short")
-        cases = {name: Original(**one) for name, one in body["cases"].items()}
-        bases: dict[str, str] = {}
-        for name, one in cases.items():
-            patient, _ = _plain(one.patient), _plain(one.case)
-            if bases.setdefault(_base(name), patient) != patient:
-                raise ValueError(f"{_base(name)} stands for two patients")
-            if not f"P{_hash(salt, patient)}".startswith(_base(name)) or len(_base(name)) <= _DIGITS:
-                raise ValueError(f"{name} was not made with this salt")
-        if len({(one.patient, one.case) for one in cases.values()}) != len(cases):
-            raise ValueError("a case has two pseudonyms")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"this map of pseudonyms is broken ({error})", path=path, remedy=remedy) from error
-    return salt, cases
+    body = json_files.read(
+        path, _File, what="a map of pseudonyms", remedy=remedy, max_bytes=json_files.MAX_BYTES_OF_CASES
+    )
+    return body.salt, body.cases

@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from semicml_tf import atomic
+from semicml_tf import json_files
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.json_files import Count
 from semicml_tf.records.contract import PARTITIONS
 
 EXCLUDED = "excluded"
@@ -82,10 +83,24 @@ def content_hash(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(held, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _name_lists(lists: Mapping[str, Any], source: str | os.PathLike | None) -> None:
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """How a split file says that it was drawn; see `Split`."""
+
+    seed: int | None = None
+    stratify: Literal["", LESION_SIZE] = ""
+    folds: tuple[tuple[str, ...], ...] = ()
+    fold: Count | None = None
+    labelled_in_a_fold: Count | None = None
+    hash: str = ""
+
+    def __post_init__(self):
+        if (self.folds or self.fold is not None) and not (self.fold is not None and self.fold < len(self.folds)):
+            raise ValueError("expected lists of names as 'folds' and the number of one of them as 'fold'")
+
+
+def _no_name_twice(lists: Mapping[str, Any], source: str | os.PathLike | None) -> None:
     for name, held in lists.items():
-        if not isinstance(held, (list, tuple)) or not all(isinstance(case, str) for case in held):
-            raise UserError(f"'{name}' is no list of case names", path=source, remedy=_REMEDY)
         twice = [case for case, count in collections.Counter(held).items() if count > 1]
         if twice:
             raise UserError(f"case {twice[0]} is twice in '{name}'", path=source, remedy="Name it once")
@@ -106,8 +121,7 @@ def checked(
         UserError: an unknown partition; a name twice, or a patient in two partitions; nobody at all; a hash that does
             not match; folds that are no folds.
     """
-    if not isinstance(split, Mapping):
-        raise UserError("expected a split", path=source, remedy=_REMEDY)
+    json_files.of_value(split, Mapping[str, Any], what="a split", path=source, remedy=_REMEDY)
     for name in split:
         if name not in (*NAMES, *_DRAWN, "hash"):
             raise UserError(f"unknown partition '{name}'", path=source, remedy=_REMEDY)
@@ -117,8 +131,14 @@ def checked(
             path=source,
             remedy="Take the file as it was, or delete its line 'hash' to accept the edit",
         )
-    lists = {name: split[name] for name in NAMES if name in split}
-    _name_lists(lists, source)
+    lists = json_files.of_value(
+        {name: split[name] for name in NAMES if name in split},
+        Mapping[str, tuple[str, ...]],
+        what="a split",
+        path=source,
+        remedy=_REMEDY,
+    )
+    _no_name_twice(lists, source)
     home: dict[str, str] = {}
     for partition, held in lists.items():
         for name in held:
@@ -138,34 +158,15 @@ def checked(
 
 
 def _how_drawn(split: Mapping[str, Any], source: str | os.PathLike | None) -> dict[str, Any]:
-    seed, stratify = split.get("seed"), split.get("stratify", "")
-    if not (seed is None or type(seed) is int) or stratify not in ("", LESION_SIZE):
-        raise UserError(
-            f"expected a number as 'seed' and '{LESION_SIZE}' as 'stratify', got {seed!r} and {stratify!r}",
-            path=source,
-            remedy=_REMEDY,
-        )
-    drawn = {"seed": seed, "stratify": stratify}
-    if "folds" not in split and "fold" not in split:
-        return drawn
-    folds, fold, labelled = split.get("folds"), split.get("fold"), split.get("labelled_in_a_fold")
-    if not isinstance(folds, list) or type(fold) is not int or not 0 <= fold < len(folds):
-        raise UserError(
-            "expected lists of names as 'folds' and the number of one as 'fold'", path=source, remedy=_REMEDY
-        )
-    if not (labelled is None or type(labelled) is int and labelled >= 0):
-        raise UserError(
-            f"expected a number or null as 'labelled_in_a_fold', got {labelled!r}", path=source, remedy=_REMEDY
-        )
-    _name_lists({f"folds[{number}]": held for number, held in enumerate(folds)}, source)
-    names = [name for held in folds for name in held]
+    held = {name: value for name, value in split.items() if name not in NAMES}
+    drawn = json_files.of_value(held, _Drawn, what="a split", path=source, remedy=_REMEDY)
+    _no_name_twice({f"folds[{number}]": names for number, names in enumerate(drawn.folds)}, source)
+    names = [name for held in drawn.folds for name in held]
     if len(set(names)) != len(names) or set(split.get("test", ())) & set(names):
         raise UserError("a patient is in two folds, or in a fold and in 'test'", path=source, remedy="Draw them again")
-    return drawn | {
-        "folds": tuple(tuple(sorted(held)) for held in folds),
-        "fold": fold,
-        "labelled_in_a_fold": labelled,
-    }
+    found = dataclasses.asdict(drawn) | {"folds": tuple(tuple(sorted(held)) for held in drawn.folds)}
+    del found["hash"]
+    return found
 
 
 def read(path: str | os.PathLike) -> Split:
@@ -174,7 +175,8 @@ def read(path: str | os.PathLike) -> Split:
     Raises:
         UserError: it is not there, or `checked` refuses it.
     """
-    content = atomic.read_json(path, what="a split", remedy="Pass --split=FILE.json, or --split_seed to draw one")
+    remedy = "Pass --split=FILE.json, or --split_seed to draw one"
+    content = json_files.load(path, what="a split", remedy=remedy, max_bytes=json_files.MAX_BYTES_OF_CASES)
     return checked(content, source=path)
 
 

@@ -23,13 +23,17 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
+from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf import atomic
+from semicml_tf import atomic, json_files
 from semicml_tf.evaluation import calibration
 from semicml_tf.evaluation.study import Answer
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.json_files import Count, Positive, Share
 from semicml_tf.records.contract import CaseRecord
 
 FOLDER = "cases"
@@ -42,6 +46,69 @@ READ_VERSIONS = (1, INDEX_VERSION)
 KINDS = ("shown", "all", "none")
 # Whose volumes are kept by "shown".
 WORST, BEST = 10, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Bin:
+    """A bin of a reliability diagram; see `calibration.reliability`."""
+
+    low: float
+    high: float
+    count: Count
+    mean_label: float | None
+    observed: float | None
+
+    def __post_init__(self):
+        if self.count and (self.mean_label is None or self.observed is None):
+            raise ValueError("expected numbers of a bin that holds voxels")
+
+
+class Measured(TypedDict):
+    """Calibration of a modality's network, or of labels."""
+
+    patients: NotRequired[Count]
+    reliability: list[Bin]
+    ece: NotRequired[float | None]
+    ece_unsure: NotRequired[float | None]
+    brier: NotRequired[float | None]
+
+
+class _Entry(TypedDict):
+    case_id: str
+    folder: str
+    modalities: list[str]
+    shape: tuple[Positive, Positive, Positive]
+    slice_index: Count
+    error_slice_index: NotRequired[Count | None]
+    pixel_aspect: Annotated[float, Interval(ge=1e-3, le=1e3)]
+    volumes: NotRequired[dict[str, Count] | None]
+
+
+class Index(TypedDict):
+    """What is read of `cases/index.json`."""
+
+    index_version: Literal[READ_VERSIONS]
+    case_images: NotRequired[str]
+    modalities: list[str]
+    thresholds: dict[str, Share]
+    labelled_patients: Count
+    cases: list[_Entry]
+    calibration: NotRequired[dict[str, Measured]]
+
+
+def read_index(evaluation: pathlib.Path) -> Index:
+    """The index below the folder of an evaluation.
+
+    Raises:
+        UserError: the file cannot be read, or a field is missing or wrong.
+    """
+    return json_files.read(
+        evaluation / FOLDER / INDEX,
+        Index,
+        what="the index of an evaluation's images",
+        remedy="Evaluate the run again",
+        max_bytes=json_files.MAX_BYTES_OF_CASES,
+    )
 
 
 def to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:

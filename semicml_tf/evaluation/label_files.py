@@ -49,7 +49,7 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     from semicml_tf.records.to_nifti import file_stem
 
     own_data.require(run, info)
-    body = atomic.read_json(run.folder / run_folder.FILE_NAME, what="a run's folder", remedy="Train it again")
+    body = run_folder.read_record(run.folder)
     found = relearning.find(run_folder.read_history(run.folder), body.get("settings", {}), run.modalities, run.folder)
     # Without stages before, the teachers are those of the run that this one started from.
     initial = Run.load(body["initial_run"]) if body.get("initial_run") and not found.earlier else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+from typing_extensions import TypedDict
 
-from semicml_tf import atomic
+from semicml_tf import json_files
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.segment import by_network, native_mask
 from semicml_tf.inference.agreement import dice
@@ -28,6 +30,19 @@ CANDIDATES = tuple(
 )
 # Mean DSC that a candidate must gain over 'none': less is the luck of a few validation patients.
 MARGIN = 0.005
+
+
+class _Choice(TypedDict):
+    chosen: str
+    network: dict[str, Any]
+
+
+class _File(TypedDict):
+    """What is read of the file."""
+
+    version: Literal[VERSION]
+    run_hash: str
+    modalities: dict[str, _Choice]
 
 
 def choose(means: Sequence[float], margin: float = MARGIN) -> int:
@@ -116,19 +131,19 @@ def load(run: Run) -> Mapping[str, Postprocessing]:
     path = pathlib.Path(run.folder) / FILE_NAME
     if not path.exists():
         return dict.fromkeys(run.modalities, NONE)
-    body = atomic.read_json(path, what="a run's post-processing", remedy=_REMEDY)
-    try:
-        if body["version"] != VERSION or body["run_hash"] != run.run_hash:
-            raise UserError("it was made by another version or for another run", path=path, remedy=_REMEDY)
-        chosen = {}
-        for name in run.modalities:
-            if body["modalities"][name]["network"] != _network(run, name):
-                raise UserError(
-                    f"it was chosen for another checkpoint of '{name}' than the run now has", path=path, remedy=_REMEDY
-                )
+    body = json_files.read(path, _File, what="a run's post-processing", remedy=_REMEDY)
+    if body["run_hash"] != run.run_hash:
+        raise UserError("it was made for another run", path=path, remedy=_REMEDY)
+    chosen = {}
+    for name in run.modalities:
+        if name not in body["modalities"] or body["modalities"][name]["network"] != _network(run, name):
+            raise UserError(
+                f"it was chosen for another checkpoint of '{name}' than the run now has", path=path, remedy=_REMEDY
+            )
+        try:
             chosen[name] = Postprocessing.parse(body["modalities"][name]["chosen"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
+        except UserError as error:
+            raise UserError(error.problem, path=path, remedy=_REMEDY) from error
     return chosen
 
 

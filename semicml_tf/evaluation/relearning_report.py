@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import pathlib
 import sys
+from typing import Literal
 
-from semicml_tf import atomic
+from typing_extensions import NotRequired, TypedDict
+
+from semicml_tf import atomic, json_files
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import own_data, relearning, relearning_text, report
+from semicml_tf.evaluation.case_images import Measured
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import run_folder
 from semicml_tf.training.run_folder import Run
@@ -23,6 +27,43 @@ _BATCHES = (
     "These teachers normalise by their batch's statistics: here by those of consecutive slices of one patient "
     "(--batch_size), in training by those of a step's windows."
 )
+
+
+class _Gap(TypedDict):
+    when: str
+    dice: dict[str, float]
+
+
+class _Label(Measured):
+    label: str
+    when: str
+
+
+class _Calibration(TypedDict):
+    rows: list[_Label]
+
+
+class _Taught(TypedDict):
+    teacher: str
+
+
+class Report(TypedDict):
+    """What is read of `report.json`."""
+
+    report_version: Literal[REPORT_VERSION]
+    command: str
+    taught: _Taught
+    gap: list[_Gap]
+    calibration: NotRequired[_Calibration | None]
+
+
+def read(folder: pathlib.Path) -> Report:
+    """The report in a folder.
+
+    Raises:
+        UserError: the file cannot be read, or a field is missing or wrong.
+    """
+    return json_files.read(folder / FILES[0], Report, what="a report on re-learning", remedy="Make the report again")
 
 
 def build(
@@ -45,7 +86,7 @@ def build(
     Raises:
         UserError: the run has no such stage, a file of it lacks, or the datasets do not fit.
     """
-    body = atomic.read_json(run.folder / run_folder.FILE_NAME, what="a run's folder", remedy="Train it again")
+    body = run_folder.read_record(run.folder)
     settings = body.get("settings", {})
     found = relearning.find(run_folder.read_history(run.folder), settings, run.modalities, run.folder)
     notes = []

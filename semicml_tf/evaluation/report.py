@@ -7,13 +7,17 @@ import importlib.metadata
 import pathlib
 import platform
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from annotated_types import MinLen
+from typing_extensions import NotRequired, TypedDict
 
 import semicml_tf
-from semicml_tf import atomic
-from semicml_tf.errors import UserError
+from semicml_tf import json_files
 from semicml_tf.evaluation import blind, bootstrap, failures
 from semicml_tf.evaluation.metrics import POLICY, SURFACE_TOLERANCE_MM, CaseScore
-from semicml_tf.evaluation.scores import summarise
+from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, summarise
+from semicml_tf.json_files import Count
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.run_folder import Run
 
@@ -23,6 +27,69 @@ REPORT_VERSION = 2
 _READ_VERSIONS = (1, REPORT_VERSION)
 _REMEDY = "Make it with python -m semicml_tf.evaluate"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
+
+
+class Mean(TypedDict):
+    """A measure over patients; version 1 has mean, sd and n alone."""
+
+    mean: float | None
+    sd: NotRequired[float | None]
+    n: NotRequired[Count]
+    median: NotRequired[float | None]
+    interval: NotRequired[tuple[float, float] | None]
+
+
+# Others than these may stand beside them.
+MEASURES = (*METRICS, *FURTHER_METRICS)
+Measures = TypedDict("Measures", dict.fromkeys(MEASURES, Mean), total=False)
+
+
+class Summary(Measures, total=False):
+    """What `scores.summarise` returns."""
+
+    cases: Count
+    missed: Count
+    false_alarms: Count
+    lesions: dict[str, int] | None
+    without_missed_and_false_alarms: Measures
+
+
+class Row(TypedDict):
+    """A method's patients; `modality` is a network's."""
+
+    name: str
+    kind: Literal["network", "blind"]
+    modality: str | None
+    summary: Summary
+    cases: list[CaseScore]
+
+
+class _Run(TypedDict):
+    run_hash: str
+    best: NotRequired[dict[str, dict[str, Any]]]
+
+
+class _Dataset(TypedDict):
+    data_hash: str
+
+
+class Report(TypedDict):
+    """What is read of `metrics.json`."""
+
+    report_version: Literal[_READ_VERSIONS]
+    command: NotRequired[str]
+    run: _Run
+    dataset: _Dataset
+    partition: str
+    lacking: NotRequired[dict[str, list[str]]]
+    policy: dict[str, str]
+    surface_tolerance_mm: NotRequired[float]
+    failure_dice: NotRequired[float]
+    notes: list[str]
+    blind: dict[str, dict[str, Any]]
+    postprocessing: NotRequired[dict[str, str]]
+    versions: NotRequired[dict[str, str | None]]
+    rows: Annotated[list[Row], MinLen(1)]
 
 
 def versions() -> dict[str, str | None]:
@@ -109,18 +176,20 @@ def load(path: str | pathlib.Path) -> dict:
     """Reads a `metrics.json`, also one of version 1.
 
     Raises:
-        UserError: it is missing or of another version.
+        UserError: it is missing, of another version, or a field is missing or wrong.
     """
-    body = atomic.read_json(path, what="the metrics of an evaluated run", remedy=_REMEDY)
-    version = body.get("report_version") if isinstance(body, dict) else None
-    if version not in _READ_VERSIONS:
-        raise UserError(f"expected metrics of version {REPORT_VERSION}, got {version}", path=path, remedy=_REMEDY)
+    what = "the metrics of an evaluated run"
+    body = json_files.read(path, Report, what=what, remedy=_REMEDY, max_bytes=json_files.MAX_BYTES_OF_CASES)
+    for name, fitted in body["blind"].items():
+        schema = blind.Ellipsoid if name == blind.ELLIPSOID_NAME else blind.Threshold
+        json_files.of_value(fitted, schema, what=f"{what} with '{name}'", path=path, remedy=_REMEDY)
     return body
 
 
 def scores(row: dict) -> list[CaseScore]:
     """A row's scores; in those of version 1 the measures that it lacks are None."""
-    return [CaseScore(**case) for case in row["cases"]]
+    names = [field.name for field in dataclasses.fields(CaseScore)]
+    return [CaseScore(**{name: case[name] for name in names if name in case}) for case in row["cases"]]
 
 
 def shared_policy(first: dict, other: dict) -> tuple[dict, dict]:

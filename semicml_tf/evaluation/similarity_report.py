@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 from semicml_tf import atomic, quiet_import
+from semicml_tf.errors import UserError
 from semicml_tf.evaluation import own_data, report
 from semicml_tf.evaluation.table import markdown
 from semicml_tf.methods.settings import MethodSettings, from_flags
@@ -32,8 +33,14 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     from semicml_tf.evaluation import similarity, similarity_picture
 
     own_data.require(run, info)
-    body = atomic.read_json(run.folder / run_folder.FILE_NAME, what="a run's folder", remedy="Train it again")
-    settings = body["settings"]
+    settings = run_folder.read_record(run.folder).get("settings", {})
+    lacking = [name for name in ("method", "seed", "unlabelled_batch", "unlabelled_partitions") if name not in settings]
+    if lacking:
+        raise UserError(
+            f"expected the settings {', '.join(lacking)} of the run, got none",
+            path=run.folder / run_folder.FILE_NAME,
+            remedy="Train it again",
+        )
     how = from_flags(settings)
     quiet_import.tensorflow()
     slices = list(_batches(info, settings, run.window))

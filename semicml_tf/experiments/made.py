@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from semicml_tf import atomic
+from semicml_tf import atomic, json_files
 from semicml_tf.errors import UserError
 from semicml_tf.experiments.study import differences
 
@@ -40,8 +40,9 @@ def check_or_note(
     if not product.exists():
         atomic.write_json(record, dict(now))
         return
-    held = atomic.read_json(
+    held = json_files.read(
         record,
+        dict[str, Any],
         what="a note of what this experiment's data were made with",
         remedy="Choose another --output: its data were not made by an experiment",
     )

@@ -59,9 +59,7 @@ class Plan:
     def hashes(self) -> dict[str, str]:
         """The data hash of each dataset that is there, by its name."""
         return {
-            cell.data_name: atomic.read_json(
-                self.dataset(cell) / dataset.FILE_NAME, what="a converted dataset", remedy="Remove its folder"
-            )["data_hash"]
+            cell.data_name: dataset.DatasetInfo.load(self.dataset(cell)).data_hash
             for cell in self.cells
             if self.is_converted(cell)
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import report as reports
 from semicml_tf.evaluation.metrics import CaseScore
@@ -99,12 +98,9 @@ class Results:
 
 def _read_one(cell: Cell) -> Result:
     body = reports.load(cell.metrics_path)
-    run = atomic.read_json(cell.folder / run_folder.FILE_NAME, what="the record of an evaluated run", remedy=_REMEDY)
-    try:
-        scores = {row["modality"]: _cases(row) for row in reports.networks(body)}
-        blind = {row["name"]: _cases(row) for row in reports.blind_rows(body)}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"a field is missing or wrong ({error})", path=cell.metrics_path, remedy=_REMEDY) from error
+    run = run_folder.read_record(cell.folder, _REMEDY)
+    scores = {row["modality"]: _cases(row) for row in reports.networks(body)}
+    blind = {row["name"]: _cases(row) for row in reports.blind_rows(body)}
     if set(scores) != set(cell.pair):
         raise UserError(
             f"expected scores of {' and '.join(cell.pair)}, got {', '.join(scores) or 'none'}",
@@ -118,7 +114,7 @@ def _read_one(cell: Cell) -> Result:
 
 
 def _cases(row: dict) -> dict[str, CaseScore]:
-    return {case["case_id"]: CaseScore(**case) for case in row["cases"]}
+    return {score.case_id: score for score in reports.scores(row)}
 
 
 def _check_same(first: Result, other: Result) -> None:
@@ -164,7 +160,7 @@ def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, str], int]:
         if result.cell.labelled != ALL:
             continue
         try:
-            count = result.cell.labelled_count(DatasetInfo.load(result.run.get("dataset", "")))
+            count = result.cell.labelled_count(DatasetInfo.load(result.run["dataset"]))
         except UserError:
             continue  # the data are gone: the scores still stand, "all" has no place on the cost curve
         known = counts.setdefault(result.cell.pair, count)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 
-from semicml_tf import atomic
 from semicml_tf.conversion.command_flags import WITHOUT_EFFECT
+from semicml_tf.conversion.split import read as read_split
+from semicml_tf.errors import UserError
 from semicml_tf.experiments import grid, made
 from semicml_tf.experiments.cells import Cell
 from semicml_tf.experiments.plan import Plan
 from semicml_tf.experiments.study import differences
 from semicml_tf.experiments.workers import Job
 from semicml_tf.records import dataset
-from semicml_tf.training.run_folder import FILE_NAME as RUN_FILE
+from semicml_tf.training import run_folder
 from semicml_tf.training.settings import MEANING
 
 VOLUMES = "volumes"
@@ -83,8 +83,7 @@ def _check_dataset(plan: Plan, cell: Cell) -> bool:
     values = plan.study.values("convert", *_convert_flags(plan, cell))
     product = plan.dataset(cell) / dataset.FILE_NAME
     now = made.flags_of(values, without=(*WITHOUT_EFFECT, "input", "split"))
-    split = atomic.read_json(plan.split_file(cell), what="a cell's split", remedy="Start the experiment again")
-    now |= {"split_hash": split["hash"]}
+    now |= {"split_hash": read_split(plan.split_file(cell)).to_json()["hash"]}
     if plan.source is not None:
         now |= {"input": str(plan.source.resolve())}
     made.check_or_note(_record(plan, cell.data_name), product, now, made.defaults_of(values))
@@ -137,8 +136,8 @@ def _run_job(plan: Plan, cell: Cell) -> Job:
 
 def _run_json(cell: Cell) -> dict | None:
     try:
-        return json.loads((cell.folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not begun; or what training itself will tell of
+        return run_folder.read_record(cell.folder)
+    except UserError:  # not begun, or damaged, which training reports
         return None
 
 

@@ -10,14 +10,16 @@ import itertools
 import math
 import pathlib
 import shlex
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import case_images
+from semicml_tf.evaluation import case_images, relearning_report, report
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.storage import url as urls
 from semicml_tf.training import run_folder
 
+T = TypeVar("T")
 _REMEDY = "Choose the folder that python -m semicml_tf.train wrote"
 
 
@@ -43,12 +45,12 @@ class RunFacts:
     name: str
     folder: pathlib.Path
     partition: str
-    record: dict
+    record: run_folder.Record
     history: list[dict]
     flags: str | None
-    metrics: dict | None
-    images: dict | None
-    relearning: dict | None
+    metrics: report.Report | None
+    images: case_images.Index | None
+    relearning: relearning_report.Report | None
     notes: tuple[str, ...]
 
     @property
@@ -69,7 +71,7 @@ class RunFacts:
     @property
     def modalities(self) -> list[str]:
         """The run's."""
-        return list(self.record.get("modalities", ()))
+        return list(self.record["modalities"])
 
     @property
     def method(self) -> str:
@@ -77,21 +79,19 @@ class RunFacts:
         stages = self.record.get("settings", {}).get("method") or list(
             dict.fromkeys(str(row["stage"]) for row in self.history if "stage" in row)
         )
-        return " then ".join([stages] if isinstance(stages, str) else map(str, stages)) or "unknown method"
+        return " then ".join(stages) or "unknown method"
 
     @property
     def labelled(self) -> int | None:
         """Labelled patients that it learned from; None where nothing tells."""
-        held = (self.images or {}).get("labelled_patients")
-        if isinstance(held, int):
-            return held
-        # The names of the cases, not their images. At a URL it would be another download for one number.
+        if self.images is not None:
+            return self.images["labelled_patients"]
+        dataset = self.record["dataset"]
+        if urls.is_remote(dataset):  # another download for one number
+            return None
         try:
-            body = atomic.read_json(
-                pathlib.Path(str(self.record.get("dataset"))) / "dataset.json", what="a dataset", remedy=""
-            )
-            return len(body["partitions"]["labelled"])
-        except (UserError, KeyError, TypeError):
+            return len(DatasetInfo.load(dataset).partitions.get("labelled", ()))
+        except UserError:
             return None
 
 
@@ -112,16 +112,15 @@ def _history(folder: pathlib.Path) -> list[dict]:
     return [{**row, "epoch": int(row["epoch"])} for row in found if isinstance(row.get("epoch"), float)]
 
 
-def _json(path: pathlib.Path, notes: list[str]) -> dict | None:
-    """An object; None where there is none, noted where it is broken."""
+def _read(path: pathlib.Path, read: Callable[[], T], notes: list[str]) -> T | None:
+    """What `read` returns of a file; None where the file is missing or wrong, which is noted."""
     if not path.is_file():
         return None
     try:
-        body = atomic.read_json(path, what="a file of an evaluation", remedy="")
+        return read()
     except UserError as error:
         notes.append(error.line)
         return None
-    return body if isinstance(body, dict) else None
 
 
 def _again(folder: pathlib.Path, partition: str) -> str:
@@ -132,13 +131,13 @@ def _again(folder: pathlib.Path, partition: str) -> str:
 
 def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str]) -> dict | None:
     again = _again(folder, partition)
-    body = _json(folder / "evaluation" / partition / "metrics.json", notes)
-    rows = (body or {}).get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "cases" in row for row in rows):
+    path = folder / "evaluation" / partition / report.FILE_NAME
+    body = _read(path, lambda: report.load(path), notes)
+    if body is None:
         notes.append(f"Not evaluated on '{partition}': run {again}")
         return None
-    scored = body.get("run", {})
-    if scored.get("run_hash") != record.get("run_hash") or scored.get("best") not in (None, record.get("best")):
+    scored = body["run"]
+    if scored["run_hash"] != record["run_hash"] or scored.get("best") not in (None, record.get("best")):
         notes.append(f"The run has been trained on since it was scored; for scores of its networks run {again}")
     if not (folder / "evaluation" / partition / case_images.FOLDER / case_images.INDEX).is_file():
         notes.append(
@@ -155,13 +154,14 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
         UserError: `folder` is no run's.
     """
     folder, notes = pathlib.Path(folder), []
-    record = atomic.read_json(folder / run_folder.FILE_NAME, what="a run's folder", remedy=_REMEDY)
-    if not isinstance(record, dict):
-        raise UserError("expected a run's record", path=folder / run_folder.FILE_NAME, remedy=_REMEDY)
+    record = run_folder.read_record(folder, _REMEDY)
     metrics = _metrics(folder, partition, record, notes)
-    images = _json(folder / "evaluation" / partition / case_images.FOLDER / case_images.INDEX, notes)
-    if metrics is None or (images or {}).get("index_version") not in case_images.READ_VERSIONS:
-        images = None
+    evaluation = folder / "evaluation" / partition
+    index = evaluation / case_images.FOLDER / case_images.INDEX
+    images = _read(index, lambda: case_images.read_index(evaluation), notes) if metrics is not None else None
+    taught = folder / "evaluation" / "relearning"
+    if images is None:
+        pass
     elif images["index_version"] == 1 and set((metrics.get("postprocessing") or {}).values()) - {"none"}:
         notes.append(
             "Pictures and viewer show masks as they were before their post-processing: this evaluation is of an "
@@ -183,7 +183,7 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
         flags=flags,
         metrics=metrics,
         images=images,
-        relearning=_json(folder / "evaluation" / "relearning" / "report.json", notes),
+        relearning=_read(taught / relearning_report.FILES[0], lambda: relearning_report.read(taught), notes),
         notes=tuple(notes),
     )
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
 from semicml_tf.training import checkpoint, run_folder
@@ -41,7 +40,7 @@ class Keeper:
         if self.path.exists():
             meta = checkpoint.read_meta(self.path)
         elif record.exists():
-            meta = atomic.read_json(record, what="a run", remedy="Delete it")
+            meta = run_folder.read_record(self._folder, "Delete it")
         else:
             return None
         if meta.get("run_hash") != self._hash:

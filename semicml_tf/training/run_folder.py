@@ -6,16 +6,62 @@ import csv
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Annotated, get_type_hints
 
 import numpy as np
+from annotated_types import Interval, MinLen
+from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf import atomic, npz
+from semicml_tf import json_files, npz
 from semicml_tf.errors import UserError
+from semicml_tf.json_files import Count, Share
+from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.storage.digest import sha256
+from semicml_tf.training.settings import TrainSettings
 
 FILE_NAME = "run.json"
 HISTORY_NAME = "history.csv"
 _REMEDY = "Train it with python -m semicml_tf.train"
+
+
+class Best(TypedDict):
+    """A modality's best network: mean validation DSC, threshold on the probability, training step, method."""
+
+    dice: float
+    threshold: Share
+    step: Count
+    stage: str
+
+
+# By flag name; a run of an earlier version lacks those of later ones.
+Settings = TypedDict("Settings", get_type_hints(TrainSettings) | get_type_hints(MethodSettings), total=False)
+
+
+class Record(TypedDict):
+    """What is read of `run.json`. A run has `best` from its first validation on."""
+
+    dataset: str
+    data_hash: str
+    run_hash: str
+    modalities: Annotated[list[str], MinLen(1)]
+    window: NotRequired[Annotated[int, Interval(ge=16, le=2**14)]]
+    width: NotRequired[Annotated[int, Interval(ge=1, le=2**12)]]
+    best: NotRequired[dict[str, Best]]
+    settings: NotRequired[Settings]
+    meaning_of_settings: NotRequired[int]
+    initial_run: NotRequired[str | None]
+    epochs_done: NotRequired[Count]
+    command: NotRequired[list[str]]
+    versions: NotRequired[dict[str, str | None]]
+
+
+def read_record(folder: str | pathlib.Path, remedy: str = _REMEDY) -> Record:
+    """The contents of a run's `run.json`.
+
+    Raises:
+        UserError: the file cannot be read, or a field is missing or wrong.
+    """
+    return json_files.read(pathlib.Path(folder) / FILE_NAME, Record, what="a run's folder", remedy=remedy)
 
 
 def weights_file(folder: str | pathlib.Path, modality: str) -> pathlib.Path:
@@ -100,20 +146,19 @@ class Run:
             UserError: it is no run's folder, or has no trained network yet.
         """
         path = pathlib.Path(folder) / FILE_NAME
-        body = atomic.read_json(path, what="a run's folder", remedy=_REMEDY)
-        try:
-            run = cls(
-                folder=pathlib.Path(folder),
-                dataset=str(body["dataset"]),
-                data_hash=body["data_hash"],
-                run_hash=body["run_hash"],
-                modalities=tuple(body["modalities"]),
-                window=int(body["window"]),
-                width=int(body["width"]),
-                best=body["best"],
+        body = read_record(folder)
+        lacking = [name for name in ("window", "width", "best") if name not in body]
+        if lacking or not set(body["modalities"]) <= set(body["best"]):
+            raise UserError(
+                f"expected a run's folder, but {', '.join(lacking) or 'best of a modality'} is missing",
+                path=path,
+                remedy=_REMEDY,
             )
-        except (KeyError, TypeError) as error:
-            raise UserError(f"a field is missing or wrong ({error})", path=path, remedy=_REMEDY) from error
+        run = cls(
+            folder=pathlib.Path(folder),
+            modalities=tuple(body["modalities"]),
+            **{name: body[name] for name in ("dataset", "data_hash", "run_hash", "window", "width", "best")},
+        )
         missing = [name for name in run.modalities if not weights_file(folder, name).is_file()]
         if missing:
             raise UserError(
