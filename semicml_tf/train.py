@@ -28,7 +28,7 @@ from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.storage import access, streaming
-from semicml_tf.training import from_flags, run_folder
+from semicml_tf.training import from_flags, run_folder, seen_cases
 from semicml_tf.training.meeting import meet
 from semicml_tf.training.settings import TrainSettings, check
 from semicml_tf.training.workers import ALONE, Workers
@@ -42,7 +42,13 @@ def define_flags(values: flags.FlagValues) -> None:
     access.define_flags(values)
     flags.DEFINE_string("output", None, "folder of the run", flag_values=values)
     flags.DEFINE_boolean("resume", False, "go on with a run that was cut off, or begin it", flag_values=values)
-    flags.DEFINE_string("init_from", None, "run whose best networks to begin with", flag_values=values)
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "run whose best networks to begin with; also on data that have grown, if it was trained on nobody who is "
+        "validated or tested on now",
+        flag_values=values,
+    )
     flags.DEFINE_list("devices", [], "e.g. gpu:0,gpu:1; none: all GPUs, else one CPU", flag_values=values)
     flags.DEFINE_float("worker_wait_minutes", 30.0, "how long workers wait for each other", flag_values=values)
     flags.DEFINE_boolean("deterministic", False, "bit-equal repetitions, at some cost in speed", flag_values=values)
@@ -71,9 +77,8 @@ def _flagfile(values: flags.FlagValues, info: DatasetInfo, train: TrainSettings,
 
 
 def _check_initial(initial, info: DatasetInfo, train: TrainSettings) -> None:
-    """Refuses a run to begin with that has other networks, or may have seen these test patients' labels."""
+    """Refuses a run to begin with that has other networks, or has seen patients who are scored in these data."""
     for what, theirs, ours in (
-        ("data", initial.data_hash, info.data_hash),
         ("modalities", initial.modalities, info.modalities),
         ("window", initial.window, train.window),
         ("width", initial.width, train.width),
@@ -84,6 +89,7 @@ def _check_initial(initial, info: DatasetInfo, train: TrainSettings) -> None:
                 path=initial.folder,
                 remedy="Choose another --init_from, or set the flags to its values",
             )
+    seen_cases.check(initial, info)
 
 
 def _is_finished(folder: pathlib.Path, train: TrainSettings) -> bool:

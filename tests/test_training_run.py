@@ -183,7 +183,8 @@ def test_each_stage_runs_alone_and_prel_starts_from_a_run(finished, phantom_data
     _train(phantom_dataset, tmp_path / "sup", "--method=supervised", "--epochs=1", "--unlabelled_batch=0")
     _train(phantom_dataset, tmp_path / "prel", "--method=prel", "--epochs=1", f"--init_from={tmp_path / 'sup'}")
     assert _rows(tmp_path / "prel")[0]["stage"] == "prel"
-    assert json.loads((tmp_path / "prel" / "run.json").read_text())["initial_run"].endswith("sup")
+    body = json.loads((tmp_path / "prel" / "run.json").read_text())
+    assert body["initial_run"].endswith("sup") and body["data"]["trained_on"] and body["data"]["validated_on"]
 
 
 def test_the_paper_recipe_trains_both_stages_and_goes_on_with_its_pool(phantom_dataset, tmp_path, monkeypatch):

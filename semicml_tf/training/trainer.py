@@ -19,7 +19,7 @@ from semicml_tf.input.whole_cases import whole_cases
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training import checkpoint, memory, run_folder
+from semicml_tf.training import checkpoint, memory, run_folder, seen_cases
 from semicml_tf.training import settings as run_settings
 from semicml_tf.training.keeper import Keeper
 from semicml_tf.training.own_statistics import OwnStatistics
@@ -116,6 +116,7 @@ class Trainer:
                 "modalities": list(info.modalities),
                 "window": train.window,
                 "width": train.width,
+                "data": seen_cases.seen(info, initial).to_json(),
                 "initial_run": None if initial is None else str(initial.folder),
                 "unlabelled_left_out": left_out,
                 "steps_per_epoch": self._stages.epoch_steps,
