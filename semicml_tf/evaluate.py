@@ -3,6 +3,8 @@
   python -m semicml_tf.evaluate --run=runs/demo                       the test patients
   python -m semicml_tf.evaluate --run=runs/demo --partition=validation
   python -m semicml_tf.evaluate --compare=runs/a,runs/b --names=A,B   one Markdown table of evaluated runs
+  python -m semicml_tf.evaluate --compare=runs/before,runs/after --dataset=GROWN
+                                                                      the same, scored on the data that have grown
   python -m semicml_tf.evaluate --run=runs/demo --relearning [--truth=DATASET]
                                                                       who taught whom, and how well
   python -m semicml_tf.evaluate --run=runs/demo --choose_postprocessing
@@ -20,6 +22,7 @@ writes comparison.json and comparison.md.
 from __future__ import annotations
 
 import contextlib
+import copy
 import pathlib
 import shlex
 import sys
@@ -41,7 +44,11 @@ def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     flags.DEFINE_string("run", None, "The run's folder.", flag_values=values)
     flags.DEFINE_string(
-        "dataset", None, "Folder or URL of the converted data; the run's own if not given.", flag_values=values
+        "dataset",
+        None,
+        "Folder or URL of the converted data; the run's own if not given. With --compare, the runs are scored on these "
+        "data first.",
+        flag_values=values,
     )
     access.define_flags(values)
     flags.DEFINE_enum("partition", "test", _PARTITIONS, "Whom to score.", flag_values=values)
@@ -147,7 +154,10 @@ def _compare(values: flags.FlagValues) -> None:
     paths = []
     for text in values.compare:
         path = pathlib.Path(text)
-        paths.append(path if path.suffix == ".json" else path / "evaluation" / values.partition / "metrics.json")
+        if values.dataset:
+            paths.append(_scored_on(values, path))
+        else:
+            paths.append(path if path.suffix == ".json" else path / "evaluation" / values.partition / "metrics.json")
     names = values.names or [pathlib.Path(text).name for text in values.compare]
     if not values.names and len(set(names)) < len(names):
         names = values.compare
@@ -160,6 +170,34 @@ def _compare(values: flags.FlagValues) -> None:
             atomic.write_json(staged / "comparison.json", {"command": _command(values), **body})
             atomic.write_text(staged / "comparison.md", text)
     print(text, end="")
+
+
+def _scored_on(values: flags.FlagValues, folder: pathlib.Path) -> pathlib.Path:
+    """The metrics of a run on --dataset; it is scored there first, unless it has been already.
+
+    Raises:
+        UserError: the run has seen patients who are to be scored, or reads other images than those of the dataset.
+    """
+    from semicml_tf.evaluation import report
+    from semicml_tf.records.dataset import DatasetInfo
+    from semicml_tf.training import seen_cases
+    from semicml_tf.training.run_folder import Run
+
+    run = Run.load(folder)
+    info = DatasetInfo.load(values.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
+    own = run.data_hash == info.data_hash
+    if not own and not values.allow_other_data:
+        seen_cases.check(run, info, (values.partition,))
+    output = folder / "evaluation" / (values.partition if own else f"{values.partition}-{info.data_hash[:12]}")
+    path = output / "metrics.json"
+    if path.exists():
+        body = report.load(path)
+        if (body["run"]["run_hash"], body["run"]["best"]) == (run.run_hash, run.best):
+            return path
+    each = copy.deepcopy(values)
+    each.run, each.output, each.compare, each.allow_other_data = str(folder), str(output), [], True
+    _evaluate(each)
+    return path
 
 
 def _check_output(output: pathlib.Path, files: Sequence[str] = _FILES) -> None:

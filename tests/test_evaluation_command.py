@@ -228,6 +228,26 @@ def test_comparison_prints_the_blind_rows_once(evaluated, study, capsys, monkeyp
     assert rows[4][7] == "0/3"
 
 
+def test_a_run_before_and_after_its_data_grew_is_compared_in_one_command(study, made, tmp_path, capsys):
+    partitions = _partitions()
+    native = oblique_grid()
+    more = patient("l2", ball(native, (12, 12, 7), 6.5), native)
+    grown = write_dataset(tmp_path / "grown", {**partitions, "labelled": [*partitions["labelled"], more]})
+    write_run(tmp_path / "after", grown)
+    _evaluate(f"--compare={study},{tmp_path / 'after'}", "--names=before,after", f"--dataset={grown.root}")
+    assert "ct | before less after" in capsys.readouterr().out.replace("| ct |", "ct |")
+    scored = study / f"evaluation/test-{grown.data_hash[:12]}/metrics.json"
+    assert json.loads(scored.read_text())["dataset"]["data_hash"] == grown.data_hash
+    assert (tmp_path / "after/evaluation/test/metrics.json").exists() and not (study / "evaluation/test").exists()
+    # What has been scored is not scored again.
+    written = scored.stat().st_ino
+    _evaluate(f"--compare={study},{tmp_path / 'after'}", f"--dataset={grown.root}")
+    assert scored.stat().st_ino == written
+    swapped = write_dataset(tmp_path / "swapped", {"labelled": partitions["test"][:2], "test": partitions["labelled"]})
+    with pytest.raises(UserError, match="this run has seen patients who are scored in these data: l0, l1"):
+        _evaluate(f"--compare={study},{tmp_path / 'after'}", f"--dataset={swapped.root}")
+
+
 def test_comparison_refuses_runs_that_were_scored_on_different_patients(evaluated, study, tmp_path, other):
     _evaluate(study, f"--dataset={other.root}", "--allow_other_data", f"--output={tmp_path / 'b'}")
     _evaluate(study, "--partition=labelled")
