@@ -1,8 +1,66 @@
-"""What numpy raises of an npz file that is empty, cut off, or has a bit changed."""
+"""Reads npz files as hostile: what an array claims is compared with what the file holds before memory is taken."""
 
 from __future__ import annotations
 
+import math
+import os
+import types
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
-BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+import numpy as np
+
+# Exceptions that a corrupt, truncated or hostile file raises.
+BROKEN = (
+    OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
+# Of one array; the largest that is written here is a layer's weights.
+MOST_BYTES = 1 << 31
+_MOST_GROWTH = 1032  # of deflate, when it is unzipped
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """The arrays of a file by name, each read when it is asked for; use it in a ``with`` block.
+
+    Args:
+        source: path of the file, or the file opened.
+
+    Raises:
+        One of `BROKEN`, here and where an array is asked for: the file is unusable. An array of Python objects is.
+    """
+
+    def __init__(self, source: str | os.PathLike | BinaryIO):
+        self._zip = zipfile.ZipFile(source)
+        self._members = {one.filename.removesuffix(".npy"): one for one in self._zip.infolist()}
+
+    def __enter__(self) -> Arrays:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
+        self._zip.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        member = self._members[name]
+        with self._zip.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            if version not in _READ_HEADER:
+                raise ValueError(f"array '{name}' has the unknown version {version}")
+            shape, _, dtype = _READ_HEADER[version](stream)
+        size = math.prod(shape) * dtype.itemsize
+        if size > min(member.file_size, member.compress_size * _MOST_GROWTH, MOST_BYTES):
+            raise ValueError(f"array '{name}' claims {size} bytes, more than the file holds or may hold")
+        with self._zip.open(member) as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)

@@ -115,6 +115,25 @@ def test_a_header_that_contradicts_itself_is_a_warning(tmp_path):
     assert codes(report) == ["header_contradicts"] * 2 and "bitpix is 64" in report.findings[0].problem
 
 
+def test_a_label_in_another_order_of_axes_is_accepted(tmp_path):
+    order, flip = (2, 0, 1), (slice(None, None, -1), slice(None), slice(None))
+    array = verification_cases.label()
+    # Index (i, j, k) of the stored label is voxel (j, k, last - i) of the image.
+    stored = np.transpose(array, order)[flip]
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = matrix[0, 1] = matrix[1, 2] = 1
+    matrix[2, 0], matrix[2, 3] = -1, array.shape[2] - 1
+    case = verification_cases.write(tmp_path, label=(stored, AFFINE @ matrix))
+    as_drawn = verification_cases.write(tmp_path / "other")
+    report, usual = (examine(one, SETTINGS, with_label=True) for one in (case, as_drawn))
+    assert report.findings == () and report.label["voxels"] == usual.label["voxels"]
+    record, expected = (build(one, SETTINGS, with_label=True) for one in (case, as_drawn))
+    np.testing.assert_array_equal(record.label, expected.label)
+    # A label of the same shape that lies elsewhere is still refused.
+    case = verification_cases.write(tmp_path / "moved", label=(stored, moved(by=(4, 0, 0)) @ matrix))
+    assert "label_elsewhere" in codes(examine(case, SETTINGS, with_label=True))
+
+
 def test_everything_that_is_wrong_is_told_in_one_pass(tmp_path):
     case = verification_cases.write(tmp_path, label=(2 * verification_cases.label(), moved(by=(4, 0, 0))))
     case.images["ct"].path.write_bytes(case.images["ct"].path.read_bytes()[:300])

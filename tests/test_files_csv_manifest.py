@@ -81,7 +81,8 @@ def test_a_folder_without_dicom_files(tmp_path):
     [
         ("case,ct\nA,a\nA,b\n", "row 3: case A is there twice"),
         ("case,ct\n,a\n", "row 2: the cell 'case' is empty"),
-        ("case,pet\nA,a\n", "expected a column 'ct', got case, pet"),
+        ("case,pet\nA,a\n", "column 'ct', got case, pet; unused: pet.* case,ct,label,patient / P1,P1_ct.nii.gz"),
+        ("# x\n\nsep=;\ncase;ct\n# y\nA;a\nA;b\n", "row 7: case A is there twice"),
         ("case,ct\nA,a,b\n", "row 2 has more or fewer cells"),
         ("case,ct,label\nA,a\n", "row 2 has more or fewer cells"),
         ("case,ct,ct\nA,a,b\n", "the column 'ct' is there twice"),
@@ -102,9 +103,48 @@ def test_a_table_that_is_no_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["\ufeffcase,ct\r\nMüller,a\r\n", "case;ct\nMüller;a\n", "case , ct\nMu\u0308ller , a\n"]
+    "text",
+    [
+        "\ufeffcase,ct\r\nMüller,a\r\n",
+        "case;ct\nMüller;a\n",
+        "case , ct\nMu\u0308ller , a\n",
+        "sep=;\r\nCase;ct\r\nMüller;a\r\n",
+        '"sep=\t"\ncase\tct\nMüller\ta\n',
+        "case\tct\tnotes\nMüller\ta\tone, two; three\n",
+        '# "our, cases\n\ncase,ct,,\n#Meyer,b,,\nMüller,a,,\n,,,\n',
+        'case,ct\n"Müller","a"\n',
+    ],
 )
-def test_csv_written_by_a_spreadsheet(tmp_path, text):
-    (tmp_path / "cases.csv").write_bytes(text.encode())
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_csv_written_by_a_spreadsheet(tmp_path, text, encoding):
+    (tmp_path / "cases.csv").write_bytes(text.encode(encoding))
     (case,) = csv_manifest.find(tmp_path / "cases.csv", ["ct"])
     assert case.case_id == "Müller" and case.images["ct"].path == tmp_path / "a"
+
+
+def test_paths_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "cases.csv").write_text("case,ct,label\nA,~/a.nii,~/b.nii\n")
+    (case,) = csv_manifest.find(tmp_path / "cases.csv", ["ct"])
+    assert case.images["ct"].path == tmp_path / "home/a.nii" and case.label.path == tmp_path / "home/b.nii"
+
+
+@pytest.mark.parametrize(
+    "columns,told",
+    [
+        (
+            "case,ct,tumour,notes",
+            "no column 'label' and no column 'partition' and no column 'patient'; unused: tumour, notes",
+        ),
+        ("case,ct,label,subject", "no column 'partition' and no column 'patient'; unused: subject"),
+        ("case,ct,label,patient,partition,notes", ""),
+        ("case,ct,label,pet", ""),  # another modality
+        ("case,ct", ""),
+    ],
+)
+def test_columns_that_are_left_over_are_named(tmp_path, columns, told):
+    cells = {"pet": "a.nii", "tumour": "a.nii"}
+    row = ",".join(cells.get(name, "x") for name in columns.split(","))
+    (tmp_path / "cases.csv").write_text(f"{columns}\n{row}\n")
+    (tmp_path / "a.nii").touch()
+    assert [one.problem for one in csv_manifest.oddities(tmp_path / "cases.csv", ["ct"])] == [told] * bool(told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import pathlib
 import re
 from collections.abc import Mapping
@@ -50,11 +49,11 @@ class KeptCase:
         """
         wanted = ["truth", *(f"{kind}-{number}" for number in self.modalities.values() for kind in _KINDS)]
         try:
-            with np.load(io.BytesIO((self.folder / name).read_bytes()), allow_pickle=False) as stored:
+            with npz.Arrays(self.folder / name) as stored:
                 found = {name: stored[name] for name in wanted}
                 for modality, number in self.modalities.items():
                     key = f"mask-{number}"
-                    held = key in stored.files
+                    held = key in stored
                     found[key] = stored[key] if held else self.reached(modality, found[f"probability-{number}"])
         except npz.BROKEN:
             return None

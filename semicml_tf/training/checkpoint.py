@@ -47,7 +47,7 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
         UserError: the file is no whole checkpoint.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with npz.Arrays(path) as stored:
             return json.loads(str(stored[_META]))
     except npz.BROKEN as error:
         raise _unreadable(path, error) from error
@@ -64,8 +64,8 @@ def restore(path: pathlib.Path, method: Method) -> np.ndarray | None:
         UserError: the file cannot be read, or holds other networks than `method` has.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+        with npz.Arrays(path) as stored:
+            arrays = {key: stored[key] for key in stored}
         state = json.loads(str(arrays.pop(_META)))["method_state"]
     except npz.BROKEN as error:
         raise _unreadable(path, error) from error

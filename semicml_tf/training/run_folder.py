@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Annotated, get_type_hints
 
-import numpy as np
 from annotated_types import Interval, MinLen
 from typing_extensions import NotRequired, TypedDict
 
@@ -214,8 +213,8 @@ class Run:
             )
         network = unet(self.window, self.width, name=modality)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                count = sum(key.startswith(prefix) for key in stored.files)
+            with npz.Arrays(path) as stored:
+                count = sum(key.startswith(prefix) for key in stored)
                 network.set_weights([stored[f"{prefix}{index:04d}"] for index in range(count)])
         except npz.BROKEN as error:
             raise UserError(f"these weights cannot be read ({error})", path=path, remedy=_REMEDY) from error
