@@ -15,11 +15,10 @@ from tensorflow_serving.apis import predict_pb2
 
 from semicml_tf import commandline
 from semicml_tf.artefact.publish import publish
-from semicml_tf.artefact.versions import versions
 from semicml_tf.networks.unet import unet
 from serving import local_server, model_config, tls
-from serving.model_store import ModelStore, State, Version
-from serving.served_model import ServedModel
+from serving.model_store import ModelStore
+from serving.version_watch import VersionWatch
 from tests import threshold_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -51,10 +50,9 @@ def serving_here(models, *more):
     """The address of a server in this process, of the models of a folder; for what needs no signal and no crash."""
     values, _ = commandline.parse("serving.local_server", ["--port=0", *more])
     store = ModelStore()
-    for config in model_config.of_folder(models):
-        version = max(config.wanted(versions(config.base_path)))
-        model = ServedModel.open(config.name, version, config.base_path / str(version))
-        store.put(config.name, version, Version(State.AVAILABLE, model))
+    watch = VersionWatch(store, lambda: model_config.of_folder(models))
+    watch.look()
+    watch.start(values.file_system_poll_wait_seconds)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -69,6 +67,7 @@ def serving_here(models, *more):
         finally:
             run(running.stop(0.0))
     finally:
+        watch.stop()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)
         loop.close()

@@ -50,10 +50,12 @@ def test_folders_that_are_no_model_are_refused(models, copy, tmp_path):
         semicml_tf.load(copy)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
 @pytest.mark.parametrize("damage", ["saved_model.pb", "variables/variables.index"])
-def test_a_damaged_model_is_one_line(copy, damage):
+def test_a_damaged_model_is_one_line(copy, damage, share):
     path = copy / "1" / damage
-    path.write_bytes(path.read_bytes()[:20])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError, match="damaged") as caught:
         semicml_tf.load(copy)
     assert "\n" not in caught.value.line and str(copy / "1") in caught.value.line

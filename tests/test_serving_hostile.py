@@ -28,6 +28,7 @@ from serving import answers, bounds, conformance, conformance_checks, conformanc
 from serving.model_store import ModelStore, State, Version
 from serving.remote_failure import RemoteFailure
 from serving.remote_model import RemoteModel
+from serving.routing import Router
 from serving.served_model import ServedModel
 from serving.terminal_text import one_line
 from tests import threshold_model
@@ -435,5 +436,7 @@ def test_a_server_that_never_answers_ends_with_its_deadline(serve):
         with pytest.raises(RemoteFailure, match="no answer in 0.5 s|cannot be reached") as caught:
             RemoteModel(address, "ct", deadline_s=0.5)
         assert caught.value.status in ("DEADLINE_EXCEEDED", "UNAVAILABLE") and "\n" not in caught.value.line
+        with pytest.raises(RemoteFailure, match="no model answers: ct: .*(no answer in 0.5 s|reached)"):
+            Router({"ct": address}, deadline_s=0.5)
         with pytest.raises(UserError, match="cannot be reached"):
             conformance.examine(address, "ct", deadline_s=0.5)

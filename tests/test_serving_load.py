@@ -55,8 +55,8 @@ def health_of(channel, service=""):
     return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service)).status
 
 
-def test_versions_are_swapped_without_a_failed_call(models, published, tmp_path):
-    with serving(models, tmp_path, "--file_system_poll_wait_seconds=0.1") as (_, address):
+def test_versions_are_swapped_without_a_failed_call(models, published):
+    with serving_here(models, "--file_system_poll_wait_seconds=0.1") as address:
         with grpc.insecure_channel(address) as channel:
             is_over, seen, failed = threading.Event(), [], []
 

@@ -154,7 +154,7 @@ def test_the_modalities_of_a_study_in_dicom_are_told_by_its_headers(fake, addres
     assert routing.images_of(str(study)) == {"ct": study}
     mask, told = route(tmp_path, address, str(study))
     assert told["how"] == "ct version 1 alone" and mask.shape == (19, 17, 6)
-    dicom_files.write_series(study / "b", stored, modality="PT", series="2")
+    dicom_files.write_series(study / "b", 20 * stored, modality="PT", series="2")
     assert list(routing.images_of(str(study))) == ["ct", "pet"]
     mask, told = route(tmp_path, address, str(study))
     assert told["used"] == ["ct", "pet"] and mask.shape == (19, 17, 6)

@@ -10,7 +10,7 @@ import numpy as np
 from semicml_tf import quiet_import
 from semicml_tf.artefact.manifest import INPUT_NAME, MONTE_CARLO, OUTPUT_NAME, PROBABILITIES, SEEDS_NAME, Manifest
 from semicml_tf.artefact.versions import REMEDY, version_folder
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, first_line
 from semicml_tf.inference.volume import Segmenter
 
 
@@ -72,8 +72,8 @@ def load(model: str | pathlib.Path) -> Model:
     tf = quiet_import.tensorflow()
     try:
         loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except Exception as error:  # of a file cut short TensorFlow raises what it likes, IndexError and KeyError too
+        reason = first_line(error)[:200]
         raise UserError(f"this SavedModel is damaged ({reason})", path=folder, remedy=REMEDY) from error
     for name, expected in manifest.signatures.items():
         if name not in loaded.signatures:
