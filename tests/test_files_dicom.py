@@ -57,6 +57,20 @@ def test_a_case_is_a_study(tmp_path):
     assert dicom.describe(tmp_path) == "DICOM: 3 cases of 2 patients; ct 3, pet 2 (1 missing); labels 0"
 
 
+def test_labels_that_no_case_uses(tmp_path):
+    """Without images, of another series than the one that is used, beside a NIfTI label, of an unknown patient."""
+    study(tmp_path, "A", "1.5", series=("CT",))
+    orphan = write_rtstruct(tmp_path / "rt" / "orphan", {"GTV": [box(1.5, 3.5, 1.5, 3.5, 1)]})
+    assert [(one.code, one.path) for one in dicom.oddities(tmp_path, ("ct",))] == [("unclaimed_file", orphan)]
+    study(tmp_path, "B", "1.2.3", series=("CT",))  # its images
+    assert dicom.oddities(tmp_path, ("ct",)) == []
+    (tmp_path / "labels").mkdir()
+    names = [tmp_path / "labels" / f"{name}.nii.gz" for name in ("B", "C")]
+    for name in names:
+        image_folders.write(name, np.zeros((5, 4, 3), np.uint8))
+    assert {one.path for one in dicom.oddities(tmp_path, ("ct",))} == {orphan, names[1]}
+
+
 def test_any_tree_in_any_order(tmp_path):
     study(tmp_path / "one", "B", "1.5")
     study(tmp_path / "one", "A", "1.6")

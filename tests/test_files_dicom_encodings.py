@@ -16,6 +16,10 @@ from tests import dicom_files as files
 from tests.test_files_dicom_labels import write_seg
 from tests.test_files_dicom_series import refused
 
+BITS_12 = {"BitsStored": 12, "HighBit": 11}
+PADDING_RANGE = {"PixelPaddingValue": ("SS", -2000), "PixelPaddingRangeLimit": ("SS", -1500)}
+REVERSED_RANGE = {"PixelPaddingValue": ("SS", -1500), "PixelPaddingRangeLimit": ("SS", -2000)}
+RESCALE = {"RescaleSlope": 2, "RescaleIntercept": 1}
 _BY_GDCM = {JPEGLosslessSV1: "JPEG", JPEG2000Lossless: "JPEG2000"}
 
 
@@ -75,6 +79,54 @@ def test_compression_that_nothing_decodes(tmp_path):
         files.save(made, path)
     error = refused(tmp_path, "compressed by .*which nothing that is installed here decodes")
     assert "pip install" in error.remedy
+
+
+@pytest.mark.parametrize(
+    "modality,kind,stored,tags,values",
+    [
+        ("CT", "u2", [63536, 1024, 0], {"PixelPaddingValue": ("US", 63536)}, [-1024, 0, -1024]),
+        ("CT", "i2", [-2000, 1024, 0], {"PixelPaddingValue": ("SS", -2000)}, [-1024, 0, -1024]),
+        # The tag is written as the unsigned number of the same bits, and the other way round.
+        ("CT", "i2", [-2000, 1024, 0], {"PixelPaddingValue": ("US", 63536)}, [-1024, 0, -1024]),
+        ("CT", "u2", [63536, 1024, 0], {"PixelPaddingValue": ("SS", -2000)}, [-1024, 0, -1024]),
+        # The value needs more bits than are stored; 2096 has the same 12 lowest bits, and is a measured value.
+        ("CT", "u2", [63536, 1024, 2096], {"PixelPaddingValue": ("SS", -2000), **BITS_12}, [-1024, 0, 1072]),
+        ("CT", "i2", [-1500, 1024, -2000], PADDING_RANGE, [-1024, 0, -1024]),
+        (
+            "CT",
+            "i2",
+            [-1500, 1024, -2000],
+            dict(zip(PADDING_RANGE, [*PADDING_RANGE.values()][::-1])),
+            [-1024, 0, -1024],
+        ),
+        (
+            "MR",
+            "u2",
+            [65535, 7, 0],
+            {"PixelPaddingValue": ("US", 65535), "RescaleSlope": 2, "RescaleIntercept": 1},
+            [0, 15, 1],
+        ),
+        ("PT", "u2", [65535, 0, 0], {"PixelPaddingValue": ("US", 65535)}, [0, 0, 0]),
+    ],
+)
+def test_padding_is_air(tmp_path, modality, kind, stored, tags, values):
+    volume = np.broadcast_to(np.array(stored, kind), (2, 2, 3))
+    plain = {keyword: value for keyword, value in tags.items() if not isinstance(value, tuple)}
+    for path in files.write_series(tmp_path, volume, modality=modality, **plain):
+        made = pydicom.dcmread(path)
+        for keyword in tags.keys() - plain.keys():
+            made.add_new(keyword, *tags[keyword])
+        files.save(made, path)
+    assert open_series(tmp_path).read_volume()[0][:, 0, 0].tolist() == values
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_above_those_stored_are_no_part_of_the_values(tmp_path, signed):
+    """An overlay in bit 15 of a CT of 12 bits: not 32768 HU more."""
+    values = np.array([[[-700, 0], [1000, 2047]]] * 2) if signed else np.array([[[0, 1], [1000, 4095]]] * 2)
+    stored = (values & 0xFFF).astype(np.uint16) | np.uint16([[[0, 1 << 15], [1 << 15, 1 << 12]]] * 2)
+    files.write_series(tmp_path, stored, **BITS_12, PixelRepresentation=int(signed))
+    np.testing.assert_array_equal(open_series(tmp_path).read_volume()[0], values.transpose(2, 1, 0) - 1024.0)
 
 
 def enhanced(modality, stored, heights, frame_tags=None):

@@ -1,4 +1,4 @@
-"""DICOM objects with one damaged tag: the reader raises its own error, or returns what it returned before."""
+"""DICOM objects that are damaged: the reader raises its own error, or returns what it returned before."""
 
 import copy
 import random
@@ -9,6 +9,7 @@ import pytest
 from pydicom.dataelem import RawDataElement
 
 from semicml_tf.errors import UserError
+from semicml_tf.files import dicom
 from semicml_tf.files.dicom_labels import DicomLabel
 from semicml_tf.files.dicom_series import open_series
 from tests import dicom_files as files
@@ -118,3 +119,30 @@ def test_one_damaged_tag(tmp_path, make):
                     np.testing.assert_array_equal(values, expected, err_msg=about)
                     assert other.is_close(grid, 1e-6), about
             path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_a_label_that_is_cut_off_anywhere(tmp_path, kind):
+    """No label comes out smaller than it was: it is refused, or it is whole."""
+    datasets = images(tmp_path / "ct")
+    contours = [box(1.5, 6.5, 2.5, 8.5, n) for n in range(1, 5)]
+    if kind == "seg":
+        path = write_seg(tmp_path / "label/x.dcm", datasets, {"GTV": blob()})
+    else:
+        path = write_rtstruct(tmp_path / "label/x.dcm", {"GTV": contours})
+    content = path.read_bytes()
+    whole = DicomLabel((path,), open_series(tmp_path / "ct")).read_label()[0]
+    refused = 0
+    for kept in np.linspace(0, len(content) - 2, 60).astype(int):
+        path.write_bytes(content[:kept])
+        try:
+            (case,) = dicom.find(tmp_path, ("ct",))
+            if case.label is not None:
+                np.testing.assert_array_equal(case.label.read_label()[0], whole)
+                continue
+        except UserError as error:
+            assert not any(secret in error.line for secret in files.SECRETS)
+            refused += 1
+            continue
+        raise AssertionError(f"not noticed: {kept} of {len(content)} bytes")
+    assert refused > 40

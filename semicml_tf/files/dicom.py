@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files import dicom_scan, dicom_series, inventory
+from semicml_tf.files import folder as folders
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.dicom_labels import DicomLabel
 from semicml_tf.files.dicom_scan import Header
@@ -60,6 +61,25 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     named = [name for name in options.dicom_series if _code(name) == "MR"]
     names = [name for name in modalities(root) if name in _CODES or not named] + named
     return inventory.tell("DICOM", find(root, names, options))
+
+
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[inventory.Oddity]:
+    """The labels that no case uses; see `layouts.choose`."""
+    used: set[pathlib.Path] = set()
+    for case in find(root, asked, options):
+        if case.label is not None:
+            used.update(case.label.files if isinstance(case.label, DicomLabel) else (case.label.path,))
+    objects = [header.path for header in dicom_scan.scan(root).headers if header.modality in dicom_scan.LABELS]
+    return [
+        inventory.Oddity(
+            "unclaimed_file",
+            path,
+            "no case uses this label: its images are not there, it refers to other series, or a NIfTI label goes first",
+            "Add its images, correct the name of the NIfTI label, or move it out of this folder",
+        )
+        for path in (*objects, *folders.volumes([root / "labels"]))
+        if path not in used
+    ]
 
 
 def _code(name: str) -> str:
