@@ -4,7 +4,6 @@ import asyncio
 import datetime
 import ipaddress
 import shutil
-import signal
 import threading
 import time
 
@@ -23,7 +22,7 @@ from semicml_tf.errors import UserError
 from serving.admission import Admission
 from serving.answers import Refused
 from tests import threshold_model
-from tests.serving_process import UNLIMITED, WINDOW, request, serving, serving_here
+from tests.serving_process import UNLIMITED, WINDOW, request, serving_here
 
 MANY = np.zeros((300, WINDOW, WINDOW, 1), np.float32)
 
@@ -168,21 +167,6 @@ def test_malformed_messages_are_refused(narrow):
 
 def _values(response):
     return np.frombuffer(response.outputs["probabilities"].tensor_content, np.float32)
-
-
-def test_told_to_end_it_answers_what_it_has_accepted(models, tmp_path):
-    with serving(models, tmp_path, "--workers=1") as (process, address):
-        with grpc.insecure_channel(address, options=UNLIMITED) as channel:
-            calls = [stub(channel).Predict.future(request(MANY), timeout=120) for _ in range(6)]
-            # Calls of one connection are accepted in their order: with the first answered, others wait.
-            calls[0].result()
-            process.send_signal(signal.SIGTERM)
-            assert [call.code() for call in calls] == [grpc.StatusCode.OK] * 6
-            assert process.wait(60) == 0
-            with pytest.raises(grpc.RpcError) as caught:
-                stub(channel).Predict(request(), timeout=20)
-            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert (tmp_path / "server.log").read_text().splitlines()[-1] == "stopped"
 
 
 def certificate(folder, name, issuer=None):
