@@ -49,7 +49,7 @@ test-slow: $(READY)
 
 # Of the slow ones, those of the training engine: four replicas, pairs of workers, kills by chance.
 test-engine: $(READY)
-	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS) tests/test_methods_replicas.py tests/test_training_workers.py \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m slow $(PYTEST_ARGS) tests/test_methods_replicas.py tests/test_training_workers.py \
 	  tests/test_training_restart.py tests/test_training_run.py
 
 # The embedded server under a minute's load: whether its memory stays flat.

@@ -9,14 +9,13 @@ machine shows least.
 from __future__ import annotations
 
 import dataclasses
-import platform
 import time
 
 import numpy as np
 from absl import flags
 
 from benchmarks import sizes
-from semicml_tf import commandline, quiet_import
+from semicml_tf import commandline, cores, quiet_import
 from semicml_tf.methods.settings import MethodSettings
 
 MODALITIES = ("ct", "pet")
@@ -85,7 +84,7 @@ def main(values: flags.FlagValues) -> None:
     print(
         f"ASC {1e3 * loss:.2f} ms of a step of {1e3 * whole:.0f} ms: {100 * loss / whole:.2f} % "
         f"({values.labelled} + {values.unlabelled} slices of {values.window}x{values.window}, width {values.width}; "
-        f"{device.removeprefix('/device:')}, {platform.machine()}, TensorFlow {tf.__version__})"
+        f"{device.removeprefix('/device:')}, {cores.described()}, TensorFlow {tf.__version__})"
     )
 
 

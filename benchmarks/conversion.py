@@ -13,7 +13,6 @@ import dataclasses
 import gzip
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -204,7 +203,7 @@ def main(values: flags.FlagValues) -> None:
         many = _command(folder / "copies", workers)
     first = next(iter(rates.values()))[1]
     print(f"{values.cases} pairs of {' x '.join(map(str, shape))} with label, median of {values.rounds} rounds")
-    print(f"{platform.machine()}, {workers} cores, {os.getloadavg()[0]:.1f} processes wanted them at the end\n")
+    print(f"{cores.described()}, {os.getloadavg()[0]:.1f} processes wanted them at the end\n")
     print("| what | cases/s by the clock | cases/s of processor time | relative to by hand |")
     print("|---|---|---|---|")
     for name, (clock, processor) in rates.items():

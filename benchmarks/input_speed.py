@@ -19,7 +19,7 @@ import time
 from absl import flags
 
 from benchmarks import sizes
-from semicml_tf import commandline, quiet_import
+from semicml_tf import commandline, cores, quiet_import
 
 # Batches that the pipeline makes ahead: a group of windows of each stream, and what is prefetched.
 _BUFFERED = 8
@@ -98,6 +98,7 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
             seconds[name].append(measure())
     base = seconds["steps on batches in memory"]
     slices = values.labelled + values.unlabelled
+    print(f"{cores.described()}\n")
     print("| what | slices/s | relative to steps on batches in memory |\n|---|---|---|")
     for name, times in seconds.items():
         ratio = statistics.median(one / other for one, other in zip(base, times))

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from absl import flags
 
-from semicml_tf import commandline, quiet_import
+from semicml_tf import commandline, cores, quiet_import
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.normalisation import Normalisation
 from semicml_tf.records import contract, tfrecord_file
@@ -152,7 +152,7 @@ def main(values: flags.FlagValues) -> None:
     shape, load = " x ".join(map(str, SHAPE)), os.getloadavg()[0]
     checksum = "in C" if tfrecord_file.CRC_IS_FAST else "in PYTHON, slow"
     print(f"{values.cases} pairs of {shape} with label, median of {values.rounds} rounds, one process")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {load:.1f} processes wanted them at the end")
+    print(f"{cores.described()}, {load:.1f} processes wanted them at the end")
     print(f"Python {platform.python_version()}, TensorFlow {tf.__version__}, CRC-32C {checksum}\n")
     print("| what | cases/s by the clock | cases/s of processor time | relative to the first | MB a case |")
     print("|---|---|---|---|---|")

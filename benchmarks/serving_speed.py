@@ -12,7 +12,6 @@ process loads a model once, and has answered before it is timed.
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import statistics
 import tempfile
@@ -23,7 +22,7 @@ from collections.abc import Callable, Mapping
 from absl import flags
 
 from benchmarks import serving_setup
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import atomic, commandline, cores, quiet_import
 from semicml_tf.errors import UserError
 
 CASES = {"small": serving_setup.SMALL, "cube": serving_setup.CUBE, "whole": serving_setup.WHOLE}
@@ -170,7 +169,7 @@ def main(values: flags.FlagValues) -> None:
         folders = {case: serving_setup.published(case, models) for case in cases}
         with serving_setup.serving(models, log=pathlib.Path(name) / "server.log") as (_, address):
             servers = {"embedded server": address, **further}
-            print(f"{os.cpu_count()} cores, {values.batch_size} slices a call\n")
+            print(f"{cores.described()}, {values.batch_size} slices a call\n")
             print("| volume | way | p50, ms | p99, ms | volumes/s | relative to in process | rounds |")
             print("|---|---|---|---|---|---|---|", flush=True)
             measured = {
@@ -183,7 +182,7 @@ def main(values: flags.FlagValues) -> None:
             print("|---|---|---|---|---|---|---|---|", flush=True)
             many = crowds(cases[0], folders[cases[0]], servers, values)
     if values.output:
-        atomic.write_json(values.output, {"cores": os.cpu_count(), "overhead": measured, "clients": many})
+        atomic.write_json(values.output, {"processor": cores.processor(), "overhead": measured, "clients": many})
 
 
 if __name__ == "__main__":

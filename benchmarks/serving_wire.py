@@ -26,7 +26,7 @@ from absl import flags
 
 from benchmarks import serving_setup
 from benchmarks.competitor import Competitor
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import atomic, commandline, cores, quiet_import
 from semicml_tf.errors import UserError
 
 SLICES = 16
@@ -168,7 +168,7 @@ def main(values: flags.FlagValues) -> None:
         if programs:
             cases = [serving_setup.SMALL, serving_setup.CUBE]
             calls = compare(programs, cases, folder, values.rounds)
-            print(f"\n{SLICES} slices a call\n")
+            print(f"\n{cores.described()}, {SLICES} slices a call\n")
             print("| volume | way | p50, ms | relative to in process | request, kB | answer, kB |")
             print("|---|---|---|---|---|---|")
             for one in calls:
@@ -184,7 +184,7 @@ def main(values: flags.FlagValues) -> None:
                         f"| {one['case']} | {way} | {p50:.1f} | {ratio:.2f} | {sent:.0f} | {received:.0f} |", flush=True
                     )
     if values.output:
-        atomic.write_json(values.output, {"cores": os.cpu_count(), "messages": sizes, "calls": calls})
+        atomic.write_json(values.output, {"processor": cores.processor(), "messages": sizes, "calls": calls})
 
 
 if __name__ == "__main__":

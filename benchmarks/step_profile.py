@@ -115,6 +115,7 @@ def main(values: flags.FlagValues) -> None:
         print(
             f"{precision}: {clock:.0f} ms a step by the clock, {total / clock:.2f} of {cores.available()} cores at work"
         )
+        print(f"\n{cores.described()}")
         print("\n| operations | ms of all cores | share |\n|---|---|---|")
         for kind in (*KINDS, REST):
             print(f"| {kind} | {spent[kind]:.0f} | {100 * spent[kind] / total:.0f} % |")

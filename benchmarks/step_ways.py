@@ -16,7 +16,7 @@ from absl import flags
 from benchmarks import sizes
 from benchmarks.competitor import Competitor, rounds
 from benchmarks.step_of_ours import STEPS_A_CALL
-from semicml_tf import commandline
+from semicml_tf import commandline, cores
 from semicml_tf.errors import UserError
 
 PLAIN = "float32"
@@ -52,6 +52,7 @@ def main(values: flags.FlagValues) -> None:
         for name, (way, environment) in WAYS.items()
     }
     seconds = rounds(competitors, values.rounds, values.steps)
+    print(f"{cores.described()}\n")
     print("| step | ms | times as fast as float32 | seconds until it is compiled |\n|---|---|---|---|")
     for name, competitor in competitors.items():
         ratio = statistics.median(plain / own for plain, own in zip(seconds[PLAIN], seconds[name]))

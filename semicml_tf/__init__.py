@@ -3,7 +3,13 @@
 `load` opens an exported model: ``semicml_tf.load("models/ct").predict(array, affine)``.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# TensorFlow uses oneDNN's kernels by default only on processors with AVX-512 VNNI. With AVX2 they are faster, too.
+# TensorFlow reads the variable when it is imported. A value that the user has set stays.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def load(model):

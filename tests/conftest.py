@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+import semicml_tf  # noqa: F401  sets oneDNN, which TensorFlow looks at when it is imported
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As many threads in this process as in its children, whichever starts TensorFlow first: other numbers round otherwise.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(os.cpu_count() or 1))
@@ -47,6 +49,15 @@ def phantom_dataset(tmp_path_factory) -> pathlib.Path:
         ],
     )
     return root / "dataset"
+
+
+@pytest.fixture(scope="module")
+def quick_runs():
+    """Trainings of this module take seconds: see `tests.quick_runs`."""
+    from tests import quick_runs as quick
+
+    with quick.shallow(), quick.built_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from semicml_tf.networks.unet import unet
 from semicml_tf.training.devices import own_part
 
 MODALITIES = ("ct", "pet")
-# Fewer levels than the method's network: what is tested here does not depend on them, and graphs take long to build.
-WINDOW, WIDTH, LEVELS = 16, 2, 3
+# One level rather than the method's five: what is tested here does not depend on them, and networks take long to build.
+WINDOW, WIDTH, LEVELS = 16, 2, 1
 
 
 def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float32"):

@@ -1,23 +1,17 @@
-"""Trainings that take seconds: shallow networks, and the graph of a step built once for all runs of a process.
+"""Trainings that take seconds: shallow networks, and what takes long to build is built once for all runs of a process.
 
 As a program, trains shallow networks: ``python -m tests.quick_runs FLAGS``.
 """
 
 import contextlib
+import functools
 
-import pytest
 import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.networks.unet import unet
+from semicml_tf.training import curves
 from semicml_tf.training.stages import Stages
-
-
-@pytest.fixture(scope="module")
-def quick_runs():
-    """Trainings of this process take seconds: see `shallow` and `compiled_once`."""
-    with shallow(), compiled_once():
-        yield
 
 
 @contextlib.contextmanager
@@ -31,18 +25,24 @@ def shallow(levels: int = 1):
         unet.__kwdefaults__["levels"] = usual
 
 
+def _key(stages: Stages, *more) -> str:
+    held = (stages._info.root, stages._train, stages._method, id(stages._strategy), stages._jit_compile, *more)
+    return repr(held)
+
+
 @contextlib.contextmanager
-def compiled_once():
-    """Gives a run the networks and the compiled step of an earlier run with the same settings.
+def built_once():
+    """Gives a run the networks, the compiled step and the input's graph of an earlier run with the same settings.
 
-    All variables that were made with them, and the method's state, are reset to their first values. A run still finds
-    nothing of the earlier one but what it reads from a checkpoint.
+    All variables that were made with the networks, and the method's state, are reset to their first values. A run still
+    finds nothing of the earlier one but what it reads from a checkpoint. All runs get one picture of their curves.
     """
-    build, step, known, steps = Stages.build, Stages.step, {}, {}
+    build, step, batches, draw = Stages.build, Stages.step, Stages.batches, curves.draw
+    methods, steps, inputs = {}, {}, {}
 
-    def built_once(self, number, scores):
-        key = repr((number, self._train, self._method, self.plan(number), sorted(scores.items()), id(self._strategy)))
-        if key not in known:
+    def built(self, number, scores):
+        key = _key(self, number, self.plan(number), sorted(scores.items()))
+        if key not in methods:
             variables = []
 
             def recorded(make, **how):
@@ -51,8 +51,8 @@ def compiled_once():
 
             with tf.variable_creator_scope(recorded):
                 method = build(self, number, scores)
-            known[key] = method, method.state(), [(variable, variable.numpy()) for variable in variables]
-        method, state, values = known[key]
+            methods[key] = method, method.state(), [(variable, variable.numpy()) for variable in variables]
+        method, state, values = methods[key]
         for variable, value in values:
             variable.assign(value)
         method.restore_state(state)
@@ -63,11 +63,19 @@ def compiled_once():
             steps[id(method)] = step(self, number, method)
         return steps[id(method)]
 
-    Stages.build, Stages.step = built_once, compiled
+    def read(self, number, first):
+        key = _key(self, number, first)
+        if key not in inputs:
+            inputs[key] = batches(self, number, first)
+        return inputs[key]
+
+    Stages.build, Stages.step, Stages.batches = built, compiled, read
+    drawn = functools.cache(lambda: draw([{"epoch": 0, "stage": "supervised", "step": 1, "loss": 1.0}]))
+    curves.draw = lambda rows: drawn()
     try:
         yield
     finally:
-        Stages.build, Stages.step = build, step
+        Stages.build, Stages.step, Stages.batches, curves.draw = build, step, batches, draw
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from semicml_tf import commandline
+from semicml_tf import commandline, cores
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import overlay
 from semicml_tf.evaluation.comparison import comparison_table
@@ -88,6 +88,7 @@ def test_a_run_without_skill_gives_every_output(study, made, capsys):
     assert body["run"]["run_hash"] == "0123456789abcdef"
     assert body["dataset"]["data_hash"] == body["run"]["data_hash"]
     assert body["command"].startswith("python -m semicml_tf.evaluate --run=")
+    assert body["processor"] == cores.processor()
     for row in body["rows"]:
         assert [case["case_id"] for case in row["cases"]] == ["t0", "t1", "t2"]
     with open(out / "metrics.csv") as stream:

@@ -94,7 +94,7 @@ def test_networks_are_taught_and_chosen_on_whole_cases(tmp_path, name, partition
     assert not (tmp_path / "run").exists()
 
 
-def test_training_says_how_many_were_left_out(info, tmp_path, capsys):
+def test_training_says_how_many_were_left_out(quick_runs, info, tmp_path, capsys):
     commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={tmp_path / 'run'}", *TINY])
     line = "left out of the unlabelled stream: 2 of 6 cases, which lack a modality"
     assert capsys.readouterr().out.splitlines().count(line) == 1

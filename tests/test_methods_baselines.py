@@ -1,6 +1,7 @@
 """The semi-supervised baselines: what each adds to `supervised`, and who learns from it."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -21,10 +22,7 @@ from tests import method_batches
 BASELINES = [name for name in catalogue.METHODS if name not in ("supervised", "semi_cml", "prel")]
 SIZE = (4, method_batches.WINDOW, method_batches.WINDOW, 1)
 AT_ONCE = {"lr_warmup_epochs": 0.0, "unlabelled_ramp": 0.0}
-
-
-def _weights(method):
-    return {key: network.get_weights() for key, network in method.networks().items()}
+SCALES_FROM = 3  # levels from which URPC has a coarser scale
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def made():
 
     def get(name):
         if name not in held:
-            # URPC's coarser scales need the depth.
+            # URPC's three coarser scales need the depth.
             levels = 5 if name == "urpc" else method_batches.LEVELS
             held[name] = method_batches.method(name, levels=levels, unlabelled_weight=1.0, **AT_ONCE)
         return held[name]
@@ -45,20 +43,21 @@ def made():
 # What is the same for all of them.
 
 
-@pytest.fixture(scope="module")
-def supervised_step():
+@functools.cache
+def _supervised_step(levels):
     """Networks of `supervised` after a step on the labelled stream alone."""
-    method = method_batches.method("supervised", **AT_ONCE)
+    method = method_batches.method("supervised", levels=levels, **AT_ONCE)
     method.train_step({"labelled": method_batches.batch(0)["labelled"]})
-    return _weights(method), [v.numpy() for v in method.students["ct"].trainable_variables]
+    return method_batches.weights(method), [v.numpy() for v in method.students["ct"].trainable_variables]
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_without_its_term_a_baseline_is_the_supervised_method_to_the_last_bit(name, supervised_step):
-    method = method_batches.method(name, unlabelled_weight=0.0, auxiliary_supervised=0.0, **AT_ONCE)
-    start, (expected, expected_trained) = _weights(method), supervised_step
+def test_without_its_term_a_baseline_is_the_supervised_method_to_the_last_bit(name):
+    levels = SCALES_FROM if name == "urpc" else method_batches.LEVELS
+    method = method_batches.method(name, levels=levels, unlabelled_weight=0.0, auxiliary_supervised=0.0, **AT_ONCE)
+    start, (expected, expected_trained) = method_batches.weights(method), _supervised_step(levels)
     method.train_step(method_batches.batch(0))
-    after = _weights(method)
+    after = method_batches.weights(method)
     for key, weights in expected.items():
         for a, b in zip(after[key], weights, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=key)
@@ -99,14 +98,14 @@ def test_a_checkpoint_holds_what_learns_beside_the_students(name, kinds, made):
 
 
 def test_a_resumed_step_is_that_of_a_run_that_was_not_cut_off(tmp_path):
-    method = method_batches.method("urpc", **AT_ONCE)
+    method = method_batches.method("urpc", levels=SCALES_FROM, **AT_ONCE)
     method.train_step(method_batches.batch(0))
     checkpoint.save(tmp_path / "last.npz", method, {})
-    resumed = method_batches.method("urpc", **AT_ONCE)
+    resumed = method_batches.method("urpc", levels=SCALES_FROM, **AT_ONCE)
     checkpoint.restore(tmp_path / "last.npz", resumed)
     for either in (method, resumed):
         either.train_step(method_batches.batch(1))
-    for key, weights in _weights(method).items():
+    for key, weights in method_batches.weights(method).items():
         for a, b in zip(weights, resumed.networks()[key].get_weights(), strict=True):
             np.testing.assert_array_equal(a, b, err_msg=key)
 
@@ -116,10 +115,10 @@ def test_another_runs_networks_are_begun_with_and_companions_begin_anew():
     for student in other.students.values():
         for weight in student.weights:
             weight.assign(tf.ones_like(weight))
-    before = _weights(method)
+    before = method_batches.weights(method)
     method.start_from(other.students.__getitem__, {"ct": 0.2, "pet": 0.4})
     assert method.state()["thresholds"] == pytest.approx({"ct": 0.2, "pet": 0.4})
-    for key, weights in _weights(method).items():
+    for key, weights in method_batches.weights(method).items():
         same = [(a == b).all() for a, b in zip(weights, before[key])]
         assert all(same) if key.startswith("second") else all((a == 1).all() for a in weights), key
 
@@ -248,7 +247,10 @@ def test_ict_compares_the_map_of_a_mixture_with_the_mixed_maps(made, monkeypatch
 
 def test_cps_pairs_two_networks_of_unlike_weights_and_one_modality(made):
     method = made("cps")
-    first, second = method.students["ct"].get_weights(), method.companions["second"]["ct"].get_weights()
+    first, second = (
+        method.students["ct"].get_weights(),
+        method.companions["second"]["ct"].get_weights(),
+    )
     assert not all((a == b).all() for a, b in zip(first, second))
     maps = {"ct": _flat(0.4), "ct/second": _flat(0.9), "pet": _flat(0.2), "pet/second": _flat(0.2)}
     value, gradients = _term(method, {"unlabelled": maps})

@@ -1,6 +1,8 @@
 """How a run's networks share the cores of a small machine, and how several runs share a process."""
 
+import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -8,36 +10,59 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf import cores
-from semicml_tf.training.devices import strategy_for
+from semicml_tf.training.devices import share_cores, strategy_for
 
 ASK = """
 import sys
+from semicml_tf import cores
 import tensorflow as tf
 from semicml_tf.training.devices import share_cores
-share_cores(int(sys.argv[1]))
+share_cores(cores.available())
 threads = tf.config.threading
 print(threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads())
-tf.constant(1.0) + 1.0
-share_cores(int(sys.argv[1]))  # too late: is passed over
+print(cores.processor()["onednn"])
+tf.nn.conv2d(tf.ones((2, 16, 16, 8)), tf.ones((3, 3, 8, 8)), 1, "SAME")
+share_cores(cores.available())  # too late: is passed over
 """
-LEFT_ALONE = "0 0"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
-@pytest.mark.parametrize(
-    ("networks", "told", "expected"),
-    [
-        (cores.available(), {}, f"1 {cores.available()}"),
-        (cores.available() - 1, {}, LEFT_ALONE),
-        (cores.available(), {"TF_NUM_INTRAOP_THREADS": "3"}, LEFT_ALONE),
-    ],
-)
-def test_each_network_gets_a_core_where_there_is_no_more(networks, told, expected):
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    environment = {name: value for name, value in os.environ.items() if name not in names} | told
-    answer = subprocess.run(
-        [sys.executable, "-c", ASK, str(networks)], env=environment, check=True, capture_output=True, text=True
-    )
-    assert answer.stdout.strip() == expected
+def test_each_network_gets_a_core_and_convolutions_are_onednns():
+    """In a process of its own: TensorFlow decides both when it starts."""
+    removed = (*THREADS, "TF_ENABLE_ONEDNN_OPTS")
+    environment = {name: value for name, value in os.environ.items() if name not in removed}
+    environment |= {"ONEDNN_VERBOSE": "1"}
+    answer = subprocess.run([sys.executable, "-c", ASK], env=environment, check=True, capture_output=True, text=True)
+    lines = answer.stdout.splitlines()
+    answers = [line for line in lines if not line.startswith("onednn_verbose")]
+    assert answers[0] == f"1 {cores.available()}"
+    if platform.machine() == "x86_64":
+        assert answers[1] == "True"
+        assert [line for line in lines if line.startswith("onednn_verbose") and "convolution" in line]
+
+
+@pytest.mark.parametrize("networks, told", [(cores.available() - 1, {}), (cores.available(), {THREADS[0]: "3"})])
+def test_cores_are_left_alone_where_there_are_more_or_the_user_says_how_many(networks, told, monkeypatch):
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    for name in ("intra", "inter"):
+        monkeypatch.setattr(tf.config.threading, f"set_{name}_op_parallelism_threads", asked.append)
+    share_cores(networks)
+    assert not asked
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    share_cores(cores.available())
+    assert asked == [cores.available(), 1] or tf.config.list_physical_devices("GPU")
+
+
+def test_the_processor_is_described():
+    known = cores.processor()
+    assert known["model"] and known["cores"] == cores.available()
+    assert known["model"] in cores.described() and f"{known['cores']} cores" in cores.described()
+    json.dumps(known)
 
 
 def test_runs_on_other_sets_of_devices_follow_each_other_in_one_process():

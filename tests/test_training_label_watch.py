@@ -10,6 +10,8 @@ from semicml_tf import commandline
 from semicml_tf.training import run_folder
 from tests.test_training_run import TINY
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 
 def _rows(folder):
     with open(folder / "history.csv") as stream:
@@ -22,7 +24,7 @@ def _arrays(path):
 
 
 @pytest.fixture(scope="module")
-def run(phantom_dataset, tmp_path_factory):
+def run(quick_runs, phantom_dataset, tmp_path_factory):
     """Both stages; PET alone teaches, and has learned next to nothing."""
     folder = tmp_path_factory.mktemp("watched") / "run"
     where = [f"--dataset={phantom_dataset}", f"--output={folder}"]

@@ -22,6 +22,8 @@ from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.workers import Workers
 from tests.test_methods_replicas import CASES, assert_same_steps
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 TINY = [
     "--width=2",
     "--window=32",
@@ -75,7 +77,7 @@ class _Pair:
 
     def __init__(self, dataset, output, *arguments, own=((), ())):
         hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
-        command = [sys.executable, "-m", "semicml_tf.train", f"--dataset={dataset}", f"--output={output}"]
+        command = [sys.executable, "-m", "tests.quick_runs", f"--dataset={dataset}", f"--output={output}"]
         self.processes = [
             subprocess.Popen(
                 [*command, *TINY, *arguments, *own[index]],

@@ -13,7 +13,7 @@ from annotated_types import MinLen
 from typing_extensions import NotRequired, TypedDict
 
 import semicml_tf
-from semicml_tf import json_files
+from semicml_tf import cores, json_files
 from semicml_tf.evaluation import blind, bootstrap, failures
 from semicml_tf.evaluation.metrics import POLICY, SURFACE_TOLERANCE_MM, CaseScore
 from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, summarise
@@ -168,6 +168,7 @@ def build(
             blind.threshold_name(threshold.modality): dataclasses.asdict(threshold),
         },
         "versions": versions(),
+        "processor": cores.processor(),
         "rows": rows,
     }
 

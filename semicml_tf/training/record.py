@@ -10,7 +10,7 @@ import platform
 import sys
 from typing import Any
 
-from semicml_tf import __version__, atomic
+from semicml_tf import __version__, atomic, cores
 from semicml_tf.errors import UserError, first_line
 from semicml_tf.training import curves, pictures, run_folder
 from semicml_tf.training.validation import Validated
@@ -71,6 +71,7 @@ class RunRecord:
     def __init__(self, folder: pathlib.Path, head: dict[str, Any]):
         self._folder = folder
         self._head = {**head, "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]], "versions": versions()}
+        self._head["processor"] = cores.processor()
         # Made with the first epoch: a run that is refused must leave nothing behind.
         self._summaries = None
         self._there: set[tuple[int, str]] = set()
