@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(escaped, text)
 
 
+def printable_lines(text: str) -> str:
+    """As `printable`, of a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def first_line(error: BaseException) -> str:
     """What an exception says, without the rest that some add: its first line, or its name where it says nothing."""
     return next(filter(str.strip, str(error).splitlines()), type(error).__name__)

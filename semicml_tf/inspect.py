@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from semicml_tf import atomic, commandline
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, printable_lines
 from semicml_tf.storage import access, cache
 from semicml_tf.storage import url as urls
 
@@ -104,7 +104,7 @@ def _write_case(is_dataset: bool, values: flags.FlagValues) -> None:
     else:
         record = _from_shard(pathlib.Path(values.path), values.case)
     names = to_nifti.write_case(values.output, record, overwrite=values.overwrite)
-    print(f"{values.output}: {', '.join(names)}")
+    print(printable_lines(f"{values.output}: {', '.join(names)}"))
     for name, constants in record.constants.items():
         print(f"note: {name} is clipped to [{constants.low:g}, {constants.high:g}]; what lay outside is not kept")
     if record.full_grid.shape != record.grid.shape:
@@ -151,15 +151,15 @@ def _dataset(values: flags.FlagValues) -> None:
         problems += [problem for shard in checked for problem in shard.problems]
     text = access.read_index(info.url) if info.url else (info.root / FILE_NAME).read_bytes()
     made = {key: value for key, value in json.loads(text).items() if key in ("command", "source", "versions")}
-    print(inspection.of_dataset(info, checked, made), end="")
+    print(printable_lines(inspection.of_dataset(info, checked, made)), end="")
     if values.list:
-        print(inspection.list_of_entries(info, checked), end="")
+        print(printable_lines(inspection.list_of_entries(info, checked)), end="")
     cards = case_cards.load(info.root) if values.cards else []
     if cards:
-        print(case_cards.table(cards), end="")
+        print(printable_lines(case_cards.table(cards)), end="")
     unlisted = [] if info.url else sorted({file.name for file in info.root.glob("*.tfrecord")} - set(names))
     for name in unlisted:
-        print(f"note: {name} lies in the folder, but {FILE_NAME} does not name it")
+        print(printable_lines(f"note: {name} lies in the folder, but {FILE_NAME} does not name it"))
     body = {"kind": "dataset", "path": values.path, **inspection.as_data(info), "made": made, "not_listed": unlisted}
     if cards:
         body["cards"] = cards
@@ -177,8 +177,8 @@ def _shard(path: pathlib.Path, values: flags.FlagValues) -> None:
     if info is None:
         inspection.check_ours(path)
     checked = _check([path], info)
-    print(inspection.of_shard(path, checked[0], beside=info is not None), end="")
-    print(inspection.list_of_cases(checked), end="")
+    print(printable_lines(inspection.of_shard(path, checked[0], beside=info is not None)), end="")
+    print(printable_lines(inspection.list_of_cases(checked)), end="")
     _finish(path, {"kind": "shard", "path": str(path)}, checked, list(checked[0].problems), values)
 
 
@@ -205,7 +205,7 @@ def _finish(path, body: dict, checked: Sequence, problems: Sequence, values: fla
         checks = {"checked": bool(values.check), "shards": shards, "cases": cases, "problems": told}
         atomic.write_json(values.json, {**body, **checks})
     for problem in problems:
-        print(f"PROBLEM {problem}")
+        print(printable_lines(f"PROBLEM {problem}"))
     if problems:
         files = len({problem.file for problem in problems})
         more = "" if len(problems) == 1 else f", and {len(problems) - 1} more in {files} file{'s' if files > 1 else ''}"

@@ -2,6 +2,8 @@
 
   python -m semicml_tf.predict --model=models/ct --input=in.nii.gz --output=mask.nii.gz
   python -m semicml_tf.predict --model=models/ct --input=FOLDER --output=FOLDER      each volume of a folder
+  python -m semicml_tf.predict --model=models/ct --input=cases.csv --output=FOLDER   what conversion took: a manifest,
+                                                                      a folder in one of its layouts, deliveries
   python -m semicml_tf.predict --model=models/ct --input=SERIES --output=seg.dcm     DICOM in, DICOM-SEG out
   python -m semicml_tf.predict --model=models/ct --input=ARCHIVE --output=FOLDER --dicom_seg
                                                                       each series of an archive likewise

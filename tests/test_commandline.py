@@ -71,7 +71,9 @@ def test_mistakes_on_the_command_line(argument, message):
 
 def test_a_flagfile_serves_every_command(tmp_path):
     # --modality belongs to prediction.
-    path = flagfile(tmp_path, "# a study", "// too", "", "  --modalities=ct,pet", "--nooverwrite", "--modality=ct")
+    path = flagfile(
+        tmp_path, "\ufeff# a study", "// too", "", "  --modalities=ct,pet", "--nooverwrite", "--modality=ct"
+    )
     assert parsed(f"--flagfile={path}") == ({"modalities": ["ct", "pet"], "overwrite": False}, [])
     assert parsed("--flagfile", str(path), "--modalities=mr")[0]["modalities"] == ["mr"]
     assert parsed("--modalities=mr", f"--flagfile={path}")[0]["modalities"] == ["ct", "pet"]

@@ -106,6 +106,21 @@ def test_an_unforeseen_error_is_recorded_and_an_interruption_goes_through(models
     assert set(record(tmp_path / "out")["cases"]) == {"a"}
 
 
+def test_an_unforeseen_error_of_one_volume_is_one_line(models, folder, monkeypatch):
+    from semicml_tf.files.source import NiftiFile
+
+    tmp_path, _ = folder
+
+    def broken(self):
+        raise KeyError(7)
+
+    monkeypatch.setattr(NiftiFile, "read_volume", broken)
+    given, output = tmp_path / "in" / "a.nii.gz", tmp_path / "m.nii.gz"
+    with pytest.raises(UserError, match=r"a.nii.gz: an unexpected KeyError at test_inference_folder.py:\d+ \(7\)"):
+        commandline.call(COMMAND, [f"--model={models / 'ct'}", str(given), str(output)])
+    assert not output.exists() and "KeyError: 7" in (tmp_path / "m.nii.gz.debug.log").read_text()
+
+
 def test_several_files_and_maps_in_folders_of_their_own(models, folder):
     tmp_path, expected = folder
     files = ",".join(str(tmp_path / "in" / f"{name}.nii.gz") for name in "ac")

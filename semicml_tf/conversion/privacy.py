@@ -12,7 +12,7 @@ from semicml_tf.conversion.findings import Finding
 from semicml_tf.conversion.pseudonyms import Pseudonyms
 from semicml_tf.conversion.redactor import Redactor
 from semicml_tf.conversion.split import Split
-from semicml_tf.errors import UserError, printable
+from semicml_tf.errors import UserError, printable_lines
 from semicml_tf.files.case import CaseFiles
 
 
@@ -35,7 +35,7 @@ class Open:
 
     def text(self, text: str) -> str:
         """`text` as it may be told, for a terminal."""
-        return "\n".join(map(printable, text.split("\n")))
+        return printable_lines(text)
 
     def findings(self, findings: Sequence[Finding]) -> list[Finding]:
         """The findings as they may be told."""
@@ -85,7 +85,7 @@ class Hidden:
         return self._pseudonyms.original(name)
 
     def text(self, text: str) -> str:
-        return "\n".join(map(printable, self._redactor.text(text).split("\n")))
+        return printable_lines(self._redactor.text(text))
 
     def findings(self, findings: Sequence[Finding]) -> list[Finding]:
         return [self._redactor.finding(finding) for finding in findings]
