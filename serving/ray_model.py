@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -85,7 +87,11 @@ class Replica:
 
     async def predict(self, data: bytes):
         self._loop = asyncio.get_running_loop()
-        return await self._loop.run_in_executor(self._calls, self._predict, data)
+        left = threading.Event()
+        try:
+            return await self._loop.run_in_executor(self._calls, self._predict, data, left)
+        finally:  # Ray cancels a call whose caller has left or whose deadline is over
+            left.set()
 
     async def metadata(self, data: bytes):
         from tensorflow_serving.apis import get_model_metadata_pb2
@@ -97,10 +103,15 @@ class Replica:
 
         return self._answer(answers.status, self._store, get_model_status_pb2.GetModelStatusRequest, data)
 
-    def _predict(self, data: bytes):
+    def _predict(self, data: bytes, left: threading.Event):
         from tensorflow_serving.apis import predict_pb2
 
-        return self._answer(answers.predict, _BatchedStore(self._store, self._run), predict_pb2.PredictRequest, data)
+        def check_wanted():
+            if left.is_set():
+                raise answers.Refused("CANCELLED", "the caller has left")
+
+        predict = functools.partial(answers.predict, check_wanted=check_wanted)
+        return self._answer(predict, _BatchedStore(self._store, self._run), predict_pb2.PredictRequest, data)
 
     def _answer(self, answer, store, kind, data: bytes):
         try:
