@@ -16,9 +16,11 @@ FROM python:3.11-slim-bookworm
 ARG EXTRA=
 COPY requirements/core.lock /tmp/core.lock
 COPY --from=builder /wheels/ /tmp/wheels/
-# The lock as constraints: exact versions of what the package needs, without the tools for its tests.
-RUN pip install --no-cache-dir --constraint /tmp/core.lock "$(echo /tmp/wheels/semicml_tf-*.whl)${EXTRA}" \
- && rm -r /tmp/wheels /tmp/core.lock \
+# The lock with its hashes, then the wheel. What an EXTRA needs beside the lock (CUDA's libraries) has no hashes there.
+RUN pip install --no-cache-dir --require-hashes -r /tmp/core.lock \
+ && sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' /tmp/core.lock > /tmp/versions \
+ && pip install --no-cache-dir --constraint /tmp/versions "$(echo /tmp/wheels/semicml_tf-*.whl)${EXTRA}" \
+ && rm -r /tmp/wheels /tmp/core.lock /tmp/versions \
  && useradd --create-home --uid 10001 semicml
 # Stays beside the installed package, as in a checkout (see BUILD.md).
 WORKDIR /app

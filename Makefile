@@ -26,7 +26,7 @@ $(READY): requirements/core.lock setup.py
 	$(PYTHON) -m venv .venv
 	@# The locked versions have left Python 3.10; it gets the newest that setup.py allows.
 	if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-	  $(PIP) -r requirements/core.lock && $(PIP) --no-deps --no-build-isolation -e .; \
+	  $(PIP) --require-hashes -r requirements/core.lock && $(PIP) --no-deps --no-build-isolation -e .; \
 	else \
 	  $(PIP) -e '.[dev,dicom,s3,dask]'; \
 	fi
@@ -82,7 +82,8 @@ test-backends: .venv-backends/ready
 # says that the package works on that TensorFlow at all.
 .venv-io/ready: requirements/io.lock
 	$(PYTHON) -m venv .venv-io
-	.venv-io/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile -r requirements/io.lock
+	.venv-io/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
+	  --require-hashes -r requirements/io.lock
 	.venv-io/bin/python -m pip --disable-pip-version-check check
 	touch $@
 
@@ -95,7 +96,8 @@ test-io: .venv-io/ready
 # Ray Serve brings a hundred megabytes and its own versions of much, hence an environment of its own.
 .venv-ray/ready: requirements/ray.lock
 	$(PYTHON) -m venv .venv-ray
-	.venv-ray/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile -r requirements/ray.lock
+	.venv-ray/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
+	  --require-hashes -r requirements/ray.lock
 	.venv-ray/bin/python -m pip --disable-pip-version-check check
 	touch $@
 
@@ -105,7 +107,8 @@ test-ray: .venv-ray/ready
 # TFX keeps to TensorFlow's own versions of everything, hence an environment of its own; its metadata forbid what works.
 .venv-tfx/ready: requirements/tfx.lock
 	$(PYTHON) -m venv .venv-tfx
-	.venv-tfx/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile --no-deps -r requirements/tfx.lock
+	.venv-tfx/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile --no-deps \
+	  --require-hashes -r requirements/tfx.lock
 	touch $@
 
 # The whole pipeline on a phantom; the same again takes from its cache what has not changed.

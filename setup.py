@@ -40,6 +40,8 @@ setup(
         "matplotlib>=3.8",
         "pillow>=9.4",
         "absl-py>=1.4",
+        "annotated-types>=0.6",
+        "typing_extensions>=4.6.1",
         "pydantic>=2.8,<3",  # types of JSON files; 2.8 is the first that stops at a list's first wrong element
         "tqdm>=4.64",
     ],

@@ -23,6 +23,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
+    "annotated_types": "annotated-types",
     "apache_beam": "apache-beam",
     "google": "protobuf",
     "google_crc32c": "google-crc32c",
@@ -33,11 +34,14 @@ DISTRIBUTIONS = {
     "matplotlib": "matplotlib",
     "nibabel": "nibabel",
     "numpy": "numpy",
+    "pydantic": "pydantic",
+    "pydantic_core": "pydantic",
     "scipy": "scipy",
     "surface_distance": "surface-distance",
     "tensorflow": "tensorflow",
     "tensorflow_serving": "tensorflow-serving-api",
     "tqdm": "tqdm",
+    "typing_extensions": "typing-extensions",
 }
 # Imported where they are needed, with a line that names the extra where they are not there.
 OPTIONAL = {
@@ -168,7 +172,7 @@ def test_the_requirements_name_what_the_sources_import(wheel):
 
 def test_the_lock_keeps_to_the_requirements(wheel):
     lines = (REPOSITORY / "requirements" / "core.lock").read_text().splitlines()
-    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pinned = dict(line.removesuffix(" \\").split("==") for line in lines if line[:1] not in ("#", " "))
     pinned = {_normal(name): version for name, version in pinned.items()}
     wanted = [
         one
@@ -176,6 +180,7 @@ def test_the_lock_keeps_to_the_requirements(wheel):
         if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in LOCKED)
     ]
     assert len(wanted) > 20
+    assert all(after.startswith("    --hash=sha256:") for line, after in zip(lines, lines[1:]) if "==" in line)
     assert not [str(one) for one in wanted if not one.specifier.contains(pinned[_normal(one.name)])]
 
 
