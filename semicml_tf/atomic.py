@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -15,6 +16,43 @@ from typing import Any, BinaryIO
 from semicml_tf.errors import UserError, printable
 from semicml_tf.json_files import load as read_json  # noqa: F401  Read through a schema instead: json_files.read
 
+# Names of what is being written. A kill leaves them; `clear_left` knows them again.
+_SUFFIX = ".tmp"
+_STAGED = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)
+
+
+def short_name(name: str) -> str:
+    """A name to be a part of another file's name; it may be as long as the system takes already."""
+    if len(name) <= 40:
+        return name
+    return f"{name[:31]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+
+
+def _staged(path: pathlib.Path) -> str:
+    """How a temporary name beside `path` begins."""
+    return f".{short_name(path.name)}."
+
+
+def new_folder_beside(path: pathlib.Path) -> pathlib.Path:
+    """A new hidden folder beside `path`, for what becomes a part of it; see `clear_left`."""
+    return pathlib.Path(tempfile.mkdtemp(prefix=_staged(path), suffix=_SUFFIX, dir=path.parent))
+
+
+def clear_left(folder: pathlib.Path, name: str | None = None) -> None:
+    """Removes what killed processes left half written in a folder; the caller holds the lock on what it removes.
+
+    Args:
+        folder: its own entries are looked at, not those of its folders.
+        name: of the output; None means all of them.
+    """
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        match = _STAGED.fullmatch(path.name)
+        if match and (name is None or match[1] == short_name(name)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
 
 def unwritable(path: pathlib.Path, error: OSError) -> UserError:
     """What to tell the user when `error` kept an output from being written."""
@@ -23,11 +61,6 @@ def unwritable(path: pathlib.Path, error: OSError) -> UserError:
         path=path,
         remedy="Choose an output in a folder that you may write to and that has free space",
     )
-
-
-def _staged(path: pathlib.Path) -> str:
-    """How a temporary name beside `path` begins; a name may be as long as the system takes already."""
-    return f".{path.name[:40]}."
 
 
 def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, private: bool = False) -> None:
@@ -42,7 +75,7 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, pri
     path = pathlib.Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, staged = tempfile.mkstemp(prefix=_staged(path), dir=path.parent)
+        descriptor, staged = tempfile.mkstemp(prefix=_staged(path), suffix=_SUFFIX, dir=path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
@@ -91,16 +124,29 @@ def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterat
         raise UserError("the output folder is not empty", path=path, remedy="Choose another, or pass --overwrite")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged = pathlib.Path(tempfile.mkdtemp(prefix=_staged(path), dir=path.parent))
+        staged = new_folder_beside(path)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
         staged.chmod(0o755)
         yield staged
-        if path.exists():
-            shutil.rmtree(path)
-        os.rename(staged, path)
+        _replace(staged, path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _replace(staged: pathlib.Path, path: pathlib.Path) -> None:
+    """Renames `staged` to `path`. Under that name there is a whole folder or none at any moment."""
+    if not path.exists():
+        os.rename(staged, path)
+        return
+    former = new_folder_beside(path)
+    os.rename(path, former)
+    try:
+        os.rename(staged, path)
+    except OSError:
+        os.rename(former, path)
+        raise
+    shutil.rmtree(former, ignore_errors=True)

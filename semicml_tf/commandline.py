@@ -1,12 +1,15 @@
 """What all commands share: flags, flagfiles, help, and one line for a user's mistake.
 
 A command is a module with ``define_flags(values)`` and ``main(values)``, both taking an absl `FlagValues`,
-that ends with ``if __name__ == "__main__": commandline.run(__spec__.name)``. Its docstring is its help.
+that ends with ``if __name__ == "__main__": commandline.run(__spec__.name)``. Its docstring is its help, and its
+``AFTER_INTERRUPT`` says what is left after Ctrl-C, and how to continue. Its ``help_groups(names)``, if it has one,
+gives the names of its flags by the title under which its help shows them.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import pathlib
@@ -15,12 +18,13 @@ import signal
 import sys
 import textwrap
 import time
+import traceback
 from collections.abc import Container, Sequence
 from typing import NoReturn
 
 from absl import flags
 
-from semicml_tf.errors import Terminated, UserError
+from semicml_tf.errors import Interrupted, Terminated, UserError, first_line, printable, stop_error, stop_signals
 
 # One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
 # though not to the command that runs, is passed over. On the command line itself it is an error.
@@ -160,18 +164,26 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
 
 
 def help_text(name: str) -> str:
-    """The command's docstring and its flags, in the order of their definition."""
+    """The command's docstring and its flags, by its `help_groups` if it has them, in the order of their definition."""
     module = _command_module(name)
-    values = flags.FlagValues()
-    module.define_flags(values)
-    lines = [(module.__doc__ or "").strip(), "", "Flags:"]
-    for flag in (values[flag] for flag in values if flag != FLAGFILE):
-        default = "" if flag.default in (None, "", []) else f" (default: {flag.default_as_str})"
-        lines.append(f"  --{flag.name}")
-        for line in f"{flag.help}{default}".splitlines():
-            lines += textwrap.wrap(line.strip(), 96, initial_indent="      ", subsequent_indent="      ")
+    values = _flag_values(module)
+    names = [flag for flag in values if flag != FLAGFILE]
+    groups = module.help_groups(names) if hasattr(module, "help_groups") else {"Flags": names}
+    lines = [(module.__doc__ or "").strip()]
+    for title, members in groups.items():
+        lines += ["", f"{title}:"]
+        for member in members:
+            lines += _flag_help(values[member])
     lines += ["  --flagfile", "      File with one --flag=value a line; flags after it on the command line win."]
     return "\n".join(lines)
+
+
+def _flag_help(flag: flags.Flag) -> list[str]:
+    default = "" if flag.default in (None, "", []) else f" (default: {flag.default_as_str})"
+    lines = [f"  --{flag.name}"]
+    for line in f"{flag.help}{default}".splitlines():
+        lines += textwrap.wrap(line.strip(), 96, initial_indent="      ", subsequent_indent="      ")
+    return lines
 
 
 def call(name: str, arguments: Sequence[str]) -> None:
@@ -194,16 +206,20 @@ def call(name: str, arguments: Sequence[str]) -> None:
 
 
 def run(name: str, arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and leaves the process: 0 if all went well, 2 and one line on a user's mistake."""
+    """Runs a command and leaves the process.
+
+    The exit code is 0 if all went well, 2 with one line for a user's mistake, or 128 and the number of the signal that
+    asked the command to stop.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in arguments):
         try:
             print(help_text(name), flush=True)
         except BrokenPipeError:  # e.g. piped into head
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_stdout()
         sys.exit(0)
-    # So that what is half written is cleared away; a command may have a way of its own to end.
-    former = signal.signal(signal.SIGTERM, _terminate) or signal.SIG_DFL
+    # So that what is half written is cleared away; a command may handle them in another way meanwhile.
+    former = {number: signal.signal(number, _stop) or signal.SIG_DFL for number in stop_signals()}
     # A name that is not UTF-8 can be printed, too.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -215,24 +231,89 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         print(f"{name}: error: {error.line}", file=sys.stderr)
         _leave(2)
     except KeyboardInterrupt as error:
-        terminated = isinstance(error, Terminated)
-        print(f"{name}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
-        _leave(143 if terminated else 130)
+        message, code = _interruption(name, error)
+        print(f"{name}: {printable(message)}", file=sys.stderr)
+        _leave(code)
+    except (MemoryError, RecursionError) as error:
+        print(f"{name}: error: {_exhausted(error).line}", file=sys.stderr)
+        _leave(2)
+    except BrokenPipeError:  # nobody reads the output any more, e.g. of a pipe into head
+        _discard_stdout()
+        _leave(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.errno not in _NOT_OUR_FAULT:
+            raise
+        print(f"{name}: error: {_refused(error).line}", file=sys.stderr)
+        _leave(2)
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
     _leave(0)
 
 
-# Whoever ends a process and its group tells it twice; the second word must not break off the clearing up.
+def _interruption(name: str, error: KeyboardInterrupt) -> tuple[str, int]:
+    """The line and the exit code of a command that was asked to stop."""
+    if isinstance(error, Interrupted):
+        return str(error), 128 + error.number
+    word, number = ("terminated", signal.SIGTERM) if isinstance(error, Terminated) else ("interrupted", signal.SIGINT)
+    rest = getattr(_command_module(name), "AFTER_INTERRUPT", "")
+    return f"{word}. {rest}" if rest else word, 128 + number
+
+
+def _exhausted(error: MemoryError | RecursionError) -> UserError:
+    """The line for memory that ran out, or for data that are nested too deeply."""
+    what = getattr(error, "doing", None) or _place(error)
+    if isinstance(error, RecursionError):
+        return UserError(
+            f"the data are nested too deeply, while {what}", remedy="Check the file: no sound one is nested like this"
+        )
+    size = f" ({first_line(error)})" if str(error) else ""
+    return UserError(
+        f"not enough memory{size}, while {what}",
+        remedy="Check the size of the input, give the process more memory, or use smaller settings",
+    )
+
+
+# What the system refuses; other errors of the kind OSError are faults of the program, whose traceback is of use.
+_NOT_OUR_FAULT = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.ENAMETOOLONG, errno.ESTALE,
+)  # fmt: skip
+
+
+def _refused(error: OSError) -> UserError:
+    return UserError(
+        f"the system refused to read or write ({error.strerror}), {_place(error)}",
+        path=error.filename,
+        remedy="Check its permissions and the free space",
+    )
+
+
+def _discard_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _place(error: BaseException) -> str:
+    """The innermost function of this package in which an exception was raised."""
+    ours = pathlib.Path(__file__).parents[1]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        path = pathlib.Path(frame.f_code.co_filename)
+        if path.is_relative_to(ours) and "site-packages" not in path.relative_to(ours).parts:
+            return f"in {frame.f_code.co_name} of {path.relative_to(ours)}"
+    return "starting"
+
+
+# A process and its group are often sent one signal each; the second must not break off the clearing up.
 _ONCE_S = 10.0
-_told_at = float("-inf")
+_stopped_at = float("-inf")
 
 
-def _terminate(*_) -> None:
-    global _told_at
-    before, _told_at = _told_at, time.monotonic()
-    if _told_at - before > _ONCE_S:
-        raise Terminated
+def _stop(number: int, _) -> None:
+    global _stopped_at
+    before, _stopped_at = _stopped_at, time.monotonic()
+    if _stopped_at - before > _ONCE_S:
+        raise stop_error(number)
 
 
 _teardown_aborts = False

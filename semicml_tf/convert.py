@@ -15,6 +15,8 @@ from semicml_tf import commandline, cores
 from semicml_tf.conversion import command_flags
 from semicml_tf.errors import UserError
 
+AFTER_INTERRUPT = "Finished cases are kept: the same command continues."
+
 
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the command's flags."""

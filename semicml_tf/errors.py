@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake the user can mend; and being told to end."""
+"""The one exception that stands for a user's mistake; and how a command is asked to stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import traceback
+from collections.abc import Iterator
 
 # Control characters, marks that turn the direction of writing, and bytes of file names that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -35,7 +37,47 @@ def first_line(error: BaseException) -> str:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: like Ctrl-C, to be let through."""
+    """SIGTERM or SIGHUP came. Like Ctrl-C, it is handled by `commandline.run` alone."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A command was asked to stop, and has saved its state.
+
+    Args:
+        message: what was saved and how to continue, as one sentence or two.
+        number: of the signal.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGTERM):
+        self.number = number
+        super().__init__(message)
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask a command to stop: Ctrl-C, SIGTERM and a closed terminal, but for those that are ignored.
+
+    ``nohup`` has SIGHUP ignored, and a shell SIGINT for what a script starts in the background.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return tuple(number for number in numbers if signal.getsignal(number) != signal.SIG_IGN)
+
+
+def stop_error(number: int) -> type[KeyboardInterrupt]:
+    """The exception that such a signal raises."""
+    return KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Names the work of a block, e.g. ``"reading case P01"``, for `commandline.run` where memory runs out in it.
+
+    The innermost block names it.
+    """
+    try:
+        yield
+    except (MemoryError, RecursionError) as error:
+        error.doing = getattr(error, "doing", what)
+        raise
 
 
 class UserError(Exception):

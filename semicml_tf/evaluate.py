@@ -1,7 +1,7 @@
 """Scores a run's networks patient by patient, beside two rows that read no network.
 
   python -m semicml_tf.evaluate --run=runs/demo                       the test patients
-  python -m semicml_tf.evaluate --run=runs/demo --partition=validation
+  python -m semicml_tf.evaluate --run=runs/demo --partition=validation    where there are no test patients
   python -m semicml_tf.evaluate --compare=runs/a,runs/b --names=A,B   one Markdown table of evaluated runs
   python -m semicml_tf.evaluate --compare=runs/before,runs/after --dataset=GROWN
                                                                       the same, scored on the data that have grown
@@ -30,11 +30,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, cores, quiet_import
+from semicml_tf import atomic, commandline, cores, locks, quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.storage import access
 
 POSITIONAL = ("run",)
+AFTER_INTERRUPT = "Nothing was written: start the same command again."
 _PARTITIONS = ("labelled", "validation", "test")
 _REPORTS = ("relearning", "similarity", "choose_postprocessing", "write_labels")
 _FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png", "cases")
@@ -166,7 +167,7 @@ def _compare(values: flags.FlagValues) -> None:
     if values.output:
         output = pathlib.Path(values.output)
         _check_output(output, comparison.FILES)
-        with atomic.new_directory(output, overwrite=True) as staged:
+        with locks.writing(output), atomic.new_directory(output, overwrite=True) as staged:
             atomic.write_json(staged / "comparison.json", {"command": _command(values), **body})
             atomic.write_text(staged / "comparison.md", text)
     print(text, end="")
@@ -246,8 +247,10 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
     require_whole(info, ("labelled",))
     postprocessing = postprocessing_choice.load(run)
     notes += postprocessing_choice.notes(postprocessing)
-    cases, labelled = info.cases(values.partition), info.cases("labelled")
+    cases, labelled = own_data.cases_to_score(info, values.partition), info.cases("labelled")
+    notes += own_data.one_patient_note(len(cases), values.partition)
     output = pathlib.Path(values.output or run.folder / "evaluation" / values.partition)
+    cleared.enter_context(locks.writing(output))
     _check_output(output)
     check_shards(info, sorted({"labelled", values.partition}))
 
@@ -329,11 +332,12 @@ def _choose_postprocessing(values: flags.FlagValues) -> None:
     own_data.require(run, info)
     check_shards(info, ["validation"])
     cases = info.cases("validation")
-    quiet_import.tensorflow()
-    records = tqdm(read_cases(info, cases), total=len(cases), desc="trying post-processing", file=sys.stderr)
-    body = postprocessing_choice.build(run, info, records, batch_size=values.batch_size, command=_command(values))
     path = run.folder / postprocessing_choice.FILE_NAME
-    atomic.write_json(path, body)
+    with locks.writing(path):
+        quiet_import.tensorflow()
+        records = tqdm(read_cases(info, cases), total=len(cases), desc="trying post-processing", file=sys.stderr)
+        body = postprocessing_choice.build(run, info, records, batch_size=values.batch_size, command=_command(values))
+        atomic.write_json(path, body)
     print(f"{postprocessing_choice.screen(body)}\nchoice: {path}")
 
 
@@ -349,8 +353,9 @@ def _relearning(values: flags.FlagValues) -> None:
     output = pathlib.Path(values.output or run.folder / "evaluation" / "relearning")
     _check_output(output, relearning_report.FILES)
     data = {"info": load(values.dataset or run.dataset), "truth": load(values.truth)} if values.truth else {}
-    body = relearning_report.build(run, command=_command(values), batch_size=values.batch_size, **data)
-    print(relearning_report.write(body, output))
+    with locks.writing(output):
+        body = relearning_report.build(run, command=_command(values), batch_size=values.batch_size, **data)
+        print(relearning_report.write(body, output))
     print(f"report: {output / 'report.json'}")
 
 
@@ -365,8 +370,9 @@ def _similarity(values: flags.FlagValues) -> None:
     info = DatasetInfo.load(
         values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
     )
-    body, png = similarity_report.build(run, info, command=_command(values))
-    print(similarity_report.write(body, png, output))
+    with locks.writing(output):
+        body, png = similarity_report.build(run, info, command=_command(values))
+        print(similarity_report.write(body, png, output))
     print(f"picture: {output / 'similarity.png'}")
 
 
@@ -380,7 +386,8 @@ def _write_labels(values: flags.FlagValues) -> None:
     info = DatasetInfo.load(
         values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
     )
-    body = label_files.write(run, info, output, command=_command(values), batch_size=values.batch_size)
+    with locks.writing(output):
+        body = label_files.write(run, info, output, command=_command(values), batch_size=values.batch_size)
     print(f"labels of {len(body['cases'])} patients, {body['label']}: {output / label_files.FILE_NAME}")
 
 

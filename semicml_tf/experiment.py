@@ -21,6 +21,8 @@ from absl import flags
 from semicml_tf import commandline, cores
 from semicml_tf.errors import UserError
 
+AFTER_INTERRUPT = "Finished runs are kept: the same command continues."
+
 
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the command's flags on `values`."""

@@ -19,6 +19,7 @@ from semicml_tf.artefact.manifest import PROBABILITIES_DTYPES
 from semicml_tf.errors import UserError
 
 POSITIONAL = ("run",)
+AFTER_INTERRUPT = "Versions that were published are complete: start the same command again."
 REPORT_NAME = "export.json"
 
 

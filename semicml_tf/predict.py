@@ -21,6 +21,7 @@ clinical use.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -30,11 +31,12 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from semicml_tf import commandline
+from semicml_tf import atomic, commandline, locks
 from semicml_tf.errors import UserError, printable, unexpected
 from semicml_tf.inference.slices import BATCH_SIZE
 
 POSITIONAL = ("input", "output")
+AFTER_INTERRUPT = "Finished cases are kept: the same command continues."
 DEBUG_LOG = "predictions.debug.log"
 _NAMED = 5  # failed cases that the last line names; predictions.json has all
 
@@ -247,9 +249,13 @@ def segment_files(
                 named = inputs.split_names(values.input)[0][0] is not None
                 cases = inputs.several_cases(paths, named=named)
                 _tell_left_out(inputs.left_out(paths, cases), tuple(models))
-            line, facts = _several(cases, ready, output, values, fuse), None
+            with contextlib.ExitStack() as stack:
+                for folder in sorted({output, *_maps(values).values()}):
+                    stack.enter_context(locks.writing_in(folder))
+                line, facts = _several(cases, ready, output, values, fuse), None
         else:
-            line, facts = _one(inputs.one_case(paths), ready, output, values, fuse)
+            with locks.writing(output, *_maps(values).values()):
+                line, facts = _one(inputs.one_case(paths), ready, output, values, fuse)
     print(line)
     return facts
 
@@ -325,6 +331,8 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
                 raise UserError("the outputs would lie among the inputs", path=path.parent, remedy="Choose another")
     settings = _settings(models, values, fuse)
     record = Predictions(folder, flags=_flags(values), settings=settings, overwrite=values.overwrite)
+    for place in (folder, *maps.values()):
+        atomic.clear_left(place)
     skipped = 0
     for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
         name = f"{case.name}.nii.gz"

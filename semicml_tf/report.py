@@ -20,12 +20,13 @@ import sys
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, locks
 from semicml_tf.errors import UserError
 
 POSITIONAL = ("run",)
 # As many runs as are named.
 POSITIONAL_REPEATS = True
+AFTER_INTERRUPT = "Nothing was written: start the same command again."
 FILE_NAME = "report.html"
 _PARTITIONS = ("labelled", "validation", "test")
 
@@ -64,8 +65,9 @@ def main(values: flags.FlagValues) -> None:
     for run in runs:
         for note in run.notes:
             print(f"{run.folder}: {note}", file=sys.stderr)
-    made = page.build(runs, command=_command(values), images=values.images)
-    atomic.write_file(output, lambda stream: stream.write(made))
+    with locks.writing(output):
+        made = page.build(runs, command=_command(values), images=values.images)
+        atomic.write_file(output, lambda stream: stream.write(made))
     print(f"report: {output} ({len(made) / 1e6:.1f} MB)")
     if b"<img " in made:
         print("It holds images of patients: hand it on as you would these.")

@@ -4,7 +4,8 @@
 
 RUN gets checkpoints, history.csv, training.png (its curves), TensorBoard scalars, pictures, run.json and
 flags.flagfile, which reproduces it. --dry_run tells the plan, takes two steps of each stage and writes nothing.
-A run that was cut off goes on with the same command and --resume; given from the start, the command stays the same.
+Ctrl-C and SIGTERM end the step under way, and save the state. The same command with --resume continues a run that was
+stopped or killed; --resume may be given from the start.
 
 Several machines train one run together where each is started with TF_CONFIG set (configs/cluster has a Kubernetes
 job and a Slurm script): DATASET and RUN must be the same folders to all of them.
@@ -17,12 +18,13 @@ import dataclasses
 import pathlib
 import shutil
 import signal
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, quiet_import
-from semicml_tf.errors import UserError
+from semicml_tf import atomic, commandline, locks, quiet_import
+from semicml_tf.errors import UserError, stop_signals
 from semicml_tf.input.whole_cases import own_cases, require_whole, whole_cases
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import MethodSettings
@@ -33,6 +35,8 @@ from semicml_tf.training.meeting import meet
 from semicml_tf.training.settings import TrainSettings, check
 from semicml_tf.training.workers import ALONE, Workers
 
+AFTER_INTERRUPT = "The same command with --resume continues from the last checkpoint, if there is one."
+_MOST_USED = ("dataset", "output", "epochs", "method", "window", "devices", "resume", "dry_run")
 _LONGEST_WAIT = 10080  # minutes; a week
 
 
@@ -61,6 +65,16 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_integer("picture_every", 5, "epochs between two pictures of validation slices", flag_values=values)
     from_flags.define(values)
+
+
+def help_groups(names: Sequence[str]) -> dict[str, list[str]]:
+    """The flags by the title under which ``--help`` shows them: first what every run needs."""
+    groups = {"Flags that every run needs": list(_MOST_USED)}
+    left = [name for name in names if name not in _MOST_USED]
+    of_settings = from_flags.by_topic()
+    groups["Flags of the machine and the folders"] = [n for n in left if not any(n in t for t in of_settings.values())]
+    groups |= {f"Flags of {topic}": [name for name in left if name in held] for topic, held in of_settings.items()}
+    return groups
 
 
 def _flagfile(values: flags.FlagValues, info: DatasetInfo, train: TrainSettings, method: MethodSettings) -> str:
@@ -109,7 +123,7 @@ def _flag_text(value: Any) -> str:
 def _check_folder(values: flags.FlagValues) -> None:
     """Refuses a folder that holds something, unless the run is to go on."""
     folder = pathlib.Path(values.output)
-    if not values.resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not values.resume and folder.exists() and (not folder.is_dir() or locks.contents(folder)):
         raise UserError(
             "the run's folder is not empty",
             path=folder,
@@ -152,16 +166,24 @@ def _refuse_xla(devices: int) -> NoReturn:
 
 @contextlib.contextmanager
 def _ended_at_once():
-    """While native code waits for other machines, SIGTERM ends the process by itself: Python would not hear it."""
-    former = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """While native code waits for other machines, signals end the process by themselves: Python would not hear them."""
+    former = {number: signal.signal(number, signal.SIG_DFL) for number in stop_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
+    # Of several machines the chief alone writes.
+    writes = values.output and not values.dry_run and Workers.from_environment().chief
+    with locks.writing_in(values.output) if writes else contextlib.nullcontext():
+        _train(values)
+
+
+def _train(values: flags.FlagValues) -> None:
     for name in ("dataset",) if values.dry_run else ("dataset", "output"):
         if not values[name].value:
             raise UserError(f"expected --{name}, got none", remedy="See --help")
@@ -204,7 +226,7 @@ def main(values: flags.FlagValues) -> None:
     if initial is not None:
         _check_initial(initial, info, train)
     folder = pathlib.Path(values.output or "")
-    begun = not values.dry_run and folder.is_dir() and any(folder.iterdir())
+    begun = not values.dry_run and bool(locks.contents(folder))
     if workers.count > 1:
         if begun and _is_finished(folder, train):
             # A worker that a cluster starts again after the others are done would wait for them in vain.
@@ -245,7 +267,6 @@ def main(values: flags.FlagValues) -> None:
         picture_every=values.picture_every,
         jit_compile=values.jit_compile,
     )
-    there = folder.exists()
     try:
         trainer.agree()
         if workers.chief:
@@ -253,11 +274,10 @@ def main(values: flags.FlagValues) -> None:
         with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
             position = trainer.run()
     except (UserError, KeyboardInterrupt):
-        # Refused or told to end before anything was learnt: the next command must find the folder as it was.
+        # Refused or stopped before the first checkpoint: the next command must find the folder as it was.
         if workers.chief and not begun and not run_folder.checkpoint_file(folder).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            if there:
-                folder.mkdir(exist_ok=True)
+            for item in locks.contents(folder):
+                shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
         raise
     for name, entry in position.best.items() if workers.chief else ():
         print(f"{name}: best mean validation Dice {entry['dice']:.3f} at step {entry['step']} ({entry['stage']})")

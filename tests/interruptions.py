@@ -12,6 +12,11 @@ def told_to_end() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def pressed_ctrl_c() -> None:
+    """SIGINT to this process."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def at_step(step: int, act: Callable[[], None], monkeypatch) -> None:
     """Calls `act` once a run has taken so many steps, before it notes what the last one gave."""
     add, seen = trainers.Means.add, []

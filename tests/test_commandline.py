@@ -1,14 +1,19 @@
 """Flags, flagfiles and help, as every command has them."""
 
+import errno
 import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.errors import UserError
+from semicml_tf.errors import Interrupted, Terminated, UserError, doing
+from semicml_tf.training import stop_request
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CONVERT = "semicml_tf.convert"
@@ -141,6 +146,89 @@ def test_the_exit_code_and_the_line():
     expected = "semicml_tf.convert: error: unknown flag --modalitis. Meant may be --modalities.\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
     assert run("-h").returncode == 0
+
+
+def _fails_in_a_block():
+    with doing("reading case P01"), doing("never shown"):
+        pass
+    with doing("reading every case"), doing("reading case P02"):
+        raise MemoryError("Unable to allocate 7.28 TiB for an array\nwith more lines")
+
+
+def _nests():
+    return _nests()
+
+
+def _raises(error):
+    def act():
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("act", "code", "line"),
+    [
+        (
+            _fails_in_a_block,
+            2,
+            r"error: not enough memory \(Unable to allocate 7.28 TiB for an array\), while reading",
+        ),
+        (_raises(MemoryError()), 2, r"error: not enough memory, while in act of .*test_commandline.py. Check the size"),
+        (_nests, 2, "error: the data are nested too deeply, while in _nests of .*test_commandline.py"),
+        (
+            _raises(OSError(errno.ENOSPC, "No space left on device", "/out/x")),
+            2,
+            "error: /out/x: .*No space left on",
+        ),
+        (_raises(KeyboardInterrupt()), 130, "interrupted. Finished cases are kept: the same command continues.$"),
+        (_raises(Terminated()), 143, "terminated. Finished cases are kept"),
+        (_raises(Interrupted("stopped; saved.", signal.SIGINT)), 130, "stopped; saved.$"),
+        (lambda: os.kill(os.getpid(), signal.SIGHUP), 143, "terminated. "),
+        (lambda: os.kill(os.getpid(), signal.SIGINT), 130, "interrupted. "),
+    ],
+)
+def test_what_ends_a_command_is_one_line_and_a_code(act, code, line, monkeypatch, capsys):
+    monkeypatch.setattr(commandline, "_teardown_aborts", False)
+    monkeypatch.setattr(commandline, "_stopped_at", float("-inf"))
+    monkeypatch.setattr(commandline, "call", lambda *_: act())
+    with pytest.raises(SystemExit) as left:
+        commandline.run(CONVERT, [])
+    lines = capsys.readouterr().err.splitlines()
+    assert left.value.code == code and len(lines) == 1
+    assert re.match(rf"{CONVERT}: {line}", lines[0])
+
+
+def test_other_errors_keep_their_traceback(monkeypatch):
+    for error in (ValueError("a fault"), OSError(errno.EBADF, "Bad file descriptor")):
+        monkeypatch.setattr(commandline, "call", lambda *_, error=error: _raises(error)())
+        with pytest.raises(type(error)):
+            commandline.run(CONVERT, [])
+
+
+def test_nobody_reads_the_output():
+    program = "from semicml_tf import commandline\ncommandline.call = lambda *_: print('x' * 100000, flush=True)\n"
+    program += f"commandline.run('{CONVERT}', [])"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_a_training_is_stopped_by_the_first_signal_and_ended_by_a_second_ctrl_c(monkeypatch, capfd):
+    now = [100.0]
+    monkeypatch.setattr(stop_request.time, "monotonic", lambda: now[0])
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with stop_request.StopRequest() as stop:
+        assert not stop.asked
+        for seconds, number in ((0, signal.SIGINT), (0.5, signal.SIGINT), (9, signal.SIGTERM)):
+            now[0] = 100.0 + seconds
+            os.kill(os.getpid(), number)
+        assert stop.asked and stop.cause == "stopped by SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert capfd.readouterr().err.count("stopping after this step") == 1
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.flags")), ids=lambda path: path.name)

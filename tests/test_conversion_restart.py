@@ -164,6 +164,6 @@ def test_two_conversions_do_not_write_one_output(source, tmp_path):
     work.mkdir()
     with open(work / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another conversion is writing this output"):
+        with pytest.raises(UserError, match=r"another conversion \(.+\) is writing this output"):
             convert(source, tmp_path / "out")
     assert pathlib.Path(convert(source, tmp_path / "out")).is_dir()

@@ -135,7 +135,7 @@ def test_one_experiment_a_folder_and_none_beside_the_children_of_a_killed_one(tm
     first = subprocess.Popen([sys.executable, "-c", EXPERIMENT, str(tmp_path)])
     try:
         child = int(wait_for(tmp_path / "child"))
-        with pytest.raises(UserError, match="another experiment works in this folder"):
+        with pytest.raises(UserError, match=rf"another experiment \(process {first.pid} on .+\) works in this folder"):
             with lock.held(tmp_path):
                 pass
     finally:

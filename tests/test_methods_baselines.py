@@ -129,6 +129,17 @@ def test_help_tells_each_method_in_a_line_of_its_own():
         assert f"{name}: {entry.help}" in lines
 
 
+def test_help_shows_first_what_every_run_needs_and_each_flag_once():
+    lines = commandline.help_text("semicml_tf.train").splitlines()
+    shown = [line.strip()[2:] for line in lines if line.startswith("  --")]
+    assert shown[:8] == ["dataset", "output", "epochs", "method", "window", "devices", "resume", "dry_run"]
+    values, _ = commandline.parse("semicml_tf.train", [])
+    assert sorted(shown) == sorted({*values, "flagfile"})
+    assert [line for line in lines if line.endswith(":") and line.startswith("Flags")][
+        -1
+    ] == "Flags of the other methods:"
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_settings_that_a_method_cannot_do_with_are_refused(name):
     train = TrainSettings(method=(name,), epochs=(1,))

@@ -19,6 +19,7 @@ ORDER = (
     "semicml_tf.errors",
     "semicml_tf.json_files",
     "semicml_tf.atomic",
+    "semicml_tf.locks",
     "semicml_tf.npz",
     "semicml_tf.quiet_import",
     "semicml_tf.cores",

@@ -197,5 +197,5 @@ def test_told_to_end_it_clears_away_what_is_half_made(tmp_path):
     process.terminate()
     _, errors = process.communicate(timeout=60)
     # A bar may have been begun.
-    assert process.returncode == 143 and errors.endswith("semicml_tf.phantom: terminated\n")
+    assert process.returncode == 143 and "semicml_tf.phantom: terminated. Nothing was written" in errors
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import pathlib
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,11 +15,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf import commandline
+from semicml_tf import commandline, train
 from semicml_tf.errors import UserError
 from semicml_tf.training import trainer as trainers
 from semicml_tf.training.run_folder import Run
-from tests.interruptions import at_step, told_to_end
+from tests.interruptions import at_step, pressed_ctrl_c, told_to_end
 from tests.tensorboard_files import logged
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -72,9 +73,10 @@ def _rows(folder):
 def test_a_run_in_half_precision_goes_on_with_its_loss_scale(phantom_dataset, tmp_path, monkeypatch):
     how = [*ONE_STAGE, "--precision=float16"]
     _train(phantom_dataset, tmp_path / "whole", *how)
-    at_step(2, told_to_end, monkeypatch)
-    with pytest.raises(trainers.Interrupted):
+    at_step(2, pressed_ctrl_c, monkeypatch)
+    with pytest.raises(trainers.Interrupted, match="stopped by SIGINT after step 2; .*--resume") as caught:
         _train(phantom_dataset, tmp_path / "cut", *how)
+    assert caught.value.number == signal.SIGINT
     monkeypatch.undo()
     _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
     assert float(_rows(tmp_path / "cut")[-1]["loss_scale_ct"]) > 1
@@ -130,7 +132,7 @@ def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path
         time.sleep(0.01)
     process.terminate()
     _, errors = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, errors) == (143, "semicml_tf.train: terminated\n")
+    assert (process.returncode, errors) == (143, f"semicml_tf.train: terminated. {train.AFTER_INTERRUPT}\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -197,7 +199,7 @@ def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_
     # What a kill left is ended by the next command: half a file goes, and so does a network of no checkpoint.
     checkpoints = tmp_path / "cut" / "checkpoints"
     assert (checkpoints / "next-ct-6.npz").exists()
-    (checkpoints / ".last.npz.abcd").write_bytes(b"half")
+    (checkpoints / ".last.npz.abcd1234.tmp").write_bytes(b"half")
     (checkpoints / "next-pet-5.npz").write_bytes(b"half")
     monkeypatch.setattr(trainers.checkpoint, "save", save)
     seen[1:] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import semicml_tf
-from semicml_tf import quiet_import
+from semicml_tf import locks, quiet_import
 from semicml_tf.artefact import gate, old_versions
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.publish import Published, publish
@@ -88,8 +89,6 @@ def export_run(
     Raises:
         UserError: there is no such run or modality, the data is not the run's, or the output cannot be written to.
     """
-    from tqdm import tqdm
-
     run = Run.load(run_folder)
     info = DatasetInfo.load(dataset or run.dataset)
     if info.data_hash != run.data_hash:
@@ -104,7 +103,26 @@ def export_run(
         raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
     postprocessing = postprocessing_choice.load(run)
     folders = {modality: pathlib.Path(output) / modality for modality in chosen}
-    found = {}
+    with contextlib.ExitStack() as stack:
+        for modality in sorted(chosen):
+            stack.enter_context(locks.writing_in(folders[modality]))
+            old_versions.clear_left(folders[modality])
+        return _export(run, info, folders, postprocessing, keep, gate_margin, force, probabilities_dtype)
+
+
+def _export(
+    run: Run,
+    info: DatasetInfo,
+    folders: Mapping[str, pathlib.Path],
+    postprocessing: Mapping[str, Postprocessing],
+    keep: int | None,
+    gate_margin: float,
+    force: bool,
+    probabilities_dtype: str,
+) -> dict[str, Exported]:
+    from tqdm import tqdm
+
+    chosen, found = tuple(folders), {}
     for modality in chosen:
         manifest = _manifest(run, info, modality, postprocessing[modality], probabilities_dtype)
         former = gate.Former.find(folders[modality])

@@ -7,7 +7,14 @@ import pathlib
 import shutil
 
 from semicml_tf import atomic
-from semicml_tf.artefact.versions import complete_versions
+from semicml_tf.artefact.versions import REMOVED, STAGED, complete_versions
+
+
+def clear_left(model: pathlib.Path) -> None:
+    """Removes versions that a killed export had not published yet or not removed completely; under the model's lock."""
+    for prefix in (STAGED, REMOVED):
+        for path in model.glob(f"{prefix}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(model: str | pathlib.Path, newest: int, keep: int) -> tuple[int, ...]:
@@ -33,7 +40,7 @@ def remove(model: str | pathlib.Path, newest: int, keep: int) -> tuple[int, ...]
     gone = sorted(old)[:-keep]
     for number in gone:
         # Renamed first: a server that looks just now finds it whole or not at all.
-        hidden = folder / f".removed-{number}-{os.getpid()}"
+        hidden = folder / f"{REMOVED}{number}-{os.getpid()}"
         try:
             os.rename(old[number], hidden)
             shutil.rmtree(hidden)

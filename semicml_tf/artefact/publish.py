@@ -15,7 +15,7 @@ from semicml_tf import atomic
 from semicml_tf.artefact import model_card, signatures, warmup_requests
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.read_back import max_difference, tolerance
-from semicml_tf.artefact.versions import PROTO, versions
+from semicml_tf.artefact.versions import PROTO, STAGED, versions
 from semicml_tf.errors import UserError
 from semicml_tf.inference.slices import BATCH_SIZE
 
@@ -71,7 +71,7 @@ def publish(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # The dot keeps servers that watch the folder from taking it for a version.
-        staged = pathlib.Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))
+        staged = pathlib.Path(tempfile.mkdtemp(prefix=STAGED, dir=folder))
         staged.chmod(0o755)
         manifest.save(staged)
         atomic.write_text(staged / model_card.RELATIVE_PATH, model_card.text(manifest, settings or {}))

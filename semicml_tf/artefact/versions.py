@@ -9,6 +9,8 @@ from semicml_tf.errors import UserError
 
 # Written last: a folder that has it is complete.
 PROTO = "saved_model.pb"
+# What the names begin with of folders that become a version or were one; servers pass over them.
+STAGED, REMOVED = ".staged-", ".removed-"
 REMEDY = "Export the run again with python -m semicml_tf.export"
 
 

@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import Any
 
 import semicml_tf
-from semicml_tf import atomic
+from semicml_tf import atomic, locks
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
@@ -92,32 +91,23 @@ def opened(output: str | os.PathLike, *, cache: str | os.PathLike | None = None)
     try:
         for folder in (root / "reports", root / "records", root / "dataset"):
             folder.mkdir(parents=True, exist_ok=True)
-        lock = open(root / "lock", "w")
     except OSError as error:
         raise atomic.unwritable(output, error) from error
-    with lock:
-        if not _is_ours(lock, root / "lock"):
-            raise UserError(
-                "another conversion is writing this output", path=output, remedy="Wait for it, or choose another output"
-            )
+
+    def busy(holder: str) -> UserError:
+        return UserError(
+            f"another conversion ({holder}) is writing this output",
+            path=output,
+            remedy="Wait for it, end it, or choose another --output",
+        )
+
+    with locks.held(root / "lock", busy):
         work = WorkFolder(root, None if cache is None else pathlib.Path(cache).absolute())
         try:
             yield work
         finally:
             if not work.count("reports") and not work.count("records"):
                 discard(work)
-
-
-def _is_ours(lock: IO, path: pathlib.Path) -> bool:
-    """Takes the lock; False where another process holds it, or has just removed it with the folder."""
-    try:
-        # The kernel lets go of it when the process ends, however it ends.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    except OSError:  # a file system without locks
-        return True
 
 
 def publish(work: WorkFolder, output: str | os.PathLike) -> None:

@@ -1,4 +1,4 @@
-"""Ends local workers with their conversion when that is told to end, by SIGINT or SIGTERM to it alone.
+"""Ends local workers with their conversion when that is asked to stop by a signal to it alone.
 
 Beam waits for a worker that is just starting, and such a one waits for Beam: neither would end.
 """
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from semicml_tf.conversion.process_tree import descendants
-from semicml_tf.errors import Terminated
+from semicml_tf.errors import Terminated, stop_error, stop_signals
 
 _AGAIN_S = 0.2  # workers that were being started come into being later
 _PATIENCE_S = 10.0
@@ -26,13 +26,13 @@ def _end_workers() -> None:
 
 @contextlib.contextmanager
 def with_us() -> Iterator[None]:
-    """While Beam works within, SIGINT and SIGTERM end its workers before they are raised.
+    """While Beam works within, a signal that asks to stop ends its workers before it is raised.
 
     Does nothing outside the main thread, which alone hears signals.
 
     Raises:
         KeyboardInterrupt: SIGINT came.
-        Terminated: SIGTERM came.
+        Terminated: SIGTERM or SIGHUP came.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,14 +48,14 @@ def with_us() -> Iterator[None]:
         os._exit(143 if kind is Terminated else 130)
 
     def end(number, _) -> None:
-        kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        kind = stop_error(number)
         for one in former:
             signal.signal(one, signal.SIG_IGN)  # once is enough
         threading.Thread(target=reap, args=(kind,), daemon=True).start()
         told.append(kind)
         raise kind
 
-    former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, end) for number in stop_signals()}
     try:
         yield
     except BaseException as error:

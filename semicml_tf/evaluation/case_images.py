@@ -21,7 +21,6 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -263,7 +262,7 @@ class CaseImages:
     def _make(self) -> pathlib.Path:
         if self._folder is None:
             self._parent.mkdir(parents=True, exist_ok=True)
-            self._folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=self._parent))
+            self._folder = atomic.new_folder_beside(self._output)
             self._folder.chmod(0o755)
         return self._folder
 

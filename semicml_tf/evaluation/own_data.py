@@ -1,9 +1,9 @@
-"""Whether a dataset is the one that a run was trained on, or may be scored on all the same."""
+"""Whether a dataset is the one that a run was trained on, or may be scored on all the same, and on whom."""
 
 from __future__ import annotations
 
 from semicml_tf.errors import UserError
-from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.training.run_folder import Run
 
 
@@ -16,6 +16,29 @@ def require(run: Run, info: DatasetInfo, *, remedy: str = "Give the run's own da
             path=info.location,
             remedy=remedy,
         )
+
+
+def cases_to_score(info: DatasetInfo, partition: str) -> tuple[CaseEntry, ...]:
+    """The cases of the partition to score.
+
+    Raises:
+        UserError: the partition is empty; the remedy names one that is not.
+    """
+    if not info.partitions.get(partition) and info.partitions.get("validation"):
+        count = len(info.partitions["validation"])
+        raise UserError(
+            f"this dataset has no {partition} patients",
+            path=info.location,
+            remedy=f"Pass --partition=validation to score its {count} validation patients. Training chose checkpoints "
+            "and thresholds on them, so their scores are optimistic",
+        )
+    return info.cases(partition)
+
+
+def one_patient_note(count: int, partition: str) -> list[str]:
+    """What a reader must know of scores of a single patient."""
+    text = f"One {partition} patient is no evidence: these scores say nothing about other patients, or about which row "
+    return [f"{text}is better. Convert again with more {partition} patients."] if count == 1 else []
 
 
 def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[str]:
@@ -60,7 +83,7 @@ def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[st
                 remedy="Convert these data with the run's settings",
             )
     seen = {case.case_id for name in ("labelled", "validation") for case in own.partitions.get(name, ())}
-    leaked = sorted(seen & {case.case_id for case in info.cases(partition)})
+    leaked = sorted(seen & {case.case_id for case in cases_to_score(info, partition)})
     if leaked:
         note += f"; it has seen the labels of cases named {', '.join(leaked)}"
     return [f"{note}."]

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from semicml_tf import atomic, cores
-from semicml_tf.errors import Terminated
+from semicml_tf.errors import stop_error, stop_signals
 
 # What decides how many threads TensorFlow and the linear algebra beneath NumPy start.
 _THREADS = (
@@ -83,8 +83,7 @@ class Workers:
 
     def __enter__(self) -> Workers:
         self._former = {
-            number: signal.signal(number, lambda which, _: self._told.append(which))
-            for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, lambda which, _: self._told.append(which)) for number in stop_signals()
         }
         return self
 
@@ -99,7 +98,7 @@ class Workers:
         """Runs jobs, the first that can be begun first; yields each as it ends.
 
         Raises:
-            KeyboardInterrupt, Terminated: SIGINT or SIGTERM came.
+            KeyboardInterrupt, Terminated: a signal asked this process to stop.
         """
         waiting = list(jobs)
         names = {job.name for job in jobs}
@@ -123,7 +122,7 @@ class Workers:
                 done[one.job.name] = one.process.returncode == 0
                 yield Outcome(one.job, _failure(one))
             if self._told:
-                raise Terminated if self._told[0] == signal.SIGTERM else KeyboardInterrupt
+                raise stop_error(self._told[0])
             time.sleep(_POLL_S)
 
     def _begin(self, job: Job, commands: tuple[tuple[str, ...], ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
-from semicml_tf import atomic
+from semicml_tf import atomic, locks
 from semicml_tf.errors import UserError, printable
 from semicml_tf.inference.inputs import Case
 from semicml_tf.inference.segment_case import Outputs
@@ -57,7 +57,7 @@ class Predictions:
                 )
             else:
                 self._body["cases"] = before.get("cases", {})
-        elif folder.is_dir() and any(folder.iterdir()):
+        elif locks.contents(folder):
             raise UserError(
                 f"the output folder holds other things, and no {FILE_NAME}", path=folder, remedy="Choose another one"
             )

@@ -17,11 +17,12 @@ import pathlib
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, locks
 from semicml_tf.errors import UserError
 from semicml_tf.phantom.writers import LAYOUTS
 
 POSITIONAL = ("output",)
+AFTER_INTERRUPT = "Nothing was written: start the same command again."
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -91,7 +92,7 @@ def main(values: flags.FlagValues) -> None:
     split = splits.draw(names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test)
     drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
     made, paths = [], {}
-    with atomic.new_directory(output, overwrite=values.overwrite) as folder:
+    with locks.writing(output), atomic.new_directory(output, overwrite=values.overwrite) as folder:
         for name, number in zip(names, tqdm(numbers, desc="phantom", unit="case")):
             case = cases.generate(
                 values.seed,

@@ -63,11 +63,15 @@ def lines(runs: Sequence[RunFacts]) -> Html | None:
     return element("ul", items, class_="notices headline") if any(items) else None
 
 
+def _patients(count: int, partition: str) -> str:
+    return f"{count} {partition} patients" if count != 1 else f"One {partition} patient, which is no evidence"
+
+
 def origin(runs: Sequence[RunFacts]) -> Html:
     """Who was scored, and of a run alone how it was trained."""
     patients = {len({case["case_id"] for row in run.rows for case in row["cases"]}) for run in runs if run.rows}
     partition = runs[0].partition
-    parts = [f"{patients.pop()} {partition} patients" if len(patients) == 1 else f"Partition '{partition}'"]
+    parts = [_patients(patients.pop(), partition) if len(patients) == 1 else f"Partition '{partition}'"]
     if len(runs) == 1:
         (run,) = runs
         seed = run.record.get("settings", {}).get("seed")

@@ -134,7 +134,9 @@ def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str
     path = folder / "evaluation" / partition / report.FILE_NAME
     body = _read(path, lambda: report.load(path), notes)
     if body is None:
-        notes.append(f"Not evaluated on '{partition}': run {again}")
+        others = sorted({each.parent.name for each in folder.glob(f"evaluation/*/{report.FILE_NAME}")} - {partition})
+        other = f". It is evaluated on '{others[0]}': pass --partition={others[0]} to report that" if others else ""
+        notes.append(f"Not evaluated on '{partition}': run {again}{other}")
         return None
     scored = body["run"]
     if scored["run_hash"] != record["run_hash"] or scored.get("best") not in (None, record.get("best")):

@@ -9,6 +9,7 @@ from absl import flags
 
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
+from semicml_tf.methods.baseline_settings import BaselineSettings
 from semicml_tf.methods.settings import RECIPES, MethodSettings
 from semicml_tf.training.settings import TrainSettings
 
@@ -20,6 +21,19 @@ def define(values: flags.FlagValues) -> None:
     for field in (*dataclasses.fields(TrainSettings), *dataclasses.fields(MethodSettings)):
         text = field.metadata["help"] + (f"\n{methods}\n" if field.name == "method" else "")
         _define(field, text, values)
+
+
+def by_topic() -> dict[str, tuple[str, ...]]:
+    """The names of the flags that `define` defines, by what they are about."""
+    baselines = tuple(field.name for field in dataclasses.fields(BaselineSettings))
+    methods = tuple(field.name for field in dataclasses.fields(MethodSettings) if field.name not in baselines)
+    optimisation = tuple(name for name in methods if name in ("optimizer", "l2") or name.startswith(("lr_", "learn")))
+    return {
+        "data, batches and networks": ("recipe", *(field.name for field in dataclasses.fields(TrainSettings))),
+        "the optimiser": optimisation,
+        "the losses, Semi-CML and PReL": tuple(name for name in methods if name not in optimisation),
+        "the other methods": baselines,
+    }
 
 
 def _define(field: dataclasses.Field, text: str, values: flags.FlagValues) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
 from semicml_tf.training import checkpoint, run_folder
@@ -83,7 +84,9 @@ class Keeper:
         """Removes what a kill broke off, and logs of which there is no checkpoint any more: they begin anew."""
         if not self._chief:
             return
-        left = [*self.path.parent.glob("next-*.npz"), *self.path.parent.glob(".*.npz.*")]
+        for folder in (self._folder, self.path.parent, self._folder / "pictures"):
+            atomic.clear_left(folder)
+        left = [*self.path.parent.glob("next-*.npz")]
         if not self.path.exists() and (self._folder / run_folder.FILE_NAME).exists():
             left += [*self._folder.glob("tensorboard/events.*"), *self._folder.glob("pictures/epoch-*.png")]
         for path in left:

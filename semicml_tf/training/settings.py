@@ -29,7 +29,11 @@ class TrainSettings:
     method: tuple[str, ...] = knob(
         ("semi_cml", "prel"), "stages to train one after another; one of these alone is a list of one:"
     )
-    epochs: tuple[int, ...] = knob((6, 12), "epochs of each stage; a single stage gets their sum")
+    epochs: tuple[int, ...] = knob(
+        (6, 12),
+        "epochs of each stage; a single stage gets their sum. Begin with the default and look at training.png: if "
+        "the validation Dice still rises at the end, train a new run with twice as many (docs/training.md)",
+    )
     steps_per_epoch: int = knob(
         50,
         "steps between two validations; 0: one pass over the labelled slices that are shown",

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 import pathlib
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from semicml_tf.errors import UserError
+from semicml_tf.errors import Interrupted, UserError
 from semicml_tf.input.whole_cases import whole_cases
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.settings import MethodSettings
@@ -28,13 +27,10 @@ from semicml_tf.training.record import RunRecord
 from semicml_tf.training.settings import TrainSettings
 from semicml_tf.training.stage import Means, Speed
 from semicml_tf.training.stages import Stages
+from semicml_tf.training.stop_request import StopRequest
 from semicml_tf.training.together import Together
 from semicml_tf.training.validation import Validated, Validator
 from semicml_tf.training.workers import ALONE, Workers
-
-
-class Interrupted(UserError):
-    """The run was asked to stop and has saved its state."""
 
 
 @dataclasses.dataclass
@@ -127,7 +123,7 @@ class Trainer:
             },
         )
         self._own_statistics: OwnStatistics | None = None
-        self._stop_asked = False
+        self._stop = StopRequest()
 
     def agree(self) -> None:
         """Checks that all workers begin alike. Nothing of the folder has been touched before.
@@ -152,7 +148,7 @@ class Trainer:
         """Trains from the last checkpoint, or from the beginning, to the end.
 
         Raises:
-            Interrupted: SIGTERM came; the state is saved.
+            Interrupted: a signal asked the run to stop; its state is saved.
             UserError: a loss is not finite.
         """
         position = self._stored or Position()
@@ -161,37 +157,29 @@ class Trainer:
             self._tell(position)
         self._keeper.clear_left()
         total, before = self._stages.total_steps, self._stages.first_step(position.stage) + position.step
-        previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
         method: Method | None = None
-        try:
-            silent = not self._together.chief
-            shown = ProgressLine(total, before, sum(self._train.epochs), silent=silent)
-            with self._together.explained(), memory.explained(), shown as line:
-                for number in range(position.stage, len(self._train.method)):
-                    if number != position.stage:
-                        position.stage, position.step = number, 0
-                    restored = resumed_stage == number
-                    if not restored:
-                        best = position.best or (self._initial.best if self._initial else {})
-                        position.scores = {name: entry["dice"] for name, entry in best.items()}
-                    method = self._make(position, method, restored=restored)
-                    if restored and position.rows and self._together.chief:
-                        self._complete_record(method, position)
-                    if not restored:
-                        for name, network in method.label_writers().items():
-                            path = run_folder.teacher_weights_file(self._folder, number, name)
-                            self._keeper.save_network(path, network)
-                    self._train_stage(method, position, line)
-                    if number + 1 < len(self._train.method):
-                        for name, network in method.deployed.items():
-                            path = run_folder.stage_weights_file(self._folder, number, name)
-                            self._keeper.save_network(path, network)
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+        shown = ProgressLine(total, before, sum(self._train.epochs), silent=not self._together.chief)
+        with self._stop, self._together.explained(), memory.explained(), shown as line:
+            for number in range(position.stage, len(self._train.method)):
+                if number != position.stage:
+                    position.stage, position.step = number, 0
+                restored = resumed_stage == number
+                if not restored:
+                    best = position.best or (self._initial.best if self._initial else {})
+                    position.scores = {name: entry["dice"] for name, entry in best.items()}
+                method = self._make(position, method, restored=restored)
+                if restored and position.rows and self._together.chief:
+                    self._complete_record(method, position)
+                if not restored:
+                    for name, network in method.label_writers().items():
+                        path = run_folder.teacher_weights_file(self._folder, number, name)
+                        self._keeper.save_network(path, network)
+                self._train_stage(method, position, line)
+                if number + 1 < len(self._train.method):
+                    for name, network in method.deployed.items():
+                        path = run_folder.stage_weights_file(self._folder, number, name)
+                        self._keeper.save_network(path, network)
         return position
-
-    def _ask_to_stop(self, *_):
-        self._stop_asked = True
 
     def _make(self, position: Position, previous: Method | None, *, restored: bool) -> Method:
         """The stage's method with its weights: from the checkpoint, the stage before, or another run."""
@@ -238,15 +226,15 @@ class Trainer:
                 self._end_epoch(method, position, means, speed, line)
                 means = Means()
             # Signals reach the workers at different steps; they must leave after the same one.
-            if self._together.any_says(self._stop_asked):
+            if self._together.any_says(self._stop.asked):
                 position.means = means.state() if means.count else None
                 self._require_finite(method, where)
                 self._save(method, position)
                 self._together.wait()
                 raise Interrupted(
-                    f"stopped by SIGTERM after step {plan.first_step + position.step}; its state is saved",
-                    path=self._folder,
-                    remedy="Start the same command again with --resume to go on",
+                    f"{self._stop.cause} after step {plan.first_step + position.step}; the state is saved in "
+                    f"{self._folder}. Start the same command with --resume to continue.",
+                    self._stop.number,
                 )
 
     def _require_finite(self, method: Method, where: Callable[[], str]) -> None:
