@@ -193,7 +193,7 @@ def _scored_on(values: flags.FlagValues, folder: pathlib.Path) -> pathlib.Path:
     path = output / "metrics.json"
     if path.exists():
         body = report.load(path)
-        if (body["run"]["run_hash"], body["run"]["best"]) == (run.run_hash, run.best):
+        if (body["run"]["run_hash"], body["run"].get("best")) == (run.run_hash, run.best):
             return path
     each = copy.deepcopy(values)
     each.run, each.output, each.compare, each.allow_other_data = str(folder), str(output), [], True

@@ -202,19 +202,13 @@ def of_grid(grid: Grid, limits: Plausibility, *, name: str) -> list[Problem]:
     low, high = min(grid.spacing_mm), max(grid.spacing_mm)
     extent = max(size * mm for size, mm in zip(grid.shape, grid.spacing_mm))
     possible = limits.spacing_mm
+    rewrite = "Check whether its affine is in another unit, and rewrite it in millimetres"
     if low < possible[0] or high > possible[1]:
-        odd(
-            "spacing_impossible",
-            f"has voxels of {spacing}, expected {possible[0]:g} to {possible[1]:g} mm",
-            "Check whether its affine is in another unit, and rewrite it in millimetres",
-        )
+        expected = f"expected {possible[0]:g} to {possible[1]:g} mm"
+        odd("spacing_impossible", f"has voxels of {spacing}, {expected}", rewrite)
     elif extent > limits.extent_mm:
-        odd(
-            "spacing_impossible",
-            f"has {' x '.join(map(str, grid.shape))} voxels of {spacing}: {extent:.4g} mm, expected at most "
-            f"{limits.extent_mm:g} mm",
-            "Check whether its affine is in another unit, and rewrite it in millimetres",
-        )
+        shape, most = " x ".join(map(str, grid.shape)), f"expected at most {limits.extent_mm:g} mm"
+        odd("spacing_impossible", f"has {shape} voxels of {spacing}: {extent:.4g} mm, {most}", rewrite)
     elif low < USUAL_MM[0] or high > USUAL_MM[1]:
         odd(
             "spacing_unusual",
@@ -311,19 +305,12 @@ def _suv(volume: np.ndarray, facts: Mapping[str, Any], limits: Plausibility, odd
     most = percentiles.get("95") or 0.0
     median = facts["core_median"] if (facts["core_fraction"] or 0.0) > _LEAST_CORE else 0.0
     convert = "Convert it to SUV (dose, decay, weight), or pass a --normalisation for its unit"
+    down = f"goes down to {low:g}, expected SUV of at least 0"
     if limits.minimum_above is not None and low < limits.minimum_above:
-        odd(
-            "suv_like_ct",
-            f"goes down to {low:g}, expected SUV of at least 0: it looks like CT in HU",
-            "Check whether CT and PET of this case are swapped",
-        )
+        odd("suv_like_ct", f"{down}: it looks like CT in HU", "Check whether CT and PET of this case are swapped")
         return
     if limits.lowest is not None and low < limits.lowest:
-        odd(
-            "suv_negative",
-            f"goes down to {low:g}, expected SUV of at least 0",
-            "Check that it is this modality, in SUV",
-        )
+        odd("suv_negative", down, "Check that it is this modality, in SUV")
     # Urine and the place of injection are a small part of a volume; in Bq/ml every organ is above.
     if limits.highest is not None and most > limits.highest:
         odd(

@@ -101,13 +101,17 @@ def refused(tmp_path, arguments, message):
     return caught.value.line
 
 
-def test_wrong_modality_and_units_are_one_line(models, tmp_path):
+def test_wrong_modality_and_units_are_one_line_unless_accepted(models, tmp_path, capsys):
     ct = save(tmp_path / "ct.nii.gz", threshold_model.volume("ct"), np.eye(4))
     pet = save(tmp_path / "pet.nii.gz", threshold_model.volume("pet"), np.eye(4), dtype=np.float32)
     out = f"--output={tmp_path / 'out.nii.gz'}"
     refused(tmp_path, [f"--model={models / 'pet'}", f"--input={ct}", out, "--modality=ct"], "'ct', got one for 'pet'")
     assert str(ct) in refused(tmp_path, [f"--model={models / 'pet'}", f"--input={ct}", out], "it looks like CT in HU")
     assert str(pet) in refused(tmp_path, [f"--model={models / 'ct'}", f"--input={pet}", out], "expected CT in HU")
+    commandline.call("semicml_tf.predict", [f"--model={models / 'ct'}", f"--input={pet}", out, "--accept=ct_no_hu"])
+    assert "warning: ct_no_hu: 'ct' has values from 0" in capsys.readouterr().err
+    with pytest.raises(UserError, match="expected --accept=CODE,... of .*, got 'no_code'"):
+        commandline.call("semicml_tf.predict", [f"--model={models / 'ct'}", f"--input={pet}", out, "--accept=no_code"])
 
 
 def test_other_mistakes_are_one_line(models, tmp_path):
