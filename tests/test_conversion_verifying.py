@@ -6,6 +6,7 @@ import os
 import pytest
 
 from semicml_tf import commandline
+from semicml_tf.conversion import build_case, jobs
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from tests import image_folders
@@ -63,6 +64,26 @@ def test_bad_cases_are_left_out_on_request(source, tmp_path, capsys):
     assert contents(again)["labelled-00000-of-00001.tfrecord"] == contents(folder)["labelled-00000-of-00001.tfrecord"]
 
 
+def test_a_case_that_fails_after_verification_is_left_out_on_request(source, tmp_path, monkeypatch, capsys):
+    write_split(source, {"labelled": ["P1", "P4"], "unlabelled": ["P2"], "validation": ["P3"]})
+    whole = build_case.build
+
+    def broken(case, *arguments, **named):
+        if case.case_id == "P1":
+            raise MemoryError
+        return whole(case, *arguments, **named)
+
+    monkeypatch.setattr(jobs, "build", broken)
+    refused(source, tmp_path / "out", "case P1: there is not enough memory")
+    folder = convert(source, tmp_path / "out", "--skip_bad_cases")
+    assert "left out for their errors: P1" in capsys.readouterr().out
+    info = DatasetInfo.load(folder)
+    assert [case.case_id for case in info.cases("labelled")] == ["P4"]
+    assert json.loads((folder / "split.json").read_text())["excluded"] == ["P1"]
+    told = json.loads((folder / "verify.json").read_text())["findings"]
+    assert [(one["code"], one["case"]) for one in told if one["severity"] == "error"] == [("unexpected", "P1")]
+
+
 def test_without_a_split_everything_can_be_verified(source, tmp_path, capsys):
     (source / "split.json").unlink()
     # A label whose images are misnamed is reported, and under pseudonyms its name is not.
@@ -97,9 +118,9 @@ def test_names_that_terminals_and_utf_8_cannot_hold(tmp_path, capsys):
         pytest.skip("this file system takes names in UTF-8 alone")
     (parent / "labelsTr" / f"{next(iter(names))}.nii").write_bytes(b"")  # a finding that names the file
     (parent / "labelsTr" / f"{next(iter(names))}.nii").rename(parent / "labelsTr" / os.fsdecode(b"\xfc.nii"))
-    flags = [f"--input={parent}", f"--output={tmp_path / 'out'}", "--split_seed=0", "--preview", *FLAGS]
-    for flag in ("--nopseudonymize", "--pseudonymize"):
-        commandline.call("semicml_tf.convert", [*flags, "--overwrite", flag])
+    flags = [f"--input={parent}", f"--output={tmp_path / 'out'}", "--split_seed=0", *FLAGS]
+    for flag, preview in (("--nopseudonymize", "--preview"), ("--pseudonymize", "--nopreview")):
+        commandline.call("semicml_tf.convert", [*flags, "--overwrite", flag, preview])
         printed = capsys.readouterr().out
         for text in (
             printed,

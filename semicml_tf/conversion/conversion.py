@@ -80,7 +80,17 @@ class Conversion:
                 reports, found = self._verify(chosen, odd, work)
                 split, chosen, reports = self._usable(split, chosen, cases, reports, found)
                 fingerprint = self._fingerprint(chosen, reports)
-            self._convert(work, split, chosen, reports, found, fingerprint, window)
+            while True:
+                try:
+                    self._convert(work, split, chosen, reports, found, fingerprint, window)
+                    return
+                except pipeline.CasesFailed as error:
+                    if not self.values.skip_bad_cases:
+                        raise
+                    failed = self.privacy.findings(error.findings)
+                    print(findings.table(failed))
+                    split, chosen, reports = self._usable(split, chosen, cases, reports, failed)
+                    found = [*found, *failed]
 
     def _kinds(self) -> dict[str, str]:
         return {name: how.kind for name, how in self.settings.normalisation.items()}

@@ -16,7 +16,21 @@ from semicml_tf.conversion.engine import Engine, progress
 from semicml_tf.conversion.findings import CaseReport, Finding
 from semicml_tf.conversion.jobs import CaseJob
 from semicml_tf.conversion.work import WorkFolder, read
+from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry
+
+
+class CasesFailed(UserError):
+    """Cases whose records could not be made, although verification found no error in them.
+
+    Args:
+        failed: what happened, by case name; the message is the first one's.
+    """
+
+    def __init__(self, failed: Mapping[str, UserError]):
+        first = next(iter(failed.values()))
+        super().__init__(first.problem, path=first.path, remedy=first.remedy)
+        self.findings = [Finding.of_error("unexpected", error, case=case) for case, error in failed.items()]
 
 
 def look_at(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> dict[str, CaseReport]:
@@ -59,7 +73,8 @@ def make_shards(
         Entries by case name, and findings about labels whose volume changed grossly on the network's grid.
 
     Raises:
-        UserError: a case cannot be built, a shard cannot be written, or the runner fails.
+        CasesFailed: cases cannot be built.
+        UserError: a shard cannot be written, or the runner fails.
     """
     sizes: dict[str, int] = {}
     for job in jobs:
@@ -86,10 +101,11 @@ def make_shards(
                     work_of.assemble(group, sizes)
         else:
             engine.run(build, jobs=len(jobs))
-    for error in (
-        *(work_of.error_of(work.finished(job.case.case_id)) for job in jobs),
-        *(work_of.shard_error(work, shard) for shard in sizes),
-    ):
+    errors = {job.case.case_id: work_of.error_of(work.finished(job.case.case_id)) for job in jobs}
+    failed = {case: error for case, error in errors.items() if error is not None}
+    if failed:
+        raise CasesFailed(failed)
+    for error in (work_of.shard_error(work, shard) for shard in sizes):
         if error is not None:
             raise error
     made = {job.case.case_id: read(work.finished(job.case.case_id))["entry"] for job in jobs}
