@@ -50,7 +50,9 @@ class Workers:
             cluster, task = body.get("cluster") or {}, body.get("task") or {}
             jobs = {name: list(map(str, hosts)) for name, hosts in cluster.items() if not isinstance(hosts, str)}
             kind, index = task.get("type", ""), int(task.get("index", 0))
-        except (ValueError, TypeError, AttributeError) as error:
+            if not isinstance(kind, str):
+                raise TypeError(f"expected a name as the task's type, got {kind!r}")
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"TF_CONFIG cannot be read ({error})", remedy=remedy) from error
         if not cluster:
             return cls()
