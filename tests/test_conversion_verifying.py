@@ -6,7 +6,7 @@ import os
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.conversion import build_case, jobs
+from semicml_tf.conversion import build_case, jobs, write
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from tests import image_folders
@@ -119,8 +119,8 @@ def test_names_that_terminals_and_utf_8_cannot_hold(tmp_path, capsys):
     (parent / "labelsTr" / f"{next(iter(names))}.nii").write_bytes(b"")  # a finding that names the file
     (parent / "labelsTr" / f"{next(iter(names))}.nii").rename(parent / "labelsTr" / os.fsdecode(b"\xfc.nii"))
     flags = [f"--input={parent}", f"--output={tmp_path / 'out'}", "--split_seed=0", *FLAGS]
-    for flag, preview in (("--nopseudonymize", "--preview"), ("--pseudonymize", "--nopreview")):
-        commandline.call("semicml_tf.convert", [*flags, "--overwrite", flag, preview])
+    for flag in ("--nopseudonymize", "--pseudonymize"):
+        commandline.call("semicml_tf.convert", [*flags, "--overwrite", flag])
         printed = capsys.readouterr().out
         for text in (
             printed,
@@ -132,6 +132,7 @@ def test_names_that_terminals_and_utf_8_cannot_hold(tmp_path, capsys):
         held = {case.case_id for cases in info.partitions.values() for case in cases}
         if flag == "--nopseudonymize":
             assert held == set(names.values())
+            assert all(len(write.picture_name(name).encode()) < 255 for name in held)
             assert r"\xfc.nii" in printed
             commandline.call(
                 "semicml_tf.inspect", [str(tmp_path / "out"), f"--case={'L' * 240}", f"--output={tmp_path / 'look'}"]
