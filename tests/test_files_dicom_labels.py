@@ -273,8 +273,12 @@ def test_seg_that_contradicts_itself(tmp_path):
     def fewer_items(seg):
         seg.PerFrameFunctionalGroupsSequence = seg.PerFrameFunctionalGroupsSequence[:1]
 
+    def renumber(seg, number):
+        seg.SegmentSequence[0].SegmentNumber = number
+
     refused("two different frames of segment 1 lie on one slice", same_place)
     refused(r"expected \d+ items in PerFrameFunctionalGroupsSequence", fewer_items)
+    refused("frame 1 is of segment 1, which .* does not describe", lambda seg: renumber(seg, 2))
     refused("expected the tag SegmentationType|expected SegmentationType", lambda seg: seg.pop("SegmentationType"))
 
 

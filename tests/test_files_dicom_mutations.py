@@ -33,7 +33,7 @@ PHYSICAL = {
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
     *("RescaleSlope", "RescaleIntercept", "PixelRepresentation", "BitsStored", "HighBit", "BitsAllocated"),
     *("RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime", "PatientWeight", "SeriesTime"),
-    *("AcquisitionTime", "ContourData", "ContourGeometricType", "MaximumFractionalValue", "PixelData"),
+    *("AcquisitionTime", "ContourData", "ContourGeometricType", "MaximumFractionalValue"),
 }
 CASES = 50  # per object
 
@@ -112,7 +112,7 @@ def test_one_damaged_tag(tmp_path, make):
             except Exception as error:
                 raise AssertionError(f"{about}: {error!r}") from error
             else:
-                if keyword in PHYSICAL and value in USABLE:
+                if keyword == "PixelData" or (keyword in PHYSICAL and value in USABLE):
                     assert np.isfinite(values).all() and np.isfinite(other.affine).all(), about
                     assert all(1e-4 <= spacing <= 1e5 for spacing in other.spacing_mm), about
                 else:

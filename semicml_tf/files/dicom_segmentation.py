@@ -143,6 +143,8 @@ def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
                     remedy="Export the label again",
                 )
             segment = next(iter(segments))
+        if kind != "LABELMAP" and segment not in segments:
+            raise _unknown(path, int(segment), index)
         frames.append(
             _Frame(
                 index,
@@ -152,6 +154,14 @@ def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
             )
         )
     return frames
+
+
+def _unknown(path: pathlib.Path, segment: int, index: int) -> UserError:
+    return UserError(
+        f"frame {index + 1} is of segment {segment}, which {library.tag_name('SegmentSequence')} does not describe",
+        path=path,
+        remedy="Export the label again",
+    )
 
 
 def _place(path: pathlib.Path, frame: _Frame, images: Images | None) -> Slice:
@@ -221,9 +231,13 @@ def _fill(path, dataset, numbers, frames: Sequence[_Frame], places: Sequence[tup
     fractional = library.value(dataset, "SegmentationType") == "FRACTIONAL"
     whole = library.optional_number(path, dataset, "MaximumFractionalValue") or 255
     stored = dicom_pixels.stored_frames(path, dataset, [one.index for one in frames])
+    described = {0, *names(path, dataset)}
     seen: dict[tuple[int | None, int], bytes] = {}
     for frame, (place, number), (values, _) in zip(frames, places, stored):
         if frame.segment is None:
+            unknown = set(np.unique(values).tolist()) - described
+            if unknown:
+                raise _unknown(path, min(unknown), frame.index)
             values = np.isin(values, list(numbers))
         else:
             values = values >= whole / 2 if fractional else values != 0
