@@ -48,7 +48,7 @@ def run(name: str, arguments: list[str], temporary: pathlib.Path) -> str:
     """pytest's closing line, or why the condition cannot be had here."""
     environment, folder, options = dict(os.environ), ROOT, {}
     prefix: list[str] = []
-    workers = ["-n", "2", "--dist", "loadfile"]
+    workers = [] if arguments else ["-n", "2", "--dist", "loadfile"]
     if name == "timezone":
         environment["TZ"] = "Pacific/Apia"
     elif name in LOCALES:
@@ -76,6 +76,8 @@ def run(name: str, arguments: list[str], temporary: pathlib.Path) -> str:
         for path in given:
             shutil.chown(path, "nobody", "nogroup")
         prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        if subprocess.run([*prefix, sys.executable, "-c", ""], stderr=subprocess.DEVNULL).returncode:
+            return f"not run: the user nobody may not run {sys.executable}"
     elif name == "shuffled":
         arguments, workers = shuffled(arguments), []
     words = ["-m", "pytest", "-q", *workers, "-m", "not slow and not soak", "-p", "no:cacheprovider", "--color=no"]

@@ -29,17 +29,22 @@ def _publish(made, models, run=None, **changes):
     return publishing.publish(run or made / "run", made / "scores", made / "data", models, "ct", **settings)
 
 
-def test_a_publisher_that_was_killed_too_late_gives_no_second_number(made, tmp_path):
-    first = _publish(made, tmp_path)
+@pytest.fixture(scope="module")
+def first(made):
+    """The run's first version, in the folder `models` beside it."""
+    return _publish(made, made / "models")
+
+
+def test_a_publisher_that_was_killed_too_late_gives_no_second_number(made, first):
     assert (first.version, first.reason, first.run_hash) == (1, "", "0123456789abcdef")
     assert pathlib.Path(first.folder, "saved_model.pb").exists()
-    assert _publish(made, tmp_path) == first
-    assert [entry.name for entry in (tmp_path / "ct").iterdir()] == ["1"]
+    assert _publish(made, made / "models") == first
+    assert [entry.name for entry in (made / "models" / "ct").iterdir()] == ["1"]
 
 
-def test_a_run_that_was_trained_again_with_the_same_settings_is_another(made, tmp_path):
+def test_a_run_that_was_trained_again_with_the_same_settings_is_another(made, first, tmp_path):
     models, again = tmp_path / "models", tmp_path / "again"
-    first = _publish(made, models)
+    shutil.copytree(made / "models", models)
     shutil.copytree(made / "run", again)
     path = weights_file(again, "ct")
     with np.load(path) as stored:
