@@ -99,7 +99,9 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
     failures: list[str] = []
     with (
         workers.Workers(count, inherited) as pool,
-        tqdm(total=len(planned.cells), initial=before, desc="runs", unit="run", dynamic_ncols=True) as bar,
+        tqdm(
+            total=len(planned.cells), initial=before, desc="runs", unit="run", dynamic_ncols=True, disable=not jobs
+        ) as bar,
     ):
 
         def failed(what: str) -> None:

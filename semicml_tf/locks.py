@@ -71,6 +71,7 @@ def held(
                 waiting(holder)
                 announced = True
             time.sleep(_POLL_S)
+        stack.callback(os.close, descriptor)  # also where Ctrl-C comes while the file is removed
         try:
             with contextlib.suppress(OSError):  # a full disk: the lock holds without its text
                 os.ftruncate(descriptor, 0)
@@ -80,7 +81,6 @@ def held(
             with contextlib.suppress(OSError):
                 if _is_at(descriptor, path):
                     os.unlink(path)
-            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -65,7 +66,10 @@ def tensorflow():
     TF_CPP_MIN_LOG_LEVEL does not reach what is logged before TensorFlow's logging has started.
     """
     if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"]
-    with stderr_held_back():
         import tensorflow
+    else:
+        with stderr_held_back():
+            import tensorflow
+    # Its warnings, as of functions that are traced again, are about this package's code; users can do nothing.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow

@@ -45,7 +45,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("dataset", None, "folder made by semicml_tf.convert, or its URL", flag_values=values)
     access.define_flags(values)
     flags.DEFINE_string("output", None, "folder of the run", flag_values=values)
-    flags.DEFINE_boolean("resume", False, "go on with a run that was cut off, or begin it", flag_values=values)
+    flags.DEFINE_boolean("resume", False, "continue a run that was stopped or killed, or begin it", flag_values=values)
     flags.DEFINE_string(
         "init_from",
         None,

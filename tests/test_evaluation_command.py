@@ -5,16 +5,18 @@ import dataclasses
 import itertools
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
 
 from semicml_tf import commandline, cores
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import overlay
+from semicml_tf.evaluation import overlay, own_data
 from semicml_tf.evaluation.comparison import comparison_table
 from semicml_tf.evaluation.margin import beats_blind
 from semicml_tf.evaluation.study import Answer
+from semicml_tf.reporting import headline
 from semicml_tf.training.run_folder import Run
 from tests.evaluation_data import NORMALISATION, ball, band_network, oblique_grid, patient, write_dataset, write_run
 
@@ -205,6 +207,21 @@ def test_missing_arguments_and_empty_partitions(study):
         _evaluate()
     with pytest.raises(UserError, match="expected cases in partition 'validation'"):
         _evaluate(study, "--partition=validation")
+
+
+def test_without_test_patients_the_validation_patients_are_named():
+    info = types.SimpleNamespace(partitions={"labelled": (1, 2), "validation": (3, 4, 5)}, location="data/sts")
+    with pytest.raises(
+        UserError, match="data/sts: .* no test patients. Pass --partition=validation to score its 3 val"
+    ):
+        own_data.cases_to_score(info, "test")
+
+
+def test_one_patient_is_no_evidence():
+    (note,) = own_data.one_patient_note(1, "test")
+    assert note.startswith("One test patient is no evidence") and not own_data.one_patient_note(2, "test")
+    assert headline._patients(1, "test") == "One test patient, which is no evidence"
+    assert headline._patients(4, "test") == "4 test patients"
 
 
 def test_comparison_prints_the_blind_rows_once(evaluated, study, capsys, monkeypatch):

@@ -1,10 +1,13 @@
 """What is held back of stderr, also of threads, in a process of its own."""
 
+import logging
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from semicml_tf import quiet_import
 
 BEGIN = """
 import os, sys, threading
@@ -87,3 +90,8 @@ def test_a_block_that_fails_shows_what_was_held_back():
     )
     assert code == 1
     assert told.index("noise") < told.index("within a thread") < told.index("RuntimeError: the block")
+
+
+def test_tensorflows_warnings_reach_no_user():
+    quiet_import.tensorflow()
+    assert not logging.getLogger("tensorflow").isEnabledFor(logging.WARNING)

@@ -129,7 +129,7 @@ def _export(
         found[modality] = Exported(manifest, None, former, gate.judge(manifest, former, gate_margin))
     passing = [modality for modality, one in found.items() if one.verdict.passes or force]
     quiet_import.tensorflow()
-    for modality in tqdm(passing, desc="exporting", file=sys.stderr):
+    for modality in tqdm(passing, desc="exporting", file=sys.stderr, disable=not passing):
         network = run.network(modality)
         published = publish(
             network,

@@ -60,7 +60,9 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     before = teachers.load(run, found, gaps, batch_size)[0]
     written = []
     with atomic.new_directory(output, overwrite=True) as staged:
-        records = tqdm(read_cases(info, cases), total=len(cases), desc="writing labels", file=sys.stderr)
+        records = tqdm(
+            read_cases(info, cases), total=len(cases), desc="writing labels", file=sys.stderr, disable=not cases
+        )
         for record in records:
             # The last is what the maps became together.
             *_, label = teachers.labels(before, found, record).values()
