@@ -17,6 +17,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 # are post-processed.
 ORDER = (
     "semicml_tf.errors",
+    "semicml_tf.cells",
     "semicml_tf.json_files",
     "semicml_tf.atomic",
     "semicml_tf.locks",

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from semicml_tf.errors import printable
 from semicml_tf.evaluation.metrics import CaseScore
 from semicml_tf.evaluation.study import Answer
 from semicml_tf.records.contract import CaseRecord
@@ -87,7 +88,8 @@ def _outline(axes, mask: np.ndarray, colour: str, style: str) -> None:
 def _title(item: Panel, modality: str) -> str:
     score = item.scores[modality]
     outcome = "" if score.outcome == "both present" else f" ({score.outcome})"
-    return f"{item.case_id}  {modality}  DSC {score.dice:.2f}{outcome}\nslice {item.slice_index + 1} of {item.slices}"
+    name = f"{printable(item.case_id)}  {modality}  DSC {score.dice:.2f}{outcome}"
+    return f"{name}\nslice {item.slice_index + 1} of {item.slices}"
 
 
 def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[str]) -> None:
@@ -114,14 +116,14 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
             axes = grid[index // across, index % across * len(modalities) + column]
             image = item.images.get(modality)
             if image is None:
-                axes.set_title(f"{item.case_id}\nno {modality}", fontsize=9)
+                axes.set_title(f"{printable(item.case_id)}\nno {modality}", fontsize=9, parse_math=False)
                 continue
             # The brightest half per cent would leave the rest black.
             low, high = float(image.min()), float(np.percentile(image, 99.5))
             axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=item.aspect)
             _outline(axes, item.truth, _TRUTH, "solid")
             _outline(axes, item.predictions[modality], _PREDICTION, "dashed")
-            axes.set_title(_title(item, modality), fontsize=9)
+            axes.set_title(_title(item, modality), fontsize=9, parse_math=False)
     figure.legend(
         handles=[
             Line2D([], [], color=_TRUTH, linewidth=2, label="truth"),

@@ -8,6 +8,7 @@ import io
 import itertools
 from collections.abc import Sequence
 
+from semicml_tf import cells as cells_of
 from semicml_tf.evaluation import blind, failures
 from semicml_tf.evaluation import report as reports
 from semicml_tf.evaluation.margin import paired_dice
@@ -81,7 +82,7 @@ def spread_cells(summary: dict) -> list[str]:
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(map(cells_of.markdown, line)) + " |\n" for line in lines)
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -198,7 +199,7 @@ def _tables(report: dict) -> list[tuple[Sequence[str], list[list[str]], Sequence
 def summary_markdown(report: dict) -> str:
     """The tables of methods and their notes, for a README."""
     return "\n".join(
-        markdown(header, rows) + "\n" + "".join(f"{note}  \n" for note in notes)
+        markdown(header, rows) + "\n" + "".join(f"{cells_of.markdown(note)}  \n" for note in notes)
         for header, rows, notes in _tables(report)
     )
 
@@ -232,5 +233,6 @@ def csv_text(report: dict) -> str:
     writer.writeheader()
     for row in report["rows"]:
         for case in row["cases"]:
-            writer.writerow({"row": row["name"], "kind": row["kind"], "n": row["summary"]["cases"], **case})
+            line = {"row": row["name"], "kind": row["kind"], "n": row["summary"]["cases"], **case}
+            writer.writerow({name: cells_of.csv(value) for name, value in line.items()})
     return stream.getvalue()

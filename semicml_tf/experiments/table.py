@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from semicml_tf import cells
 from semicml_tf.experiments.results import Results
 from semicml_tf.experiments.summary import METRICS, Line
 
@@ -17,7 +18,7 @@ def _text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: cells.csv(value) for name, value in row.items()} for row in rows)
     return stream.getvalue()
 
 

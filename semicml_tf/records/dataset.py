@@ -66,6 +66,8 @@ class _File:
 
     def __post_init__(self):
         names = set(self.modalities)
+        if not all(name.isidentifier() for name in names):
+            raise ValueError(f"expected names of modalities such as ct, got {self.modalities}")
         if (
             len(names) < len(self.modalities)
             or self.reference_modality not in names

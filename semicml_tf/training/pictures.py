@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from semicml_tf.errors import printable
 from semicml_tf.training.validation import Validated
 
 
@@ -28,7 +29,7 @@ def draw(validated: Validated, title: str) -> bytes:
             for values, cut, colour in ((truth, 0.5, "lime"), (maps[name], validated.thresholds[name], "red")):
                 if values.min() < cut < values.max():
                     axis.contour(values, [cut], colors=colour, linewidths=1.0)
-            axis.set_title(f"{case} {name}", fontsize=8)
+            axis.set_title(printable(f"{case} {name}"), fontsize=8, parse_math=False)
             axis.axis("off")
     figure.suptitle(f"{title}\ngreen: truth, red: prediction", fontsize=9)
     figure.tight_layout()

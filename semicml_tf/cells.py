@@ -1,0 +1,22 @@
+"""Names of patients and files as cells of Markdown and CSV tables: text alone, never markup or a formula."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from semicml_tf.errors import printable
+
+# What begins a column, an element or the target of a link. Numbers such as "<.001" stay.
+_MARKUP = re.compile(r"\||<(?=[A-Za-z/!?])|\](?=[(\[])")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def markdown(text: str) -> str:
+    """A cell or a line of Markdown that shows `text`."""
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", printable(text))
+
+
+def csv(value: Any) -> Any:
+    """A value of a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
