@@ -32,7 +32,7 @@ def test_ids_are_salted_hashes_and_studies_are_numbered(tmp_path):
     assert all(ID.fullmatch(name) for name in held.values()) and len(set(held.values())) == 4
     assert held["Meier-1"].endswith("-1") and held["Meier-2"] == held["Meier-1"][:-1] + "2"
     assert "-" not in held["Öztürk"] + held["1"]
-    salt = json.loads((tmp_path / "map.json").read_text())["salt"]
+    salt = json.loads((tmp_path / "map.json").read_text(encoding="utf-8"))["salt"]
     expected = hmac.new(bytes.fromhex(salt), "Öztürk".encode(), hashlib.sha256).hexdigest().upper()[:8]
     assert held["Öztürk"] == f"P{expected}" and len(salt) == 64
 
@@ -110,9 +110,9 @@ def test_the_map_is_for_its_owner_alone_and_written_whole(tmp_path):
     path = tmp_path / "folder" / "map.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [one.name for one in path.parent.iterdir()] == ["map.json"]
-    body = json.loads(path.read_text())
+    body = json.loads(path.read_text(encoding="utf-8"))
     assert {one["case"] for one in body["cases"].values()} == {"Meier-1", "Meier-2", "Öztürk", "1"}
-    assert "Öztürk" in path.read_text()  # people read it
+    assert "Öztürk" in path.read_text(encoding="utf-8")  # people read it
 
 
 def test_nothing_is_written_where_nothing_is_new(tmp_path):
@@ -161,9 +161,9 @@ def test_a_map_that_others_can_read_is_refused(tmp_path):
 
 def _changed(change):
     def edit(path):
-        body = json.loads(path.read_text())
+        body = json.loads(path.read_text(encoding="utf-8"))
         change(body)
-        path.write_text(json.dumps(body))
+        path.write_text(json.dumps(body), encoding="utf-8")
 
     return edit
 
@@ -181,8 +181,8 @@ def _name_twice(body):
 @pytest.mark.parametrize(
     "damage,message",
     [
-        (lambda path: path.write_text("{"), "expected a map of pseudonyms, but it is not valid JSON"),
-        (lambda path: path.write_text("[]"), "its content: expected an object"),
+        (lambda path: path.write_text("{", encoding="utf-8"), "expected a map of pseudonyms, but it is not valid JSON"),
+        (lambda path: path.write_text("[]", encoding="utf-8"), "its content: expected an object"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "expected a map of pseudonyms, but it is not valid JSON"),
         (lambda path: (path.unlink(), path.mkdir()), "expected a map of pseudonyms, but it cannot be read"),
         (_changed(lambda body: body.pop("salt")), "the field salt is missing"),

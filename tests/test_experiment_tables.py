@@ -117,7 +117,7 @@ def test_scores_hold_every_patient(output, cells):
 
 
 def test_markdown_shows_the_best_and_how_to_make_it_again(output):
-    text = (output / "table.md").read_text()
+    text = (output / "table.md").read_text(encoding="utf-8")
     assert "| ours | 2 | 2 | **.500 ± .028** | 10.0 | 1.0 | 0.0 % | **.600 ± .028** |" in text
     assert "| supervised | all (32) | 2 | .800 ± .028 |" in text
     assert "| supervised | 2 | 2 | -.100 | .250 | 2/2 | -.100 | .250 | 2/2 | -.100 | .250 | 2/2 |" in text
@@ -130,7 +130,7 @@ def test_markdown_shows_the_best_and_how_to_make_it_again(output):
 
 
 def test_the_record_holds_cells_and_lines(output, cells):
-    body = json.loads((output / "experiment.json").read_text())
+    body = json.loads((output / "experiment.json").read_text(encoding="utf-8"))
     assert body["command"] == COMMAND and body["reference"] == "ours" and body["missing"] == []
     assert len(body["cells"]) == len(cells)
     first = body["cells"][0]
@@ -186,7 +186,7 @@ def test_runs_scored_by_the_former_version_give_the_same_tables(cells, output, t
         folder = tmp_path / cell.folder.name
         shutil.copytree(cell.folder, folder)
         mixed.append(dataclasses.replace(cell, folder=folder))
-        body = json.loads(mixed[-1].metrics_path.read_text())
+        body = json.loads(mixed[-1].metrics_path.read_text(encoding="utf-8"))
         if index % 2:
             body |= {"report_version": 2, "surface_tolerance_mm": 2.0, "failure_dice": 0.5}
         else:
