@@ -17,6 +17,7 @@ from absl import flags
 
 from pipelines import command
 from semicml_tf import atomic, commandline
+from semicml_tf.conversion.split import read as read_split
 from semicml_tf.errors import UserError
 
 
@@ -73,7 +74,7 @@ def _convert(source: str, dataset: pathlib.Path, study: str, *arguments: str) ->
 
 def _write_all_labelled(source: pathlib.Path, target: pathlib.Path) -> None:
     """The same split with the unlabelled patients among the labelled ones."""
-    split = atomic.read_json(source, what="the split of a dataset", remedy="Convert the data again")
+    split = read_split(source).to_json()
     split.pop("hash", None)  # of the split as it was drawn
     split["labelled"] = sorted([*split["labelled"], *split["unlabelled"]])
     split["unlabelled"] = []

@@ -172,9 +172,9 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 def load(path: pathlib.Path, wanted: str) -> dict[str, Any] | None:
     """The JSON that `save` left with the key `wanted`; None where there is none, or one of another key."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         body = read(path)
-        if body.get("key") == wanted:
+        if isinstance(body, dict) and body.get("key") == wanted:
             return body
     return None
 

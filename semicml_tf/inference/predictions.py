@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
+from typing import Any, Literal
 
-from semicml_tf import atomic, locks
+from typing_extensions import NotRequired, TypedDict
+
+from semicml_tf import atomic, json_files, locks
 from semicml_tf.errors import UserError, printable
 from semicml_tf.inference.inputs import Case
 from semicml_tf.inference.segment_case import Outputs
@@ -23,6 +26,19 @@ def _state(path: pathlib.Path) -> list[int] | None:
     except OSError:  # missing: told when it is read
         return None
     return [told.st_size, told.st_mtime_ns]
+
+
+class _Case(TypedDict):
+    status: Literal["done", "failed"]
+    error: NotRequired[str]
+
+
+class _Record(TypedDict):
+    """What is read of `predictions.json`."""
+
+    predictions_version: Literal[VERSION]
+    settings: dict[str, Any]
+    cases: dict[str, _Case]
 
 
 class Predictions:
@@ -44,19 +60,23 @@ class Predictions:
         if folder.exists() and not folder.is_dir():
             raise UserError("expected a folder for several outputs, got a file", path=folder)
         if self.path.exists():
-            before = atomic.read_json(self.path, what="the record of predictions", remedy="Choose another --output")
-            if not isinstance(before, dict) or before.get("predictions_version") != VERSION:
-                raise UserError("expected a record of predictions", path=self.path, remedy="Choose another --output")
+            before = json_files.read(
+                self.path,
+                _Record,
+                what="a record of predictions",
+                remedy="Choose another --output",
+                max_bytes=json_files.MAX_BYTES_OF_CASES,
+            )
             if overwrite:
                 pass
-            elif before.get("settings") != settings:
+            elif before["settings"] != settings:
                 raise UserError(
                     "these outputs were made with other models or settings",
                     path=self.path,
                     remedy="Choose another --output, or pass --overwrite to make all anew",
                 )
             else:
-                self._body["cases"] = before.get("cases", {})
+                self._body["cases"] = before["cases"]
         elif locks.contents(folder):
             raise UserError(
                 f"the output folder holds other things, and no {FILE_NAME}", path=folder, remedy="Choose another one"
