@@ -4,10 +4,7 @@ import contextlib
 import pathlib
 import random
 import resource
-import socket
 import struct
-import threading
-import time
 
 import grpc
 import numpy as np
@@ -28,7 +25,6 @@ from serving import answers, bounds, conformance, conformance_checks, conformanc
 from serving.model_store import ModelStore, State, Version
 from serving.remote_failure import RemoteFailure
 from serving.remote_model import RemoteModel
-from serving.routing import Router
 from serving.served_model import ServedModel
 from serving.terminal_text import one_line
 from tests import threshold_model
@@ -401,42 +397,3 @@ def test_text_of_others_is_one_line_of_ascii():
     assert one_line("a\r\nb\x1b[2Jé\u202e") == "a b\\x1b[2J\\xe9\\u202e"
     assert one_line("x" * 5000, 10) == "xxxxxxx..."
     assert len(one_line("\x1b" * 5000, 100)) == 100
-
-
-@contextlib.contextmanager
-def listening(serve):
-    """The address of a socket; `serve` gets each connection, in a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept():
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-def _says_nothing(connection):
-    with contextlib.suppress(OSError):
-        while connection.recv(4096):
-            pass
-
-
-def _sends_byte_by_byte(connection):
-    with contextlib.suppress(OSError):
-        for byte in b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" * 1000:  # empty settings of HTTP/2
-            connection.sendall(bytes([byte]))
-            time.sleep(0.1)
-
-
-@pytest.mark.parametrize("serve", [_says_nothing, _sends_byte_by_byte])
-def test_a_server_that_never_answers_ends_with_its_deadline(serve):
-    with listening(serve) as address:
-        with pytest.raises(RemoteFailure, match="no answer in 0.5 s|cannot be reached") as caught:
-            RemoteModel(address, "ct", deadline_s=0.5)
-        assert caught.value.status in ("DEADLINE_EXCEEDED", "UNAVAILABLE") and "\n" not in caught.value.line
-        with pytest.raises(RemoteFailure, match="no model answers: ct: .*(no answer in 0.5 s|reached)"):
-            Router({"ct": address}, deadline_s=0.5)
-        with pytest.raises(UserError, match="cannot be reached"):
-            conformance.examine(address, "ct", deadline_s=0.5)
