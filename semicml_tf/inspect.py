@@ -12,14 +12,13 @@ holds with what dataset.json says of it. Anything wrong is listed with file, rec
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, json_files
 from semicml_tf.errors import UserError, printable_lines
 from semicml_tf.storage import access, cache
 from semicml_tf.storage import url as urls
@@ -138,7 +137,7 @@ def _no_such_case(case_id: str, names: Sequence[str], path: str | pathlib.Path) 
 
 def _dataset(values: flags.FlagValues) -> None:
     from semicml_tf.records import case_cards, check, inspection
-    from semicml_tf.records.dataset import FILE_NAME
+    from semicml_tf.records.dataset import FILE_NAME, Origin
 
     if values.cards and urls.is_remote(values.path):
         raise UserError("--cards reads a folder, got a URL", path=values.path, remedy="Fetch cards.json from it")
@@ -150,7 +149,8 @@ def _dataset(values: flags.FlagValues) -> None:
         checked = _check([info.root / name for name in names], info)
         problems += [problem for shard in checked for problem in shard.problems]
     text = access.read_index(info.url) if info.url else (info.root / FILE_NAME).read_bytes()
-    made = {key: value for key, value in json.loads(text).items() if key in ("command", "source", "versions")}
+    origin = json_files.parse(text, Origin, what="a converted dataset", path=info.location)
+    made = {key: value for key, value in origin.items() if key in Origin.__annotations__}
     print(printable_lines(inspection.of_dataset(info, checked, made)), end="")
     if values.list:
         print(printable_lines(inspection.list_of_entries(info, checked)), end="")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from semicml_tf import atomic
+from semicml_tf import json_files
 from semicml_tf.conversion.findings import CaseReport
 
 FILE_NAME = "fingerprint.json"
@@ -57,7 +57,7 @@ class Fingerprint:
             UserError: it is not there, or is no JSON.
         """
         path = f"{folder}/{FILE_NAME}"
-        return cls.from_json(atomic.read_json(path, what="a dataset's fingerprint", remedy=_REMEDY))
+        return json_files.read(path, cls, what="a dataset's fingerprint", remedy=_REMEDY)
 
     def table(self) -> str:
         """For the screen: a line a modality, one for the lesions; medians, with 5th to 95th percentile over cases."""

@@ -10,6 +10,7 @@ import pathlib
 from typing import Annotated, Literal
 
 from annotated_types import Interval, MinLen
+from typing_extensions import TypedDict
 
 from semicml_tf import atomic, json_files
 from semicml_tf.errors import UserError
@@ -81,6 +82,14 @@ class _File:
                 raise ValueError(f"case {case.case_id!r} has an impossible shape or number of slices with a lesion")
             if not set(case.modalities) <= names:
                 raise ValueError(f"case {case.case_id!r} has modalities that the dataset lacks")
+
+
+class Origin(TypedDict, total=False):
+    """What conversion notes in `dataset.json` of how it was made, outside the hash."""
+
+    command: str
+    source: str
+    versions: dict[str, str | None]
 
 
 @dataclasses.dataclass(frozen=True)
