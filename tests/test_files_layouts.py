@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import tempfile
 import time
 
 import pytest
@@ -123,20 +122,20 @@ def test_links_in_a_circle_end(tmp_path):
     assert len(list(survey.walk(tmp_path))) == 3
 
 
-def test_a_folder_that_may_not_be_read():
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     is_root = os.geteuid() == 0
-    # Not below tmp_path, whose parents are closed to every other user.
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
-        (folder := pathlib.Path(name) / "imagesTr").mkdir(mode=0)
-        if is_root:  # who may read everything
-            os.seteuid(_NOBODY)
-        try:
-            assert "cannot be read" in refusal(pathlib.Path(name))
-        finally:
-            if is_root:
-                os.seteuid(0)
-            folder.chmod(0o700)
+    # By a relative path: parents of tmp_path are closed to every other user.
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    (folder := tmp_path / "imagesTr").mkdir(mode=0)
+    if is_root:  # who may read everything
+        os.seteuid(_NOBODY)
+    try:
+        assert "cannot be read" in refusal(pathlib.Path("."))
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o700)
 
 
 # Of each layout: files of one case that is found, and files that no case claims.
