@@ -1,8 +1,10 @@
 """Small random batches and methods for the tests of methods and replicas."""
 
 import dataclasses
+import os
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from semicml_tf.methods import catalogue
@@ -14,6 +16,13 @@ from semicml_tf.training.devices import own_part
 MODALITIES = ("ct", "pet")
 # One level rather than the method's five: what is tested here does not depend on them, and networks take long to build.
 WINDOW, WIDTH, LEVELS = 16, 2, 1
+
+# Where oneDNN is limited to fewer instructions than the processor has, to imitate another machine: TensorFlow asks the
+# processor what oneDNN can do, and its convolutions in half precision then fail.
+half_precision = pytest.mark.skipif(
+    "ONEDNN_MAX_CPU_ISA" in os.environ and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
+    reason="oneDNN is limited by ONEDNN_MAX_CPU_ISA, of which TensorFlow's half precision does not know",
+)
 
 
 def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float32"):

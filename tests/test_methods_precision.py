@@ -33,6 +33,7 @@ def test_sums_over_more_pixels_than_float16_counts():
     np.testing.assert_allclose(matrix, [[1, 0.8], [0.8, 1]], atol=1e-5)
 
 
+@method_batches.half_precision
 @pytest.mark.parametrize("name, precision", [("semi_cml", "float16"), ("prel", "bfloat16")])
 def test_a_step_is_near_that_of_float32(name, precision):
     full, half = _method(name, "float32"), _method(name, precision)
@@ -53,6 +54,7 @@ def test_a_step_is_near_that_of_float32(name, precision):
     assert np.linalg.norm(ours) == pytest.approx(np.linalg.norm(theirs), rel=0.05)
 
 
+@method_batches.half_precision
 def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
     method = _method("supervised", "float16")
     optimizer = method.student_optimizers["ct"]
@@ -82,6 +84,7 @@ def _number(variable) -> float:
     return float(keras.ops.convert_to_numpy(variable))
 
 
+@method_batches.half_precision
 def test_replicas_in_half_precision_are_near_one():
     """CT's loss is scaled so that its gradients overflow, PET's so that they cannot."""
 

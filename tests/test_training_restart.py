@@ -19,6 +19,7 @@ from semicml_tf import commandline, train
 from semicml_tf.errors import UserError
 from semicml_tf.training import trainer as trainers
 from semicml_tf.training.run_folder import Run
+from tests import method_batches
 from tests.interruptions import at_step, pressed_ctrl_c, told_to_end
 from tests.tensorboard_files import logged
 
@@ -70,6 +71,7 @@ def _rows(folder):
         return [{k: v for k, v in row.items() if k != "slices_per_second"} for row in csv.DictReader(stream)]
 
 
+@method_batches.half_precision
 def test_a_run_in_half_precision_goes_on_with_its_loss_scale(phantom_dataset, tmp_path, monkeypatch):
     how = [*ONE_STAGE, "--precision=float16"]
     _train(phantom_dataset, tmp_path / "whole", *how)
@@ -257,6 +259,7 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(phantom_dataset, tmp_pa
     _assert_same(folder, tmp_path / "whole")
 
 
+@method_batches.half_precision
 def test_a_loss_scale_that_falls_for_ever_stops_the_run(phantom_dataset, tmp_path, monkeypatch):
     first = trainers.checkpoint.not_finite
 
