@@ -1,0 +1,65 @@
+"""The tasks of `benchmarks.onednn`: repeats one as often as each line of its input says, answers in seconds.
+
+    python -m benchmarks.onednn_task inference|serving|evaluation FOLDER
+
+FOLDER is what `benchmarks.onednn` prepared: `models` with a published network, `run` with a trained one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pathlib
+import sys
+import time
+
+from benchmarks import serving_setup
+from semicml_tf import commandline, quiet_import
+
+
+def main(task: str, folder: pathlib.Path) -> None:
+    """Prepares the task, does it once, reports that it is ready, and obeys."""
+    quiet_import.tensorflow()
+    with contextlib.ExitStack() as stack:
+        repeat = {"inference": _inference, "serving": _serving, "evaluation": _evaluation}[task](folder, stack)
+        repeat()
+        print(json.dumps({"task": task}), flush=True)
+        for line in sys.stdin:
+            begin = time.perf_counter()
+            for _ in range(int(line)):
+                repeat()
+            print(time.perf_counter() - begin, flush=True)
+
+
+def _inference(folder: pathlib.Path, stack: contextlib.ExitStack):
+    import semicml_tf
+
+    model = semicml_tf.load(folder / "models" / serving_setup.CUBE.model)
+    volume = serving_setup.volume(serving_setup.CUBE)
+    return lambda: model.probabilities(*volume)
+
+
+def _serving(folder: pathlib.Path, stack: contextlib.ExitStack):
+    from serving.remote_model import RemoteModel
+
+    # The server inherits this process's environment, and with it the choice of kernels.
+    log = folder / f"server-{time.monotonic_ns()}.log"
+    _, address = stack.enter_context(serving_setup.serving(folder / "models", log=log))
+    model = stack.enter_context(RemoteModel(address, serving_setup.CUBE.model))
+    volume = serving_setup.volume(serving_setup.CUBE)
+    return lambda: model.probabilities(*volume)
+
+
+def _evaluation(folder: pathlib.Path, stack: contextlib.ExitStack):
+    output = folder / f"evaluation-{time.monotonic_ns()}"
+
+    def repeat():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            commandline.call("semicml_tf.evaluate", [str(folder / "run"), f"--output={output}"])
+
+    return repeat
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], pathlib.Path(sys.argv[2]))
