@@ -175,6 +175,23 @@ def _ended_at_once():
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def _explained(info: DatasetInfo, partitions: Sequence[str]):
+    """Names the record of a streamed dataset that TensorFlow cannot read; those of others are checked before."""
+    if not info.streamed:
+        yield
+        return
+    errors = quiet_import.tensorflow().errors
+    with streaming.explained(info.url):
+        try:
+            yield
+        except (errors.InvalidArgumentError, errors.DataLossError, errors.OutOfRangeError):
+            from semicml_tf.records.shards import check_records
+
+            check_records(info, partitions)
+            raise
+
+
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
     # Of several machines the chief alone writes.
@@ -215,13 +232,15 @@ def _train(values: flags.FlagValues) -> None:
 
     tf = quiet_import.tensorflow()
 
-    from semicml_tf.records.shards import check_shards
+    from semicml_tf.records.shards import check_records, check_shards
     from semicml_tf.training import dry_run
     from semicml_tf.training import trainer as trainers
     from semicml_tf.training.devices import share_cores, strategy_for
     from semicml_tf.training.stages import Stages
 
     check_shards(info, used)
+    if not info.streamed:  # else every record would be fetched once more
+        check_records(info, used)
     initial = run_folder.Run.load(values.init_from) if values.init_from else None
     if initial is not None:
         _check_initial(initial, info, train)
@@ -250,7 +269,7 @@ def _train(values: flags.FlagValues) -> None:
     if values.dry_run:
         stages = Stages(info, train, method, strategy, jit_compile=values.jit_compile)
         scores = {name: entry["dice"] for name, entry in initial.best.items()} if initial else {}
-        with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
+        with _explained(info, used):
             plan = dry_run.report(info, train, stages, strategy, partitions=used, scores=scores, workers=job.count)
             for line in plan:
                 print(line, flush=True)
@@ -271,7 +290,7 @@ def _train(values: flags.FlagValues) -> None:
         trainer.agree()
         if workers.chief:
             atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
-        with streaming.explained(info.url) if info.streamed else contextlib.nullcontext():
+        with _explained(info, used):
             position = trainer.run()
     except (UserError, KeyboardInterrupt):
         # Refused or stopped before the first checkpoint: the next command must find the folder as it was.

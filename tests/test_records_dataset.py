@@ -5,9 +5,11 @@ import json
 
 import pytest
 
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records import shards
 from semicml_tf.records.dataset import DatasetInfo
+from tests import object_store
 from tests.conversions import convert, hecktor
 
 
@@ -133,3 +135,34 @@ def test_an_empty_shard(dataset):
     (dataset / info.cases("test")[0].shard).write_bytes(b"")
     with pytest.raises(UserError, match="ends before its record 0"):
         list(shards.read_cases(info, info.cases("test")))
+
+
+def _shape(*values):
+    def change(features):
+        features["grid/shape"].int64_list.value[:] = values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change,length,message",
+    [
+        (_shape(2**40, 1, 1), None, r"record 0 \(case labelled-0\): .*cannot reshape"),
+        # TensorFlow's reader would take both for the image's shape, and end the process on the length.
+        (_shape(36, 40, 6), None, r"record 0 \(case labelled-0\): .*a box within"),
+        (_shape(-1, 40, 36), None, r"record 0 \(case labelled-0\): .*positive sizes"),
+        (lambda features: None, 2**45, "record 0 at byte 0: the file ends within it"),
+        (lambda f: f["image/pet"].bytes_list.value.__setitem__(0, b"xyz"), None, "labelled-0.*buffer size"),
+        (lambda f: [f.pop(name) for name in ("image/pet", "normalisation/pet")], None, r"it holds \['ct'\], but"),
+        (lambda f: [f.pop(name) for name in ("label", "native/label")], None, "it holds no label"),
+        (lambda f: f["case_id"].bytes_list.value.__setitem__(0, b"b"), None, "says that this is case labelled-0"),
+    ],
+)
+def test_false_claims_are_refused_before_a_training(tmp_path, change, length, message):
+    info = object_store.falsify(object_store.write_dataset(tmp_path / "data"), change, length=length)
+    with pytest.raises(UserError, match=f"labelled-00000-of-00002.tfrecord: .*{message}"):
+        shards.check_records(info, ["labelled"])
+    if length:
+        with pytest.raises(UserError, match=message):
+            commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={tmp_path / 'run'}"])
+        assert not (tmp_path / "run").exists()

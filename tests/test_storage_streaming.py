@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from semicml_tf import train
 from semicml_tf.errors import UserError
 from semicml_tf.input import augment
 from semicml_tf.input.stream import StreamSettings, window_stream
@@ -96,6 +97,19 @@ def test_what_is_missing_or_damaged_is_told(url, folder, tmp_path):
     with pytest.raises(UserError, match=f"{name}: reading failed: nothing is there"):
         list(read_cases(info, info.cases("test")))
     check_shards(info, ["labelled"])
+
+
+def test_a_false_record_is_named_once_tensorflow_fails(tmp_path):
+    def change(features):
+        features["grid/shape"].int64_list.value[0] += 1
+
+    object_store.falsify(object_store.write_dataset(tmp_path / "data"), change)
+    upload.upload_dataset(tmp_path / "data", "ram://bucket/false")
+    info = DatasetInfo.load("ram://bucket/false", dataset_access="stream")
+    how = StreamSettings(info.modalities, 32, 6, True, 0.67, augment.NONE, seed=3)
+    with pytest.raises(UserError, match=r"ram://bucket/false/labelled-.*: record 0 \(case labelled-0\)"):
+        with train._explained(info, ["labelled"]):
+            list(window_stream(info, info.cases("labelled"), how).take(1))
 
 
 def test_seeking_is_that_of_files(url, folder):

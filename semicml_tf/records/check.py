@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.records import contract, shards, tfrecord_file
-from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
+from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +98,6 @@ def _spacing(grid: Grid) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in grid.spacing_mm)
 
 
-def _is_finite(image: np.ndarray) -> bool:
-    # By the bits, where float16's exponent is full: numpy's own isfinite converts every value.
-    return not bool(np.any((image.view(np.uint16) & 0x7C00) == 0x7C00))
-
-
 def _facts(record: contract.CaseRecord, file: str, found: tfrecord_file.Record, partition: str | None) -> CaseFacts:
     ranges = {}
     for name, image in record.images.items():
@@ -131,36 +126,6 @@ def _facts(record: contract.CaseRecord, file: str, found: tfrecord_file.Record, 
         lesion_voxels=native_voxels,
         lesion_ml=round(native_voxels * record.native_grid.voxel_volume_ml, 3) if labelled else None,
     )
-
-
-def _in_itself(record: contract.CaseRecord) -> Iterator[str]:
-    """What is wrong with a record, whatever `dataset.json` says of it."""
-    for name, image in record.images.items():
-        if not _is_finite(image):
-            yield f"image '{name}' holds NaN or infinite values"
-    if record.label is not None and record.label.max() > 1:
-        yield f"the label holds the value {record.label.max()}, expected 0 and 1"
-
-
-def _against(record: contract.CaseRecord, entry: CaseEntry, partition: str, info: DatasetInfo) -> Iterator[str]:
-    """What of a record is not as `dataset.json` says."""
-    if record.case_id != entry.case_id:
-        yield f"{FILE_NAME} says that this is case {entry.case_id}"
-        return
-    if record.grid.shape != entry.shape:
-        yield f"its shape is {record.grid.shape}, but {FILE_NAME} says {entry.shape}"
-    expected = set(info.modalities_of(entry))
-    if set(record.images) != expected:
-        yield f"it holds {sorted(record.images)}, but {FILE_NAME} says {sorted(expected)}"
-    may_be_labelled = partition in contract.LABELLED_PARTITIONS
-    if record.label is not None and not may_be_labelled:
-        yield f"it holds a label, though the partition '{partition}' has none"
-    if record.label is None and may_be_labelled:
-        yield f"it holds no label, though it is in the partition '{partition}'"
-    if record.label is not None and may_be_labelled:
-        slices = int(record.label.any(axis=(1, 2)).sum())
-        if slices != entry.lesion_slices:
-            yield f"{slices} slices of its label have a lesion, but {FILE_NAME} says {entry.lesion_slices}"
 
 
 def check_shard(
@@ -207,9 +172,9 @@ def check_shard(
                 problems.append(Problem(name, error.problem, **place))
                 continue
             place["case"] = record.case_id
-            wrong = list(_in_itself(record))
+            wrong = list(shards.problems_in(record))
             if entry is not None:
-                wrong += _against(record, entry, partition, info)
+                wrong += shards.problems_with_entry(record, entry, partition, info)
             elif info is not None:
                 wrong.append(f"{FILE_NAME} does not list it")
             problems += [Problem(name, text, **place) for text in wrong]

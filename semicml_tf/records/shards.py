@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
+import numpy as np
+
 from semicml_tf.errors import UserError
 from semicml_tf.records import contract, tfrecord_file
-from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
 from semicml_tf.storage import cache, streaming
 from semicml_tf.storage.digest import sha256
 
@@ -23,11 +25,53 @@ def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contra
     """Yields the records of `cases`, one in memory at a time, in the order given.
 
     Raises:
-        UserError: a shard is missing, truncated or corrupt.
+        UserError: a shard is missing, truncated or corrupt, or a record is not what `dataset.json` says.
     """
+    partition_of = {entry: name for name, entries in info.partitions.items() for entry in entries}
     for case in cases:
         path = info.shard_path(case.shard)
-        yield contract.decode(_read(path, case.index, streaming.open_binary if info.streamed else _open), path=path)
+        content = _read(path, case.index, streaming.open_binary if info.streamed else _open)
+        try:
+            record = contract.decode(content)
+            for problem in (*problems_in(record), *problems_with_entry(record, case, partition_of[case], info)):
+                raise UserError(problem, remedy=_REMEDY)
+        except UserError as error:
+            problem = f"record {case.index} (case {case.case_id}): {error.problem}"
+            raise UserError(problem, path=path, remedy=error.remedy) from error
+        yield record
+
+
+def problems_in(record: contract.CaseRecord) -> Iterator[str]:
+    """What is wrong with a record, whatever `dataset.json` says."""
+    for name, image in record.images.items():
+        # By the bits, where float16's exponent is full: numpy's own isfinite converts every value.
+        if np.any((image.view(np.uint16) & 0x7C00) == 0x7C00):
+            yield f"image '{name}' holds NaN or infinite values"
+    if record.label is not None and record.label.max() > 1:
+        yield f"the label holds the value {record.label.max()}, expected 0 and 1"
+
+
+def problems_with_entry(
+    record: contract.CaseRecord, entry: CaseEntry, partition: str, info: DatasetInfo
+) -> Iterator[str]:
+    """How a record differs from what `dataset.json` says."""
+    if record.case_id != entry.case_id:
+        yield f"{FILE_NAME} says that this is case {entry.case_id}"
+        return
+    if record.grid.shape != entry.shape:
+        yield f"its shape is {record.grid.shape}, but {FILE_NAME} says {entry.shape}"
+    expected = set(info.modalities_of(entry))
+    if set(record.images) != expected:
+        yield f"it holds {sorted(record.images)}, but {FILE_NAME} says {sorted(expected)}"
+    may_be_labelled = partition in contract.LABELLED_PARTITIONS
+    if record.label is not None and not may_be_labelled:
+        yield f"it holds a label, though the partition '{partition}' has none"
+    if record.label is None and may_be_labelled:
+        yield f"it holds no label, though it is in the partition '{partition}'"
+    if record.label is not None and may_be_labelled:
+        slices = int(record.label.any(axis=(1, 2)).sum())
+        if slices != entry.lesion_slices:
+            yield f"{slices} slices of its label have a lesion, but {FILE_NAME} says {entry.lesion_slices}"
 
 
 def _open(path: str) -> BinaryIO:
@@ -46,6 +90,17 @@ def _read(path: str, index: int, open_binary: Callable[[str], BinaryIO]) -> byte
         raise UserError(f"this shard is truncated or corrupt ({error})", path=path, remedy=_REMEDY) from error
     except tfrecord_file.TooShort as error:
         raise UserError(f"this shard ends before its record {index}", path=path, remedy=_REMEDY) from error
+
+
+def check_records(info: DatasetInfo, partitions: Sequence[str]) -> None:
+    """Reads every record of the partitions. TensorFlow's own reader trusts what a record claims.
+
+    Raises:
+        UserError: see `read_cases`; it names the shard and the case.
+    """
+    cases = [case for partition in partitions for case in info.partitions.get(partition, ())]
+    for _ in read_cases(info, cases):
+        pass
 
 
 def check_shards(info: DatasetInfo, partitions: Sequence[str]) -> None:
