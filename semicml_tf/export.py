@@ -44,6 +44,13 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=0.0,
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "check",
+        "",
+        "Cases that each network must segment before it is published: a file, a folder or a CSV manifest, as predict "
+        "and convert take them. Their images are checked as predict checks them.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("force", False, "Publish also what would be held back.", flag_values=values)
     flags.DEFINE_enum(
         "probabilities_dtype",
@@ -81,6 +88,7 @@ def main(values: flags.FlagValues) -> None:
         gate_margin=values.gate_margin,
         force=values.force,
         probabilities_dtype=values.probabilities_dtype,
+        check=values.check,
     )
     for modality, one in found.items():
         if one.published is None:

@@ -1,8 +1,10 @@
 """`python -m semicml_tf.export` on the folder of a run."""
 
 import dataclasses
+import functools
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,14 +12,16 @@ import tensorflow as tf
 import semicml_tf
 from semicml_tf import commandline
 from semicml_tf.artefact import export_run as exporting
+from semicml_tf.artefact import trial
 from semicml_tf.artefact.export_run import export_run
 from semicml_tf.artefact.manifest import Manifest
-from semicml_tf.artefact.publish import Published
+from semicml_tf.artefact.publish import Published, publish
 from semicml_tf.errors import UserError
 from semicml_tf.networks.unet import unet
 from semicml_tf.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.run_folder import weights_file
+from tests import threshold_model
 
 WINDOW, WIDTH = 32, 2
 
@@ -92,11 +96,12 @@ def published(monkeypatch):
     """Stands in for `publish` and the networks, which take seconds: makes the next version's folder, lists calls."""
     calls = []
 
-    def publish(network, manifest, folder, *, settings, with_dropout):
+    def publish(network, manifest, folder, *, settings, with_dropout, trial):
         number = max((int(entry.name) for entry in folder.glob("[0-9]*")), default=0) + 1
         manifest.save(folder / str(number))
         (folder / str(number) / "saved_model.pb").write_bytes(b"")
         calls.append((manifest.modality, number, manifest.probabilities_dtype))
+        calls.extend(trial.keywords["chosen"] if trial else ())
         return Published(folder / str(number), number, 0.0)
 
     monkeypatch.setattr(exporting, "publish", publish)
@@ -140,6 +145,25 @@ def test_a_model_holds_the_variables_of_its_modality_and_nothing_of_the_other(ex
         assert len(large[modality]) == count - 1  # the last bias is one number
         assert all(any(weight in content for content in files.values()) for weight in large[modality])
         assert not [path for path, content in files.items() if any(weight in content for weight in large[other])]
+
+
+def test_cases_of_check_are_segmented_before_a_model_is_published(models, run, tmp_path, published):
+    """The table that conversion took; a PET in the place of a CT keeps the model back, its reason names the case."""
+    values = np.random.default_rng(0).normal(0, 200, (40, 40, 4)).astype(np.float32)
+    for name, array in (("a", values), ("b", np.abs(values) / 100)):
+        nib.save(nib.Nifti1Image(array, np.diag([2, 2, 3, 1])), tmp_path / f"{name}.nii.gz")
+    table = tmp_path / "cases.csv"
+    table.write_text("case,ct,pet\nA,a.nii.gz,\nB,b.nii.gz,\n", encoding="utf-8")
+    cases = trial.cases(str(table), "ct")
+    trial.run(models / "ct" / "1", cases[:1])
+    tried = functools.partial(trial.run, chosen=cases)
+    with pytest.raises(UserError, match=r"^1 of 2 cases of --check cannot be segmented: B \(.*HU.*Nothing of this"):
+        publish(threshold_model.network("ct"), threshold_model.manifest("ct"), tmp_path / "models" / "ct", trial=tried)
+    assert not list(tmp_path.rglob("saved_model.pb"))
+    export_run(run, tmp_path / "models", modalities=["ct"], check=str(table))
+    assert [case.name for case in published[1:]] == ["A", "B"]
+    with pytest.raises(UserError, match="expected cases with an image of 'pet', got none"):
+        export_run(run, tmp_path / "models", modalities=["pet"], check=str(table))
 
 
 def test_modalities_choose(run, tmp_path, published):

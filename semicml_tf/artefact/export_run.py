@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import semicml_tf
 from semicml_tf import locks, quiet_import
-from semicml_tf.artefact import gate, old_versions
+from semicml_tf.artefact import gate, old_versions, trial
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.publish import Published, publish
 from semicml_tf.errors import UserError
@@ -66,6 +67,7 @@ def export_run(
     gate_margin: float = gate.MARGIN,
     force: bool = False,
     probabilities_dtype: str = "float32",
+    check: str = "",
 ) -> dict[str, Exported]:
     """Publishes the networks of a run: `output`/<modality>/<next version>/.
 
@@ -82,12 +84,15 @@ def export_run(
         gate_margin: by so much may the validation DSC be below that of the published version.
         force: publish what the gate would hold back.
         probabilities_dtype: of the outputs `probabilities`, ``float32`` or ``float16``.
+        check: cases that each new version must segment before it is published, as `semicml_tf.predict` and
+            `semicml_tf.convert` name them; none if empty.
 
     Returns:
         By modality what became of it; a network that was held back is no error.
 
     Raises:
-        UserError: there is no such run or modality, the data is not the run's, or the output cannot be written to.
+        UserError: there is no such run or modality, the data is not the run's, the output cannot be written to, or a
+            network cannot segment a case of `check`. Networks before that one are published then.
     """
     run = Run.load(run_folder)
     info = DatasetInfo.load(dataset or run.dataset)
@@ -103,11 +108,15 @@ def export_run(
         raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
     postprocessing = postprocessing_choice.load(run)
     folders = {modality: pathlib.Path(output) / modality for modality in chosen}
+    trials = {
+        modality: functools.partial(trial.run, chosen=trial.cases(check, modality)) if check else None
+        for modality in chosen
+    }
     with contextlib.ExitStack() as stack:
         for modality in sorted(chosen):
             stack.enter_context(locks.writing_in(folders[modality]))
             old_versions.clear_left(folders[modality])
-        return _export(run, info, folders, postprocessing, keep, gate_margin, force, probabilities_dtype)
+        return _export(run, info, folders, postprocessing, trials, keep, gate_margin, force, probabilities_dtype)
 
 
 def _export(
@@ -115,6 +124,7 @@ def _export(
     info: DatasetInfo,
     folders: Mapping[str, pathlib.Path],
     postprocessing: Mapping[str, Postprocessing],
+    trials: Mapping[str, Callable[[pathlib.Path], None] | None],
     keep: int | None,
     gate_margin: float,
     force: bool,
@@ -137,6 +147,7 @@ def _export(
             folders[modality],
             settings=_settings(run),
             with_dropout=_with_dropout(network, run),
+            trial=trials[modality],
         )
         removed = () if keep is None else old_versions.remove(folders[modality], published.version, keep)
         found[modality] = dataclasses.replace(found[modality], published=published, removed=removed)

@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from semicml_tf import atomic
@@ -43,6 +43,7 @@ def publish(
     settings: Mapping[str, Any] | None = None,
     with_dropout=None,
     warm_up: Sequence[int] = (1, BATCH_SIZE),
+    trial: Callable[[pathlib.Path], None] | None = None,
 ) -> Published:
     """Writes the next version of a model.
 
@@ -57,6 +58,8 @@ def publish(
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
             the signature `monte_carlo`. None where the network has no dropout.
         warm_up: batch sizes of the requests that a server answers before it announces the model.
+        trial: is called with the complete model's folder before the model gets its number; raises `UserError` where
+            the model must not be published.
 
     Raises:
         UserError: the folder cannot be written to, or the saved network differs from the one in memory.
@@ -84,6 +87,8 @@ def publish(
                 path=folder,
                 remedy="Nothing was published; check the installed TensorFlow and Keras",
             )
+        if trial is not None:
+            trial(staged)
         version = _rename_to_next(staged, folder)
     except OSError as error:
         raise UserError(
