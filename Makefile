@@ -131,6 +131,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.asc_cost
 	$(BIN)/python -m benchmarks.step_profile
 	$(BIN)/python -m benchmarks.step_ways
+	$(BIN)/python -m benchmarks.onednn
 	$(BIN)/python -m benchmarks.input_speed
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.start_and_scale
