@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, locks
 from semicml_tf.artefact.gate import MARGIN
 from semicml_tf.artefact.manifest import PROBABILITIES_DTYPES
 from semicml_tf.errors import UserError
@@ -101,7 +101,8 @@ def main(values: flags.FlagValues) -> None:
             print(f"{modality}: old versions removed: {', '.join(map(str, one.removed))}")
     run_hash = next(iter(found.values())).manifest.run_hash
     models = {modality: one.as_json() for modality, one in found.items()}
-    atomic.write_json(output / REPORT_NAME, {"run": str(values.run), "run_hash": run_hash, "models": models})
+    with locks.writing(output / REPORT_NAME):
+        atomic.write_json(output / REPORT_NAME, {"run": str(values.run), "run_hash": run_hash, "models": models})
     held_back = _held_back(found, output, values.gate_margin)
     if held_back:
         raise held_back

@@ -330,9 +330,10 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
             if path.resolve().parent in taken:
                 raise UserError("the outputs would lie among the inputs", path=path.parent, remedy="Choose another")
     settings = _settings(models, values, fuse)
-    record = Predictions(folder, flags=_flags(values), settings=settings, overwrite=values.overwrite)
+    # Before the folder is looked at: a kill during the first write of the record leaves only a temporary file.
     for place in (folder, *maps.values()):
         atomic.clear_left(place)
+    record = Predictions(folder, flags=_flags(values), settings=settings, overwrite=values.overwrite)
     skipped = 0
     for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
         name = f"{case.name}.nii.gz"

@@ -156,16 +156,20 @@ def test_few_patients_are_held_at_a_time():
     assert len(finished) == 9 and max(ahead) == 2
 
 
-def test_an_error_of_a_thread_names_the_case_and_ends_the_rest(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "message"), [(RuntimeError, "case p0 could not be scored for 'a': no room"), (MemoryError, "no room")]
+)
+def test_an_error_of_a_thread_names_the_case_and_ends_the_rest(error, message, monkeypatch):
     begun = []
 
     def broken(case_id, *masks, **options):
         begun.append(case_id)
-        raise MemoryError("no room")
+        raise error("no room")
 
     monkeypatch.setattr(study, "score", broken)
-    with pytest.raises(RuntimeError, match="case p0 could not be scored for 'a': no room"):
+    with pytest.raises(error, match=message) as caught:
         evaluate_predictions(_patients((0.0, 0.0, 0.0)) * 4, {"a": _truth}, jobs=2)
+    assert error is RuntimeError or caught.value.doing == "scoring case p0"
     assert len(begun) <= 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("score")]
 

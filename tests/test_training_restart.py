@@ -210,6 +210,7 @@ def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_
     # Killed between the checkpoint and the network's place: the checkpoint knows.
     (checkpoints / "best-ct.npz").rename(checkpoints / "next-ct-6.npz")
     np.savez(checkpoints / "best-ct.npz", **first)
+    assert Run.load(tmp_path / "cut").weights_file("ct") == checkpoints / "next-ct-6.npz"
     _train(phantom_dataset, tmp_path / "cut", *ONE_STAGE, "--resume")
     _assert_same(tmp_path / "cut", tmp_path / "whole")
 

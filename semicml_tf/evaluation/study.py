@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, doing
 from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM, CaseScore, score
 from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
 from semicml_tf.geometry.resample import resample_mask
@@ -70,6 +70,7 @@ def evaluate_predictions(
     Raises:
         UserError: a record has no label, or a segmenter's answer is not finite.
         RuntimeError: scoring failed; it names the case and the row.
+        MemoryError: memory ran out; `errors.doing` names the case.
     """
     results: dict[str, list[CaseScore]] = {name: [] for name in segmenters}
     waiting: collections.deque[tuple[CaseRecord, dict[str, Future]]] = collections.deque()
@@ -90,14 +91,15 @@ def evaluate_predictions(
                 surface_tolerance_mm=surface_tolerance_mm,
             )
             return Answer(probabilities, seen, found)
-        except UserError:
+        except (UserError, MemoryError):
             raise
         except Exception as error:
             raise RuntimeError(f"case {record.case_id} could not be scored for '{name}': {error}") from error
 
     def finish_first() -> None:
         record, futures = waiting.popleft()
-        answers = {name: future.result() for name, future in futures.items()}
+        with doing(f"scoring case {record.case_id}"):
+            answers = {name: future.result() for name, future in futures.items()}
         for name, answer in answers.items():
             results[name].append(answer.score)
         if on_case is not None:
@@ -123,7 +125,8 @@ def _drawn(record: CaseRecord, segmenters: Mapping[str, CaseSegmenter]) -> dict[
     """The probabilities of those segmenters that answer, by row name."""
     if record.native_label is None:
         raise UserError(f"case {record.case_id} has no label", remedy="Choose a partition with labels")
-    answers = {name: segmenter(record) for name, segmenter in segmenters.items()}
+    with doing(f"segmenting case {record.case_id}"):
+        answers = {name: segmenter(record) for name, segmenter in segmenters.items()}
     drawn = {name: probabilities for name, probabilities in answers.items() if probabilities is not None}
     for name, probabilities in drawn.items():
         # NaN >= 0.5 is False: a broken network would pass for one that finds nothing.

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from semicml_tf.errors import UserError
+from semicml_tf.errors import UserError, doing
 from semicml_tf.records import contract, tfrecord_file
 from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
 from semicml_tf.storage import cache, streaming
@@ -29,16 +29,22 @@ def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contra
     """
     partition_of = {entry: name for name, entries in info.partitions.items() for entry in entries}
     for case in cases:
-        path = info.shard_path(case.shard)
-        content = _read(path, case.index, streaming.open_binary if info.streamed else _open)
-        try:
-            record = contract.decode(content)
-            for problem in (*problems_in(record), *problems_with_entry(record, case, partition_of[case], info)):
-                raise UserError(problem, remedy=_REMEDY)
-        except UserError as error:
-            problem = f"record {case.index} (case {case.case_id}): {error.problem}"
-            raise UserError(problem, path=path, remedy=error.remedy) from error
+        with doing(f"reading case {case.case_id}"):
+            record = _read_case(info, case, partition_of[case])
         yield record
+
+
+def _read_case(info: DatasetInfo, case: CaseEntry, partition: str) -> contract.CaseRecord:
+    path = info.shard_path(case.shard)
+    content = _read(path, case.index, streaming.open_binary if info.streamed else _open)
+    try:
+        record = contract.decode(content)
+        for problem in (*problems_in(record), *problems_with_entry(record, case, partition, info)):
+            raise UserError(problem, remedy=_REMEDY)
+    except UserError as error:
+        problem = f"record {case.index} (case {case.case_id}): {error.problem}"
+        raise UserError(problem, path=path, remedy=error.remedy) from error
+    return record
 
 
 def problems_in(record: contract.CaseRecord) -> Iterator[str]:

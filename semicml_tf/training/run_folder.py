@@ -158,7 +158,7 @@ class Run:
             modalities=tuple(body["modalities"]),
             **{name: body[name] for name in ("dataset", "data_hash", "run_hash", "window", "width", "best")},
         )
-        missing = [name for name in run.modalities if not weights_file(folder, name).is_file()]
+        missing = [name for name in run.modalities if not run.weights_file(name).is_file()]
         if missing:
             raise UserError(
                 f"this run has no trained network for {', '.join(missing)} yet", path=folder, remedy=_REMEDY
@@ -183,9 +183,17 @@ class Run:
         """The probability from which the modality's network calls a voxel foreground."""
         return float(self.best[modality]["threshold"])
 
+    def weights_file(self, modality: str) -> pathlib.Path:
+        """The file of the modality's best weights. A kill may have come before it replaced the former one."""
+        if modality in self.best:
+            waiting = next_weights_file(self.folder, modality, self.best[modality]["step"])
+            if waiting.is_file():
+                return waiting
+        return weights_file(self.folder, modality)
+
     def weights_hash(self, modality: str) -> str:
         """SHA-256 (hex) of the file of the modality's best weights, where `run_hash` is of settings and data alone."""
-        return sha256(weights_file(self.folder, modality))
+        return sha256(self.weights_file(modality))
 
     def network(self, modality: str):
         """The modality's best student: a `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.
@@ -193,7 +201,7 @@ class Run:
         Raises:
             UserError: the run has no such modality.
         """
-        return self.network_of(weights_file(self.folder, modality), modality)
+        return self.network_of(self.weights_file(modality), modality)
 
     def network_of(self, path: pathlib.Path, modality: str, prefix: str = ""):
         """A network of a modality with the weights of a file, as `network`.
