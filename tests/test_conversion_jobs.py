@@ -98,7 +98,7 @@ def test_an_error_is_looked_for_again_and_a_sound_case_is_not(folder, monkeypatc
     jobs.look(job)
     error.clear()  # installed
     jobs.look(job)
-    assert works.read(work.report("P00"))["report"]["findings"] == []
+    assert works.read(work.report("P00"), works.Report)["report"]["findings"] == []
     jobs.look(job)
     assert looked == ["P00", "P00"]
 

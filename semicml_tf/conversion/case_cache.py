@@ -23,9 +23,9 @@ def _path(cache: pathlib.Path, key: str, ending: str) -> pathlib.Path:
     return cache / key[:2] / f"{key}.{ending}"
 
 
-def report(cache: pathlib.Path, key: str) -> dict[str, Any] | None:
+def report(cache: pathlib.Path, key: str) -> works.Report | None:
     """The JSON of a report of this key; None where there is none."""
-    return works.load(_path(cache, key, "report.json"), key)
+    return works.load(_path(cache, key, "report.json"), key, works.Report)
 
 
 def keep_report(cache: pathlib.Path, key: str, body: Mapping[str, Any]) -> None:
@@ -33,9 +33,9 @@ def keep_report(cache: pathlib.Path, key: str, body: Mapping[str, Any]) -> None:
     works.save(_path(cache, key, "report.json"), key, body)
 
 
-def record(cache: pathlib.Path, key: str, target: pathlib.Path) -> dict[str, Any] | None:
+def record(cache: pathlib.Path, key: str, target: pathlib.Path) -> works.Finished | None:
     """Puts a record of this key at `target` and returns the JSON of its case; None where there is none."""
-    body, kept = works.load(_path(cache, key, "json"), key), _path(cache, key, "tfrecord")
+    body, kept = works.load(_path(cache, key, "json"), key, works.Finished), _path(cache, key, "tfrecord")
     if body is None or not kept.is_file() or kept.stat().st_size != body["bytes"]:
         return None
     _copy(kept, target)

@@ -8,8 +8,11 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import NotRequired, TypedDict
+
 from semicml_tf import plausibility
 from semicml_tf.errors import UserError, printable
+from semicml_tf.json_files import Count, Positive, Share
 from semicml_tf.plausibility import ERROR, WARNING
 
 SEVERITIES = (ERROR, WARNING)
@@ -99,6 +102,65 @@ class Finding:
         return cls.of(own, error.problem, case=case, file=error.path, remedy=error.remedy or "")
 
 
+_Three = tuple[float, float, float]
+_Corners = tuple[_Three, _Three]
+_Row = tuple[float, float, float, float]
+_Percentiles = TypedDict("_Percentiles", dict.fromkeys(("0.5", "5", "25", "50", "75", "95", "99.5"), float))
+_LabelPercentiles = TypedDict("_LabelPercentiles", dict.fromkeys(("0.5", "50", "99.5"), float))
+
+
+class _GridFacts(TypedDict):
+    shape: tuple[Positive, Positive, Positive]
+    spacing_mm: _Three
+    extent_mm: _Three
+
+
+class _BodyFacts(TypedDict):
+    fraction: Share
+    extent_mm: _Three | None
+    box_mm: _Corners | None
+
+
+class ImageFacts(TypedDict):
+    """See `conversion.facts.image_facts`."""
+
+    shape: tuple[Positive, Positive, Positive]
+    spacing_mm: _Three
+    orientation: str
+    affine: tuple[_Row, _Row, _Row, _Row]
+    grid: _GridFacts
+    min: float
+    max: float
+    integral: bool
+    mean: float | None
+    std: float | None
+    percentiles: _Percentiles | None
+    core_median: float | None
+    core_fraction: Share | None
+    body: _BodyFacts
+    voxels_sha256: NotRequired[str]
+
+
+class _FactsInLabel(TypedDict):
+    covered: Share
+    mean: float | None
+    std: float | None
+    percentiles: _LabelPercentiles | None
+
+
+class LabelFacts(TypedDict):
+    """See `conversion.facts.label_facts`."""
+
+    voxels: Count
+    volume_ml: float
+    lesions: Count
+    largest_extent_mm: float | None
+    extent_mm: _Three | None
+    box_mm: _Corners | None
+    touches_border: bool
+    images: dict[str, _FactsInLabel]
+
+
 @dataclasses.dataclass(frozen=True)
 class CaseReport:
     """What looking at one case told. Travels as JSON.
@@ -114,8 +176,8 @@ class CaseReport:
 
     case_id: str
     findings: tuple[Finding, ...]
-    images: Mapping[str, Mapping[str, Any]]
-    label: Mapping[str, Any] | None
+    images: Mapping[str, ImageFacts]
+    label: LabelFacts | None
     digests: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -125,8 +187,12 @@ class CaseReport:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> CaseReport:
         """The report that `to_json` told."""
-        findings = tuple(Finding(**finding) for finding in body["findings"])
-        return cls(**{**body, "findings": findings})
+        findings = tuple(_of_fields(Finding, finding) for finding in body["findings"])
+        return _of_fields(cls, {**body, "findings": findings})
+
+
+def _of_fields(kind: type, body: Mapping[str, Any]) -> Any:
+    return kind(**{field.name: body[field.name] for field in dataclasses.fields(kind)})
 
 
 def count(findings: Iterable[Finding], severity: str) -> int:

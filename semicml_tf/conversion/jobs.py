@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -63,7 +62,7 @@ def look(job: CaseJob) -> None:
         digests = {}
     missing_allowed = job.missing_allowed
     wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
-    done = works.load(path, wanted) if digests else None
+    done = works.load(path, wanted, works.Report) if digests else None
     if _is_sound(done):
         return
     cache = job.work.cache
@@ -104,7 +103,7 @@ def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
             partition=job.partition,
             preview=job.preview,
         )
-        if not (works.load(path, wanted) and _is_kept(job, wanted)):
+        if not (works.load(path, wanted, works.Finished) and _is_kept(job, wanted)):
             # First, or the former key would vouch for what is written now.
             path.unlink(missing_ok=True)
             works.save(path, wanted, _taken(job, wanted) or _built(job, wanted))
@@ -162,7 +161,7 @@ def _is_kept(job: CaseJob, wanted: str) -> bool:
     """Whether a finished record is still there: by itself, or in a shard that is finished."""
     if job.work.record(job.case.case_id).is_file():
         return True
-    body = works.load(_shard_note(job.work, job.shard), job.shard)
+    body = works.load(_shard_note(job.work, job.shard), job.shard, works.Shard)
     there = body is not None and (job.work.dataset / job.shard).is_file()
     return there and body["keys"].get(job.case.case_id) == wanted
 
@@ -183,9 +182,9 @@ def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> Non
         return
     work = jobs[0].work
     note, target = _shard_note(work, shard), work.dataset / shard
-    finished = {job.case.case_id: json.loads(work.finished(job.case.case_id).read_text("utf-8")) for job in jobs}
+    finished = {job.case.case_id: works.read(work.finished(job.case.case_id), works.Finished) for job in jobs}
     keys = {case: body["key"] for case, body in finished.items()}
-    former = works.load(note, shard)
+    former = works.load(note, shard, works.Shard)
     # A record that is still there means that the note may not be of the shard that lies there.
     waiting = any(work.record(case).is_file() for case in keys)
     if former and former["keys"] == keys and target.is_file() and not waiting:
@@ -206,14 +205,14 @@ def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> Non
         work.record(case).unlink(missing_ok=True)
 
 
-def _opened_record(work: WorkFolder, case: str, shard: pathlib.Path, note: dict[str, Any] | None) -> BinaryIO:
+def _opened_record(work: WorkFolder, case: str, shard: pathlib.Path, note: works.Shard | None) -> BinaryIO:
     """A case's framed record: of its own file, else cut from the shard that it is in already."""
     if work.record(case).is_file():
         return open(work.record(case), "rb")
     with open(shard, "rb") as stream:
         for other, size in note["bytes"].items():
             if other == case:
-                return io.BytesIO(stream.read(size))
+                return io.BytesIO(stream.read(min(size, os.fstat(stream.fileno()).st_size)))
             stream.seek(size, os.SEEK_CUR)
     raise FileNotFoundError(work.record(case))
 
@@ -224,8 +223,11 @@ def _told(error: UserError) -> dict[str, str | None]:
 
 def error_of(path: pathlib.Path) -> UserError | None:
     """The mistake that a job left as its result; None where it left none."""
-    body = works.load(path, "")
-    return UserError(**body["error"]) if body and "error" in body else None
+    body = works.load(path, "", works.Failed)
+    if body is None:
+        return None
+    error = body["error"]
+    return UserError(error["problem"], path=error["path"], remedy=error["remedy"])
 
 
 def shard_error(work: WorkFolder, shard: str) -> UserError | None:

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 
 from semicml_tf import quiet_import
 from semicml_tf.conversion import jobs as work_of
+from semicml_tf.conversion import work as works
 from semicml_tf.conversion.engine import Engine, progress
 from semicml_tf.conversion.findings import CaseReport, Finding
 from semicml_tf.conversion.jobs import CaseJob
-from semicml_tf.conversion.work import WorkFolder, read
+from semicml_tf.conversion.work import WorkFolder
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry
 
@@ -58,7 +59,10 @@ def look_at(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> dict[s
                     work_of.look(job)
         elif jobs:
             engine.run(build, jobs=len(jobs))
-    return {job.case.case_id: CaseReport.from_json(read(work.report(job.case.case_id))["report"]) for job in jobs}
+    return {
+        job.case.case_id: CaseReport.from_json(works.read(work.report(job.case.case_id), works.Report)["report"])
+        for job in jobs
+    }
 
 
 def make_shards(
@@ -108,7 +112,7 @@ def make_shards(
     for error in (work_of.shard_error(work, shard) for shard in sizes):
         if error is not None:
             raise error
-    made = {job.case.case_id: read(work.finished(job.case.case_id))["entry"] for job in jobs}
+    made = {job.case.case_id: works.read(work.finished(job.case.case_id), works.Finished)["entry"] for job in jobs}
     entries = {job.case.case_id: _entry(job, made[job.case.case_id]) for job in jobs}
     return entries, [_changed(case, entry) for case, entry in made.items() if entry.get("volume_changed")]
 

@@ -21,14 +21,67 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from typing_extensions import TypedDict
 
 import semicml_tf
-from semicml_tf import atomic, locks
+from semicml_tf import atomic, json_files, locks
+from semicml_tf.conversion.findings import CaseReport
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.json_files import MAX_BYTES_OF_CASES, Count, Positive
 from semicml_tf.records.contract import CONTRACT_VERSION
+
+
+class Report(TypedDict):
+    """What verification found in a case."""
+
+    key: str
+    report: CaseReport
+
+
+class Entry(TypedDict):
+    """What a case's record holds."""
+
+    shape: tuple[Positive, Positive, Positive]
+    modalities: list[str]
+    lesion_slices: Count | None
+    volume_changed: str
+    lesion_lost: bool
+
+
+class Finished(TypedDict):
+    """A finished case, and the size of its record in bytes."""
+
+    key: str
+    entry: Entry
+    bytes: Count
+
+
+class Shard(TypedDict):
+    """A finished shard: keys and sizes in bytes of its records, by case."""
+
+    key: str
+    keys: dict[str, str]
+    bytes: dict[str, Count]
+
+
+class _Error(TypedDict):
+    problem: str
+    path: str | None
+    remedy: str | None
+
+
+class Failed(TypedDict):
+    """A job that failed by a mistake of the user."""
+
+    key: str
+    error: _Error
+
+
+Body = TypeVar("Body", Report, Finished, Shard, Failed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,16 +218,26 @@ def digests(case: CaseFiles, *, with_label: bool) -> dict[str, str]:
     return {name: source.digest() for name, source in sources.items() if source is not None and not source.missing()}
 
 
-def read(path: pathlib.Path) -> dict[str, Any]:
-    """The JSON of a finished job, whatever its key."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read(path: pathlib.Path, schema: type[Body]) -> Body:
+    """What a finished job left, whatever its key.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else.
+    """
+    return json_files.read(
+        path,
+        schema,
+        what="the work of an unfinished conversion",
+        remedy="Delete this file and convert again",
+        max_bytes=MAX_BYTES_OF_CASES,
+    )
 
 
-def load(path: pathlib.Path, wanted: str) -> dict[str, Any] | None:
-    """The JSON that `save` left with the key `wanted`; None where there is none, or one of another key."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        body = read(path)
-        if isinstance(body, dict) and body.get("key") == wanted:
+def load(path: pathlib.Path, wanted: str, schema: type[Body]) -> Body | None:
+    """What `save` left with the key `wanted`; None where there is none, or a file of another key or another content."""
+    with contextlib.suppress(UserError):
+        body = read(path, schema)
+        if body["key"] == wanted:
             return body
     return None
 

@@ -7,12 +7,22 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf import atomic, npz
+from semicml_tf import atomic, json_files, npz
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
 
+WHAT, REMEDY = "a checkpoint", "Delete it and train again"
 _META, _OWN = "meta", "own_statistics"
+
+
+class Meta(TypedDict):
+    """The JSON in a checkpoint."""
+
+    run_hash: str
+    position: NotRequired[dict[str, Any]]
+    method_state: dict[str, Any]
 
 
 def _variables(method: Method) -> dict[str, Any]:
@@ -40,7 +50,7 @@ def not_finite(method: Method) -> list[str]:
     return list(dict.fromkeys(key.rpartition("/")[0] for key in spoilt))
 
 
-def read_meta(path: pathlib.Path) -> dict[str, Any]:
+def read_meta(path: pathlib.Path) -> Meta:
     """The `meta` that was saved.
 
     Raises:
@@ -48,13 +58,18 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
     """
     try:
         with npz.Arrays(path) as stored:
-            return json.loads(str(stored[_META]))
+            text = str(stored[_META])
     except npz.BROKEN as error:
         raise _unreadable(path, error) from error
+    return _parsed(path, text)
+
+
+def _parsed(path: pathlib.Path, text: str) -> Meta:
+    return json_files.parse(text, Meta, what=WHAT, path=path, remedy=REMEDY, max_bytes=json_files.MAX_BYTES_OF_CASES)
 
 
 def _unreadable(path: pathlib.Path, error: Exception) -> UserError:
-    return UserError(f"expected a checkpoint ({error})", path=path, remedy="Delete it and train again")
+    return UserError(f"expected {WHAT} ({error})", path=path, remedy=REMEDY)
 
 
 def restore(path: pathlib.Path, method: Method) -> np.ndarray | None:
@@ -66,9 +81,10 @@ def restore(path: pathlib.Path, method: Method) -> np.ndarray | None:
     try:
         with npz.Arrays(path) as stored:
             arrays = {key: stored[key] for key in stored}
-        state = json.loads(str(arrays.pop(_META)))["method_state"]
+        text = str(arrays.pop(_META))
     except npz.BROKEN as error:
         raise _unreadable(path, error) from error
+    state = _parsed(path, text)["method_state"]
     own, variables = arrays.pop(_OWN, None), _variables(method)
     if arrays.keys() != variables.keys() or any(a.shape != tuple(variables[key].shape) for key, a in arrays.items()):
         raise UserError(
@@ -76,9 +92,15 @@ def restore(path: pathlib.Path, method: Method) -> np.ndarray | None:
             path=path,
             remedy="Resume with the flags that the run began with, or choose another --output",
         )
+    for key, array in arrays.items():
+        if array.dtype.kind in "USMm":  # text or times
+            raise _unreadable(path, ValueError(f"{key} holds no numbers"))
     for key, variable in variables.items():
         variable.assign(arrays[key])
-    method.restore_state(state)
+    try:
+        method.restore_state(state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unreadable(path, ValueError(f"the state of the method is wrong: {error!r}")) from error
     return own
 
 

@@ -40,17 +40,18 @@ class Keeper:
         record = self._folder / run_folder.FILE_NAME
         if self.path.exists():
             meta = checkpoint.read_meta(self.path)
+            run_hash, position = meta["run_hash"], meta.get("position")
         elif record.exists():
-            meta = run_folder.read_record(self._folder, "Delete it")
+            run_hash, position = run_folder.read_record(self._folder, "Delete it")["run_hash"], None
         else:
             return None
-        if meta.get("run_hash") != self._hash:
+        if run_hash != self._hash:
             raise UserError(
                 "this run was begun with other settings or other data",
                 path=self._folder,
                 remedy="Give the flags that it began with, or another --output",
             )
-        return meta.get("position")
+        return position
 
     def save(self, method: Method, position: Mapping[str, Any], own: np.ndarray | None) -> None:
         """Writes a checkpoint; `own` as `checkpoint.save` takes it."""

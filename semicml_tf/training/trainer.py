@@ -12,9 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from typing_extensions import TypedDict
 
+from semicml_tf import json_files
 from semicml_tf.errors import Interrupted, UserError
 from semicml_tf.input.whole_cases import whole_cases
+from semicml_tf.json_files import Count, Positive
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
@@ -31,6 +34,28 @@ from semicml_tf.training.stop_request import StopRequest
 from semicml_tf.training.together import Together
 from semicml_tf.training.validation import Validated, Validator
 from semicml_tf.training.workers import ALONE, Workers
+
+
+class _Row(TypedDict):
+    epoch: Count
+    stage: str
+    step: Count
+
+
+class _MeansState(TypedDict):
+    count: Positive
+    sums: dict[str, float]
+
+
+class _Stored(TypedDict, total=False):
+    """A `Position` as a checkpoint holds it."""
+
+    stage: Count
+    step: Count
+    rows: list[_Row]
+    best: dict[str, run_folder.Best]
+    scores: dict[str, float]
+    means: _MeansState | None
 
 
 @dataclasses.dataclass
@@ -96,8 +121,7 @@ class Trainer:
         self._keeper = Keeper(folder, self._hash, workers.chief)
         self._stored, self._refusal = None, None
         try:
-            stored = self._keeper.position()
-            self._stored = None if stored is None else Position(**stored)
+            self._stored = self._stored_position()
         except UserError as error:
             self._refusal = error
             if workers.count == 1:
@@ -124,6 +148,20 @@ class Trainer:
         )
         self._own_statistics: OwnStatistics | None = None
         self._stop = StopRequest()
+
+    def _stored_position(self) -> Position | None:
+        stored = self._keeper.position()
+        if stored is None:
+            return None
+        how = {"path": self._keeper.path, "remedy": checkpoint.REMEDY}
+        held = json_files.of_value(stored, _Stored, what=checkpoint.WHAT, **how)
+        position = Position(**{name: held[name] for name in _Stored.__annotations__ if name in held})
+        is_in_plan = position.stage < len(self._train.method) and (
+            position.step <= self._stages.plan(position.stage).steps
+        )
+        if not is_in_plan or not {*position.best, *position.scores} <= set(self._info.modalities):
+            raise UserError(f"expected {checkpoint.WHAT} of this run, but its position is of another", **how)
+        return position
 
     def agree(self) -> None:
         """Checks that all workers begin alike. Nothing of the folder has been touched before.
