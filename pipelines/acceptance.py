@@ -6,10 +6,28 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+from typing_extensions import TypedDict
+
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.margin import paired_dice
 
 CHOSEN_ON = "validation"
+
+
+class Check(TypedDict):
+    """A bar, and what a network reached; both None where nothing was measured."""
+
+    check: str
+    value: float | None
+    bound: float | None
+    passed: bool
+
+
+class Verdict(TypedDict):
+    """What is read of `judge`'s result where it is stored."""
+
+    checks: list[Check]
+    test_dice: float | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import json
 import pathlib
-from typing import Any
+from typing import Any, TypeVar
 
+from typing_extensions import NotRequired, TypedDict
+
+from pipelines.acceptance import Verdict
 from pipelines.metadata_store import node_of, outputs_of, producer, properties
+from semicml_tf import json_files
 from semicml_tf.artefact.manifest import Manifest
 
 # Of a data part's artefacts, those that are no check.
@@ -20,6 +23,13 @@ _NO_CHECK = (
     "PushedModel",
     "pipelines.PseudoLabels",
 )
+
+_Schema = TypeVar("_Schema")
+
+
+class _Dataset(TypedDict):
+    partitions: dict[str, list[Any]]
+    data_hash: NotRequired[str]
 
 
 def find(store, manifest: Manifest, version: str):
@@ -48,7 +58,7 @@ def of(store, pushed) -> dict[str, Any]:
     body["evaluation"] = {
         **_step(store, evaluator),
         "folder": taken["evaluation"].uri,
-        "verdict": _json(pathlib.Path(taken["evaluation"].uri) / "verdict.json"),
+        "verdict": _json(pathlib.Path(taken["evaluation"].uri) / "verdict.json", Verdict, "a pipeline's verdict"),
         "compared_with": _run(judged["baseline"]) if "baseline" in judged else None,
     }
     body["serving_check"] = {
@@ -99,14 +109,14 @@ def _step(store, execution) -> dict[str, Any]:
 
 def _run(model) -> dict[str, Any]:
     held = properties(model)
-    dice = json.loads(held["validation_dice"])
+    dice = json_files.parse(held["validation_dice"], dict[str, float], what="validation DSC by modality")
     return {"folder": model.uri, "run_hash": held["run_hash"], "data_hash": held["data_hash"], "validation_dice": dice}
 
 
 def _data(store, examples, trainer: int) -> dict[str, Any]:
     held, maker = properties(examples), producer(store, examples.id)
     told = properties(maker) if maker else {}
-    body = _json(pathlib.Path(examples.uri) / "dataset.json") or {}
+    body = _json(pathlib.Path(examples.uri) / "dataset.json", _Dataset, "a converted dataset") or {}
     partitions = {name: len(cases) for name, cases in body.get("partitions", {}).items()}
     return {
         **(_step(store, maker) if maker else {}),
@@ -156,6 +166,6 @@ def _schema(taken) -> dict[str, Any]:
     return {"schema": taken["schema"].uri} if "schema" in taken else {}
 
 
-def _json(path: pathlib.Path) -> Any:
+def _json(path: pathlib.Path, schema: type[_Schema], what: str) -> _Schema | None:
     # A store outlives the folders that it names.
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return json_files.read(path, schema, what=what) if path.is_file() else None

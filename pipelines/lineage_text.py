@@ -11,13 +11,7 @@ def text(body: Mapping) -> str:
     lines = [f"{model['folder']}: {model['modality']}, version {model['version']}"]
     lines += [f"  published   {_when(body['published_by'])}"]
     verdict = evaluation["verdict"]
-    if verdict:
-        for check in verdict["checks"]:
-            if check["value"] is not None:
-                sign = ">=" if check["passed"] else "<"
-                lines.append(f"  judged      {check['check']}: {check['value']:.3f} {sign} {check['bound']:.3f}")
-        if verdict["test_dice"] is not None:
-            lines.append(f"              mean DSC of test patients: {verdict['test_dice']:.3f} (decided nothing)")
+    lines += judged(verdict) if verdict else []
     lines.append(f"              {_when(evaluation)}")
     lines.append(f"              {evaluation['folder']}")
     former = evaluation["compared_with"]
@@ -47,6 +41,18 @@ def text(body: Mapping) -> str:
         if "schema" in one:
             lines.append(f"              by {one['schema']}")
     return "\n".join(lines)
+
+
+def judged(verdict: Mapping) -> list[str]:
+    """The lines of a verdict."""
+    lines = []
+    for check in verdict["checks"]:
+        if check["value"] is not None and check["bound"] is not None:
+            sign = ">=" if check["passed"] else "<"
+            lines.append(f"  judged      {check['check']}: {check['value']:.3f} {sign} {check['bound']:.3f}")
+    if verdict["test_dice"] is not None:
+        lines.append(f"              mean DSC of test patients: {verdict['test_dice']:.3f} (decided nothing)")
+    return lines
 
 
 def _when(step: Mapping) -> str:

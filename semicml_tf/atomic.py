@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from semicml_tf.errors import UserError, printable
-from semicml_tf.json_files import load as read_json  # noqa: F401  Read through a schema instead: json_files.read
 
 # Names of what is being written. A kill leaves them; `clear_left` knows them again.
 _SUFFIX = ".tmp"

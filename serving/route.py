@@ -16,14 +16,20 @@ import pathlib
 import sys
 
 from absl import flags
+from typing_extensions import TypedDict
 
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import atomic, commandline, json_files, quiet_import
 from semicml_tf.errors import UserError
+from semicml_tf.json_files import Positive
 from semicml_tf.predict import define_volume_flags, require, segment_files
 from serving import remote_flags
 
 POSITIONAL = ("input", "output")
 VERSION = 1  # of the JSON file
+
+
+class _Record(TypedDict):
+    route_version: Positive
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -58,13 +64,14 @@ def _record(mask: pathlib.Path, named: str | None) -> pathlib.Path:
 
     path = pathlib.Path(named) if named else mask.with_name(plain_name(mask).removesuffix(".dcm") + ".json")
     if path.exists():
-        held = None
-        if path.suffix == ".json":
-            held = atomic.read_json(path, what="what a router chose", remedy="Name another file: --json=FILE")
-        if not isinstance(held, dict) or "route_version" not in held:
+        try:
+            json_files.read(path, _Record, what="what a router chose")
+        except UserError as error:
             raise UserError(
-                "this file is no router's, and would be replaced", path=path, remedy="Name another: --json=FILE"
-            )
+                f"this file is no router's, and would be replaced ({error.problem})",
+                path=path,
+                remedy="Name another: --json=FILE",
+            ) from error
     return path
 
 

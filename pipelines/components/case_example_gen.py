@@ -26,7 +26,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 import semicml_tf
 from pipelines.components import folders
 from pipelines.metadata_store import producer
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, json_files
 from semicml_tf.conversion import resolve_deliveries
 from semicml_tf.conversion import split as splits
 from semicml_tf.conversion import work as works
@@ -60,7 +60,8 @@ class CaseExampleGenSpec(component_spec.ComponentSpec):
 
 def arguments(exec_properties: dict[str, Any], output: str) -> list[str]:
     """The converter's arguments, without what the driver finds out but the span."""
-    told = [*json.loads(exec_properties["convert_flags"]), f"--input={exec_properties['deliveries']}"]
+    flags = json_files.parse(exec_properties["convert_flags"], list[str], what="flags of a conversion")
+    told = [*flags, f"--input={exec_properties['deliveries']}"]
     if exec_properties.get(SPAN) is not None:
         told.append(f"--span={exec_properties[SPAN]}")
     return [*told, f"--output={output}"]

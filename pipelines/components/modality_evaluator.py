@@ -4,7 +4,6 @@ TensorFlow Model Analysis counts examples; here an example is a slice's window, 
 mask on the patient's own grid: surface distances, lesions, empty masks. So the package's own evaluation does it.
 """
 
-import json
 import pathlib
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -13,7 +12,7 @@ from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEv
 
 from pipelines import acceptance, study_flags
 from pipelines.components import folders
-from semicml_tf import atomic, commandline
+from semicml_tf import atomic, commandline, json_files
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import report
 from semicml_tf.records.dataset import DatasetInfo
@@ -53,8 +52,7 @@ def ModalityEvaluator(
         flags: of `semicml_tf.evaluate`.
         baseline: the latest blessed run of that modality.
     """
-    held = json.loads(bars)
-    held["size_bounds_ml"] = tuple(held["size_bounds_ml"])
+    limits = json_files.parse(bars, acceptance.Bars, what="the bars of a pipeline")
     given = study_flags.split(flags)
     with folders.read(examples) as dataset, folders.read(model) as run, folders.written(evaluation) as output:
         validation = _scores(run, dataset, output / "validation", modality, *given, "--partition=validation")
@@ -73,7 +71,7 @@ def ModalityEvaluator(
         verdict = acceptance.judge(
             modality,
             validation,
-            acceptance.Bars(**held),
+            limits,
             baseline=former,
             not_comparable=not_comparable,
             test=test,

@@ -7,7 +7,7 @@ from tfx.types.standard_artifacts import Examples, Model
 from pipelines.components import folders
 from pipelines.components.artefact_types import PseudoLabels
 from pipelines.components.training import train
-from semicml_tf import atomic, commandline
+from semicml_tf import commandline
 from semicml_tf.evaluation import label_files
 
 
@@ -39,7 +39,7 @@ def PrelTrainer(
         train("PrelTrainer", dataset, run, flags, work_root, model, initial)
         arguments = [f"--run={run}", f"--dataset={dataset}", f"--output={labels}", "--write_labels"]
         commandline.call("semicml_tf.evaluate", arguments)
-        held = atomic.read_json(labels / label_files.FILE_NAME, what="soft labels", remedy="Run again")
+        held = label_files.read(labels)
     pseudo_labels.set_int_custom_property("patients", len(held["cases"]))
     pseudo_labels.set_string_custom_property("teacher_run_hash", held["teacher"]["run_hash"])
     pseudo_labels.set_string_custom_property("label", held["label"])

@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+from typing_extensions import TypedDict
+
 from semicml_tf import json_files
 from semicml_tf.artefact.manifest import MAX_BYTES, RELATIVE_PATH, Manifest
 from semicml_tf.artefact.versions import complete_versions
 from semicml_tf.errors import UserError
+from semicml_tf.json_files import Share
 
 # A mean DSC over a few validation patients moves by about this much from one training to the next.
 MARGIN = 0.02
+
+
+class _Manifest(TypedDict, total=False):
+    """What is read of the manifest of a version; those of older contracts have both fields as well."""
+
+    validation_dice: Share | None
+    data_hash: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +47,16 @@ class Former:
         if not numbered:
             return None
         version = max(numbered)
-        # Versions of an older contract have both fields as well.
         try:
-            body = json_files.load(
-                numbered[version] / RELATIVE_PATH, what="the manifest of an exported model", max_bytes=MAX_BYTES
+            body = json_files.read(
+                numbered[version] / RELATIVE_PATH,
+                _Manifest,
+                what="the manifest of an exported model",
+                max_bytes=MAX_BYTES,
             )
         except UserError:
-            body = None
-        body = body if isinstance(body, dict) else {}
-        dice, data_hash = body.get("validation_dice"), body.get("data_hash")
-        if type(dice) not in (int, float) or not 0 <= dice <= 1:
-            dice = None
-        return cls(numbered[version], version, dice, data_hash if isinstance(data_hash, str) else None)
+            body = {}
+        return cls(numbered[version], version, body.get("validation_dice"), body.get("data_hash"))
 
 
 @dataclasses.dataclass(frozen=True)

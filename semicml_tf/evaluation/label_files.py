@@ -7,8 +7,9 @@ import pathlib
 import sys
 
 import numpy as np
+from typing_extensions import TypedDict
 
-from semicml_tf import atomic, quiet_import
+from semicml_tf import atomic, json_files, quiet_import
 from semicml_tf.evaluation import own_data, relearning, report
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import run_folder
@@ -19,6 +20,38 @@ _HOW = (
     "A label is the map of whole slices, in one pass, by the teachers as they were when the stage began: no noise, "
     "dropout, further passes or augmentation, whatever training had; teachers that are moving averages move on."
 )
+
+
+class _Teacher(TypedDict):
+    run_hash: str
+
+
+class _Case(TypedDict):
+    case_id: str
+    file: str
+
+
+class Provenance(TypedDict):
+    """What is read of `provenance.json`."""
+
+    label: str
+    teacher: _Teacher
+    cases: list[_Case]
+
+
+def read(folder: pathlib.Path) -> Provenance:
+    """Where the soft labels in a folder come from.
+
+    Raises:
+        UserError: `provenance.json` cannot be read, or a field is missing or wrong.
+    """
+    return json_files.read(
+        folder / FILE_NAME,
+        Provenance,
+        what="soft labels of a run",
+        remedy="Write them with python -m semicml_tf.evaluate --write_labels",
+        max_bytes=json_files.MAX_BYTES_OF_CASES,
+    )
 
 
 def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, batch_size: int = 16) -> dict:
