@@ -1,5 +1,6 @@
 """Cases that lack a modality: out of the streams, refused where networks are taught or chosen, told of in the run."""
 
+import csv
 import dataclasses
 import json
 
@@ -14,6 +15,10 @@ from semicml_tf.input.stream import StreamSettings
 from semicml_tf.input.two_streams import BatchSettings, batches
 from semicml_tf.input.whole_cases import require_whole, whole_cases
 from tests.evaluation_data import ball, oblique_grid, patient, without, write_dataset
+from tests.tensorboard_files import logged
+
+# A formula, markup, control characters and a broken formula of TeX.
+ODD = {"l0": "=l0|<script>", "v0": "=v0|<b>](x) \x1b[2J\n\u202e$\\frac{$", "u0": "-u0\r\x07"}
 
 TINY = [
     "--method=semi_cml",
@@ -31,7 +36,7 @@ TINY = [
 def _records():
     native = oblique_grid()
     made = {
-        name: patient(name, ball(native, (12 + number, 13, 7), 6.5), native)
+        name: patient(ODD.get(name, name), ball(native, (12 + number, 13, 7), 6.5), native)
         for number, name in enumerate(("l0", "l1", "v0", "u0", "u1", "u2", "u3"))
     }
     for name in ("u0", "u1", "u2", "u3"):
@@ -60,7 +65,7 @@ def info(tmp_path_factory):
 
 def test_cases_are_told_apart(info):
     whole, lacking = whole_cases(info, ("labelled", "unlabelled"))
-    assert [case.case_id for case in whole] == ["l0", "l1", "u0", "u2"]
+    assert [case.case_id for case in whole] == [ODD["l0"], "l1", ODD["u0"], "u2"]
     assert [case.case_id for case in lacking] == ["u1", "u3"]
     assert info.modalities_of(lacking[0]) == ("ct",)
     assert whole_cases(info, ()) == ([], [])
@@ -87,19 +92,28 @@ def test_nobody_with_every_modality_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize("name,partition,lacks", [("l1", "labelled", "ct"), ("v0", "validation", "pet")])
 def test_networks_are_taught_and_chosen_on_whole_cases(tmp_path, name, partition, lacks):
     info = _dataset(tmp_path / "data", half=(name,), lacks=lacks)
-    with pytest.raises(UserError, match=f"case {name} in '{partition}' lacks {lacks}.*Only 'unlabelled' and 'test'"):
+    with pytest.raises(
+        UserError, match=f"case .*{name}.* in '{partition}' lacks {lacks}.*Only 'unlabelled' and 'test'"
+    ):
         require_whole(info, ("labelled", "validation"))
-    with pytest.raises(UserError, match=f"case {name} in '{partition}'"):
+    with pytest.raises(UserError, match=f"case .*{name}.* in '{partition}'") as caught:
         commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={tmp_path / 'run'}", *TINY])
-    assert not (tmp_path / "run").exists()
+    assert caught.value.line.isprintable() and not (tmp_path / "run").exists()
 
 
-def test_training_says_how_many_were_left_out(quick_runs, info, tmp_path, capsys):
-    commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={tmp_path / 'run'}", *TINY])
+def test_training_says_how_many_were_left_out_and_takes_any_name(quick_runs, info, tmp_path, capsys):
+    run = tmp_path / "run"
+    commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={run}", *TINY])
     line = "left out of the unlabelled stream: 2 of 6 cases, which lack a modality"
-    assert capsys.readouterr().out.splitlines().count(line) == 1
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["unlabelled_left_out"] == 2
-    assert np.isfinite(json.loads((tmp_path / "run" / "run.json").read_text())["best"]["pet"]["dice"])
+    out = capsys.readouterr().out
+    assert out.splitlines().count(line) == 1 and out.replace("\n", "").isprintable()
+    body = json.loads((run / "run.json").read_text())
+    assert body["unlabelled_left_out"] == 2 and np.isfinite(body["best"]["pet"]["dice"])
+    assert body["data"]["validated_on"] == [ODD["v0"]] and ODD["l0"] in body["data"]["trained_on"]
+    # The picture, whose captions are the names, is in TensorBoard and beside.
+    assert (1, "validation") in logged(run) and (run / "pictures" / "epoch-000.png").exists()
+    (row,) = csv.DictReader((run / "history.csv").read_text().splitlines())
+    assert row["stage"] == "semi_cml" and not any("0|<" in str(value) for value in row.values())
 
 
 def test_a_method_without_unlabelled_cases_leaves_nobody_out(tmp_path, capsys, monkeypatch):
@@ -124,5 +138,5 @@ def test_a_record_keeps_what_it_has(info):
     from semicml_tf.records.shards import read_cases
 
     records = {record.case_id: record for record in read_cases(info, info.cases("unlabelled"))}
-    assert set(records["u1"].images) == {"ct"} and set(records["u0"].images) == {"ct", "pet"}
+    assert set(records["u1"].images) == {"ct"} and set(records[ODD["u0"]].images) == {"ct", "pet"}
     assert tf.reduce_max(records["u1"].images["ct"]) == 1.0
