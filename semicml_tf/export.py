@@ -45,7 +45,7 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string(
-        "check",
+        "check_input",
         "",
         "Cases that each network must segment before it is published: a file, a folder or a CSV manifest, as predict "
         "and convert take them. Their images are checked as predict checks them.",
@@ -88,7 +88,7 @@ def main(values: flags.FlagValues) -> None:
         gate_margin=values.gate_margin,
         force=values.force,
         probabilities_dtype=values.probabilities_dtype,
-        check=values.check,
+        check=values.check_input,
     )
     for modality, one in found.items():
         if one.published is None:

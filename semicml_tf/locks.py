@@ -41,6 +41,7 @@ def held(
     *,
     wait_s: float = 0.0,
     waiting: Callable[[str], None] = lambda holder: None,
+    output: pathlib.Path | None = None,
 ) -> Iterator[Held]:
     """Holds the lock file `path`, which is removed in the end.
 
@@ -49,15 +50,16 @@ def held(
         refusal: makes the error from a text that names the holder, e.g. "process 71 on node3".
         wait_s: how long to wait for another holder.
         waiting: called once, with the same text, before waiting.
+        output: what errors name; the lock's folder if not given.
 
     Raises:
         UserError: another process holds the lock, or the file cannot be made.
     """
     deadline, announced = time.monotonic() + wait_s, False
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_folder(path.parent))
+        stack.enter_context(_folder(path.parent, output or path.parent))
         while True:
-            descriptor = _opened(path)
+            descriptor = _opened(path, output or path.parent)
             taken = _take(descriptor)
             if taken is not False and _is_at(descriptor, path):
                 break
@@ -127,7 +129,7 @@ def _written(output: pathlib.Path, lock: pathlib.Path) -> Iterator[None]:
             remedy="Wait for it, end it, or choose another --output",
         )
 
-    with held(lock, refusal) as ours:
+    with held(lock, refusal, output=output) as ours:
         if ours.is_exclusive:
             atomic.clear_left(output.parent, output.name)
         if not ours.is_exclusive:
@@ -137,13 +139,13 @@ def _written(output: pathlib.Path, lock: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _folder(folder: pathlib.Path) -> Iterator[None]:
+def _folder(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
     """Makes a folder and its parents; those that are empty in the end are removed."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise atomic.unwritable(folder, error) from error
+        raise atomic.unwritable(output, error) from error
     try:
         yield
     finally:
@@ -152,14 +154,14 @@ def _folder(folder: pathlib.Path) -> Iterator[None]:
                 each.rmdir()
 
 
-def _opened(path: pathlib.Path) -> int:
+def _opened(path: pathlib.Path, output: pathlib.Path) -> int:
     while True:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:  # another command has just removed the folder that it had made
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise atomic.unwritable(path.parent, error) from error
+            raise atomic.unwritable(output, error) from error
 
 
 def _take(descriptor: int) -> bool | None:

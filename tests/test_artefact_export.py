@@ -157,7 +157,7 @@ def test_cases_of_check_are_segmented_before_a_model_is_published(models, run, t
     cases = trial.cases(str(table), "ct")
     trial.run(models / "ct" / "1", cases[:1])
     tried = functools.partial(trial.run, chosen=cases)
-    with pytest.raises(UserError, match=r"^1 of 2 cases of --check cannot be segmented: B \(.*HU.*Nothing of this"):
+    with pytest.raises(UserError, match=r"^1 of 2 cases of --check_input .*: B \(.*HU.*Nothing of this"):
         publish(threshold_model.network("ct"), threshold_model.manifest("ct"), tmp_path / "models" / "ct", trial=tried)
     assert not list(tmp_path.rglob("saved_model.pb"))
     export_run(run, tmp_path / "models", modalities=["ct"], check=str(table))

@@ -14,7 +14,7 @@ from semicml_tf import commandline, cores
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import overlay, own_data
 from semicml_tf.evaluation.comparison import comparison_table
-from semicml_tf.evaluation.margin import beats_blind
+from semicml_tf.evaluation.margin import beats_blind, shortfalls
 from semicml_tf.evaluation.study import Answer
 from semicml_tf.reporting import headline
 from semicml_tf.training.run_folder import Run
@@ -130,16 +130,14 @@ def test_requiring_a_margin_fails_in_one_line_after_writing(study, capsys):
     assert (study / "evaluation" / "test" / "metrics.json").is_file()
 
 
-def test_the_missing_amount_is_named(tmp_path):
+def test_the_missing_amount_is_named():
     def row(name, kind, mean):
         cases = [{"case_id": "a", "dice": mean - 0.1}, {"case_id": "b", "dice": mean + 0.1}]
         return {"name": name, "kind": kind, "modality": name, "cases": cases}
 
     rows = [row("ct", "network", 0.55), row("pet", "network", 0.8), row("blind ellipsoid", "blind", 0.5)]
-    path = tmp_path / "metrics.json"
-    path.write_text(json.dumps({"report_version": 1, "rows": rows}))
-    assert beats_blind(path, 0.04) == []
-    assert beats_blind(path, 0.1) == ["ct scores DSC 0.550, 0.050 short of 'blind ellipsoid' (0.500) + 0.1"]
+    assert shortfalls({"rows": rows}, 0.04) == []
+    assert shortfalls({"rows": rows}, 0.1) == ["ct scores DSC 0.550, 0.050 short of 'blind ellipsoid' (0.500) + 0.1"]
 
 
 def test_the_same_evaluation_twice_gives_the_same_numbers(evaluated):

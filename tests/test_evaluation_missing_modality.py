@@ -103,7 +103,7 @@ def test_comparisons_are_between_patients_that_both_rows_have(body):
     assert len(notes) == len(set(notes)) == 4  # ct and pet, each with the ellipsoid, and one with the threshold
 
 
-def test_the_margin_is_asked_of_common_patients(tmp_path):
+def test_the_margin_is_asked_of_common_patients():
     """The row's one good patient is not the network's."""
 
     def row(name, kind, scores):
@@ -112,9 +112,7 @@ def test_the_margin_is_asked_of_common_patients(tmp_path):
 
     def failures(network, other):
         rows = [row("ct", "network", network), row("blind ellipsoid", "blind", other)]
-        path = tmp_path / "metrics.json"
-        path.write_text(json.dumps({"report_version": 1, "rows": rows}))
-        return margin.beats_blind(path, 0.1)
+        return margin.shortfalls({"rows": rows}, 0.1)
 
     assert failures({"a": 0.5}, {"a": 0.3, "b": 1.0}) == []
     assert "0.100 short" in failures({"a": 0.5, "b": 0.9}, {"a": 0.5})[0]

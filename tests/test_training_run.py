@@ -301,16 +301,6 @@ def test_workers_take_a_run_for_finished_once_all_of_its_files_are_written(finis
     assert not train._is_finished(copy, how)
 
 
-def test_a_run_on_other_data_is_no_start(finished, phantom_dataset, tmp_path):
-    """It may have seen the labels of these test patients."""
-    copy = tmp_path / "run"
-    shutil.copytree(finished, copy)
-    body = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps(body | {"data_hash": "0" * 64}))
-    start = f"--init_from={copy}"
-    _fails("same data", f"--dataset={phantom_dataset}", f"--output={tmp_path / 'new'}", *TINY, start)
-
-
 def test_a_shard_with_a_flipped_bit_is_named(phantom_dataset, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(phantom_dataset, copy)

@@ -13,7 +13,7 @@ _NAMED = 5  # cases in a line
 
 
 def cases(location: str, modality: str) -> list[inputs.Case]:
-    """The cases of ``--check`` that have an image of `modality`.
+    """The cases of ``--check_input`` that have an image of `modality`.
 
     Args:
         location: a file, a folder or a CSV manifest: what `semicml_tf.predict` and `semicml_tf.convert` take.
@@ -28,7 +28,7 @@ def cases(location: str, modality: str) -> list[inputs.Case]:
     found = [case for case in found if modality not in case.lacks]
     if not found:
         raise UserError(
-            f"expected cases with an image of '{modality}', got none", path=location, remedy="Correct --check"
+            f"expected cases with an image of '{modality}', got none", path=location, remedy="Correct --check_input"
         )
     return found
 
@@ -53,7 +53,7 @@ def run(folder: pathlib.Path, chosen: Sequence[inputs.Case]) -> None:
     if failures:
         more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
         raise UserError(
-            f"{len(failures)} of {len(chosen)} cases of --check cannot be segmented: "
+            f"{len(failures)} of {len(chosen)} cases of --check_input cannot be segmented: "
             f"{'; '.join(failures[:_NAMED])}{more}",
-            remedy="Nothing of this modality was published; correct these cases, or leave them out of --check",
+            remedy="Nothing of this modality was published; correct these cases, or leave them out of --check_input",
         )

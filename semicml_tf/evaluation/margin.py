@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+from collections.abc import Mapping
 
 from semicml_tf.evaluation import report
 
@@ -18,19 +19,27 @@ def paired_dice(first: dict, second: dict) -> tuple[float, float, int]:
 
 
 def beats_blind(path: str | pathlib.Path, margin: float) -> list[str]:
+    """`shortfalls` of a `metrics.json`.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    return shortfalls(report.load(path), margin)
+
+
+def shortfalls(body: Mapping, margin: float) -> list[str]:
     """Compares each network's mean DSC with both blind rows.
 
     Where a network and a row were not scored on the same patients, since some lack a modality, those that
     both have count.
 
     Args:
-        path: of a `metrics.json`.
+        body: of a `metrics.json`; its ``rows`` are read.
         margin: by how much mean DSC must exceed each of them.
 
     Returns:
         One text per shortfall that names the modality, the row and the missing amount; empty if none.
     """
-    body = report.load(path)
     failures = []
     for network in report.networks(body):
         for row in report.blind_rows(body):
