@@ -1,7 +1,9 @@
 """Fixtures that several rooms' tests share: logical CPUs, and a converted phantom."""
 
+import contextlib
 import os
 import pathlib
+import signal
 
 import semicml_tf  # noqa: F401  sets oneDNN, which TensorFlow looks at when it is imported
 
@@ -13,6 +15,11 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(os.cpu_count() or 1))
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(pathlib.Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+
+# `nohup` and shells in the background have these ignored, and the package then lets them be ignored.
+with contextlib.suppress(ValueError):  # not in the main thread
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import pytest
 import tensorflow as tf
