@@ -18,6 +18,7 @@ import tempfile
 import traceback
 
 from absl import flags
+from absl import logging as absl_logging
 
 from pipelines import metadata_store, run_lock, run_table
 from pipelines.acceptance import Bars
@@ -155,7 +156,8 @@ class _Told(logging.Handler):
 def _log_to(path: pathlib.Path) -> _Told:
     """TFX's log into a file; returns what listens to it."""
     log, told = logging.getLogger("absl"), _Told()
-    log.setLevel(logging.INFO)
+    # By absl, not by the logger: TensorFlow silences absl while it saves a model, and restores what absl knows.
+    absl_logging.set_verbosity(absl_logging.INFO)
     log.propagate = False
     for former in log.handlers:
         former.close()
