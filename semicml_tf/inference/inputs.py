@@ -126,7 +126,7 @@ def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """
     files = folders.volumes([folder])
     names = {path.name for path in files}
-    halves = {re.sub("hdr", "img", name, flags=re.IGNORECASE) for name in names if ".hdr" in name.lower()}
+    halves = {re.sub(r"\.hdr", ".img", name, flags=re.IGNORECASE) for name in names if ".hdr" in name.lower()}
     found = [path for path in files if path.name not in halves]
     inner = (folder / name for name in folders.entries(folder)[0])
     found += [place for place in inner if dicom.detect(place)]

@@ -58,7 +58,9 @@ class Predictions:
         self.path = folder / FILE_NAME
         self._body = {"predictions_version": VERSION, "flags": flags, "settings": settings, "cases": {}}
         if folder.exists() and not folder.is_dir():
-            raise UserError("expected a folder for several outputs, got a file", path=folder)
+            raise UserError(
+                "expected a folder for several outputs, got a file", path=folder, remedy="Choose another --output"
+            )
         if self.path.exists():
             before = json_files.read(
                 self.path,
