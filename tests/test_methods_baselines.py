@@ -100,7 +100,7 @@ def test_a_checkpoint_holds_what_learns_beside_the_students(name, kinds, made):
 def test_a_resumed_step_is_that_of_a_run_that_was_not_cut_off(tmp_path):
     method = method_batches.method("urpc", levels=SCALES_FROM, **AT_ONCE)
     method.train_step(method_batches.batch(0))
-    checkpoint.save(tmp_path / "last.npz", method, {})
+    checkpoint.save(tmp_path / "last.npz", method, {"run_hash": ""})
     resumed = method_batches.method("urpc", levels=SCALES_FROM, **AT_ONCE)
     checkpoint.restore(tmp_path / "last.npz", resumed)
     for either in (method, resumed):
