@@ -15,8 +15,9 @@ import numpy as np
 from absl import flags
 
 from benchmarks import sizes
-from semicml_tf import commandline, cores, quiet_import
+from semicml_tf import commandline
 from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.system import cpu, quiet_import
 
 MODALITIES = ("ct", "pet")
 
@@ -39,7 +40,7 @@ def least_seconds(call, rounds: int) -> float:
 
 
 def batch(values: flags.FlagValues):
-    """Random slices as `input.two_streams` yields them."""
+    """Random slices as `input.semi_supervised_batches` yields them."""
     rng = np.random.default_rng(0)
 
     def stream(count):
@@ -84,7 +85,7 @@ def main(values: flags.FlagValues) -> None:
     print(
         f"ASC {1e3 * loss:.2f} ms of a step of {1e3 * whole:.0f} ms: {100 * loss / whole:.2f} % "
         f"({values.labelled} + {values.unlabelled} slices of {values.window}x{values.window}, width {values.width}; "
-        f"{device.removeprefix('/device:')}, {cores.described()}, TensorFlow {tf.__version__})"
+        f"{device.removeprefix('/device:')}, {cpu.described()}, TensorFlow {tf.__version__})"
     )
 
 

@@ -24,15 +24,16 @@ import nibabel
 import numpy as np
 from absl import flags
 
-from semicml_tf import commandline, cores, quiet_import
+from semicml_tf import commandline
 from semicml_tf.conversion.build_case import build
-from semicml_tf.conversion.examine import examine
 from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.verification.examine_case import examine
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.source import NiftiFile
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.normalisation import Normalisation
-from semicml_tf.records import contract, tfrecord_file
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.records import case_record, tfrecord_file
+from semicml_tf.system import cpu, quiet_import
 
 SHAPE = (240, 240, 155)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -106,7 +107,7 @@ def the_contract(cases: list[CaseFiles], path: pathlib.Path) -> None:
     """Records alone."""
     with open(path, "wb") as stream:
         for case in cases:
-            tfrecord_file.write(stream, contract.encode(build(case, SETTINGS, with_label=True)))
+            tfrecord_file.write(stream, case_record.encode(build(case, SETTINGS, with_label=True)))
 
 
 def the_contract_by_nibabel(cases: list[CaseFiles], path: pathlib.Path) -> None:
@@ -197,13 +198,13 @@ def main(values: flags.FlagValues) -> None:
         cases = write_cases(folder / "source", values.cases, shape)
         rates = _measured(cases, folder, values.rounds)
         few, all_of_them = _peak_mb(cases[:1], folder), _peak_mb(cases, folder)
-        workers = cores.available()
+        workers = cpu.available()
         seconds = _command(folder / "source", workers)
         _copies(cases, folder / "copies", _TIMES)
         many = _command(folder / "copies", workers)
     first = next(iter(rates.values()))[1]
     print(f"{values.cases} pairs of {' x '.join(map(str, shape))} with label, median of {values.rounds} rounds")
-    print(f"{cores.described()}, {os.getloadavg()[0]:.1f} processes wanted them at the end\n")
+    print(f"{cpu.described()}, {os.getloadavg()[0]:.1f} processes wanted them at the end\n")
     print("| what | cases/s by the clock | cases/s of processor time | relative to by hand |")
     print("|---|---|---|---|")
     for name, (clock, processor) in rates.items():

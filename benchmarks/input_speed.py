@@ -19,7 +19,8 @@ import time
 from absl import flags
 
 from benchmarks import sizes
-from semicml_tf import commandline, cores, quiet_import
+from semicml_tf import commandline
+from semicml_tf.system import cpu, quiet_import
 
 # Batches that the pipeline makes ahead: a group of windows of each stream, and what is prefetched.
 _BUFFERED = 8
@@ -53,11 +54,11 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
 
     from benchmarks.step_of_ours import semi_cml
     from semicml_tf.input.augment import STANDARD
+    from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
     from semicml_tf.input.stream import StreamSettings
-    from semicml_tf.input.two_streams import BatchSettings, batches
     from semicml_tf.records.dataset import DatasetInfo
-    from semicml_tf.training.devices import share_cores, strategy_for
-    from semicml_tf.training.stage import compiled_step
+    from semicml_tf.training.distributed.devices import share_cores, strategy_for
+    from semicml_tf.training.step import compiled_step
 
     info = DatasetInfo.load(data)
     stream = StreamSettings(info.modalities, values.window, 0, True, 0.67, STANDARD, 0)
@@ -98,7 +99,7 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
             seconds[name].append(measure())
     base = seconds["steps on batches in memory"]
     slices = values.labelled + values.unlabelled
-    print(f"{cores.described()}\n")
+    print(f"{cpu.described()}\n")
     print("| what | slices/s | relative to steps on batches in memory |\n|---|---|---|")
     for name, times in seconds.items():
         ratio = statistics.median(one / other for one, other in zip(base, times))

@@ -21,8 +21,9 @@ import numpy as np
 from absl import flags
 
 from benchmarks import mask_pairs
-from semicml_tf import atomic, commandline
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files
 
 _HERE = pathlib.Path(__file__).parent
 FILE = _HERE.parent / "tests" / "metric_references.json"
@@ -134,7 +135,7 @@ def main(values: flags.FlagValues) -> None:
             for pair, theirs in zip(pairs, monai["values"])
         ],
     }
-    atomic.write_text(pathlib.Path(values.output), _text(body))
+    atomic_files.write_text(pathlib.Path(values.output), _text(body))
     print(table(body))
 
 

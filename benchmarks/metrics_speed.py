@@ -24,8 +24,9 @@ import numpy as np
 from absl import flags
 
 from benchmarks.competitor import Competitor, rounds
-from semicml_tf import commandline, cores
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import cpu
 
 KINDS = ("compact", "scattered", "rough")
 MONAI = "MONAI: HD95, Dice"
@@ -92,8 +93,8 @@ def _patients(count: int, shape: tuple[int, int, int]) -> list:
     """Records whose network's grid is twice as coarse, and a prediction on it as their one image."""
     from semicml_tf.geometry.grid import Grid
     from semicml_tf.geometry.resample import resample
-    from semicml_tf.normalisation import Constants
-    from semicml_tf.records.contract import CaseRecord
+    from semicml_tf.preprocessing.normalisation import Constants
+    from semicml_tf.records.case_record import CaseRecord
 
     native = Grid(shape, np.eye(4))
     grid = native.for_network((2.0, 2.0, 2.0))
@@ -120,23 +121,23 @@ def _drawn(record) -> np.ndarray:
 
 
 def _score_one(record):
-    from semicml_tf.evaluation import study
+    from semicml_tf.evaluation import score_cases
 
-    return study.evaluate_predictions([record], {"ct": _drawn})["ct"][0]
+    return score_cases.evaluate_predictions([record], {"ct": _drawn})["ct"][0]
 
 
 def on_all_cores(values: flags.FlagValues, shape: tuple[int, int, int]) -> None:
     """Prints the second table."""
-    from semicml_tf.evaluation import study
+    from semicml_tf.evaluation import score_cases
 
-    patients, count = _patients(values.patients, shape), max(2, cores.available())
+    patients, count = _patients(values.patients, shape), max(2, cpu.available())
     # Spawned, as TensorFlow in the parent forbids a fork; they are started and have imported before the clock runs.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
         list(pool.map(_score_one, patients[:count]))
         ways: dict[str, Callable] = {
-            "one thread": lambda: study.evaluate_predictions(patients, {"ct": _drawn}, jobs=1)["ct"],
-            f"{count} threads": lambda: study.evaluate_predictions(patients, {"ct": _drawn}, jobs=count)["ct"],
+            "one thread": lambda: score_cases.evaluate_predictions(patients, {"ct": _drawn}, jobs=1)["ct"],
+            f"{count} threads": lambda: score_cases.evaluate_predictions(patients, {"ct": _drawn}, jobs=count)["ct"],
             f"{count} processes": lambda: list(pool.map(_score_one, patients)),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -15,7 +15,8 @@ import sys
 import time
 
 from benchmarks import serving_setup
-from semicml_tf import commandline, quiet_import
+from semicml_tf import commandline
+from semicml_tf.system import quiet_import
 
 
 def main(task: str, folder: pathlib.Path) -> None:

@@ -49,14 +49,14 @@ def write_volume(path: pathlib.Path, slices: int) -> None:
 
 def publish_model(folder: pathlib.Path, spacing_mm: tuple[float, float, float]) -> None:
     """A network of one layer: foreground is what is bright."""
-    from semicml_tf import quiet_import
+    from semicml_tf.system import quiet_import
 
     quiet_import.tensorflow()
     import keras
 
     from semicml_tf.artefact.manifest import Manifest
-    from semicml_tf.artefact.publish import publish
-    from semicml_tf.normalisation import Normalisation
+    from semicml_tf.exporting.publish import publish
+    from semicml_tf.preprocessing.normalisation import Normalisation
 
     window = 256
     layer = keras.layers.Conv2D(1, 1, activation="sigmoid")

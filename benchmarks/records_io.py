@@ -20,10 +20,11 @@ from collections.abc import Callable
 import numpy as np
 from absl import flags
 
-from semicml_tf import commandline, cores, quiet_import
+from semicml_tf import commandline
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.normalisation import Normalisation
-from semicml_tf.records import contract, tfrecord_file
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.records import case_record, tfrecord_file
+from semicml_tf.system import cpu, quiet_import
 
 SHAPE = (155, 240, 240)
 MODALITIES = {"t1ce": Normalisation("percentile", 0.5, 99.5), "t2": Normalisation("percentile", 0.5, 99.5)}
@@ -36,7 +37,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("rounds", 3, "Measurements of each; the median counts.", lower_bound=1, flag_values=values)
 
 
-def pair(seed: int) -> contract.CaseRecord:
+def pair(seed: int) -> case_record.CaseRecord:
     """A pair of int16-like images with a ball of a lesion."""
     rng = np.random.default_rng(seed)
     grid = Grid(SHAPE, np.diag([1.0, 1.0, 1.0, 1.0]))
@@ -47,17 +48,17 @@ def pair(seed: int) -> contract.CaseRecord:
         images[name] = constants[name].apply(volume).astype(np.float16)
     i, j, k = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     ball = ((i - 77) ** 2 + (j - 110) ** 2 + (k - 130) ** 2 <= 20**2).astype(np.uint8)
-    return contract.CaseRecord(f"case_{seed}", grid, images, constants, grid, ball, ball)
+    return case_record.CaseRecord(f"case_{seed}", grid, images, constants, grid, ball, ball)
 
 
-def write_ours(path: pathlib.Path, records: list[contract.CaseRecord]) -> None:
+def write_ours(path: pathlib.Path, records: list[case_record.CaseRecord]) -> None:
     """Encoded and framed without TensorFlow."""
     with open(path, "wb") as stream:
         for record in records:
-            tfrecord_file.write(stream, contract.encode(record))
+            tfrecord_file.write(stream, case_record.encode(record))
 
 
-def write_by_tensorflow(path: pathlib.Path, records: list[contract.CaseRecord]) -> None:
+def write_by_tensorflow(path: pathlib.Path, records: list[case_record.CaseRecord]) -> None:
     """Byte strings of the same arrays, in TensorFlow's own message and writer."""
     tf = quiet_import.tensorflow()
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -71,7 +72,7 @@ def write_by_tensorflow(path: pathlib.Path, records: list[contract.CaseRecord]) 
             writer.write(example.SerializeToString(deterministic=True))
 
 
-def write_lists(path: pathlib.Path, records: list[contract.CaseRecord]) -> None:
+def write_lists(path: pathlib.Path, records: list[case_record.CaseRecord]) -> None:
     """Number by number, as most tutorials do."""
     tf = quiet_import.tensorflow()
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -84,12 +85,12 @@ def write_lists(path: pathlib.Path, records: list[contract.CaseRecord]) -> None:
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
 
 
-def read_ours(path: pathlib.Path, records: list[contract.CaseRecord]) -> int:
+def read_ours(path: pathlib.Path, records: list[case_record.CaseRecord]) -> int:
     """To numpy, each record reached by its number, as evaluation does."""
     count = 0
     for index in range(len(records)):
         with open(path, "rb") as stream:
-            count += contract.decode(tfrecord_file.read_one(stream, index)).images["t2"].size
+            count += case_record.decode(tfrecord_file.read_one(stream, index)).images["t2"].size
     return count
 
 
@@ -97,7 +98,7 @@ def read_ours_in_graph(path: pathlib.Path, _) -> int:
     """To tensors, as training does, without its parallel calls."""
     tf = quiet_import.tensorflow()
     parsed = tf.data.TFRecordDataset(str(path)).map(
-        lambda serialized: contract.parse_in_graph(serialized, list(MODALITIES), labelled=True)
+        lambda serialized: case_record.parse_in_graph(serialized, list(MODALITIES), labelled=True)
     )
     return sum(int(tf.size(element["image"]["t2"])) for element in parsed)
 
@@ -152,7 +153,7 @@ def main(values: flags.FlagValues) -> None:
     shape, load = " x ".join(map(str, SHAPE)), os.getloadavg()[0]
     checksum = "in C" if tfrecord_file.CRC_IS_FAST else "in PYTHON, slow"
     print(f"{values.cases} pairs of {shape} with label, median of {values.rounds} rounds, one process")
-    print(f"{cores.described()}, {load:.1f} processes wanted them at the end")
+    print(f"{cpu.described()}, {load:.1f} processes wanted them at the end")
     print(f"Python {platform.python_version()}, TensorFlow {tf.__version__}, CRC-32C {checksum}\n")
     print("| what | cases/s by the clock | cases/s of processor time | relative to the first | MB a case |")
     print("|---|---|---|---|---|")

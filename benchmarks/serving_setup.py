@@ -57,9 +57,9 @@ def published(case: Case, models: pathlib.Path, dtype: str = "float32") -> pathl
     if (folder / "1" / "saved_model.pb").is_file():
         return folder / "1"
     from semicml_tf.artefact.manifest import Manifest
-    from semicml_tf.artefact.publish import publish
+    from semicml_tf.exporting.publish import publish
     from semicml_tf.networks.unet import unet
-    from semicml_tf.normalisation import Normalisation
+    from semicml_tf.preprocessing.normalisation import Normalisation
 
     how = Normalisation.parse("hu:-200:300")
     manifest = Manifest(

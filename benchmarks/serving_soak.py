@@ -24,8 +24,9 @@ import numpy as np
 from absl import flags
 
 from benchmarks import serving_setup
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files, quiet_import
 
 # A small network: what is looked for is in the calls, and grows with their number.
 CASE = serving_setup.Case((16, 32, 32), 32, 4)
@@ -186,7 +187,7 @@ def main(values: flags.FlagValues) -> None:
         print(f"  {error}")
     if values.output:
         seen = [dataclasses.asdict(one) for one in samples]
-        atomic.write_json(values.output, {"growth_mb": grown, "errors": errors, "samples": seen})
+        atomic_files.write_json(values.output, {"growth_mb": grown, "errors": errors, "samples": seen})
     if errors or grown > values.most_growth_mb:
         sys.exit(1)
 

@@ -22,8 +22,9 @@ from collections.abc import Callable, Mapping
 from absl import flags
 
 from benchmarks import serving_setup
-from semicml_tf import atomic, commandline, cores, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files, cpu, quiet_import
 
 CASES = {"small": serving_setup.SMALL, "cube": serving_setup.CUBE, "whole": serving_setup.WHOLE}
 HERE = "in process"
@@ -169,7 +170,7 @@ def main(values: flags.FlagValues) -> None:
         folders = {case: serving_setup.published(case, models) for case in cases}
         with serving_setup.serving(models, log=pathlib.Path(name) / "server.log") as (_, address):
             servers = {"embedded server": address, **further}
-            print(f"{cores.described()}, {values.batch_size} slices a call\n")
+            print(f"{cpu.described()}, {values.batch_size} slices a call\n")
             print("| volume | way | p50, ms | p99, ms | volumes/s | relative to in process | rounds |")
             print("|---|---|---|---|---|---|---|", flush=True)
             measured = {
@@ -182,7 +183,7 @@ def main(values: flags.FlagValues) -> None:
             print("|---|---|---|---|---|---|---|---|", flush=True)
             many = crowds(cases[0], folders[cases[0]], servers, values)
     if values.output:
-        atomic.write_json(values.output, {"processor": cores.processor(), "overhead": measured, "clients": many})
+        atomic_files.write_json(values.output, {"processor": cpu.processor(), "overhead": measured, "clients": many})
 
 
 if __name__ == "__main__":

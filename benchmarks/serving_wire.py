@@ -26,8 +26,9 @@ from absl import flags
 
 from benchmarks import serving_setup
 from benchmarks.competitor import Competitor
-from semicml_tf import atomic, commandline, cores, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files, cpu, quiet_import
 
 SLICES = 16
 REST = "JSON over REST, MLServer"
@@ -45,10 +46,10 @@ def messages(case: serving_setup.Case, models: pathlib.Path) -> list[dict]:
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
-    from semicml_tf.artefact import slice_example
     from semicml_tf.artefact.manifest import DEFAULT, EXAMPLES_NAME, INPUT_NAME, PROBABILITIES, RAW, SERIALIZED
     from semicml_tf.artefact.manifest import LABELS_NAME as LABELS
     from semicml_tf.artefact.manifest import OUTPUT_NAME as SOFT
+    from semicml_tf.exporting import slice_example
     from serving import answers
     from serving.served_model import ServedModel
 
@@ -120,7 +121,7 @@ def mlserver(programs: pathlib.Path, models: dict[str, pathlib.Path], folder: pa
 
 def compare(programs: pathlib.Path, cases: list[serving_setup.Case], folder: pathlib.Path, rounds: int) -> list[dict]:
     """Times a batch over gRPC and as JSON over REST."""
-    from semicml_tf.artefact.load import load
+    from semicml_tf.inference.exported_model import load
     from serving.remote_model import RemoteModel
 
     models = folder / "models"
@@ -168,7 +169,7 @@ def main(values: flags.FlagValues) -> None:
         if programs:
             cases = [serving_setup.SMALL, serving_setup.CUBE]
             calls = compare(programs, cases, folder, values.rounds)
-            print(f"\n{cores.described()}, {SLICES} slices a call\n")
+            print(f"\n{cpu.described()}, {SLICES} slices a call\n")
             print("| volume | way | p50, ms | relative to in process | request, kB | answer, kB |")
             print("|---|---|---|---|---|---|")
             for one in calls:
@@ -184,7 +185,7 @@ def main(values: flags.FlagValues) -> None:
                         f"| {one['case']} | {way} | {p50:.1f} | {ratio:.2f} | {sent:.0f} | {received:.0f} |", flush=True
                     )
     if values.output:
-        atomic.write_json(values.output, {"processor": cores.processor(), "messages": sizes, "calls": calls})
+        atomic_files.write_json(values.output, {"processor": cpu.processor(), "messages": sizes, "calls": calls})
 
 
 if __name__ == "__main__":

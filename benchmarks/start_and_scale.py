@@ -24,8 +24,9 @@ import time
 from absl import flags
 
 from benchmarks.input_speed import dataset
-from semicml_tf import commandline, cores
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import cpu
 
 HELP = ("convert", "train", "evaluate", "export", "predict")
 
@@ -87,7 +88,7 @@ def train(data: pathlib.Path, devices: str, workers: int, *arguments: str) -> tu
 
 def main(values: flags.FlagValues) -> None:
     """Runs the command."""
-    print(f"{cores.described()}\n")
+    print(f"{cpu.described()}\n")
     print("| command | seconds |\n|---|---|")
     for name in HELP:
         command = [sys.executable, "-m", f"semicml_tf.{name}", "--help"]

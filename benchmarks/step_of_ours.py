@@ -7,7 +7,7 @@ import sys
 import time
 import types
 
-from semicml_tf import quiet_import
+from semicml_tf.system import quiet_import
 
 STEPS_A_CALL = 4
 
@@ -47,8 +47,8 @@ def main(window: int, width: int, labelled: int, unlabelled: int, precision: str
     import keras
 
     from benchmarks.asc_cost import MODALITIES, batch
-    from semicml_tf.training.devices import share_cores, strategy_for
-    from semicml_tf.training.stage import compiled_step
+    from semicml_tf.training.distributed.devices import share_cores, strategy_for
+    from semicml_tf.training.step import compiled_step
 
     sizes = types.SimpleNamespace(window=window, labelled=labelled, unlabelled=unlabelled)
     share_cores(len(MODALITIES))

@@ -16,7 +16,8 @@ import time
 from absl import flags
 
 from benchmarks import sizes
-from semicml_tf import commandline, cores, quiet_import
+from semicml_tf import commandline
+from semicml_tf.system import cpu, quiet_import
 
 # What the profiler calls an operation, by what it does for the networks.
 KINDS = {
@@ -98,8 +99,8 @@ def main(values: flags.FlagValues) -> None:
 
     from benchmarks.asc_cost import MODALITIES, batch
     from benchmarks.step_of_ours import semi_cml
-    from semicml_tf.training.devices import share_cores, strategy_for
-    from semicml_tf.training.stage import compiled_step
+    from semicml_tf.training.distributed.devices import share_cores, strategy_for
+    from semicml_tf.training.step import compiled_step
 
     share_cores(len(MODALITIES))
     strategy = strategy_for(["cpu:0"])
@@ -113,9 +114,9 @@ def main(values: flags.FlagValues) -> None:
         spent, clock = watched(step, data, values.steps)
         total = sum(spent.values())
         print(
-            f"{precision}: {clock:.0f} ms a step by the clock, {total / clock:.2f} of {cores.available()} cores at work"
+            f"{precision}: {clock:.0f} ms a step by the clock, {total / clock:.2f} of {cpu.available()} cores at work"
         )
-        print(f"\n{cores.described()}")
+        print(f"\n{cpu.described()}")
         print("\n| operations | ms of all cores | share |\n|---|---|---|")
         for kind in (*KINDS, REST):
             print(f"| {kind} | {spent[kind]:.0f} | {100 * spent[kind] / total:.0f} % |")

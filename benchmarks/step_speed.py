@@ -21,8 +21,9 @@ from absl import flags
 
 from benchmarks import sizes
 from benchmarks.competitor import Competitor, rounds
-from semicml_tf import commandline, cores
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import cpu
 
 OURS = "ours"
 PYTORCH = {
@@ -55,7 +56,7 @@ def table(values: flags.FlagValues, precision: str) -> None:
     print(
         f"{precision}, {slices} slices of {values.window} x {values.window}, width {values.width}; {', '.join(engines)}"
     )
-    print(f"{cores.described()}")
+    print(f"{cpu.described()}")
     print("\n| step | slices/s | ms a step | ours is faster by | parameters |\n|---|---|---|---|---|")
     for name, competitor in competitors.items():
         median = statistics.median(seconds[name])

@@ -16,8 +16,9 @@ from absl import flags
 from benchmarks import sizes
 from benchmarks.competitor import Competitor, rounds
 from benchmarks.step_of_ours import STEPS_A_CALL
-from semicml_tf import commandline, cores
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import cpu
 
 PLAIN = "float32"
 # By the flags of semicml_tf.train or the environment that make them: what `step_of_ours` takes, and its environment.
@@ -52,7 +53,7 @@ def main(values: flags.FlagValues) -> None:
         for name, (way, environment) in WAYS.items()
     }
     seconds = rounds(competitors, values.rounds, values.steps)
-    print(f"{cores.described()}\n")
+    print(f"{cpu.described()}\n")
     print("| step | ms | times as fast as float32 | seconds until it is compiled |\n|---|---|---|---|")
     for name, competitor in competitors.items():
         ratio = statistics.median(plain / own for plain, own in zip(seconds[PLAIN], seconds[name]))

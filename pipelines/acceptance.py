@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing_extensions import TypedDict
 
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation.margin import paired_dice
+from semicml_tf.evaluation.baseline_margin import paired_dice
 
 CHOSEN_ON = "validation"
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records import case_cards
-from semicml_tf.records.contract import PARTITIONS
+from semicml_tf.records.case_record import PARTITIONS
+from semicml_tf.system import atomic_files
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
@@ -56,7 +57,7 @@ def main(values: flags.FlagValues) -> None:
     cards = case_cards.load(values.dataset)
     schema = curated(inferred(cards), cards, widen=values.widen)
     head = f"# What the cards of cases may say: made by python -m pipelines.curated_schema from {len(cards)} cases.\n"
-    atomic.write_text(output, head + text_format.MessageToString(schema))
+    atomic_files.write_text(output, head + text_format.MessageToString(schema))
     compared = sum(feature.HasField("drift_comparator") for feature in schema.feature)
     print(f"{output}: {len(schema.feature)} features, {compared} compared between deliveries; read and edit it")
 

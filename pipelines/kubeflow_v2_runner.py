@@ -18,8 +18,9 @@ import tempfile
 from absl import flags
 
 from pipelines import local_runner
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files, quiet_import
 
 _NEEDED = ("study", "deliveries", "pipeline_root", "models", "work", "image", "schema_in_containers")
 
@@ -76,7 +77,7 @@ def main(values: flags.FlagValues) -> None:
         runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config, folder, path.name)
         runner.run(_pipeline(values))
         made = pathlib.Path(folder, path.name).read_text(encoding="utf-8")
-    atomic.write_text(path, made)
+    atomic_files.write_text(path, made)
     print(f"pipeline: {path}")
 
 

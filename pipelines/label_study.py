@@ -16,9 +16,10 @@ import sys
 from absl import flags
 
 from pipelines import command
-from semicml_tf import atomic, commandline
-from semicml_tf.conversion.split import read as read_split
+from semicml_tf import commandline
+from semicml_tf.conversion.splitting.split import read as read_split
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -63,7 +64,7 @@ def main(values: flags.FlagValues) -> None:
     )
     if done.returncode:
         raise UserError(f"the comparison failed: {done.stderr.strip()}")
-    atomic.write_text(output / "table.md", done.stdout)
+    atomic_files.write_text(output / "table.md", done.stdout)
     print(f"\n{done.stdout}\ntable: {output / 'table.md'}")
 
 
@@ -78,7 +79,7 @@ def _write_all_labelled(source: pathlib.Path, target: pathlib.Path) -> None:
     split.pop("hash", None)  # of the split as it was drawn
     split["labelled"] = sorted([*split["labelled"], *split["unlabelled"]])
     split["unlabelled"] = []
-    atomic.write_json(target, split)
+    atomic_files.write_json(target, split)
 
 
 if __name__ == "__main__":

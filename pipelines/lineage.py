@@ -13,8 +13,9 @@ import pathlib
 from absl import flags
 
 from pipelines import lineage_graph, lineage_text, metadata_store
-from semicml_tf import atomic, commandline
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files
 
 POSITIONAL = ("model",)
 METADATA_NAME = "metadata.sqlite"
@@ -64,7 +65,7 @@ def main(values: flags.FlagValues) -> None:
     }
     print(lineage_text.text(body))
     if values.output:
-        atomic.write_json(values.output, body)
+        atomic_files.write_json(values.output, body)
 
 
 def _beside(folder: pathlib.Path) -> pathlib.Path:

@@ -10,8 +10,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from pipelines.acceptance import Verdict
 from pipelines.metadata_store import node_of, outputs_of, producer, properties
-from semicml_tf import json_files
 from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.system import json_files
 
 # Of a data part's artefacts, those that are no check.
 _NO_CHECK = (

@@ -22,8 +22,9 @@ from absl import logging as absl_logging
 
 from pipelines import metadata_store, run_lock, run_table
 from pipelines.acceptance import Bars
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError, first_line
+from semicml_tf.system import atomic_files, quiet_import
 
 _BARS = Bars()
 
@@ -184,7 +185,7 @@ def main(values: flags.FlagValues) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise atomic.unwritable(folder, error) from error
+            raise atomic_files.unwritable(folder, error) from error
     with run_lock.held(metadata, values.wait_minutes):
         _run(values, output, metadata)
 
@@ -251,7 +252,7 @@ def _summary(output: pathlib.Path, metadata: pathlib.Path, before: int, componen
 
     run, rows = metadata_store.latest_run(metadata_store.open_store(metadata), NAME, before)
     rows = run_table.complete(rows, components)
-    atomic.write_json(output / "run.json", run_table.as_json(run, rows))
+    atomic_files.write_json(output / "run.json", run_table.as_json(run, rows))
     sys.stderr.flush()
     print(f"\n{run_table.text(rows)}\nrun: {output / 'run.json'}", flush=True)
     return rows

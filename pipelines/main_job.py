@@ -67,12 +67,12 @@ def main(values: flags.FlagValues) -> None:
 
 def _first_test_case(volumes: pathlib.Path, dataset: pathlib.Path):
     """The files of the first test patient, as the conversion found them."""
-    from semicml_tf.files import layouts
+    from semicml_tf.files.layouts import catalogue
     from semicml_tf.records.dataset import DatasetInfo
 
     info = DatasetInfo.load(dataset)
     wanted = info.cases("test")[0].case_id
-    cases = layouts.choose(info.layout, volumes).find(volumes, info.modalities)
+    cases = catalogue.choose(info.layout, volumes).find(volumes, info.modalities)
     return next(case for case in cases if case.case_id == wanted)
 
 
@@ -107,7 +107,7 @@ def _predict_over_grpc(
 
 
 def _require(scores: pathlib.Path, margin: float) -> None:
-    from semicml_tf.evaluation.margin import beats_blind
+    from semicml_tf.evaluation.baseline_margin import beats_blind
 
     failures = beats_blind(scores, margin)
     if failures:

@@ -7,11 +7,11 @@ import pathlib
 import shutil
 import tempfile
 
-from semicml_tf.artefact.export_run import export_run
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.versions import complete_versions
 from semicml_tf.errors import UserError
-from semicml_tf.training.run_folder import Run
+from semicml_tf.exporting.export_run import export_run
+from semicml_tf.runs.run_folder import Run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
-from semicml_tf import locks
 from semicml_tf.errors import UserError
+from semicml_tf.system import locks
 
 
 @contextlib.contextmanager

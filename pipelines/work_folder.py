@@ -11,7 +11,7 @@ import os
 import pathlib
 import shutil
 
-from semicml_tf.atomic import unwritable
+from semicml_tf.system.atomic_files import unwritable
 
 
 def of(root: str | os.PathLike, step: str, *inputs: str) -> pathlib.Path:

@@ -13,8 +13,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def load(model):
-    """Opens an exported model; see `semicml_tf.artefact.load.load`."""
+    """Opens an exported model; see `semicml_tf.inference.exported_model.load`."""
     # Imported late: TensorFlow takes seconds to load, and most of the package does without it.
-    from semicml_tf.artefact.load import load as load_model
+    from semicml_tf.inference.exported_model import load as load_model
 
     return load_model(model)

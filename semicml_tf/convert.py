@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from absl import flags
 
-from semicml_tf import commandline, cores
+from semicml_tf import commandline
 from semicml_tf.conversion import command_flags
 from semicml_tf.errors import UserError
+from semicml_tf.system import cpu
 
 AFTER_INTERRUPT = "Finished cases are kept: the same command continues."
 
@@ -27,7 +28,7 @@ def main(values: flags.FlagValues) -> None:
     """Verifies and converts; prints what was found and what was made."""
     from semicml_tf.conversion import from_flags
     from semicml_tf.conversion.conversion import Conversion
-    from semicml_tf.conversion.engine import Engine
+    from semicml_tf.conversion.execution.runner import Engine
 
     source, target = from_flags.places(values)
     layout = from_flags.layout(values, source)
@@ -48,7 +49,7 @@ def main(values: flags.FlagValues) -> None:
         raise UserError(
             f"--dicom_series names '{unknown[0]}', which is none of --modalities={','.join(settings.modalities)}"
         )
-    engine = Engine(values.runner, values.workers or cores.available(), tuple(values.beam_flag))
+    engine = Engine(values.runner, values.workers or cpu.available(), tuple(values.beam_flag))
     Conversion(values, source, target, layout, settings, engine, privacy).run(options)
 
 

@@ -87,7 +87,8 @@ class UserError(Exception):
         problem: what was expected and what came, e.g. ``"expected 3-D, got shape (4, 4, 4, 2)"``.
         path: the file or folder concerned, if there is one.
         remedy: what to do about it.
-        code: what kind of mistake, for programs; one of `conversion.findings.CODES` where verification tells it.
+        code: what kind of mistake, for programs; one of `conversion.verification.findings.CODES` where verification
+            reports it.
     """
 
     def __init__(

@@ -30,9 +30,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, cores, locks, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.command_flags import define_flags  # noqa: F401  commandline finds the flags here
+from semicml_tf.system import atomic_files, cpu, locks, quiet_import
 
 POSITIONAL = ("run",)
 AFTER_INTERRUPT = "Nothing was written: start the same command again."
@@ -67,9 +68,9 @@ def _compare(values: flags.FlagValues) -> None:
     if values.output:
         output = pathlib.Path(values.output)
         _check_output(output, comparison.FILES)
-        with locks.writing(output), atomic.new_directory(output, overwrite=True) as staged:
-            atomic.write_json(staged / "comparison.json", {"command": _command(values), **body})
-            atomic.write_text(staged / "comparison.md", text)
+        with locks.writing(output), atomic_files.new_directory(output, overwrite=True) as staged:
+            atomic_files.write_json(staged / "comparison.json", {"command": _command(values), **body})
+            atomic_files.write_text(staged / "comparison.md", text)
     print(text, end="")
 
 
@@ -81,8 +82,8 @@ def _scored_on(values: flags.FlagValues, folder: pathlib.Path) -> pathlib.Path:
     """
     from semicml_tf.evaluation import report
     from semicml_tf.records.dataset import DatasetInfo
-    from semicml_tf.training import seen_cases
-    from semicml_tf.training.run_folder import Run
+    from semicml_tf.runs import seen_cases
+    from semicml_tf.runs.run_folder import Run
 
     run = Run.load(folder)
     info = DatasetInfo.load(values.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
@@ -119,21 +120,21 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
     from tqdm import tqdm
 
     from semicml_tf.evaluation import (
-        blind,
         case_images,
+        data_provenance,
         overlay,
-        own_data,
         postprocessing_choice,
         report,
+        score_cases,
         segment,
-        study,
         table,
+        trivial_baselines,
     )
-    from semicml_tf.evaluation.margin import beats_blind
-    from semicml_tf.input.whole_cases import require_whole
+    from semicml_tf.evaluation.baseline_margin import beats_blind
+    from semicml_tf.input.complete_cases import require_whole
     from semicml_tf.records.dataset import DatasetInfo
     from semicml_tf.records.shards import check_shards, read_cases
-    from semicml_tf.training.run_folder import Run
+    from semicml_tf.runs.run_folder import Run
 
     run = Run.load(values.run).only(values.modalities)
     info = DatasetInfo.load(
@@ -141,14 +142,14 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
     )
     if info.url:
         print(info.where)
-    notes = own_data.check(run, info, values.partition, values.allow_other_data)
+    notes = data_provenance.check(run, info, values.partition, values.allow_other_data)
     if values.partition == "labelled":
         notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")
     require_whole(info, ("labelled",))
     postprocessing = postprocessing_choice.load(run)
     notes += postprocessing_choice.notes(postprocessing)
-    cases, labelled = own_data.cases_to_score(info, values.partition), info.cases("labelled")
-    notes += own_data.one_patient_note(len(cases), values.partition)
+    cases, labelled = data_provenance.cases_to_score(info, values.partition), info.cases("labelled")
+    notes += data_provenance.one_patient_note(len(cases), values.partition)
     output = pathlib.Path(values.output or run.folder / "evaluation" / values.partition)
     cleared.enter_context(locks.writing(output))
     _check_output(output)
@@ -156,11 +157,14 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
 
     quiet_import.tensorflow()
     progress = tqdm(read_cases(info, labelled), total=len(labelled), desc="fitting the blind rows", file=sys.stderr)
-    ellipsoid, threshold = blind.fit(progress, {name: info.normalisation[name] for name in run.modalities})
+    ellipsoid, threshold = trivial_baselines.fit(progress, {name: info.normalisation[name] for name in run.modalities})
     segmenters = {
         name: segment.by_network(run.network(name), name, run.window, values.batch_size) for name in run.modalities
     }
-    segmenters |= {blind.ELLIPSOID_NAME: ellipsoid, blind.threshold_name(threshold.modality): threshold}
+    segmenters |= {
+        trivial_baselines.ELLIPSOID_NAME: ellipsoid,
+        trivial_baselines.threshold_name(threshold.modality): threshold,
+    }
     cuts = {name: run.threshold(name) for name in run.modalities}
     panels = []
     images = cleared.enter_context(
@@ -171,13 +175,13 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
         panels.append(overlay.panel(record, run.modalities, answers))
         images.add(record, answers)
 
-    results = study.evaluate_predictions(
+    results = score_cases.evaluate_predictions(
         tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {values.partition}", file=sys.stderr),
         segmenters,
         thresholds=cuts,
         postprocessing=postprocessing,
         surface_tolerance_mm=values.surface_tolerance_mm,
-        jobs=values.jobs or cores.available(),
+        jobs=values.jobs or cpu.available(),
         on_case=take,
     )
     body = report.build(
@@ -194,13 +198,15 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
         failure_dice=values.failure_dice,
     )
     body["postprocessing"] = {name: str(steps) for name, steps in postprocessing.items()}
-    with atomic.new_directory(output, overwrite=True) as staged:
-        atomic.write_json(staged / "metrics.json", body)
-        atomic.write_text(staged / "metrics.csv", table.csv_text(body))
-        atomic.write_text(staged / "table.txt", table.screen(body))
-        atomic.write_text(staged / "table.md", table.summary_markdown(body))
+    with atomic_files.new_directory(output, overwrite=True) as staged:
+        atomic_files.write_json(staged / "metrics.json", body)
+        atomic_files.write_text(staged / "metrics.csv", table.csv_text(body))
+        atomic_files.write_text(staged / "table.txt", table.screen(body))
+        atomic_files.write_text(staged / "table.md", table.summary_markdown(body))
         chosen = overlay.choose(panels)
-        atomic.write_file(staged / "overlays.png", lambda stream: overlay.write_png(stream, chosen, run.modalities))
+        atomic_files.write_file(
+            staged / "overlays.png", lambda stream: overlay.write_png(stream, chosen, run.modalities)
+        )
         images.move_to(staged)
     print(table.screen(body))
     print(f"metrics: {output / 'metrics.json'}\noverlays: {output / 'overlays.png'}")
@@ -220,16 +226,16 @@ def _evaluate_run(values: flags.FlagValues, cleared: contextlib.ExitStack) -> No
 def _choose_postprocessing(values: flags.FlagValues) -> None:
     from tqdm import tqdm
 
-    from semicml_tf.evaluation import own_data, postprocessing_choice
+    from semicml_tf.evaluation import data_provenance, postprocessing_choice
     from semicml_tf.records.dataset import DatasetInfo
     from semicml_tf.records.shards import check_shards, read_cases
-    from semicml_tf.training.run_folder import Run
+    from semicml_tf.runs.run_folder import Run
 
     run = Run.load(values.run)
     info = DatasetInfo.load(
         values.dataset or run.dataset, dataset_access=values.dataset_access, cache_dir=values.cache_dir
     )
-    own_data.require(run, info)
+    data_provenance.require(run, info)
     check_shards(info, ["validation"])
     cases = info.cases("validation")
     path = run.folder / postprocessing_choice.FILE_NAME
@@ -237,14 +243,14 @@ def _choose_postprocessing(values: flags.FlagValues) -> None:
         quiet_import.tensorflow()
         records = tqdm(read_cases(info, cases), total=len(cases), desc="trying post-processing", file=sys.stderr)
         body = postprocessing_choice.build(run, info, records, batch_size=values.batch_size, command=_command(values))
-        atomic.write_json(path, body)
+        atomic_files.write_json(path, body)
     print(f"{postprocessing_choice.screen(body)}\nchoice: {path}")
 
 
 def _relearning(values: flags.FlagValues) -> None:
-    from semicml_tf.evaluation import relearning_report
+    from semicml_tf.diagnostics import relearning_report
     from semicml_tf.records.dataset import DatasetInfo
-    from semicml_tf.training.run_folder import Run
+    from semicml_tf.runs.run_folder import Run
 
     def load(location: str) -> DatasetInfo:
         return DatasetInfo.load(location, dataset_access=values.dataset_access, cache_dir=values.cache_dir)
@@ -260,9 +266,9 @@ def _relearning(values: flags.FlagValues) -> None:
 
 
 def _similarity(values: flags.FlagValues) -> None:
-    from semicml_tf.evaluation import similarity_report
+    from semicml_tf.diagnostics import similarity_report
     from semicml_tf.records.dataset import DatasetInfo
-    from semicml_tf.training.run_folder import Run
+    from semicml_tf.runs.run_folder import Run
 
     run = Run.load(values.run)
     output = pathlib.Path(values.output or run.folder / "evaluation" / "similarity")
@@ -277,9 +283,9 @@ def _similarity(values: flags.FlagValues) -> None:
 
 
 def _write_labels(values: flags.FlagValues) -> None:
-    from semicml_tf.evaluation import label_files
+    from semicml_tf.diagnostics import label_files
     from semicml_tf.records.dataset import DatasetInfo
-    from semicml_tf.training.run_folder import Run
+    from semicml_tf.runs.run_folder import Run
 
     run = Run.load(values.run)
     output = pathlib.Path(values.output or run.folder / "evaluation" / "labels")

@@ -18,8 +18,9 @@ import sys
 
 from absl import flags
 
-from semicml_tf import commandline, cores
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import cpu
 
 AFTER_INTERRUPT = "Finished runs are kept: the same command continues."
 
@@ -90,7 +91,7 @@ def _run(values: flags.FlagValues, planned, inherited: int) -> None:
     from semicml_tf.experiments import plan, runs, workers
 
     plan.write_splits(planned)
-    count = values.workers or cores.available()
+    count = values.workers or cpu.available()
     planned, stale = runs.with_stale_cells(planned)
     jobs = runs.jobs_of(planned, workers.threads_each(count))
     cell_of = {job.name: cell for job, cell in jobs if cell is not None}

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, locks
-from semicml_tf.artefact.gate import MARGIN
+from semicml_tf import commandline
 from semicml_tf.artefact.manifest import PROBABILITIES_DTYPES
 from semicml_tf.errors import UserError
+from semicml_tf.exporting.gate import MARGIN
+from semicml_tf.system import atomic_files, locks
 
 POSITIONAL = ("run",)
 AFTER_INTERRUPT = "Versions that were published are complete: start the same command again."
@@ -76,7 +77,7 @@ def _held_back(found: Mapping, output: pathlib.Path, margin: float) -> UserError
 def main(values: flags.FlagValues) -> None:
     if not values.run:
         raise UserError("expected --run, the folder of a run", remedy="See --help")
-    from semicml_tf.artefact.export_run import export_run
+    from semicml_tf.exporting.export_run import export_run
 
     output = pathlib.Path(values.output)
     found = export_run(
@@ -102,7 +103,7 @@ def main(values: flags.FlagValues) -> None:
     run_hash = next(iter(found.values())).manifest.run_hash
     models = {modality: one.as_json() for modality, one in found.items()}
     with locks.writing(output / REPORT_NAME):
-        atomic.write_json(output / REPORT_NAME, {"run": str(values.run), "run_hash": run_hash, "models": models})
+        atomic_files.write_json(output / REPORT_NAME, {"run": str(values.run), "run_hash": run_hash, "models": models})
     held_back = _held_back(found, output, values.gate_margin)
     if held_back:
         raise held_back

@@ -18,10 +18,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, json_files
+from semicml_tf import commandline
 from semicml_tf.errors import UserError, printable_lines
 from semicml_tf.storage import access, cache
 from semicml_tf.storage import url as urls
+from semicml_tf.system import atomic_files, json_files
 
 POSITIONAL = ("path",)
 _REMEDY = "Convert the data again, or copy the folder anew"
@@ -113,14 +114,14 @@ def _write_case(is_dataset: bool, values: flags.FlagValues) -> None:
 
 
 def _from_shard(path: pathlib.Path, case_id: str):
-    from semicml_tf.records import contract, tfrecord_file
+    from semicml_tf.records import case_record, tfrecord_file
 
     names = []
     with open(path, "rb") as stream:
         for found in tfrecord_file.scan(stream):
             if found.damage:  # the case may still lie behind it
                 continue
-            record = contract.decode(found.content, path=str(path))
+            record = case_record.decode(found.content, path=str(path))
             if record.case_id == case_id:
                 return record
             names.append(record.case_id)
@@ -203,7 +204,7 @@ def _finish(path, body: dict, checked: Sequence, problems: Sequence, values: fla
         cases = [dataclasses.asdict(case) for shard in checked for case in shard.cases]
         told = [dataclasses.asdict(problem) for problem in problems]
         checks = {"checked": bool(values.check), "shards": shards, "cases": cases, "problems": told}
-        atomic.write_json(values.json, {**body, **checks})
+        atomic_files.write_json(values.json, {**body, **checks})
     for problem in problems:
         print(printable_lines(f"PROBLEM {problem}"))
     if problems:

@@ -31,9 +31,10 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, locks
+from semicml_tf import commandline
 from semicml_tf.errors import UserError, printable, unexpected
 from semicml_tf.inference.slices import BATCH_SIZE
+from semicml_tf.system import atomic_files, locks
 
 POSITIONAL = ("input", "output")
 AFTER_INTERRUPT = "Finished cases are kept: the same command continues."
@@ -157,9 +158,9 @@ def _combined(members: Sequence, values: flags.FlagValues, bar):
     from semicml_tf.inference.ensemble import Ensemble
     from semicml_tf.inference.flips import Flipped
     from semicml_tf.inference.monte_carlo import MonteCarlo
-    from semicml_tf.inference.postprocess import Postprocessing
     from semicml_tf.inference.progress import WithProgress
-    from semicml_tf.plausibility import accepted_codes
+    from semicml_tf.postprocessing.steps import Postprocessing
+    from semicml_tf.preprocessing.plausibility import accepted_codes
 
     made = [WithProgress(model, bar) for model in members]
     for model in made:
@@ -332,7 +333,7 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
     settings = _settings(models, values, fuse)
     # Before the folder is looked at: a kill during the first write of the record leaves only a temporary file.
     for place in (folder, *maps.values()):
-        atomic.clear_left(place)
+        atomic_files.clear_left(place)
     record = Predictions(folder, flags=_flags(values), settings=settings, overwrite=values.overwrite)
     skipped = 0
     for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
@@ -368,7 +369,7 @@ def _several(cases: Sequence, models: Mapping, folder: pathlib.Path, values: fla
 
 def _models(text: str) -> dict[str, list]:
     """The models of ``--model``, opened, by modality in the order that they are named."""
-    from semicml_tf.artefact.load import load
+    from semicml_tf.inference.exported_model import load
     from semicml_tf.inference.inputs import split_names
     from semicml_tf.inference.volume import check_modality
 

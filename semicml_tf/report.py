@@ -20,8 +20,9 @@ import sys
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, locks
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files, locks
 
 POSITIONAL = ("run",)
 # As many runs as are named.
@@ -67,7 +68,7 @@ def main(values: flags.FlagValues) -> None:
             print(f"{run.folder}: {note}", file=sys.stderr)
     with locks.writing(output):
         made = page.build(runs, command=_command(values), images=values.images)
-        atomic.write_file(output, lambda stream: stream.write(made))
+        atomic_files.write_file(output, lambda stream: stream.write(made))
     print(f"report: {output} ({len(made) / 1e6:.1f} MB)")
     if b"<img " in made:
         print("It holds images of patients: hand it on as you would these.")

@@ -23,17 +23,19 @@ from typing import Any, NoReturn
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, locks, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError, stop_signals
-from semicml_tf.input.whole_cases import own_cases, require_whole, whole_cases
+from semicml_tf.input.complete_cases import own_cases, require_whole, whole_cases
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs import run_folder, seen_cases
+from semicml_tf.runs.settings import TrainSettings, check
 from semicml_tf.storage import access, streaming
-from semicml_tf.training import from_flags, run_folder, seen_cases
-from semicml_tf.training.meeting import meet
-from semicml_tf.training.settings import TrainSettings, check
-from semicml_tf.training.workers import ALONE, Workers
+from semicml_tf.system import atomic_files, locks, quiet_import
+from semicml_tf.training import from_flags
+from semicml_tf.training.distributed.cluster import ALONE, Workers
+from semicml_tf.training.distributed.rendezvous import meet
 
 AFTER_INTERRUPT = "The same command with --resume continues from the last checkpoint, if there is one."
 _MOST_USED = ("dataset", "output", "epochs", "method", "window", "devices", "resume", "dry_run")
@@ -235,7 +237,7 @@ def _train(values: flags.FlagValues) -> None:
     from semicml_tf.records.shards import check_records, check_shards
     from semicml_tf.training import dry_run
     from semicml_tf.training import trainer as trainers
-    from semicml_tf.training.devices import share_cores, strategy_for
+    from semicml_tf.training.distributed.devices import share_cores, strategy_for
     from semicml_tf.training.stages import Stages
 
     check_shards(info, used)
@@ -289,7 +291,7 @@ def _train(values: flags.FlagValues) -> None:
     try:
         trainer.agree()
         if workers.chief:
-            atomic.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
+            atomic_files.write_text(folder / "flags.flagfile", _flagfile(values, info, train, method))
         with _explained(info, used):
             position = trainer.run()
     except (UserError, KeyboardInterrupt):

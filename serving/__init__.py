@@ -13,7 +13,7 @@ def connect(address: str, model: str, **settings):
         settings: of `RemoteModel`, e.g. ``version=3``, ``parallel=8``, ``deadline_s=20``, ``credentials=...``.
     """
     # Imported late: TensorFlow takes seconds to load, and whoever imports a module of this package would wait for it.
-    from semicml_tf import quiet_import
+    from semicml_tf.system import quiet_import
 
     quiet_import.tensorflow()
     from serving.remote_model import RemoteModel

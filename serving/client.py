@@ -15,9 +15,10 @@ import sys
 
 from absl import flags
 
-from semicml_tf import commandline, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.predict import define_volume_flags, require, segment_files
+from semicml_tf.system import quiet_import
 from serving import remote_flags
 
 POSITIONAL = ("input", "output")

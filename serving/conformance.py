@@ -13,8 +13,9 @@ import time
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files, quiet_import
 from serving import tls
 from serving.channel import open_channel
 from serving.terminal_text import one_line
@@ -121,7 +122,9 @@ def main(values: flags.FlagValues) -> None:
     counts = {result: sum(one["result"] == result for one in found) for result in ("passed", "failed", "skipped")}
     print(", ".join(f"{count} {result}" for result, count in counts.items()))
     if values.output:
-        atomic.write_json(values.output, {"address": values.address, "model": values.model, **counts, "checks": found})
+        atomic_files.write_json(
+            values.output, {"address": values.address, "model": values.model, **counts, "checks": found}
+        )
     if counts["failed"]:
         sys.exit(1)
 

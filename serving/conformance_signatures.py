@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from semicml_tf.artefact import native_slices, slice_example
 from semicml_tf.artefact.manifest import (
     DEFAULT,
     EXAMPLES_NAME,
@@ -21,6 +20,7 @@ from semicml_tf.artefact.manifest import (
     Manifest,
 )
 from semicml_tf.errors import UserError
+from semicml_tf.exporting import native_slices, slice_example
 from serving.conformance_server import HALF_STEP, TOLERANCE, Failed, Server, Skipped, require_close
 
 

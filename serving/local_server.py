@@ -21,8 +21,9 @@ from typing import Any
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files, quiet_import
 from serving import memory_reuse, tls
 from serving.admission import Admission
 
@@ -167,7 +168,7 @@ async def _serve(store, values: flags.FlagValues, credentials) -> None:
     models = ", ".join(f"{name} version {numbers[-1]}" for name, numbers in store.names().items())
     print(f"serving {models} on {values.host}:{running.port}", flush=True)
     if values.port_file:
-        atomic.write_text(values.port_file, f"{running.port}\n")
+        atomic_files.write_text(values.port_file, f"{running.port}\n")
     await stop.wait()
     await running.stop(values.grace_s)
     calls = running.admission

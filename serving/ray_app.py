@@ -18,8 +18,9 @@ from typing import Any
 
 from absl import flags
 
-from semicml_tf import atomic, commandline
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import atomic_files
 from serving.ray_settings import RaySettings
 
 APPLICATION = "semicml_tf"
@@ -208,7 +209,7 @@ def main(values: flags.FlagValues) -> None:
             signal.signal(number, lambda *_: stop.set())
         print(f"serving {', '.join(one.name for one in configs)} on port {values.port}", flush=True)
         if values.port_file:
-            atomic.write_text(values.port_file, f"{values.port}\n")
+            atomic_files.write_text(values.port_file, f"{values.port}\n")
         stop.wait()
     finally:
         ray.serve.shutdown()

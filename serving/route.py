@@ -18,10 +18,11 @@ import sys
 from absl import flags
 from typing_extensions import TypedDict
 
-from semicml_tf import atomic, commandline, json_files, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.json_files import Positive
 from semicml_tf.predict import define_volume_flags, require, segment_files
+from semicml_tf.system import atomic_files, json_files, quiet_import
+from semicml_tf.system.json_files import Positive
 from serving import remote_flags
 
 POSITIONAL = ("input", "output")
@@ -105,7 +106,7 @@ def main(values: flags.FlagValues) -> None:
             except RemoteFailure as error:
                 router.go_on_after(error)
         told = {"route_version": VERSION, **router.record(images), "mask": {"path": str(output), **facts}}
-        atomic.write_json(record, told)
+        atomic_files.write_json(record, told)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom
+from semicml_tf.files.layouts import dicom
 from semicml_tf.inference.inputs import split_names
 from serving.remote_failure import RemoteFailure, VersionGone
 from serving.remote_model import RemoteModel

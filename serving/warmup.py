@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pathlib
 
-from semicml_tf.artefact.warmup_requests import RELATIVE_PATH
 from semicml_tf.errors import UserError, first_line
+from semicml_tf.exporting.warmup_requests import RELATIVE_PATH
 from serving import answers
 from serving.served_model import ServedModel
 

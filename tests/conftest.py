@@ -25,7 +25,7 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf import commandline
-from semicml_tf.artefact.publish import publish
+from semicml_tf.exporting.publish import publish
 from tests import serving_process, threshold_model
 
 # Replicas without a GPU. Must be asked for before TensorFlow starts, hence here.

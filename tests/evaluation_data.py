@@ -8,8 +8,8 @@ import numpy as np
 
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample_mask
-from semicml_tf.normalisation import Constants, Normalisation
-from semicml_tf.records import contract, shards
+from semicml_tf.preprocessing.normalisation import Constants, Normalisation
+from semicml_tf.records import case_record, shards
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
 NORMALISATION = {"ct": Normalisation("hu", -200.0, 300.0), "pet": Normalisation("suv", 0.0, 15.0)}
@@ -38,7 +38,9 @@ def ball(grid: Grid, centre, radius_mm: float) -> np.ndarray:
     return (distance <= radius_mm).reshape(grid.shape).astype(np.uint8)
 
 
-def patient(case_id: str, native_label: np.ndarray, native: Grid, *, spacing_mm=(0.0, 0.0, 0.0)) -> contract.CaseRecord:
+def patient(
+    case_id: str, native_label: np.ndarray, native: Grid, *, spacing_mm=(0.0, 0.0, 0.0)
+) -> case_record.CaseRecord:
     """Lesion 0.5, a brighter distractor 1.0 of no meaning, background 0; the same in both modalities.
 
     No threshold can tell the lesion from the distractor; `band_network` can.
@@ -48,7 +50,7 @@ def patient(case_id: str, native_label: np.ndarray, native: Grid, *, spacing_mm=
     image = 0.5 * label.astype(np.float32)
     image[:, :5, :] = 1.0
     label[:, :5, :] = 0
-    return contract.CaseRecord(
+    return case_record.CaseRecord(
         case_id=case_id,
         grid=grid,
         images={name: image.astype(np.float16) for name in NORMALISATION},
@@ -59,13 +61,13 @@ def patient(case_id: str, native_label: np.ndarray, native: Grid, *, spacing_mm=
     )
 
 
-def without(record: contract.CaseRecord, modality: str) -> contract.CaseRecord:
+def without(record: case_record.CaseRecord, modality: str) -> case_record.CaseRecord:
     """The patient without that image."""
     images = {name: image for name, image in record.images.items() if name != modality}
     return dataclasses.replace(record, images=images, constants={name: CONSTANTS[name] for name in images})
 
 
-def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.CaseRecord]], **changes) -> DatasetInfo:
+def write_dataset(folder: pathlib.Path, partitions: dict[str, list[case_record.CaseRecord]], **changes) -> DatasetInfo:
     """One shard a partition and dataset.json."""
     import tensorflow as tf
 
@@ -76,7 +78,7 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.Case
         name = shards.shard_name(partition, 0, 1)
         with tf.io.TFRecordWriter(str(folder / name)) as writer:
             for record in records:
-                writer.write(contract.encode(record))
+                writer.write(case_record.encode(record))
         digests[name] = shards.sha256(folder / name)
         entries[partition] = tuple(
             CaseEntry(
@@ -108,7 +110,7 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[contract.Case
 def write_run(folder: pathlib.Path, info: DatasetInfo, *, width: int = 1) -> None:
     """A run of untrained networks."""
     from semicml_tf.networks.unet import unet
-    from semicml_tf.training.run_folder import weights_file
+    from semicml_tf.runs.run_folder import weights_file
 
     body = {
         "dataset": str(info.root),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from semicml_tf.evaluation.metrics import POLICY, CaseScore
 from semicml_tf.evaluation.scores import summarise
-from semicml_tf.experiments.cells import Cell
+from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.records.shards import shard_name
 from tests.evaluation_data import NORMALISATION

@@ -11,7 +11,7 @@ from semicml_tf.methods import catalogue
 from semicml_tf.methods.schedule import StagePlan
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.networks.unet import unet
-from semicml_tf.training.devices import own_part
+from semicml_tf.training.distributed.devices import own_part
 
 MODALITIES = ("ct", "pet")
 # One level rather than the method's five: what is tested here does not depend on them, and networks take long to build.
@@ -26,7 +26,7 @@ half_precision = pytest.mark.skipif(
 
 
 def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float32"):
-    """A global batch as `input.two_streams` yields it, there in float32; images show their label faintly."""
+    """A global batch as `input.semi_supervised_batches` yields it, in float32; images show their label faintly."""
     rng = np.random.default_rng(seed)
 
     def stream(count, with_label):
@@ -84,7 +84,7 @@ def weights(made) -> dict[str, list[np.ndarray]]:
 
 
 def eager_step(made, strategy):
-    """As `training.stage.compiled_step`, operation by operation: building a graph takes most of a test's time."""
+    """As `training.step.compiled_step`, operation by operation: building a graph takes most of a test's time."""
 
     def step(data):
         terms = strategy.run(made.train_step, args=(own_part(data, strategy),))

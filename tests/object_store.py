@@ -9,7 +9,7 @@ import urllib.request
 import numpy as np
 
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.records import contract, tfrecord_file
+from semicml_tf.records import case_record, tfrecord_file
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.records.shards import sha256, shard_name
 from tests.evaluation_data import CONSTANTS, NORMALISATION
@@ -102,7 +102,7 @@ def write_dataset(folder: pathlib.Path, *, seed: int = 0) -> DatasetInfo:
             with open(folder / name, "wb") as stream:
                 for index in range(min(2, count - 2 * number)):
                     record = _record(f"{partition}-{2 * number + index}", rng, labelled=partition != "unlabelled")
-                    tfrecord_file.write(stream, contract.encode(record))
+                    tfrecord_file.write(stream, case_record.encode(record))
                     lesion = None if record.label is None else int(record.label.any(axis=(1, 2)).sum())
                     entries[partition].append(CaseEntry(record.case_id, name, index, record.grid.shape, lesion))
             digests[name] = sha256(folder / name)
@@ -131,7 +131,7 @@ def _record(case_id, rng, *, labelled):
     label[1:5, low[0] : low[0] + 12, low[1] : low[1] + 12] = 1
     images = {name: (label + rng.normal(0, 0.3, grid.shape)).astype(np.float16) for name in NORMALISATION}
     masks = {"label": label, "native_label": label} if labelled else {}
-    return contract.CaseRecord(case_id, grid, images, CONSTANTS, grid, **masks)
+    return case_record.CaseRecord(case_id, grid, images, CONSTANTS, grid, **masks)
 
 
 def falsify(info: DatasetInfo, change, *, length: int | None = None) -> DatasetInfo:

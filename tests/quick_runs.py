@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.networks.unet import unet
-from semicml_tf.training import curves
+from semicml_tf.training.monitoring import curves
 from semicml_tf.training.stages import Stages
 
 

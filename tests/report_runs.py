@@ -9,9 +9,9 @@ import numpy as np
 
 from semicml_tf.evaluation import case_images
 from semicml_tf.evaluation.metrics import POLICY
-from semicml_tf.evaluation.study import Answer
+from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.records.contract import CaseRecord
+from semicml_tf.records.case_record import CaseRecord
 from tests.evaluation_data import CONSTANTS, ball, oblique_grid
 
 MODALITIES = ("ct", "pet")

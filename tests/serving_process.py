@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from semicml_tf import commandline
-from semicml_tf.artefact.publish import publish
+from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
 from serving import local_server, model_config, tls
 from serving.model_store import ModelStore

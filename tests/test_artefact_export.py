@@ -11,16 +11,16 @@ import tensorflow as tf
 
 import semicml_tf
 from semicml_tf import commandline
-from semicml_tf.artefact import export_run as exporting
-from semicml_tf.artefact import trial
-from semicml_tf.artefact.export_run import export_run
 from semicml_tf.artefact.manifest import Manifest
-from semicml_tf.artefact.publish import Published, publish
 from semicml_tf.errors import UserError
+from semicml_tf.exporting import export_run as exporting
+from semicml_tf.exporting import trial
+from semicml_tf.exporting.export_run import export_run
+from semicml_tf.exporting.publish import Published, publish
 from semicml_tf.networks.unet import unet
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training.run_folder import weights_file
+from semicml_tf.runs.run_folder import weights_file
 from tests import threshold_model
 
 WINDOW, WIDTH = 32, 2

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from semicml_tf.artefact import gate, old_versions
 from semicml_tf.artefact.manifest import RELATIVE_PATH
 from semicml_tf.errors import UserError
+from semicml_tf.exporting import gate, old_versions
 from tests import threshold_model
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from semicml_tf.artefact.manifest import MAX_WINDOW, RELATIVE_PATH, Manifest
 from semicml_tf.errors import UserError
-from semicml_tf.inference.postprocess import Postprocessing
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.postprocessing.steps import Postprocessing
+from semicml_tf.preprocessing.normalisation import Normalisation
 from tests import threshold_model
 
 LIMITS = threshold_model.manifest("ct").limits.to_json()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf.artefact import publish as publishing
-from semicml_tf.artefact.load import load
 from semicml_tf.artefact.manifest import Manifest
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
+from semicml_tf.exporting import publish as publishing
+from semicml_tf.exporting.publish import publish
+from semicml_tf.inference.exported_model import load
 from semicml_tf.networks.unet import unet
 from tests import threshold_model
 

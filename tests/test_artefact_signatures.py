@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf.artefact import slice_example
-from semicml_tf.artefact.load import load
 from semicml_tf.artefact.manifest import CONSTANT_NAMES, Manifest
-from semicml_tf.artefact.publish import publish
+from semicml_tf.exporting import slice_example
+from semicml_tf.exporting.publish import publish
+from semicml_tf.inference.exported_model import load
 from semicml_tf.networks.unet import unet
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
 from tests import threshold_model
 
 WINDOW = 16

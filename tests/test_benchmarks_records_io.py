@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from benchmarks import records_io
 from semicml_tf import commandline
-from semicml_tf.records import contract
+from semicml_tf.records import case_record
 
 
 def test_a_small_run(monkeypatch, capsys):
@@ -30,6 +30,6 @@ def test_all_writers_hold_the_same_numbers(monkeypatch, tmp_path):
             assert list(features["t2"].float_list.value) == record.images["t2"].astype(float).ravel().tolist()
             assert list(features["label"].int64_list.value) == record.label.ravel().tolist()
         elif write is records_io.write_ours:
-            np.testing.assert_array_equal(contract.decode(serialized).images["t2"], record.images["t2"])
+            np.testing.assert_array_equal(case_record.decode(serialized).images["t2"], record.images["t2"])
         else:
             assert features["t2"].bytes_list.value[0] == record.images["t2"].tobytes()

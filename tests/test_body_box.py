@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from semicml_tf.body_box import body_box
-from semicml_tf.files import nifti
+from semicml_tf.files.nifti import reader
 from semicml_tf.phantom import case as cases
+from semicml_tf.preprocessing.body_box import body_box
 
 INSIDE = (slice(5, 30), slice(8, 35), slice(3, 12))
 VALUES = {"hu": (-1000.0, -90.0), "suv": (0.0, 0.3), "percentile": (0.0, 120.0)}  # background, faint tissue
@@ -97,7 +97,7 @@ def test_no_sarcoma_is_cut_off():
     labels = sorted((root / "labelsTr").glob("*.nii.gz"))
     assert len(labels) >= 36
     for path in labels:
-        mask, mask_grid = nifti.read_label(path)
+        mask, mask_grid = reader.read_label(path)
         for ending, kind in (("CT", "hu"), ("PT", "suv")):
-            image, grid = nifti.read_volume(root / "imagesTr" / path.name.replace(".nii.gz", f"__{ending}.nii.gz"))
+            image, grid = reader.read_volume(root / "imagesTr" / path.name.replace(".nii.gz", f"__{ending}.nii.gz"))
             assert left_out(body_box(image, kind), grid, mask > 0, mask_grid) == 0, (path.name, ending)

@@ -8,9 +8,9 @@ import types
 import numpy as np
 import pytest
 
-from semicml_tf import cells
 from semicml_tf.evaluation import comparison, report, table
-from semicml_tf.training import pictures
+from semicml_tf.system import table_cells
+from semicml_tf.training.monitoring import pictures
 from tests import report_runs
 
 NAMES = (
@@ -48,12 +48,12 @@ def test_csv_has_no_formula(metrics):
     assert not [name for name in names if name[0] in "=+-@"]
     assert {name.removeprefix("'") for name in names} == set(NAMES)
     assert {row["dice"] for row in rows} == {"0.0", "0.1"}
-    assert [cells.csv(value) for value in (-1.5, "-1", "a-1", None, "")] == [-1.5, "'-1", "a-1", None, ""]
+    assert [table_cells.csv(value) for value in (-1.5, "-1", "a-1", None, "")] == [-1.5, "'-1", "a-1", None, ""]
 
 
 def test_markdown_leaves_sound_names_and_numbers_alone():
     for text in ("P_001 [left]", "<.001", "0.61 ± 0.10", "-", "**.800**", "a * b", "`--flag`"):
-        assert cells.markdown(text) == text
+        assert table_cells.markdown(text) == text
 
 
 def test_pictures_of_training_take_any_name():

@@ -8,8 +8,8 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.methods.settings import RECIPES
+from semicml_tf.runs.settings import check
 from semicml_tf.training.from_flags import settings_from
-from semicml_tf.training.settings import check
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.flags"))

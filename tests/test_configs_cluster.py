@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from semicml_tf.training.workers import Workers
+from semicml_tf.training.distributed.cluster import Workers
 
 CLUSTER = pathlib.Path(__file__).parents[1] / "configs" / "cluster"
 # In the place of python: writes its arguments and TF_CONFIG, a file for each process.

@@ -1,13 +1,13 @@
-"""`conversion.across_cases`: duplicates, leaks and outliers; nothing where there is none."""
+"""`conversion.verification.across_cases`: duplicates, leaks and outliers; nothing where there is none."""
 
 import dataclasses
 import pathlib
 
 import pytest
 
-from semicml_tf.conversion.across_cases import across
-from semicml_tf.conversion.examine import examine
-from semicml_tf.conversion.findings import CODES, CaseReport
+from semicml_tf.conversion.verification.across_cases import across
+from semicml_tf.conversion.verification.examine_case import examine
+from semicml_tf.conversion.verification.findings import CODES, CaseReport
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.source import NiftiFile
 from tests import image_folders, verification_cases

@@ -7,12 +7,13 @@ import shutil
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.conversion import resolve_deliveries, verdict
-from semicml_tf.conversion.findings import Finding
+from semicml_tf.conversion.splitting import resolve_deliveries
+from semicml_tf.conversion.verification import gate
+from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.errors import UserError
-from semicml_tf.files import deliveries
+from semicml_tf.files.layouts import deliveries
 from semicml_tf.records import case_cards
-from semicml_tf.records.contract import PARTITIONS
+from semicml_tf.records.case_record import PARTITIONS
 from semicml_tf.records.dataset import DatasetInfo
 from tests import image_folders
 from tests.conversions import FLAGS, convert, write_split
@@ -218,7 +219,7 @@ def test_pseudonyms_stay_from_delivery_to_delivery(source, tmp_path):
 def test_a_refusal_names_the_case_where_its_file_does_not():
     def line(*found):
         with pytest.raises(UserError) as caught:
-            verdict.refuse(found, "verify.json")
+            gate.refuse(found, "verify.json")
         return caught.value.line
 
     constant = [Finding.of("constant_image", "'pet' is 3 everywhere", case="A7", file=f) for f in ("x.nii", "A7.nii")]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from semicml_tf.conversion.displacement import beside, uptake_in_air
-from semicml_tf.conversion.examine import examine
+from semicml_tf.conversion.verification.examine_case import examine
+from semicml_tf.conversion.verification.registration import beside, uptake_in_air
 from semicml_tf.geometry.grid import Grid
 from tests import verification_cases as cases
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from semicml_tf.conversion.engine import CONVERSION, Engine
-from semicml_tf.conversion.work import WorkFolder
+from semicml_tf.conversion.execution.runner import CONVERSION, Engine
+from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.errors import UserError
 from tests import image_folders
 from tests.conversions import FLAGS, convert, write_split
@@ -139,7 +139,7 @@ def test_ctrl_c_ends_everything_with_one_line(many, tmp_path):
 def test_a_worker_that_begins_after_its_conversion_is_gone_ends():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    code = "import semicml_tf.conversion.worker_watch, time; time.sleep(60)"
+    code = "import semicml_tf.conversion.execution.worker_watch, time; time.sleep(60)"
     environment = {**os.environ, CONVERSION: str(gone.pid)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=240).returncode == 1
 

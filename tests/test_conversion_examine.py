@@ -1,4 +1,4 @@
-"""`conversion.examine`: what it tells of sound and of bad cases, all at once, and what it never opens."""
+"""`verification.examine_case`: what it reports of sound and of bad cases, all at once, and what it never opens."""
 
 import dataclasses
 import gzip
@@ -10,15 +10,15 @@ import sys
 import numpy as np
 import pytest
 
-from semicml_tf import plausibility
 from semicml_tf.conversion.build_case import build
-from semicml_tf.conversion.examine import examine
-from semicml_tf.conversion.findings import CODES, CaseReport
 from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.verification.examine_case import examine
+from semicml_tf.conversion.verification.findings import CODES, CaseReport
 from semicml_tf.errors import UserError
-from semicml_tf.files import layouts
+from semicml_tf.files.layouts import catalogue
 from semicml_tf.files.source import NiftiFile
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing import plausibility
+from semicml_tf.preprocessing.normalisation import Normalisation
 from tests import image_folders, verification_cases
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -347,7 +347,8 @@ def test_workers_stay_small():
     import subprocess
 
     told = subprocess.run(
-        [sys.executable, "-c", "import sys, semicml_tf.conversion.examine; print('tensorflow' in sys.modules)"],
+        [sys.executable, "-c", "import sys, semicml_tf.conversion.verification.examine_case as _; "
+         "print('tensorflow' in sys.modules)"],
         cwd=REPOSITORY, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert told.stdout.strip() == "False"
@@ -367,7 +368,7 @@ def test_real_patients():
         normalisation=("ct=hu:-200:300", "pet=suv:0:15"), label_values=("1",), background_values=("0",),
         allow_empty_labels=False,
     )  # fmt: skip
-    cases = {case.case_id: case for case in layouts.choose("hecktor", sts()).find(sts(), settings.modalities)}
+    cases = {case.case_id: case for case in catalogue.choose("hecktor", sts()).find(sts(), settings.modalities)}
     labelled = {name: name not in ("STS_031", "STS_044") for name in cases}  # as its split has them
     found = {
         name: codes(examine(cases[name], settings, with_label=labelled[name]))

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from semicml_tf.conversion.facts import image_facts, label_facts
+from semicml_tf.conversion.verification.statistics import image_facts, label_facts
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.intensities import PERCENTILES
+from semicml_tf.preprocessing.intensities import PERCENTILES
 
 AFFINE = np.diag([-2.0, -2.5, 4.0, 1.0])
 AFFINE[:3, 3] = [70, 80, -30]

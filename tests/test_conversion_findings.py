@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from semicml_tf.conversion import findings
-from semicml_tf.conversion.findings import CODES, CaseReport, Finding
+from semicml_tf.conversion.verification import findings
+from semicml_tf.conversion.verification.findings import CODES, CaseReport, Finding
 from semicml_tf.errors import UserError
 
 

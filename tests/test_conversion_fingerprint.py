@@ -6,12 +6,12 @@ import random
 import numpy as np
 import pytest
 
-from semicml_tf import atomic
-from semicml_tf.conversion.facts import image_facts, label_facts
-from semicml_tf.conversion.findings import CaseReport
-from semicml_tf.conversion.fingerprint import FILE_NAME, Fingerprint, fingerprint
+from semicml_tf.conversion.planning.fingerprint import FILE_NAME, Fingerprint, fingerprint
+from semicml_tf.conversion.verification.findings import CaseReport
+from semicml_tf.conversion.verification.statistics import image_facts, label_facts
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.system import atomic_files
 
 
 def report(index, *, labelled=False, modalities=("ct", "pet"), empty=False):
@@ -58,7 +58,7 @@ def test_order_does_not_matter_and_json_is_the_way_there_and_back(tmp_path):
     first = fingerprint(reports)
     random.Random(0).shuffle(reports)
     assert json.dumps(fingerprint(reports).to_json()) == json.dumps(first.to_json())
-    atomic.write_json(tmp_path / FILE_NAME, first.to_json())
+    atomic_files.write_json(tmp_path / FILE_NAME, first.to_json())
     assert Fingerprint.load(tmp_path) == first
     with pytest.raises(UserError, match="fingerprint"):
         Fingerprint.load(tmp_path / "none")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from semicml_tf.conversion import draw, folds, split
+from semicml_tf.conversion.splitting import folds, sampling, split
 from semicml_tf.errors import UserError
 from tests.patients import case, numbered, touch
 from tests.test_conversion_draw import _sizes, _worst_gap
@@ -13,7 +13,7 @@ FRACTIONS = {"labelled": 0.2, "validation": 0.1, "test": 0.2}
 
 
 def _all_folds(found, number, fractions=FRACTIONS, **more):
-    return [draw.draw(found, 3, fractions, folds=number, fold=fold, **more) for fold in range(number)]
+    return [sampling.draw(found, 3, fractions, folds=number, fold=fold, **more) for fold in range(number)]
 
 
 @pytest.mark.parametrize("labelled", [0.2, 1.0, None])
@@ -36,7 +36,7 @@ def test_every_patient_with_a_label_is_in_validation_once(tmp_path, labelled):
 
 def test_the_test_patients_are_those_of_a_draw_without_folds(tmp_path):
     found = numbered(tmp_path, 40)
-    assert _all_folds(found, 5)[2]["test"] == draw.draw(found, 3, FRACTIONS)["test"]
+    assert _all_folds(found, 5)[2]["test"] == sampling.draw(found, 3, FRACTIONS)["test"]
 
 
 def test_another_fold_taken_later_is_the_one_that_would_have_been_drawn(tmp_path):
@@ -47,24 +47,24 @@ def test_another_fold_taken_later_is_the_one_that_would_have_been_drawn(tmp_path
             path = tmp_path / "split.json"
             path.write_text(json.dumps(drawn[1].to_json()))
             for number, expected in enumerate(drawn):
-                assert folds.with_fold(split.read(path), number, draw.rank(3)) == expected
+                assert folds.with_fold(split.read(path), number, sampling.rank(3)) == expected
 
 
 def test_another_fold_of_stratified_folds_keeps_them(tmp_path):
     found = numbered(tmp_path, 50)
     pools = [
-        draw.draw_pool(found, 3, {**FRACTIONS, "labelled": 1.0}, folds=5, fold=fold, stratify="lesion_size")
+        sampling.draw_pool(found, 3, {**FRACTIONS, "labelled": 1.0}, folds=5, fold=fold, stratify="lesion_size")
         for fold in (0, 3)
     ]
-    first, other = (draw.assign(pool, _sizes(sorted(pool.candidates))) for pool in pools)
-    assert folds.with_fold(first, 3, draw.rank(3)) == other and other.stratify == "lesion_size"
+    first, other = (sampling.assign(pool, _sizes(sorted(pool.candidates))) for pool in pools)
+    assert folds.with_fold(first, 3, sampling.rank(3)) == other and other.stratify == "lesion_size"
 
 
 def test_stratified_folds_hold_lesions_of_all_sizes(tmp_path):
     found = numbered(tmp_path, 60)
-    pool = draw.draw_pool(found, 1, {"labelled": 1.0, "test": 0.2}, folds=4, stratify="lesion_size")
+    pool = sampling.draw_pool(found, 1, {"labelled": 1.0, "test": 0.2}, folds=4, stratify="lesion_size")
     ml = _sizes(pool.candidates)
-    drawn = draw.assign(pool, ml)
+    drawn = sampling.assign(pool, ml)
     assert [len(held) for held in drawn.folds] == [12] * 4 and not drawn["unlabelled"]
     for held in (*drawn.folds, drawn["test"]):
         assert _worst_gap([ml[name] for name in held], [*ml.values()]) <= 1 / 12 + 1e-9
@@ -74,7 +74,7 @@ def test_stratified_folds_may_not_open_the_labels_of_unlabelled_patients(tmp_pat
     with pytest.raises(
         UserError, match="also at those of patients who are unlabelled in a fold.*--labelled_fraction=1"
     ):
-        draw.draw_pool(numbered(tmp_path, 40), 1, FRACTIONS, folds=4, stratify="lesion_size")
+        sampling.draw_pool(numbered(tmp_path, 40), 1, FRACTIONS, folds=4, stratify="lesion_size")
 
 
 def test_studies_of_a_patient_share_their_fold(tmp_path):
@@ -88,7 +88,7 @@ def test_excluded_patients_stay_out_of_every_fold(tmp_path):
     found = numbered(tmp_path, 30)
     drawn = split.without(_all_folds(found, 3)[0], {"C004", "C011"}, found)
     for number in range(3):
-        other = folds.with_fold(drawn, number, draw.rank(3))
+        other = folds.with_fold(drawn, number, sampling.rank(3))
         assert other["excluded"] == ("C004", "C011")
         assert len({*sum((other[name] for name in other if name != "excluded"), ())}) == 28
 
@@ -105,13 +105,13 @@ def test_excluded_patients_stay_out_of_every_fold(tmp_path):
 )
 def test_folds_that_do_not_fit(tmp_path, more, message):
     with pytest.raises(UserError, match=message):
-        draw.draw(numbered(tmp_path, 10), 0, FRACTIONS, **more)
+        sampling.draw(numbered(tmp_path, 10), 0, FRACTIONS, **more)
 
 
 def test_a_split_without_folds_has_no_other_fold(tmp_path):
-    plain = draw.draw(numbered(tmp_path, 10), 0, FRACTIONS)
+    plain = sampling.draw(numbered(tmp_path, 10), 0, FRACTIONS)
     with pytest.raises(UserError, match="--fold needs a split with folds"):
-        folds.with_fold(plain, 0, draw.rank(0))
-    folded = draw.draw(numbered(tmp_path, 10), 0, FRACTIONS, folds=2)
+        folds.with_fold(plain, 0, sampling.rank(0))
+    folded = sampling.draw(numbered(tmp_path, 10), 0, FRACTIONS, folds=2)
     with pytest.raises(UserError, match="expected --fold from 0 to 1, got 2"):
-        folds.with_fold(folded, 2, draw.rank(0))
+        folds.with_fold(folded, 2, sampling.rank(0))

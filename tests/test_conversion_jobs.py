@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
-from semicml_tf.conversion import jobs, write
-from semicml_tf.conversion import work as works
-from semicml_tf.conversion.findings import Finding
+from semicml_tf.conversion.execution import dataset_writer, tasks
+from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.settings import Settings
-from semicml_tf.files import hecktor
-from semicml_tf.files.dicom_labels import DicomLabel
+from semicml_tf.conversion.verification.findings import Finding
+from semicml_tf.files.dicom.labels import DicomLabel
+from semicml_tf.files.layouts import hecktor
 from tests import image_folders
 
 COARSE, FINE = ("6", "8", "8"), ("3", "4", "4")
@@ -37,13 +37,13 @@ def folder(tmp_path):
     root = image_folders.hecktor(tmp_path / "source", ["P00", "P01"])
     cases = {"labelled": hecktor.find(root, ["ct", "pet"])}
     with works.opened(tmp_path / "out") as work:
-        yield work, lambda spacing_mm: write.jobs_of(cases, settings(spacing_mm), work, cases_per_shard=8)
+        yield work, lambda spacing_mm: dataset_writer.jobs_of(cases, settings(spacing_mm), work, cases_per_shard=8)
 
 
 def shard(work, made):
     """What making the cases and their shard leaves."""
-    group = [pair for job in made for pair in jobs.make(job)]
-    jobs.assemble((made[0].shard, [job for _, job in group]), {made[0].shard: len(made)})
+    group = [pair for job in made for pair in tasks.make(job)]
+    tasks.assemble((made[0].shard, [job for _, job in group]), {made[0].shard: len(made)})
     return (work.dataset / made[0].shard).read_bytes()
 
 
@@ -60,11 +60,11 @@ def killed_before_saving(monkeypatch, step):
 def test_killed_with_other_settings_between_a_record_and_its_note(folder, monkeypatch):
     work, jobs_of = folder
     fine, coarse = jobs_of(FINE), jobs_of(COARSE)
-    list(jobs.make(fine[0]))
+    list(tasks.make(fine[0]))
     expected = work.record("P00").read_bytes()
-    killed_before_saving(monkeypatch, lambda: list(jobs.make(coarse[0])))
+    killed_before_saving(monkeypatch, lambda: list(tasks.make(coarse[0])))
     assert work.record("P00").read_bytes() != expected
-    list(jobs.make(fine[0]))
+    list(tasks.make(fine[0]))
     assert work.record("P00").read_bytes() == expected
 
 
@@ -72,8 +72,8 @@ def test_killed_with_other_settings_between_a_shard_and_its_note(folder, monkeyp
     work, jobs_of = folder
     expected = shard(work, jobs_of(FINE))
     coarse = jobs_of(COARSE)
-    group = (coarse[0].shard, [job for made in coarse for _, job in jobs.make(made)])
-    killed_before_saving(monkeypatch, lambda: jobs.assemble(group, {coarse[0].shard: 2}))
+    group = (coarse[0].shard, [job for made in coarse for _, job in tasks.make(made)])
+    killed_before_saving(monkeypatch, lambda: tasks.assemble(group, {coarse[0].shard: 2}))
     assert (work.dataset / coarse[0].shard).read_bytes() != expected
     assert shard(work, jobs_of(FINE)) == expected
 
@@ -88,18 +88,18 @@ def test_a_shard_that_is_gone_is_made_again(folder):
 def test_an_error_is_looked_for_again_and_a_sound_case_is_not(folder, monkeypatch):
     work, jobs_of = folder
     job, looked, error = jobs_of(FINE)[0], [], [Finding.of("unreadable_image", "a library is missing")]
-    examine = jobs.examine
+    examine = tasks.examine
 
     def counted(case, *args, **named):
         looked.append(case.case_id)
         return dataclasses.replace(examine(case, *args, **named), findings=tuple(error))
 
-    monkeypatch.setattr(jobs, "examine", counted)
-    jobs.look(job)
+    monkeypatch.setattr(tasks, "examine", counted)
+    tasks.look(job)
     error.clear()  # installed
-    jobs.look(job)
+    tasks.look(job)
     assert works.read(work.report("P00"), works.Report)["report"]["findings"] == []
-    jobs.look(job)
+    tasks.look(job)
     assert looked == ["P00", "P00"]
 
 

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from semicml_tf.conversion import plan as plans
-from semicml_tf.conversion.facts import image_facts
-from semicml_tf.conversion.findings import CaseReport
-from semicml_tf.conversion.fingerprint import Fingerprint, fingerprint
-from semicml_tf.conversion.plan import plan
+from semicml_tf.conversion.planning import plan as plans
+from semicml_tf.conversion.planning.fingerprint import Fingerprint, fingerprint
+from semicml_tf.conversion.planning.plan import plan
 from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.verification.findings import CaseReport
+from semicml_tf.conversion.verification.statistics import image_facts
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 

@@ -13,16 +13,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semicml_tf.conversion.findings import CODES, Finding
-from semicml_tf.conversion.preview import slices_to_show, write_preview
-from semicml_tf.conversion.preview_page import write_page
-from semicml_tf.conversion.write import picture_name
+from semicml_tf.conversion.execution.dataset_writer import picture_name
+from semicml_tf.conversion.preview.contact_sheet import slices_to_show, write_preview
+from semicml_tf.conversion.preview.page import write_page
+from semicml_tf.conversion.verification.findings import CODES, Finding
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample, resample_mask
-from semicml_tf.normalisation import Constants, for_modality
 from semicml_tf.phantom import case as cases
-from semicml_tf.records.contract import CaseRecord
+from semicml_tf.preprocessing.normalisation import Constants, for_modality
+from semicml_tf.records.case_record import CaseRecord
 
 GREEN, BLUE, ORANGE = (51, 242, 64), (38, 191, 255), (255, 140, 26)
 
@@ -184,7 +184,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
 
 def test_neither_tensorflow_nor_pyplot_is_imported():
     code = (
-        "import sys, semicml_tf.conversion.preview, semicml_tf.conversion.preview_page;"
+        "import sys, semicml_tf.conversion.preview.contact_sheet, semicml_tf.conversion.preview.page;"
         "assert not {'matplotlib', 'tensorflow', 'PIL'} & set(sys.modules), sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,9 +10,9 @@ import unicodedata
 
 import pytest
 
-from semicml_tf.conversion import pseudonyms as names
-from semicml_tf.conversion import split
-from semicml_tf.conversion.pseudonyms import Pseudonyms
+from semicml_tf.conversion.privacy import pseudonyms as names
+from semicml_tf.conversion.privacy.pseudonyms import Pseudonyms
+from semicml_tf.conversion.splitting import split
 from semicml_tf.errors import UserError
 from tests.patients import case
 

@@ -8,9 +8,9 @@ import unicodedata
 
 import pytest
 
-from semicml_tf.conversion.findings import Finding
-from semicml_tf.conversion.privacy import Hidden
-from semicml_tf.conversion.redactor import _HIDDEN, Redactor
+from semicml_tf.conversion.privacy.names import Hidden
+from semicml_tf.conversion.privacy.redactor import _HIDDEN, Redactor
+from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.source import NiftiFile

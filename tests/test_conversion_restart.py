@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from semicml_tf.conversion import jobs
-from semicml_tf.conversion import work as works
+from semicml_tf.conversion.execution import tasks
+from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.errors import UserError
 from tests import image_folders
 from tests.conversions import FLAGS, convert, write_split
@@ -75,13 +75,13 @@ def test_killed_and_called_again_it_ends_with_the_same_bytes(source, undisturbed
     assert not output.exists() and len(finished(work, kind)) == count
     before = finished(work)
     made = []
-    build = jobs.build
+    build = tasks.build
 
     def counted(case, *args, **named):
         made.append(case.case_id)
         return build(case, *args, **named)
 
-    monkeypatch.setattr(jobs, "build", counted)
+    monkeypatch.setattr(tasks, "build", counted)
     again = contents(convert(source, output, "--cases_per_shard=2", "--workers=1"))
     assert {name: again[name] for name in undisturbed} == undisturbed and set(again) == set(undisturbed)
     # No finished case was made again, and none of the others was forgotten.
@@ -128,14 +128,14 @@ def test_one_changed_case_in_a_finished_shard(tmp_path, monkeypatch):
         raise UserError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("semicml_tf.conversion.write.complete", stopped)
+        patch.setattr("semicml_tf.conversion.execution.dataset_writer.complete", stopped)
         with pytest.raises(UserError, match="disk is full"):
             convert(root, tmp_path / "out")
     assert (tmp_path / ".out.work/dataset/labelled-00000-of-00001.tfrecord").is_file()
     image_folders.write(root / "imagesTr/P01__CT.nii.gz", image_folders.ct(77))
     made = []
-    build = jobs.build
-    monkeypatch.setattr(jobs, "build", lambda case, *a, **n: (made.append(case.case_id), build(case, *a, **n))[1])
+    build = tasks.build
+    monkeypatch.setattr(tasks, "build", lambda case, *a, **n: (made.append(case.case_id), build(case, *a, **n))[1])
     assert contents(convert(root, tmp_path / "out")) == contents(convert(root, tmp_path / "fresh"))
     assert made == ["P01", "P00", "P01"]
 

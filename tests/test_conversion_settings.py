@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from semicml_tf import normalisation
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
+from semicml_tf.preprocessing import normalisation
 
 GOOD = {
     "modalities": ["ct", "t2"],

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from semicml_tf.conversion import split
+from semicml_tf.conversion.splitting import split
 from semicml_tf.errors import UserError
 from tests.patients import case, numbered
 

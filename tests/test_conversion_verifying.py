@@ -6,7 +6,8 @@ import os
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.conversion import build_case, jobs, write
+from semicml_tf.conversion import build_case
+from semicml_tf.conversion.execution import dataset_writer, tasks
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from tests import image_folders
@@ -73,7 +74,7 @@ def test_a_case_that_fails_after_verification_is_left_out_on_request(source, tmp
             raise MemoryError
         return whole(case, *arguments, **named)
 
-    monkeypatch.setattr(jobs, "build", broken)
+    monkeypatch.setattr(tasks, "build", broken)
     refused(source, tmp_path / "out", "case P1: there is not enough memory")
     folder = convert(source, tmp_path / "out", "--skip_bad_cases")
     assert "left out for their errors: P1" in capsys.readouterr().out
@@ -132,7 +133,7 @@ def test_names_that_terminals_and_utf_8_cannot_hold(tmp_path, capsys):
         held = {case.case_id for cases in info.partitions.values() for case in cases}
         if flag == "--nopseudonymize":
             assert held == set(names.values())
-            assert all(len(write.picture_name(name).encode()) < 255 for name in held)
+            assert all(len(dataset_writer.picture_name(name).encode()) < 255 for name in held)
             assert r"\xfc.nii" in printed
             commandline.call(
                 "semicml_tf.inspect", [str(tmp_path / "out"), f"--case={'L' * 240}", f"--output={tmp_path / 'look'}"]

@@ -3,8 +3,8 @@
 import pathlib
 import re
 
-from semicml_tf.conversion.findings import CODES
-from semicml_tf.files.layouts import LAYOUTS
+from semicml_tf.conversion.verification.findings import CODES
+from semicml_tf.files.layouts.catalogue import LAYOUTS
 
 TEXT = (pathlib.Path(__file__).parents[1] / "docs/conversion.md").read_text(encoding="utf-8")
 

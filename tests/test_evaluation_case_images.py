@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from semicml_tf.evaluation import case_images
-from semicml_tf.evaluation.study import Answer
-from semicml_tf.normalisation import Constants
+from semicml_tf.evaluation.score_cases import Answer
+from semicml_tf.preprocessing.normalisation import Constants
 from tests import report_runs
 from tests.report_runs import MODALITIES, THRESHOLDS
 

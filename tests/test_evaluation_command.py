@@ -10,14 +10,15 @@ import types
 import numpy as np
 import pytest
 
-from semicml_tf import commandline, cores
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import overlay, own_data
+from semicml_tf.evaluation import data_provenance, overlay
+from semicml_tf.evaluation.baseline_margin import beats_blind, shortfalls
 from semicml_tf.evaluation.comparison import comparison_table
-from semicml_tf.evaluation.margin import beats_blind, shortfalls
-from semicml_tf.evaluation.study import Answer
+from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.reporting import headline
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import cpu
 from tests.evaluation_data import NORMALISATION, ball, band_network, oblique_grid, patient, write_dataset, write_run
 
 COMMAND = "semicml_tf.evaluate"
@@ -90,7 +91,7 @@ def test_a_run_without_skill_gives_every_output(study, made, capsys):
     assert body["run"]["run_hash"] == "0123456789abcdef"
     assert body["dataset"]["data_hash"] == body["run"]["data_hash"]
     assert body["command"].startswith("python -m semicml_tf.evaluate --run=")
-    assert body["processor"] == cores.processor()
+    assert body["processor"] == cpu.processor()
     for row in body["rows"]:
         assert [case["case_id"] for case in row["cases"]] == ["t0", "t1", "t2"]
     with open(out / "metrics.csv") as stream:
@@ -212,12 +213,12 @@ def test_without_test_patients_the_validation_patients_are_named():
     with pytest.raises(
         UserError, match="data/sts: .* no test patients. Pass --partition=validation to score its 3 val"
     ):
-        own_data.cases_to_score(info, "test")
+        data_provenance.cases_to_score(info, "test")
 
 
 def test_one_patient_is_no_evidence():
-    (note,) = own_data.one_patient_note(1, "test")
-    assert note.startswith("One test patient is no evidence") and not own_data.one_patient_note(2, "test")
+    (note,) = data_provenance.one_patient_note(1, "test")
+    assert note.startswith("One test patient is no evidence") and not data_provenance.one_patient_note(2, "test")
     assert headline._patients(1, "test") == "One test patient, which is no evidence"
     assert headline._patients(4, "test") == "4 test patients"
 

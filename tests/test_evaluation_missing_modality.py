@@ -9,11 +9,11 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import blind, margin, overlay, report, table
+from semicml_tf.evaluation import baseline_margin, overlay, report, table, trivial_baselines
 from semicml_tf.evaluation.comparison import comparison_table
-from semicml_tf.evaluation.study import Answer, evaluate_predictions
-from semicml_tf.records.contract import CaseRecord
-from semicml_tf.training.run_folder import Run
+from semicml_tf.evaluation.score_cases import Answer, evaluate_predictions
+from semicml_tf.records.case_record import CaseRecord
+from semicml_tf.runs.run_folder import Run
 from tests.evaluation_data import (
     CONSTANTS,
     NORMALISATION,
@@ -92,12 +92,12 @@ def test_the_number_of_patients_stands_in_every_output(run, body):
 
 def test_comparisons_are_between_patients_that_both_rows_have(body):
     ellipsoid = {case["case_id"]: case["dice"] for case in _row(body, "blind ellipsoid")["cases"]}
-    own, other, common = margin.paired_dice(_row(body, "ct"), _row(body, "blind ellipsoid"))
+    own, other, common = baseline_margin.paired_dice(_row(body, "ct"), _row(body, "blind ellipsoid"))
     assert (own, common) == (1.0, 3) and other == pytest.approx(
         np.mean([ellipsoid[name] for name in ("t0", "t1", "t3")])
     )
     assert other != pytest.approx(_row(body, "blind ellipsoid")["summary"]["dice"]["mean"])
-    assert margin.paired_dice(_row(body, "ct"), _row(body, "pet"))[2] == 2
+    assert baseline_margin.paired_dice(_row(body, "ct"), _row(body, "pet"))[2] == 2
     notes = table.paired_notes(body)
     assert any(note.startswith("ct network against pet network on the 2 patients that both have") for note in notes)
     assert len(notes) == len(set(notes)) == 4  # ct and pet, each with the ellipsoid, and one with the threshold
@@ -112,7 +112,7 @@ def test_the_margin_is_asked_of_common_patients():
 
     def failures(network, other):
         rows = [row("ct", "network", network), row("blind ellipsoid", "blind", other)]
-        return margin.shortfalls({"rows": rows}, 0.1)
+        return baseline_margin.shortfalls({"rows": rows}, 0.1)
 
     assert failures({"a": 0.5}, {"a": 0.3, "b": 1.0}) == []
     assert "0.100 short" in failures({"a": 0.5, "b": 0.9}, {"a": 0.5})[0]
@@ -134,8 +134,10 @@ def test_runs_are_compared_row_by_row(run, tmp_path):
 
 def test_a_row_without_any_patient_is_undefined_and_not_perfect():
     records = [without(record, "pet") for record in _partitions()["labelled"]]
-    threshold = blind.Threshold("pet", 0.2, 1.0, "SUV", 0.5)
-    scores = evaluate_predictions(records, {"pet threshold": threshold, "ellipsoid": blind.Ellipsoid(5.0, 0.5)})
+    threshold = trivial_baselines.Threshold("pet", 0.2, 1.0, "SUV", 0.5)
+    scores = evaluate_predictions(
+        records, {"pet threshold": threshold, "ellipsoid": trivial_baselines.Ellipsoid(5.0, 0.5)}
+    )
     assert scores["pet threshold"] == [] and len(scores["ellipsoid"]) == 2
 
 
@@ -170,10 +172,10 @@ def test_the_ellipsoid_is_that_of_the_whole_field_of_view():
     affine[:3, 3] += affine[:3, :3] @ start
     grid = dataclasses.replace(whole, shape=tuple(int(n) for n in stop - start), affine=affine)
     images = {name: np.zeros(grid.shape, np.float16) for name in NORMALISATION}
-    label = blind.ellipsoid(whole, 6.0)[box].astype(np.uint8)
+    label = trivial_baselines.ellipsoid(whole, 6.0)[box].astype(np.uint8)
     record = CaseRecord(
         "a", grid, images, CONSTANTS, grid, label, label, crop_offset=tuple(map(int, start)), full_shape=whole.shape
     )
-    np.testing.assert_array_equal(blind.Ellipsoid(6.0, 0.5)(record), label)
-    fitted, _ = blind.fit([record], NORMALISATION)
+    np.testing.assert_array_equal(trivial_baselines.Ellipsoid(6.0, 0.5)(record), label)
+    fitted, _ = trivial_baselines.fit([record], NORMALISATION)
     assert fitted.margin_mm == pytest.approx(6.0, abs=1.0) and fitted.labelled_dice == 1.0

@@ -12,7 +12,7 @@ import semicml_tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import postprocessing_choice as choice
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs.run_folder import Run
 from tests.evaluation_data import ball, band_network, oblique_grid, patient, write_dataset, write_run
 
 COMMAND = "semicml_tf.evaluate"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
+from semicml_tf.diagnostics import relearning, teachers
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import relearning, teachers
-from semicml_tf.training import run_folder
+from semicml_tf.runs import run_folder
 from tests.evaluation_data import NORMALISATION, WINDOW, ball, oblique_grid, patient, without, write_dataset, write_run
 
 SETTINGS = {

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
+from semicml_tf.diagnostics import similarity, similarity_report
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import similarity, similarity_report
 from semicml_tf.methods.settings import MethodSettings
-from semicml_tf.training import run_folder
+from semicml_tf.runs import run_folder
 from tests.evaluation_data import NORMALISATION, WINDOW, ball, oblique_grid, patient, write_dataset, write_run
 
 LEVELS = {"stage": {"ct": 0.2, "pet": 0.6}, "last": {"ct": 0.7, "pet": 0.7}}

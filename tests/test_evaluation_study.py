@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import study
+from semicml_tf.evaluation import score_cases
+from semicml_tf.evaluation.score_cases import evaluate_predictions
 from semicml_tf.evaluation.scores import mean_and_sd, summarise
-from semicml_tf.evaluation.study import evaluate_predictions
 from semicml_tf.geometry.resample import resample
-from semicml_tf.inference.postprocess import Postprocessing
+from semicml_tf.postprocessing.steps import Postprocessing
 from tests.evaluation_data import ball, oblique_grid, patient
 
 
@@ -166,7 +166,7 @@ def test_an_error_of_a_thread_names_the_case_and_ends_the_rest(error, message, m
         begun.append(case_id)
         raise error("no room")
 
-    monkeypatch.setattr(study, "score", broken)
+    monkeypatch.setattr(score_cases, "score", broken)
     with pytest.raises(error, match=message) as caught:
         evaluate_predictions(_patients((0.0, 0.0, 0.0)) * 4, {"a": _truth}, jobs=2)
     assert error is RuntimeError or caught.value.doing == "scoring case p0"

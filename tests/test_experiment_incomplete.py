@@ -6,8 +6,8 @@ import pytest
 
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import results, summary
-from semicml_tf.experiments.cells import Cell
 from semicml_tf.experiments.publish import publish
+from semicml_tf.experiments.run_spec import Cell
 from tests.experiment_data import PAIR, finish, write_labelled
 
 GOOD, POOR = [0.6, 0.7, 0.8], [0.1, 0.2, 0.3]

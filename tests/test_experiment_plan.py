@@ -7,11 +7,11 @@ import shlex
 import pytest
 
 from semicml_tf import commandline, experiment
-from semicml_tf.conversion import split as splits
+from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.errors import UserError
-from semicml_tf.experiments import made, plan, runs
-from semicml_tf.experiments.rows import parse_rows
-from semicml_tf.training.settings import MEANING
+from semicml_tf.experiments import input_record, plan, runs
+from semicml_tf.experiments.method_row import parse_rows
+from semicml_tf.runs.settings import MEANING
 from tests.experiments import ROWS, flagfile, planned
 
 
@@ -141,16 +141,16 @@ def test_another_split_in_the_same_folder_is_refused(tmp_path):
 
 def test_data_that_other_flags_made_are_refused(tmp_path):
     record, product = tmp_path / "made" / "a.json", tmp_path / "data" / "dataset.json"
-    made.check_or_note(record, product, {"spacing": [4, 4], "old": 1}, {})
-    made.check_or_note(record, product, {"spacing": [3, 3], "old": 1}, {})  # not made yet: may change
+    input_record.check_or_note(record, product, {"spacing": [4, 4], "old": 1}, {})
+    input_record.check_or_note(record, product, {"spacing": [3, 3], "old": 1}, {})  # not made yet: may change
     product.parent.mkdir()
     product.write_text("{}")
-    made.check_or_note(record, product, {"spacing": [3, 3], "old": 1, "new": False}, {"new": False})
+    input_record.check_or_note(record, product, {"spacing": [3, 3], "old": 1, "new": False}, {"new": False})
     with pytest.raises(UserError, match="made with --spacing=3,3, now 4,4"):
-        made.check_or_note(record, product, {"spacing": [4, 4], "old": 1}, {})
+        input_record.check_or_note(record, product, {"spacing": [4, 4], "old": 1}, {})
     record.unlink()
     with pytest.raises(UserError, match="not made by an experiment"):
-        made.check_or_note(record, product, {"spacing": [3, 3]}, {})
+        input_record.check_or_note(record, product, {"spacing": [3, 3]}, {})
 
 
 def _write_run(cell, **body):

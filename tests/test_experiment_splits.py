@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from semicml_tf.conversion import split as splits
+from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.errors import UserError
 from semicml_tf.experiments.splits import base_split, drawn, pool_of
 from semicml_tf.experiments.study import Study

@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from semicml_tf.experiments import markdown, results, summary
-from semicml_tf.experiments.cells import Cell
 from semicml_tf.experiments.publish import publish
+from semicml_tf.experiments.run_spec import Cell
 from tests.experiment_data import PAIR, finish, write_labelled
 
 COMMAND = "python -m semicml_tf.experiment --flagfile=a.flags"

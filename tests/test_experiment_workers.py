@@ -151,7 +151,7 @@ def test_one_experiment_a_folder_and_none_beside_the_children_of_a_killed_one(tm
 
 
 def test_a_child_whose_parent_is_gone_already_does_not_begin(tmp_path):
-    words = [sys.executable, "-m", "semicml_tf.experiments.bound_child", "1", "-c", "print('begun')"]
+    words = [sys.executable, "-m", "semicml_tf.experiments.child_process", "1", "-c", "print('begun')"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (143, "")
 

@@ -3,8 +3,8 @@
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import bids, layouts
-from semicml_tf.files.options import LayoutOptions
+from semicml_tf.files.layouts import bids, catalogue
+from semicml_tf.files.layouts.options import LayoutOptions
 from tests.layout_folders import check_present, images, touch
 
 
@@ -15,7 +15,7 @@ def test_subjects_and_sessions(tmp_path):
     touch(*(anat / f"sub-01_ses-b_{what}.nii.gz" for what in ("T1w", "ce-gd_T1w", "T2w", "FLAIR", "PDw")))
     touch(tmp_path / "sub-01/ses-a/anat/sub-01_ses-a_T2w.nii", anat / "sub-01_ses-b_label-x_mask.nii.gz")
     touch(tmp_path / "derivatives/d/sub-01/ses-b/anat/sub-01_ses-b_dseg.nii.gz")
-    assert layouts.choose("auto", tmp_path) is bids
+    assert catalogue.choose("auto", tmp_path) is bids
     assert bids.modalities(tmp_path) == ("ct", "flair", "pdw", "pet", "t1", "t1ce", "t2")
     a, b, second = bids.find(tmp_path, ["t1", "t1ce", "t2", "flair", "pdw"])
     assert [case.case_id for case in (a, b, second)] == ["sub-01_ses-a", "sub-01_ses-b", "sub-02"]

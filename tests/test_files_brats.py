@@ -3,8 +3,8 @@
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import brats, brats2023, layouts
-from semicml_tf.files.options import LayoutOptions
+from semicml_tf.files.layouts import brats, brats2023, catalogue
+from semicml_tf.files.layouts.options import LayoutOptions
 from semicml_tf.files.source import NiftiFile
 from tests.layout_folders import check_present, images, touch
 
@@ -26,7 +26,7 @@ def test_brats(tmp_path, folder, case, patient, year, ending):
     touch(*(place / f"{case}_{what}{ending}" for what in ("t1", "t1ce", "t2", "flair", "seg")))
     touch(place / f"._{case}_t1{ending}")
     (tmp_path / "LGG").mkdir()
-    assert layouts.choose("auto", tmp_path) is brats
+    assert catalogue.choose("auto", tmp_path) is brats
     (found,) = brats.find(tmp_path, ["t2", "t1ce"])
     assert (found.case_id, found.patient) == (case, patient) and found.label_on is None
     assert images(found) == {"t2": place / f"{case}_t2{ending}", "t1ce": place / f"{case}_t1ce{ending}"}
@@ -90,7 +90,7 @@ def test_a_misnamed_image_is_offered_too(tmp_path):
 def test_brats_2023(tmp_path):
     for case in ("BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000"):
         touch(*(tmp_path / case / f"{case}-{what}.nii.gz" for what in (*WORDS.values(), "seg")))
-    assert layouts.choose("auto", tmp_path) is brats2023
+    assert catalogue.choose("auto", tmp_path) is brats2023
     cases = brats2023.find(tmp_path, ["flair", "t1c"])
     assert [case.patient for case in cases] == ["BraTS-GLI-00001", "BraTS-GLI-00001", "BraTS-GLI-00002"]
     place = tmp_path / "BraTS-GLI-00001-000"

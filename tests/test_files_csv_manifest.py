@@ -5,7 +5,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.files import csv_manifest, dicom, layouts
+from semicml_tf.files.layouts import catalogue, csv_manifest, dicom
 from semicml_tf.files.source import NiftiFile
 from tests.layout_folders import check_present, images
 
@@ -13,7 +13,7 @@ from tests.layout_folders import check_present, images
 def test_csv(tmp_path):
     path = tmp_path / "cases.csv"
     path.write_text("case,ct,pet,label,partition\nB,img/b_ct.nii.gz,/abs/b pt.nii,,unlabelled\nA,a,b,c,test\n\n,,,,\n")
-    assert layouts.choose("auto", path) is csv_manifest
+    assert catalogue.choose("auto", path) is csv_manifest
     first, second = csv_manifest.find(path, ["ct", "pet"])
     assert first.case_id == first.patient == "A" and first.partition == "test"
     assert first.label == NiftiFile(tmp_path / "c")

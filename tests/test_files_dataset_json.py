@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import decathlon, layouts, nnunet
-from semicml_tf.files.modality_names import canonical
+from semicml_tf.files.layouts import catalogue, decathlon, nnunet
+from semicml_tf.files.layouts.modality_names import canonical
 from semicml_tf.files.source import NiftiFile
 from tests import image_folders
 from tests.layout_folders import check_present, images, touch
@@ -26,7 +26,7 @@ def test_a_decathlon_task(tmp_path):
     touch(tmp_path / "imagesTr/BRATS_002.nii.gz", tmp_path / "imagesTr/BRATS_001.nii.gz")
     touch(tmp_path / "labelsTr/BRATS_001.nii.gz", tmp_path / "labelsTr/BRATS_002.nii.gz")
     touch(tmp_path / "imagesTs/BRATS_485.nii.gz", tmp_path / "imagesTr/._BRATS_001.nii.gz")
-    assert layouts.choose("auto", tmp_path) is decathlon
+    assert catalogue.choose("auto", tmp_path) is decathlon
     cases = decathlon.find(tmp_path, ["t2", "t1ce"])
     assert [case.case_id for case in cases] == ["BRATS_001", "BRATS_002", "BRATS_485"]
     image = tmp_path / "imagesTr/BRATS_001.nii.gz"
@@ -81,7 +81,7 @@ def test_nnunet(tmp_path, key, ending):
     describe(tmp_path, **{key: {"0": "CT", "1": "PET"}, "file_ending": ending})
     touch(*(tmp_path / f"imagesTr/{case}_000{channel}{ending}" for case in ("la_02", "la_01") for channel in (0, 1)))
     touch(tmp_path / f"labelsTr/la_01{ending}", tmp_path / f"imagesTs/la_03_0000{ending}")
-    assert layouts.choose("auto", tmp_path) is nnunet
+    assert catalogue.choose("auto", tmp_path) is nnunet
     first, second, third = nnunet.find(tmp_path, ["pet", "ct"])
     assert [case.case_id for case in (first, second, third)] == ["la_01", "la_02", "la_03"]
     assert images(first) == {
@@ -100,7 +100,7 @@ def test_nnunet(tmp_path, key, ending):
 def test_nnunet_that_lists_its_files(tmp_path):
     listed = {"A": {"images": ["far/a ct.nii.gz", "/abs/a.nii.gz"], "label": "far/l.nii.gz"}}
     describe(tmp_path, channel_names={"0": "CT", "1": "PT"}, file_ending=".nii.gz", dataset=listed)
-    assert layouts.choose("auto", tmp_path) is nnunet
+    assert catalogue.choose("auto", tmp_path) is nnunet
     (case,) = nnunet.find(tmp_path, ["ct", "pet"])
     assert str(case.images["pet"].path) == "/abs/a.nii.gz" and case.images["ct"].path == tmp_path / "far/a ct.nii.gz"
     assert case.label.path == tmp_path / "far/l.nii.gz"
@@ -112,9 +112,9 @@ def test_nnunet_that_lists_its_files(tmp_path):
 def test_four_digits_are_a_channel_only_where_labels_lack_them(tmp_path):
     describe(tmp_path, modality={"0": "CT"})
     touch(tmp_path / "imagesTr/case_0001.nii.gz", tmp_path / "labelsTr/case_0001.nii.gz")
-    assert layouts.choose("auto", tmp_path) is decathlon
+    assert catalogue.choose("auto", tmp_path) is decathlon
     (tmp_path / "labelsTr/case_0001.nii.gz").rename(tmp_path / "labelsTr/case.nii.gz")
-    assert layouts.choose("auto", tmp_path) is nnunet
+    assert catalogue.choose("auto", tmp_path) is nnunet
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_description_that_is_no_json_is_of_no_layout(tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     touch(tmp_path / "imagesTr/A_0000.nii.gz")
     with pytest.raises(UserError, match="named as nnU-Net's, but there is no dataset.json that names the channels"):
-        layouts.choose("auto", tmp_path)
+        catalogue.choose("auto", tmp_path)
     with pytest.raises(UserError, match="dataset.json"):
         nnunet.find(tmp_path, ["ct"])
 

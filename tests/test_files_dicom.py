@@ -11,9 +11,10 @@ import pydicom
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom, dicom_scan, layouts
-from semicml_tf.files.dicom_labels import DicomLabel
-from semicml_tf.files.options import LayoutOptions
+from semicml_tf.files.dicom import scan
+from semicml_tf.files.dicom.labels import DicomLabel
+from semicml_tf.files.layouts import catalogue, dicom
+from semicml_tf.files.layouts.options import LayoutOptions
 from semicml_tf.files.source import NiftiFile
 from tests import dicom_files as files
 from tests import image_folders
@@ -43,7 +44,7 @@ def test_a_case_is_a_study(tmp_path):
     study(tmp_path, "B", "1.5")
     study(tmp_path, "A", "1.7", StudyDate="20150101")
     study(tmp_path, "A", "1.6", StudyDate="20160101", series=("CT",))
-    assert layouts.choose("auto", tmp_path) is dicom and layouts.choose("dicom", tmp_path) is dicom
+    assert catalogue.choose("auto", tmp_path) is dicom and catalogue.choose("dicom", tmp_path) is dicom
     cases = find(tmp_path)
     # Studies of one patient follow each other in time, and carry the patient's id.
     assert [(case.case_id, case.patient) for case in cases] == [("A_1.7", "A"), ("A_1.6", "A"), ("B", "B")]
@@ -269,7 +270,7 @@ def test_labels_are_not_opened_in_the_search(tmp_path, monkeypatch):
     read = []
     original = pydicom.dcmread
     monkeypatch.setattr(pydicom, "dcmread", lambda *args, **named: read.append(original(*args, **named)) or read[-1])
-    dicom_scan._scan.cache_clear()
+    scan._scan.cache_clear()
     (case,) = find(tmp_path)
     assert len(read) == 7  # every file once
     for dataset in read:

@@ -9,9 +9,9 @@ from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_contours
-from semicml_tf.files.dicom_labels import DicomLabel
-from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.dicom import contours as dicom_contours
+from semicml_tf.files.dicom.labels import DicomLabel
+from semicml_tf.files.dicom.series import open_series
 from tests import dicom_files as files
 from tests.test_files_dicom_labels import TILTED, box, corners, images, write_rtstruct
 

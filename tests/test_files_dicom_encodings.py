@@ -10,8 +10,8 @@ import SimpleITK
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.dicom_labels import DicomLabel
-from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.dicom.labels import DicomLabel
+from semicml_tf.files.dicom.series import open_series
 from tests import dicom_files as files
 from tests.test_files_dicom_labels import write_seg
 from tests.test_files_dicom_series import refused

@@ -9,8 +9,8 @@ import pydicom
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.dicom_labels import DicomLabel
-from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.dicom.labels import DicomLabel
+from semicml_tf.files.dicom.series import open_series
 from semicml_tf.files.source import limited
 from tests import dicom_files as files
 

@@ -9,9 +9,9 @@ import pytest
 from pydicom.dataelem import RawDataElement
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom
-from semicml_tf.files.dicom_labels import DicomLabel
-from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.dicom.labels import DicomLabel
+from semicml_tf.files.dicom.series import open_series
+from semicml_tf.files.layouts import dicom
 from tests import dicom_files as files
 from tests.test_files_dicom_encodings import enhanced
 from tests.test_files_dicom_labels import SHAPE, blob, box, images, write_rtstruct, write_seg

@@ -16,9 +16,9 @@ from scipy.spatial import cKDTree
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.files.dicom_labels import DicomLabel
-from semicml_tf.files.dicom_segmentation import read_mask
-from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.dicom.labels import DicomLabel
+from semicml_tf.files.dicom.segmentation import read_mask
+from semicml_tf.files.dicom.series import open_series
 from semicml_tf.phantom import case as cases
 from semicml_tf.phantom.dicom_writer import write_dicom
 from tests import dicom_files

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_series
-from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.dicom import series
+from semicml_tf.files.dicom.series import open_series
 from tests import dicom_files as files
 
 BITS_12 = {"BitsStored": 12, "HighBit": 11}
@@ -350,7 +350,7 @@ def test_without_pydicom_it_says_what_to_install(tmp_path):
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
-    code = "import sys, semicml_tf.files.dicom, semicml_tf.phantom.dicom_writer; print(sorted(sys.modules))"
+    code = "import sys, semicml_tf.files.layouts.dicom, semicml_tf.phantom.dicom_writer; print(sorted(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     there = ran.stdout.strip("[]\n").replace("'", "").split(", ")
     # (nibabel imports pydicom by itself where it is installed.)
@@ -360,4 +360,4 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
 def test_source_holds_no_patient(tmp_path):
     files.write_series(tmp_path, files.numbers())
     assert not any(secret in repr(open_series(tmp_path)) for secret in files.SECRETS)
-    assert dicom_series.DicomSeries.__dataclass_params__.frozen
+    assert series.DicomSeries.__dataclass_params__.frozen

@@ -5,8 +5,8 @@ import pydicom
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_suv
-from semicml_tf.files.dicom_series import open_series
+from semicml_tf.files.dicom import suv as dicom_suv
+from semicml_tf.files.dicom.series import open_series
 from tests import dicom_files as files
 
 WHOLE_DOSE = 80_000 / 4e8  # g/Bq: 80 kg and 400 MBq

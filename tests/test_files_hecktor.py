@@ -3,7 +3,7 @@
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import hecktor, hecktor2021, layouts
+from semicml_tf.files.layouts import catalogue, hecktor, hecktor2021
 from semicml_tf.files.source import NiftiFile
 from tests import image_folders
 from tests.layout_folders import check_present, images, touch
@@ -12,7 +12,7 @@ from tests.layout_folders import check_present, images, touch
 def test_hecktor(tmp_path):
     image_folders.hecktor(tmp_path, ["B", "A"])
     touch(tmp_path / "imagesTr/A__MR.nii")
-    assert layouts.choose("auto", tmp_path) is hecktor
+    assert catalogue.choose("auto", tmp_path) is hecktor
     first, second = hecktor.find(tmp_path, ["pet", "mr"])
     assert (first.case_id, second.case_id) == ("A", "B")
     assert images(first) == {"pet": tmp_path / "imagesTr/A__PT.nii.gz", "mr": tmp_path / "imagesTr/A__MR.nii"}
@@ -62,7 +62,7 @@ def test_hecktor_2021(tmp_path, place):
     folder = tmp_path / place
     touch(*(folder / f"{case}_{what}.nii.gz" for case in ("CHUV002", "CHGJ007") for what in ("ct", "pt", "gtvt")))
     touch(tmp_path / "hecktor2021_patient_info_training.csv", folder / "._CHGJ007_ct.nii.gz")
-    assert layouts.choose("auto", tmp_path) is hecktor2021
+    assert catalogue.choose("auto", tmp_path) is hecktor2021
     first, second = hecktor2021.find(tmp_path, ["ct", "pet"])
     assert (first.case_id, second.case_id) == ("CHGJ007", "CHUV002")
     assert images(first) == {"ct": folder / "CHGJ007_ct.nii.gz", "pet": folder / "CHGJ007_pt.nii.gz"}

@@ -9,7 +9,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.files import deliveries, layouts, survey
+from semicml_tf.files.layouts import catalogue, deliveries, diagnose
 from semicml_tf.phantom.writers import LAYOUTS as WRITTEN
 from tests.layout_folders import check_present, touch
 
@@ -34,13 +34,13 @@ def layout_of(phantom):
 
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_a_phantom_is_of_exactly_one_layout(phantoms, name):
-    assert [layout.NAME for layout in layouts.LAYOUTS.values() if layout.detect(phantoms[name])] == [layout_of(name)]
-    assert layouts.choose("auto", phantoms[name]).NAME == layout_of(name)
+    assert [layout.NAME for layout in catalogue.LAYOUTS.values() if layout.detect(phantoms[name])] == [layout_of(name)]
+    assert catalogue.choose("auto", phantoms[name]).NAME == layout_of(name)
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_a_phantom_is_found_as_it_was_written(phantoms, name):
-    layout, root = layouts.choose("auto", phantoms[name]), phantoms[name]
+    layout, root = catalogue.choose("auto", phantoms[name]), phantoms[name]
     modalities = ("ct", "pet") if WRITTEN[name].body == "trunk" else ("t1", "t1ce", "t2", "flair")
     cases = layout.find(root, modalities)
     assert [case.case_id for case in cases] == [WRITTEN[name].case_id(index) for index in range(3)]
@@ -60,11 +60,8 @@ def test_a_phantom_is_found_as_it_was_written(phantoms, name):
 def test_every_writer_of_a_head_keeps_the_images(phantoms):
     heads = [name for name in PHANTOMS if WRITTEN[name].body == "head"]
     for modality in ("t1", "t1ce", "t2", "flair"):
-        contents = {
-            layouts.choose("auto", phantoms[name]).find(phantoms[name], [modality])[0].images[modality].read_volume()[0]
-            .tobytes()
-            for name in heads
-        }  # fmt: skip
+        cases = [catalogue.choose("auto", phantoms[name]).find(phantoms[name], [modality])[0] for name in heads]
+        contents = {case.images[modality].read_volume()[0].tobytes() for case in cases}
         assert len(contents) == 1
 
 
@@ -76,12 +73,12 @@ def test_unknown_layouts_are_told_the_known(tmp_path):
         ("auto", tmp_path / "none", "no such folder"),
     ]:
         with pytest.raises(UserError, match=message):
-            layouts.choose(name, root)
+            catalogue.choose(name, root)
 
 
 def refusal(root, name="auto"):
     with pytest.raises(UserError) as caught:
-        layouts.choose(name, root)
+        catalogue.choose(name, root)
     assert str(root) in caught.value.line and caught.value.remedy and "\n" not in caught.value.line
     return caught.value.line
 
@@ -110,7 +107,7 @@ def test_a_layout_further_down_is_named(tmp_path):
 def test_two_layouts_in_one_folder_are_for_the_user_to_choose(tmp_path):
     touch(tmp_path / "imagesTr/A__CT.nii.gz", tmp_path / "B/B_t2.nii.gz")
     assert "hecktor and brats at once" in refusal(tmp_path)
-    assert layouts.choose("brats", tmp_path).NAME == "brats"
+    assert catalogue.choose("brats", tmp_path).NAME == "brats"
 
 
 def test_links_in_a_circle_end(tmp_path):
@@ -119,7 +116,7 @@ def test_links_in_a_circle_end(tmp_path):
     (tmp_path / "self").symlink_to("self")
     (tmp_path / "a/nowhere").symlink_to("gone.nii.gz")
     assert "1 .nii.gz and 2 other files in 3 levels" in refusal(tmp_path)
-    assert len(list(survey.walk(tmp_path))) == 3
+    assert len(list(diagnose.walk(tmp_path))) == 3
 
 
 def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
@@ -165,7 +162,7 @@ def test_files_that_no_case_claims_are_reported(tmp_path, name):
     touch(*(tmp_path / file for file in (*claimed, *stray)))
     body = {"channel_names" if name == "nnunet" else "modality": {"0": "T1", "1": "T2"}, "numTraining": 1}
     (tmp_path / "dataset.json").write_text(json.dumps(body))
-    layout = layouts.choose("auto", tmp_path)
+    layout = catalogue.choose("auto", tmp_path)
     found = layout.find(tmp_path, layout.modalities(tmp_path))
     assert [case.case_id.removeprefix("sub-") for case in found] == ["A"] and found[0].has_label()
     odd = layout.oddities(tmp_path, layout.modalities(tmp_path))
@@ -181,7 +178,7 @@ def test_files_that_no_case_claims_are_reported(tmp_path, name):
 @pytest.mark.parametrize("name,case", [("nnunet", "A_0000"), ("decathlon", "A")])
 def test_the_number_of_cases_is_compared_with_the_description(tmp_path, name, case):
     touch(tmp_path / f"imagesTr/{case}.nii.gz", tmp_path / "labelsTr/A.nii.gz")
-    layout = layouts.LAYOUTS[name]
+    layout = catalogue.LAYOUTS[name]
     for body, expected in [
         ({"numTraining": 3, "numTest": 2}, ["expected 3 cases in imagesTr as 'numTraining' says, found 1"]),
         ({"numTraining": 1, "numTest": 2}, []),
@@ -211,7 +208,7 @@ def test_a_thousand_cases_are_found_in_no_time(tmp_path, name):
     key = "channel_names" if name == "nnunet" else "modality"
     (tmp_path / "dataset.json").write_text(f'{{"{key}": {{"0": "T1", "1": "T2"}}}}')
     start = time.process_time()
-    layout = layouts.choose("auto", tmp_path)
+    layout = catalogue.choose("auto", tmp_path)
     cases = layout.find(tmp_path, layout.modalities(tmp_path))
     assert layout.NAME == name and len(cases) == 1000 and all(case.has_label() for case in cases)
     # Processor time, half a second as a rule; work that grows with the square of the cases takes minutes.

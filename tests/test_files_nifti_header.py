@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import nifti, write_nifti
+from semicml_tf.files.nifti import reader, writer
 from semicml_tf.files.source import NiftiFile
 from tests import image_folders
 from tests.test_files_nifti import patched, refusal
@@ -113,7 +113,7 @@ def test_a_mutated_header_is_refused_or_read_right(tmp_path, version, order):
         path.write_bytes(gzip.compress(content, 1, mtime=0) if number % 4 == 0 else content)
         with memory_limit():
             try:
-                volume, grid = nifti.read_volume(path)
+                volume, grid = reader.read_volume(path)
             except UserError as error:
                 assert str(path) in error.line and error.remedy and "\n" not in error.line
                 continue
@@ -122,11 +122,11 @@ def test_a_mutated_header_is_refused_or_read_right(tmp_path, version, order):
             np.testing.assert_allclose(grid.affine, affine, rtol=1e-5, atol=1e-5 * np.abs(affine).max())
             grid.reordered()[0].for_network((0, 0, 0))
             with contextlib.suppress(UserError):  # values of any size are no label map
-                nifti.read_label(path)
+                reader.read_label(path)
             NiftiFile(path).remarks()
             if read % 8 == 0:
-                write_nifti.write_mask(mask, volume > 0, like=path)
-                assert nifti.read_grid(mask).is_close(grid, tolerance_mm=1e-4 * np.abs(affine).max())
+                writer.write_mask(mask, volume > 0, like=path)
+                assert reader.read_grid(mask).is_close(grid, tolerance_mm=1e-4 * np.abs(affine).max())
             read += 1
     assert 20 < read < 100  # both outcomes are tried
 
@@ -150,7 +150,7 @@ def test_a_mutated_header_is_refused_or_read_right(tmp_path, version, order):
 )
 def test_a_field_that_the_result_depends_on_is_not_repaired(tmp_path, fields, words):
     path = patched(image_folders.write(tmp_path / "a.nii", image_folders.ct()), **fields)
-    assert words in refusal(nifti.read_volume, path)
+    assert words in refusal(reader.read_volume, path)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,10 @@ def test_a_field_that_the_result_depends_on_is_not_repaired(tmp_path, fields, wo
 )
 def test_a_field_that_contradicts_the_others_is_reported(tmp_path, fields, words):
     path = patched(image_folders.write(tmp_path / "a.nii", image_folders.ct()), **fields)
-    np.testing.assert_array_equal(nifti.read_volume(path)[0], image_folders.ct())
+    np.testing.assert_array_equal(reader.read_volume(path)[0], image_folders.ct())
     remarks = NiftiFile(path).remarks()
     assert words in "; ".join(remarks) and bool(remarks) == bool(words)
-    write_nifti.write_mask(tmp_path / "mask.nii", image_folders.label(), like=path)
+    writer.write_mask(tmp_path / "mask.nii", image_folders.label(), like=path)
     written = nibabel.load(tmp_path / "mask.nii")
     np.testing.assert_allclose(written.affine, image_folders.AFFINE, atol=1e-5)
     assert not NiftiFile(tmp_path / "mask.nii").remarks()
@@ -181,10 +181,10 @@ def test_a_mask_is_written_beside_a_4d_file(tmp_path, ending, shape, channel):
     path = image_folders.write(tmp_path / f"a{ending}", np.zeros(shape, np.int16))
     mask = np.zeros(shape[:3], np.uint8)
     mask[1, 2, 3] = 1
-    write_nifti.write_array(tmp_path / f"mask{ending}", mask, like=path, channel=channel)
-    written, grid = nifti.read_label(tmp_path / f"mask{ending}")
+    writer.write_array(tmp_path / f"mask{ending}", mask, like=path, channel=channel)
+    written, grid = reader.read_label(tmp_path / f"mask{ending}")
     np.testing.assert_array_equal(written, mask)
-    assert grid.is_close(nifti.read_grid(path, channel=channel), tolerance_mm=0)
+    assert grid.is_close(reader.read_grid(path, channel=channel), tolerance_mm=0)
 
 
 def test_more_voxels_than_the_ceiling(tmp_path):
@@ -204,7 +204,7 @@ def test_no_memory_for_an_honest_volume(tmp_path):
     with open(path, "r+b") as stream:
         stream.truncate(352 + 10**9)  # a hole takes no space on the disk
     with memory_limit(64):
-        assert "no memory for 4.0 GB of voxels" in refusal(nifti.read_volume, path)
+        assert "no memory for 4.0 GB of voxels" in refusal(reader.read_volume, path)
 
 
 def test_what_lies_far_behind_the_voxels_is_not_read(tmp_path):
@@ -212,8 +212,8 @@ def test_what_lies_far_behind_the_voxels_is_not_read(tmp_path):
     content = path.read_bytes()
     for behind in (0, 1000):
         (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content + bytes(behind), 1))
-        np.testing.assert_array_equal(nifti.read_volume(tmp_path / "b.nii.gz")[0], image_folders.ct())
+        np.testing.assert_array_equal(reader.read_volume(tmp_path / "b.nii.gz")[0], image_folders.ct())
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content + bytes(3 << 20), 1))
-    assert "lie behind its last voxel" in refusal(nifti.read_volume, tmp_path / "b.nii.gz")
+    assert "lie behind its last voxel" in refusal(reader.read_volume, tmp_path / "b.nii.gz")
     path.write_bytes(content + bytes(3 << 20))
-    assert "lie behind its last voxel" in refusal(nifti.read_volume, path)
+    assert "lie behind its last voxel" in refusal(reader.read_volume, path)

@@ -8,8 +8,8 @@ import pytest
 
 from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
 from semicml_tf.errors import UserError
-from semicml_tf.inference.postprocess import NONE, Postprocessing
 from semicml_tf.inference.volume import Segmenter
+from semicml_tf.postprocessing.steps import NONE, Postprocessing
 from tests import threshold_model
 
 

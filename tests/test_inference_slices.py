@@ -9,7 +9,7 @@ from semicml_tf.geometry import tiling
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import reaches, resample
 from semicml_tf.inference import slices, volume
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
 from tests import threshold_model
 
 WINDOW = 16

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
+from semicml_tf.exporting.publish import publish
 from semicml_tf.inference import uncertainty
 from semicml_tf.inference.ensemble import Ensemble
 from semicml_tf.inference.flips import Flipped
 from semicml_tf.inference.monte_carlo import MonteCarlo, slice_seeds
-from semicml_tf.inference.postprocess import Postprocessing
 from semicml_tf.inference.volume import Segmenter
 from semicml_tf.networks.unet import unet
+from semicml_tf.postprocessing.steps import Postprocessing
 from tests import threshold_model
 
 AFFINE = threshold_model.oblique()

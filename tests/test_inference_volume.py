@@ -11,11 +11,11 @@ from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.files.nifti import read_volume
+from semicml_tf.files.nifti.reader import read_volume
 from semicml_tf.files.source import NiftiFile
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference import volume as inference
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
 from tests import threshold_model
 from tests.plain_client import plain_client
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.input import augment
+from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings, window_stream
-from semicml_tf.input.two_streams import BatchSettings, batches
 from semicml_tf.records.dataset import DatasetInfo
 
 

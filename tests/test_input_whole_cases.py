@@ -11,9 +11,9 @@ import tensorflow as tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.input import augment
+from semicml_tf.input.complete_cases import require_whole, whole_cases
+from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
-from semicml_tf.input.two_streams import BatchSettings, batches
-from semicml_tf.input.whole_cases import require_whole, whole_cases
 from tests.evaluation_data import ball, oblique_grid, patient, without, write_dataset
 from tests.tensorboard_files import logged
 

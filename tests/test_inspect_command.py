@@ -11,8 +11,8 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.normalisation import Normalisation
-from semicml_tf.records import contract, shards, tfrecord_file, to_nifti
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.records import case_record, shards, tfrecord_file, to_nifti
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
 COMMAND = "semicml_tf.inspect"
@@ -27,7 +27,7 @@ def case(name, *, labelled, modalities=("ct", "pet")):
     label, drawn = np.zeros(GRID.shape, np.uint8), np.zeros(NATIVE.shape, np.uint8)
     label[1:3, 2:4, 1:4] = 1
     drawn[1:4, 2:4, 1:3] = 1
-    return contract.CaseRecord(
+    return case_record.CaseRecord(
         case_id=name,
         grid=GRID,
         images={modality: rng.uniform(-1, 1, GRID.shape).astype(np.float16) for modality in modalities},
@@ -64,7 +64,7 @@ def write(folder, held, *, entries=None):
         if cases:
             with open(folder / name, "wb") as stream:
                 for record in cases:
-                    tfrecord_file.write(stream, contract.encode(record))
+                    tfrecord_file.write(stream, case_record.encode(record))
             digests[name] = shards.sha256(folder / name)
     info = DatasetInfo(
         root=folder,

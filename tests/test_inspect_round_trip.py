@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from semicml_tf.files import nifti
+from semicml_tf.files.nifti import reader
 from semicml_tf.geometry.resample import resample
 from tests import image_folders
 from tests.conversions import convert, hecktor
@@ -22,8 +22,8 @@ def test_from_nifti_to_records_and_back(converted, tmp_path, name):
     source, data = converted
     inspect(data, f"--case={name}", f"--output={tmp_path}")
     for modality, file in (("ct", "CT"), ("pet", "PT")):
-        values, grid = nifti.read_volume(tmp_path / f"{name}_{modality}.nii.gz")
-        volume, native = nifti.read_volume(source / f"imagesTr/{name}__{file}.nii.gz")
+        values, grid = reader.read_volume(tmp_path / f"{name}_{modality}.nii.gz")
+        volume, native = reader.read_volume(source / f"imagesTr/{name}__{file}.nii.gz")
         how = NORMALISATION[modality]
         expected = np.clip(resample(volume, native, grid), how.low, how.high)
         # The record holds [-1, 1] in float16, whose steps below 1 are at most 2^-11; half of one is rounded away.

@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf import json_files
 from semicml_tf.errors import UserError
+from semicml_tf.system import json_files
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,24 +10,27 @@ import numpy as np
 import pytest
 
 from pipelines import acceptance, lineage_graph, lineage_text
-from semicml_tf import json_files
-from semicml_tf.conversion import facts, findings, pseudonyms, split
-from semicml_tf.conversion import work as works
-from semicml_tf.conversion.case_card import card
+from semicml_tf.conversion.execution import work_folder as works
+from semicml_tf.conversion.privacy import pseudonyms
+from semicml_tf.conversion.splitting import split
+from semicml_tf.conversion.verification import findings, statistics
+from semicml_tf.conversion.verification.case_card import card
+from semicml_tf.diagnostics import label_files, relearning_report
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import case_images, label_files, postprocessing_choice, relearning_report, report
-from semicml_tf.experiments import made
-from semicml_tf.files import dataset_json, nnunet
+from semicml_tf.evaluation import case_images, postprocessing_choice, report
+from semicml_tf.experiments import input_record
+from semicml_tf.files.layouts import dataset_json, nnunet
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.inference.postprocess import NONE
+from semicml_tf.postprocessing.steps import NONE
 from semicml_tf.records import case_cards
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.reporting import page, run_facts
+from semicml_tf.runs import run_folder
 from semicml_tf.storage import listing
-from semicml_tf.training import run_folder
-from semicml_tf.training.keeper import Keeper
+from semicml_tf.system import json_files
+from semicml_tf.training.checkpoint_manager import Keeper
+from semicml_tf.training.distributed.cluster import Workers
 from semicml_tf.training.trainer import Trainer
-from semicml_tf.training.workers import Workers
 from tests import experiment_data, report_runs
 from tests.patients import case
 
@@ -121,8 +124,8 @@ def _report():
     """What verification found in a case with a lesion."""
     grid, volume = Grid((6, 6, 4), np.eye(4)), np.zeros((6, 6, 4), np.float32)
     volume[1:5, 1:5, 1:3] = 2.0
-    images = {"pet": facts.image_facts(volume, grid, "suv")}
-    label = facts.label_facts(volume[::-1] > 0, grid, {"pet": (volume, grid)})
+    images = {"pet": statistics.image_facts(volume, grid, "suv")}
+    label = statistics.label_facts(volume[::-1] > 0, grid, {"pet": (volume, grid)})
     odd = findings.Finding.of("tiny_label", "the foreground is a few voxels", case="A")
     return {"key": "k", "report": findings.CaseReport("A", (odd,), images, label, {"pet": "ab"}).to_json()}
 
@@ -208,7 +211,11 @@ READERS = {
     "verdict": ("verdict.json", _verdict, 40),
     "bars": ("bars.json", _bars, 40),
     "provenance": ("provenance.json", lambda root: label_files.read(root), 30),
-    "made": ("made.json", lambda r: made.check_or_note(r / "made.json", r / "split.json", {"spacing": [3, 3]}, {}), 30),
+    "made": (
+        "made.json",
+        lambda r: input_record.check_or_note(r / "made.json", r / "split.json", {"spacing": [3, 3]}, {}),
+        30,
+    ),
 }  # fmt: skip
 
 

@@ -7,23 +7,24 @@ import nibabel
 import pytest
 import tensorflow as tf
 
-from semicml_tf import atomic, commandline, locks, predict
-from semicml_tf.artefact import publish
+from semicml_tf import commandline, predict
+from semicml_tf.exporting import publish
 from semicml_tf.inference.volume import Segmenter
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import atomic_files, locks
 from tests import evaluation_data, threshold_model
 from tests.simulated_kill import Killed, killed_at
 
 
 def _write_folder(output: pathlib.Path, text: str) -> None:
-    with locks.writing(output), atomic.new_directory(output, overwrite=True) as staged:
+    with locks.writing(output), atomic_files.new_directory(output, overwrite=True) as staged:
         for name in ("a", "b"):
-            atomic.write_text(staged / name, text)
+            atomic_files.write_text(staged / name, text)
 
 
 def _write_file(output: pathlib.Path, text: str) -> None:
     with locks.writing(output):
-        atomic.write_text(output, text)
+        atomic_files.write_text(output, text)
 
 
 def _texts(output: pathlib.Path) -> list[str]:

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from semicml_tf import commandline, locks
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.system import locks
 
 HOLD = """
 import sys

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.methods.adam import Adam
-from semicml_tf.training.devices import strategy_for
+from semicml_tf.training.distributed.devices import strategy_for
 
 SHAPES = [(3, 3, 2, 4), (4,), (1,)]
 STEPS = 6

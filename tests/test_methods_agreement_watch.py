@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semicml_tf.losses.asc import asc_loss
-from semicml_tf.methods import agreement_watch
+from semicml_tf.methods import contrastive_monitor
 from semicml_tf.methods.settings import MethodSettings
 from tests import method_batches
 
@@ -25,7 +25,7 @@ def _rows(*drawn):
 
 def _scalars(first, second, patients, **changes):
     how = dataclasses.replace(MethodSettings(), **changes)
-    found = agreement_watch.scalars(first, second, np.array(patients, np.int32), how)
+    found = contrastive_monitor.scalars(first, second, np.array(patients, np.int32), how)
     return {name: float(value) for name, value in found.items()}
 
 

@@ -15,8 +15,8 @@ from semicml_tf.methods.noisy_teacher import NoisyTeacher
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.methods.strong_view import strong_view
 from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS
+from semicml_tf.runs.settings import TrainSettings, check
 from semicml_tf.training import checkpoint
-from semicml_tf.training.settings import TrainSettings, check
 from tests import method_batches
 
 BASELINES = [name for name in catalogue.METHODS if name not in ("supervised", "semi_cml", "prel")]

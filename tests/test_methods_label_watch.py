@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf.methods import label_watch
+from semicml_tf.methods import pseudo_label_monitor
 from tests import method_batches
 
 
 def test_shares_are_counted_over_all_pixels():
     q = tf.constant(np.array([0.0, 0.5, 0.49, 1.0, 0.2, 0.1, 0.0, 0.0], np.float32).reshape(2, 2, 2, 1))
     label = tf.constant(np.array([1, 0, 0, 0], np.float32).reshape(1, 2, 2, 1))
-    found = {name: float(value) for name, value in label_watch.shares(q, label).items()}
+    found = {name: float(value) for name, value in pseudo_label_monitor.shares(q, label).items()}
     assert found == {
         "label_foreground": 2 / 8,
         "label_mass": pytest.approx(2.29 / 8),
@@ -31,7 +31,7 @@ def test_shares_are_counted_over_all_pixels():
     ],
 )
 def test_empty_and_full_labels_raise_the_alarm(drawn, true, said):
-    lines = label_watch.alarms({"label_foreground": drawn, "label_mass": drawn, "truth_foreground": true})
+    lines = pseudo_label_monitor.alarms({"label_foreground": drawn, "label_mass": drawn, "truth_foreground": true})
     assert len(lines) == (said is not None)
     assert all(said in line and "--teacher_modality" in line for line in lines)
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from semicml_tf.losses import asc, supervised
 from semicml_tf.methods import replicas
-from semicml_tf.training.devices import strategy_for
-from semicml_tf.training.stage import compiled_step
+from semicml_tf.training.distributed.devices import strategy_for
+from semicml_tf.training.step import compiled_step
 from tests import method_batches
 
 # Whether a map counts as empty hangs on one pixel at 0.5, which rounding may move: maps without foreground are kept.

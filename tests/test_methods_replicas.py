@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from semicml_tf.methods import catalogue
 from semicml_tf.networks.batch_norm import BatchNormalization
-from semicml_tf.training.devices import strategy_for
-from semicml_tf.training.stage import compiled_step
+from semicml_tf.training.distributed.devices import strategy_for
+from semicml_tf.training.step import compiled_step
 from tests import method_batches
 
 # SGD: Adam would turn rounding noise of tiny gradients into full steps. No burn-in: all terms from step 0.

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from semicml_tf import npz
+from semicml_tf.system import npz_files
 
 
 def archive(header, content=b""):
@@ -24,7 +24,7 @@ def archive(header, content=b""):
 def test_arrays_come_back_bit_for_bit(tmp_path, save):
     arrays = {"a": np.arange(6.0, dtype=">f4").reshape(2, 3), "b/c": np.array("text"), "d": np.zeros((0, 2), np.uint8)}
     save(tmp_path / "x.npz", **arrays)
-    with npz.Arrays(tmp_path / "x.npz") as stored:
+    with npz_files.Arrays(tmp_path / "x.npz") as stored:
         assert list(stored) == list(arrays) and "b/c" in stored and "e" not in stored
         for name, array in arrays.items():
             assert stored[name].dtype == array.dtype and stored[name].tobytes() == array.tobytes()
@@ -43,6 +43,6 @@ def test_arrays_come_back_bit_for_bit(tmp_path, save):
     ],
 )
 def test_a_hostile_or_damaged_file_raises_what_callers_catch(stream):
-    with pytest.raises(npz.BROKEN):
-        with npz.Arrays(stream()) as stored:
+    with pytest.raises(npz_files.BROKEN):
+        with npz_files.Arrays(stream()) as stored:
             stored["a"]

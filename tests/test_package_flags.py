@@ -5,8 +5,9 @@ import collections
 from absl import flags
 
 from semicml_tf import commandline
-from semicml_tf.conversion import command_flags, engine
-from semicml_tf.files import layouts
+from semicml_tf.conversion import command_flags
+from semicml_tf.conversion.execution import runner
+from semicml_tf.files.layouts import catalogue
 
 # Paths and switches of the call rather than of the study, and two that do mean the same.
 _SHARED = {
@@ -43,5 +44,5 @@ def test_commands_share_no_other_flag_names():
 
 
 def test_the_layouts_that_help_names_are_those_that_there_are():
-    assert (command_flags.AUTO, *command_flags.LAYOUTS) == (layouts.AUTO, *layouts.LAYOUTS)
-    assert command_flags.LOCAL_RUNNER == engine.LOCAL
+    assert (command_flags.AUTO, *command_flags.LAYOUTS) == (catalogue.AUTO, *catalogue.LAYOUTS)
+    assert command_flags.LOCAL_RUNNER == runner.LOCAL

@@ -12,41 +12,32 @@ from semicml_tf.methods import catalogue
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
-# The way of the data. A room may import those before it and none after it. A module named before its room stands on
-# its own: the manifest is a contract like the records', which inference, export and serving all read; it says how masks
-# are post-processed.
+# The way of the data. A room may import the rooms before it, and none after it.
 ORDER = (
     "semicml_tf.errors",
-    "semicml_tf.cells",
-    "semicml_tf.json_files",
-    "semicml_tf.atomic",
-    "semicml_tf.locks",
-    "semicml_tf.npz",
-    "semicml_tf.quiet_import",
-    "semicml_tf.cores",
+    "semicml_tf.system",
     "semicml_tf.commandline",
     "semicml_tf.storage",
     "semicml_tf.geometry",
-    "semicml_tf.normalisation",
-    "semicml_tf.body_box",
-    "semicml_tf.intensities",
-    "semicml_tf.plausibility",
+    "semicml_tf.preprocessing",
+    "semicml_tf.postprocessing",
     "semicml_tf.files",
     "semicml_tf.records",
     "semicml_tf.conversion",
     "semicml_tf.phantom",
-    "semicml_tf.inference.postprocess",
-    "semicml_tf.artefact.manifest",
+    "semicml_tf.artefact",
     "semicml_tf.inference",
     "semicml_tf.input",
     "semicml_tf.networks",
     "semicml_tf.losses",
     "semicml_tf.methods",
+    "semicml_tf.runs",
     "semicml_tf.training",
     "semicml_tf.evaluation",
+    "semicml_tf.diagnostics",
     "semicml_tf.experiments",
     "semicml_tf.reporting",
-    "semicml_tf.artefact",
+    "semicml_tf.exporting",
 )
 COMMANDS = {name if name != "semicml_tf.phantom" else "semicml_tf.phantom.command" for name in commandline.COMMANDS}
 # All segment volumes, one in process and two over gRPC, with the same flags and the same files.
@@ -121,7 +112,7 @@ def _place(name: str) -> int | None:
 def test_the_sources_were_found():
     assert {"semicml_tf", "serving.client", "pipelines.main_job", "semicml_tf.phantom.command"} <= set(MODULES)
     assert Import("semicml_tf.train", "semicml_tf.training.trainer", True) in IMPORTS
-    assert Import("semicml_tf.atomic", "semicml_tf.errors", False) in IMPORTS
+    assert Import("semicml_tf.system.atomic_files", "semicml_tf.errors", False) in IMPORTS
 
 
 def test_every_module_has_its_place():

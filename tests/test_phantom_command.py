@@ -12,7 +12,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.files import layouts as chosen
+from semicml_tf.files.layouts import catalogue as chosen
 from semicml_tf.phantom import split
 from semicml_tf.phantom.case import generate
 from semicml_tf.phantom.writers import LAYOUTS

@@ -7,8 +7,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from semicml_tf.files import dicom
-from semicml_tf.files.options import LayoutOptions
+from semicml_tf.files.layouts import dicom
+from semicml_tf.files.layouts.options import LayoutOptions
 from semicml_tf.phantom import case as cases
 from semicml_tf.phantom import dicom_object
 from semicml_tf.phantom.dicom_writer import write_dicom

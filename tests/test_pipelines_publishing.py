@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import publishing
 from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
-from semicml_tf.training.run_folder import weights_file
+from semicml_tf.runs.run_folder import weights_file
 from tests.evaluation_data import ball, oblique_grid, patient, write_dataset, write_run
 
 

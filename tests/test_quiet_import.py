@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from semicml_tf import quiet_import
+from semicml_tf.system import quiet_import
 
 BEGIN = """
 import os, sys, threading

@@ -10,15 +10,15 @@ import tensorflow as tf
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.normalisation import Constants
-from semicml_tf.records import contract
+from semicml_tf.preprocessing.normalisation import Constants
+from semicml_tf.records import case_record
 from tests.test_geometry_resample import OBLIQUE
 
 
 def record(labelled=True):
     rng = np.random.default_rng(0)
     grid, native = Grid((3, 4, 5), np.diag([3.0, 2, 2, 1])), Grid((7, 5, 3), OBLIQUE)
-    return contract.CaseRecord(
+    return case_record.CaseRecord(
         case_id="Fälle_1",
         grid=grid,
         images={name: rng.normal(size=grid.shape).astype(np.float16) for name in ("pet", "ct")},
@@ -32,7 +32,7 @@ def record(labelled=True):
 @pytest.mark.parametrize("labelled", [True, False])
 def test_round_trip(labelled):
     before = record(labelled)
-    after = contract.decode(contract.encode(before))
+    after = case_record.decode(case_record.encode(before))
     assert after.case_id == before.case_id and after.constants == before.constants
     assert after.grid.is_close(before.grid, 1e-4) and after.native_grid.is_close(before.native_grid, 1e-4)
     assert set(after.images) == {"ct", "pet"}
@@ -47,18 +47,18 @@ def test_round_trip(labelled):
 
 
 def test_the_same_record_gives_the_same_bytes():
-    assert contract.encode(record()) == contract.encode(record())
+    assert case_record.encode(record()) == case_record.encode(record())
 
 
 def test_an_unlabelled_record_has_no_label_feature():
-    features = tf.train.Example.FromString(contract.encode(record(labelled=False))).features.feature
+    features = tf.train.Example.FromString(case_record.encode(record(labelled=False))).features.feature
     assert not [name for name in features if "label" in name]
 
 
 def test_parsed_in_a_graph_as_decoded():
-    serialized = contract.encode(record())
+    serialized = case_record.encode(record())
     dataset = tf.data.Dataset.from_tensors(serialized)
-    parsed = next(iter(dataset.map(lambda s: contract.parse_in_graph(s, ["pet"], labelled=True))))
+    parsed = next(iter(dataset.map(lambda s: case_record.parse_in_graph(s, ["pet"], labelled=True))))
     assert set(parsed["image"]) == {"pet"}
     np.testing.assert_array_equal(parsed["image"]["pet"], record().images["pet"])
     np.testing.assert_array_equal(parsed["label"], record().label)
@@ -66,37 +66,37 @@ def test_parsed_in_a_graph_as_decoded():
 
 def test_a_label_that_is_not_there_cannot_be_parsed():
     with pytest.raises(tf.errors.InvalidArgumentError, match="label"):
-        contract.parse_in_graph(contract.encode(record(labelled=False)), ["ct"], labelled=True)
+        case_record.parse_in_graph(case_record.encode(record(labelled=False)), ["ct"], labelled=True)
 
 
 def test_something_else_than_a_record():
     with pytest.raises(UserError, match=r"a.tfrecord: a record is no tf.train.Example.*Convert"):
-        contract.decode(b"\xff\xff\xff", path="a.tfrecord")
+        case_record.decode(b"\xff\xff\xff", path="a.tfrecord")
     with pytest.raises(UserError, match="contract version 2, got none"):
-        contract.decode(tf.train.Example().SerializeToString())
+        case_record.decode(tf.train.Example().SerializeToString())
 
 
 def test_an_image_of_another_shape_is_refused():
     whole = record()
     with pytest.raises(ValueError, match="image ct"):
-        contract.encode(dataclasses.replace(whole, images={**whole.images, "ct": np.zeros((1, 2, 3), np.float16)}))
+        case_record.encode(dataclasses.replace(whole, images={**whole.images, "ct": np.zeros((1, 2, 3), np.float16)}))
 
 
 def test_the_bytes_are_those_of_tensorflow():
     for labelled in (True, False):
-        content = contract.encode(record(labelled))
+        content = case_record.encode(record(labelled))
         assert tf.train.Example.FromString(content).SerializeToString(deterministic=True) == content
 
 
 def test_a_box_of_the_grid_keeps_its_place():
     whole = dataclasses.replace(record(), crop_offset=(1, 0, 2), full_shape=(6, 4, 9))
-    after = contract.decode(contract.encode(whole))
+    after = case_record.decode(case_record.encode(whole))
     assert after.crop_offset == (1, 0, 2) and after.full_shape == (6, 4, 9)
     # Voxel (0, 0, 0) of the box is voxel (1, 0, 2) of the whole.
     assert after.full_grid.shape == (6, 4, 9)
     np.testing.assert_allclose(after.full_grid.affine @ [1, 0, 2, 1], after.grid.affine @ [0, 0, 0, 1])
     np.testing.assert_array_equal(after.full_grid.affine[:, :3], after.grid.affine[:, :3])
-    plain = contract.decode(contract.encode(record()))
+    plain = case_record.decode(case_record.encode(record()))
     assert plain.crop_offset == (0, 0, 0) and plain.full_shape == plain.grid.shape
     assert plain.full_grid.is_close(plain.grid, 0.0)
 
@@ -104,11 +104,11 @@ def test_a_box_of_the_grid_keeps_its_place():
 def test_a_patient_with_one_modality():
     whole = record(labelled=False)
     one = dataclasses.replace(whole, images={"ct": whole.images["ct"]}, constants={"ct": whole.constants["ct"]})
-    after = contract.decode(contract.encode(one))
+    after = case_record.decode(case_record.encode(one))
     assert set(after.images) == set(after.constants) == {"ct"}
-    contract.parse_in_graph(contract.encode(one), ["ct"], labelled=False)
+    case_record.parse_in_graph(case_record.encode(one), ["ct"], labelled=False)
     with pytest.raises(tf.errors.InvalidArgumentError, match="image/pet"):
-        contract.parse_in_graph(contract.encode(one), ["ct", "pet"], labelled=False)
+        case_record.parse_in_graph(case_record.encode(one), ["ct", "pet"], labelled=False)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_patient_with_one_modality():
 )
 def test_parts_that_do_not_fit_together_are_not_written(change, message):
     with pytest.raises(ValueError, match=message):
-        contract.encode(dataclasses.replace(record(), **change))
+        case_record.encode(dataclasses.replace(record(), **change))
 
 
 @pytest.mark.parametrize(
@@ -146,15 +146,15 @@ def test_parts_that_do_not_fit_together_are_not_written(change, message):
     ],
 )
 def test_a_record_that_lacks_something(change):
-    example = tf.train.Example.FromString(contract.encode(record()))
+    example = tf.train.Example.FromString(case_record.encode(record()))
     change(example.features.feature)
     with pytest.raises(UserError, match=r"a.tfrecord: a record of contract version 2 lacks a feature.*Convert"):
-        contract.decode(example.SerializeToString(), path="a.tfrecord")
+        case_record.decode(example.SerializeToString(), path="a.tfrecord")
 
 
 def mutations():
     """Name and bytes of records that each claim one thing that conversion did not write."""
-    whole = contract.encode(record())
+    whole = case_record.encode(record())
     held = tf.train.Example.FromString(whole).features.feature
 
     def mutated(name, change, text):
@@ -213,7 +213,7 @@ def test_a_record_with_false_claims_is_refused_or_read_as_tensorflow_reads_it():
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         try:
-            after = contract.decode(content, path="a.tfrecord")
+            after = case_record.decode(content, path="a.tfrecord")
         except UserError as error:
             assert error.path == "a.tfrecord" and len(error.line) < 700, name
             continue
@@ -237,34 +237,34 @@ def test_a_record_with_false_claims_is_refused_or_read_as_tensorflow_reads_it():
 
 
 def test_a_native_label_of_another_length_is_refused():
-    example = tf.train.Example.FromString(contract.encode(record()))
+    example = tf.train.Example.FromString(case_record.encode(record()))
     label = example.features.feature["native/label"].bytes_list.value
     example.features.feature["native/shape"].int64_list.value[:] = [7, 5, 4]
     with pytest.raises(UserError, match="exactly 18 bytes for 140 voxels"):
-        contract.decode(example.SerializeToString())
+        case_record.decode(example.SerializeToString())
     example.features.feature["native/shape"].int64_list.value[:] = [7, 5, 3]
     label[0] += b"more"
     with pytest.raises(UserError, match="exactly 14 bytes for 105 voxels"):
-        contract.decode(example.SerializeToString())
+        case_record.decode(example.SerializeToString())
 
 
 def test_a_grid_that_is_too_large_for_a_record(monkeypatch):
-    monkeypatch.setattr(contract, "MOST_VOXELS", 100)
+    monkeypatch.setattr(case_record, "MOST_VOXELS", 100)
     with pytest.raises(UserError, match="Fälle_1 is too large for a record.* at most 100 voxels, got 7 x 5 x 3"):
-        contract.encode(record())
+        case_record.encode(record())
 
 
 def test_a_case_that_is_too_large_for_a_record(monkeypatch):
-    monkeypatch.setattr(contract.example_proto, "MOST_BYTES", 300)
+    monkeypatch.setattr(case_record.example_proto, "MOST_BYTES", 300)
     with pytest.raises(UserError, match="Fälle_1 is too large for a record on a grid of 3 x 4 x 5.*--spacing_mm"):
-        contract.encode(record())
+        case_record.encode(record())
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_arrays_are_aligned_wherever_their_bytes_lie(length):
     whole = dataclasses.replace(record(), case_id="x" * length)  # moves all that comes after it
-    content = contract.encode(whole)
-    after = contract.decode(content)
+    content = case_record.encode(whole)
+    after = case_record.decode(content)
     for name, image in after.images.items():
         assert image.flags.aligned and not image.flags.writeable
         np.testing.assert_array_equal(image, whole.images[name])

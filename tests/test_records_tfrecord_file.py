@@ -136,7 +136,7 @@ def test_records_are_written_and_read_without_tensorflow():
         "import sys, io, numpy as np\n"
         "from semicml_tf.records import contract, dataset, shards, tfrecord_file\n"
         "from semicml_tf.geometry.grid import Grid\n"
-        "from semicml_tf.normalisation import Constants\n"
+        "from semicml_tf.preprocessing.normalisation import Constants\n"
         "grid = Grid((2, 2, 2), np.eye(4))\n"
         "case = contract.CaseRecord('a', grid, {'ct': np.zeros(grid.shape, np.float16)}, "
         "{'ct': Constants(0, 1, 0, 1)}, grid)\n"

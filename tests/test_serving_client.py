@@ -12,8 +12,8 @@ import pytest
 import semicml_tf
 import serving
 from semicml_tf import commandline
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
+from semicml_tf.exporting.publish import publish
 from serving.remote_failure import RemoteFailure
 from tests import dicom_files, threshold_model
 from tests.serving_process import serving as serve

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from semicml_tf.artefact import slice_example
+from semicml_tf.exporting import slice_example
 from serving import answers, conformance, conformance_signatures
 from serving import conformance_checks as checks
 from serving.conformance_server import Server

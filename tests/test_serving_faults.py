@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from semicml_tf.artefact.publish import publish
+from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
 from tests import threshold_model
 from tests.raw_call import RawCall, frame

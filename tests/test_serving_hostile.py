@@ -17,9 +17,9 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from semicml_tf.artefact import slice_example
 from semicml_tf.artefact.manifest import MAX_QUERIES
 from semicml_tf.errors import UserError
+from semicml_tf.exporting import slice_example
 from semicml_tf.inference import slices
 from serving import answers, bounds, conformance, conformance_checks, conformance_server, prediction_service
 from serving.model_store import ModelStore, State, Version

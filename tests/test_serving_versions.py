@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from semicml_tf.artefact.publish import publish
 from semicml_tf.errors import UserError
+from semicml_tf.exporting.publish import publish
 from serving import answers, model_config, version_watch, warmup
 from serving.model_config import ModelConfig
 from serving.model_store import ModelStore, NotServed, State, UnknownLabel

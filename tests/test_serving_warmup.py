@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from semicml_tf.artefact import warmup_requests
 from semicml_tf.artefact.manifest import Manifest
-from semicml_tf.artefact.publish import publish
+from semicml_tf.exporting import warmup_requests
+from semicml_tf.exporting.publish import publish
 from semicml_tf.inference.slices import BATCH_SIZE
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
 from serving import answers, warmup
 from serving.model_config import ModelConfig
 from serving.model_store import ModelStore

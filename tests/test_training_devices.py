@@ -9,14 +9,14 @@ import sys
 import pytest
 import tensorflow as tf
 
-from semicml_tf import cores
-from semicml_tf.training.devices import share_cores, strategy_for
+from semicml_tf.system import cpu
+from semicml_tf.training.distributed.devices import share_cores, strategy_for
 
 ASK = """
 import sys
 from semicml_tf import cores
 import tensorflow as tf
-from semicml_tf.training.devices import share_cores
+from semicml_tf.training.distributed.devices import share_cores
 share_cores(cores.available())
 threads = tf.config.threading
 print(threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads())
@@ -35,13 +35,13 @@ def test_each_network_gets_a_core_and_convolutions_are_onednns():
     answer = subprocess.run([sys.executable, "-c", ASK], env=environment, check=True, capture_output=True, text=True)
     lines = answer.stdout.splitlines()
     answers = [line for line in lines if not line.startswith("onednn_verbose")]
-    assert answers[0] == f"1 {cores.available()}"
+    assert answers[0] == f"1 {cpu.available()}"
     if platform.machine() == "x86_64":
         assert answers[1] == "True"
         assert [line for line in lines if line.startswith("onednn_verbose") and "convolution" in line]
 
 
-@pytest.mark.parametrize("networks, told", [(cores.available() - 1, {}), (cores.available(), {THREADS[0]: "3"})])
+@pytest.mark.parametrize("networks, told", [(cpu.available() - 1, {}), (cpu.available(), {THREADS[0]: "3"})])
 def test_cores_are_left_alone_where_there_are_more_or_the_user_says_how_many(networks, told, monkeypatch):
     for name in THREADS:
         monkeypatch.delenv(name, raising=False)
@@ -54,14 +54,14 @@ def test_cores_are_left_alone_where_there_are_more_or_the_user_says_how_many(net
     assert not asked
     for name in THREADS:
         monkeypatch.delenv(name, raising=False)
-    share_cores(cores.available())
-    assert asked == [cores.available(), 1] or tf.config.list_physical_devices("GPU")
+    share_cores(cpu.available())
+    assert asked == [cpu.available(), 1] or tf.config.list_physical_devices("GPU")
 
 
 def test_the_processor_is_described():
-    known = cores.processor()
-    assert known["model"] and known["cores"] == cores.available()
-    assert known["model"] in cores.described() and f"{known['cores']} cores" in cores.described()
+    known = cpu.processor()
+    assert known["model"] and known["cores"] == cpu.available()
+    assert known["model"] in cpu.described() and f"{known['cores']} cores" in cpu.described()
     json.dumps(known)
 
 

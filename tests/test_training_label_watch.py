@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.training import run_folder
+from semicml_tf.runs import run_folder
 from tests.test_training_run import TINY
 
 pytestmark = pytest.mark.usefixtures("quick_runs")

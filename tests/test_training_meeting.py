@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.start_and_scale import free_ports
 from semicml_tf.errors import UserError
-from semicml_tf.training.meeting import meet
-from semicml_tf.training.workers import Workers
+from semicml_tf.training.distributed.cluster import Workers
+from semicml_tf.training.distributed.rendezvous import meet
 
 LONG_S, SHORT_S = 30.0, 0.6
 

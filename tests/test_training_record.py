@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
-from semicml_tf.training import record
+from semicml_tf.training.monitoring import run_log
 from semicml_tf.training.validation import Validated
 from tests.tensorboard_files import logged
 
@@ -21,15 +21,15 @@ def _shown():
 
 def test_a_picture_is_in_tensorboard_before_its_own_file_says_so(tmp_path, monkeypatch):
     """A run that goes on after a kill draws no picture whose file is there."""
-    write, seen = record.atomic.write_file, []
+    write, seen = run_log.atomic.write_file, []
 
     def watched(path, writer):
         if path.parent.name == "pictures":
             seen.append(logged(tmp_path))
         write(path, writer)
 
-    monkeypatch.setattr(record.atomic, "write_file", watched)
-    run = record.RunRecord(tmp_path, {})
+    monkeypatch.setattr(run_log.atomic, "write_file", watched)
+    run = run_log.RunRecord(tmp_path, {})
     assert not run.has_picture(0)
     run.epoch([ROW], _shown())
     assert seen == [[(5, "dice/ct"), (5, "loss"), (5, "validation")]] and run.has_picture(0)
@@ -50,7 +50,7 @@ def test_no_space_for_tensorboard_is_a_line(tmp_path, monkeypatch):
         with pytest.raises(
             UserError, match=r"tensorboard: .*cannot be written \(.+\). Free some space.*--resume"
         ) as caught:
-            record.RunRecord(tmp_path, {}).epoch([ROW], None)
+            run_log.RunRecord(tmp_path, {}).epoch([ROW], None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in caught.value.line

@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from semicml_tf import commandline, train
 from semicml_tf.errors import UserError
+from semicml_tf.runs.run_folder import Run
 from semicml_tf.training import trainer as trainers
-from semicml_tf.training.run_folder import Run
 from tests import method_batches
 from tests.interruptions import at_step, pressed_ctrl_c, told_to_end
 from tests.tensorboard_files import logged

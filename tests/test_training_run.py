@@ -12,12 +12,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from semicml_tf import atomic, commandline, cores, train
+from semicml_tf import commandline, train
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.runs.settings import TrainSettings
+from semicml_tf.system import atomic_files, cpu
 from semicml_tf.training import trainer as trainers
-from semicml_tf.training.run_folder import Run
-from semicml_tf.training.settings import TrainSettings
 from tests.interruptions import at_step, told_to_end
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -63,7 +64,7 @@ def test_the_run_folder_holds_what_is_promised(finished, phantom_dataset):
     assert body["data_hash"] == info.data_hash and body["settings"]["seed"] == 0
     assert body["versions"]["tensorflow"] and body["step"] == 12
     # Facts about the machine are beside the settings, whose hash they do not change.
-    assert body["processor"] == cores.processor() and "processor" not in body["settings"]
+    assert body["processor"] == cpu.processor() and "processor" not in body["settings"]
     rows = _rows(finished)
     assert [(row["stage"], row["step"]) for row in rows] == [
         ("semi_cml", "3"),
@@ -170,7 +171,7 @@ def test_a_kill_while_the_checkpoint_is_written_keeps_the_last_one(finished, tmp
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match="No space left"):
-        atomic.write_file(path, fail)
+        atomic_files.write_file(path, fail)
     assert path.read_bytes() == (finished / "checkpoints" / "last.npz").read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["last.npz"]
 

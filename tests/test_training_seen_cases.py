@@ -7,10 +7,10 @@ import pathlib
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
-from semicml_tf.training import seen_cases
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs import seen_cases
+from semicml_tf.runs.run_folder import Run
 
 
 def dataset(root, **partitions):

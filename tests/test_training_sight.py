@@ -11,9 +11,10 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training import curves, memory
-from semicml_tf.training.devices import strategy_for
-from semicml_tf.training.progress_line import ProgressLine, losses_text
+from semicml_tf.training import memory
+from semicml_tf.training.distributed.devices import strategy_for
+from semicml_tf.training.monitoring import curves
+from semicml_tf.training.monitoring.progress import ProgressLine, losses_text
 from tests import method_batches
 
 TINY = ["--width=2", "--window=32", "--labelled_batch=4", "--unlabelled_batch=4", "--devices=cpu:0", "--burn_in=0"]

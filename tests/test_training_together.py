@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.networks.batch_norm import BatchNormalization
-from semicml_tf.training.devices import strategy_for
-from semicml_tf.training.own_statistics import OwnStatistics
-from semicml_tf.training.together import Together, _summed
-from semicml_tf.training.workers import Workers
+from semicml_tf.training.distributed.cluster import Workers
+from semicml_tf.training.distributed.consensus import Together, _summed
+from semicml_tf.training.distributed.devices import strategy_for
+from semicml_tf.training.distributed.replica_statistics import OwnStatistics
 
 
 def _means(strategy, layer):

@@ -16,10 +16,10 @@ from benchmarks.start_and_scale import free_ports
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.input.augment import BY_NAME
+from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
-from semicml_tf.input.two_streams import BatchSettings, batches
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training.workers import Workers
+from semicml_tf.training.distributed.cluster import Workers
 from tests.test_methods_replicas import CASES, assert_same_steps
 
 pytestmark = pytest.mark.usefixtures("quick_runs")

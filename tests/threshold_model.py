@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from semicml_tf.artefact.manifest import Manifest
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
 
 # Between two HU and two SUV of the tests' volumes; normalised, it is no float16 number.
 LEVELS = {"ct": 51.3, "pet": 2.513}

@@ -3,8 +3,8 @@
 import json
 import sys
 
-from semicml_tf.training.devices import strategy_for
-from semicml_tf.training.workers import Workers
+from semicml_tf.training.distributed.cluster import Workers
+from semicml_tf.training.distributed.devices import strategy_for
 
 
 def main(cases):

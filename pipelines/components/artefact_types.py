@@ -4,7 +4,7 @@ from tfx.types.artifact import Artifact
 
 
 class PseudoLabels(Artifact):
-    """Soft labels of unlabelled patients, as `semicml_tf.evaluation.label_files` writes them."""
+    """Soft labels of unlabelled patients, as `semicml_tf.diagnostics.label_files` writes them."""
 
     # Kubeflow wants a namespace, and its containers import the type by this name.
     TYPE_NAME = "pipelines.PseudoLabels"

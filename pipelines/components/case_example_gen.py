@@ -26,14 +26,15 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 import semicml_tf
 from pipelines.components import folders
 from pipelines.metadata_store import producer
-from semicml_tf import atomic, commandline, json_files
-from semicml_tf.conversion import resolve_deliveries
-from semicml_tf.conversion import split as splits
-from semicml_tf.conversion import work as works
+from semicml_tf import commandline
+from semicml_tf.conversion.execution import work_folder as works
+from semicml_tf.conversion.splitting import resolve_deliveries
+from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.errors import UserError
 from semicml_tf.records import case_cards
-from semicml_tf.records.contract import CONTRACT_VERSION, PARTITIONS
+from semicml_tf.records.case_record import CONTRACT_VERSION, PARTITIONS
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.system import atomic_files, json_files
 
 CONVERT = "semicml_tf.convert"
 SPAN, FINGERPRINT, SPLIT = "span", "input_fingerprint", "split"
@@ -158,7 +159,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def _kept(split: str, folder: str) -> str:
     """The flag by which the converter keeps a split, which is written to `folder`."""
     path = pathlib.Path(folder) / splits.FILE_NAME
-    atomic.write_text(path, split)
+    atomic_files.write_text(path, split)
     return f"--keep_split={path}"
 
 

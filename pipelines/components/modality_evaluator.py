@@ -12,10 +12,11 @@ from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEv
 
 from pipelines import acceptance, study_flags
 from pipelines.components import folders
-from semicml_tf import atomic, commandline, json_files
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import report
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.system import atomic_files, json_files
 
 VERDICT_NAME = "verdict.json"
 
@@ -76,11 +77,11 @@ def ModalityEvaluator(
             not_comparable=not_comparable,
             test=test,
         )
-        atomic.write_json(output / VERDICT_NAME, verdict)
+        atomic_files.write_json(output / VERDICT_NAME, verdict)
     why = acceptance.reasons(verdict)
     with folders.written(blessing) as folder:
         name = "BLESSED" if verdict["blessed"] else "NOT_BLESSED"
-        atomic.write_text(folder / name, why)
+        atomic_files.write_text(folder / name, why)
     print(f"{modality}: {'blessed' if verdict['blessed'] else f'not blessed: {why}'}", flush=True)
     blessing.set_int_custom_property("blessed", int(verdict["blessed"]))
     blessing.set_string_custom_property("modality", modality)

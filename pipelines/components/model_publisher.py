@@ -14,8 +14,8 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBl
 
 from pipelines import publishing
 from pipelines.components import folders
-from semicml_tf import atomic
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import atomic_files
 
 REPORT_NAME = "pushed.json"
 
@@ -80,7 +80,7 @@ def ModelPublisher(
                 run, scores / "validation", dataset, target, modality, keep=keep or None, margin=gate_margin
             )
     with folders.written(pushed_model) as folder:
-        atomic.write_json(folder / REPORT_NAME, {"modality": modality, **dataclasses.asdict(outcome)})
+        atomic_files.write_json(folder / REPORT_NAME, {"modality": modality, **dataclasses.asdict(outcome)})
     said = f"published as {outcome.folder}" if outcome.version else f"not published: {outcome.reason}"
     print(f"{modality}: {said}", flush=True)
     pushed_model.set_int_custom_property("pushed", int(outcome.version > 0))

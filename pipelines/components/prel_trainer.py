@@ -8,7 +8,7 @@ from pipelines.components import folders
 from pipelines.components.artefact_types import PseudoLabels
 from pipelines.components.training import train
 from semicml_tf import commandline
-from semicml_tf.evaluation import label_files
+from semicml_tf.diagnostics import label_files
 
 
 @component

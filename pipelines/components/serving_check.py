@@ -13,8 +13,8 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 
 from pipelines.components import folders
 from pipelines.served import served
-from semicml_tf import atomic
-from semicml_tf.artefact.export_run import export_run
+from semicml_tf.exporting.export_run import export_run
+from semicml_tf.system import atomic_files
 from serving import conformance
 
 REPORT_NAME = "conformance.json"
@@ -46,8 +46,8 @@ def ServingCheck(
         with served(models) as address:
             found = conformance.examine(address, modality, reference=str(models / modality))
         failed = [one["check"] for one in found if one["result"] == "failed"]
-        atomic.write_json(output / REPORT_NAME, {"model": modality, "failed": failed, "checks": found})
-        atomic.write_text(output / ("INFRA_NOT_BLESSED" if failed else "INFRA_BLESSED"), "; ".join(failed))
+        atomic_files.write_json(output / REPORT_NAME, {"model": modality, "failed": failed, "checks": found})
+        atomic_files.write_text(output / ("INFRA_NOT_BLESSED" if failed else "INFRA_BLESSED"), "; ".join(failed))
     passed = sum(one["result"] == "passed" for one in found)
     print(f"{modality}: {passed} of {len(found)} checks of the server passed", flush=True)
     blessing.set_int_custom_property("blessed", int(not failed))

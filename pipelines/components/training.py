@@ -6,7 +6,7 @@ import pathlib
 from pipelines import study_flags, work_folder
 from semicml_tf import commandline
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs.run_folder import Run
 
 
 def train(

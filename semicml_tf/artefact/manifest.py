@@ -23,13 +23,14 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MaxLen, MinLen
 
-from semicml_tf import atomic, body_box, json_files
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
-from semicml_tf.inference.postprocess import NONE, Postprocessing
-from semicml_tf.json_files import Share
-from semicml_tf.normalisation import Normalisation
-from semicml_tf.plausibility import Plausibility
+from semicml_tf.postprocessing.steps import NONE, Postprocessing
+from semicml_tf.preprocessing import body_box
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.preprocessing.plausibility import Plausibility
+from semicml_tf.system import atomic_files, json_files
+from semicml_tf.system.json_files import Share
 
 # Of what a client does with a network: a new form of records leaves published models as good as they were.
 CONTRACT_VERSION = 2
@@ -63,7 +64,7 @@ MANIFEST_NAME = "manifest"
 # What `normalisation.Constants` holds of a volume, once for each of its slices.
 CONSTANT_NAMES = ("low", "high", "center", "scale")
 
-# The feature of an example: window * window float32 in rows, normalised. `artefact.slice_example` writes and reads it.
+# The feature of an example: window * window float32 in rows, normalised. `exporting.slice_example` writes and reads it.
 SLICE_FEATURE = "slice"
 # The label where the probability is not a number, as it is of slices that hold NaN: neither background nor foreground.
 LABEL_OF_NAN = 255
@@ -180,7 +181,7 @@ class Manifest:
 
     def save(self, model_folder: str | pathlib.Path) -> None:
         """Writes it into a SavedModel's folder, where TensorFlow Serving keeps it untouched."""
-        atomic.write_text(pathlib.Path(model_folder) / RELATIVE_PATH, self.to_json())
+        atomic_files.write_text(pathlib.Path(model_folder) / RELATIVE_PATH, self.to_json())
 
     @classmethod
     def load(cls, model_folder: str | pathlib.Path) -> Manifest:

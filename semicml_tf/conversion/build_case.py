@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from semicml_tf.body_box import kept
-from semicml_tf.conversion.label_on_grid import read_foreground
-from semicml_tf.conversion.overlap import check_overlap
 from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.verification.label_on_grid import read_foreground
+from semicml_tf.conversion.verification.overlap import check_overlap
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.geometry.resample import resample, resample_mask
-from semicml_tf.records.contract import CaseRecord
+from semicml_tf.preprocessing.body_box import kept
+from semicml_tf.records.case_record import CaseRecord
 
 
 def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecord:

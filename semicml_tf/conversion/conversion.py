@@ -9,25 +9,28 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from semicml_tf import atomic
-from semicml_tf.conversion import case_card, choose_split, findings, pipeline, provenance, verdict, write
-from semicml_tf.conversion import fingerprint as fingerprints
-from semicml_tf.conversion import plan as plans
-from semicml_tf.conversion import split as splits
-from semicml_tf.conversion import work as works
-from semicml_tf.conversion.across_cases import across
-from semicml_tf.conversion.engine import Engine
-from semicml_tf.conversion.findings import CaseReport, Finding
-from semicml_tf.conversion.jobs import CaseJob
-from semicml_tf.conversion.privacy import Hidden, Open
+from semicml_tf.conversion import provenance
+from semicml_tf.conversion.execution import dataset_writer, pipeline
+from semicml_tf.conversion.execution import work_folder as works
+from semicml_tf.conversion.execution.output import Target
+from semicml_tf.conversion.execution.runner import Engine
+from semicml_tf.conversion.execution.tasks import CaseJob
+from semicml_tf.conversion.execution.work_folder import WorkFolder
+from semicml_tf.conversion.planning import fingerprint as fingerprints
+from semicml_tf.conversion.planning import plan as plans
+from semicml_tf.conversion.privacy.names import Hidden, Open
 from semicml_tf.conversion.settings import Settings
-from semicml_tf.conversion.target import Target
-from semicml_tf.conversion.work import WorkFolder
+from semicml_tf.conversion.splitting import choose_split
+from semicml_tf.conversion.splitting import split as splits
+from semicml_tf.conversion.verification import case_card, findings, gate
+from semicml_tf.conversion.verification.across_cases import across
+from semicml_tf.conversion.verification.findings import CaseReport, Finding
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.files.options import LayoutOptions
+from semicml_tf.files.layouts.options import LayoutOptions
 from semicml_tf.records import case_cards
-from semicml_tf.records.contract import PARTITIONS
+from semicml_tf.records.case_record import PARTITIONS
+from semicml_tf.system import atomic_files
 
 
 @dataclasses.dataclass
@@ -69,7 +72,7 @@ class Conversion:
             if self.values.verify_only:
                 if not work.count("records"):  # else a conversion that was killed will want them
                     works.discard(work)
-                verdict.refuse(found, self._report)
+                gate.refuse(found, self._report)
                 return
             split, chosen, reports = self._usable(split, chosen, cases, reports, found)
             kinds = self._kinds()
@@ -108,9 +111,9 @@ class Conversion:
     def _usable(self, split, chosen, cases: Sequence[CaseFiles], reports, found: Sequence[Finding]):
         """Split, cases and reports without the cases that have an error, if they may be left out; else refuses."""
         if not self.values.skip_bad_cases:
-            verdict.refuse(found, self._report)
+            gate.refuse(found, self._report)
             return split, chosen, reports
-        bad = set(verdict.bad_cases(found))
+        bad = set(gate.bad_cases(found))
         if bad:
             print(f"note: left out for their errors: {', '.join(sorted(bad))}")
             split = splits.without(split, bad, cases)
@@ -169,7 +172,7 @@ class Conversion:
         return {name: report.label["volume_ml"] for name, report in reports.items() if report.label}
 
     def _jobs(self, chosen: Mapping[str, Sequence[CaseFiles]], work: WorkFolder) -> list[CaseJob]:
-        return write.jobs_of(
+        return dataset_writer.jobs_of(
             chosen,
             self.settings,
             work,
@@ -200,8 +203,8 @@ class Conversion:
         print(findings.summary(found, cases=cases))
         if found:
             print(findings.table(found))
-        if self.values.report or self.values.verify_only or (verdict.errors(found) and not self.values.skip_bad_cases):
-            atomic.write_json(self._report, self._verify_json(found, cases))
+        if self.values.report or self.values.verify_only or (gate.errors(found) and not self.values.skip_bad_cases):
+            atomic_files.write_json(self._report, self._verify_json(found, cases))
             print(f"all findings: {self._report}")
 
     def _convert(
@@ -214,7 +217,7 @@ class Conversion:
         for finding in changed:
             print(f"note: {finding.problem}")
         found = [*found, *changed]
-        info = write.describe(jobs, entries, self.settings, layout=self.layout.NAME, window=window)
+        info = dataset_writer.describe(jobs, entries, self.settings, layout=self.layout.NAME, window=window)
         files = {
             splits.FILE_NAME: split.to_json(),
             findings.FILE_NAME: self._verify_json(found, len(reports)),
@@ -224,7 +227,7 @@ class Conversion:
         pictures = [job.preview for job in jobs if job.preview]
         if pictures:
             pictures.append(self._preview_page(work, jobs, found))
-        write.complete(info, files, pictures, **self._provenance)
+        dataset_writer.complete(info, files, pictures, **self._provenance)
         self.target.publish(work)
         with contextlib.suppress(OSError):
             self._default_report.unlink()  # of a conversion that stopped; the dataset has its own
@@ -265,8 +268,8 @@ class Conversion:
         return plan.window
 
     def _preview_page(self, work: WorkFolder, jobs: Sequence[CaseJob], found: Sequence[Finding]) -> str:
-        from semicml_tf.conversion.preview_page import write_page
+        from semicml_tf.conversion.preview.page import write_page
 
-        name = f"{write.PREVIEW}/index.html"
+        name = f"{dataset_writer.PREVIEW}/index.html"
         write_page(work.dataset / name, jobs, found)
         return name

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from semicml_tf.conversion import pseudonyms
-from semicml_tf.conversion.privacy import Hidden, Open
+from semicml_tf.conversion.execution.output import Target
+from semicml_tf.conversion.privacy import pseudonyms
+from semicml_tf.conversion.privacy.names import Hidden, Open
 from semicml_tf.conversion.settings import Settings
-from semicml_tf.conversion.target import Target
 from semicml_tf.errors import UserError
-from semicml_tf.files import deliveries, layouts
-from semicml_tf.files.options import LayoutOptions
+from semicml_tf.files.layouts import catalogue, deliveries
+from semicml_tf.files.layouts.options import LayoutOptions
 
 
 def places(values: flags.FlagValues) -> tuple[pathlib.Path, Target]:
@@ -32,7 +32,7 @@ def places(values: flags.FlagValues) -> tuple[pathlib.Path, Target]:
 
 
 def layout(values: flags.FlagValues, source: pathlib.Path):
-    """The input's layout; see `files.layouts.choose`.
+    """The input's layout; see `files.layouts.catalogue.choose`.
 
     Raises:
         UserError: it is none that is known.
@@ -45,7 +45,7 @@ def layout(values: flags.FlagValues, source: pathlib.Path):
             path=source,
             remedy="Pass the folder that they lie in",
         )
-    return layouts.choose(values.layout, source)
+    return catalogue.choose(values.layout, source)
 
 
 def layout_options(values: flags.FlagValues) -> LayoutOptions:

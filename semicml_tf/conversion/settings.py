@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.normalisation import USUAL_MR, Normalisation, for_modality, usual
-from semicml_tf.plausibility import accepted_codes
+from semicml_tf.preprocessing.normalisation import USUAL_MR, Normalisation, for_modality, usual
+from semicml_tf.preprocessing.plausibility import accepted_codes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,12 +28,12 @@ import numpy as np
 from annotated_types import Interval
 from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf import atomic, json_files
 from semicml_tf.evaluation import calibration
-from semicml_tf.evaluation.study import Answer
+from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.json_files import Count, Positive, Share
-from semicml_tf.records.contract import CaseRecord
+from semicml_tf.records.case_record import CaseRecord
+from semicml_tf.system import atomic_files, json_files
+from semicml_tf.system.json_files import Count, Positive, Share
 
 FOLDER = "cases"
 INDEX = "index.json"
@@ -139,7 +139,7 @@ def write_volume(path: pathlib.Path, array: np.ndarray, grid: Grid, low: float =
     slope = (high - low) / 255.0
     image.header.set_slope_inter(*((slope, low) if slope > 0 else (1.0, 0.0)))
     data = gzip.compress(_with_scaling(image), 6, mtime=0)
-    atomic.write_file(path, lambda stream: stream.write(data))
+    atomic_files.write_file(path, lambda stream: stream.write(data))
     return len(data)
 
 
@@ -236,7 +236,9 @@ class CaseImages:
             for name, place in ((SLICE, index), (ERRORS, errors)):
                 if place is not None:
                     flat = {key: array[place] for key, (array, _, _) in images.items()}
-                    atomic.write_file(kept.folder / name, lambda stream, flat=flat: np.savez_compressed(stream, **flat))
+                    atomic_files.write_file(
+                        kept.folder / name, lambda stream, flat=flat: np.savez_compressed(stream, **flat)
+                    )
             self._kept.append(kept)
             if self._kind == "all" or kept in self._shown():
                 files = {
@@ -247,7 +249,7 @@ class CaseImages:
             if self._kind == "shown":
                 self._drop()
         except OSError as error:
-            raise atomic.unwritable(self._output, error) from error
+            raise atomic_files.unwritable(self._output, error) from error
 
     def _arrays(self, record: CaseRecord, answers, held) -> dict[str, tuple[np.ndarray, float, float]]:
         found = {"truth": ((record.label != 0).astype(np.uint8), 0.0, 255.0)}
@@ -262,7 +264,7 @@ class CaseImages:
     def _make(self) -> pathlib.Path:
         if self._folder is None:
             self._parent.mkdir(parents=True, exist_ok=True)
-            self._folder = atomic.new_folder_beside(self._output)
+            self._folder = atomic_files.new_folder_beside(self._output)
             self._folder.chmod(0o755)
         return self._folder
 
@@ -309,10 +311,10 @@ class CaseImages:
         }
         try:
             made = self._make()
-            atomic.write_json(made / INDEX, body)
+            atomic_files.write_json(made / INDEX, body)
             os.rename(made, folder / FOLDER)
         except OSError as error:
-            raise atomic.unwritable(folder, error) from error
+            raise atomic_files.unwritable(folder, error) from error
         self._folder = None
 
     def _measures(self, name: str) -> dict:

@@ -7,10 +7,10 @@ import itertools
 import pathlib
 from collections.abc import Sequence
 
-from semicml_tf import cells
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import failures, paired_tests, report, table
 from semicml_tf.evaluation.scores import summarise
+from semicml_tf.system import table_cells
 
 COMPARISON_VERSION = 1
 FILES = ("comparison.json", "comparison.md")
@@ -170,8 +170,8 @@ def markdown(body: dict) -> str:
         header = ["modality", "runs", "difference in DSC", "patients that differ", "p", "p corrected"]
         sections.append(table.markdown(header, lines) + f"\n{body['test']}.  \n")
     failed = "".join(
-        f"{cells.markdown(run['name'])}, {row['modality']}: "
-        f"{cells.markdown(failures.sentence(row['failures'], body['failure_dice']))}  \n"
+        f"{table_cells.markdown(run['name'])}, {row['modality']}: "
+        f"{table_cells.markdown(failures.sentence(row['failures'], body['failure_dice']))}  \n"
         for run in body["runs"]
         for row in run["rows"]
     )
@@ -179,7 +179,7 @@ def markdown(body: dict) -> str:
 
 
 def _section(headings: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    lines = "".join(f"{cells.markdown(note)}  \n" for note in notes)
+    lines = "".join(f"{table_cells.markdown(note)}  \n" for note in notes)
     return f"{table.markdown(['run', 'modality', *headings], rows)}\n{lines}"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from semicml_tf.errors import printable
 from semicml_tf.evaluation.metrics import CaseScore
-from semicml_tf.evaluation.study import Answer
-from semicml_tf.records.contract import CaseRecord
+from semicml_tf.evaluation.score_cases import Answer
+from semicml_tf.records.case_record import CaseRecord
 
 _TRUTH, _PREDICTION = "#19d219", "#ff5a1f"
 

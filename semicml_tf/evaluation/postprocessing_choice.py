@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from typing_extensions import TypedDict
 
-from semicml_tf import json_files
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.segment import by_network, native_mask
 from semicml_tf.inference.agreement import dice
-from semicml_tf.inference.postprocess import NONE, Postprocessing
+from semicml_tf.postprocessing.steps import NONE, Postprocessing
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import json_files
 
 FILE_NAME = "postprocessing.json"
 VERSION = 1

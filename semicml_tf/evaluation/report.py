@@ -13,13 +13,13 @@ from annotated_types import MinLen
 from typing_extensions import NotRequired, TypedDict
 
 import semicml_tf
-from semicml_tf import cores, json_files
-from semicml_tf.evaluation import blind, bootstrap, failures
+from semicml_tf.evaluation import bootstrap, failures, trivial_baselines
 from semicml_tf.evaluation.metrics import POLICY, SURFACE_TOLERANCE_MM, CaseScore
 from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, summarise
-from semicml_tf.json_files import Count
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training.run_folder import Run
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import cpu, json_files
+from semicml_tf.system.json_files import Count
 
 FILE_NAME = "metrics.json"
 REPORT_VERSION = 2
@@ -86,7 +86,7 @@ class Report(TypedDict):
     surface_tolerance_mm: NotRequired[float]
     failure_dice: NotRequired[float]
     notes: list[str]
-    blind: dict[str, dict[str, Any]]
+    trivial_baselines: dict[str, dict[str, Any]]
     postprocessing: NotRequired[dict[str, str]]
     versions: NotRequired[dict[str, str | None]]
     rows: Annotated[list[Row], MinLen(1)]
@@ -111,8 +111,8 @@ def build(
     partition: str,
     batch_size: int,
     results: Mapping[str, Sequence[CaseScore]],
-    ellipsoid: blind.Ellipsoid,
-    threshold: blind.Threshold,
+    ellipsoid: trivial_baselines.Ellipsoid,
+    threshold: trivial_baselines.Threshold,
     notes: Sequence[str] = (),
     surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
     failure_dice: float = failures.DICE_BOUND,
@@ -164,11 +164,11 @@ def build(
         "intervals": bootstrap.METHOD,
         "notes": list(notes),
         "blind": {
-            blind.ELLIPSOID_NAME: dataclasses.asdict(ellipsoid),
-            blind.threshold_name(threshold.modality): dataclasses.asdict(threshold),
+            trivial_baselines.ELLIPSOID_NAME: dataclasses.asdict(ellipsoid),
+            trivial_baselines.threshold_name(threshold.modality): dataclasses.asdict(threshold),
         },
         "versions": versions(),
-        "processor": cores.processor(),
+        "processor": cpu.processor(),
         "rows": rows,
     }
 
@@ -182,7 +182,9 @@ def load(path: str | pathlib.Path) -> dict:
     what = "the metrics of an evaluated run"
     body = json_files.read(path, Report, what=what, remedy=_REMEDY, max_bytes=json_files.MAX_BYTES_OF_CASES)
     for name, fitted in body["blind"].items():
-        schema = blind.Ellipsoid if name == blind.ELLIPSOID_NAME else blind.Threshold
+        schema = (
+            trivial_baselines.Ellipsoid if name == trivial_baselines.ELLIPSOID_NAME else trivial_baselines.Threshold
+        )
         json_files.of_value(fitted, schema, what=f"{what} with '{name}'", path=path, remedy=_REMEDY)
     return body
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
-from semicml_tf.records.contract import CaseRecord
+from semicml_tf.records.case_record import CaseRecord
 
 # Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32; to None where the
 # record lacks the image that they are drawn from.

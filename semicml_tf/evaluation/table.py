@@ -8,12 +8,12 @@ import io
 import itertools
 from collections.abc import Sequence
 
-from semicml_tf import cells as cells_of
-from semicml_tf.evaluation import blind, failures
+from semicml_tf.evaluation import failures, trivial_baselines
 from semicml_tf.evaluation import report as reports
-from semicml_tf.evaluation.margin import paired_dice
+from semicml_tf.evaluation.baseline_margin import paired_dice
 from semicml_tf.evaluation.metrics import CaseScore
 from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, WITHOUT
+from semicml_tf.system import table_cells as cells_of
 
 HEADINGS = ("DSC", "PPV", "sensitivity", "HD95 mm", "ASSD mm", "missed", "false alarms")
 SPREAD_HEADINGS = (
@@ -131,7 +131,7 @@ def blind_notes(report: dict) -> list[str]:
     for name, fitted in report["blind"].items():
         how = (
             f"the ellipsoid inscribed {fitted['margin_mm']:g} mm inside the field of view"
-            if name == blind.ELLIPSOID_NAME
+            if name == trivial_baselines.ELLIPSOID_NAME
             else f"voxels above {fitted['native']:.4g} {fitted['unit']} on {fitted['modality']}"
         )
         notes.append(f"{name}: {how}; fitted on the labelled patients (their DSC {fitted['labelled_dice']:.3f})")

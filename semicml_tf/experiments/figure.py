@@ -6,8 +6,8 @@ import io
 from collections.abc import Sequence
 
 from semicml_tf.experiments import summary
-from semicml_tf.experiments.cells import ALL
 from semicml_tf.experiments.results import BOTH, Results
+from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.summary import Line
 
 _DPI = 110

@@ -7,14 +7,14 @@ import pathlib
 from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.experiments.cells import Cell
-from semicml_tf.experiments.rows import Row, in_row
+from semicml_tf.experiments.method_row import Row, in_row
+from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.splits import number_of
 from semicml_tf.experiments.study import Study
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.runs.settings import TrainSettings, as_flags, check
 from semicml_tf.training import from_flags
-from semicml_tf.training.settings import TrainSettings, as_flags, check
 
 
 def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int, partition: str = "test") -> list[Cell]:

@@ -7,8 +7,8 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from semicml_tf import locks
 from semicml_tf.errors import UserError
+from semicml_tf.system import locks
 
 FILE_NAME = ".experiment.lock"
 CHILDREN_FILE_NAME = ".experiment.children.lock"

@@ -8,13 +8,13 @@ import pathlib
 
 from absl import flags
 
-from semicml_tf import atomic
-from semicml_tf.conversion.split import Split, content_hash, read
+from semicml_tf.conversion.splitting.split import Split, content_hash, read
 from semicml_tf.errors import UserError
-from semicml_tf.experiments import grid, rows, splits
-from semicml_tf.experiments.cells import Cell
+from semicml_tf.experiments import grid, method_row, splits
+from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.study import Study
 from semicml_tf.records import dataset
+from semicml_tf.system import atomic_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +107,11 @@ def make(values: flags.FlagValues) -> Plan:
                 f"--{name} cannot be in an experiment, which gives each conversion its split",
                 remedy="Take the flag out, and give the split as --base_split=FILE.json",
             )
-    table = rows.parse_rows(
+    table = method_row.parse_rows(
         values.row,
-        pairs=rows.parse_pairs(values.pairs or [":".join(convert.modalities)]),
-        labelled=rows.parse_labelled(values.labelled_patients),
-        seeds=rows.parse_seeds(values.seeds),
+        pairs=method_row.parse_pairs(values.pairs or [":".join(convert.modalities)]),
+        labelled=method_row.parse_labelled(values.labelled_patients),
+        seeds=method_row.parse_seeds(values.seeds),
     )
     names = [row.name for row in table]
     for flag in ("reference", "baseline"):
@@ -142,4 +142,4 @@ def write_splits(plan: Plan) -> None:
                 path=path,
                 remedy="Give the volumes and the --base_split that it began with, or another --output",
             )
-        atomic.write_json(path, body)
+        atomic_files.write_json(path, body)

@@ -7,11 +7,11 @@ import hashlib
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import figure, markdown, results, summary, table
-from semicml_tf.experiments.cells import Cell
 from semicml_tf.experiments.results import Result, Results
+from semicml_tf.experiments.run_spec import Cell
+from semicml_tf.system import atomic_files
 
 RECORD_VERSION = 1
 
@@ -108,14 +108,14 @@ def publish(
         "curve.png": figure.curve_png(found, lines, reference=reference, baseline=baseline),
     }
     output = pathlib.Path(output)
-    atomic.write_text(output / "scores.csv", scores)
-    atomic.write_text(output / "table.csv", table.table_csv(lines))
+    atomic_files.write_text(output / "scores.csv", scores)
+    atomic_files.write_text(output / "table.csv", table.table_csv(lines))
     for name, png in drawn.items():
         if png is None:
             # One that an earlier grid left would be taken for this one's.
             (output / name).unlink(missing_ok=True)
         else:
-            atomic.write_file(output / name, lambda stream, png=png: stream.write(png))
-    atomic.write_text(output / "table.md", page)
-    atomic.write_json(output / "experiment.json", _record(found, lines, head))
+            atomic_files.write_file(output / name, lambda stream, png=png: stream.write(png))
+    atomic_files.write_text(output / "table.md", page)
+    atomic_files.write_json(output / "experiment.json", _record(found, lines, head))
     return found

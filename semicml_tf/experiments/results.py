@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import report as reports
 from semicml_tf.evaluation.metrics import CaseScore
-from semicml_tf.experiments.cells import ALL, Cell
+from semicml_tf.experiments.run_spec import ALL, Cell
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training import run_folder
+from semicml_tf.runs import run_folder
 
 # The mean of a patient's modalities stands beside them under this name.
 BOTH = "both"

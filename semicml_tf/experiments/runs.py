@@ -6,16 +6,16 @@ import dataclasses
 import pathlib
 
 from semicml_tf.conversion.command_flags import WITHOUT_EFFECT
-from semicml_tf.conversion.split import read as read_split
+from semicml_tf.conversion.splitting.split import read as read_split
 from semicml_tf.errors import UserError
-from semicml_tf.experiments import grid, made
-from semicml_tf.experiments.cells import Cell
+from semicml_tf.experiments import grid, input_record
 from semicml_tf.experiments.plan import Plan
+from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.study import differences
 from semicml_tf.experiments.workers import Job
 from semicml_tf.records import dataset
-from semicml_tf.training import run_folder
-from semicml_tf.training.settings import MEANING
+from semicml_tf.runs import run_folder
+from semicml_tf.runs.settings import MEANING
 
 VOLUMES = "volumes"
 
@@ -55,8 +55,8 @@ def _record(plan: Plan, name: str) -> pathlib.Path:
 def _check_volumes(plan: Plan) -> bool:
     values = plan.study.values("phantom")
     product = plan.volumes / "phantom.json"
-    now = made.flags_of(values, without=("output", "overwrite"))
-    made.check_or_note(_record(plan, VOLUMES), product, now, made.defaults_of(values))
+    now = input_record.flags_of(values, without=("output", "overwrite"))
+    input_record.check_or_note(_record(plan, VOLUMES), product, now, input_record.defaults_of(values))
     return not product.exists()
 
 
@@ -82,11 +82,11 @@ def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
 def _check_dataset(plan: Plan, cell: Cell) -> bool:
     values = plan.study.values("convert", *_convert_flags(plan, cell))
     product = plan.dataset(cell) / dataset.FILE_NAME
-    now = made.flags_of(values, without=(*WITHOUT_EFFECT, "input", "split"))
+    now = input_record.flags_of(values, without=(*WITHOUT_EFFECT, "input", "split"))
     now |= {"split_hash": read_split(plan.split_file(cell)).to_json()["hash"]}
     if plan.source is not None:
         now |= {"input": str(plan.source.resolve())}
-    made.check_or_note(_record(plan, cell.data_name), product, now, made.defaults_of(values))
+    input_record.check_or_note(_record(plan, cell.data_name), product, now, input_record.defaults_of(values))
     return product.exists()
 
 

@@ -11,10 +11,10 @@ import pathlib
 
 import numpy as np
 
-from semicml_tf.conversion import split as splits
-from semicml_tf.conversion.split import EXCLUDED, Split
+from semicml_tf.conversion.splitting import split as splits
+from semicml_tf.conversion.splitting.split import EXCLUDED, Split
 from semicml_tf.errors import UserError
-from semicml_tf.experiments.cells import ALL
+from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.study import Study
 
 # Beside the seed, so that this draw is none of those that other parts make of the same seed.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from semicml_tf.evaluation import paired_tests
 from semicml_tf.evaluation.scores import mean_and_sd
 from semicml_tf.experiments import annotation_cost, statistics
-from semicml_tf.experiments.cells import ALL
 from semicml_tf.experiments.results import BOTH, Result, Results, value_of
+from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.statistics import Spread
 
 METRICS = ("dice", "hd95_mm", "assd_mm", "missed", "false alarm")

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from semicml_tf import cells
 from semicml_tf.experiments.results import Results
 from semicml_tf.experiments.summary import METRICS, Line
+from semicml_tf.system import table_cells
 
 _SCORES = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "outcome")
 
@@ -18,7 +18,7 @@ def _text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: cells.csv(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: table_cells.csv(value) for name, value in row.items()} for row in rows)
     return stream.getvalue()
 
 

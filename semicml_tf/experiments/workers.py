@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from semicml_tf import atomic, cores
 from semicml_tf.errors import stop_error, stop_signals
+from semicml_tf.system import atomic_files, cpu
 
 # What decides how many threads TensorFlow and the linear algebra beneath NumPy start.
 _THREADS = (
@@ -28,7 +28,7 @@ _PATIENCE_S = 90.0  # a training saves its state at the end of its step, the fir
 
 def threads_each(workers: int) -> int:
     """Threads that each of so many processes may start."""
-    return max(cores.available() // workers, 1)
+    return max(cpu.available() // workers, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Workers:
             time.sleep(_POLL_S)
 
     def _begin(self, job: Job, commands: tuple[tuple[str, ...], ...]) -> None:
-        words = [sys.executable, "-m", "semicml_tf.experiments.bound_child", str(os.getpid()), *commands[0]]
+        words = [sys.executable, "-m", "semicml_tf.experiments.child_process", str(os.getpid()), *commands[0]]
         with _opened(job.log) as log:
             log.write(f"\n$ python {shlex.join(commands[0])}\n".encode())
             log.flush()
@@ -161,7 +161,7 @@ def _opened(path: pathlib.Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = open(path, "ab")
     except OSError as error:
-        raise atomic.unwritable(path.parent, error) from error
+        raise atomic_files.unwritable(path.parent, error) from error
     with stream:
         yield stream
 

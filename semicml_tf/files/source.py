@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import nifti
+from semicml_tf.files.nifti import reader
 from semicml_tf.geometry.grid import Grid
 
 
@@ -73,25 +73,25 @@ class NiftiFile:
     path: pathlib.Path
     channel: int | None = None
     # No part of what is meant, so a finished case stays finished.
-    most_voxels: int = dataclasses.field(default=nifti.MOST_VOXELS, repr=False, compare=False)
+    most_voxels: int = dataclasses.field(default=reader.MOST_VOXELS, repr=False, compare=False)
 
     def missing(self) -> pathlib.Path | None:
         return None if os.path.isfile(self.path) else self.path
 
     def digest(self) -> str:
-        stored = nifti.sha256(self.path)
+        stored = reader.sha256(self.path)
         if self.channel is None:
             return stored
         return hashlib.sha256(f"{stored} channel {self.channel}".encode()).hexdigest()
 
     def read_volume(self) -> tuple[np.ndarray, Grid]:
-        return nifti.read_volume(self.path, channel=self.channel, most_voxels=self.most_voxels)
+        return reader.read_volume(self.path, channel=self.channel, most_voxels=self.most_voxels)
 
     def read_label(self) -> tuple[np.ndarray, Grid]:
-        return nifti.read_label(self.path, channel=self.channel, most_voxels=self.most_voxels)
+        return reader.read_label(self.path, channel=self.channel, most_voxels=self.most_voxels)
 
     def read_grid(self) -> Grid:
-        return nifti.read_grid(self.path, channel=self.channel)
+        return reader.read_grid(self.path, channel=self.channel)
 
     def remarks(self) -> tuple[str, ...]:
         """Fields of the header that contradict others, although the volume does not depend on them.
@@ -99,7 +99,7 @@ class NiftiFile:
         Raises:
             UserError: likewise.
         """
-        return nifti.read_header(self.path, channel=self.channel).remarks
+        return reader.read_header(self.path, channel=self.channel).remarks
 
 
 def limited(source: Source, most_voxels: int) -> Source:

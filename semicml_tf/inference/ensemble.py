@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.inference.postprocess import Postprocessing
 from semicml_tf.inference.volume import Segmenter
+from semicml_tf.postprocessing.steps import Postprocessing
 
 
 class Ensemble(Segmenter):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from semicml_tf.inference.wrapped import Wrapped
+from semicml_tf.inference.wrapped_segmenter import Wrapped
 
 # Axes of (batch, rows, columns, 1) that are mirrored.
 VARIANTS = ((), (1,), (2,), (1, 2))

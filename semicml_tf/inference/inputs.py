@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import csv_manifest, deliveries, dicom, layouts
-from semicml_tf.files import folder as folders
-from semicml_tf.files.modality_names import canonical
-from semicml_tf.files.nifti import MOST_VOXELS
+from semicml_tf.files.layouts import catalogue, csv_manifest, deliveries, dicom
+from semicml_tf.files.layouts import folder as folders
+from semicml_tf.files.layouts.modality_names import canonical
+from semicml_tf.files.nifti.reader import MOST_VOXELS
 from semicml_tf.files.source import NiftiFile, Source, limited
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
@@ -179,8 +179,8 @@ def of_layout(text: str, modalities: Sequence[str]) -> list[Case] | None:
     path = pathlib.Path(text)
     if os.path.isdir(path) and deliveries.is_there(path):
         layout = deliveries.choose(path, replace=True)
-    elif csv_manifest.detect(path) or (os.path.isdir(path) and not _images_in(path) and layouts.detected(path)):
-        layout = layouts.choose(layouts.AUTO, path)
+    elif csv_manifest.detect(path) or (os.path.isdir(path) and not _images_in(path) and catalogue.detected(path)):
+        layout = catalogue.choose(catalogue.AUTO, path)
     else:
         return None
     return [

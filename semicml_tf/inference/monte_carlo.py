@@ -13,7 +13,7 @@ import numpy as np
 
 from semicml_tf.geometry import tiling
 from semicml_tf.inference.volume import Segmenter, through
-from semicml_tf.inference.wrapped import Wrapped
+from semicml_tf.inference.wrapped_segmenter import Wrapped
 
 
 def slice_seeds(seed: int, number: int, count: int) -> np.ndarray:

@@ -10,12 +10,12 @@ import pathlib
 
 import numpy as np
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError
 from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.geometry.resample import resample, resample_mask
 from semicml_tf.inference.inputs import NIFTI_ENDINGS
-from semicml_tf.normalisation import Normalisation
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.system import atomic_files
 
 _COLOUR = "#ff5a1f"
 _PLANES = ("axial", "coronal", "sagittal")
@@ -61,7 +61,7 @@ def write(path: pathlib.Path, image: Source, mask: pathlib.Path, normalisation: 
         cut = [np.take(volume, index, axis) for volume in (shown, drawn)]
         # Head up where the slices are the picture's rows.
         cuts.append(([plane[::-1] for plane in cut] if axis else cut, height / width))
-    atomic.write_file(path, lambda stream: _draw(stream, cuts, (constants.low, constants.high), title))
+    atomic_files.write_file(path, lambda stream: _draw(stream, cuts, (constants.low, constants.high), title))
 
 
 def _draw(stream, cuts, shown: tuple[float, float], title: str) -> None:

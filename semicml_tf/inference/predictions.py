@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf import atomic, json_files, locks
 from semicml_tf.errors import UserError, printable
 from semicml_tf.inference.inputs import Case
 from semicml_tf.inference.segment_case import Outputs
+from semicml_tf.system import atomic_files, json_files, locks
 
 FILE_NAME = "predictions.json"
 VERSION = 1
@@ -83,7 +83,7 @@ class Predictions:
             raise UserError(
                 f"the output folder holds other things, and no {FILE_NAME}", path=folder, remedy="Choose another one"
             )
-        atomic.write_json(self.path, self._body)
+        atomic_files.write_json(self.path, self._body)
 
     def is_done(self, case: Case, outputs: Outputs) -> bool:
         """Whether the outputs are there, made from these very inputs."""
@@ -111,7 +111,7 @@ class Predictions:
 
     def _add(self, case: Case, found: dict) -> None:
         self._body["cases"][printable(case.name)] = {"inputs": self._inputs(case), **found}
-        atomic.write_json(self.path, self._body)
+        atomic_files.write_json(self.path, self._body)
 
     @staticmethod
     def _inputs(case: Case) -> dict:

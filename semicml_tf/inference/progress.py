@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from semicml_tf.inference.volume import Segmenter
-from semicml_tf.inference.wrapped import Wrapped
+from semicml_tf.inference.wrapped_segmenter import Wrapped
 
 
 class WithProgress(Wrapped):

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files import dicom_seg_writer, write_nifti
+from semicml_tf.files.dicom import seg_writer
+from semicml_tf.files.nifti import writer
 from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import reaches, resample
@@ -46,7 +47,7 @@ class Outputs:
             UserError: an output does not end as its format does, would replace an input or another output.
         """
         taken: dict[pathlib.Path, str] = {}
-        as_dicom = self.mask.name.endswith(dicom_seg_writer.SUFFIX)
+        as_dicom = self.mask.name.endswith(seg_writer.SUFFIX)
         if as_dicom and any(os.path.isfile(path) for path in case.images.values()):
             raise UserError(
                 "a DICOM-SEG refers to DICOM images, got a file as input",
@@ -55,7 +56,7 @@ class Outputs:
             )
         for what, path in (self.maps if as_dicom else self.files()).items():
             for image in case.images.values():
-                write_nifti.check_output(path, like=image)
+                writer.check_output(path, like=image)
             other = taken.setdefault(path.resolve(), what)
             if other != what:
                 flags = " and ".join("--output" if name == "mask" else f"--{name}" for name in (other, what))
@@ -120,8 +121,8 @@ def segment_case(
     outputs.check(case)
     first, model = next(iter(models.items()))
     sources = {name: case.source(name) for name in models}
-    if outputs.mask.name.endswith(dicom_seg_writer.SUFFIX):
-        dicom_seg_writer.check(sources[first])  # before the network works for nothing
+    if outputs.mask.name.endswith(seg_writer.SUFFIX):
+        seg_writer.check(sources[first])  # before the network works for nothing
     warnings: list[str] = []
     entropies = "mutual_information" in outputs.maps
     grid, moments = _moments(sources[first], model, batch_size, entropies, warnings)
@@ -154,10 +155,10 @@ def segment_case(
     if "mutual_information" in outputs.maps:
         write("mutual_information", moments.mutual_information())
     mask = model.mask(probabilities, grid.affine, threshold=threshold)
-    if outputs.mask.name.endswith(dicom_seg_writer.SUFFIX):
+    if outputs.mask.name.endswith(seg_writer.SUFFIX):
         drawers = list(models.values()) if fuse else [model]
         hashes = [origin["run_hash"] for drawer in drawers for origin in drawer.origins()]
-        dicom_seg_writer.write_segmentation(outputs.mask, mask, sources[first], modality=first, models=hashes)
+        seg_writer.write_segmentation(outputs.mask, mask, sources[first], modality=first, models=hashes)
     else:
         write_array(outputs.mask, mask, sources[first], grid)
     voxels = int(np.count_nonzero(mask))
@@ -175,6 +176,6 @@ def segment_case(
 def write_array(path: pathlib.Path, array: np.ndarray, source: Source, grid: Grid) -> None:
     """Writes a result in place over its image: with a NIfTI's own header, else with the grid alone."""
     if isinstance(source, NiftiFile):
-        write_nifti.write_array(path, array, like=source.path, channel=source.channel)
+        writer.write_array(path, array, like=source.path, channel=source.channel)
     else:
-        write_nifti.write_on_grid(path, array, grid)
+        writer.write_on_grid(path, array, grid)

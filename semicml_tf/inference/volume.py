@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from semicml_tf import body_box, plausibility
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
-from semicml_tf.inference.postprocess import NONE
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.uncertainty import Moments
-from semicml_tf.intensities import intensities
-from semicml_tf.normalisation import canonical
-from semicml_tf.plausibility import Problem
+from semicml_tf.postprocessing.steps import NONE
+from semicml_tf.preprocessing import body_box, plausibility
+from semicml_tf.preprocessing.intensities import intensities
+from semicml_tf.preprocessing.normalisation import canonical
+from semicml_tf.preprocessing.plausibility import Problem
 
 # Of 4 bytes each. A volume of more voxels may have eight times its own.
 MAX_NETWORK_VOXELS = 2**30

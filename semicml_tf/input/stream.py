@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from semicml_tf.input.augment import Augmentation, seed_for, window_of
-from semicml_tf.records import contract
+from semicml_tf.records import case_record
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.storage import streaming
 
@@ -116,7 +116,7 @@ def window_stream(
         record = (
             tf.data.TFRecordDataset(paths[case], buffer_size=buffer).skip(places[case]).take(1).get_single_element()
         )
-        parsed = contract.parse_in_graph(record, settings.modalities, labelled=settings.labelled)
+        parsed = case_record.parse_in_graph(record, settings.modalities, labelled=settings.labelled)
         return _cut(numbers[case], parsed, visit, settings)
 
     def shuffled(group, windows):

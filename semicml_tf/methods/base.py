@@ -22,7 +22,7 @@ NetworkFactory = Callable[[str], keras.Model]
 class Method(keras.Model):
     """Two students and how one step updates them. Subclasses override `loss_terms`, at times the hooks.
 
-    A batch is ``{"labelled": stream, "unlabelled": stream}`` as `input.two_streams.batches` yields it.
+    A batch is ``{"labelled": stream, "unlabelled": stream}`` as `input.semi_supervised_batches.batches` yields it.
 
     Args:
         modalities: names, in the dataset's order.

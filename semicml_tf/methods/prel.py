@@ -7,7 +7,7 @@ from keras import ops
 from semicml_tf.errors import UserError
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.supervised import segmentation_loss
-from semicml_tf.methods import agreement_watch, label_watch
+from semicml_tf.methods import contrastive_monitor, pseudo_label_monitor
 from semicml_tf.methods.pool_teacher import PooledMethod
 from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
 
@@ -86,12 +86,12 @@ class Stage(PooledMethod):
         first, second = (maps["unlabelled"][name] for name in self.modalities)
         patients = batch["unlabelled"]["patient"]
         return {
-            **label_watch.shares(targets["q"], batch["labelled"]["label"]),
-            **agreement_watch.scalars(first, second, patients, self.settings),
+            **pseudo_label_monitor.shares(targets["q"], batch["labelled"]["label"]),
+            **contrastive_monitor.scalars(first, second, patients, self.settings),
         }
 
     def alarms(self, means):
-        return label_watch.alarms(means)
+        return pseudo_label_monitor.alarms(means)
 
     @property
     def silence_remedy(self):

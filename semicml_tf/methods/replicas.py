@@ -22,9 +22,9 @@ def gathered(streams: Mapping[str, Any]) -> dict[str, Any]:
     replicas trace those in no fixed order and then wait for each other's tensors.)
 
     Args:
-        streams: nested tensors by stream, dealt to the replicas as `training.devices.own_part` deals them; those of a
-            stream have one number of slices, and travel together: between machines, an exchange costs more than
-            what it carries.
+        streams: nested tensors by stream, dealt to the replicas as `training.distributed.devices.own_part` deals
+            them. Tensors of one stream have one number of slices and are sent together: between machines, each
+            exchange has a cost of its own, whatever it carries.
     """
     if replica_count() == 1:
         return dict(streams)

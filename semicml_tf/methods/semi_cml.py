@@ -6,7 +6,7 @@ from keras import ops
 
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.consistency import seen_by_either, squared_difference
-from semicml_tf.methods import agreement_watch, ramps
+from semicml_tf.methods import contrastive_monitor, ramps
 from semicml_tf.methods.pool_teacher import PooledMethod
 
 
@@ -65,7 +65,7 @@ class Stage(PooledMethod):
 
     def observations(self, batch, maps, targets):
         first, second = (maps["unlabelled"][name] for name in self.modalities)
-        return agreement_watch.scalars(first, second, batch["unlabelled"]["patient"], self.settings)
+        return contrastive_monitor.scalars(first, second, batch["unlabelled"]["patient"], self.settings)
 
     def _mean_difference(self, first, second, targets):
         if self._against_averages:

@@ -17,9 +17,10 @@ import pathlib
 
 from absl import flags
 
-from semicml_tf import atomic, commandline, locks
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.phantom.writers import LAYOUTS
+from semicml_tf.system import atomic_files, locks
 
 POSITIONAL = ("output",)
 AFTER_INTERRUPT = "Nothing was written: start the same command again."
@@ -92,7 +93,7 @@ def main(values: flags.FlagValues) -> None:
     split = splits.draw(names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test)
     drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
     made, paths = [], {}
-    with locks.writing(output), atomic.new_directory(output, overwrite=values.overwrite) as folder:
+    with locks.writing(output), atomic_files.new_directory(output, overwrite=values.overwrite) as folder:
         for name, number in zip(names, tqdm(numbers, desc="phantom", unit="case")):
             case = cases.generate(
                 values.seed,
@@ -107,9 +108,9 @@ def main(values: flags.FlagValues) -> None:
             paths[case.case_id] = layout.write(folder, case)
             volume_ml = float((case.label > 0).sum() * case.label_grid.voxel_volume_ml)
             made.append({"case": case.case_id, "lesion_ml": round(volume_ml, 3)})
-        atomic.write_json(folder / "split.json", split)
+        atomic_files.write_json(folder / "split.json", split)
         layout.finish(folder, paths, split)
-        atomic.write_json(
+        atomic_files.write_json(
             folder / "phantom.json",
             {
                 "made_by": "python -m semicml_tf.phantom",

@@ -6,8 +6,8 @@ import pathlib
 
 import numpy as np
 
-from semicml_tf.files import dicom_library as library
-from semicml_tf.files.dicom_geometry import to_lps
+from semicml_tf.files.dicom import libraries as library
+from semicml_tf.files.dicom.slice_geometry import to_lps
 from semicml_tf.phantom import dicom_object
 from semicml_tf.phantom.case import PhantomCase
 

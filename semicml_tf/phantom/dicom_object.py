@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import pathlib
 
-from semicml_tf import atomic
-from semicml_tf.files import dicom_library as library
+from semicml_tf.files.dicom import libraries as library
 from semicml_tf.phantom.case import PhantomCase
+from semicml_tf.system import atomic_files
 
 PATIENT_NAME = "PHANTOMSURNAME^PHANTOMFORENAME"
 BIRTH_DATE = "19430217"
@@ -73,7 +73,7 @@ def common(case: PhantomCase, modality_code: str, sop_class: str, series: str, i
 
 def save(path: pathlib.Path, dataset) -> None:
     """Writes a dataset as a DICOM file, whole or not at all."""
-    atomic.write_file(path, lambda stream: dataset.save_as(stream, enforce_file_format=True))
+    atomic_files.write_file(path, lambda stream: dataset.save_as(stream, enforce_file_format=True))
 
 
 def decimal(number: float) -> str:

@@ -6,8 +6,8 @@ import pathlib
 
 import numpy as np
 
-from semicml_tf.files import dicom_library as library
-from semicml_tf.files.dicom_geometry import to_lps
+from semicml_tf.files.dicom import libraries as library
+from semicml_tf.files.dicom.slice_geometry import to_lps
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.phantom import dicom_label_writer
 from semicml_tf.phantom.case import PhantomCase

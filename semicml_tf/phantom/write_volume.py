@@ -7,8 +7,8 @@ import pathlib
 
 import numpy as np
 
-from semicml_tf import atomic
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.system import atomic_files
 
 _SUV_STEP = 1 / 1024  # SUV a stored unit: int16 then reaches SUV 32
 
@@ -40,4 +40,4 @@ def write_volume(path: pathlib.Path, volume: np.ndarray, grid: Grid) -> None:
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0) as zipped:
             zipped.write(content)
 
-    atomic.write_file(path, write)
+    atomic_files.write_file(path, write)

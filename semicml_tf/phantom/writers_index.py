@@ -7,7 +7,7 @@ import io
 import pathlib
 from collections.abc import Mapping
 
-from semicml_tf import atomic
+from semicml_tf.system import atomic_files
 
 MR_CHANNELS = ("flair", "t1", "t1ce", "t2")
 _CHANNEL_NAMES = {"flair": "FLAIR", "t1": "T1w", "t1ce": "t1gd", "t2": "T2w"}  # as Decathlon's brain tumours have them
@@ -31,7 +31,7 @@ def write_decathlon(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]]
         "training": training,
         "test": [],
     }
-    atomic.write_json(folder / "dataset.json", body)
+    atomic_files.write_json(folder / "dataset.json", body)
 
 
 def write_nnunet(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
@@ -42,16 +42,16 @@ def write_nnunet(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], s
         "numTraining": len(paths),
         "file_ending": ".nii.gz",
     }
-    atomic.write_json(folder / "dataset.json", body)
+    atomic_files.write_json(folder / "dataset.json", body)
 
 
 def write_bids(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
     """The description of the data set and of its derivatives, and the list of its participants."""
     about = {"Name": "Phantom", "BIDSVersion": "1.9.0"}
-    atomic.write_json(folder / "dataset_description.json", {**about, "DatasetType": "raw"})
+    atomic_files.write_json(folder / "dataset_description.json", {**about, "DatasetType": "raw"})
     made = {**about, "DatasetType": "derivative", "GeneratedBy": [{"Name": "semicml_tf.phantom"}]}
-    atomic.write_json(folder / "derivatives/phantom/dataset_description.json", made)
-    atomic.write_text(folder / "participants.tsv", "\n".join(["participant_id", *paths]) + "\n")
+    atomic_files.write_json(folder / "derivatives/phantom/dataset_description.json", made)
+    atomic_files.write_text(folder / "participants.tsv", "\n".join(["participant_id", *paths]) + "\n")
 
 
 def write_manifest(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
@@ -63,4 +63,4 @@ def write_manifest(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]],
     table.writerow(["case", *columns, "partition"])
     for case_id, row in paths.items():
         table.writerow([case_id, *(row[column] for column in columns), partition[case_id]])
-    atomic.write_text(folder / "manifest.csv", text.getvalue())
+    atomic_files.write_text(folder / "manifest.csv", text.getvalue())

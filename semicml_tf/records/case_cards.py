@@ -27,10 +27,10 @@ from typing import BinaryIO, Literal
 
 from typing_extensions import TypedDict
 
-from semicml_tf import atomic, json_files
 from semicml_tf.errors import UserError
-from semicml_tf.json_files import MAX_BYTES_OF_CASES, Count
 from semicml_tf.records import example_proto, tfrecord_file
+from semicml_tf.system import atomic_files, json_files
+from semicml_tf.system.json_files import MAX_BYTES_OF_CASES, Count
 
 FILE_NAME = "cards.json"
 VERSION = 1
@@ -124,7 +124,7 @@ def write_split(path: str | pathlib.Path, cards: Sequence[Card]) -> None:
             for card in cards:
                 tfrecord_file.write(zipped, example(card))
 
-    atomic.write_file(path, write_all)
+    atomic_files.write_file(path, write_all)
 
 
 def read_split(path: str | pathlib.Path) -> list[dict]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.records import contract, shards, tfrecord_file
+from semicml_tf.records import case_record, shards, tfrecord_file
 from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
 
 
@@ -98,7 +98,7 @@ def _spacing(grid: Grid) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in grid.spacing_mm)
 
 
-def _facts(record: contract.CaseRecord, file: str, found: tfrecord_file.Record, partition: str | None) -> CaseFacts:
+def _facts(record: case_record.CaseRecord, file: str, found: tfrecord_file.Record, partition: str | None) -> CaseFacts:
     ranges = {}
     for name, image in record.images.items():
         constants = record.constants[name]
@@ -167,7 +167,7 @@ def check_shard(
                 continue
             progress(len(found.content))
             try:
-                record = contract.decode(found.content)
+                record = case_record.decode(found.content)
             except UserError as error:
                 problems.append(Problem(name, error.problem, **place))
                 continue

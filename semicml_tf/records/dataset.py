@@ -12,13 +12,13 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MinLen
 from typing_extensions import TypedDict
 
-from semicml_tf import atomic, json_files
 from semicml_tf.errors import UserError
-from semicml_tf.json_files import Count, Positive
-from semicml_tf.normalisation import Normalisation
-from semicml_tf.records.contract import CONTRACT_VERSION, MOST_VOXELS, PARTITIONS
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.records.case_record import CONTRACT_VERSION, MOST_VOXELS, PARTITIONS
 from semicml_tf.storage import access, listing
 from semicml_tf.storage import url as urls
+from semicml_tf.system import atomic_files, json_files
+from semicml_tf.system.json_files import Count, Positive
 
 FILE_NAME = "dataset.json"
 _WHAT = "a converted dataset"
@@ -192,7 +192,9 @@ class DatasetInfo:
 
     def save(self, folder: str | pathlib.Path, **extra) -> None:
         """Writes `dataset.json` into `folder`; `extra` (how it was made) is kept beside, outside the hash."""
-        atomic.write_json(pathlib.Path(folder) / FILE_NAME, {**self._body(), "data_hash": self.data_hash, **extra})
+        atomic_files.write_json(
+            pathlib.Path(folder) / FILE_NAME, {**self._body(), "data_hash": self.data_hash, **extra}
+        )
 
     @classmethod
     def load(

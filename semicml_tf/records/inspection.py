@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.records import example_proto, tfrecord_file
+from semicml_tf.records.case_record import CONTRACT_VERSION
 from semicml_tf.records.check import CaseFacts, Checked
-from semicml_tf.records.contract import CONTRACT_VERSION
 from semicml_tf.records.dataset import DatasetInfo
 
 

@@ -8,10 +8,10 @@ from typing import BinaryIO
 import numpy as np
 
 from semicml_tf.errors import UserError, doing
-from semicml_tf.records import contract, tfrecord_file
+from semicml_tf.records import case_record, tfrecord_file
 from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
 from semicml_tf.storage import cache, streaming
-from semicml_tf.storage.digest import sha256
+from semicml_tf.system.digest import sha256
 
 _REMEDY = "Convert the data again, or copy the folder anew"
 
@@ -21,7 +21,7 @@ def shard_name(partition: str, index: int, count: int) -> str:
     return f"{partition}-{index:05d}-of-{count:05d}.tfrecord"
 
 
-def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contract.CaseRecord]:
+def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[case_record.CaseRecord]:
     """Yields the records of `cases`, one in memory at a time, in the order given.
 
     Raises:
@@ -34,11 +34,11 @@ def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[contra
         yield record
 
 
-def _read_case(info: DatasetInfo, case: CaseEntry, partition: str) -> contract.CaseRecord:
+def _read_case(info: DatasetInfo, case: CaseEntry, partition: str) -> case_record.CaseRecord:
     path = info.shard_path(case.shard)
     content = _read(path, case.index, streaming.open_binary if info.streamed else _open)
     try:
-        record = contract.decode(content)
+        record = case_record.decode(content)
         for problem in (*problems_in(record), *problems_with_entry(record, case, partition, info)):
             raise UserError(problem, remedy=_REMEDY)
     except UserError as error:
@@ -47,7 +47,7 @@ def _read_case(info: DatasetInfo, case: CaseEntry, partition: str) -> contract.C
     return record
 
 
-def problems_in(record: contract.CaseRecord) -> Iterator[str]:
+def problems_in(record: case_record.CaseRecord) -> Iterator[str]:
     """What is wrong with a record, whatever `dataset.json` says."""
     for name, image in record.images.items():
         # By the bits, where float16's exponent is full: numpy's own isfinite converts every value.
@@ -58,7 +58,7 @@ def problems_in(record: contract.CaseRecord) -> Iterator[str]:
 
 
 def problems_with_entry(
-    record: contract.CaseRecord, entry: CaseEntry, partition: str, info: DatasetInfo
+    record: case_record.CaseRecord, entry: CaseEntry, partition: str, info: DatasetInfo
 ) -> Iterator[str]:
     """How a record differs from what `dataset.json` says."""
     if record.case_id != entry.case_id:
@@ -69,7 +69,7 @@ def problems_with_entry(
     expected = set(info.modalities_of(entry))
     if set(record.images) != expected:
         yield f"it holds {sorted(record.images)}, but {FILE_NAME} says {sorted(expected)}"
-    may_be_labelled = partition in contract.LABELLED_PARTITIONS
+    may_be_labelled = partition in case_record.LABELLED_PARTITIONS
     if record.label is not None and not may_be_labelled:
         yield f"it holds a label, though the partition '{partition}' has none"
     if record.label is None and may_be_labelled:

@@ -9,11 +9,11 @@ import re
 
 import numpy as np
 
-from semicml_tf import atomic
 from semicml_tf.errors import UserError, printable
-from semicml_tf.files.write_nifti import write_on_grid
-from semicml_tf.normalisation import Constants
-from semicml_tf.records.contract import CaseRecord
+from semicml_tf.files.nifti.writer import write_on_grid
+from semicml_tf.preprocessing.normalisation import Constants
+from semicml_tf.records.case_record import CaseRecord
+from semicml_tf.system import atomic_files
 
 _LONGEST_STEM = 200  # bytes; systems take 255
 
@@ -76,5 +76,5 @@ def write_case(folder: str | pathlib.Path, record: CaseRecord, *, overwrite: boo
         "full_shape": list(record.full_grid.shape),
         "axis_order": ["slice", "row", "column"],
     }
-    atomic.write_json(folder / names[-1], body)
+    atomic_files.write_json(folder / names[-1], body)
     return names

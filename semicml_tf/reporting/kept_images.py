@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from semicml_tf import npz
 from semicml_tf.evaluation import case_images
 from semicml_tf.reporting.run_facts import RunFacts
+from semicml_tf.system import npz_files
 
 # Names as `case_images` makes them: an index from elsewhere must not lead to other files.
 _FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|mask|probability)-\d{1,3})\.nii\.gz")
@@ -49,13 +49,13 @@ class KeptCase:
         """
         wanted = ["truth", *(f"{kind}-{number}" for number in self.modalities.values() for kind in _KINDS)]
         try:
-            with npz.Arrays(self.folder / name) as stored:
+            with npz_files.Arrays(self.folder / name) as stored:
                 found = {name: stored[name] for name in wanted}
                 for modality, number in self.modalities.items():
                     key = f"mask-{number}"
                     held = key in stored
                     found[key] = stored[key] if held else self.reached(modality, found[f"probability-{number}"])
-        except npz.BROKEN:
+        except npz_files.BROKEN:
             return None
         shapes = {array.shape for array in found.values()}
         plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in found.values())

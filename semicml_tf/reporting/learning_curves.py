@@ -8,7 +8,7 @@ from semicml_tf.reporting import by_run, line_chart
 from semicml_tf.reporting.line_chart import Series
 from semicml_tf.reporting.markup import Html, element, join
 from semicml_tf.reporting.run_facts import RunFacts
-from semicml_tf.training import curves
+from semicml_tf.training.monitoring import curves
 
 _LOGARITHMIC = ("loss", "gradient norm")
 _LEFT_OUT = ("slices a second",)

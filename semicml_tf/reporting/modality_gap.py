@@ -13,7 +13,7 @@ _ROW = 34.0
 
 
 def _from_history(run: RunFacts) -> list[dict]:
-    """As `evaluation.relearning.gaps` tells them, for runs without its report."""
+    """As `diagnostics.relearning.gaps` tells them, for runs without its report."""
     names, rows = run.modalities, run.history
     stages = [index for index in range(1, len(rows)) if rows[index].get("stage") != rows[index - 1].get("stage")]
     taught = [row for row in rows if row.get("teacher")]

@@ -13,11 +13,12 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from semicml_tf.diagnostics import relearning_report
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import case_images, relearning_report, report
+from semicml_tf.evaluation import case_images, report
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs import run_folder
 from semicml_tf.storage import url as urls
-from semicml_tf.training import run_folder
 
 T = TypeVar("T")
 _REMEDY = "Choose the folder that python -m semicml_tf.train wrote"

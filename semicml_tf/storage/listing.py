@@ -9,8 +9,8 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from semicml_tf import json_files
 from semicml_tf.errors import UserError
+from semicml_tf.system import json_files
 
 INDEX = "dataset.json"
 # What conversion writes beside the shards. Nothing else is ever uploaded: a folder may hold a key to pseudonyms.

@@ -10,10 +10,10 @@ import pathlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from semicml_tf import quiet_import
 from semicml_tf.errors import UserError
 from semicml_tf.storage import problems
 from semicml_tf.storage import url as urls
+from semicml_tf.system import quiet_import
 
 # TensorFlow's own file systems; `ram` is its toy, on which this engine is tested.
 BY_TENSORFLOW = ("gs", "ram")

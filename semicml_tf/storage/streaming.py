@@ -13,11 +13,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
-from semicml_tf import commandline, quiet_import
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.storage import problems
 from semicml_tf.storage import url as urls
 from semicml_tf.storage.store import BY_TENSORFLOW, store_for
+from semicml_tf.system import quiet_import
 
 # TensorFlow's default of 256 KiB is one request to the store each.
 BUFFER_BYTES = 8 << 20

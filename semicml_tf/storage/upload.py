@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from semicml_tf.errors import UserError
 from semicml_tf.storage import cache, listing
 from semicml_tf.storage import url as urls
-from semicml_tf.storage.digest import sha256
 from semicml_tf.storage.store import Stat, Store, store_for
 from semicml_tf.storage.threads import in_threads
+from semicml_tf.system.digest import sha256
 
 _ATTEMPTS = 3
 _AGAIN = "Run the same command again: what has arrived is not sent again"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf import atomic, json_files, npz
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
+from semicml_tf.system import atomic_files, json_files, npz_files
 
 WHAT, REMEDY = "a checkpoint", "Delete it and train again"
 _META, _OWN = "meta", "own_statistics"
@@ -40,7 +40,7 @@ def save(path: pathlib.Path, method: Method, meta: dict[str, Any], own: np.ndarr
     arrays = {key: np.asarray(variable) for key, variable in _variables(method).items()}
     arrays |= {} if own is None else {_OWN: own}
     text = json.dumps({**meta, "method_state": method.state()})
-    atomic.write_file(path, lambda stream: np.savez(stream, **arrays, **{_META: np.array(text)}))
+    atomic_files.write_file(path, lambda stream: np.savez(stream, **arrays, **{_META: np.array(text)}))
 
 
 def not_finite(method: Method) -> list[str]:
@@ -57,9 +57,9 @@ def read_meta(path: pathlib.Path) -> Meta:
         UserError: the file is no whole checkpoint.
     """
     try:
-        with npz.Arrays(path) as stored:
+        with npz_files.Arrays(path) as stored:
             text = str(stored[_META])
-    except npz.BROKEN as error:
+    except npz_files.BROKEN as error:
         raise _unreadable(path, error) from error
     return _parsed(path, text)
 
@@ -79,10 +79,10 @@ def restore(path: pathlib.Path, method: Method) -> np.ndarray | None:
         UserError: the file cannot be read, or holds other networks than `method` has.
     """
     try:
-        with npz.Arrays(path) as stored:
+        with npz_files.Arrays(path) as stored:
             arrays = {key: stored[key] for key in stored}
         text = str(arrays.pop(_META))
-    except npz.BROKEN as error:
+    except npz_files.BROKEN as error:
         raise _unreadable(path, error) from error
     state = _parsed(path, text)["method_state"]
     own, variables = arrays.pop(_OWN, None), _variables(method)
@@ -116,4 +116,4 @@ def take_over(method: Method, previous: Method) -> None:
 def save_weights(path: pathlib.Path, network) -> None:
     """Writes one network's weights, in the order of `get_weights`."""
     arrays = {f"{index:04d}": weight for index, weight in enumerate(network.get_weights())}
-    atomic.write_file(path, lambda stream: np.savez(stream, **arrays))
+    atomic_files.write_file(path, lambda stream: np.savez(stream, **arrays))

@@ -10,11 +10,11 @@ import tensorflow as tf
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.training import memory
-from semicml_tf.training.progress_line import losses_text
-from semicml_tf.training.settings import TrainSettings
-from semicml_tf.training.stage import Means
+from semicml_tf.training.monitoring.progress import losses_text
 from semicml_tf.training.stages import Stages
+from semicml_tf.training.step import Means
 
 _MIB = 2**20
 

@@ -11,7 +11,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.baseline_settings import BaselineSettings
 from semicml_tf.methods.settings import RECIPES, MethodSettings
-from semicml_tf.training.settings import TrainSettings
+from semicml_tf.runs.settings import TrainSettings
 
 
 def define(values: flags.FlagValues) -> None:

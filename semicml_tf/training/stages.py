@@ -8,18 +8,18 @@ from typing import Any
 import tensorflow as tf
 
 from semicml_tf.input.augment import BY_NAME
+from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
-from semicml_tf.input.two_streams import BatchSettings, batches
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.schedule import StagePlan
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.networks.unet import unet
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training import settings as run_settings
-from semicml_tf.training.settings import TrainSettings
-from semicml_tf.training.stage import compiled_step
-from semicml_tf.training.workers import ALONE, Workers
+from semicml_tf.runs import settings as run_settings
+from semicml_tf.runs.settings import TrainSettings
+from semicml_tf.training.distributed.cluster import ALONE, Workers
+from semicml_tf.training.step import compiled_step
 
 
 class Stages:

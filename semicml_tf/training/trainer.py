@@ -14,26 +14,27 @@ import numpy as np
 import tensorflow as tf
 from typing_extensions import TypedDict
 
-from semicml_tf import json_files
 from semicml_tf.errors import Interrupted, UserError
-from semicml_tf.input.whole_cases import whole_cases
-from semicml_tf.json_files import Count, Positive
+from semicml_tf.input.complete_cases import whole_cases
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.training import checkpoint, memory, run_folder, seen_cases
-from semicml_tf.training import settings as run_settings
-from semicml_tf.training.keeper import Keeper
-from semicml_tf.training.own_statistics import OwnStatistics
-from semicml_tf.training.progress_line import ProgressLine
-from semicml_tf.training.record import RunRecord
-from semicml_tf.training.settings import TrainSettings
-from semicml_tf.training.stage import Means, Speed
+from semicml_tf.runs import run_folder, seen_cases
+from semicml_tf.runs import settings as run_settings
+from semicml_tf.runs.settings import TrainSettings
+from semicml_tf.system import json_files
+from semicml_tf.system.json_files import Count, Positive
+from semicml_tf.training import checkpoint, memory
+from semicml_tf.training.checkpoint_manager import Keeper
+from semicml_tf.training.distributed.cluster import ALONE, Workers
+from semicml_tf.training.distributed.consensus import Together
+from semicml_tf.training.distributed.replica_statistics import OwnStatistics
+from semicml_tf.training.monitoring.progress import ProgressLine
+from semicml_tf.training.monitoring.run_log import RunRecord
 from semicml_tf.training.stages import Stages
+from semicml_tf.training.step import Means, Speed
 from semicml_tf.training.stop_request import StopRequest
-from semicml_tf.training.together import Together
 from semicml_tf.training.validation import Validated, Validator
-from semicml_tf.training.workers import ALONE, Workers
 
 
 class _Row(TypedDict):

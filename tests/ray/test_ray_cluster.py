@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from semicml_tf.artefact.publish import publish
+from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
 from serving.served_model import ServedModel
 from tests import threshold_model

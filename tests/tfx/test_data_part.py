@@ -17,11 +17,12 @@ from tfx.types import standard_artifacts
 
 from pipelines import curated_schema
 from pipelines.components.case_example_gen import Executor, beam_flags, convert_flags, read_cards
-from semicml_tf import atomic, commandline
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records import case_cards
-from semicml_tf.records.contract import PARTITIONS
+from semicml_tf.records.case_record import PARTITIONS
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.system import atomic_files
 from tests.tfx.runs import CACHED, COMPLETE, FAILED, DataPart
 
 PHANTOM = ("--phantom_size_mm=96,96,48", "--phantom_spacing_mm=4,4,4", "--empty_fraction=0")
@@ -276,5 +277,5 @@ def test_a_study_that_meddles_with_the_pipeline(part, tmp_path):
         DataPart(tmp_path, part.deliveries, [*FLAGS, "--split=x"], part.schema).run()
     with pytest.raises(UserError, match="the curated schema cannot be read"):
         DataPart(tmp_path, part.deliveries, FLAGS, tmp_path / "none.pbtxt").run()
-    atomic.write_text(tmp_path / "study.flags", "--modalities=ct,pet\n--epochs=7\n")
+    atomic_files.write_text(tmp_path / "study.flags", "--modalities=ct,pet\n--epochs=7\n")
     assert convert_flags(str(tmp_path / "study.flags")) == ["--modalities=ct,pet"]

@@ -1,0 +1,1 @@
+"""How a conversion runs: tasks, workers, the folder of work in progress, and the output."""

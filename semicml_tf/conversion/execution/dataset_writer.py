@@ -1,0 +1,121 @@
+"""From a split to jobs, and from their results to a dataset's folder, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from semicml_tf.conversion.execution.tasks import CaseJob
+from semicml_tf.conversion.execution.work_folder import WorkFolder
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.records import shards
+from semicml_tf.records.case_record import LABELLED_PARTITIONS, PARTITIONS
+from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
+from semicml_tf.system import atomic_files
+
+PREVIEW = "preview"
+# Where a case may lack a modality: nothing is learnt from pairs there, or each modality is scored by itself.
+_MAY_LACK = ("unlabelled", "test")
+
+
+def plan_shards(partition: str, count: int, cases_per_shard: int) -> list[tuple[str, int]]:
+    """File name of each shard of a partition and how many of its `count` sorted cases it holds, as even as can be."""
+    number = -(-count // cases_per_shard)
+    sizes = [count // number + (index < count % number) for index in range(number)] if number else []
+    return [(shards.shard_name(partition, index, number), size) for index, size in enumerate(sizes)]
+
+
+def jobs_of(
+    cases: Mapping[str, Sequence[CaseFiles]],
+    settings: Settings,
+    work: WorkFolder,
+    *,
+    cases_per_shard: int,
+    preview: bool = False,
+) -> list[CaseJob]:
+    """One job a case, each with its place in the dataset.
+
+    Args:
+        cases: by partition, sorted by name.
+        preview: whether each case gets a picture.
+    """
+    jobs = []
+    for partition in PARTITIONS:
+        held = iter(cases.get(partition, ()))
+        for shard, size in plan_shards(partition, len(cases.get(partition, ())), cases_per_shard):
+            for index in range(size):
+                case = next(held)
+                jobs.append(
+                    CaseJob(
+                        case=case,
+                        settings=settings,
+                        with_label=partition in LABELLED_PARTITIONS,
+                        missing_allowed=settings.allow_missing_modality and partition in _MAY_LACK,
+                        work=work,
+                        partition=partition,
+                        shard=shard,
+                        index=index,
+                        preview=f"{PREVIEW}/{picture_name(case.case_id)}" if preview else "",
+                    )
+                )
+    return jobs
+
+
+def picture_name(case_id: str) -> str:
+    """A file name for a case's picture: its own name where a file may bear that."""
+    plain = re.sub(r"[^\w.-]", "_", case_id).lstrip(".")
+    plain = plain if len(plain.encode()) <= 200 else plain[:50]  # systems take 255 bytes
+    if plain == case_id:
+        return f"{case_id}.png"
+    return f"{plain}-{hashlib.sha256(case_id.encode()).hexdigest()[:8]}.png"
+
+
+def describe(
+    jobs: Sequence[CaseJob], entries: Mapping[str, CaseEntry], settings: Settings, *, layout: str, window: int | None
+) -> DatasetInfo:
+    """What `dataset.json` tells of the shards in the work folder."""
+    root = jobs[0].work.dataset
+    return DatasetInfo(
+        root=root,
+        modalities=settings.modalities,
+        reference_modality=settings.reference_modality,
+        spacing_mm=settings.spacing_mm,
+        normalisation=settings.normalisation,
+        label_values=settings.label_values,
+        layout=layout,
+        partitions={
+            name: tuple(entries[job.case.case_id] for job in jobs if job.partition == name) for name in PARTITIONS
+        },
+        shard_sha256={shard: shards.sha256(root / shard) for shard in dict.fromkeys(job.shard for job in jobs)},
+        crop=settings.crop,
+        window=window,
+        accepted=settings.accepted,
+    ).with_hash()
+
+
+def complete(info: DatasetInfo, files: Mapping[str, Mapping], pictures: Sequence[str], **extra) -> None:
+    """Writes what a dataset holds beside its shards, and drops what an earlier conversion with other flags left.
+
+    Args:
+        info: of the dataset in the work folder.
+        files: JSON by file name.
+        pictures: files under it that belong to it.
+        extra: what else `dataset.json` should tell of how it was made.
+    """
+    kept = {*info.shard_sha256, *files, *pictures}
+    for path in sorted(info.root.rglob("*")):
+        if path.is_file() and path.relative_to(info.root).as_posix() not in kept:
+            path.unlink()
+    for folder in (path for path in info.root.iterdir() if path.is_dir() and not any(path.iterdir())):
+        folder.rmdir()
+    for name, body in files.items():
+        atomic_files.write_json(info.root / name, body)
+    info.save(info.root, **extra)
+
+
+def is_dataset(folder: pathlib.Path) -> bool:
+    """Whether a folder is one that conversion made."""
+    return (folder / FILE_NAME).is_file()

@@ -1,0 +1,96 @@
+"""Where a dataset goes: a folder on this machine, or an object store that it is uploaded to."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+
+from semicml_tf.conversion.execution import work_folder as works
+from semicml_tf.conversion.execution.dataset_writer import is_dataset
+from semicml_tf.conversion.execution.work_folder import WorkFolder
+from semicml_tf.errors import UserError
+from semicml_tf.records.dataset import FILE_NAME
+from semicml_tf.storage import upload, url
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """An output.
+
+    Attributes:
+        name: as the user wrote it.
+        local: folder on this machine that it is made as; work in progress lies beside it.
+        overwrite: whether a dataset that is there may be replaced.
+    """
+
+    name: str
+    local: pathlib.Path
+    overwrite: bool
+
+    @classmethod
+    def parse(cls, name: str, *, overwrite: bool) -> Target:
+        """Reads ``--output``."""
+        if not url.is_remote(name):
+            return cls(name, pathlib.Path(name), overwrite)
+        return cls(name, upload.local_output(name), overwrite)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is uploaded."""
+        return url.is_remote(self.name)
+
+    def beside(self, ending: str) -> pathlib.Path:
+        """A file next to the output, or in the current folder where that is remote: its name and `ending`."""
+        if self.is_remote:
+            return pathlib.Path(self.name.rstrip("/").rsplit("/", 1)[-1] + ending)
+        return self.local.with_name(self.local.name + ending)
+
+    def check(self, source: pathlib.Path) -> None:
+        """Refuses an output that would swallow something.
+
+        Raises:
+            UserError: it holds the input, or something that is to be kept.
+        """
+        if self.is_remote:
+            upload.check_target(self.name, overwrite=self.overwrite)
+            return
+        # Not pathlib's: it raises on a link to itself.
+        local, read = (pathlib.Path(os.path.realpath(place)) for place in (self.local, source))
+        if local in (read, *read.parents):
+            raise UserError("the output folder holds the input", path=self.local, remedy="Choose another --output")
+        if self.local.exists() and not self.local.is_dir():
+            raise UserError("expected a folder, got a file", path=self.local, remedy="Choose another output")
+        if not self.local.is_dir() or not any(self.local.iterdir()):
+            return
+        if not self.overwrite:
+            raise UserError(
+                "the output folder is not empty", path=self.local, remedy="Choose another, or pass --overwrite"
+            )
+        # --overwrite removes the folder; it must not remove anything but a dataset.
+        if not is_dataset(self.local):
+            raise UserError(
+                f"--overwrite replaces datasets only, and this folder has no {FILE_NAME}",
+                path=self.local,
+                remedy="Choose another --output, or empty the folder yourself",
+            )
+
+    @contextlib.contextmanager
+    def work(self, *, cache: str | None = None) -> Iterator[WorkFolder]:
+        """The work folder, for one conversion at a time; see `work.opened`."""
+        with works.opened(self.local, cache=cache) as work:
+            yield work
+
+    def publish(self, work: WorkFolder) -> None:
+        """Makes the output of the finished work, whole or not at all.
+
+        Raises:
+            UserError: it cannot be written or uploaded; the work is kept.
+        """
+        if not self.is_remote:
+            works.publish(work, self.local)
+            return
+        upload.upload_dataset(work.dataset, self.name, overwrite=self.overwrite)
+        works.discard(work)

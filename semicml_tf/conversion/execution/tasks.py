@@ -1,0 +1,235 @@
+"""What a worker does: look at a case, make a case's record, put a shard together.
+
+Each job leaves its result in the work folder under the key of its inputs and is skipped where that is there. A
+mistake of the user becomes a result, too: raised in a worker, a runner would wrap it in pages of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from semicml_tf.conversion.build_case import build
+from semicml_tf.conversion.execution import case_cache
+from semicml_tf.conversion.execution import work_folder as works
+from semicml_tf.conversion.execution.work_folder import WorkFolder
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.verification.examine_case import examine
+from semicml_tf.conversion.verification.findings import ERROR
+from semicml_tf.errors import UserError, unexpected
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.geometry.resample import changed_volume
+from semicml_tf.records import case_record, tfrecord_file
+from semicml_tf.system import atomic_files
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseJob:
+    """One case's work.
+
+    Attributes:
+        case: its files.
+        settings: of the conversion.
+        with_label: whether its label may be read.
+        missing_allowed: whether it may lack a modality.
+        work: where results go.
+        partition, shard, index: where its record goes.
+        preview: file of the picture to draw, relative to the dataset; "" for none.
+    """
+
+    case: CaseFiles
+    settings: Settings
+    with_label: bool
+    missing_allowed: bool
+    work: WorkFolder
+    partition: str
+    shard: str
+    index: int
+    preview: str = ""
+
+
+def look(job: CaseJob) -> None:
+    """Examines a case; leaves its report."""
+    path = job.work.report(job.case.case_id)
+    try:
+        digests = works.digests(job.case, with_label=job.with_label)
+    except Exception:  # a file that cannot be read: examining it says which, in every detail
+        digests = {}
+    missing_allowed = job.missing_allowed
+    wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
+    done = works.load(path, wanted, works.Report) if digests else None
+    if _is_sound(done):
+        return
+    cache = job.work.cache
+    done = case_cache.report(cache, wanted) if digests and cache else None
+    if not _is_sound(done):
+        report = examine(
+            job.case,
+            job.settings,
+            with_label=job.with_label,
+            missing_allowed=missing_allowed,
+            debug_log=job.work.debug_log,
+        )
+        done = {"report": report.to_json()}
+        if cache and _is_sound(done):
+            case_cache.keep_report(cache, wanted, done)
+    works.save(path, wanted, {"report": done["report"]})
+
+
+def _is_sound(done: Mapping[str, Any] | None) -> bool:
+    """Whether a report can be taken as it is.
+
+    What is wrong may be mended without another file, by a library that was missing for one: such a case is looked
+    at again.
+    """
+    return done is not None and all(finding["severity"] != ERROR for finding in done["report"]["findings"])
+
+
+def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
+    """Makes a case's record, if it is not there; yields its shard and the job, or nothing where it failed."""
+    path = job.work.finished(job.case.case_id)
+    try:
+        digests = works.digests(job.case, with_label=job.with_label)
+        wanted = works.key(
+            job.case,
+            job.settings,
+            digests,
+            with_label=job.with_label,
+            partition=job.partition,
+            preview=job.preview,
+        )
+        if not (works.load(path, wanted, works.Finished) and _is_kept(job, wanted)):
+            # First, or the former key would vouch for what is written now.
+            path.unlink(missing_ok=True)
+            works.save(path, wanted, _taken(job, wanted) or _built(job, wanted))
+    except UserError as error:
+        works.save(path, "", {"error": _told(error)})
+        return
+    except Exception as error:
+        told = unexpected(error, job.work.debug_log)
+        named = UserError(f"case {job.case.case_id}: {told.problem}", remedy=told.remedy)
+        works.save(path, "", {"error": _told(named)})
+        return
+    yield job.shard, job
+
+
+def _taken(job: CaseJob, wanted: str) -> dict[str, Any] | None:
+    """The record from the conversions' common cache, which holds no pictures; None where it has none."""
+    if job.work.cache is None or job.preview:
+        return None
+    body = case_cache.record(job.work.cache, wanted, job.work.record(job.case.case_id))
+    return body and {"entry": body["entry"], "bytes": body["bytes"]}
+
+
+def _built(job: CaseJob, wanted: str) -> dict[str, Any]:
+    record = build(job.case, job.settings, with_label=job.with_label)
+    kept, encoded = job.work.record(job.case.case_id), case_record.encode(record)
+    atomic_files.write_file(kept, lambda stream: tfrecord_file.write(stream, encoded))
+    if job.preview:
+        _draw(job, record)
+    body = {"entry": _entry(record), "bytes": kept.stat().st_size}
+    if job.work.cache is not None and not job.preview:
+        case_cache.keep_record(job.work.cache, wanted, body, kept)
+    return body
+
+
+def _draw(job: CaseJob, record: case_record.CaseRecord) -> None:
+    from semicml_tf.conversion.preview.contact_sheet import write_preview
+
+    write_preview(record, job.work.dataset / job.preview, partition=job.partition)
+
+
+def _entry(record: case_record.CaseRecord) -> dict[str, Any]:
+    label, change = record.label, ""
+    if label is not None:
+        change = changed_volume(record.native_label, record.native_grid, label, record.grid)
+    return {
+        "shape": list(record.grid.shape),
+        "modalities": sorted(record.images),
+        "lesion_slices": None if label is None else int(label.any(axis=(1, 2)).sum()),
+        "volume_changed": change,
+        "lesion_lost": bool(label is not None and record.native_label.any() and not label.any()),
+    }
+
+
+def _is_kept(job: CaseJob, wanted: str) -> bool:
+    """Whether a finished record is still there: by itself, or in a shard that is finished."""
+    if job.work.record(job.case.case_id).is_file():
+        return True
+    body = works.load(_shard_note(job.work, job.shard), job.shard, works.Shard)
+    there = body is not None and (job.work.dataset / job.shard).is_file()
+    return there and body["keys"].get(job.case.case_id) == wanted
+
+
+def _shard_note(work: WorkFolder, shard: str) -> pathlib.Path:
+    return work.root / "shards" / f"{shard}.json"
+
+
+def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> None:
+    """Puts a shard together from its cases' records, in their order, and removes those.
+
+    Args:
+        group: file name of the shard, and the jobs of its cases, in any order.
+        sizes: number of cases by shard; one that lacks a case, since that failed, is not made.
+    """
+    shard, jobs = group[0], sorted(group[1], key=lambda job: job.index)
+    if len(jobs) != sizes[shard]:
+        return
+    work = jobs[0].work
+    note, target = _shard_note(work, shard), work.dataset / shard
+    finished = {job.case.case_id: works.read(work.finished(job.case.case_id), works.Finished) for job in jobs}
+    keys = {case: body["key"] for case, body in finished.items()}
+    former = works.load(note, shard, works.Shard)
+    # A record that is still there means that the note may not be of the shard that lies there.
+    waiting = any(work.record(case).is_file() for case in keys)
+    if former and former["keys"] == keys and target.is_file() and not waiting:
+        return
+
+    def write(stream):
+        for case in keys:
+            with _opened_record(work, case, target, former) as record:
+                shutil.copyfileobj(record, stream, 1 << 20)
+
+    try:
+        atomic_files.write_file(target, write)
+        works.save(note, shard, {"keys": keys, "bytes": {case: body["bytes"] for case, body in finished.items()}})
+    except UserError as error:
+        works.save(note, "", {"error": _told(error)})
+        return
+    for case in keys:
+        work.record(case).unlink(missing_ok=True)
+
+
+def _opened_record(work: WorkFolder, case: str, shard: pathlib.Path, note: works.Shard | None) -> BinaryIO:
+    """A case's framed record: of its own file, else cut from the shard that it is in already."""
+    if work.record(case).is_file():
+        return open(work.record(case), "rb")
+    with open(shard, "rb") as stream:
+        for other, size in note["bytes"].items():
+            if other == case:
+                return io.BytesIO(stream.read(min(size, os.fstat(stream.fileno()).st_size)))
+            stream.seek(size, os.SEEK_CUR)
+    raise FileNotFoundError(work.record(case))
+
+
+def _told(error: UserError) -> dict[str, str | None]:
+    return {"problem": error.problem, "path": error.path, "remedy": error.remedy}
+
+
+def error_of(path: pathlib.Path) -> UserError | None:
+    """The mistake that a job left as its result; None where it left none."""
+    body = works.load(path, "", works.Failed)
+    if body is None:
+        return None
+    error = body["error"]
+    return UserError(error["problem"], path=error["path"], remedy=error["remedy"])
+
+
+def shard_error(work: WorkFolder, shard: str) -> UserError | None:
+    """The mistake that kept a shard from being written; None where it stands."""
+    return error_of(_shard_note(work, shard))

@@ -1,0 +1,1 @@
+"""Spacing, window and normalisation chosen from a summary of the whole dataset."""

@@ -1,0 +1,315 @@
+"""One picture a case, for a person to see whether its images lie on one another and its label on both.
+
+Rows: each modality on axial slices; below, one in colour over the other, with the outline of each one's body, and both
+as a chessboard whose fields show one and the other in turn. Beside them, a coronal and a sagittal slice. Outlines that
+part, colour beside its structure, and edges that break between fields are a registration error.
+
+Where the record has a label, the slices go through the lesions, whose contour is on all pictures; else they are spread
+evenly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from semicml_tf.preprocessing.normalisation import Constants
+from semicml_tf.records.case_record import CaseRecord
+from semicml_tf.system import atomic_files
+
+SLICES = 6
+FIELD_MM = 24.0
+
+_PANEL, _SIDE, _GAP, _MARGIN, _TITLE, _FOOT = 200, 320, 6, 26, 44, 30  # pixels
+_DPI = 100
+_SAMPLE = 1 << 19  # voxels that brightness is computed from
+_LABEL = (0.20, 0.95, 0.25)
+# Two hues that differ for colour-blind eyes, too, and from the label's green.
+_OUTLINES = ((0.15, 0.75, 1.0), (1.0, 0.55, 0.1))
+_BACKGROUND, _TEXT, _DIM = "#14161a", "#f0f0f0", "#9aa0a8"
+
+
+# matplotlib's defaults and Python's warnings are of the whole process: one thread at a time.
+_DRAWING = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Shown:
+    """How a modality is drawn.
+
+    Attributes:
+        image: (slices, rows, columns), as in the record.
+        low: its darkest value; the others are distances from it.
+        edge: where the body begins.
+        usual: upper end of the tissue that is not striking.
+        high: what is white.
+        skewed: whether the square root is drawn: a few voxels are so bright that all the rest would be black.
+    """
+
+    image: np.ndarray
+    low: float
+    edge: float
+    usual: float
+    high: float
+    skewed: bool
+
+    @classmethod
+    def of(cls, image: np.ndarray, constants: Constants) -> _Shown:
+        # From part of the values, since volumes are large.
+        sample = image.reshape(-1)[:: image.size // _SAMPLE + 1].astype(np.float32)
+        low = float(sample.min())
+        lifted = sample - low
+        above = lifted[lifted > 0.007 * lifted.max()]
+        if not above.size:
+            return cls(image, low, 1.0, 1.0, 1.0, False)
+        middle, many, most = (float(value) for value in np.percentile(above, [50, 80, 99]))
+        # White is the upper end of what the network sees, but where hardly any tissue comes near it.
+        high = max((constants.high - constants.center) / constants.scale - low, 1e-3)
+        skewed = middle < 0.25 * high
+        return cls(image, low, 0.25 * middle, middle if skewed else many, most if skewed else high, skewed)
+
+    def brightness(self, values: np.ndarray | float) -> np.ndarray:
+        """0 to 1, of distances from `low`."""
+        share = np.clip(np.asarray(values, np.float32) / self.high, 0, 1)
+        return np.sqrt(share) if self.skewed else share
+
+    def plane(self, cut: _Cut) -> np.ndarray:
+        return self.brightness(cut(self.image).astype(np.float32) - self.low)
+
+    def body(self, cut: _Cut) -> np.ndarray:
+        """The body's silhouette in a slice: without its holes, without specks beside it."""
+        filled = ndimage.binary_fill_holes(cut(self.image).astype(np.float32) - self.low > self.edge)
+        parts, count = ndimage.label(filled)
+        if count < 2:
+            return filled
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        return (sizes > 0.05 * sizes.max())[parts]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cut:
+    """Takes a slice as it is looked at: the head is on top of coronal and sagittal ones."""
+
+    axis: int
+    index: int
+
+    def __call__(self, volume: np.ndarray) -> np.ndarray:
+        plane = volume[(slice(None),) * self.axis + (self.index,)]
+        return plane if self.axis == 0 else plane[::-1]
+
+
+def write_preview(
+    record: CaseRecord, path: pathlib.Path, *, partition: str, names: Sequence[str] | None = None
+) -> None:
+    """Draws a case. The same record gives the same bytes (of one version of matplotlib).
+
+    Args:
+        record: as it goes into the dataset.
+        path: of the PNG.
+        partition: of the case, for the title.
+        names: the modalities to draw, in this order; None = the record's. The first two are blended.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    names = [name for name in names or record.images if name in record.images]
+    shown = {name: _Shown.of(record.images[name], record.constants[name]) for name in names}
+    sheet = _Sheet(record, shown)
+    atomic_files.write_file(path, lambda stream: sheet.write_png(stream, _title(record, partition)))
+
+
+def slices_to_show(label: np.ndarray | None, count: int, slices: int) -> list[int]:
+    """Indices of the axial slices, rising.
+
+    With foreground they are spread from its first slice to its last, and go on beyond where it has too few.
+    Without, they are spread over the volume, a margin left out.
+    """
+    count = min(count, slices)
+    found = np.flatnonzero(label.any(axis=(1, 2))) if label is not None else np.zeros(0, int)
+    if not found.size:
+        return [int(place) for place in (np.arange(count) + 0.5) / count * slices]
+    first, last = int(found[0]), int(found[-1])
+    while last - first + 1 < count:
+        first, last = max(first - 1, 0), min(last + 1, slices - 1)
+    return [first + int(place) for place in (np.arange(count) + 0.5) / count * (last - first + 1)]
+
+
+def _title(record: CaseRecord, partition: str) -> str:
+    spacing = " x ".join(f"{value:.3g}" for value in record.grid.spacing_mm)
+    shape = " x ".join(str(size) for size in record.grid.shape)
+    if record.label is None:
+        label = "no label read"
+    else:
+        volume = np.count_nonzero(record.label) * record.grid.voxel_volume_ml
+        label = f"lesions {volume:.0f} ml" if volume >= 100 else f"lesions {volume:.2g} ml"
+        label = label if volume else "label is empty"
+    return f"{record.case_id}   |   {partition}   |   {spacing} mm   |   {shape} voxels   |   {label}"
+
+
+class _Sheet:
+    """Panels on one canvas of pixels, and the text between them."""
+
+    def __init__(self, record: CaseRecord, shown: Mapping[str, _Shown]):
+        self.names = list(shown)
+        self.shown = shown
+        self.label = None if record.label is None else record.label != 0
+        self.texts: list[tuple[float, float, str, dict]] = []
+        pair = len(self.names) > 1
+        constants = record.constants
+        rows = [
+            (
+                f"{name}   {constants[name].low:.4g} to {constants[name].high:.4g}"
+                + (", square root" if shown[name].skewed else ""),
+                lambda look, scale, name=name: _grey(look(name)),
+                False,
+            )
+            for name in self.names
+        ]
+        if pair:
+            rows += [("overlay", self._overlay, True), ("chessboard", self._chessboard, False)]
+        indices = slices_to_show(self.label, SLICES, record.grid.shape[0])
+        sides = _MARGIN + len(indices) * (_PANEL + _GAP)
+        bottom = _TITLE + max(len(rows), 2) * (_PANEL + _GAP)  # a coronal and a sagittal slice take two
+        self.canvas = np.empty((bottom + _FOOT, sides + _SIDE + _GAP, 3), np.float32)
+        self.canvas[:] = [int(_BACKGROUND[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        along, back, across = record.grid.spacing_mm
+        for row, (title, paint, outlines) in enumerate(rows):
+            top = _TITLE + row * (_PANEL + _GAP)
+            self._text(_MARGIN / 2, top + _PANEL / 2, title, rotation=90, ha="center", va="center")
+            for column, index in enumerate(indices):
+                box = (_MARGIN + column * (_PANEL + _GAP), top, _PANEL, _PANEL)
+                place, scale = self._draw(box, _Cut(0, index), (back, across), paint, outlines)
+                if row == 0:
+                    self._text(box[0] + 4, top + 3, f"slice {index + 1}", size=8)
+                if row == column == 0:
+                    self._text(place[0] + 3, top + _PANEL / 2, "R", color=_DIM, size=8, va="center")
+                    self._scale_bar(box, scale)
+        height = (bottom - _TITLE) // 2 - _GAP
+        for row, (axis, title, ends, size_mm) in enumerate(
+            ((1, "coronal", "RL", (along, across)), (2, "sagittal", "AP", (along, back)))
+        ):
+            index = self._middle(axis, record.grid.shape[axis])
+            top = _TITLE + row * (height + _GAP)
+            paint, outlines = (self._overlay, True) if pair else (rows[0][1], False)
+            place, _ = self._draw((sides, top, _SIDE, height), _Cut(axis, index), size_mm, paint, outlines)
+            self._text(sides + 4, top + 3, f"{title} {index + 1}", size=8)
+            self._text(place[0] + 3, top + height / 2, ends[0], color=_DIM, size=8, va="center")
+            self._text(place[0] + place[2] - 3, top + height / 2, ends[1], color=_DIM, size=8, va="center", ha="right")
+        self._legend(pair)
+
+    def _text(self, x: float, y: float, text: str, **style) -> None:
+        self.texts.append((x, y, text, {"color": _TEXT, "size": 9, "va": "top", **style}))
+
+    def _draw(self, box, cut, size_mm, paint, outlines: bool) -> tuple[tuple[int, int, int, int], float]:
+        """Paints a slice into a box of the canvas, in its true proportions; its place there, and pixels a mm."""
+        left, top, width, height = box
+        extent = np.multiply(cut(self.shown[self.names[0]].image).shape, size_mm)
+        scale = float(min(height / extent[0], width / extent[1]))
+        pixels = tuple(max(int(round(float(side) * scale)), 1) for side in extent)
+        picture = paint(lambda name: _resized(self.shown[name].plane(cut), pixels), scale)
+        if outlines:
+            for name, colour in zip(self.names, _OUTLINES):
+                silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
+                _outline(picture, silhouette, colour)
+        if self.label is not None and cut(self.label).any():
+            _outline(picture, _resized(cut(self.label), pixels) >= 0.5, _LABEL)
+        top, left = top + (height - pixels[0]) // 2, left + (width - pixels[1]) // 2
+        self.canvas[top : top + pixels[0], left : left + pixels[1]] = picture
+        return (left, top, pixels[1], pixels[0]), scale
+
+    def _middle(self, axis: int, size: int) -> int:
+        """The slice with the most of the lesion; without one, the volume's middle."""
+        if self.label is None or not self.label.any():
+            return size // 2
+        return int(np.argmax(np.count_nonzero(self.label, axis=tuple(other for other in range(3) if other != axis))))
+
+    def _chessboard(self, look, scale: float) -> np.ndarray:
+        pictures = [_tinted(look(name), colour) for name, colour in zip(self.names, _OUTLINES)]
+        field = max(FIELD_MM * scale, 8)
+        rows, columns = (np.arange(size) // field for size in pictures[0].shape[:2])
+        return np.where((np.add.outer(rows, columns) % 2 == 0)[..., None], *pictures)
+
+    def _overlay(self, look, scale: float) -> np.ndarray:
+        """What is brighter than usual tissue in one glows over the other; above is the one with rarer highlights."""
+        below, above = sorted(self.names[:2], key=lambda name: self.shown[name].skewed)
+        usual = float(self.shown[above].brightness(self.shown[above].usual))
+        glow = np.clip((look(above) - usual) / max(1 - usual, 1e-6), 0, 1)
+        share = 0.7 * np.sqrt(glow)[..., None]
+        return _grey(look(below)) * (1 - share) + share * _heat(0.25 + 0.75 * glow)
+
+    def _scale_bar(self, box: tuple[int, int, int, int], scale: float) -> None:
+        left, top, width, height = box
+        length_mm = next((mm for mm in (100, 50, 20, 10, 5) if mm * scale <= 0.4 * width), 1)
+        end = left + 6 + max(int(length_mm * scale), 1)
+        self.canvas[top + height - 8 : top + height - 6, left + 6 : end] = 1
+        self._text(end + 4, top + height - 7, f"{length_mm} mm", size=8, va="center")
+
+    def _legend(self, pair: bool) -> None:
+        entries = []
+        if pair:
+            entries = [(f"outline of the body in {name}", colour) for name, colour in zip(self.names, _OUTLINES)]
+        if self.label is not None and self.label.any():
+            entries.append(("label", _LABEL))
+        x, y = _MARGIN, self.canvas.shape[0] - _FOOT // 2
+        for text, colour in entries:
+            self.canvas[y - 1 : y + 2, x : x + 26] = colour
+            self._text(x + 32, y, text, va="center")
+            x += 60 + 7 * len(text)
+
+    def write_png(self, stream, title: str) -> None:
+        # The figure without pyplot: no display, no global state. Default style whatever the user's own is.
+        import matplotlib
+        import PIL.Image
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        height, width, _ = self.canvas.shape
+        with _DRAWING, warnings.catch_warnings(), matplotlib.rc_context(matplotlib.rcParamsDefault):
+            # Letters that matplotlib's own font lacks become boxes; the page tells the name in full.
+            warnings.filterwarnings("ignore", message="Glyph")
+            # Half a pixel more: the product is cut to whole pixels, and 0.29 * 100 is less than 29.
+            size = ((width + 0.5) / _DPI, (height + 0.5) / _DPI)
+            figure = Figure(figsize=size, dpi=_DPI, facecolor="none")
+            texts = [(_MARGIN, _TITLE / 2, title, {"color": _TEXT, "size": 12, "va": "center"}), *self.texts]
+            for x, y, text, style in texts:
+                # Without mathematics: a case may be named $1$.
+                figure.text(x / width, 1 - y / height, text, parse_math=False, **style)
+            agg = FigureCanvasAgg(figure)
+            agg.draw()
+            letters = np.asarray(agg.buffer_rgba(), np.float32)[:height, :width] / 255
+        # Text is laid over the pictures here: matplotlib would resample them, which takes as long as all the rest.
+        # And its own PNG would hold its version.
+        cover = letters[..., 3:]
+        mixed = np.clip(self.canvas, 0, 1) * (1 - cover) + letters[..., :3] * cover
+        PIL.Image.fromarray(np.round(255 * mixed).astype(np.uint8)).save(stream, format="png", compress_level=4)
+
+
+def _resized(plane: np.ndarray, pixels: tuple[int, int]) -> np.ndarray:
+    factors = [target / size for target, size in zip(pixels, plane.shape)]
+    return np.clip(ndimage.zoom(plane.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True), 0, 1)
+
+
+def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[float, ...]) -> None:
+    """Draws a line round the mask, outside: a small lesion stays visible in it."""
+    picture[ndimage.binary_dilation(mask, iterations=2) & ~mask] = colour
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[..., None], 3, axis=-1)
+
+
+def _tinted(values: np.ndarray, colour) -> np.ndarray:
+    """From black through the hue to white."""
+    return _grey(values) * (0.55 + 0.45 * np.array(colour, np.float32))
+
+
+def _heat(values: np.ndarray) -> np.ndarray:
+    """Black, red, yellow, white."""
+    return np.stack([np.clip(3 * values - shift, 0, 1) for shift in (0, 1, 2)], axis=-1)

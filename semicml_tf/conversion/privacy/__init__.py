@@ -1,0 +1,1 @@
+"""Pseudonyms for patients, and messages that hold no names."""

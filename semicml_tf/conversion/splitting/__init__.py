@@ -1,0 +1,1 @@
+"""The split: which patients are labelled, unlabelled, for validation and for testing."""

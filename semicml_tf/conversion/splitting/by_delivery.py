@@ -1,0 +1,139 @@
+"""Splits data that grow, in deliveries or beside a split to keep: once in a partition, a patient stays there.
+
+Deliveries are gone through in their order. The patients that are new in one go where its own split says (the column
+``partition`` of its manifest, or its split.json); those that this does not name are left out. Where it has none, those
+of the first are drawn from --split_seed, and those of a later one are for training (--new_patients). So the same
+deliveries give the same split, and a further one moves nobody. An input without deliveries is one delivery.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from semicml_tf.conversion.privacy.names import Hidden, Open
+from semicml_tf.conversion.splitting import split as splits
+from semicml_tf.conversion.splitting.split import EXCLUDED, Split
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.layouts import deliveries
+from semicml_tf.records.case_record import PARTITIONS
+
+# Of --labelled_cases; and the number of the only delivery of an input without deliveries.
+ALL = "all"
+_ONLY = 0
+
+# Draws a split of the cases that it is called with.
+Draw = Callable[[Sequence[CaseFiles]], Split]
+
+
+def choose(
+    values: flags.FlagValues,
+    cases: Sequence[CaseFiles],
+    source: pathlib.Path,
+    modalities: Sequence[str],
+    *,
+    draw: Draw,
+    privacy: Open | Hidden,
+) -> Split | None:
+    """The split of all deliveries' patients; None where nothing splits the first.
+
+    Args:
+        values: flags of the command.
+        cases: of all deliveries that are read.
+        source: the folder that they lie in.
+        modalities: of the dataset.
+        draw: by --split_seed.
+        privacy: knows the names in the input of cases that bear pseudonyms.
+
+    Raises:
+        UserError: folds are asked for; a delivery's split, or the one to keep, cannot be read or used.
+    """
+    if values.folds is not None or values.fold is not None:
+        raise UserError(
+            "--folds and deliveries contradict each other, as do --folds and --keep_split: partitions stay as they are",
+            path=source,
+        )
+    home: dict[str, str] = {}  # partition by patient
+    excluded: set[str] = set()
+    if values.keep_split:
+        _keep(privacy.rename_split(splits.read(values.keep_split)), cases, home, excluded)
+    folders = deliveries.spans(source) if any(case.spans for case in cases) else {_ONLY: source}
+    named: set[str] = set()  # whom the input itself puts somewhere
+    for span in sorted({span for case in cases for span in case.spans or (_ONLY,)}):
+        held = [case for case in cases if span in (case.spans or (_ONLY,))]
+        new = [case for case in held if case.patient not in home and not {case.patient, case.case_id} & excluded]
+        own = _own_split(held, folders[span], privacy)
+        if own is not None:
+            _take(own, held, folders[span], home, excluded, privacy)
+            named |= {case.patient for case in held}
+        elif new and values.split_seed is not None and (not home or values.new_patients == "draw"):
+            home |= {name: partition for partition, names in draw(new).items() for name in names}
+        elif new and not home:
+            return None
+        else:
+            home |= _for_training(new, modalities)
+    if values.labelled_cases == ALL:
+        late = [case for case in cases if home.get(case.patient) == "unlabelled" and case.patient not in named]
+        home |= _for_training(late, modalities)
+    there = {case.patient for case in cases}
+    gone = sorted(set(home) - there)
+    if gone:
+        print(f"note: in the split to keep, but not in the input: {', '.join(gone)}")
+    lists = {name: [who for who, where in home.items() if where == name and who in there] for name in PARTITIONS}
+    return splits.checked({**lists, EXCLUDED: sorted(excluded - set(home))}, cases=cases, source=source)
+
+
+def _keep(former: Split, cases: Sequence[CaseFiles], home: dict[str, str], excluded: set[str]) -> None:
+    """Enters whom the former split names; who was excluded and has come again since is looked at anew."""
+    patient_of = {case.case_id: case.patient for case in cases}
+    for partition in PARTITIONS:
+        home |= {patient_of.get(name, name): partition for name in former[partition]}
+    again = {name for case in cases if len(case.spans) > 1 for name in (case.case_id, case.patient)}
+    excluded |= set(former[EXCLUDED]) - again
+
+
+def _own_split(held: Sequence[CaseFiles], folder: pathlib.Path, privacy: Open | Hidden) -> Split | None:
+    """What a delivery itself says."""
+    told: dict[str, list[str]] = {}
+    for case in held:
+        if case.partition is not None:
+            told.setdefault(case.partition, []).append(case.case_id)
+    if told:
+        return splits.checked(told, cases=held, source=folder)
+    if (folder / splits.FILE_NAME).is_file():
+        return privacy.rename_split(splits.read(folder / splits.FILE_NAME))
+    return None
+
+
+def _take(
+    own: Split,
+    held: Sequence[CaseFiles],
+    folder: pathlib.Path,
+    home: dict[str, str],
+    excluded: set[str],
+    privacy: Open | Hidden,
+) -> None:
+    """Enters the new patients of a delivery where its own split says."""
+    chosen, _ = splits.cases_by_partition(own, held, source=folder)
+    known = set(home)
+    other = {
+        case.patient for name, members in chosen.items() for case in members if home.get(case.patient, name) != name
+    }
+    if other:
+        told = privacy.text(str(folder))
+        print(f"note: patients who stay where they were, though {told} says otherwise: {', '.join(sorted(other))}")
+    for partition, members in chosen.items():
+        home |= {case.patient: partition for case in members if case.patient not in known}
+    excluded |= set(own[EXCLUDED]) - known
+
+
+def _for_training(new: Sequence[CaseFiles], modalities: Sequence[str]) -> dict[str, str]:
+    return {
+        patient: "labelled"
+        if all(case.has_label() and case.held(modalities) == tuple(modalities) for case in studies)
+        else "unlabelled"
+        for patient, studies in splits.by_patient(new).items()
+    }

@@ -1,0 +1,95 @@
+"""Cross-validation: every patient with a label outside test is validated on once; the test patients stay."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from semicml_tf.conversion.splitting.split import EXCLUDED, Split, checked
+from semicml_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldPlan:
+    """How many folds, which of them is validated on, and who is labelled.
+
+    Attributes:
+        number: of folds.
+        fold: whose patients are in validation, from 0.
+        labelled: patients of the other folds that are labelled; None = all of them.
+    """
+
+    number: int
+    fold: int
+    labelled: int | None
+
+    def check(self, patients: int, *, stratified: bool) -> None:
+        """Checks the plan for `patients` patients with labels outside test.
+
+        Raises:
+            UserError: the numbers do not fit, or stratified folds would open the label of a patient who is
+                unlabelled.
+        """
+        if not 2 <= self.number <= patients:
+            raise UserError(
+                f"expected --folds from 2 to {patients}, the number of patients with a label outside test, "
+                f"got {self.number}"
+            )
+        check_number(self.fold, self.number)
+        largest = -(-patients // self.number)
+        if self.labelled is not None and self.labelled > patients - largest:
+            raise UserError(
+                f"expected at most {patients - largest} labelled patients beside a fold of {largest}, "
+                f"got {self.labelled}",
+                remedy="Label fewer, or pass --labelled_fraction=1 to label all that are left in each fold",
+            )
+        if stratified and self.labelled is not None:
+            raise UserError(
+                "stratified folds look at every lesion outside test, also at those of patients who are unlabelled in "
+                "a fold",
+                remedy="Pass --labelled_fraction=1 to label all of them, or leave out --stratify",
+            )
+
+    def parts(
+        self, folds: Sequence[Sequence[str]], rank: Callable[[str], object]
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Validation, labelled and spare patients; the labelled are the first by `rank`."""
+        rest = sorted((name for number, held in enumerate(folds) if number != self.fold for name in held), key=rank)
+        labelled = len(rest) if self.labelled is None else self.labelled
+        return list(folds[self.fold]), rest[:labelled], rest[labelled:]
+
+
+def check_number(fold: int, number: int) -> None:
+    """Raises UserError if there is no fold `fold` among `number`, counted from 0."""
+    if not 0 <= fold < number:
+        raise UserError(f"expected --fold from 0 to {number - 1}, got {fold}")
+
+
+def with_fold(split: Split, fold: int, rank: Callable[[str], object]) -> Split:
+    """The split with another of its folds in validation, as if it had been drawn with that one.
+
+    Args:
+        split: with folds.
+        fold: number of the wanted one.
+        rank: what patients are ordered by: `draw.rank` of the split's seed.
+
+    Raises:
+        UserError: the split has no folds, or not so many.
+    """
+    if not split.folds:
+        raise UserError("--fold needs a split with folds, and this one has none", remedy="Draw it with --folds=K")
+    check_number(fold, len(split.folds))
+    plan = FoldPlan(len(split.folds), fold, split.labelled_in_a_fold)
+    validation, labelled, spare = plan.parts(split.folds, rank)
+    members = {name for held in split.folds for name in held}
+    parts = {
+        "test": split["test"],
+        "validation": validation,
+        "labelled": labelled,
+        "unlabelled": [*(name for name in split["unlabelled"] if name not in members), *spare],
+    }
+    excluded = set(split[EXCLUDED])
+    kept = {name: [one for one in held if one not in excluded] for name, held in parts.items()}
+    body = {**split.to_json(), **kept, "fold": fold}
+    del body["hash"]
+    return checked(body)

@@ -1,0 +1,108 @@
+"""What a conversion of deliveries will read, told without opening an image: for who must know whether it is due."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from absl import flags
+
+from semicml_tf.conversion import from_flags
+from semicml_tf.conversion.execution.output import Target
+from semicml_tf.conversion.splitting import choose_split
+from semicml_tf.conversion.splitting.split import Split
+from semicml_tf.errors import UserError
+from semicml_tf.files.layouts import deliveries
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """What is there to convert.
+
+    Attributes:
+        span: number of the last delivery that is read.
+        fingerprint: SHA-256 (hex) over the names, sizes and times of change of the files of all deliveries up to it,
+            and of what their manifests name elsewhere.
+        split: who is in which partition.
+    """
+
+    span: int
+    fingerprint: str
+    split: Split
+
+
+def resolve(values: flags.FlagValues) -> Resolved:
+    """What the command `semicml_tf.convert` would read with these flags.
+
+    Raises:
+        UserError: there is no delivery or no split; pseudonyms have no place to stay; the draw would have to read
+            masks.
+    """
+    source = pathlib.Path(values.input)
+    if not deliveries.is_there(source):
+        raise UserError(
+            "expected a folder of deliveries, span-1, span-2, ...", path=source, remedy="Name each delivery's folder so"
+        )
+    layout = from_flags.layout(values, source)
+    settings, options = from_flags.settings(values), from_flags.layout_options(values)
+    hidden = values.pseudonymize or layout.holds_patient_names(source)
+    if hidden and not values.pseudonym_map:
+        raise UserError(
+            "cases of deliveries need pseudonyms that stay",
+            path=source,
+            remedy="Pass --pseudonym_map=FILE.json, a file outside of the deliveries that is kept",
+        )
+    privacy = from_flags.privacy(values, source, Target.parse(values.output, overwrite=False), layout)
+    with privacy.errors():
+        cases = privacy.rename(layout.find(source, settings.modalities, options))
+        split, _ = choose_split.choose(values, cases, source, settings.modalities, lesion_ml=_no_masks, privacy=privacy)
+    folders = [folder for number, folder in deliveries.spans(source).items() if number in layout.parts]
+    # A manifest may name files that lie elsewhere.
+    named = [one.path for case in cases for one in (*case.images.values(), case.label, case.label_on) if one]
+    inside = [folder.resolve() for folder in folders]
+    elsewhere = [path for path in named if not any(path.resolve().is_relative_to(folder) for folder in inside)]
+    return Resolved(max(layout.parts), fingerprint(folders, elsewhere), split)
+
+
+def fingerprint(folders: Sequence[pathlib.Path], files: Iterable[pathlib.Path] = ()) -> str:
+    """SHA-256 (hex) over the names, sizes and times of change of all files in the folders, and of `files`.
+
+    Links are followed, since layouts follow them; what is hidden is left out, since they do not look at it.
+    """
+    told = []
+    for folder in folders:
+        told += [[folder.name, path.relative_to(folder).as_posix(), *_state(path)] for path in _all_files(folder)]
+    told += [[str(path), *_state(path)] for path in sorted(set(files)) if path.is_file()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _all_files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    entered = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        # A link to a folder above it would lead round for ever.
+        state = os.stat(place)
+        if (state.st_dev, state.st_ino) in entered:
+            inner.clear()
+            continue
+        entered.add((state.st_dev, state.st_ino))
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        yield from (pathlib.Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _state(path: pathlib.Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError:  # a link that leads nowhere, or round
+        state = path.lstat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _no_masks(cases) -> dict[str, float]:
+    raise UserError(
+        "--stratify=lesion_size would have to read masks before it is known what is to be done",
+        remedy="Let python -m semicml_tf.convert draw the first delivery's split, and lay split.json beside its data",
+    )

@@ -1,0 +1,219 @@
+"""Draws partitions of patients from a seed: first who gets labels, then, knowing their lesions or not, which partition.
+
+A patient's place in the draw is a hash of the seed and its name: no library version changes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from semicml_tf.conversion.splitting.folds import FoldPlan
+from semicml_tf.conversion.splitting.split import LESION_SIZE, Split, by_patient, checked
+from semicml_tf.conversion.splitting.stratify import dealt
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.records.case_record import LABELLED_PARTITIONS
+
+# Test first: for one seed the test patients stay the same whatever fraction is labelled.
+_IN_TURN = tuple(reversed(LABELLED_PARTITIONS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Who will be read with a label, before it is said for what.
+
+    Attributes:
+        candidates: patients in the order of the draw.
+        unlabelled: patients whose labels stay closed.
+        counts: patients a partition gets, by ``test``, ``validation``, ``labelled`` or, with folds, ``test`` alone.
+        only_test: candidates that lack a modality and can only be tested on.
+        seed: of the draw.
+        plan: of the folds; None if there are none.
+    """
+
+    candidates: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    counts: Mapping[str, int]
+    only_test: tuple[str, ...]
+    seed: int
+    plan: FoldPlan | None = None
+
+
+def rank(seed: int, key: Callable[[str], str] = str) -> Callable[[str], str]:
+    """What patients are ordered by: maps a name to a hash of the seed and ``key(name)``."""
+    return lambda name: hashlib.sha256(f"{seed}/{key(name)}".encode()).hexdigest()
+
+
+def _counts(fractions: Mapping[str, float], labelled_cases: int | None, patients: int) -> dict[str, int]:
+    """Patients by partition, of `patients` with a label."""
+    fractions = {name: share for name, share in fractions.items() if name != "labelled" or labelled_cases is None}
+    if any(not 0 <= share <= 1 for share in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
+        told = ", ".join(f"{name} {share:g}" for name, share in fractions.items())
+        raise UserError(f"expected fractions from 0 to 1 that sum to 1 at most, got {told}")
+    if labelled_cases is not None and labelled_cases < 0:
+        raise UserError(f"expected --labelled_cases of 0 or more, got {labelled_cases}")
+    counts = {name: max(math.floor(share * patients + 0.5), 1) if share > 0 else 0 for name, share in fractions.items()}
+    if labelled_cases is not None:
+        counts["labelled"] = labelled_cases
+    return {name: counts.get(name, 0) for name in _IN_TURN}
+
+
+def _in_order(able: Sequence[str], partial: set[str], counts: Mapping[str, int], *, patients: int) -> list[str]:
+    """The first of `able` that the partitions need, in turn; those in `partial` can only be tested on.
+
+    Raises:
+        UserError: there are too few.
+    """
+    whole = [name for name in able if name not in partial]
+    others = sum(counts.values()) - counts["test"]
+    # Where few have all modalities, these are kept for the partitions that need them.
+    spare = set(whole[others:]) if len(whole) < others + counts["test"] else set(whole)
+    tested = [name for name in able if name in partial or name in spare][: counts["test"]]
+    rest = [name for name in whole if name not in set(tested)][:others]
+    if len(tested) < counts["test"] or len(rest) < others:
+        lacking = len(able) - len(whole)
+        raise UserError(
+            f"expected {sum(counts.values())} patients with a label to draw from, got {len(able)} of "
+            f"{patients}{f', of which {lacking} lack a modality' if lacking else ''}",
+            remedy="Lower the fractions, or add label files",
+        )
+    return tested + rest
+
+
+def draw_pool(
+    cases: Sequence[CaseFiles],
+    seed: int,
+    fractions: Mapping[str, float | None],
+    *,
+    labelled_cases: int | None = None,
+    folds: int | None = None,
+    fold: int = 0,
+    stratify: str = "",
+    modalities: Sequence[str] = (),
+    key: Callable[[str], str] = str,
+) -> Pool:
+    """Draws the patients whose labels may be read. Opens no file.
+
+    Args:
+        cases: with or without a label file; a patient with a study without one can only become unlabelled.
+        seed: of the draw.
+        fractions: of the patients with a label, for each of the partitions with labels, rounded to whole patients,
+            at least one where above 0; all other patients become unlabelled. A ``labelled`` of None or 1 means all
+            patients with a label and all modalities who are not in another partition. With folds, ``validation`` is
+            not read.
+        labelled_cases: number of labelled patients, in place of their fraction.
+        folds: number of folds to make of the patients with labels outside test; None for none.
+        fold: the one whose patients are in validation, from 0.
+        stratify: ``lesion_size`` if `assign` will be told of the lesions, else "".
+        modalities: a patient without files of all of these can only be tested on or be unlabelled; () = do
+            not look.
+        key: the name that a patient is drawn by: the original one where cases bear pseudonyms, so that these
+            do not change the draw.
+
+    Raises:
+        UserError: the numbers do not fit, or too few patients have a label file.
+    """
+    patients = by_patient(cases)
+    order = sorted(patients, key=rank(seed, key))
+    able = [name for name in order if all(case.has_label() for case in patients[name])]
+    partial = {name for name in order if any(case.held(modalities) != tuple(modalities) for case in patients[name])}
+    everybody = labelled_cases is None and fractions.get("labelled") in (None, 1)
+    dropped = {"labelled"} if everybody else set()
+    if folds is not None:
+        dropped.add("validation")
+    fractions = {name: share for name, share in fractions.items() if name not in dropped}
+    counts = _counts(fractions, labelled_cases, len(able))
+    if everybody and folds is None:
+        counts["labelled"] = 1  # the others follow
+    chosen = _in_order(able, partial, counts, patients=len(patients))
+    if everybody and folds is None:
+        others = [name for name in able if name not in {*chosen, *partial}]
+        chosen, counts["labelled"] = chosen + others, 1 + len(others)
+    plan = None
+    if folds is not None:
+        plan = FoldPlan(folds, fold, None if everybody else counts["labelled"])
+        tested = chosen[: counts["test"]]
+        chosen = tested + [name for name in able if name not in {*tested, *partial}]
+        counts = {"test": len(tested)}
+        plan.check(len(chosen) - len(tested), stratified=bool(stratify))
+    taken = set(chosen)
+    return Pool(
+        candidates=tuple(chosen),
+        unlabelled=tuple(name for name in order if name not in taken),
+        counts=counts,
+        only_test=tuple(name for name in chosen if name in partial),
+        seed=seed,
+        plan=plan,
+    )
+
+
+def assign(pool: Pool, lesion_ml: Mapping[str, float] | None = None) -> Split:
+    """Says for what each candidate is read.
+
+    Args:
+        pool: of `draw_pool`.
+        lesion_ml: volume of the lesions by patient of the pool; every partition then gets about the same
+            distribution of it. A candidate that is not in it counts as the smallest: a case that cannot be read is
+            left out later. None = drawn without looking.
+
+    Raises:
+        ValueError: `lesion_ml` is of other patients.
+    """
+    if lesion_ml is not None and pool.candidates and not set(lesion_ml) & set(pool.candidates):
+        raise ValueError("expected the lesions of the pool's candidates")
+    groups = _in_turn(pool) if lesion_ml is None else _stratified(pool, lesion_ml)
+    split: dict[str, Any] = {"seed": pool.seed, "stratify": "" if lesion_ml is None else LESION_SIZE}
+    if pool.plan is None:
+        return checked(split | groups | {"unlabelled": pool.unlabelled})
+    folds = [groups[_fold_name(number)] for number in range(pool.plan.number)]
+    place = {name: number for number, name in enumerate(pool.candidates)}
+    validation, labelled, spare = pool.plan.parts(folds, place.__getitem__)
+    return checked(
+        split
+        | {
+            "test": groups["test"],
+            "validation": validation,
+            "labelled": labelled,
+            "unlabelled": [*pool.unlabelled, *spare],
+            "folds": folds,
+            "fold": pool.plan.fold,
+            "labelled_in_a_fold": pool.plan.labelled,
+        }
+    )
+
+
+def _fold_name(number: int) -> str:
+    return f"fold {number}"
+
+
+def _in_turn(pool: Pool) -> dict[str, list[str]]:
+    """One partition after another; folds take turns."""
+    groups, rest = {}, list(pool.candidates)
+    for name, count in pool.counts.items():
+        groups[name], rest = rest[:count], rest[count:]
+    folds = range(pool.plan.number if pool.plan else 0)
+    return groups | {_fold_name(number): rest[number :: len(folds)] for number in folds}
+
+
+def _stratified(pool: Pool, lesion_ml: Mapping[str, float]) -> dict[str, list[str]]:
+    counts = {name: len(held) for name, held in _in_turn(pool).items()}
+    return dealt(pool.candidates, counts, lesion_ml, dict.fromkeys(pool.only_test, "test"))
+
+
+def draw(cases: Sequence[CaseFiles], seed: int, fractions: Mapping[str, float], **options) -> Split:
+    """A split without a look at any lesion; see `draw_pool`."""
+    return assign(draw_pool(cases, seed, fractions, **options))
+
+
+def lesion_ml_by_patient(cases: Sequence[CaseFiles], lesion_ml: Mapping[str, float]) -> dict[str, float]:
+    """The largest of each patient's studies, from lesion volumes by case name; patients without any are left out."""
+    told: dict[str, float] = {}
+    for patient, studies in by_patient(cases).items():
+        known = [lesion_ml[case.case_id] for case in studies if case.case_id in lesion_ml]
+        if known:
+            told[patient] = max(known)
+    return told

@@ -1,0 +1,306 @@
+"""Looks at one case before anything is made of it, and tells everything that is wrong with it, not the first thing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.verification import label_on_grid, overlap, plausible_grids, registration, statistics
+from semicml_tf.conversion.verification.findings import ERROR, CaseReport, Finding
+from semicml_tf.errors import UserError, unexpected
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.source import NiftiFile, Source, read_label_with_warnings
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.preprocessing import plausibility
+
+# Foreground of fewer voxels is a slip of the pen, or will be lost on a coarser grid.
+TINY_VOXELS = 10
+# Of the label map's voxels; in the sarcoma patients of the README, cut to their tumours, it is 25 % at most.
+LARGE_SHARE, WHOLE_SHARE = 0.5, 0.9
+_NO_SUV = ("suv_no_suv", "suv_too_low", "suv_like_ct")
+# Of the foreground inside a modality's box; borders cut to whole voxels cost a lesion at the border some of it.
+LEAST_COVERED = 0.95
+
+
+def examine(
+    case: CaseFiles,
+    settings: Settings,
+    *,
+    with_label: bool,
+    missing_allowed: bool = False,
+    debug_log: pathlib.Path | None = None,
+) -> CaseReport:
+    """Checks a case and takes its facts.
+
+    What `conversion.build_case` refuses is an error here, by the same checks; the rest are warnings.
+
+    Args:
+        case: its files.
+        settings: of the conversion.
+        with_label: whether its partition has labels; the label's file is not opened otherwise.
+        missing_allowed: whether the case may lack some of the modalities, but not all.
+        debug_log: file that the traceback of an exception that no check foresaw is added to.
+
+    Returns:
+        Its findings and facts. A case that cannot be used gets findings, never an exception.
+    """
+    examination = _Examination(case, settings, missing_allowed, debug_log)
+    try:
+        return examination.report(with_label)
+    except Exception as error:  # the other cases go on, whatever is wrong with this one
+        examination.unexpected(error, None)
+        return CaseReport(case.case_id, tuple(examination.findings), {}, None, examination.digests)
+
+
+@dataclasses.dataclass
+class _Examination:
+    case: CaseFiles
+    settings: Settings
+    missing_allowed: bool
+    debug_log: pathlib.Path | None
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    volumes: dict[str, tuple[np.ndarray, Grid]] = dataclasses.field(default_factory=dict)
+    grids: dict[str, Grid] = dataclasses.field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def report(self, with_label: bool) -> CaseReport:
+        for name in self._look_at_files(with_label):
+            self._look_at_image(name)
+        self._compare_grids()
+        label = self._look_at_label() if with_label else None
+        if not with_label:
+            self._look_for_displacement(None, None)
+        return CaseReport(self.case.case_id, tuple(self.findings), self.images, label, self.digests)
+
+    def _try(self, code: str, step: Callable, *args, **named) -> Any:
+        """What the step returns; None, and a finding under `code`, where it refuses or fails."""
+        try:
+            return step(*args, **named)
+        except UserError as error:
+            self.findings.append(Finding.of_error(code, error, case=self.case.case_id))
+        except Exception as error:
+            self.unexpected(error, getattr(step, "__self__", None))
+        return None
+
+    def unexpected(self, error: Exception, source: Source | None) -> None:
+        """Adds the finding of an exception that no check foresaw; `source` is what was read, if it is known."""
+        told = unexpected(error, self.debug_log)
+        problem = f"case {self.case.case_id}: {told.problem}"
+        path = getattr(source, "path", None)
+        self.findings.append(
+            Finding.of("unexpected", problem, case=self.case.case_id, file=path, remedy=told.remedy or "")
+        )
+
+    def _look_at_header(self, source: Source) -> None:
+        for remark in source.remarks() if isinstance(source, NiftiFile) else ():
+            self._odd(
+                "header_contradicts",
+                source,
+                f"its header contradicts itself: {remark}",
+                "Check how the file was made; it is read without that field",
+            )
+
+    def _odd(self, code: str, source: Source, problem: str, remedy: str) -> None:
+        self.findings.append(Finding.of(code, problem, case=self.case.case_id, file=source.path, remedy=remedy))
+
+    def _implausible(self, source: Source, problems: Iterable[plausibility.Problem]) -> None:
+        self.findings += [
+            Finding(one.code, one.severity, self.case.case_id, os.fspath(source.path), one.problem, one.remedy)
+            for one in problems
+        ]
+
+    def _look_at_files(self, with_label: bool) -> tuple[str, ...]:
+        """Tells what is missing or misnamed; returns the modalities that are there."""
+        case, modalities = self.case, self.settings.modalities
+        there = case.held(modalities)
+        told = set()
+        for what, error in case.absent(with_label=with_label, modalities=modalities):
+            # The image that the label was drawn on is mostly one of the modalities: once is enough.
+            if what == "label_on" and (error.path in told or self.missing_allowed):
+                continue
+            told.add(error.path)
+            code = "missing_modality" if what in modalities and there and self.missing_allowed else "missing_file"
+            self.findings.append(Finding.of_error(code, error, case=case.case_id))
+        for what, near in case.near_matches.items():
+            source = case.label if what == "label" else case.images.get(what)
+            if source is not None and source.path == near and (with_label or what != "label"):
+                self._odd(
+                    "near_match",
+                    source,
+                    f"this misnamed file is taken for '{what}' of case {case.case_id}, as --accept_near_matches is set",
+                    "Look whether it is meant, and rename it",
+                )
+        return there
+
+    def _look_at_image(self, name: str) -> None:
+        source = self.case.images[name]
+        limits = plausibility.Plausibility.of(self.settings.normalisation[name], self.settings.accepted)
+        read = self._try("unreadable_image", source.read_volume)
+        if read is None:
+            # Its place may be known all the same; what its header lacks has been told already.
+            try:
+                self.grids[name] = source.read_grid()
+            except Exception:
+                return
+        else:
+            volume, self.grids[name] = read
+            digest = self._try("unreadable_image", source.digest)
+            if digest is not None:
+                self.digests[name] = digest
+            normalisation = self.settings.normalisation[name]
+            told = statistics.image_facts(volume, self.grids[name], normalisation.kind)
+            self._try("unreadable_image", self._look_at_header, source)
+            values = {**told, "fraction": told["body"]["fraction"]}
+            self._implausible(source, plausibility.of_values(volume, values, normalisation, limits, name=name))
+            self.images[name] = {**told, "voxels_sha256": _voxels_sha256(volume)}
+            self.volumes[name] = read
+        self._implausible(source, plausibility.of_grid(self.grids[name], limits, name=name))
+
+    @property
+    def _reference(self) -> str | None:
+        """The reference modality; where it is allowed to lack and does, the first that is there."""
+        names = (self.settings.reference_modality, *self.settings.modalities)
+        return next((name for name in names if name in self.grids), None)
+
+    def _compare_grids(self) -> None:
+        reference = self._reference
+        for name in self.settings.modalities:
+            if name == reference or name not in self.grids:
+                continue
+            two = (self.grids[reference], self.grids[name])
+            about = {"case_id": self.case.case_id, "reference_name": reference, "name": name}
+            about["path"] = self.case.images[name].path
+            before = len(self.findings)
+            self._try("overlap_too_small", overlap.check_overlap, *two, **about)
+            if len(self.findings) == before:  # else the two have nothing to do with each other
+                self.findings += plausible_grids.of_two(*two, **about)
+
+    def _look_at_label(self) -> dict[str, Any] | None:
+        before = len(self.findings)
+        mask, grid = self._foreground()
+        sound = not any(finding.severity == ERROR for finding in self.findings[before:])
+        self._look_for_displacement(*((mask, grid) if sound else (None, None)))
+        if mask is None or not sound:
+            return None
+        label = self.case.label
+        told = statistics.label_facts(mask, grid, self.volumes)
+        if 0 < told["voxels"] < TINY_VOXELS:
+            self._odd(
+                "tiny_label",
+                label,
+                f"the label of case {self.case.case_id} has {told['voxels']} voxels of foreground",
+                "Check that the file is the right one and whole",
+            )
+        self._look_at_share(told["voxels"] / mask.size)
+        for name, inside in told["images"].items():
+            if told["voxels"] and inside["covered"] < LEAST_COVERED:
+                self._odd(
+                    "label_outside_image",
+                    label,
+                    f"{1 - inside['covered']:.0%} of the foreground of case {self.case.case_id} lies outside '{name}'",
+                    f"Nothing if '{name}' truly ends there; the network of '{name}' cannot see that part",
+                )
+        return told
+
+    def _look_at_share(self, share: float) -> None:
+        """Whether the foreground is too much of the volume to be a lesion."""
+        if share <= LARGE_SHARE:
+            return
+        code = "whole_label" if share > WHOLE_SHARE else "large_label"
+        remedy = "Check that it is a label map, that it is not inverted, and --label_values"
+        if code in self.settings.accepted:
+            code = "large_label"
+        elif code == "whole_label":
+            remedy += f", or pass --accept={code} if it is meant"
+        self._odd(
+            code,
+            self.case.label,
+            f"{share:.0%} of the label map of case {self.case.case_id} is foreground, expected a lesion",
+            remedy,
+        )
+
+    def _foreground(self) -> tuple[np.ndarray | None, Grid | None]:
+        """The label's foreground, with as many findings as it takes."""
+        case, settings = self.case, self.settings
+        if case.label is None or case.label.missing():
+            return None, None
+        read = self._try("unreadable_label", read_label_with_warnings, case.label)
+        if read is None:
+            return None, None
+        digest = self._try("unreadable_label", case.label.digest)
+        if digest is not None:
+            self.digests["label"] = digest
+        self._try("unreadable_label", self._look_at_header, case.label)
+        values, grid, warnings = read
+        self.findings += [Finding.of_error("label_contours", warning, case=case.case_id) for warning in warnings]
+        if self._reference is not None and self._drawn_on_can_be_read():
+            reference = self.grids[self._reference]
+            self._try("label_elsewhere", label_on_grid.check_place, case, settings, grid, reference)
+        before = len(self.findings)
+        self._try("label_values", label_on_grid.check_values, case, settings, values)
+        mask = label_on_grid.foreground(values, settings)
+        if len(self.findings) == before:  # a map of other values is empty for that reason
+            self._try("empty_label", label_on_grid.check_not_empty, case, settings, mask)
+        return mask, grid
+
+    def _drawn_on_can_be_read(self) -> bool:
+        """Whether the image that the label was drawn on tells its place, or is allowed to lack."""
+        drawn_on = self.case.label_on or self.case.images.get(self.settings.reference_modality)
+        if drawn_on is None or drawn_on.missing():
+            return self.missing_allowed
+        try:
+            drawn_on.read_grid()
+        except Exception as error:
+            if not isinstance(error, UserError):
+                self.unexpected(error, drawn_on)
+            elif all(finding.file != error.path for finding in self.findings):
+                self.findings.append(Finding.of_error("unreadable_image", error, case=self.case.case_id))
+            return False
+        return True
+
+    def _look_for_displacement(self, mask: np.ndarray | None, grid: Grid | None) -> None:
+        """Every pair of a CT and a PET; with a label, whether it is its lesion that is displaced."""
+        kinds = {name: self.settings.normalisation[name].kind for name in self.volumes}
+        for ct in (name for name, kind in kinds.items() if kind == "hu"):
+            for pet in (name for name, kind in kinds.items() if kind == "suv"):
+                if not self._is_suv(pet):
+                    continue
+                source = self.case.images[pet]
+                uptake = registration.uptake_in_air(*self.volumes[pet], *self.volumes[ct])
+                if not uptake.noticeable:
+                    continue
+                of_lesion = mask is not None and registration.beside(uptake.points_mm, mask, grid)
+                if not of_lesion and uptake.volume_ml < registration.LEAST_ML_ALONE:
+                    continue
+                self._odd(
+                    "label_displaced" if of_lesion else "uptake_in_air",
+                    self.case.label if of_lesion else source,
+                    f"{uptake.volume_ml:.1f} ml of '{pet}', up to SUV {uptake.peak_suv:.1f}, lie in the air beside the "
+                    f"body in '{ct}'"
+                    + (", next to the labelled lesion: the label cannot fit both" if of_lesion else ""),
+                    f"Look whether '{ct}' and '{pet}' are registered; then register them, or exclude the case"
+                    + ("" if of_lesion else " (fine if it is urine, or an arm beyond the view of CT)"),
+                )
+
+    def _is_suv(self, pet: str) -> bool:
+        """Whether values are SUV, and the normalisation does not say that they are in another unit."""
+        if plausibility.Plausibility.of(self.settings.normalisation[pet]).median_below is None:
+            return False
+        path = str(self.case.images[pet].path)
+        return not any(finding.code in _NO_SUV and finding.file == path for finding in self.findings)
+
+
+def _voxels_sha256(volume: np.ndarray) -> str:
+    """Hash of shape and values: the same image zipped again has it, too."""
+    # Most readers yield Fortran order: its transpose is contiguous, and not copied.
+    digest = hashlib.sha256(repr(volume.shape).encode())
+    digest.update(np.ascontiguousarray(volume.T).data)
+    return digest.hexdigest()

@@ -1,0 +1,289 @@
+"""What verification finds: data first, then a table for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from typing_extensions import NotRequired, TypedDict
+
+from semicml_tf.errors import UserError, printable
+from semicml_tf.preprocessing import plausibility
+from semicml_tf.preprocessing.plausibility import ERROR, WARNING
+from semicml_tf.system.json_files import Count, Positive, Share
+
+SEVERITIES = (ERROR, WARNING)
+FILE_NAME = "verify.json"
+VERSION = 1
+
+# Every code there is, how severe it is, and what it means. Codes are stable: programs read them.
+CODES: dict[str, tuple[str, str]] = {
+    "missing_file": (ERROR, "a file of an image or a label is not there, or the layout names none"),
+    "missing_modality": (WARNING, "an image is not there, which --allow_missing_modality accepts"),
+    "unclaimed_file": (WARNING, "an image or label file in the input's folders belongs to no case"),
+    "case_count_differs": (WARNING, "dataset.json names another number of cases than there are"),
+    "unused_column": (WARNING, "a CSV manifest has no column for labels, partitions or patients, but unused columns"),
+    "near_match": (WARNING, "a misnamed file is taken, as --accept_near_matches says"),
+    "unreadable_image": (ERROR, "an image cannot be read: damaged, empty, not 3-D, no affine"),
+    "unexpected": (ERROR, "a case raised an exception that no check foresaw; its traceback is in OUTPUT.debug.log"),
+    "header_contradicts": (
+        WARNING,
+        "fields of a NIfTI header contradict others, although the volume does not need them",
+    ),
+    "not_finite": (ERROR, "voxels are NaN or infinite"),
+    "unreadable_label": (ERROR, "a label map cannot be read, or holds no whole numbers"),
+    **plausibility.GRID_CODES,
+    "overlap_too_small": (ERROR, "a modality shows less than half of the reference's box"),
+    "extent_differs": (WARNING, "a modality ends before the reference's box does, by most of a slice or more"),
+    "slices_offset": (WARNING, "slices of two modalities are equally far apart, but lie between one another"),
+    "orientation_differs": (WARNING, "the axes of two modalities are turned by more than 20 degrees"),
+    **plausibility.VALUE_CODES,
+    "label_elsewhere": (ERROR, "a label map is not on the grid of the image that it was drawn on"),
+    "label_values": (ERROR, "a label map holds values that are neither foreground nor background"),
+    "empty_label": (ERROR, "a label map has no foreground"),
+    "label_contours": (WARNING, "contours of a structure are not used, stored twice, or leave slices out"),
+    "label_volume_changed": (WARNING, "a label's volume changed by more than a third when it was resampled"),
+    "tiny_label": (WARNING, "the foreground is a few voxels"),
+    "large_label": (WARNING, "the foreground is more than half of its volume"),
+    "whole_label": (ERROR, "the foreground is nearly the whole volume: the label may be inverted"),
+    "label_outside_image": (WARNING, "part of the foreground lies outside a modality's box"),
+    "label_displaced": (WARNING, "the labelled lesion's uptake lies in the air beside the body in CT"),
+    "uptake_in_air": (WARNING, "uptake of a lesion's strength lies in the air beside the body in CT"),
+    "same_image_twice": (ERROR, "one image stands for two modalities of a case"),
+    "image_in_two_partitions": (ERROR, "one image is in cases of two partitions"),
+    "image_in_two_cases": (WARNING, "one image is in two cases of a partition"),
+    "label_in_two_cases": (WARNING, "two cases have the same label map"),
+    "patient_in_two_partitions": (ERROR, "studies of one patient are in two partitions"),
+    "ids_alike": (WARNING, "names of two cases differ in case, spaces or the form of their letters alone"),
+    "unlike_the_others": (WARNING, "a case's spacing, size or intensities are far from those of the other cases"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or odd.
+
+    Attributes:
+        code: what kind of thing, a key of CODES; stable, for programs.
+        severity: ``error`` (the case cannot be used) or ``warning``.
+        case: name of the case; "" where it is the whole input.
+        file: the file concerned; "" if none.
+        problem: what was expected and what came.
+        remedy: what to do about it.
+    """
+
+    code: str
+    severity: str
+    case: str
+    file: str
+    problem: str
+    remedy: str
+
+    def __post_init__(self):
+        if self.code not in CODES:
+            raise ValueError(f"expected one of {', '.join(CODES)}, got code '{self.code}'")
+        if self.severity not in SEVERITIES:
+            raise ValueError(f"expected one of {', '.join(SEVERITIES)}, got severity '{self.severity}'")
+
+    @classmethod
+    def of(
+        cls, code: str, problem: str, *, case: str = "", file: str | os.PathLike | None = None, remedy: str = ""
+    ) -> Finding:
+        """A finding with its code's severity."""
+        return cls(code, CODES[code][0], case, "" if file is None else os.fspath(file), problem, remedy)
+
+    @classmethod
+    def of_error(cls, code: str, error: UserError, *, case: str = "") -> Finding:
+        """The finding that a refused step tells: under the error's own code if it names one, else under `code`."""
+        own = error.code if error.code in CODES else code
+        return cls.of(own, error.problem, case=case, file=error.path, remedy=error.remedy or "")
+
+
+_Three = tuple[float, float, float]
+_Corners = tuple[_Three, _Three]
+_Row = tuple[float, float, float, float]
+_Percentiles = TypedDict("_Percentiles", dict.fromkeys(("0.5", "5", "25", "50", "75", "95", "99.5"), float))
+_LabelPercentiles = TypedDict("_LabelPercentiles", dict.fromkeys(("0.5", "50", "99.5"), float))
+
+
+class _GridFacts(TypedDict):
+    shape: tuple[Positive, Positive, Positive]
+    spacing_mm: _Three
+    extent_mm: _Three
+
+
+class _BodyFacts(TypedDict):
+    fraction: Share
+    extent_mm: _Three | None
+    box_mm: _Corners | None
+
+
+class ImageFacts(TypedDict):
+    """See `conversion.verification.statistics.image_facts`."""
+
+    shape: tuple[Positive, Positive, Positive]
+    spacing_mm: _Three
+    orientation: str
+    affine: tuple[_Row, _Row, _Row, _Row]
+    grid: _GridFacts
+    min: float
+    max: float
+    integral: bool
+    mean: float | None
+    std: float | None
+    percentiles: _Percentiles | None
+    core_median: float | None
+    core_fraction: Share | None
+    body: _BodyFacts
+    voxels_sha256: NotRequired[str]
+
+
+class _FactsInLabel(TypedDict):
+    covered: Share
+    mean: float | None
+    std: float | None
+    percentiles: _LabelPercentiles | None
+
+
+class LabelFacts(TypedDict):
+    """See `conversion.verification.statistics.label_facts`."""
+
+    voxels: Count
+    volume_ml: float
+    lesions: Count
+    largest_extent_mm: float | None
+    extent_mm: _Three | None
+    box_mm: _Corners | None
+    touches_border: bool
+    images: dict[str, _FactsInLabel]
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseReport:
+    """What looking at one case told. Travels as JSON.
+
+    Attributes:
+        case_id: name of the case.
+        findings: about it alone.
+        images: facts by modality name (see `conversion.verification.statistics`), with ``voxels_sha256``, which
+            unlike the file's digest does not depend on how the file was zipped.
+        label: facts of the label's foreground; None where the label was not to be read, or could not be.
+        digests: SHA-256 of each source, by modality name and ``label``.
+    """
+
+    case_id: str
+    findings: tuple[Finding, ...]
+    images: Mapping[str, ImageFacts]
+    label: LabelFacts | None
+    digests: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; `from_json` is the way back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> CaseReport:
+        """The report that `to_json` told."""
+        findings = tuple(_of_fields(Finding, finding) for finding in body["findings"])
+        return _of_fields(cls, {**body, "findings": findings})
+
+
+def _of_fields(kind: type, body: Mapping[str, Any]) -> Any:
+    return kind(**{field.name: body[field.name] for field in dataclasses.fields(kind)})
+
+
+def count(findings: Iterable[Finding], severity: str) -> int:
+    """How many findings are of this severity."""
+    return sum(finding.severity == severity for finding in findings)
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, then by code as CODES lists them, then by case and file."""
+    place = {code: number for number, code in enumerate(CODES)}
+    return sorted(
+        findings,
+        key=lambda f: (SEVERITIES.index(f.severity), place[f.code], f.case, f.file, f.problem),
+    )
+
+
+def as_json(findings: Sequence[Finding], *, cases: int, command: str) -> dict[str, Any]:
+    """The contents of `verify.json`.
+
+    Args:
+        findings: all, in any order.
+        cases: how many cases were looked at.
+        command: how verification was called.
+    """
+    return {
+        "version": VERSION,
+        "command": command,
+        "cases": cases,
+        "errors": count(findings, ERROR),
+        "warnings": count(findings, WARNING),
+        "findings": [dataclasses.asdict(finding) for finding in ordered(findings)],
+    }
+
+
+def summary(findings: Sequence[Finding], *, cases: int) -> str:
+    """One line: how many cases, errors and warnings."""
+
+    def told(number: int, what: str) -> str:
+        return f"{number} {what}{'' if number == 1 else 's'}"
+
+    errors, warnings = (told(count(findings, severity), severity) for severity in SEVERITIES)
+    return f"verified {told(cases, 'case')}: {errors}, {warnings}"
+
+
+def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 120) -> str:
+    """A table for the screen: severity, code, case, file, what was found, and below it what to do.
+
+    Findings of one code stand together; of many, the first ones are shown and the others counted and named.
+
+    Args:
+        findings: in any order.
+        rows_per_code: the most that are shown of one code.
+        width: of a line, in characters; a long file name may exceed it.
+    """
+    if not findings:
+        return "no findings"
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in ordered(findings):
+        groups.setdefault((finding.severity, finding.code), []).append(finding)
+    shown = [finding for group in groups.values() for finding in group[:rows_per_code]]
+    head = ("severity", "code", "case", "file")
+    cells = [_cells(finding) for finding in shown]
+    sizes = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
+    indent = sum(sizes) + 2 * len(sizes)
+
+    def row(texts: Sequence[str], what: str) -> str:
+        start = "".join(f"{text:<{size}}  " for text, size in zip(texts, sizes))
+        lines = textwrap.wrap(
+            printable(what), max(width - indent, 40), break_long_words=False, break_on_hyphens=False
+        ) or [""]
+        return ("\n" + " " * indent).join([start + lines[0], *lines[1:]]).rstrip()
+
+    lines = [row(head, "what was found / what to do")]
+    for group in groups.values():
+        for place, finding in enumerate(group[:rows_per_code]):
+            lines.append(row(_cells(finding), " ".join(finding.problem.split())))
+            # What to do is told once below the rows that share it.
+            following = group[place + 1 : rows_per_code][:1]
+            if finding.remedy and not (following and following[0].remedy == finding.remedy):
+                lines.append(row([""] * len(sizes), f"-> {' '.join(finding.remedy.split())}"))
+        if len(group) > rows_per_code:
+            lines.append(row([""] * len(sizes), _others(group[rows_per_code:])))
+    return "\n".join(lines)
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    file = printable(os.path.basename(finding.file))
+    return finding.severity, finding.code, printable(finding.case) or "-", file or "-"
+
+
+def _others(findings: Sequence[Finding], names: int = 8) -> str:
+    cases = list(dict.fromkeys(finding.case for finding in findings if finding.case))
+    told = ", ".join(cases[:names]) + (f" and {len(cases) - names} more" if len(cases) > names else "")
+    return f"... and {len(findings)} more of this code" + (f": {told}" if told else "")

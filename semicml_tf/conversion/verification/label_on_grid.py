@@ -1,0 +1,102 @@
+"""A label map's foreground, checked: on the grid that it was drawn on, known values, not empty."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semicml_tf.conversion.settings import Settings
+from semicml_tf.conversion.verification.overlap import check_overlap
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.geometry.grid import Grid
+
+
+def read_foreground(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np.ndarray, Grid]:
+    """The label's foreground, uint8 0/1, on the grid that it was drawn on.
+
+    Args:
+        case: with a label.
+        settings: of the conversion.
+        reference: grid of the image whose box the record covers.
+
+    Raises:
+        UserError: the file is unusable; or any of the checks below.
+    """
+    values, grid = case.label.read_label()
+    check_place(case, settings, grid, reference)
+    check_values(case, settings, values)
+    mask = foreground(values, settings)
+    check_not_empty(case, settings, mask)
+    return mask, grid
+
+
+def foreground(values: np.ndarray, settings: Settings) -> np.ndarray:
+    """uint8 0/1: where `values` are among the label values."""
+    # One comparison a value: `np.isin` would sort or tabulate a whole volume for two or three of them.
+    mask = np.zeros(values.shape, bool)
+    for value in settings.label_values:
+        mask |= values == value
+    return mask.view(np.uint8)
+
+
+def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid) -> None:
+    """Checks where the label lies.
+
+    It must be on the grid of the image that it was drawn on. Where the case lacks that image, the label's own grid
+    stands, as long as it shows what `reference` shows.
+
+    Args:
+        grid: the label's.
+        reference: of the image whose box the record covers.
+
+    Raises:
+        UserError: it lies elsewhere.
+    """
+    drawn_on = case.label_on or case.images.get(settings.reference_modality)
+    if drawn_on is None or drawn_on.missing():
+        check_overlap(
+            reference, grid, case_id=case.case_id, reference_name="its image", name="label", path=case.label.path
+        )
+        return
+    # Headers are read again where the label was drawn on the reference: they cost nothing.
+    expected = drawn_on.read_grid()
+    # The same voxels, whatever order the file keeps its axes in.
+    if grid.is_close(expected) or grid.reordered()[0].is_close(expected.reordered()[0]):
+        return
+    raise UserError(
+        f"the label of case {case.case_id} has shape {grid.shape} and spacing {_mm(grid)}, but not the grid of "
+        f"{drawn_on.path.name} (shape {expected.shape}, spacing {_mm(expected)}) or not its place",
+        path=case.label.path,
+        remedy="Resample the label onto that image with nearest neighbour, or name its image in --label_on",
+    )
+
+
+def check_values(case: CaseFiles, settings: Settings, values: np.ndarray) -> None:
+    """Raises: UserError: the label map holds values that are neither foreground nor background."""
+    known = settings.label_values + settings.background_values
+    seen = np.zeros(values.shape, bool)
+    for value in known:
+        seen |= values == value
+    if seen.all():
+        return
+    strange = [int(value) for value in np.unique(values[~seen])]
+    raise UserError(
+        f"expected label values {sorted(known)}, got also {strange[:8]}",
+        path=case.label.path,
+        remedy="Name every value in --label_values (foreground) or --background_values",
+    )
+
+
+def check_not_empty(case: CaseFiles, settings: Settings, mask: np.ndarray) -> None:
+    """Raises: UserError: there is no foreground, and empty labels are not allowed."""
+    if mask.any() or settings.allow_empty_labels:
+        return
+    raise UserError(
+        f"the label of case {case.case_id} is empty: no voxel is {' or '.join(map(str, settings.label_values))}",
+        path=case.label.path,
+        remedy="Check --label_values and the file, or pass --allow_empty_labels",
+    )
+
+
+def _mm(grid: Grid) -> str:
+    return " x ".join(f"{spacing:.2f}" for spacing in grid.spacing_mm) + " mm"

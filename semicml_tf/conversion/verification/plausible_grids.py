@@ -1,0 +1,102 @@
+"""What is odd about where the voxels of two images lie that should show the same box."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import numpy as np
+
+from semicml_tf.conversion.verification.findings import Finding
+from semicml_tf.geometry.grid import Grid
+
+MOST_TURNED_DEGREES = 20.0
+# In voxels of the coarser of two grids: cutting to whole voxels costs up to half of one, a lost slice a whole one.
+MOST_MISSED_VOXELS = 0.75
+# Slices of two images count as lying between one another from this many slices and millimetres on.
+LEAST_OFFSET_SLICES, LEAST_OFFSET_MM = 0.25, 0.5
+_EQUAL_STEPS = 0.01
+
+_TOWARDS = (("the left", "the right"), ("the back", "the front"), ("the feet", "the head"))
+
+
+def of_two(
+    reference: Grid, grid: Grid, *, case_id: str, reference_name: str, name: str, path: str | os.PathLike
+) -> list[Finding]:
+    """Findings about a modality's `grid` beside the reference's; how much they overlap is `overlap`'s matter."""
+    found = []
+
+    def odd(code: str, problem: str, remedy: str) -> None:
+        found.append(Finding.of(code, f"'{name}' {problem}", case=case_id, file=path, remedy=remedy))
+
+    turned = _turned_degrees(reference, grid)
+    if turned > MOST_TURNED_DEGREES:
+        odd(
+            "orientation_differs",
+            f"is turned by {turned:.0f} degrees against '{reference_name}'",
+            "Check both affines; if they are right, nothing needs to be done",
+        )
+    ends = _missed(reference, grid)
+    if ends:
+        odd(
+            "extent_differs",
+            f"ends before '{reference_name}' does: " + ", ".join(ends),
+            f"Nothing if the lesions lie elsewhere: its border is repeated there; else crop '{reference_name}' to it",
+        )
+    offset = _slice_offset(reference, grid)
+    if offset is not None:
+        step_mm, slices = offset
+        odd(
+            "slices_offset",
+            f"has slices {step_mm:.3g} mm apart, as '{reference_name}' has, but {slices:.2f} of a slice off",
+            "Check that neither affine is half a slice wrong; if both are right, nothing needs to be done",
+        )
+    return found
+
+
+def _directions(grid: Grid) -> np.ndarray:
+    return grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
+
+
+def _turned_degrees(one: Grid, other: Grid) -> float:
+    """The largest angle between axes that belong together; flips and the order of axes count as no turn."""
+    cosines = np.abs(_directions(one).T @ _directions(other))
+    best = max(min(cosines[axis, p[axis]] for axis in range(3)) for p in itertools.permutations(range(3)))
+    return float(np.degrees(np.arccos(min(best, 1.0))))
+
+
+def _missed(reference: Grid, grid: Grid) -> list[str]:
+    """Where the reference's box sticks out of the grid's by more than is due to whole voxels: "3.3 mm towards ..."."""
+    corners = np.array(
+        [(*corner, 1.0) for corner in itertools.product(*((-0.5, n / 2 - 0.5, n - 0.5) for n in reference.shape))]
+    )
+    index = (corners @ (np.linalg.inv(grid.affine) @ reference.affine).T)[:, :3]
+    cosines = np.abs(_directions(grid).T @ _directions(reference))
+    told = []
+    for axis in range(3):
+        step = grid.spacing_mm[axis]
+        tolerance = MOST_MISSED_VOXELS * max(step, reference.spacing_mm[int(cosines[axis].argmax())])
+        before, beyond = -0.5 - index[:, axis].min(), index[:, axis].max() - (grid.shape[axis] - 0.5)
+        for voxels, sign in ((before, -1), (beyond, 1)):
+            if voxels * step > tolerance:
+                direction = sign * _directions(grid)[:, axis]
+                world = int(np.abs(direction).argmax())
+                told.append(f"{voxels * step:.3g} mm towards {_TOWARDS[world][int(direction[world] > 0)]}")
+    return told
+
+
+def _slice_offset(reference: Grid, grid: Grid) -> tuple[float, float] | None:
+    """(slice distance in mm, offset in slices) where both have one slice distance and direction, but other planes."""
+    # The coarsest axis; the one from feet to head where several are.
+    _, (axis, *_), _ = reference.reordered()
+    if reference.spacing_mm[axis] < (1 - _EQUAL_STEPS) * max(reference.spacing_mm):
+        axis = int(np.argmax(reference.spacing_mm))
+    normal = _directions(reference)[:, axis]
+    cosines = np.abs(normal @ _directions(grid))
+    own = int(cosines.argmax())
+    step = reference.spacing_mm[axis]
+    if cosines[own] < np.cos(np.radians(1)) or abs(grid.spacing_mm[own] / step - 1) > _EQUAL_STEPS:
+        return None
+    apart = float(normal @ (grid.affine[:3, 3] - reference.affine[:3, 3])) / step
+    offset = abs(apart - round(apart))
+    return (step, offset) if offset > LEAST_OFFSET_SLICES and offset * step > LEAST_OFFSET_MM else None

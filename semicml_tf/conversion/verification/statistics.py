@@ -1,0 +1,138 @@
+"""What a volume and a label tell in numbers: for verification, for the fingerprint of a dataset, for stratification.
+
+Facts in mm and in intensities do not depend on the order in which a file stores its axes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import nibabel
+import numpy as np
+from scipy import ndimage
+
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.preprocessing.body_box import body_box
+from semicml_tf.preprocessing.intensities import intensities, rounded6
+
+LABEL_PERCENTILES = (0.5, 50.0, 99.5)
+
+
+def image_facts(volume: np.ndarray, grid: Grid, kind: str) -> dict[str, Any]:
+    """Facts of one image.
+
+    Args:
+        volume: 3-D float32, finite, in native units, on `grid`.
+        kind: of `normalisation.Normalisation`; decides which voxels are the body.
+
+    Returns:
+        JSON values. As stored: ``shape``, ``spacing_mm``, ``orientation`` (such as ``LPS``), ``affine``. In slice,
+        row, column order: ``grid`` {shape, spacing_mm, extent_mm}. Of all voxels: ``min``, ``max``, ``integral``
+        (whole numbers only). Of the body's: ``mean``, ``std`` and ``percentiles`` {"0.5": ...}, exact to 12
+        significant bits (whole numbers to 4096 are exact), ``core_median`` and ``core_fraction`` (see `intensities`);
+        None where there is none. ``body``: ``fraction`` of voxels; ``extent_mm`` of its box in slice, row, column
+        order and ``box_mm``, two corners in RAS+ world space; both None where there is none.
+    """
+    ordered, order, _ = grid.reordered()
+    values = intensities(volume, kind)
+    fraction = values.pop("fraction")
+    box = body_box(volume, kind)
+    return {
+        "shape": list(grid.shape),
+        "spacing_mm": rounded6(grid.spacing_mm),
+        "orientation": "".join(axis or "?" for axis in nibabel.aff2axcodes(grid.affine)),
+        "affine": grid.affine.tolist(),
+        "grid": {
+            "shape": list(ordered.shape),
+            "spacing_mm": rounded6(ordered.spacing_mm),
+            "extent_mm": rounded6(np.multiply(ordered.shape, ordered.spacing_mm)),
+        },
+        **values,
+        "body": {
+            "fraction": fraction,
+            "extent_mm": None if box is None else _extent_mm(box, grid, order),
+            "box_mm": None if box is None else _box_mm(box, grid),
+        },
+    }
+
+
+def label_facts(mask: np.ndarray, grid: Grid, images: Mapping[str, tuple[np.ndarray, Grid]]) -> dict[str, Any]:
+    """Facts of a label's foreground.
+
+    Args:
+        mask: 3-D, 0 outside the lesions, on `grid`.
+        images: by modality, the volume in native units and its grid, which may differ from the mask's.
+
+    Returns:
+        JSON values: ``voxels``, ``volume_ml``, ``lesions`` (components that do not touch, not even at a corner),
+        ``largest_extent_mm`` (longest side of one lesion's box), ``extent_mm`` (box of all, in slice, row, column
+        order), ``box_mm`` (its corners in RAS+ world space), ``touches_border`` (of the volume), and ``images``: by
+        modality ``covered`` (fraction of the mask's voxels inside that image), ``mean``, ``std``, ``percentiles``
+        of the nearest voxels' values. Lengths and intensities are None where there is nothing.
+    """
+    mask = np.asarray(mask) != 0
+    found = ndimage.find_objects(mask.view(np.uint8))
+    if not found:
+        return {
+            "voxels": 0,
+            "volume_ml": 0.0,
+            "lesions": 0,
+            "largest_extent_mm": None,
+            "extent_mm": None,
+            "box_mm": None,
+            "touches_border": False,
+            "images": {name: _in_mask(np.empty((0, 3), np.intp), grid, *image) for name, image in images.items()},
+        }
+    (box,) = found
+    inside = mask[box]
+    components, count = ndimage.label(inside, structure=np.ones((3, 3, 3), np.uint8))
+    spacing = np.array(grid.spacing_mm)
+    sides = [[part.stop - part.start for part in lesion] * spacing for lesion in ndimage.find_objects(components)]
+    places = np.argwhere(inside) + [bounds.start for bounds in box]
+    return {
+        "voxels": len(places),
+        "volume_ml": rounded6(len(places) * grid.voxel_volume_ml),
+        "lesions": int(count),
+        "largest_extent_mm": rounded6(np.max(sides)),
+        "extent_mm": _extent_mm(box, grid, grid.reordered()[1]),
+        "box_mm": _box_mm(box, grid),
+        # A volume of one slice has no slice that is not its border.
+        "touches_border": any(
+            size > 1 and (bounds.start == 0 or bounds.stop == size) for bounds, size in zip(box, mask.shape)
+        ),
+        "images": {name: _in_mask(places, grid, *image) for name, image in images.items()},
+    }
+
+
+def _in_mask(places: np.ndarray, grid: Grid, volume: np.ndarray, own: Grid) -> dict[str, Any]:
+    """Statistics of the image's voxels that lie nearest to the mask's."""
+    if len(places) and not grid.is_close(own):
+        matrix = np.linalg.inv(own.affine) @ grid.affine
+        # A little less than a half: an image shifted by just half a voxel must not lose a plane to rounding.
+        places = np.floor(places @ matrix[:3, :3].T + matrix[:3, 3] + 0.5 - 1e-6).astype(np.intp)
+    inside = np.all((places >= 0) & (places < own.shape), axis=1)
+    values = np.asarray(volume)[tuple(places[inside].T)].astype(np.float64)
+    if not values.size:
+        return {"covered": 0.0, "mean": None, "std": None, "percentiles": None}
+    return {
+        "covered": rounded6(inside.mean()),
+        "mean": rounded6(values.mean()),
+        "std": rounded6(values.std()),
+        "percentiles": {
+            f"{p:g}": rounded6(v) for p, v in zip(LABEL_PERCENTILES, np.percentile(values, LABEL_PERCENTILES))
+        },
+    }
+
+
+def _extent_mm(box: tuple[slice, ...], grid: Grid, order: tuple[int, int, int]) -> list[float]:
+    sides = [(bounds.stop - bounds.start) * spacing for bounds, spacing in zip(box, grid.spacing_mm)]
+    return rounded6([sides[axis] for axis in order])
+
+
+def _box_mm(box: tuple[slice, ...], grid: Grid) -> list[list[float]]:
+    """Two corners, in RAS+ world space, of the upright box round the voxels' edges."""
+    corners = np.array(list(itertools.product(*((bounds.start - 0.5, bounds.stop - 0.5) for bounds in box))))
+    world = corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    return [rounded6(world.min(axis=0)), rounded6(world.max(axis=0))]

@@ -1,0 +1,80 @@
+"""Labels of patients that were unlabelled to a run, from another dataset of the same patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.records.case_record import LABELLED_PARTITIONS, CaseRecord
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.records.shards import read_cases
+
+_REMEDY = "Convert the same volumes with the same settings and every patient labelled, and give that folder as --truth"
+# Normalised units; float16 keeps three digits.
+_SAME_IMAGE = 0.01
+
+
+def find(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> list[CaseEntry]:
+    """The labelled entries of `truth` for `cases` of `own`, in their order, by case id and whatever the partition.
+
+    Raises:
+        UserError: the datasets differ in modalities, spacing or normalisation, or a case has no label in `truth`.
+    """
+    for what, ours, theirs in (
+        ("modalities", sorted(own.modalities), sorted(truth.modalities)),
+        ("spacing_mm", own.spacing_mm, truth.spacing_mm),
+        ("normalisation", _texts(own), _texts(truth)),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"expected the {what} of the run's dataset, {_plain(ours)}, got {_plain(theirs)}",
+                path=truth.location,
+                remedy=_REMEDY,
+            )
+    labelled = {case.case_id: case for name in LABELLED_PARTITIONS for case in truth.partitions.get(name, ())}
+    missing = [case.case_id for case in cases if case.case_id not in labelled]
+    if missing:
+        raise UserError(
+            f"expected labels of the run's {len(cases)} unlabelled patients, but {len(missing)} have none here "
+            f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''})",
+            path=truth.location,
+            remedy=_REMEDY,
+        )
+    return [labelled[case.case_id] for case in cases]
+
+
+def _texts(info: DatasetInfo) -> dict[str, str]:
+    return {name: str(how) for name, how in sorted(info.normalisation.items())}
+
+
+def _plain(value) -> str:
+    return ", ".join(map(str, value.items() if isinstance(value, dict) else value))
+
+
+def read(
+    own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry], entries: Sequence[CaseEntry]
+) -> Iterator[tuple[CaseRecord, np.ndarray]]:
+    """Yields the records of `cases` with their hidden labels, (slices, rows, columns) uint8 on the record's grid.
+
+    Raises:
+        UserError: a record of `truth` holds other images, or another grid, than that of `own`.
+    """
+    for record, known in zip(read_cases(own, cases), read_cases(truth, entries)):
+        same = (
+            record.grid.shape == known.grid.shape
+            and np.allclose(record.grid.affine, known.grid.affine, atol=1e-3)
+            and set(record.images) == set(known.images)
+            and all(
+                np.allclose(image.astype(np.float32), known.images[name].astype(np.float32), atol=_SAME_IMAGE)
+                for name, image in record.images.items()
+            )
+        )
+        if not same:
+            raise UserError(
+                f"case {record.case_id} is not the same here: its grid or its images differ from the run's dataset",
+                path=truth.location,
+                remedy=_REMEDY,
+            )
+        yield record, known.label

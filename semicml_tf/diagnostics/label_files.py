@@ -1,0 +1,128 @@
+"""`RUN/evaluation/labels`: the soft labels that a run's students learned from, as files that a viewer opens."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+
+import numpy as np
+from typing_extensions import TypedDict
+
+from semicml_tf.diagnostics import relearning
+from semicml_tf.evaluation import data_provenance, report
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs import run_folder
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import atomic_files, json_files, quiet_import
+
+FILE_NAME = "provenance.json"
+_HOW = (
+    "A label is the map of whole slices, in one pass, by the teachers as they were when the stage began: no noise, "
+    "dropout, further passes or augmentation, whatever training had; teachers that are moving averages move on."
+)
+
+
+class _Teacher(TypedDict):
+    run_hash: str
+
+
+class _Case(TypedDict):
+    case_id: str
+    file: str
+
+
+class Provenance(TypedDict):
+    """What is read of `provenance.json`."""
+
+    label: str
+    teacher: _Teacher
+    cases: list[_Case]
+
+
+def read(folder: pathlib.Path) -> Provenance:
+    """Where the soft labels in a folder come from.
+
+    Raises:
+        UserError: `provenance.json` cannot be read, or a field is missing or wrong.
+    """
+    return json_files.read(
+        folder / FILE_NAME,
+        Provenance,
+        what="soft labels of a run",
+        remedy="Write them with python -m semicml_tf.evaluate --write_labels",
+        max_bytes=json_files.MAX_BYTES_OF_CASES,
+    )
+
+
+def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, batch_size: int = 16) -> dict:
+    """Writes ``CASE_soft_label.nii.gz`` of each unlabelled patient, and whose labels these are.
+
+    A file holds probabilities, float32 in [0, 1], on the record's grid. A patient who lacks a modality has taught
+    nobody and gets none.
+
+    Args:
+        run: with a stage that learned from a teacher's labels; it may have started from another run.
+        info: the run's own dataset.
+        output: replaced.
+        command: that writes them again.
+        batch_size: slices in one call of a network.
+
+    Returns:
+        The contents of `provenance.json`: the student's and the teacher's run and hash, data, settings, cases.
+
+    Raises:
+        UserError: the run has no such stage, a file of it lacks, or the data are not its own.
+    """
+    from tqdm import tqdm
+
+    from semicml_tf.diagnostics import teachers
+    from semicml_tf.files.nifti.writer import write_on_grid
+    from semicml_tf.input.complete_cases import whole_cases
+    from semicml_tf.records.shards import check_shards, read_cases
+    from semicml_tf.records.to_nifti import file_stem
+
+    data_provenance.require(run, info)
+    body = run_folder.read_record(run.folder)
+    found = relearning.find(run_folder.read_history(run.folder), body.get("settings", {}), run.modalities, run.folder)
+    # Without stages before, the teachers are those of the run that this one started from.
+    initial = Run.load(body["initial_run"]) if body.get("initial_run") and not found.earlier else None
+    gaps = relearning.gaps(found, run.modalities, run.best, initial.best if initial else None)
+    cases, lacking = whole_cases(info, ("unlabelled",))
+    check_shards(info, ["unlabelled"])
+    quiet_import.tensorflow()
+    before = teachers.load(run, found, gaps, batch_size)[0]
+    written = []
+    with atomic_files.new_directory(output, overwrite=True) as staged:
+        records = tqdm(
+            read_cases(info, cases), total=len(cases), desc="writing labels", file=sys.stderr, disable=not cases
+        )
+        for record in records:
+            # The last is what the maps became together.
+            *_, label = teachers.labels(before, found, record).values()
+            name = f"{file_stem(record.case_id)}_soft_label.nii.gz"
+            write_on_grid(staged / name, np.asarray(label, np.float32), record.grid)
+            foreground = float(np.mean(label >= np.float32(0.5)))
+            written.append({"case_id": record.case_id, "file": name, "foreground": foreground})
+        held = {
+            "command": command,
+            "label": found.label_name,
+            "how": _HOW,
+            "run": {"folder": str(run.folder), "run_hash": run.run_hash},
+            "teacher": {
+                "modalities": list(found.writers),
+                "stronger": found.teacher,
+                "network": found.settings.teacher,
+                "thresholds": {name: float(before.thresholds[name]) for name in found.writers},
+                "run": None if initial is None else str(initial.folder),
+                "run_hash": run.run_hash if initial is None else initial.run_hash,
+                "validation_dice": relearning.scores_before(found, run.modalities, initial.best if initial else None),
+            },
+            "data": {"dataset": info.location, "data_hash": info.data_hash},
+            "settings": dataclasses.asdict(found.settings),
+            "left_out": [case.case_id for case in lacking],
+            "cases": written,
+            "versions": report.versions(),
+        }
+        atomic_files.write_json(staged / FILE_NAME, held)
+    return held

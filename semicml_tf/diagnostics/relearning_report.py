@@ -1,0 +1,175 @@
+"""`RUN/evaluation/relearning`: how a run's students learned from a teacher's labels, put together."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import sys
+from typing import Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+from semicml_tf.diagnostics import relearning, relearning_text
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import data_provenance, report
+from semicml_tf.evaluation.case_images import Measured
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs import run_folder
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import atomic_files, json_files
+
+REPORT_VERSION = 1
+FILES = ("report.json", "report.md", "calibration.png")
+_HOW = (
+    "A label is the teacher's map of whole slices in one pass: no noise, dropout, further passes or augmentation, "
+    "whatever training had."
+)
+_BATCHES = (
+    "These teachers normalise by their batch's statistics: here by those of consecutive slices of one patient "
+    "(--batch_size), in training by those of a step's windows."
+)
+
+
+class _Gap(TypedDict):
+    when: str
+    dice: dict[str, float]
+
+
+class _Label(Measured):
+    label: str
+    when: str
+
+
+class _Calibration(TypedDict):
+    rows: list[_Label]
+
+
+class _Taught(TypedDict):
+    teacher: str
+
+
+class Report(TypedDict):
+    """What is read of `report.json`."""
+
+    report_version: Literal[REPORT_VERSION]
+    command: str
+    taught: _Taught
+    gap: list[_Gap]
+    calibration: NotRequired[_Calibration | None]
+
+
+def read(folder: pathlib.Path) -> Report:
+    """The report in a folder.
+
+    Raises:
+        UserError: the file cannot be read, or a field is missing or wrong.
+    """
+    return json_files.read(folder / FILES[0], Report, what="a report on re-learning", remedy="Make the report again")
+
+
+def build(
+    run: Run,
+    *,
+    command: str,
+    info: DatasetInfo | None = None,
+    truth: DatasetInfo | None = None,
+    batch_size: int = 16,
+) -> dict:
+    """The contents of `report.json`.
+
+    Args:
+        run: trained with a stage that learns from a teacher's labels.
+        command: that makes this report again.
+        info: the run's dataset; needed with `truth`.
+        truth: the same patients with those labelled that are not in `info`; without it, labels are not measured.
+        batch_size: slices in one call of a network.
+
+    Raises:
+        UserError: the run has no such stage, a file of it lacks, or the datasets do not fit.
+    """
+    body = run_folder.read_record(run.folder)
+    settings = body.get("settings", {})
+    found = relearning.find(run_folder.read_history(run.folder), settings, run.modalities, run.folder)
+    notes = []
+    initial = None
+    if body.get("initial_run") and not found.earlier:
+        try:
+            initial = Run.load(body["initial_run"]).best
+        except UserError:
+            notes.append(f"The run that this one started from, {body['initial_run']}, is gone: no scores before.")
+    if not found.finished:
+        notes.append("The stage is not finished.")
+    gaps = relearning.gaps(found, run.modalities, run.best, initial)
+    calibration = None
+    if truth is not None:
+        calibration = _measured(run, found, gaps, info, truth, batch_size)
+        notes += [_HOW, *([_BATCHES] if found.settings.teacher_batch_statistics else [])]
+        if not found.last:
+            notes.append("A later stage followed: the teachers at this one's end are no more.")
+    return {
+        "report_version": REPORT_VERSION,
+        "command": command,
+        "run": {"folder": str(run.folder), "run_hash": run.run_hash, "data_hash": run.data_hash},
+        "taught": {
+            "stage": found.stage,
+            "method": found.name,
+            "epochs_done": len(found.rows),
+            "epochs": settings["epochs"][found.stage],
+            "teacher": found.teacher,
+            "named": found.settings.teacher_modality != "auto",
+            "scores": relearning.scores_before(found, run.modalities, initial),
+            "writers": list(found.writers),
+            "label": found.label_name,
+            "network": found.settings.teacher,
+        },
+        "gap": gaps,
+        "epochs": relearning.epochs(found),
+        "calibration": calibration,
+        "notes": notes,
+        "versions": report.versions(),
+    }
+
+
+def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batch_size: int) -> dict:
+    from tqdm import tqdm
+
+    from semicml_tf.diagnostics import hidden_truth, teachers
+    from semicml_tf.input.complete_cases import whole_cases
+    from semicml_tf.records.case_record import LABELLED_PARTITIONS
+    from semicml_tf.records.shards import check_shards
+    from semicml_tf.system import quiet_import
+
+    data_provenance.require(run, info)
+    # As in training: who lacks a modality has taught nobody.
+    cases, _ = whole_cases(info, ("unlabelled",))
+    entries = hidden_truth.find(info, truth, cases)
+    check_shards(info, ["unlabelled"])
+    wanted = {case.case_id for case in entries}
+    held = [name for name in LABELLED_PARTITIONS if wanted & {case.case_id for case in truth.partitions.get(name, ())}]
+    check_shards(truth, held)
+    quiet_import.tensorflow()
+    times = teachers.load(run, found, gaps, batch_size)
+    patients = tqdm(
+        hidden_truth.read(info, truth, cases, entries), total=len(cases), desc="reading labels", file=sys.stderr
+    )
+    return {
+        "dataset": {"folder": info.location, "data_hash": info.data_hash},
+        "truth": {"folder": truth.location, "data_hash": truth.data_hash},
+        "batch_size": batch_size,
+        "patients": [case.case_id for case in cases],
+        "rows": teachers.measure(times, found, patients),
+    }
+
+
+def write(body: dict, output: pathlib.Path) -> str:
+    """Writes the report's files; returns what of it is for the screen."""
+    with atomic_files.new_directory(output, overwrite=True) as staged:
+        atomic_files.write_json(staged / "report.json", body)
+        atomic_files.write_text(staged / "report.md", relearning_text.report(body))
+        if body["calibration"]:
+            from semicml_tf.diagnostics import reliability_picture
+
+            held, png = body["calibration"], io.BytesIO()
+            reliability_picture.write_png(png, held["rows"], len(held["patients"]))
+            atomic_files.write_file(staged / "calibration.png", lambda stream: stream.write(png.getvalue()))
+    return relearning_text.report(body, bins=False)

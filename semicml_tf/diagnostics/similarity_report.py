@@ -1,0 +1,162 @@
+"""`RUN/evaluation/similarity`: what a run's networks make of the unlabelled slices, and how alike that is."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import data_provenance, report
+from semicml_tf.evaluation.table import markdown
+from semicml_tf.methods.settings import MethodSettings, from_flags
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs import run_folder
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import atomic_files, quiet_import
+
+REPORT_VERSION = 1
+FILES = ("report.json", "report.md", "similarity.png")
+SLICES = 256
+
+
+def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
+    """The contents of `report.json`, and the picture.
+
+    Networks are those at the end of each stage that is over, and those of the last checkpoint. Slices are the first
+    `SLICES` or so of the run's own unlabelled stream, without augmentation, in batches of the run's size.
+
+    Raises:
+        UserError: the data are not the run's, or a file of it lacks.
+    """
+    from tqdm import tqdm
+
+    from semicml_tf.diagnostics import similarity, similarity_picture
+
+    data_provenance.require(run, info)
+    settings = run_folder.read_record(run.folder).get("settings", {})
+    lacking = [name for name in ("method", "seed", "unlabelled_batch", "unlabelled_partitions") if name not in settings]
+    if lacking:
+        raise UserError(
+            f"expected the settings {', '.join(lacking)} of the run, got none",
+            path=run.folder / run_folder.FILE_NAME,
+            remedy="Train it again",
+        )
+    how = from_flags(settings)
+    quiet_import.tensorflow()
+    slices = list(_batches(info, settings, run.window))
+    times, shown = [], []
+    for when, networks in tqdm(_times(run, settings, how), desc="comparing maps", file=sys.stderr):
+        maps = [_maps(networks, batch) for batch in slices]
+        times.append({"when": when, **similarity.measure(maps, how)})
+        shown.append((when, similarity.by_patient(maps[0])))
+    return {
+        "report_version": REPORT_VERSION,
+        "command": command,
+        "run": {"folder": str(run.folder), "run_hash": run.run_hash, "data_hash": run.data_hash},
+        "modalities": list(run.modalities),
+        "batch": len(slices[0]["patient"]),
+        "similarity": how.asc_similarity,
+        "temperature": how.asc_temperature,
+        "negatives": how.asc_negatives,
+        "empty": how.asc_empty,
+        "times": times,
+        "versions": report.versions(),
+    }, similarity_picture.draw(shown, run.modalities, how)
+
+
+def _batches(info: DatasetInfo, settings: dict, window: int):
+    from semicml_tf.input.augment import BY_NAME
+    from semicml_tf.input.complete_cases import whole_cases
+    from semicml_tf.input.stream import StreamSettings, window_stream
+
+    size = max(settings["unlabelled_batch"], 2)
+    cases, _ = whole_cases(info, settings["unlabelled_partitions"])
+    stream = StreamSettings(
+        modalities=info.modalities,
+        window=window,
+        batch_size=size,
+        labelled=False,
+        lesion_fraction=0.0,
+        augmentation=BY_NAME["none"],
+        seed=2 * settings["seed"] + 1,
+    )
+    return window_stream(info, cases, stream).take(max(SLICES // size, 1)).as_numpy_iterator()
+
+
+def _times(run: Run, settings: dict, how: MethodSettings):
+    """(when, network by modality) of each time that the run keeps."""
+    times = []
+    for stage in range(len(settings["method"]) - 1):
+        files = {name: run_folder.stage_weights_file(run.folder, stage, name) for name in run.modalities}
+        if all(path.is_file() for path in files.values()):
+            networks = {name: run.network_of(path, name) for name, path in files.items()}
+            times.append((f"after {settings['method'][stage]}", networks))
+    kind = "average" if how.ema_decay > 0 else "student"
+    path = run_folder.checkpoint_file(run.folder)
+    last = {name: run.network_of(path, name, f"network/{kind}/{name}/") for name in run.modalities}
+    return [*times, ("last checkpoint", last)]
+
+
+def _maps(networks, batch):
+    import numpy as np
+
+    from semicml_tf.diagnostics.similarity import Batch
+
+    maps = [np.asarray(network(batch["image"][name], training=False)) for name, network in networks.items()]
+    return Batch(*maps, batch["patient"])
+
+
+def text(body: dict) -> str:
+    """The report as people read it."""
+    one, other = body["modalities"]
+    parts = [
+        "# What the networks make of unlabelled slices",
+        f"{body['times'][0]['slices']} slices in batches of {body['batch']}, as in training, without augmentation. A "
+        f"network sees something in a slice where a pixel of its map reaches 0.5. Similarity: {body['similarity']}.",
+    ]
+    for row in body["times"]:
+        parts += [f"## {row['when']}", _slices(row, one, other), _pairs(row)]
+    rule = f"`--asc_negatives={body['negatives']} --asc_empty={body['empty']}`"
+    parts += [
+        "Weight: what share of the push apart these pairs get when every map is every other's negative, at temperature "
+        f"{body['temperature']:g}. Pushed apart: how many of them are negatives under the run's {rule}.",
+        f"Run hash {body['run']['run_hash'][:12]}, data hash {body['run']['data_hash'][:12]}.",
+        f"Made by `{body['command']}`.",
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _slices(row: dict, one: str, other: str) -> str:
+    from semicml_tf.diagnostics.similarity import SEEN
+
+    shares = [f"{row[f'seen_by_{name}']:.0%}" for name in ("none", "one", "both")]
+    header = [f"of a slice's {one} and {other} maps", *SEEN]
+    alike = [_number(row["alike"][kind]) for kind in SEEN]
+    return markdown(header, [["share of the slices", *shares], ["similarity of the two", *alike]])
+
+
+def _pairs(row: dict) -> str:
+    cells = [
+        [
+            f"{kind['owner']}, {kind['seen']}",
+            f"{kind['pairs']:.0%}",
+            _number(kind["similarity"]),
+            f"{kind['weight']:.0%}",
+            "-" if kind["used"] is None else f"{kind['used']:.0%}",
+        ]
+        for kind in row["kinds"]
+    ]
+    return markdown(["maps of two slices", "pairs", "similarity", "weight", "pushed apart"], cells)
+
+
+def write(body: dict, png: bytes, output: pathlib.Path) -> str:
+    """Writes the report's files; returns what of it is for the screen."""
+    with atomic_files.new_directory(output, overwrite=True) as staged:
+        atomic_files.write_json(staged / "report.json", body)
+        atomic_files.write_text(staged / "report.md", text(body))
+        atomic_files.write_file(staged / "similarity.png", lambda stream: stream.write(png))
+    return text(body)

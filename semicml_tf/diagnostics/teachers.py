@@ -1,0 +1,90 @@
+"""A run's teachers, as they were before they taught and as they are in its last checkpoint, on whole patients."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from semicml_tf.diagnostics.relearning import Relearning
+from semicml_tf.evaluation import calibration
+from semicml_tf.evaluation.calibration import Tally
+from semicml_tf.evaluation.segment import CaseSegmenter, by_network
+from semicml_tf.records.case_record import CaseRecord
+from semicml_tf.runs import run_folder
+from semicml_tf.runs.run_folder import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Writers:
+    """Teachers at one time; a soft label is theirs together.
+
+    Attributes:
+        when: ``before`` or ``after``.
+        segmenters: by modality.
+        thresholds: by modality, those that validation had chosen last.
+    """
+
+    when: str
+    segmenters: Mapping[str, CaseSegmenter]
+    thresholds: Mapping[str, float]
+
+
+def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> list[Writers]:
+    """The teachers before and after; the latter only where the run's last checkpoint still is of that stage.
+
+    Args:
+        gaps: what `relearning.gaps` returned, for the thresholds.
+        batch_size: slices in one call of a network.
+
+    Raises:
+        UserError: a file of the run lacks, or is damaged.
+    """
+
+    how, cuts = found.settings, {row["when"]: row["threshold"] for row in gaps}
+
+    def writers(when: str, network: Callable) -> Writers:
+        segmenters = {
+            name: by_network(network(name), name, run.window, batch_size, batch_statistics=how.teacher_batch_statistics)
+            for name in found.writers
+        }
+        return Writers(when, segmenters, cuts.get(when, dict.fromkeys(found.writers, calibration.CUT)))
+
+    def before(name):
+        return run.network_of(run_folder.teacher_weights_file(run.folder, found.stage, name), name)
+
+    def after(name):
+        return run.network_of(run_folder.checkpoint_file(run.folder), name, f"network/{how.teacher}/{name}/")
+
+    times = [writers("before", before)]
+    if found.last:
+        times.append(writers("after" if found.finished else "so far", after))
+    return times
+
+
+def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str, np.ndarray]:
+    """The writers' maps of a record and, where it is more than one of these, the label that they become, by name."""
+    from semicml_tf.methods.soft_labels import soft_label
+
+    maps = {name: segmenter(record) for name, segmenter in writers.segmenters.items()}
+    if found.label_is_map:
+        return maps
+    return maps | {found.label_name: np.asarray(soft_label(maps, writers.thresholds, found.settings), np.float32)}
+
+
+def measure(
+    times: Iterable[Writers], found: Relearning, patients: Iterable[tuple[CaseRecord, np.ndarray]]
+) -> list[dict]:
+    """Every label at every time against the truth: rows of ``when``, ``label`` and `calibration.measures`.
+
+    Args:
+        patients: records and their true labels; read once, one in memory at a time.
+    """
+    times = list(times)
+    tallies: dict[tuple[str, str], list[Tally]] = {}
+    for record, truth in patients:
+        for writers in times:
+            for name, q in labels(writers, found, record).items():
+                tallies.setdefault((writers.when, name), []).append(calibration.tally(q, truth))
+    return [{"when": when, "label": name, **calibration.measures(held)} for (when, name), held in tallies.items()]

@@ -1,0 +1,93 @@
+"""Whether a dataset is the one that a run was trained on, or may be scored on all the same, and on whom."""
+
+from __future__ import annotations
+
+from semicml_tf.errors import UserError
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.runs.run_folder import Run
+
+
+def require(run: Run, info: DatasetInfo, *, remedy: str = "Give the run's own data as --dataset") -> None:
+    """Raises UserError if `info` is another dataset than the run's."""
+    if info.data_hash != run.data_hash:
+        raise UserError(
+            f"these data (hash {info.data_hash[:12]}) are not those that the run was trained on "
+            f"({run.data_hash[:12]}, {run.dataset})",
+            path=info.location,
+            remedy=remedy,
+        )
+
+
+def cases_to_score(info: DatasetInfo, partition: str) -> tuple[CaseEntry, ...]:
+    """The cases of the partition to score.
+
+    Raises:
+        UserError: the partition is empty; the remedy names one that is not.
+    """
+    if not info.partitions.get(partition) and info.partitions.get("validation"):
+        count = len(info.partitions["validation"])
+        raise UserError(
+            f"this dataset has no {partition} patients",
+            path=info.location,
+            remedy=f"Pass --partition=validation to score its {count} validation patients. Training chose checkpoints "
+            "and thresholds on them, so their scores are optimistic",
+        )
+    return info.cases(partition)
+
+
+def one_patient_note(count: int, partition: str) -> list[str]:
+    """What a reader must know of scores of a single patient."""
+    text = f"One {partition} patient is no evidence: these scores say nothing about other patients, or about which row "
+    return [f"{text}is better. Convert again with more {partition} patients."] if count == 1 else []
+
+
+def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[str]:
+    """Compares the run's data with those to score on.
+
+    Args:
+        partition: whom to score.
+        allowed: the data may be others than the run's.
+
+    Returns:
+        What a reader of the scores must know.
+
+    Raises:
+        UserError: they are others and not allowed, or of other modalities, spacing or normalisation.
+    """
+    if not set(run.modalities) <= set(info.modalities):
+        raise UserError(
+            f"expected the run's modalities {', '.join(run.modalities)}, got {', '.join(info.modalities)}",
+            path=info.location,
+            remedy="Choose the dataset that the run was trained on",
+        )
+    if not allowed:
+        remedy = "Choose the run's own --dataset, or pass --allow_other_data if its patients are others on purpose"
+        require(run, info, remedy=remedy)
+    if info.data_hash == run.data_hash:
+        return []
+    note = f"Scored on other data than the run was trained on (hash {run.data_hash[:12]})"
+    try:
+        own = DatasetInfo.load(run.dataset)
+    except UserError:
+        own = None
+    if own is None or own.data_hash != run.data_hash:
+        return [f"{note}; those are gone, so neither spacing, normalisation nor patients could be compared."]
+    for what, theirs, ours in (
+        ("spacing_mm", own.spacing_mm, info.spacing_mm),
+        ("normalisation", own.normalisation, info.normalisation),
+    ):
+        if theirs != ours:
+            raise UserError(
+                f"expected the {what} that the run was trained with, {_plain(theirs)}, got {_plain(ours)}",
+                path=info.location,
+                remedy="Convert these data with the run's settings",
+            )
+    seen = {case.case_id for name in ("labelled", "validation") for case in own.partitions.get(name, ())}
+    leaked = sorted(seen & {case.case_id for case in cases_to_score(info, partition)})
+    if leaked:
+        note += f"; it has seen the labels of cases named {', '.join(leaked)}"
+    return [f"{note}."]
+
+
+def _plain(value) -> str:
+    return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(tuple(value))

@@ -1,0 +1,138 @@
+"""All methods on all patients: one pass over the records, one score per patient and method."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from semicml_tf.errors import UserError, doing
+from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM, CaseScore, score
+from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
+from semicml_tf.geometry.resample import resample_mask
+from semicml_tf.postprocessing.steps import NONE, Postprocessing
+from semicml_tf.records.case_record import CaseRecord
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a segmenter found in a patient.
+
+    Attributes:
+        probabilities: on the record's network grid, (slices, rows, columns) float32.
+        mask: bool likewise: the mask that was scored, after its post-processing, as it is seen on this grid.
+        score: of the mask on the patient's own grid.
+    """
+
+    probabilities: np.ndarray
+    mask: np.ndarray
+    score: CaseScore
+
+
+OnCase = Callable[[CaseRecord, Mapping[str, Answer]], None]
+
+# Segmenters that answer with a mask have nothing between 0 and 1.
+_OF_A_MASK = 0.5
+
+
+def evaluate_predictions(
+    records: Iterable[CaseRecord],
+    segmenters: Mapping[str, CaseSegmenter],
+    *,
+    thresholds: Mapping[str, float] | None = None,
+    postprocessing: Mapping[str, Postprocessing] | None = None,
+    on_case: OnCase | None = None,
+    surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
+    jobs: int = 1,
+) -> dict[str, list[CaseScore]]:
+    """Scores every segmenter on every record, on the patient's own grid.
+
+    Segmenters run here, one after another. Masks are put back onto the patient's grid and scored on threads meanwhile:
+    nearly all of that work is done in compiled code that lets other threads run.
+
+    Args:
+        records: labelled, read once, at most ``jobs + 1`` in memory at a time.
+        segmenters: by row name. A record for which one answers None, since it lacks an image, is not scored there.
+        thresholds: on the probability, by row name; 0.5 for rows that are not named.
+        postprocessing: of the masks, by row name; none for rows that are not named.
+        on_case: called after each patient, in the records' order, with the record and the answers by the names of
+            the rows in which it is scored.
+        surface_tolerance_mm: of the surface DSC.
+        jobs: masks that are scored at a time.
+
+    Returns:
+        By row name, the scores in the records' order; rows may hold different numbers of patients. They do not
+        depend on `jobs`.
+
+    Raises:
+        UserError: a record has no label, or a segmenter's answer is not finite.
+        RuntimeError: scoring failed; it names the case and the row.
+        MemoryError: memory ran out; `errors.doing` names the case.
+    """
+    results: dict[str, list[CaseScore]] = {name: [] for name in segmenters}
+    waiting: collections.deque[tuple[CaseRecord, dict[str, Future]]] = collections.deque()
+
+    def answered(name: str, probabilities: np.ndarray, record: CaseRecord) -> Answer:
+        cut, steps = (thresholds or {}).get(name, _OF_A_MASK), (postprocessing or {}).get(name, NONE)
+        try:
+            mask = native_mask(probabilities, record, cut)
+            seen = probabilities >= np.float32(cut)
+            if steps != NONE:
+                mask = steps.apply(mask, record.native_grid.voxel_volume_ml)
+                seen = resample_mask(mask, record.native_grid, record.grid) != 0
+            found = score(
+                record.case_id,
+                mask,
+                record.native_label,
+                record.native_grid,
+                surface_tolerance_mm=surface_tolerance_mm,
+            )
+            return Answer(probabilities, seen, found)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            raise RuntimeError(f"case {record.case_id} could not be scored for '{name}': {error}") from error
+
+    def finish_first() -> None:
+        record, futures = waiting.popleft()
+        with doing(f"scoring case {record.case_id}"):
+            answers = {name: future.result() for name, future in futures.items()}
+        for name, answer in answers.items():
+            results[name].append(answer.score)
+        if on_case is not None:
+            on_case(record, answers)
+
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="score")
+    try:
+        for record in records:
+            drawn = _drawn(record, segmenters)
+            futures = {name: pool.submit(answered, name, soft, record) for name, soft in drawn.items()}
+            waiting.append((record, futures))
+            if len(waiting) > jobs:
+                finish_first()
+        while waiting:
+            finish_first()
+    finally:
+        # After an error or Ctrl-C, masks that nobody waits for are not begun.
+        pool.shutdown(cancel_futures=True)
+    return results
+
+
+def _drawn(record: CaseRecord, segmenters: Mapping[str, CaseSegmenter]) -> dict[str, np.ndarray]:
+    """The probabilities of those segmenters that answer, by row name."""
+    if record.native_label is None:
+        raise UserError(f"case {record.case_id} has no label", remedy="Choose a partition with labels")
+    with doing(f"segmenting case {record.case_id}"):
+        answers = {name: segmenter(record) for name, segmenter in segmenters.items()}
+    drawn = {name: probabilities for name, probabilities in answers.items() if probabilities is not None}
+    for name, probabilities in drawn.items():
+        # NaN >= 0.5 is False: a broken network would pass for one that finds nothing.
+        if not np.all(np.isfinite(probabilities)):
+            raise UserError(
+                f"'{name}' gave probabilities that are not finite for case {record.case_id}",
+                remedy="The network is broken: train it again",
+            )
+    return drawn

@@ -1,0 +1,162 @@
+"""Two rows that read no network, in every table: what a score is worth beside them.
+
+A cropped field of view tells where the lesion is, and a threshold finds what shines; a network that does
+not beat both has shown nothing. Both are fitted on the labelled patients, on the network's grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.inference.agreement import dice_from_counts
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.records.case_record import CaseRecord
+
+# In steps of 1 mm; no scanner's half field of view is larger.
+_MARGINS_MM = np.arange(0.0, 400.0)
+# Normalised units: windows end at 1 and z-scores seldom pass 10. 0.005 is 1.25 HU or 0.04 SUV of the usual windows.
+_THRESHOLDS = np.round(np.arange(-10.0, 10.0, 0.005), 3)
+
+ELLIPSOID_NAME = "blind ellipsoid"
+
+
+def threshold_name(modality: str) -> str:
+    """Row name of the threshold on `modality`."""
+    return f"{modality} threshold"
+
+
+def _half_extent_mm(grid: Grid) -> np.ndarray:
+    return np.array(grid.shape) * np.array(grid.spacing_mm) / 2
+
+
+def ellipsoid(
+    grid: Grid, margin_mm: float, *, offset: Sequence[int] = (0, 0, 0), shape: Sequence[int] | None = None
+) -> np.ndarray:
+    """The ellipsoid inscribed in the grid's box, each semi-axis shortened by `margin_mm`.
+
+    Args:
+        grid: the whole field of view.
+        offset, shape: the part of the grid to fill; all of it if not given.
+
+    Returns:
+        bool of that part's shape: voxels whose centre lies inside; none once a semi-axis is used up.
+    """
+    shape = grid.shape if shape is None else tuple(shape)
+    semi_axes = _half_extent_mm(grid) - margin_mm
+    if np.any(semi_axes <= 0):
+        return np.zeros(shape, bool)
+    terms = []
+    for size, spacing, semi_axis, start, count in zip(grid.shape, grid.spacing_mm, semi_axes, offset, shape):
+        terms.append(((start + np.arange(count) - (size - 1) / 2) * spacing / semi_axis) ** 2)
+    return terms[0][:, None, None] + terms[1][None, :, None] + terms[2][None, None, :] <= 1.0
+
+
+def _in_field_of_view(record: CaseRecord, margin_mm: float) -> np.ndarray:
+    """The ellipsoid of the patient's whole field of view, on the part of it that the record kept."""
+    return ellipsoid(record.full_grid, margin_mm, offset=record.crop_offset, shape=record.grid.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ellipsoid:
+    """The fitted ellipsoid; a segmenter.
+
+    Attributes:
+        margin_mm: by how much each semi-axis is shorter than the box's half side.
+        labelled_dice: mean DSC of the labelled patients, on the network's grid.
+    """
+
+    margin_mm: float
+    labelled_dice: float
+
+    def __call__(self, record: CaseRecord) -> np.ndarray:
+        return _in_field_of_view(record, self.margin_mm).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """The fitted threshold; a segmenter.
+
+    Attributes:
+        modality: name of the image that it reads.
+        normalised: a voxel whose normalised value is above it is foreground.
+        native: the same in `unit`.
+        unit: ``SUV``, ``HU``, or ``z`` where each volume is normalised by its own values.
+        labelled_dice: mean DSC of the labelled patients, on the network's grid.
+    """
+
+    modality: str
+    normalised: float
+    native: float
+    unit: str
+    labelled_dice: float
+
+    def __call__(self, record: CaseRecord) -> np.ndarray | None:
+        if self.modality not in record.images:
+            return None
+        return (record.images[self.modality].astype(np.float32) > self.normalised).astype(np.float32)
+
+
+def _ellipsoid_dice(record: CaseRecord) -> np.ndarray:
+    """DSC of the record's label at each of `_MARGINS_MM`."""
+    label = record.label != 0
+    overlap, size = np.zeros(len(_MARGINS_MM)), np.zeros(len(_MARGINS_MM))
+    for index, margin in enumerate(_MARGINS_MM):
+        if margin >= _half_extent_mm(record.full_grid).min():
+            break  # empty from here on
+        inside = _in_field_of_view(record, margin)
+        overlap[index], size[index] = np.count_nonzero(inside & label), np.count_nonzero(inside)
+    return dice_from_counts(overlap, size, np.count_nonzero(label))
+
+
+def _threshold_dice(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """DSC of `label` at each of `_THRESHOLDS`."""
+    values, true = image.astype(np.float32), image[label != 0].astype(np.float32)
+    above = values.size - np.searchsorted(np.sort(values, axis=None), _THRESHOLDS, side="right")
+    hits = true.size - np.searchsorted(np.sort(true), _THRESHOLDS, side="right")
+    return dice_from_counts(hits, above, true.size)
+
+
+def _best(candidates: np.ndarray, mean_dice: np.ndarray) -> tuple[float, float]:
+    """The candidate of the highest mean DSC; of several neighbours that share it, the middle one."""
+    best = np.flatnonzero(mean_dice >= mean_dice.max() - 1e-12)
+    run = best[: np.argmax(np.append(np.diff(best) != 1, True)) + 1]
+    return float(candidates[run[len(run) // 2]]), float(mean_dice.max())
+
+
+def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisation]) -> tuple[Ellipsoid, Threshold]:
+    """Fits both rows for the best mean DSC of the labelled patients that have a lesion, by grid search.
+
+    A patient without one scores 1 or 0 by a single voxel: with a few of them the best row would be one that
+    finds nothing in anybody.
+
+    Args:
+        labelled: records with labels, read once.
+        normalisation: by modality name, as `DatasetInfo` holds it.
+    """
+    margins, thresholds = [], {name: [] for name in normalisation}
+    constants = {}
+    for record in labelled:
+        if not record.label.any():
+            continue
+        margins.append(_ellipsoid_dice(record))
+        for name in normalisation:
+            thresholds[name].append(_threshold_dice(record.images[name], record.label))
+            constants[name] = record.constants[name]
+    if not margins:
+        raise UserError("expected a labelled patient with a lesion", remedy="Give the partition 'labelled' one")
+    margin_mm, margin_dice = _best(_MARGINS_MM, np.mean(margins, axis=0))
+    fitted = {name: _best(_THRESHOLDS, np.mean(rows, axis=0)) for name, rows in thresholds.items()}
+    modality = max(fitted, key=lambda name: fitted[name][1])
+    normalised, threshold_dice = fitted[modality]
+    kind = normalisation[modality].kind
+    # A percentile's constants differ from volume to volume: the z-score itself is the only common unit.
+    native = normalised
+    if kind != "percentile":
+        native = normalised * constants[modality].scale + constants[modality].center
+    unit = "z" if kind == "percentile" else kind.upper()
+    return Ellipsoid(margin_mm, margin_dice), Threshold(modality, normalised, native, unit, threshold_dice)

@@ -1,0 +1,146 @@
+"""Rows of an experiment's table: a name, the flags of `semicml_tf.train` that it adds, and where it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+from semicml_tf.errors import UserError
+from semicml_tf.experiments.run_spec import ALL
+
+_EXAMPLE = "For example --row=mean teacher: --method=mean_teacher --unlabelled_weight=2"
+# What the experiment itself gives to each run.
+_NOT_A_ROWS_OWN = ("dataset", "output", "resume", "seed", "flagfile")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row as the user wrote it.
+
+    Attributes:
+        name: as the table shows it.
+        flags: of `semicml_tf.train`.
+        pairs, labelled, seeds: where it is run.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    labelled: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder's."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
+def parse_pairs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Reads ``ct:pet,ct:mr``.
+
+    Raises:
+        UserError: one is no pair of two names, or comes twice.
+    """
+    pairs = tuple(tuple(text.split(":")) for text in texts)
+    if any(len(pair) != 2 or len(set(pair)) != 2 or not all(name.isidentifier() for name in pair) for pair in pairs):
+        raise UserError(f"expected two modalities in each of --pairs, got '{','.join(texts)}'", remedy="Write ct:pet")
+    return _distinct(pairs, "pairs", texts)
+
+
+def parse_labelled(texts: Sequence[str]) -> tuple[str, ...]:
+    """Reads ``2,4,all``.
+
+    Raises:
+        UserError: one is neither a number above 0 nor ``all``, or comes twice.
+    """
+    if not texts or not all(text == ALL or re.fullmatch("[1-9][0-9]*", text) for text in texts):
+        raise UserError(
+            f"expected numbers of patients above 0, or {ALL}, in --labelled_patients, got '{','.join(texts)}'",
+            remedy=f"Write 2,4,{ALL}",
+        )
+    return _distinct(tuple(texts), "labelled_patients", texts)
+
+
+def parse_seeds(texts: Sequence[str]) -> tuple[int, ...]:
+    """Reads ``0,1,2``.
+
+    Raises:
+        UserError: one is no whole number from 0 on, or comes twice.
+    """
+    if not texts or not all(re.fullmatch("[0-9]+", text) for text in texts):
+        raise UserError(f"expected whole numbers from 0 on in --seeds, got '{','.join(texts)}'", remedy="Write 0,1,2")
+    return _distinct(tuple(int(text) for text in texts), "seeds", texts)
+
+
+def _distinct(values: tuple, flag: str, texts: Sequence[str]) -> tuple:
+    if len(set(values)) != len(values):
+        raise UserError(f"expected each of --{flag} once, got '{','.join(texts)}'", remedy="Name it once")
+    return values
+
+
+_OWN = {"pairs": parse_pairs, "labelled_patients": parse_labelled, "seeds": parse_seeds}
+
+
+def parse_rows(
+    texts: Sequence[str],
+    *,
+    pairs: tuple[tuple[str, str], ...],
+    labelled: tuple[str, ...],
+    seeds: tuple[int, ...],
+) -> tuple[Row, ...]:
+    """Reads the flags ``--row``.
+
+    Args:
+        texts: ``NAME: --flag=value ...`` each.
+        pairs, labelled, seeds: of the experiment; a row's own go before them.
+
+    Raises:
+        UserError: there is none, one is malformed, or two have one name. Whether training knows its flags is not asked.
+    """
+    if not texts:
+        raise UserError("expected a --row, got none", remedy=_EXAMPLE)
+    rows = tuple(_row(text, {"pairs": pairs, "labelled_patients": labelled, "seeds": seeds}) for text in texts)
+    seen: dict[str, str] = {}
+    for row in rows:
+        if row.slug in seen:
+            raise UserError(
+                f"two rows have one name, '{seen[row.slug]}' and '{row.name}'", remedy="Give them different names"
+            )
+        seen[row.slug] = row.name
+    return rows
+
+
+def _row(text: str, where: dict) -> Row:
+    name, colon, rest = text.partition(":")
+    name = " ".join(name.split())
+    if not colon or not re.search("[a-z0-9]", name.lower()) or name.startswith("--"):
+        raise UserError(f"expected --row=NAME: FLAGS, got '{text}'", remedy=_EXAMPLE)
+    try:
+        words = shlex.split(rest)
+    except ValueError as error:
+        raise UserError(f"row '{name}': its flags cannot be read ({error})", remedy=_EXAMPLE) from error
+    kept, where = [], dict(where)
+    for word in words:
+        flag, equals, value = word.removeprefix("--").partition("=")
+        if not re.match(r"--\w", word):
+            raise UserError(f"row '{name}': expected --flag=value, got '{word}'", remedy=_EXAMPLE)
+        if flag in _NOT_A_ROWS_OWN:
+            raise UserError(f"row '{name}': --{flag} is given by the experiment", remedy="Leave it out of the row")
+        if flag not in _OWN:
+            kept.append(word)
+            continue
+        with in_row(name):
+            where[flag] = _OWN[flag](value.split(",") if value else [])
+    return Row(name, tuple(kept), where["pairs"], where["labelled_patients"], where["seeds"])
+
+
+@contextlib.contextmanager
+def in_row(name: str) -> Iterator[None]:
+    """Whatever the user has to mend within is told of as the row's."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"row '{name}': {error.problem}", path=error.path, remedy=error.remedy) from error

@@ -1,0 +1,1 @@
+"""Writes artefacts: a network becomes a SavedModel with its manifest, checked before it is published."""

@@ -1,0 +1,134 @@
+"""A network becomes a numbered SavedModel: staged beside its target, checked, then renamed."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.artefact.versions import PROTO, STAGED, versions
+from semicml_tf.errors import UserError
+from semicml_tf.exporting import model_card, signatures, warmup_requests
+from semicml_tf.exporting.read_back import max_difference, tolerance
+from semicml_tf.inference.slices import BATCH_SIZE
+from semicml_tf.system import atomic_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A version that was published.
+
+    Attributes:
+        folder: ``<model>/<version>``.
+        version: its number.
+        max_difference: largest difference of probabilities to the network in memory, over random slices.
+    """
+
+    folder: pathlib.Path
+    version: int
+    max_difference: float
+
+
+def publish(
+    network,
+    manifest: Manifest,
+    folder: str | pathlib.Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    with_dropout=None,
+    warm_up: Sequence[int] = (1, BATCH_SIZE),
+    trial: Callable[[pathlib.Path], None] | None = None,
+) -> Published:
+    """Writes the next version of a model.
+
+    Nothing shows under a number before it is complete and gives what the network in memory gives. Two
+    exporters at once get two numbers.
+
+    Args:
+        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities likewise.
+        manifest: goes beside it; `monte_carlo` and `window_multiple` are set to what the networks are.
+        folder: of the model's versions, e.g. ``models/ct``.
+        settings: of the training, for the model card.
+        with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
+            the signature `monte_carlo`. None where the network has no dropout.
+        warm_up: batch sizes of the requests that a server answers before it announces the model.
+        trial: is called with the complete model's folder before the model gets its number; raises `UserError` where
+            the model must not be published.
+
+    Raises:
+        UserError: the folder cannot be written to, or the saved network differs from the one in memory.
+    """
+    from semicml_tf.networks.unet import levels_of
+
+    folder = pathlib.Path(folder).absolute()
+    manifest = dataclasses.replace(
+        manifest, monte_carlo=with_dropout is not None, window_multiple=2 ** max(len(levels_of(network)) - 1, 0)
+    )
+    staged = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The dot keeps servers that watch the folder from taking it for a version.
+        staged = pathlib.Path(tempfile.mkdtemp(prefix=STAGED, dir=folder))
+        staged.chmod(0o755)
+        manifest.save(staged)
+        atomic_files.write_text(staged / model_card.RELATIVE_PATH, model_card.text(manifest, settings or {}))
+        warmup_requests.write(staged, manifest, warm_up)
+        _save(network, manifest, staged, with_dropout)
+        difference = max_difference(network, staged, with_dropout)
+        if not difference <= tolerance(manifest):
+            raise UserError(
+                f"the saved network differs from the one in memory by {difference:.3g}, above {tolerance(manifest):g}",
+                path=folder,
+                remedy="Nothing was published; check the installed TensorFlow and Keras",
+            )
+        if trial is not None:
+            trial(staged)
+        version = _rename_to_next(staged, folder)
+    except OSError as error:
+        raise UserError(
+            f"cannot write here ({error.strerror or error})",
+            path=folder,
+            remedy="Choose an output in a folder that you may write to and that has free space",
+        ) from error
+    finally:
+        if staged is not None:
+            shutil.rmtree(staged, ignore_errors=True)
+    return Published(folder / str(version), version, difference)
+
+
+def _save(network, manifest: Manifest, staged: pathlib.Path, with_dropout) -> None:
+    import tensorflow as tf
+
+    module = tf.Module(name=manifest.modality)
+    # The variables and not the network: a Keras model also tracks optimizer, metrics and whatever it
+    # was trained with, and the other modality's weights would follow.
+    module.weights = {variable.path: variable.value for variable in network.weights}
+    if len(module.weights) != len(network.weights):
+        raise ValueError("expected a name of its own for every weight of the network")
+    saving = staged / ".saving"
+    tf.saved_model.save(module, str(saving), signatures=signatures.functions(network, manifest, with_dropout))
+    # The protocol buffer last: a folder that has it is complete, also when copied file by file.
+    for entry in sorted(saving.iterdir(), key=lambda path: path.name == PROTO):
+        if entry.is_dir() and not any(entry.iterdir()):
+            continue
+        os.rename(entry, staged / entry.name)
+    shutil.rmtree(saving)
+
+
+def _rename_to_next(staged: pathlib.Path, folder: pathlib.Path) -> int:
+    while True:
+        version = max(versions(folder), default=0) + 1
+        try:
+            os.rename(staged, folder / str(version))
+            return version
+        except OSError as error:
+            # Another exporter took the number between the look and the rename: a folder that holds
+            # something is never replaced.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise

@@ -1,0 +1,122 @@
+"""The signatures of a published network as TensorFlow functions: names, types and shapes are the manifest's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from semicml_tf.artefact.manifest import (
+    DEFAULT,
+    LABEL_OF_NAN,
+    LABELS_NAME,
+    MANIFEST,
+    MANIFEST_NAME,
+    MAX_QUERIES,
+    MONTE_CARLO,
+    OUTPUT_NAME,
+    PROBABILITIES,
+    RAW,
+    SERIALIZED,
+    Manifest,
+)
+from semicml_tf.exporting import slice_example
+
+
+def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Callable]:
+    """The signatures by name.
+
+    Args:
+        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities likewise.
+        manifest: says what they take and give; its JSON is what `manifest` gives.
+        with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; for
+            `monte_carlo`, which there is if the manifest says so.
+    """
+    import tensorflow as tf
+
+    declared = manifest.signatures
+
+    def specs(name: str) -> list:
+        inputs = declared[name]["inputs"]
+        return [tf.TensorSpec(one["shape"], one["dtype"], name=key) for key, one in inputs.items()]
+
+    def whole(found):
+        return tf.ensure_shape(tf.cast(found, tf.float32), (None, manifest.window, manifest.window, 1))
+
+    # Traced once and called by all: each would hold a graph of its own otherwise.
+    @tf.function(input_signature=specs(PROBABILITIES))
+    def network_of(slices):
+        return whole(network(slices, training=False))
+
+    def soft(found) -> dict[str, Any]:
+        return {OUTPUT_NAME: tf.cast(found, manifest.probabilities_dtype)}
+
+    def hard(found) -> dict[str, Any]:
+        # Of the float32 probabilities, also where their output is rounded.
+        labels = tf.cast(found >= manifest.threshold, tf.uint8)
+        return {LABELS_NAME: tf.where(tf.math.is_nan(found), tf.constant(LABEL_OF_NAN, tf.uint8), labels)}
+
+    def both(found) -> dict[str, Any]:
+        return hard(found) | soft(found)
+
+    @tf.function(input_signature=specs(DEFAULT))
+    def serving_default(slices):
+        return hard(network_of(slices))
+
+    @tf.function(input_signature=specs(PROBABILITIES))
+    def probabilities(slices):
+        return soft(network_of(slices))
+
+    def one_batch(slices, *others):
+        # Broadcasting would make many slices of one.
+        for other in others:
+            tf.debugging.assert_equal(tf.shape(other)[0], tf.shape(slices)[0], "expected inputs of one batch size")
+
+    def normalised(slices, low, high, center, scale):
+        # As `normalisation.Constants.apply`. Written with `where`: minimum and maximum may lose a NaN.
+        clipped = tf.where(slices < low, low, tf.where(slices > high, high, slices))
+        return (clipped - center) / scale
+
+    if manifest.takes_constants:
+
+        @tf.function(input_signature=specs(RAW))
+        def raw(slices, low, high, center, scale):
+            one_batch(slices, low, high, center, scale)
+            each = (tf.reshape(value, (-1, 1, 1, 1)) for value in (low, high, center, scale))
+            return both(network_of(normalised(slices, *each)))
+
+    else:
+        constants = dataclasses.astuple(manifest.normalisation.fixed)
+
+        @tf.function(input_signature=specs(RAW))
+        def raw(slices):
+            return both(network_of(normalised(slices, *constants)))
+
+    @tf.function(input_signature=specs(SERIALIZED))
+    def serialized(examples):
+        return both(network_of(slice_example.parse_in_graph(examples, manifest.window)))
+
+    text = manifest.to_json()
+
+    @tf.function(input_signature=specs(MANIFEST))
+    def its_manifest(queries):
+        # Four bytes of a query become six thousand of an answer.
+        tf.debugging.assert_less_equal(tf.size(queries), MAX_QUERIES, f"expected at most {MAX_QUERIES} queries")
+        return {MANIFEST_NAME: tf.fill(tf.shape(queries), text)}
+
+    made = {
+        DEFAULT: serving_default,
+        PROBABILITIES: probabilities,
+        RAW: raw,
+        SERIALIZED: serialized,
+        MANIFEST: its_manifest,
+    }
+    if manifest.monte_carlo:
+
+        @tf.function(input_signature=specs(MONTE_CARLO))
+        def monte_carlo(slices, seeds):
+            one_batch(slices, seeds)
+            return soft(whole(with_dropout([slices, seeds], training=False)))
+
+        made[MONTE_CARLO] = monte_carlo
+    return made

@@ -1,0 +1,1 @@
+"""Folder layouts: which file holds which modality of which case. One layout per file."""

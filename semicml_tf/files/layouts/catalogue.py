@@ -1,0 +1,97 @@
+"""The layouts by name, and which of them a folder has."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from semicml_tf.errors import UserError
+from semicml_tf.files.layouts import (
+    bids,
+    brats,
+    brats2023,
+    csv_manifest,
+    dataset_json,
+    decathlon,
+    diagnose,
+    dicom,
+    hecktor,
+    hecktor2021,
+    nnunet,
+)
+
+# Told by the names of files and folders, each apart from every other; then those told by what files hold: images that
+# were made from DICOM often have it beside them.
+_BY_NAMES = (hecktor, hecktor2021, brats, brats2023, decathlon, nnunet, bids, csv_manifest)
+_BY_CONTENT = (dicom,)
+LAYOUTS = {layout.NAME: layout for layout in (*_BY_NAMES, *_BY_CONTENT)}
+AUTO = "auto"
+
+
+def detected(root: pathlib.Path) -> list[str]:
+    """Names of the layouts that `root` has: one, unless it is none of them or two data sets are mixed."""
+    for group in (_BY_NAMES, _BY_CONTENT):
+        found = [layout.NAME for layout in group if layout.detect(root)]
+        if found:
+            return found
+    return []
+
+
+def choose(name: str, root: pathlib.Path):
+    """The layout's module.
+
+    It has ``detect(root)``, ``modalities(root)``, ``describe(root, options)`` and ``find(root, modalities, options)``.
+    It may have ``oddities(root, modalities, options)``: what no case claims, as `inventory.Oddity`.
+
+    Args:
+        name: of the layout, or ``auto`` to look at `root`.
+        root: folder or file of the source.
+
+    Raises:
+        UserError: no such layout or source, or `root` is not of that layout, or of more than one.
+    """
+    known = "; ".join(f"{layout.NAME} = {layout.DESCRIPTION}" for layout in LAYOUTS.values())
+    if name != AUTO and name not in LAYOUTS:
+        raise UserError(f"unknown layout '{name}'", remedy=f"Known are {AUTO}; {known}")
+    if not os.path.exists(root):
+        raise UserError("there is no such folder or file to convert", path=root, remedy="Check --input")
+    if name == AUTO:
+        found = detected(root)
+        if len(found) == 1:
+            return LAYOUTS[found[0]]
+        if found:
+            raise UserError(
+                f"this has the layouts {' and '.join(found)} at once",
+                path=root,
+                remedy=f"Say which one is meant: --layout={found[0]} or --layout={found[1]}",
+            )
+    elif LAYOUTS[name].detect(root):
+        return LAYOUTS[name]
+    expected = "this is none of the known layouts" if name == AUTO else f"expected the layout {name}"
+    likely = _what_is_there(root)
+    if likely:
+        raise UserError(f"{expected}: {likely[0]}", path=root, remedy=likely[1])
+    listed = f"Known are {known}" if name == AUTO else f"The layout is {LAYOUTS[name].DESCRIPTION}"
+    raise UserError(
+        f"{expected}: {diagnose.tell(root)}",
+        path=root,
+        remedy=f"Check --input, or name each case's files in a CSV manifest. {listed}",
+    )
+
+
+def _what_is_there(root: pathlib.Path) -> tuple[str, str] | None:
+    """What `root` seems to be instead, and what to do."""
+    if root.is_file():
+        return "it is a file", "Pass the folder that it lies in, or a CSV manifest"
+    if others := detected(root):
+        return f"this is {' or '.join(others)}", f"Pass --layout={others[0]}"
+    if inner := diagnose.inner_layout(root, _BY_NAMES):
+        return f"its {inner[0].relative_to(root)} has the layout {inner[1]}", f"Pass --input={inner[0]}"
+    if diagnose.looks_like_a_case(root):
+        return "it seems to be one case", f"Pass the folder of all cases: --input={root.absolute().parent}"
+    if dataset_json.has_channel_files(root):
+        return (
+            f"its files are named as nnU-Net's, but there is no {dataset_json.FILE_NAME} that names the channels",
+            'Add one: {"channel_names": {"0": "CT", "1": "PET"}, "file_ending": ".nii.gz"}',
+        )
+    return None

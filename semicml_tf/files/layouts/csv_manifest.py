@@ -1,0 +1,216 @@
+"""A CSV file that names each case's files: columns ``case``, one per modality, ``label``, ``partition``, ``patient``::
+
+    case,ct,pet,label,patient
+    P1,P1_ct.nii.gz,P1_pet.nii.gz,P1_label.nii.gz,P1
+    P2,~/scans/P2/CT,~/scans/P2/PET,,P2
+
+Paths are relative to the CSV file, or absolute, or begin with ``~``. A folder is a DICOM series, a label that ends in
+.dcm is a DICOM-SEG or an RTSTRUCT. ``label``, ``partition`` and ``patient`` may be left out or left empty; the cell of
+a modality is empty where the case lacks it. Commas, semicolons or tabs separate cells, as the header shows or a line
+``sep=;`` before it says. Lines that begin with ``#`` are comments.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.layouts import folder as folders
+from semicml_tf.files.layouts import summary
+from semicml_tf.files.layouts.modality_names import spelled
+from semicml_tf.files.layouts.options import DEFAULT, LayoutOptions
+from semicml_tf.files.source import NiftiFile, Source
+
+NAME = "csv"
+DESCRIPTION = "a CSV file with the columns case, one a modality, label, partition, patient"
+_MOST_BYTES = 1 << 26
+_OTHER_COLUMNS = ("case", "label", "partition", "patient")
+
+
+def detect(root: pathlib.Path) -> bool:
+    """Whether `root` looks like this layout."""
+    return os.path.isfile(root) and root.suffix.lower() == ".csv"
+
+
+def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns, and of each row its last line in the file and its cells by column.
+
+    Raises:
+        UserError: the file is no CSV file, a column is there twice, or a row has other cells than the header.
+    """
+    try:
+        numbered = enumerate(io.StringIO(_text(path), newline=""), start=1)
+        lines = {number: line for number, line in numbered if line.strip() and not line.startswith("#")}
+        first = next(iter(lines), 0)
+        # Spreadsheets write semicolons where the comma is the decimal point.
+        delimiter = max(",;\t", key=lines.get(first, "").count)
+        if named := re.fullmatch(r"\"?sep=(.)\"?\s*", lines.get(first, ""), re.IGNORECASE):
+            delimiter = named[1]
+            del lines[first]
+        reader, numbers = csv.reader(lines.values(), skipinitialspace=True, delimiter=delimiter), list(lines)
+        rows = [(numbers[reader.line_num - 1], [cell.strip() for cell in row]) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:  # ValueError: it is no text, or the delimiter is none
+        raise UserError(
+            f"expected a CSV file in UTF-8, but it cannot be read ({error})",
+            path=path,
+            remedy=f"Save it as CSV in UTF-8. {_example(('ct', 'pet'))}",
+        ) from error
+    rows = [(line, row) for line, row in rows if any(row)]
+    columns = rows[0][1] if rows else []
+    while columns and not columns[-1]:  # spreadsheets end lines with the cells of columns that were emptied
+        columns.pop()
+    columns = [name.lower() if name.lower() in _OTHER_COLUMNS else name for name in columns]
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise UserError(f"the column '{twice[0]}' is there twice", path=path, remedy="Remove or rename one of them")
+    for line, row in rows[1:]:
+        if len(row) < len(columns) or any(row[len(columns) :]):
+            raise UserError(
+                f"row {line} has more or fewer cells than the header's {len(columns)}",
+                path=path,
+                remedy="Put a cell that holds a separator between quotes, and leave empty cells empty",
+            )
+    return columns, [(line, dict(zip(columns, row))) for line, row in rows[1:]]
+
+
+def _text(path: pathlib.Path) -> str:
+    with open(path, "rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+    # Spreadsheets write "Unicode text" so.
+    return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8").lstrip("\ufeff")
+
+
+def _example(modalities: Sequence[str]) -> str:
+    """Two lines of a manifest, for messages."""
+    header = ",".join(("case", *modalities, "label", "patient"))
+    row = ",".join(("P1", *(f"P1_{name}.nii.gz" for name in modalities), "P1_label.nii.gz", "P1"))
+    return f"For example, the first two lines: {header} / {row}"
+
+
+def _path(root: pathlib.Path, cell: str) -> pathlib.Path:
+    return root.parent / os.path.expanduser(cell)
+
+
+def holds_patient_names(root: pathlib.Path) -> bool:
+    """Whether it names DICOM: series, which are folders, or label objects. Their paths may be patients' own names."""
+    columns, rows = _rows(root)
+    images = [name for name in columns if name and name not in _OTHER_COLUMNS]
+    cells = [(name, row.get(name) or "") for _, row in rows for name in (*images, "label")]
+    return any(
+        cell and (cell.lower().endswith(".dcm") if name == "label" else os.path.isdir(_path(root, cell)))
+        for name, cell in cells
+    )
+
+
+def _columns_of(modalities: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """The column of each modality, in whatever spelling; see `modality_names.spelled`."""
+    others = [name for name in columns if name not in _OTHER_COLUMNS]
+    return {name: spelled(name, others) for name in modalities}
+
+
+def modalities(root: pathlib.Path) -> tuple[str, ...]:
+    """Names of the modalities that there are."""
+    return tuple(name for name in _rows(root)[0] if name and name not in _OTHER_COLUMNS)
+
+
+def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
+    """What was found, in one sentence; raises as `find`."""
+    return summary.tell("CSV manifest", find(root, modalities(root), options))
+
+
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:
+    """Columns that are not read although one that is missing may be meant; see `layouts.choose`."""
+    columns, rows = _rows(root)
+    missing = [name for name in _OTHER_COLUMNS if name not in columns]
+    read = (*_OTHER_COLUMNS, *_columns_of(asked, columns).values())
+    unused = [name for name in columns if name and name not in read]
+    # A column of paths that is not asked for is mostly another modality; where no label is named it may be that.
+    strange = [
+        name for name in unused if not any(row[name] and os.path.exists(_path(root, row[name])) for _, row in rows)
+    ]
+    if not missing or not (unused if "label" in missing else strange):
+        return []
+    return [
+        summary.Oddity(
+            "unused_column",
+            root,
+            f"no column {' and no column '.join(repr(name) for name in missing)}; unused: {', '.join(unused)}",
+            "If an unused column is meant, rename it; else nothing is to do",
+        )
+    ]
+
+
+def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
+    """Lists the cases, sorted by name.
+
+    Args:
+        root: the CSV file.
+        modalities: names to look for.
+        options: what the user says of the folder.
+
+    Raises:
+        UserError: a missing column or case name; a case in two rows; a folder that is no DICOM series.
+    """
+    columns, rows = _rows(root)
+    column = _columns_of(modalities, columns)
+    missing = [name for name in ("case", *modalities) if column.get(name, name) not in columns]
+    if missing:
+        unused = [name for name in columns if name and name not in (*_OTHER_COLUMNS, *column.values())]
+        raise UserError(
+            f"expected a column '{missing[0]}', got {', '.join(columns) or 'none'}"
+            + (f"; unused: {', '.join(unused)}" if unused else ""),
+            path=root,
+            remedy=f"Add or rename the column, or correct --modalities. {_example(modalities)}",
+        )
+    cases: dict[str, CaseFiles] = {}
+    for line, row in rows:
+        cell = {name: row.get(column.get(name, name), "") for name in (*_OTHER_COLUMNS, *modalities)}
+        case_id = folders.case_name(cell["case"])
+        if not case_id:
+            raise UserError(f"row {line}: the cell 'case' is empty", path=root, remedy="Fill it, or drop the row")
+        if case_id in cases:
+            raise UserError(f"row {line}: case {case_id} is there twice", path=root, remedy="Give each case one row")
+        images = {name: _image(_path(root, cell[name])) for name in modalities if cell[name]}
+        label, label_on = _label(_path(root, cell["label"]), images, options) if cell["label"] else (None, None)
+        cases[case_id] = CaseFiles(
+            case_id=case_id,
+            images=images,
+            label=label,
+            label_on=label_on,
+            partition=cell["partition"] or None,
+            patient_id=folders.case_name(cell["patient"]),
+        )
+    return [cases[name] for name in sorted(cases)]
+
+
+def _image(path: pathlib.Path) -> Source:
+    if os.path.isdir(path):
+        from semicml_tf.files.dicom.series import open_series
+
+        return open_series(path)
+    return NiftiFile(path)
+
+
+def _label(path: pathlib.Path, images: Mapping[str, Source], options: LayoutOptions) -> tuple[Source, Source | None]:
+    """The label, and the image that it was drawn on where it tells that itself."""
+    if path.suffix.lower() != ".dcm":
+        return NiftiFile(path), None
+    from semicml_tf.files.dicom import scan
+    from semicml_tf.files.dicom.labels import DicomLabel
+    from semicml_tf.files.dicom.series import DicomSeries
+
+    series = [source for source in images.values() if isinstance(source, DicomSeries)]
+    told = {uid for one in scan.scan(path.parent).headers if one.path == path for uid in one.references}
+    drawn_on = next((source for source in series if source.series_uid in told), None)
+    if drawn_on is None and len(series) == 1:
+        drawn_on = series[0]
+    label = DicomLabel((path,), drawn_on, options.label_roi)
+    return label, drawn_on or label

@@ -1,0 +1,131 @@
+"""``dataset.json`` beside ``imagesTr``: what Medical Segmentation Decathlon and nnU-Net share, and how they differ."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from annotated_types import MinLen
+from typing_extensions import NotRequired, TypedDict
+
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.layouts import folder as folders
+from semicml_tf.files.layouts import summary
+from semicml_tf.files.layouts.modality_names import canonical
+from semicml_tf.system import json_files
+
+FILE_NAME = "dataset.json"
+PARTS = ("Tr", "Ts")
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+class _Files(TypedDict):
+    images: Annotated[list[str], MinLen(1)]
+    label: NotRequired[str | None]
+
+
+class Description(TypedDict, total=False):
+    """What is read of ``dataset.json``: channels by number; the files' ending and places, of nnU-Net v2."""
+
+    channel_names: dict[str, str]
+    modality: dict[str, str]
+    file_ending: str
+    dataset: dict[str, _Files]
+
+
+def read(root: pathlib.Path) -> Description:
+    """What ``dataset.json`` says.
+
+    Raises:
+        UserError: the file cannot be read, or is malformed.
+    """
+    return json_files.read(
+        root / FILE_NAME,
+        Description,
+        what="the description of a data set",
+        remedy='Correct it, or choose another --layout. For example "channel_names": {"0": "CT", "1": "PET"}',
+        max_bytes=json_files.MAX_BYTES_OF_CASES,
+    )
+
+
+def content(root: pathlib.Path) -> dict[str, Any] | None:
+    """What ``dataset.json`` says, if it is there and is of one of the two."""
+    try:
+        body = json_files.load(root / FILE_NAME, what="", max_bytes=json_files.MAX_BYTES_OF_CASES)
+    except UserError:
+        return None
+    named = isinstance(body, dict) and (body.get("channel_names") or body.get("modality"))
+    return body if isinstance(named, dict) else None
+
+
+def has_channel_files(root: pathlib.Path) -> bool:
+    """Whether each channel is a file of its own (nnU-Net), and not all of them one 4-D file (Decathlon).
+
+    ``CASE_0000`` tells channel 0; unless a label is called so, too, since a label is named after its case alone.
+    """
+    for part in PARTS:
+        names = [folders.stem(name) for name in folders.nifti_files(root / f"images{part}")]
+        labels = {folders.stem(name) for name in folders.nifti_files(root / f"labels{part}")}
+        channels = [name for name in names if CHANNEL.fullmatch(name)]
+        if names:
+            return bool(channels) and not any(name in labels for name in channels)
+    return False
+
+
+def oddities(root: pathlib.Path, cases: Sequence[CaseFiles], description: str) -> list[summary.Oddity]:
+    """The files that no case claims, and numbers of cases that differ from those in ``dataset.json``.
+
+    Args:
+        root: folder that holds ``dataset.json``.
+        cases: all that the layout finds in it, with every modality.
+        description: how the layout names files.
+    """
+    found = []
+    body = content(root) or {}
+    for part, key in (("Tr", "numTraining"), ("Ts", "numTest")):
+        images = root / f"images{part}"
+        count = sum(any(source.path.parent == images for source in case.images.values()) for case in cases)
+        expected = body.get(key)
+        # The test images of a public data set are often left out; a count of none is no mistake there.
+        if type(expected) is int and expected != count and (count or part == "Tr"):
+            found.append(
+                summary.Oddity(
+                    "case_count_differs",
+                    root / FILE_NAME,
+                    f"expected {expected} cases in {images.name} as '{key}' says, found {count}",
+                    f"Check that {images.name} is complete and named as the layout says, or correct '{key}'",
+                )
+            )
+    places = [root / f"{what}{part}" for part in PARTS for what in ("images", "labels")]
+    return [*found, *summary.unclaimed(cases, folders.volumes(places), description)]
+
+
+def channels(root: pathlib.Path) -> dict[str, int]:
+    """Number of the channel by our name of its modality.
+
+    Raises:
+        UserError: the file cannot be read or is malformed, or two channels are one modality.
+    """
+    path = root / FILE_NAME
+    body = read(root)
+    named = body.get("channel_names") or body.get("modality") or {}
+    try:
+        numbers = {int(number): canonical(name) for number, name in named.items()}
+        if not len(numbers) == len(named) > 0 or not 0 <= min(numbers) <= max(numbers) <= 9999:
+            raise ValueError("no channels, a number twice, or numbers that no file can have")
+    except ValueError as error:
+        raise UserError(
+            "expected 'channel_names' (nnU-Net v2) or 'modality' (Decathlon, nnU-Net v1), a name by number",
+            path=path,
+            remedy='For example "channel_names": {"0": "CT", "1": "PET"}',
+        ) from error
+    found = {name: number for number, name in sorted(numbers.items())}
+    if len(found) < len(numbers):
+        twice = next(name for name in found if list(numbers.values()).count(name) > 1)
+        raise UserError(
+            f"two channels are called '{twice}'", path=path, remedy="Give each channel a name of its own in the file"
+        )
+    return found

@@ -1,0 +1,79 @@
+"""The layout of the Medical Segmentation Decathlon: 4-D images, whose channels ``dataset.json`` names.
+
+``imagesTr/CASE.nii.gz`` with ``labelsTr/CASE.nii.gz``, and ``imagesTs/CASE.nii.gz``, which has no label.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from semicml_tf.errors import UserError
+from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.layouts import dataset_json, hecktor, modality_names, summary
+from semicml_tf.files.layouts import folder as folders
+from semicml_tf.files.layouts.options import DEFAULT, LayoutOptions
+from semicml_tf.files.source import NiftiFile
+
+NAME = "decathlon"
+DESCRIPTION = (
+    'dataset.json with "modality", imagesTr/CASE.nii.gz (4-D), labelsTr/CASE.nii.gz (Medical Segmentation Decathlon)'
+)
+
+
+def detect(root: pathlib.Path) -> bool:
+    """Whether `root` looks like this layout."""
+    body = dataset_json.content(root)
+    if body is None or "channel_names" in body or hecktor.detect(root):
+        return False
+    has_images = any(folders.nifti_files(root / f"images{part}") for part in dataset_json.PARTS)
+    return has_images and not dataset_json.has_channel_files(root)
+
+
+def modalities(root: pathlib.Path) -> tuple[str, ...]:
+    """Names of the modalities that there are."""
+    return tuple(dataset_json.channels(root))
+
+
+def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
+    """What was found, in one sentence; raises as `find`."""
+    return summary.tell("Medical Segmentation Decathlon", find(root, modalities(root), options))
+
+
+def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:
+    """The files that no case claims, and counts that differ; see `layouts.choose`."""
+    return dataset_json.oddities(root, find(root, modalities(root), options), DESCRIPTION)
+
+
+def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions = DEFAULT) -> list[CaseFiles]:
+    """Lists the cases, sorted by name.
+
+    Args:
+        root: folder that holds ``dataset.json`` and ``imagesTr``.
+        modalities: names to look for, as `modality_names.canonical` makes them of the file's.
+        options: what the user says of the folder.
+
+    Raises:
+        UserError: `dataset.json` is unusable or does not name the modality; a case that is there twice.
+    """
+    channels = dataset_json.channels(root)
+    asked = modality_names.among(modalities, tuple(channels), layout=NAME, path=root)
+    cases: dict[str, CaseFiles] = {}
+    for part in dataset_json.PARTS:
+        images, labels = root / f"images{part}", root / f"labels{part}"
+        there, labels_there = folders.nifti_files(images), frozenset(folders.nifti_files(labels))
+        for name in there:
+            case_id = folders.case_name(folders.stem(name))
+            if case_id in cases:
+                raise UserError(
+                    f"case {case_id} is there twice", path=images / name, remedy="Remove or rename one of them"
+                )
+            label = folders.existing_or_expected(labels, folders.stem(name), labels_there)
+            # Of a file with one channel all is meant: it is 3-D.
+            images_of = {
+                word: NiftiFile(images / name, channels[ours] if len(channels) > 1 else None)
+                for word, ours in asked.items()
+            }
+            has_label = part == "Tr" or label.name in labels_there
+            cases[case_id] = CaseFiles(case_id, images=images_of, label=NiftiFile(label) if has_label else None)
+    return [cases[name] for name in sorted(cases)]

@@ -1,0 +1,1 @@
+"""NIfTI files: header, voxels, compression and writing."""

@@ -1,0 +1,243 @@
+"""The TFRecord contract: one `tf.train.Example` a case. No other file names a feature.
+
+| feature | type | what |
+|---|---|---|
+| `contract_version` | int64 | `CONTRACT_VERSION` |
+| `case_id` | bytes | the case's name, UTF-8 |
+| `grid/shape`, `grid/affine` | 3 int64, 16 float | the record's grid: slices, rows, columns; RAS+ mm |
+| `crop/full_shape`, `crop/offset` | 3 int64 each | the network's grid that it was cut from, and its first voxel there |
+| `image/<modality>` | bytes | normalised values, float16, little-endian, C order, of `grid/shape` |
+| `normalisation/<modality>` | 4 float | low, high, center, scale that made them (`normalisation.Constants`) |
+| `native/shape`, `native/affine` | 3 int64, 16 float | the patient's own grid, onto which masks go back |
+| `label` | bytes | uint8 0/1 of `grid/shape`; **absent in unlabelled records** |
+| `native/label` | bytes | the annotator's mask on the patient's own grid, bits packed, zlib; absent likewise |
+
+A case without one of the dataset's modalities has neither `image/<modality>` nor `normalisation/<modality>`.
+Only `parse_in_graph` imports TensorFlow: the workers of a conversion stay small.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.geometry.grid import Grid
+from semicml_tf.preprocessing.normalisation import Constants
+from semicml_tf.records import example_proto
+
+CONTRACT_VERSION = 2
+PARTITIONS = ("labelled", "unlabelled", "validation", "test")
+LABELLED_PARTITIONS = ("labelled", "validation", "test")
+# Of each of a record's three grids. A record of 8 kB can claim any number, and masks of it would fill the memory.
+MOST_VOXELS = 2**31
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CaseRecord:
+    """One patient's images on the network's grid, or on a box cut from it.
+
+    Attributes:
+        case_id: name of the case.
+        grid: of images and label, (slices, rows, columns), with its own affine.
+        images: by modality name, (slices, rows, columns) float16, normalised; at least one.
+        constants: by modality name, what normalised them.
+        native_grid: the patient's own grid.
+        label: (slices, rows, columns) uint8 0/1, or None where the case is unlabelled.
+        native_label: uint8 0/1 on `native_grid`, or None likewise.
+        crop_offset: index of `grid`'s first voxel in the network's whole grid.
+        full_shape: of the network's whole grid; None stands for that of `grid`, which is then not cropped.
+    """
+
+    case_id: str
+    grid: Grid
+    images: Mapping[str, np.ndarray]
+    constants: Mapping[str, Constants]
+    native_grid: Grid
+    label: np.ndarray | None = None
+    native_label: np.ndarray | None = None
+    crop_offset: tuple[int, int, int] = (0, 0, 0)
+    full_shape: tuple[int, int, int] | None = None
+
+    @property
+    def full_grid(self) -> Grid:
+        """The network's whole grid, of which `grid` is a box."""
+        affine = self.grid.affine.copy()
+        affine[:3, 3] -= affine[:3, :3] @ np.array(self.crop_offset, np.float64)
+        return Grid(self.full_shape or self.grid.shape, affine)
+
+
+def _check(record: CaseRecord) -> None:
+    """Raises ValueError where the parts of a record do not fit together."""
+    full_shape = record.full_shape or record.grid.shape
+    for name, shape in (("grid", record.grid.shape), ("native", record.native_grid.shape), ("full", full_shape)):
+        if min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
+            raise ValueError(f"expected a {name} shape of 1 to {MOST_VOXELS} voxels, got {' x '.join(map(str, shape))}")
+    expected = {"label": record.grid.shape, "native_label": record.native_grid.shape}
+    arrays = {f"image {name}": image for name, image in record.images.items()}
+    arrays |= {"label": record.label, "native_label": record.native_label}
+    for name, array in arrays.items():
+        shape = expected.get(name, record.grid.shape)
+        if array is not None and array.shape != shape:
+            raise ValueError(f"expected {name} of shape {shape}, got {array.shape}")
+    if not record.images or set(record.images) != set(record.constants):
+        raise ValueError(f"expected images, each with its constants, got {set(record.images)}, {set(record.constants)}")
+    for name, constants in record.constants.items():
+        if not np.all(np.isfinite(dataclasses.astuple(constants))) or constants.scale <= 0:
+            raise ValueError(f"expected finite constants of {name} and a scale above 0, got {constants}")
+    if (record.label is None) != (record.native_label is None):
+        raise ValueError("expected both labels or none")
+    ends = tuple(start + size for start, size in zip(record.crop_offset, record.grid.shape))
+    if min(record.crop_offset) < 0 or any(end > size for end, size in zip(ends, full_shape)):
+        raise ValueError(f"expected a box within {full_shape}, got {record.crop_offset} to {ends}")
+
+
+def encode(record: CaseRecord) -> bytes:
+    """Serialises `record`; the same record gives the same bytes.
+
+    Raises:
+        UserError: the case is larger than a record can be.
+        ValueError: the parts of `record` do not fit together, a mistake of the caller.
+    """
+    largest = max((record.grid.shape, record.native_grid.shape, record.full_shape or ()), key=math.prod)
+    if math.prod(largest) > MOST_VOXELS:
+        raise UserError(
+            f"case {record.case_id} is too large for a record: expected grids of at most {MOST_VOXELS} voxels, got "
+            f"{' x '.join(map(str, largest))}",
+            remedy="Choose a coarser --spacing_mm, or crop the volume",
+        )
+    _check(record)
+    raw, ints, floats = example_proto.raw, example_proto.ints, example_proto.floats
+    features = {
+        "contract_version": ints([CONTRACT_VERSION]),
+        "case_id": raw(record.case_id.encode("utf-8")),
+        "grid/shape": ints(record.grid.shape),
+        "grid/affine": floats(record.grid.affine),
+        "crop/offset": ints(record.crop_offset),
+        "crop/full_shape": ints(record.full_shape or record.grid.shape),
+        "native/shape": ints(record.native_grid.shape),
+        "native/affine": floats(record.native_grid.affine),
+    }
+    for name, image in record.images.items():
+        features[f"image/{name}"] = raw(np.ascontiguousarray(image, "<f2"))
+        features[f"normalisation/{name}"] = floats(dataclasses.astuple(record.constants[name]))
+    if record.label is not None:
+        features["label"] = raw(np.ascontiguousarray(record.label, np.uint8))
+        features["native/label"] = raw(zlib.compress(np.packbits(record.native_label).tobytes(), 6))
+    try:
+        return example_proto.serialize(features)
+    except ValueError as error:
+        shape = " x ".join(map(str, record.grid.shape))
+        raise UserError(
+            f"case {record.case_id} is too large for a record on a grid of {shape} ({error})",
+            remedy="Choose a coarser --spacing_mm",
+        ) from error
+
+
+def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
+    """Reads back what `encode` wrote. Images and label are read-only, and views into `serialized` where they can be.
+
+    Raises:
+        UserError: the bytes are no record of this contract version. `path` is named in it.
+    """
+    try:
+        features = example_proto.parse(serialized)
+        version = example_proto.ints_of(features.get("contract_version", memoryview(b"")))
+    except example_proto.NoExample as error:
+        raise UserError("a record is no tf.train.Example", path=path, remedy="Convert the data again") from error
+    if version != [CONTRACT_VERSION]:
+        raise UserError(
+            f"expected records of contract version {CONTRACT_VERSION}, got {version[0] if version else 'none'}",
+            path=path,
+            remedy="Convert the data again with this version",
+        )
+    try:
+        return _case(features)
+    except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
+        raise UserError(
+            f"a record of contract version {CONTRACT_VERSION} lacks a feature, or has a wrong one ({error})",
+            path=path,
+            remedy="Convert the data again",
+        ) from error
+
+
+def _array(feature: memoryview, dtype: str) -> np.ndarray:
+    array = np.frombuffer(example_proto.raw_of(feature), dtype)
+    # Where a record begins at an odd place, so do its numbers; not all libraries can read them there.
+    if not array.flags.aligned:
+        array = array.copy()
+        array.setflags(write=False)
+    return array
+
+
+def _case(features: Mapping[str, memoryview]) -> CaseRecord:
+    def three(name):
+        first, second, third = example_proto.ints_of(features[name])
+        return first, second, third
+
+    def grid(name):
+        affine = np.array(example_proto.floats_of(features[f"{name}/affine"]), np.float64)
+        return Grid(three(f"{name}/shape"), affine.reshape(4, 4))
+
+    network, native = grid("grid"), grid("native")
+    names = sorted(key.split("/", 1)[1] for key in features if key.startswith("image/"))
+    label = native_label = None
+    if "label" in features or "native/label" in features:
+        label = _array(features["label"], "u1").reshape(network.shape)
+        native_label = _native_label(example_proto.raw_of(features["native/label"]), native.shape)
+    record = CaseRecord(
+        case_id=str(example_proto.raw_of(features["case_id"]), "utf-8"),
+        grid=network,
+        images={name: _array(features[f"image/{name}"], "<f2").reshape(network.shape) for name in names},
+        constants={name: Constants(*example_proto.floats_of(features[f"normalisation/{name}"])) for name in names},
+        native_grid=native,
+        label=label,
+        native_label=native_label,
+        crop_offset=three("crop/offset"),
+        full_shape=three("crop/full_shape"),
+    )
+    _check(record)
+    return record
+
+
+def _native_label(content: memoryview, shape: tuple[int, int, int]) -> np.ndarray:
+    """The mask of exactly `shape` in zlib's bytes; a few kilobytes of zlib can stand for gigabytes."""
+    voxels = math.prod(shape)
+    if voxels > MOST_VOXELS:
+        raise ValueError(f"expected a native shape of at most {MOST_VOXELS} voxels, got {voxels}")
+    size = -(-voxels // 8)
+    unzip = zlib.decompressobj()
+    bits = unzip.decompress(content, size + 1)
+    if len(bits) != size or not unzip.eof or unzip.unused_data:
+        raise ValueError(f"expected a native label of exactly {size} bytes for {voxels} voxels")
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=voxels).reshape(shape)
+
+
+def parse_in_graph(serialized, modalities: Sequence[str], *, labelled: bool) -> dict[str, Any]:
+    """The images (and label) of one serialised record, by TensorFlow operations.
+
+    Args:
+        serialized: scalar string tensor.
+        modalities: names to read.
+        labelled: whether to read the label, too; a record without one is then an error.
+
+    Returns:
+        ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: uint8 likewise.
+    """
+    import tensorflow as tf
+
+    wanted = {f"image/{name}": tf.io.FixedLenFeature([], tf.string) for name in modalities}
+    wanted["grid/shape"] = tf.io.FixedLenFeature([3], tf.int64)
+    if labelled:
+        wanted["label"] = tf.io.FixedLenFeature([], tf.string)
+    parsed = tf.io.parse_single_example(serialized, wanted)
+    shape = parsed["grid/shape"]
+    images = {name: tf.reshape(tf.io.decode_raw(parsed[f"image/{name}"], tf.float16), shape) for name in modalities}
+    if not labelled:
+        return {"image": images}
+    return {"image": images, "label": tf.reshape(tf.io.decode_raw(parsed["label"], tf.uint8), shape)}

@@ -1,0 +1,229 @@
+"""A run's folder read by what comes after training: which networks, on which data, how good."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Annotated, get_type_hints
+
+from annotated_types import Interval, MinLen
+from typing_extensions import NotRequired, TypedDict
+
+from semicml_tf.system import json_files, npz_files
+from semicml_tf.errors import UserError
+from semicml_tf.system.json_files import Count, Share
+from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.system.digest import sha256
+from semicml_tf.runs.settings import TrainSettings
+
+FILE_NAME = "run.json"
+HISTORY_NAME = "history.csv"
+_REMEDY = "Train it with python -m semicml_tf.train"
+
+
+class Best(TypedDict):
+    """A modality's best network: mean validation DSC, threshold on the probability, training step, method."""
+
+    dice: float
+    threshold: Share
+    step: Count
+    stage: str
+
+
+# By flag name; a run of an earlier version lacks those of later ones.
+Settings = TypedDict("Settings", get_type_hints(TrainSettings) | get_type_hints(MethodSettings), total=False)
+
+
+class Record(TypedDict):
+    """What is read of `run.json`. A run has `best` from its first validation on."""
+
+    dataset: str
+    data_hash: str
+    run_hash: str
+    modalities: Annotated[list[str], MinLen(1)]
+    window: NotRequired[Annotated[int, Interval(ge=16, le=2**14)]]
+    width: NotRequired[Annotated[int, Interval(ge=1, le=2**12)]]
+    best: NotRequired[dict[str, Best]]
+    settings: NotRequired[Settings]
+    meaning_of_settings: NotRequired[int]
+    initial_run: NotRequired[str | None]
+    epochs_done: NotRequired[Count]
+    command: NotRequired[list[str]]
+    versions: NotRequired[dict[str, str | None]]
+
+
+def read_record(folder: str | pathlib.Path, remedy: str = _REMEDY) -> Record:
+    """The contents of a run's `run.json`.
+
+    Raises:
+        UserError: the file cannot be read, or a field is missing or wrong.
+    """
+    return json_files.read(pathlib.Path(folder) / FILE_NAME, Record, what="a run's folder", remedy=remedy)
+
+
+def weights_file(folder: str | pathlib.Path, modality: str) -> pathlib.Path:
+    """Where a run keeps the weights of a modality's best student."""
+    return pathlib.Path(folder) / "checkpoints" / f"best-{modality}.npz"
+
+
+def next_weights_file(folder: str | pathlib.Path, modality: str, step: int) -> pathlib.Path:
+    """Where the weights of a better student wait until the checkpoint that tells of them is written."""
+    return pathlib.Path(folder) / "checkpoints" / f"next-{modality}-{step}.npz"
+
+
+def stage_weights_file(folder: str | pathlib.Path, stage: int, modality: str) -> pathlib.Path:
+    """Where a run keeps the network that a modality had at the end of a stage, for all stages but the last.
+
+    Args:
+        stage: its number, from 0.
+    """
+    return pathlib.Path(folder) / "checkpoints" / f"stage-{stage}-{modality}.npz"
+
+
+def teacher_weights_file(folder: str | pathlib.Path, stage: int, modality: str) -> pathlib.Path:
+    """Where a run keeps a modality's teacher as it was when the stage began in which it writes labels."""
+    return pathlib.Path(folder) / "checkpoints" / f"stage-{stage}-teacher-{modality}.npz"
+
+
+def checkpoint_file(folder: str | pathlib.Path) -> pathlib.Path:
+    """The last checkpoint, from which a run resumes."""
+    return pathlib.Path(folder) / "checkpoints" / "last.npz"
+
+
+def picture_file(folder: str | pathlib.Path, epoch: int) -> pathlib.Path:
+    """An epoch's picture, the last file that is written of it."""
+    return pathlib.Path(folder) / "pictures" / f"epoch-{epoch:03d}.png"
+
+
+def read_history(folder: str | pathlib.Path) -> list[dict[str, str]]:
+    """The rows of a run's history.csv, a row an epoch; values as text, "" where an epoch has none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = pathlib.Path(folder) / HISTORY_NAME
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except OSError as error:
+        problem = f"expected a run's history, but it cannot be read ({error.strerror})"
+        raise UserError(problem, path=path, remedy=_REMEDY) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What `run.json` says of a run.
+
+    Attributes:
+        folder: the run's folder.
+        dataset: folder or URL of the converted data that it was trained on.
+        data_hash: of that data.
+        run_hash: of the settings, seed and data.
+        modalities: names, one network each.
+        window: side in pixels of the slices.
+        width: channels of the networks' first level.
+        best: by modality, ``{"dice": mean validation DSC, "threshold": on the probability, chosen on
+            validation, "step": training step, "stage": method}``.
+    """
+
+    folder: pathlib.Path
+    dataset: str
+    data_hash: str
+    run_hash: str
+    modalities: tuple[str, ...]
+    window: int
+    width: int
+    best: dict[str, dict]
+
+    @classmethod
+    def load(cls, folder: str | pathlib.Path) -> Run:
+        """Reads a run that has finished at least one validation.
+
+        Raises:
+            UserError: it is no run's folder, or has no trained network yet.
+        """
+        path = pathlib.Path(folder) / FILE_NAME
+        body = read_record(folder)
+        lacking = [name for name in ("window", "width", "best") if name not in body]
+        if lacking or not set(body["modalities"]) <= set(body["best"]):
+            raise UserError(
+                f"expected a run's folder, but {', '.join(lacking) or 'best of a modality'} is missing",
+                path=path,
+                remedy=_REMEDY,
+            )
+        run = cls(
+            folder=pathlib.Path(folder),
+            modalities=tuple(body["modalities"]),
+            **{name: body[name] for name in ("dataset", "data_hash", "run_hash", "window", "width", "best")},
+        )
+        missing = [name for name in run.modalities if not run.weights_file(name).is_file()]
+        if missing:
+            raise UserError(
+                f"this run has no trained network for {', '.join(missing)} yet", path=folder, remedy=_REMEDY
+            )
+        return run
+
+    def only(self, modalities: Sequence[str]) -> Run:
+        """This run with some of its networks; none named means all.
+
+        Raises:
+            UserError: the run has no such modality.
+        """
+        unknown = [name for name in modalities if name not in self.modalities]
+        if unknown:
+            raise UserError(
+                f"expected --modalities among {', '.join(self.modalities)}, got '{unknown[0]}'", path=self.folder
+            )
+        chosen = tuple(name for name in self.modalities if name in modalities)
+        return dataclasses.replace(self, modalities=chosen or self.modalities)
+
+    def threshold(self, modality: str) -> float:
+        """The probability from which the modality's network calls a voxel foreground."""
+        return float(self.best[modality]["threshold"])
+
+    def weights_file(self, modality: str) -> pathlib.Path:
+        """The file of the modality's best weights. A kill may have come before it replaced the former one."""
+        if modality in self.best:
+            waiting = next_weights_file(self.folder, modality, self.best[modality]["step"])
+            if waiting.is_file():
+                return waiting
+        return weights_file(self.folder, modality)
+
+    def weights_hash(self, modality: str) -> str:
+        """SHA-256 (hex) of the file of the modality's best weights, where `run_hash` is of settings and data alone."""
+        return sha256(self.weights_file(modality))
+
+    def network(self, modality: str):
+        """The modality's best student: a `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.
+
+        Raises:
+            UserError: the run has no such modality.
+        """
+        return self.network_of(self.weights_file(modality), modality)
+
+    def network_of(self, path: pathlib.Path, modality: str, prefix: str = ""):
+        """A network of a modality with the weights of a file, as `network`.
+
+        Args:
+            path: one of the files named above.
+            prefix: of the network's arrays in it; a checkpoint holds several.
+
+        Raises:
+            UserError: the run has no such modality, or the file no such weights.
+        """
+        from semicml_tf.networks.unet import unet
+
+        if modality not in self.modalities:
+            raise UserError(
+                f"expected one of the modalities {', '.join(self.modalities)}, got '{modality}'", path=self.folder
+            )
+        network = unet(self.window, self.width, name=modality)
+        try:
+            with npz_files.Arrays(path) as stored:
+                count = sum(key.startswith(prefix) for key in stored)
+                network.set_weights([stored[f"{prefix}{index:04d}"] for index in range(count)])
+        except npz_files.BROKEN as error:
+            raise UserError(f"these weights cannot be read ({error})", path=path, remedy=_REMEDY) from error
+        return network

@@ -1,0 +1,1 @@
+"""Files, locks, JSON, the processor: what every other room uses and no room is about."""
