@@ -42,7 +42,7 @@ def _inference(folder: pathlib.Path, stack: contextlib.ExitStack):
 
 
 def _serving(folder: pathlib.Path, stack: contextlib.ExitStack):
-    from serving.remote_model import RemoteModel
+    from semicml_tf.serving.client.remote_model import RemoteModel
 
     # The server inherits this process's environment, and with it the choice of kernels.
     log = folder / f"server-{time.monotonic_ns()}.log"

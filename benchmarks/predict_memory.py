@@ -99,7 +99,7 @@ def main(values: flags.FlagValues) -> None:
             with served(folder / "models") as address:
                 tell(
                     f"{next(iter(GRIDS))}, served",
-                    "serving.client",
+                    "semicml_tf.serving.client",
                     f"--address={address}",
                     "--model=model0",
                     "--modality=ct",

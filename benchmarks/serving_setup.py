@@ -86,7 +86,7 @@ def serving(models: pathlib.Path, *more: str, log: pathlib.Path) -> Iterator[tup
     """The embedded server in a process of its own: yields it and its address, and ends it."""
     port_file = log.with_suffix(".port")
     port_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "serving.local_server", f"--models={models}", f"--port_file={port_file}"]
+    command = [sys.executable, "-m", "semicml_tf.serving.server", f"--models={models}", f"--port_file={port_file}"]
     with open(log, "wb") as stream:
         process = subprocess.Popen([*command, "--port=0", *more], stdout=stream, stderr=stream)
     try:

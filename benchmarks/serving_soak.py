@@ -85,8 +85,8 @@ class Callers:
     def _work(self, seed: int) -> None:
         import grpc
 
-        from serving.channel import open_channel
-        from serving.conformance_server import Failed, Server
+        from semicml_tf.serving.client.channel import open_channel
+        from semicml_tf.serving.conformance.server import Failed, Server
 
         while not self._over.is_set():
             with open_channel(self.address) as channel:
@@ -99,8 +99,8 @@ class Callers:
 
     def _once(self, server, seed: int) -> None:
         from semicml_tf.artefact.manifest import DEFAULT, PROBABILITIES
-        from serving.conformance_refusals import refusals
-        from serving.conformance_server import require_code
+        from semicml_tf.serving.conformance.refusals import refusals
+        from semicml_tf.serving.conformance.server import require_code
 
         def count(requests: int) -> None:
             with self._lock:

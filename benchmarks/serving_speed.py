@@ -71,7 +71,7 @@ def in_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> di
 def overhead(case: serving_setup.Case, folder, servers: Mapping[str, str], rounds: int, batch_size: int) -> dict:
     """Times one volume in process and over gRPC; prints the rows."""
     import semicml_tf
-    from serving.remote_model import RemoteModel
+    from semicml_tf.serving.client.remote_model import RemoteModel
 
     here = semicml_tf.load(folder)
     array, affine = serving_setup.volume(case)
@@ -131,7 +131,7 @@ def crowd(case: serving_setup.Case, make: Callable, clients: int, seconds: float
 def crowds(case: serving_setup.Case, folder, servers: Mapping[str, str], values: flags.FlagValues) -> dict:
     """Times several clients at once; prints the rows."""
     import semicml_tf
-    from serving.remote_model import RemoteModel
+    from semicml_tf.serving.client.remote_model import RemoteModel
 
     here = semicml_tf.load(folder)
     settings = {(HERE, 1): lambda: contextlib.nullcontext(here)}

@@ -50,8 +50,8 @@ def messages(case: serving_setup.Case, models: pathlib.Path) -> list[dict]:
     from semicml_tf.artefact.manifest import LABELS_NAME as LABELS
     from semicml_tf.artefact.manifest import OUTPUT_NAME as SOFT
     from semicml_tf.exporting import slice_example
-    from serving import answers
-    from serving.served_model import ServedModel
+    from semicml_tf.serving.server import handlers
+    from semicml_tf.serving.server.served_model import ServedModel
 
     half = dataclasses.replace(case, width=4)
     opened = {
@@ -72,7 +72,7 @@ def messages(case: serving_setup.Case, models: pathlib.Path) -> list[dict]:
         request.model_spec.name, request.model_spec.signature_name = "model", signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        answer = answers.predict_with(opened[model], request)
+        answer = handlers.predict_with(opened[model], request)
         kind = tf.dtypes.as_dtype(answer.outputs[asked].dtype).name
         sizes = {"request_bytes": request.ByteSize(), "response_bytes": answer.ByteSize()}
         found.append({"signature": signature, "output": asked, "type": kind, **sizes})
@@ -122,7 +122,7 @@ def mlserver(programs: pathlib.Path, models: dict[str, pathlib.Path], folder: pa
 def compare(programs: pathlib.Path, cases: list[serving_setup.Case], folder: pathlib.Path, rounds: int) -> list[dict]:
     """Times a batch over gRPC and as JSON over REST."""
     from semicml_tf.inference.exported_model import load
-    from serving.remote_model import RemoteModel
+    from semicml_tf.serving.client.remote_model import RemoteModel
 
     models = folder / "models"
     published = {case.model: serving_setup.published(case, models) for case in cases}

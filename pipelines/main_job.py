@@ -93,7 +93,7 @@ def _predict_over_grpc(
             mask, local = (folder / f"{case.case_id}_{name}{kind}.nii.gz" for kind in ("", "_in_process"))
             common = (f"--input={image.path}", f"--modality={name}")
             command.run(
-                "serving.client",
+                "semicml_tf.serving.client",
                 f"--address={address}",
                 f"--model={name}",
                 f"--output={mask}",

@@ -29,7 +29,7 @@ def served(models: pathlib.Path) -> Iterator[str]:
             [
                 sys.executable,
                 "-m",
-                "serving.local_server",
+                "semicml_tf.serving.server",
                 f"--models={models}",
                 "--port=0",
                 f"--port_file={port_file}",

@@ -1,21 +1,8 @@
-"""Published networks behind TensorFlow Serving's gRPC API: a small server and clients for volumes.
+"""Commands of `semicml_tf.serving` for a checkout, and the deployment files of a server.
 
-`connect` opens a served model: ``serving.connect("127.0.0.1:8500", "ct").predict(array, affine)``.
+``python -m serving.client`` is ``python -m semicml_tf.serving.client``, and so on.
 """
 
+from semicml_tf.serving import connect
 
-def connect(address: str, model: str, **settings):
-    """A model on a server, used as `semicml_tf.load` gives one; see `serving.remote_model.RemoteModel`.
-
-    Args:
-        address: ``host:port``.
-        model: its name on the server, e.g. ``ct``.
-        settings: of `RemoteModel`, e.g. ``version=3``, ``parallel=8``, ``deadline_s=20``, ``credentials=...``.
-    """
-    # Imported late: TensorFlow takes seconds to load, and whoever imports a module of this package would wait for it.
-    from semicml_tf.system import quiet_import
-
-    quiet_import.tensorflow()
-    from serving.remote_model import RemoteModel
-
-    return RemoteModel(address, model, **settings)
+__all__ = ["connect"]

@@ -16,9 +16,11 @@ from tensorflow_serving.apis import predict_pb2
 from semicml_tf import commandline
 from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
-from serving import local_server, model_config, tls
-from serving.model_store import ModelStore
-from serving.version_watch import VersionWatch
+from semicml_tf.serving import tls
+from semicml_tf.serving.server import command as local_server
+from semicml_tf.serving.server import model_config
+from semicml_tf.serving.server.model_store import ModelStore
+from semicml_tf.serving.server.version_watch import VersionWatch
 from tests import threshold_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -31,7 +33,7 @@ def serving(models, folder, *more):
     """A server process; yields it and its address, and never leaves it running."""
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "serving.local_server", f"--models={models}", f"--port_file={port_file}"]
+    command = [sys.executable, "-m", "semicml_tf.serving.server", f"--models={models}", f"--port_file={port_file}"]
     with open(folder / "server.log", "wb") as log:
         process = subprocess.Popen([*command, "--port=0", *more], cwd=ROOT, stdout=log, stderr=log)
     try:
@@ -48,7 +50,7 @@ def serving(models, folder, *more):
 @contextlib.contextmanager
 def serving_here(models, *more):
     """The address of a server in this process, of the models of a folder; for what needs no signal and no crash."""
-    values, _ = commandline.parse("serving.local_server", ["--port=0", *more])
+    values, _ = commandline.parse("semicml_tf.serving.server", ["--port=0", *more])
     store = ModelStore()
     watch = VersionWatch(store, lambda: model_config.of_folder(models))
     watch.look()
@@ -87,7 +89,7 @@ def publish_unet(folder):
 def require_conformance(address, models, output):
     """Runs `serving.conformance`: no check may fail, none be skipped."""
     commandline.call(
-        "serving.conformance",
+        "semicml_tf.serving.conformance",
         [f"--address={address}", "--model=ct", f"--reference={models / 'ct'}", f"--output={output}"],
     )
     found = json.loads(output.read_text())

@@ -131,7 +131,7 @@ def test_other_mistakes_are_one_line(models, tmp_path):
 def test_help_needs_no_tensorflow():
     code = (
         "import sys; from semicml_tf import commandline\n"
-        "served = ['serving.client', 'serving.route', 'serving.local_server']\n"
+        "served = ['semicml_tf.serving.client', 'semicml_tf.serving.route', 'semicml_tf.serving.server']\n"
         "for name in ('semicml_tf.predict', 'semicml_tf.export', *served):\n"
         "    assert '--' in commandline.help_text(name)\n"
         "assert not {'tensorflow', 'keras', 'grpc'} & set(sys.modules), 'heavy imports'"

@@ -38,10 +38,15 @@ ORDER = (
     "semicml_tf.experiments",
     "semicml_tf.reporting",
     "semicml_tf.exporting",
+    "semicml_tf.serving",
 )
-COMMANDS = {name if name != "semicml_tf.phantom" else "semicml_tf.phantom.command" for name in commandline.COMMANDS}
+SERVING = ("client", "route", "server", "ray", "conformance")
+# A command in a package of its own: the package's __main__ starts `command`.
+PACKAGES = ("semicml_tf.phantom", *(f"semicml_tf.serving.{name}" for name in SERVING))
+COMMANDS = {name for name in commandline.COMMANDS if name not in PACKAGES} | {f"{name}.command" for name in PACKAGES}
+STARTERS = {f"{name}.__main__" for name in PACKAGES}
 # All segment volumes, one in process and two over gRPC, with the same flags and the same files.
-MAY_IMPORT_A_COMMAND = {(f"serving.{name}", "semicml_tf.predict") for name in ("client", "route")}
+MAY_IMPORT_A_COMMAND = {(f"semicml_tf.serving.{name}.command", "semicml_tf.predict") for name in ("client", "route")}
 NOT_FOR_SERVING = tuple(
     f"semicml_tf.{room}"
     for room in ("conversion", "phantom", "input", "networks", "losses", "methods", "training", "evaluation")
@@ -105,19 +110,20 @@ def _within(name: str, place: str) -> bool:
 def _place(name: str) -> int | None:
     """Where a module stands in ORDER, by its longest match; none for commands and the package's face."""
     matches = [place for place in ORDER if _within(name, place)]
-    is_command = name in COMMANDS or name == "semicml_tf.phantom.__main__"
-    return None if is_command or not matches else ORDER.index(max(matches, key=len))
+    return None if name in COMMANDS | STARTERS or not matches else ORDER.index(max(matches, key=len))
 
 
 def test_the_sources_were_found():
-    assert {"semicml_tf", "serving.client", "pipelines.main_job", "semicml_tf.phantom.command"} <= set(MODULES)
+    assert {"semicml_tf", "semicml_tf.serving.client", "pipelines.main_job", "semicml_tf.phantom.command"} <= set(
+        MODULES
+    )
     assert Import("semicml_tf.train", "semicml_tf.training.trainer", True) in IMPORTS
     assert Import("semicml_tf.system.atomic_files", "semicml_tf.errors", False) in IMPORTS
 
 
 def test_every_module_has_its_place():
     core = {name for name in MODULES if _within(name, "semicml_tf")} - COMMANDS
-    homeless = {name for name in core if _place(name) is None} - {"semicml_tf", "semicml_tf.phantom.__main__"}
+    homeless = {name for name in core if _place(name) is None} - {"semicml_tf"} - STARTERS
     assert not homeless
     assert all(any(_within(name, place) for name in MODULES) for place in ORDER)
 
@@ -169,7 +175,7 @@ def test_the_core_works_without_tfx():
 
 
 def test_serving_knows_nothing_of_training():
-    seen, waiting = set(), [name for name in MODULES if _within(name, "serving")]
+    seen, waiting = set(), [name for name in MODULES if _within(name, "semicml_tf.serving")]
     while waiting:
         name = waiting.pop()
         if name not in seen:

@@ -201,11 +201,12 @@ def test_names_that_others_may_have_are_not_installed(python, tmp_path):
         assert f"No module named '{name}'" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["serving.client", "serving.local_server"])
-def test_serving_needs_the_wheel_and_its_own_folder_only(module, python, tmp_path):
-    shutil.copytree(REPOSITORY / "serving", tmp_path / "serving")
+@pytest.mark.parametrize("module", ["semicml_tf.serving.client", "semicml_tf.serving.server"])
+def test_serving_needs_the_wheel_only(module, python, tmp_path):
     assert "Flags" in _checked(python, "-m", module, "--help", cwd=tmp_path)
-    missing = ["--models=none"] if module == "serving.local_server" else ["--manifest=none", "--model=ct", "a", "b"]
+    missing = (
+        ["--models=none"] if module == "semicml_tf.serving.server" else ["--manifest=none", "--model=ct", "a", "b"]
+    )
     done = _run(python, "-m", module, *missing, cwd=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "none" in done.stderr
 

@@ -12,9 +12,9 @@ import serving
 from semicml_tf.errors import UserError
 from semicml_tf.inference.monte_carlo import MonteCarlo, slice_seeds
 from semicml_tf.inference.volume import segment
-from serving.predict_calls import LONGEST_BACKOFF_S
-from serving.remote_failure import RemoteFailure, VersionGone
-from serving.remote_model import RemoteModel
+from semicml_tf.serving.client.predict_calls import LONGEST_BACKOFF_S
+from semicml_tf.serving.client.remote_failure import RemoteFailure, VersionGone
+from semicml_tf.serving.client.remote_model import RemoteModel
 from tests import threshold_model
 from tests.fake_prediction_server import Fake
 from tests.fake_prediction_server import serving as serve

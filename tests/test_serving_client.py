@@ -14,7 +14,7 @@ import serving
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.exporting.publish import publish
-from serving.remote_failure import RemoteFailure
+from semicml_tf.serving.client.remote_failure import RemoteFailure
 from tests import dicom_files, threshold_model
 from tests.serving_process import serving as serve
 
@@ -49,7 +49,7 @@ def images(tmp_path):
 def test_an_address_and_two_paths_are_enough(models, address, images, modality, monkeypatch):
     monkeypatch.chdir(images)
     commandline.call(
-        "serving.client",
+        "semicml_tf.serving.client",
         [f"--address={address}", f"--model={modality}", f"{modality}.nii.gz", "out.nii.gz", "--overlay=over.png"],
     )
     commandline.call(
@@ -64,13 +64,13 @@ def test_an_address_and_two_paths_are_enough(models, address, images, modality, 
 @pytest.mark.parametrize("more", [("--parallel=7", "--batch_size=3"), ("--parallel=1", "--flips"), ("--batch_size=1",)])
 def test_files_are_those_of_the_process_itself_at_the_same_batch_size(models, address, images, more):
     ways = {
-        "serving.client": ["--model=ct", f"--address={address}"],
+        "semicml_tf.serving.client": ["--model=ct", f"--address={address}"],
         "semicml_tf.predict": [f"--model={models / 'ct'}"],
     }
     shared = [flag for flag in more if not flag.startswith("--parallel")]
     for module, how in ways.items():
         files = [f"--output={images / module}.nii.gz", f"--probabilities={images / module}_p.nii.gz"]
-        how += more if module == "serving.client" else shared
+        how += more if module == "semicml_tf.serving.client" else shared
         commandline.call(module, [*how, f"--input={images / 'ct.nii.gz'}", *files])
     for end in (".nii.gz", "_p.nii.gz"):
         assert filecmp.cmp(images / f"serving.client{end}", images / f"semicml_tf.predict{end}", shallow=False)
@@ -88,7 +88,7 @@ def test_the_python_api_is_that_of_a_model_in_this_process(models, address):
         np.testing.assert_array_equal(there.predict(VOLUMES["pet"], AFFINE), here.predict(VOLUMES["pet"], AFFINE))
 
 
-def refused(arguments, message, module="serving.client"):
+def refused(arguments, message, module="semicml_tf.serving.client"):
     with pytest.raises(UserError, match=message) as caught:
         commandline.call(module, arguments)
     assert "\n" not in caught.value.line
@@ -112,7 +112,7 @@ def test_dicom_is_taken_by_its_modality_tag(address, tmp_path):
     stored = np.random.default_rng(0).integers(0, 1500, (6, 17, 19)).astype(np.int16)
     dicom_files.write_series(tmp_path / "series", stored, modality="CT")
     shared = [f"--address={address}", f"--input={tmp_path / 'series'}"]
-    commandline.call("serving.client", [*shared, "--model=ct", f"--output={tmp_path / 'out.nii.gz'}"])
+    commandline.call("semicml_tf.serving.client", [*shared, "--model=ct", f"--output={tmp_path / 'out.nii.gz'}"])
     mask = nibabel.load(tmp_path / "out.nii.gz")
     # (column, row, slice), as the series' volume.
     np.testing.assert_array_equal(
@@ -132,14 +132,14 @@ def test_a_server_that_takes_less_says_what_to_set(address, images):
     shared = ["--model=ct", f"--address={address}", f"--input={images / 'long.nii.gz'}", "--batch_size=2000"]
     shared += [f"--output={images / 'out.nii.gz'}"]
     refused(shared, r"takes messages of at most 1 MiB, got one of 1.07 MiB. Pass --max_message_mib=1,")
-    commandline.call("serving.client", [*shared, "--max_message_mib=1"])
+    commandline.call("semicml_tf.serving.client", [*shared, "--max_message_mib=1"])
     np.testing.assert_array_equal(np.asarray(nibabel.load(images / "out.nii.gz").dataobj), values > 51.3)
 
 
 def test_the_router_gives_the_file_that_predict_gives(models, address, images, monkeypatch):
     monkeypatch.chdir(images)
     given = "ct=ct.nii.gz,pet=pet.nii.gz"
-    commandline.call("serving.route", [f"--address={address}", given, "out.nii.gz"])
+    commandline.call("semicml_tf.serving.route", [f"--address={address}", given, "out.nii.gz"])
     commandline.call(
         "semicml_tf.predict",
         [f"--model=ct={models / 'ct'},pet={models / 'pet'}", f"--input={given}", "--output=here.nii.gz", "--fuse"],

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from semicml_tf.exporting import slice_example
-from serving import answers, conformance, conformance_signatures
-from serving import conformance_checks as checks
-from serving.conformance_server import Server
-from serving.model_store import ModelStore, State, Version
-from serving.served_model import ServedModel
+from semicml_tf.serving.conformance import checks, signatures, suite
+from semicml_tf.serving.conformance.server import Server
+from semicml_tf.serving.server import handlers
+from semicml_tf.serving.server.model_store import ModelStore, State, Version
+from semicml_tf.serving.server.served_model import ServedModel
 from tests.fake_prediction_server import as_content
 from tests.serving_process import UNLIMITED, WINDOW, request, require_conformance
 
@@ -31,7 +31,7 @@ class Poor(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._store = store
 
     def GetModelMetadata(self, request, context):
-        return answers.metadata(self._store, request)
+        return handlers.metadata(self._store, request)
 
     def Predict(self, request, context):
         response = predict_pb2.PredictResponse()
@@ -47,8 +47,8 @@ class SendsContent(Poor):
 
     def Predict(self, request, context):
         try:
-            response = answers.predict(self._store, request)
-        except answers.Refused as refused:
+            response = handlers.predict(self._store, request)
+        except handlers.Refused as refused:
             context.abort(grpc.StatusCode[refused.code], refused.details)
         for tensor in response.outputs.values():
             tensor.CopyFrom(as_content(tf.make_ndarray(tensor)))
@@ -70,14 +70,14 @@ def _found(kind, store):
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", UNLIMITED) as channel:
-            return {one["check"]: one for one in conformance.check(Server(channel, "ct", 20.0))}
+            return {one["check"]: one for one in suite.check(Server(channel, "ct", 20.0))}
     finally:
         server.stop(None).wait()
 
 
 def test_strings_as_tensor_content_are_read(served):
     found = _found(SendsContent, served)
-    for check in (checks.predicts, checks.one_by_one, checks.content, *conformance_signatures.ANSWERED):
+    for check in (checks.predicts, checks.one_by_one, checks.content, *signatures.ANSWERED):
         assert found[check.__doc__]["result"] == "passed", found[check.__doc__]
 
 
@@ -86,7 +86,7 @@ def test_a_check_that_breaks_is_a_check_that_failed(monkeypatch):
         raise ValueError("no array")
 
     monkeypatch.setattr(checks, "all_checks", lambda server: [("breaks", breaks), ("goes on", lambda: "fine")])
-    found = conformance.check(None)
+    found = suite.check(None)
     assert [(one["result"], one["details"]) for one in found] == [
         ("failed", "ValueError: no array"),
         ("passed", "fine"),
@@ -97,7 +97,7 @@ def test_a_poor_server_fails(served):
     found = _found(Poor, served)
     failed = {title for title, one in found.items() if one["result"] == "failed"}
     wanted = {checks.status, checks.predicts, checks.one_by_one, checks.content, checks.names_what_answered, checks.big}
-    wanted |= set(conformance_signatures.ANSWERED)
+    wanted |= set(signatures.ANSWERED)
     assert {check.__doc__ for check in wanted} <= failed
     refusals = [title for title in found if title.startswith("Refuses")]
     # gRPC itself sees that a message is none.
@@ -119,12 +119,12 @@ EXAMPLE = slice_example.encode(np.zeros((WINDOW, WINDOW), np.float32))
 )
 def test_a_damaged_example_is_an_invalid_argument(served, spoilt, reason):
     message = request(signature="serialized", inputs={"examples": np.array([EXAMPLE, spoilt], object)})
-    with pytest.raises(answers.Refused, match=reason) as caught:
-        answers.predict(served, message)
+    with pytest.raises(handlers.Refused, match=reason) as caught:
+        handlers.predict(served, message)
     assert caught.value.code == "INVALID_ARGUMENT"
-    assert "\n" not in caught.value.details and len(caught.value.details) <= answers.MOST_DETAILS
+    assert "\n" not in caught.value.details and len(caught.value.details) <= handlers.MOST_DETAILS
     message = request(signature="serialized", inputs={"examples": np.array([EXAMPLE], object)})
-    assert set(answers.predict(served, message).outputs) == {"labels", "probabilities"}
+    assert set(handlers.predict(served, message).outputs) == {"labels", "probabilities"}
 
 
 GOOD = request().SerializeToString()
@@ -156,8 +156,8 @@ def test_whatever_comes_is_answered_or_refused(served, data):
     except DecodeError:
         return
     try:
-        answer = answers.predict(served, message)
-    except answers.Refused as refused:
+        answer = handlers.predict(served, message)
+    except handlers.Refused as refused:
         assert refused.code in ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION")
         assert "\n" not in refused.details
     else:

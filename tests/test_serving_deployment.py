@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from serving import model_config
+from semicml_tf.serving.server import model_config
 
 # tensorflow_serving/model_servers/main.cc at 2.19.1.
 FLAGS = {

@@ -20,8 +20,8 @@ def test_dropout_over_grpc_draws_what_the_model_draws_in_process(unet_models, un
         return {what: path.read_bytes() for what, path in wanted.items()}, wanted
 
     remote = [f"--address={unet_server}", "--model=ct", f"--manifest={unet_models / 'ct' / '1'}"]
-    far, _ = segment("serving.client", "far", "--seed=5", *remote)
-    other, _ = segment("serving.client", "other", "--seed=6", *remote)
+    far, _ = segment("semicml_tf.serving.client", "far", "--seed=5", *remote)
+    other, _ = segment("semicml_tf.serving.client", "other", "--seed=6", *remote)
     near, files = segment("semicml_tf.predict", "near", "--seed=5", f"--model={unet_models / 'ct'}")
     assert far == near and far["probabilities"] != other["probabilities"]
     information = np.asarray(nibabel.load(files["mutual_information"]).dataobj)

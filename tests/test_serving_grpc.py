@@ -24,8 +24,8 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
-from serving.client import read_manifest
-from serving.remote_model import RemoteModel
+from semicml_tf.serving.client.command import read_manifest
+from semicml_tf.serving.client.remote_model import RemoteModel
 from tests import threshold_model
 from tests.plain_client import plain_client
 from tests.serving_process import ROOT, UNLIMITED, WINDOW, request, serving
@@ -86,7 +86,7 @@ def test_client_command_writes_the_file_that_predict_writes(models, address, tmp
         + [f"--probabilities={tmp_path / 'pa.nii.gz'}"],
     )
     commandline.call(
-        "serving.client",
+        "semicml_tf.serving.client",
         [f"--model={modality}", f"--address={address}", f"--output={tmp_path / 'b.nii.gz'}", *shared]
         + [f"--manifest={models / modality / '1'}", f"--probabilities={tmp_path / 'pb.nii.gz'}"],
     )
@@ -226,7 +226,7 @@ def client_arguments(tmp_path, models, address, *more, model="ct", manifest="ct"
 def test_clients_mistakes_are_one_line(models, address, tmp_path):
     def refused(message, arguments):
         with pytest.raises(UserError, match=message) as caught:
-            commandline.call("serving.client", arguments)
+            commandline.call("semicml_tf.serving.client", arguments)
         assert "\n" not in caught.value.line
         assert not (tmp_path / "out.nii.gz").exists()
 
@@ -245,7 +245,7 @@ def test_clients_mistakes_are_one_line(models, address, tmp_path):
 def test_a_study_flagfile_serves_the_client_too(models, address, tmp_path):
     (tmp_path / "study.flags").write_text(f"--modalities=ct,pet\n--run={tmp_path}\n--batch_size=4\n")
     arguments = client_arguments(tmp_path, models, address)
-    commandline.call("serving.client", [f"--flagfile={tmp_path / 'study.flags'}", *arguments])
+    commandline.call("semicml_tf.serving.client", [f"--flagfile={tmp_path / 'study.flags'}", *arguments])
     assert (tmp_path / "out.nii.gz").exists()
 
 
@@ -258,12 +258,12 @@ def test_manifest_is_found_beside_the_models(models, tmp_path):
 def test_terminated_server_leaves_in_order_and_a_killed_one_is_one_line_for_the_client(models, tmp_path):
     with serving(models, tmp_path) as (process, address):
         with pytest.raises(UserError, match="cannot listen on"):
-            commandline.call("serving.local_server", [f"--models={models}", f"--port={address.split(':')[1]}"])
+            commandline.call("semicml_tf.serving.server", [f"--models={models}", f"--port={address.split(':')[1]}"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert (tmp_path / "server.log").read_text().splitlines()[-1] == "stopped"
     with pytest.raises(UserError, match=f"the server at {address} cannot be reached") as caught:
-        commandline.call("serving.client", client_arguments(tmp_path, models, address, "--retries=1"))
+        commandline.call("semicml_tf.serving.client", client_arguments(tmp_path, models, address, "--retries=1"))
     assert "\n" not in caught.value.line
     assert not (tmp_path / "out.nii.gz").exists()
 
@@ -278,13 +278,15 @@ def test_server_listens_on_loopback_alone(address):
 def test_no_models_is_one_line(tmp_path):
     for folder, message in ((tmp_path / "nowhere", "there is none"), (tmp_path, "expected exported models")):
         with pytest.raises(UserError, match=message):
-            commandline.call("serving.local_server", [f"--models={folder}", "--port=0"])
+            commandline.call("semicml_tf.serving.server", [f"--models={folder}", "--port=0"])
 
 
 def test_serving_never_imports_training():
     code = (
-        "import sys, serving.client, serving.local_server, serving.model_store, serving.prediction_service\n"
-        "import serving.remote_model, serving.tensors, semicml_tf.predict, semicml_tf.files.nifti.reader\n"
+        "import sys, semicml_tf.serving.client.command, semicml_tf.serving.server.command, semicml_tf.predict\n"
+        "from semicml_tf.serving.server import model_store, prediction_service\n"
+        "from semicml_tf.serving.client import remote_model\n"
+        "import semicml_tf.serving.tensors, semicml_tf.files.nifti.reader\n"
         "import semicml_tf.inference.exported_model\n"
         "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('semicml_tf.')}\n"
         "banned = {'training', 'methods', 'losses', 'networks', 'input', 'evaluation', 'conversion', 'phantom'}\n"

@@ -21,12 +21,15 @@ from semicml_tf.artefact.manifest import MAX_QUERIES
 from semicml_tf.errors import UserError
 from semicml_tf.exporting import slice_example
 from semicml_tf.inference import slices
-from serving import answers, bounds, conformance, conformance_checks, conformance_server, prediction_service
-from serving.model_store import ModelStore, State, Version
-from serving.remote_failure import RemoteFailure
-from serving.remote_model import RemoteModel
-from serving.served_model import ServedModel
-from serving.terminal_text import one_line
+from semicml_tf.serving import bounds
+from semicml_tf.serving.client.remote_failure import RemoteFailure
+from semicml_tf.serving.client.remote_model import RemoteModel
+from semicml_tf.serving.conformance import checks, suite
+from semicml_tf.serving.conformance import server as conformance_server
+from semicml_tf.serving.server import handlers, prediction_service
+from semicml_tf.serving.server.model_store import ModelStore, State, Version
+from semicml_tf.serving.server.served_model import ServedModel
+from semicml_tf.serving.terminal_text import one_line
 from tests import threshold_model
 from tests.serving_process import request
 
@@ -59,7 +62,7 @@ def store(models):
         found.put(name, 1, Version(State.AVAILABLE, ServedModel.open(name, 1, models / name / "1")))
         # The first call of a signature compiles it.
         for signature, inputs in inputs_of_all(3).items():
-            answers.predict(found, request(name=name, signature=signature, inputs=inputs))
+            handlers.predict(found, request(name=name, signature=signature, inputs=inputs))
     return found
 
 
@@ -80,7 +83,7 @@ def asked(store, message) -> predict_pb2.PredictResponse:
     data = message if isinstance(message, bytes) else message.SerializeToString()
 
     def answer(parsed):
-        return answers.predict(store, parsed, max_bytes=LIMIT)
+        return handlers.predict(store, parsed, max_bytes=LIMIT)
 
     return predict_pb2.PredictResponse.FromString(
         prediction_service.respond(data, predict_pb2.PredictRequest, answer, LIMIT)
@@ -128,12 +131,12 @@ FULL, INVALID = "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"
     ],
 )
 def test_messages_that_claim_much_are_refused_before_memory_is_taken(store, message, code):
-    with memory_limit(1024 * MIB), pytest.raises(answers.Refused) as caught:
+    with memory_limit(1024 * MIB), pytest.raises(handlers.Refused) as caught:
         asked(store, message)
     assert caught.value.code == code, caught.value
     # Details travel in a header of 8 KiB, in which other characters take up to nine bytes.
     assert caught.value.details.isascii() and caught.value.details.isprintable()
-    assert len(caught.value.details) <= answers.MOST_DETAILS
+    assert len(caught.value.details) <= handlers.MOST_DETAILS
 
 
 def test_the_graph_itself_bounds_its_answer_on_any_server(models):
@@ -182,11 +185,11 @@ def test_many_slices_are_computed_in_steps_between_which_a_call_may_end(store, m
             caller.left.set()
         caller.check()
 
-    with pytest.raises(answers.Refused, match="CANCELLED"):
-        answers.predict(store, request(slices), check_wanted=check)
+    with pytest.raises(handlers.Refused, match="CANCELLED"):
+        handlers.predict(store, request(slices), check_wanted=check)
     assert len(sizes) == 4
     Context.time_remaining = lambda self: -1.0
-    with pytest.raises(answers.Refused, match="DEADLINE_EXCEEDED"):
+    with pytest.raises(handlers.Refused, match="DEADLINE_EXCEEDED"):
         prediction_service._Caller(Context()).check()
 
 
@@ -226,7 +229,7 @@ def test_mutated_requests_get_an_error_of_our_own_or_an_answer_of_the_declared_s
         for number in range(400):
             try:
                 response = asked(store, mutated(rng, bases[number % len(bases)]))
-            except answers.Refused as refused:
+            except handlers.Refused as refused:
                 seen[refused.code] = seen.get(refused.code, 0) + 1
                 assert refused.code != "INTERNAL", refused
                 continue
@@ -246,8 +249,8 @@ def test_mutated_requests_get_an_error_of_our_own_or_an_answer_of_the_declared_s
 def test_mutated_questions_about_models_get_an_error_of_our_own_or_the_right_answer(store):
     rng = random.Random(7)
     cases = (
-        (get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), answers.metadata),
-        (get_model_status_pb2.GetModelStatusRequest(), answers.status),
+        (get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), handlers.metadata),
+        (get_model_status_pb2.GetModelStatusRequest(), handlers.status),
     )
     for message, answer in cases:
         message.model_spec.name = "ct"
@@ -262,7 +265,7 @@ def test_mutated_questions_about_models_get_an_error_of_our_own_or_the_right_ans
         right.add(respond(message.SerializeToString()))
         with memory_limit(1024 * MIB):
             for _ in range(200):
-                with contextlib.suppress(answers.Refused):
+                with contextlib.suppress(handlers.Refused):
                     assert respond(mutated(rng, data)) in right
 
 
@@ -324,7 +327,7 @@ def test_mutated_answers_give_an_error_of_our_own_or_probabilities(calls):
 
 
 def test_mutated_manifests_of_a_server_are_one_line_or_read(monkeypatch):
-    from serving import predict_calls
+    from semicml_tf.serving.client import predict_calls
 
     answer = [b""]
     monkeypatch.setattr(predict_calls.PredictCalls, "_call", lambda self, request: answer[0])
@@ -356,10 +359,10 @@ def test_mutated_metadata_and_status_fail_a_check_and_nothing_else(store):
     rng = random.Random(11)
     asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     asked.model_spec.name = "ct"
-    metadata = answers.metadata(store, asked).SerializeToString()
+    metadata = handlers.metadata(store, asked).SerializeToString()
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = "ct"
-    status = answers.status(store, status).SerializeToString()
+    status = handlers.status(store, status).SerializeToString()
 
     class Channel:
         def unary_unary(self, path, response_deserializer):
@@ -368,10 +371,10 @@ def test_mutated_metadata_and_status_fail_a_check_and_nothing_else(store):
 
     server, results = conformance_server.Server(Channel(), "ct", 1.0), set()
     with memory_limit(1024 * MIB), pytest.MonkeyPatch.context() as patch:
-        for function in (conformance_checks.metadata, conformance_checks.status):
-            patch.setattr(conformance_checks, "all_checks", lambda server, run=function: [("it", lambda: run(server))])
+        for function in (checks.metadata, checks.status):
+            patch.setattr(checks, "all_checks", lambda server, run=function: [("it", lambda: run(server))])
             for _ in range(100):
-                (found,) = conformance.check(server)
+                (found,) = suite.check(server)
                 results.add(found["result"])
                 assert found["details"].isprintable() and len(found["details"]) <= 300
     assert results == {"passed", "failed"}
@@ -388,9 +391,9 @@ def test_a_suite_ends_soon_where_a_server_takes_calls_and_never_answers(monkeypa
     def run():
         raise Silent
 
-    monkeypatch.setattr(conformance_checks, "all_checks", lambda server: ((f"check {n}", run) for n in range(9)))
-    found = [one["result"] for one in conformance.check(None)]
-    assert found == ["failed"] * conformance.MAX_UNANSWERED + ["skipped"]
+    monkeypatch.setattr(checks, "all_checks", lambda server: ((f"check {n}", run) for n in range(9)))
+    found = [one["result"] for one in suite.check(None)]
+    assert found == ["failed"] * suite.MAX_UNANSWERED + ["skipped"]
 
 
 def test_text_of_others_is_one_line_of_ascii():

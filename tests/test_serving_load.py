@@ -19,8 +19,8 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from serving.admission import Admission
-from serving.answers import Refused
+from semicml_tf.serving.server.admission import Admission
+from semicml_tf.serving.server.handlers import Refused
 from tests import threshold_model
 from tests.serving_process import UNLIMITED, WINDOW, request, serving_here
 
@@ -225,12 +225,12 @@ def test_mutual_tls(unet_models, tmp_path):
         shared = [f"--address={address}", "--model=ct", f"--manifest={unet_models / 'ct' / '1'}", "--retries=0"]
         shared += [f"--input={tmp_path / 'in.nii.gz'}", f"--tls_ca={tmp_path / 'authority.pem'}"]
         mine = [f"--tls_client_certificate={tmp_path / 'client.pem'}", f"--tls_client_key={tmp_path / 'client.key'}"]
-        commandline.call("serving.client", [*shared, *mine, f"--output={tmp_path / 'mask.nii.gz'}"])
+        commandline.call("semicml_tf.serving.client", [*shared, *mine, f"--output={tmp_path / 'mask.nii.gz'}"])
         assert (tmp_path / "mask.nii.gz").exists()
         with pytest.raises(UserError, match="cannot be reached"):
-            commandline.call("serving.client", [*shared, f"--output={tmp_path / 'other.nii.gz'}"])
+            commandline.call("semicml_tf.serving.client", [*shared, f"--output={tmp_path / 'other.nii.gz'}"])
         with pytest.raises(UserError, match="both or neither"):
-            commandline.call("serving.client", [*shared, mine[0], f"--output={tmp_path / 'other.nii.gz'}"])
+            commandline.call("semicml_tf.serving.client", [*shared, mine[0], f"--output={tmp_path / 'other.nii.gz'}"])
 
 
 def test_tls_encrypts_for_whoever_trusts_the_server(unet_models, tmp_path):
@@ -256,4 +256,4 @@ def test_half_a_pair_is_one_line(models, tmp_path):
         ([f"--tls_key={tmp_path / 'key'}", "--tls_certificate=nowhere"], "nowhere: expected a certificate in PEM form"),
     ):
         with pytest.raises(UserError, match=message):
-            commandline.call("serving.local_server", [f"--models={models}", *told])
+            commandline.call("semicml_tf.serving.server", [f"--models={models}", *told])

@@ -11,11 +11,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from semicml_tf.errors import UserError
-from serving import joined_calls
-from serving.joined_calls import Call
-from serving.ray_router import Router, is_of_this_machine, named_model
-from serving.ray_settings import RaySettings
-from serving.served_model import ServedModel
+from semicml_tf.serving.ray.router import Router, is_of_this_machine, named_model
+from semicml_tf.serving.ray.settings import RaySettings
+from semicml_tf.serving.server import batching
+from semicml_tf.serving.server.batching import Call
+from semicml_tf.serving.server.served_model import ServedModel
 from tests.serving_process import ROOT, request
 
 
@@ -65,7 +65,7 @@ def twice(model, size, first=0.0):
 def test_calls_are_joined_and_split_again(counted):
     model, sizes = counted
     calls = [twice(model, size, first) for size, first in ((1, 0), (4, 100), (2, 7))]
-    answers = joined_calls.answer(calls)
+    answers = batching.answer(calls)
     assert sizes == [("twice", 7)]
     for call, outputs in zip(calls, answers):
         np.testing.assert_array_equal(outputs["values"], 2 * call.inputs["values"])
@@ -78,7 +78,7 @@ def test_only_calls_of_one_kind_are_joined(counted):
     other = [Call(model, signature, {"values": values}) for signature in ("total", "total", "fixed", "fixed")]
     empty = twice(model, 0)
     assert [call.slices() for call in other] == [None] * 4 and empty.slices() is None
-    answers = joined_calls.answer([twice(model, 1), other[0], empty, twice(model, 2), *other[1:]])
+    answers = batching.answer([twice(model, 1), other[0], empty, twice(model, 2), *other[1:]])
     assert sorted(sizes) == [("fixed", 2)] * 2 + [("total", 2)] * 2 + [("twice", 0), ("twice", 3)]
     assert answers[1]["total"] == answers[4]["total"] == 6 and answers[2]["values"].shape == (0, 3)
     assert [len(answers[index]["values"]) for index in (0, 3)] == [1, 2]
@@ -87,7 +87,7 @@ def test_only_calls_of_one_kind_are_joined(counted):
 def test_a_call_that_fails_fails_alone(counted):
     model, sizes = counted
     good, bad = twice(model, 2), twice(model, 1, -9)
-    first, second, third = joined_calls.answer([good, bad, good])
+    first, second, third = batching.answer([good, bad, good])
     assert isinstance(second, tf.errors.InvalidArgumentError)
     for outputs in (first, third):
         np.testing.assert_array_equal(outputs["values"], 2 * good.inputs["values"])
@@ -172,7 +172,7 @@ def test_settings_are_read_from_strings_and_checked(tmp_path):
 
 
 def test_router_and_proxies_wait_for_no_tensorflow():
-    lines = "import serving.ray_router, serving.ray_services, sys; serving.ray_router.named_model(b'')"
+    lines = "import sys; from semicml_tf.serving.ray import router, services; router.named_model(b'')"
     done = subprocess.run(
         [sys.executable, "-c", f"{lines}; print('tensorflow' in sys.modules)"], cwd=ROOT, capture_output=True, text=True
     )
@@ -181,32 +181,32 @@ def test_router_and_proxies_wait_for_no_tensorflow():
 
 def test_the_config_file_names_what_there_is():
     yaml = pytest.importorskip("yaml")
-    from serving import ray_app, ray_services
+    from semicml_tf.serving.ray import command, services
 
     config = yaml.safe_load((ROOT / "serving" / "ray.yaml").read_text())
-    assert config["grpc_options"]["grpc_servicer_functions"] == list(ray_services.FUNCTIONS)
+    assert config["grpc_options"]["grpc_servicer_functions"] == list(services.FUNCTIONS)
     (application,) = config["applications"]
-    assert application["name"] == ray_app.APPLICATION and callable(ray_app.build)
-    assert application["import_path"] == f"{ray_app.build.__module__}:{ray_app.build.__name__}"
+    assert application["name"] == command.APPLICATION and callable(command.build)
+    assert application["import_path"] == f"{command.build.__module__}:{command.build.__name__}"
     assert RaySettings.of(application["args"]).replicas == 2
 
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch):
-    from serving import ray_app
+    from semicml_tf.serving.ray import command
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr(ray_app.os, "environ", {})
+    monkeypatch.setattr(command.os, "environ", {})
     with pytest.raises(UserError, match=r"not installed.*\[ray\]"):
-        ray_app._import_ray()
+        command._import_ray()
 
 
 def test_services_are_added_as_bytes():
-    from serving import ray_services
+    from semicml_tf.serving.ray import services
 
     added = []
     server = types.SimpleNamespace(add_generic_rpc_handlers=added.extend)
-    for function in ray_services.FUNCTIONS:
-        getattr(ray_services, function.rpartition(".")[2])(None, server)
+    for function in services.FUNCTIONS:
+        getattr(services, function.rpartition(".")[2])(None, server)
     methods = {name: one for handler in added for name, one in handler._method_handlers.items()}
     assert set(methods) == {
         "/tensorflow.serving.PredictionService/Predict",

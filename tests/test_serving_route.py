@@ -10,8 +10,8 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from serving import routing
-from serving.remote_failure import RemoteFailure
+from semicml_tf.serving.client.remote_failure import RemoteFailure
+from semicml_tf.serving.route import routing
 from tests import dicom_files, threshold_model
 from tests.fake_prediction_server import Fake
 from tests.fake_prediction_server import serving as serve
@@ -46,7 +46,7 @@ def address(fake):
 def route(tmp_path, address, given, *more):
     """The mask, and what the JSON beside it tells."""
     arguments = [f"--address={address}", given, str(tmp_path / "mask.nii.gz"), "--retries=0", *more]
-    commandline.call("serving.route", arguments)
+    commandline.call("semicml_tf.serving.route", arguments)
     return np.asarray(nibabel.load(tmp_path / "mask.nii.gz").dataobj), json.loads((tmp_path / "mask.json").read_text())
 
 
@@ -169,22 +169,22 @@ def test_inputs_that_tell_too_little_are_one_line(images, address, tmp_path):
         with pytest.raises(UserError, match=message):
             route(tmp_path, address, given)
     with pytest.raises(UserError, match="expected one patient's mask"):
-        commandline.call("serving.route", [f"--address={address}", both(images), str(tmp_path / "masks")])
+        commandline.call("semicml_tf.serving.route", [f"--address={address}", both(images), str(tmp_path / "masks")])
     mask, _ = route(tmp_path, address, str(images / "ct.nii.gz"), "--modality=ct")
     np.testing.assert_array_equal(mask, ALONE["ct"])
 
 
 def test_the_record_goes_where_it_is_wanted(images, address, tmp_path):
     arguments = [f"--address={address}", both(images), str(tmp_path / "m.nii.gz"), f"--json={tmp_path / 'r.json'}"]
-    commandline.call("serving.route", arguments)
+    commandline.call("semicml_tf.serving.route", arguments)
     told = json.loads((tmp_path / "r.json").read_text())
     assert told["route_version"] == 1 and told["mask"]["path"] == str(tmp_path / "m.nii.gz")
     assert not (tmp_path / "m.json").exists()
-    commandline.call("serving.route", arguments)  # it may replace its own
+    commandline.call("semicml_tf.serving.route", arguments)  # it may replace its own
     (tmp_path / "m.json").write_text('{"of": "the scanner"}')
     for more in ([], [f"--json={tmp_path / 'm.nii.gz'}"]):
         with pytest.raises(UserError, match="is no router's, and would be replaced"):
-            commandline.call("serving.route", [*arguments[:3], *more])
+            commandline.call("semicml_tf.serving.route", [*arguments[:3], *more])
     assert (tmp_path / "m.json").read_text() == '{"of": "the scanner"}'
 
 

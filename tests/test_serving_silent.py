@@ -8,10 +8,10 @@ import time
 import pytest
 
 from semicml_tf.errors import UserError
-from serving import conformance
-from serving.remote_failure import RemoteFailure
-from serving.remote_model import RemoteModel
-from serving.routing import Router
+from semicml_tf.serving.client.remote_failure import RemoteFailure
+from semicml_tf.serving.client.remote_model import RemoteModel
+from semicml_tf.serving.conformance import suite
+from semicml_tf.serving.route.routing import Router
 
 
 @contextlib.contextmanager
@@ -50,4 +50,4 @@ def test_a_server_that_never_answers_ends_with_its_deadline(serve):
         with pytest.raises(RemoteFailure, match="no model answers: ct: .*(no answer in 0.5 s|reached)"):
             Router({"ct": address}, deadline_s=0.5)
         with pytest.raises(UserError, match="cannot be reached"):
-            conformance.examine(address, "ct", deadline_s=0.5)
+            suite.examine(address, "ct", deadline_s=0.5)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.tensors import BadTensor, decode, decode_inputs, encode
+from semicml_tf.serving.tensors import BadTensor, decode, decode_inputs, encode
 from tests.fake_prediction_server import as_content
 
 SIGNATURE = meta_graph_pb2.SignatureDef()

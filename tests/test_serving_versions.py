@@ -11,11 +11,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from semicml_tf.errors import UserError
 from semicml_tf.exporting.publish import publish
-from serving import answers, model_config, version_watch, warmup
-from serving.model_config import ModelConfig
-from serving.model_store import ModelStore, NotServed, State, UnknownLabel
-from serving.served_model import ServedModel
-from serving.version_watch import VersionWatch
+from semicml_tf.serving.server import handlers, model_config, version_watch, warmup
+from semicml_tf.serving.server.model_config import ModelConfig
+from semicml_tf.serving.server.model_store import ModelStore, NotServed, State, UnknownLabel
+from semicml_tf.serving.server.served_model import ServedModel
+from semicml_tf.serving.server.version_watch import VersionWatch
 from tests import threshold_model
 from tests.serving_process import request
 
@@ -92,7 +92,7 @@ def test_a_new_version_takes_the_place_of_the_former(models, published):
     with pytest.raises(NotServed, match=r"Specific\(ct, 1\)"):
         store.get("ct", 1)
     # A call that holds the former ends as it began.
-    assert answers.predict_with(former, request(SLICE)).model_spec.version.value == 1
+    assert handlers.predict_with(former, request(SLICE)).model_spec.version.value == 1
 
 
 def test_a_version_that_is_gone_is_followed_by_the_one_before(models, published):
@@ -238,8 +238,8 @@ def test_warm_up_requests_are_answered_before_the_model_is_announced(models, pub
         seen.append(message.inputs["slices"].tensor_shape.dim[0].size)
         return original(model, message)
 
-    original = answers.predict_with
-    monkeypatch.setattr(answers, "predict_with", watch_over)
+    original = handlers.predict_with
+    monkeypatch.setattr(handlers, "predict_with", watch_over)
     store = ModelStore()
     VersionWatch(store, lambda: [ModelConfig("ct", models / "ct")]).look()
     assert seen == [1, 16] and store.get("ct").version == 1

@@ -11,11 +11,11 @@ from semicml_tf.exporting import warmup_requests
 from semicml_tf.exporting.publish import publish
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.preprocessing.normalisation import Normalisation
-from serving import answers, warmup
-from serving.model_config import ModelConfig
-from serving.model_store import ModelStore
-from serving.served_model import ServedModel
-from serving.version_watch import VersionWatch
+from semicml_tf.serving.server import handlers, warmup
+from semicml_tf.serving.server.model_config import ModelConfig
+from semicml_tf.serving.server.model_store import ModelStore
+from semicml_tf.serving.server.served_model import ServedModel
+from semicml_tf.serving.server.version_watch import VersionWatch
 from tests import threshold_model
 
 
@@ -67,8 +67,8 @@ def test_the_embedded_server_answers_them_before_it_announces_the_model(tmp_path
         answered.append((request.model_spec.signature_name, size))
         return response
 
-    original = answers.predict_with
-    monkeypatch.setattr(answers, "predict_with", watched)
+    original = handlers.predict_with
+    monkeypatch.setattr(handlers, "predict_with", watched)
     store = ModelStore()
     with caplog.at_level("INFO"):
         VersionWatch(store, lambda: [ModelConfig(modality, tmp_path / modality)]).look()

@@ -14,8 +14,8 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from pipelines.components import folders
 from pipelines.served import served
 from semicml_tf.exporting.export_run import export_run
+from semicml_tf.serving.conformance import suite
 from semicml_tf.system import atomic_files
-from serving import conformance
 
 REPORT_NAME = "conformance.json"
 
@@ -44,7 +44,7 @@ def ServingCheck(
         models = pathlib.Path(folder) / "models"
         export_run(run, models, modalities=(modality,), dataset=str(dataset))
         with served(models) as address:
-            found = conformance.examine(address, modality, reference=str(models / modality))
+            found = suite.examine(address, modality, reference=str(models / modality))
         failed = [one["check"] for one in found if one["result"] == "failed"]
         atomic_files.write_json(output / REPORT_NAME, {"model": modality, "failed": failed, "checks": found})
         atomic_files.write_text(output / ("INFRA_NOT_BLESSED" if failed else "INFRA_BLESSED"), "; ".join(failed))

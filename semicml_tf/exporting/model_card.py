@@ -91,5 +91,5 @@ From Python, for an array in native units and its (4, 4) affine (indices to RAS+
 The signature `{DEFAULT}` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised as
 `manifest.json` beside this card says, and gives `{LABELS_NAME}`, uint8 likewise; `{PROBABILITIES}` gives
 `{OUTPUT_NAME}`, {manifest.probabilities_dtype}. `{RAW}` takes native units and normalises them itself. The manifest
-lists all signatures. `python -m serving.client` calls them over gRPC.
+lists all signatures. `python -m semicml_tf.serving.client` calls them over gRPC.
 """

@@ -12,8 +12,8 @@ import time
 
 import grpc
 
-from serving.channel import open_channel
-from serving.ray_router import NODE_KEY, REPLICA_KEY
+from semicml_tf.serving.client.channel import open_channel
+from semicml_tf.serving.ray.router import NODE_KEY, REPLICA_KEY
 from tests.serving_process import ROOT
 
 
@@ -48,7 +48,7 @@ def served(models, folder, *flags):
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)
     port = free_port()
-    command = [sys.executable, "-m", "serving.ray_app", f"--models={models}", f"--port={port}"]
+    command = [sys.executable, "-m", "semicml_tf.serving.ray", f"--models={models}", f"--port={port}"]
     log = folder / "ray_app.log"
     with process([*command, f"--http_port={free_port()}", f"--port_file={port_file}", *flags], log) as one:
         wait_until(port_file.exists, 240, lambda: one.poll() is None, log)

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
-from serving.served_model import ServedModel
+from semicml_tf.serving.server.served_model import ServedModel
 from tests import threshold_model
 from tests.ray.ray_processes import Caller, free_port, process, served, wait_until
 from tests.serving_process import WINDOW, request

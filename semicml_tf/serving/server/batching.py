@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving import bounds
-from serving.served_model import ServedModel
+from semicml_tf.serving import bounds
+from semicml_tf.serving.server.served_model import ServedModel
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from serving import answers, bounds
-from serving.admission import Admission
-from serving.model_store import ModelStore
+from semicml_tf.serving import bounds
+from semicml_tf.serving.server import handlers
+from semicml_tf.serving.server.admission import Admission
+from semicml_tf.serving.server.model_store import ModelStore
 
 _LOG = logging.getLogger(__name__)
 _PREDICTION = "tensorflow.serving.PredictionService"
@@ -28,9 +29,9 @@ class _Caller:
     def check(self) -> None:
         """Raises `answers.Refused` where the caller has left or the deadline is over."""
         if self._end is not None and time.monotonic() > self._end:
-            raise answers.Refused("DEADLINE_EXCEEDED", "the deadline is over")
+            raise handlers.Refused("DEADLINE_EXCEEDED", "the deadline is over")
         if self.left.is_set():
-            raise answers.Refused("CANCELLED", "the caller has left")
+            raise handlers.Refused("CANCELLED", "the caller has left")
 
 
 def respond(data: bytes, kind, answer: Callable, max_bytes: int = bounds.MAX_BYTES) -> bytes:
@@ -50,9 +51,9 @@ def respond(data: bytes, kind, answer: Callable, max_bytes: int = bounds.MAX_BYT
         bounds.check_message(data, kind.DESCRIPTOR, max_bytes)
         request = kind.FromString(data)
     except bounds.TooLarge as error:
-        raise answers.Refused("RESOURCE_EXHAUSTED", str(error)) from error
+        raise handlers.Refused("RESOURCE_EXHAUSTED", str(error)) from error
     except DecodeError as error:
-        raise answers.Refused("INVALID_ARGUMENT", f"expected a {kind.DESCRIPTOR.name} ({error})") from error
+        raise handlers.Refused("INVALID_ARGUMENT", f"expected a {kind.DESCRIPTOR.name} ({error})") from error
     return answer(request).SerializeToString()
 
 
@@ -68,7 +69,7 @@ def _handler(answer: Callable, kind, run: Callable, max_bytes: int):
         caller = _Caller(context)
         try:
             return await run(work, data, caller)
-        except answers.Refused as refused:
+        except handlers.Refused as refused:
             await context.abort(grpc.StatusCode[refused.code], refused.details)
         except Exception:
             _LOG.exception("%s failed", kind.DESCRIPTOR.name)
@@ -94,13 +95,13 @@ def add_to_server(store: ModelStore, server, admission: Admission, max_bytes: in
         return work(*arguments)
 
     def predict(request, caller):
-        return answers.predict(store, request, max_bytes=max_bytes, check_wanted=caller.check)
+        return handlers.predict(store, request, max_bytes=max_bytes, check_wanted=caller.check)
 
     def metadata(request, caller):
-        return answers.metadata(store, request)
+        return handlers.metadata(store, request)
 
     def status(request, caller):
-        return answers.status(store, request)
+        return handlers.status(store, request)
 
     def method(answer, kind, run=at_once):
         return _handler(answer, kind, run, max_bytes)

@@ -22,9 +22,9 @@ from semicml_tf.artefact.manifest import (
 from semicml_tf.errors import UserError
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.volume import Segmenter
-from serving.in_order import in_order
-from serving.predict_calls import PredictCalls
-from serving.remote_failure import RemoteFailure, VersionGone
+from semicml_tf.serving.client.ordered_map import in_order
+from semicml_tf.serving.client.predict_calls import PredictCalls
+from semicml_tf.serving.client.remote_failure import RemoteFailure, VersionGone
 
 # Of a request, beside its slices: names, shapes, the model's name.
 _HEADER_BYTES = 4096

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.artefact.manifest import EXAMPLES_NAME, SERIALIZED
-from serving.conformance_server import Server, require_code
+from semicml_tf.serving.conformance.server import Server, require_code
 
 
 def refusals(server: Server) -> Iterator[tuple[str, Callable[[], str]]]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from semicml_tf.artefact.manifest import DEFAULT, PROBABILITIES
-from serving import conformance_signatures
-from serving.conformance_refusals import refusals
-from serving.conformance_server import TOLERANCE, Failed, Server, Skipped, arrays, kinds, part, require_close
+from semicml_tf.serving.conformance import signatures
+from semicml_tf.serving.conformance.refusals import refusals
+from semicml_tf.serving.conformance.server import TOLERANCE, Failed, Server, Skipped, arrays, kinds, part, require_close
 
 # More than gRPC's default of 4 MiB, which a volume's slices pass soon.
 BIG_BYTES = 5 << 20
@@ -203,6 +203,6 @@ ANSWERED = (
 
 def all_checks(server: Server) -> Iterator[tuple[str, Callable[[], str]]]:
     """Titles and checks; a check returns what it saw, or raises `Failed` or `Skipped`."""
-    for check in (*ANSWERED, *conformance_signatures.ANSWERED):
+    for check in (*ANSWERED, *signatures.ANSWERED):
         yield check.__doc__, lambda check=check: check(server)
     yield from refusals(server)

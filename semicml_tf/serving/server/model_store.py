@@ -7,7 +7,7 @@ import enum
 import threading
 from collections.abc import Mapping
 
-from serving.served_model import ServedModel
+from semicml_tf.serving.server.served_model import ServedModel
 
 
 class NotServed(LookupError):

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from semicml_tf.artefact.versions import versions
 from semicml_tf.errors import UserError
-from serving import warmup
-from serving.model_config import ModelConfig
-from serving.model_store import ModelStore, State, Version
-from serving.served_model import PROTO, ServedModel
+from semicml_tf.serving.server import warmup
+from semicml_tf.serving.server.model_config import ModelConfig
+from semicml_tf.serving.server.model_store import ModelStore, State, Version
+from semicml_tf.serving.server.served_model import PROTO, ServedModel
 
 _LOG = logging.getLogger(__name__)
 

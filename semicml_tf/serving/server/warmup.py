@@ -6,8 +6,8 @@ import pathlib
 
 from semicml_tf.errors import UserError, first_line
 from semicml_tf.exporting.warmup_requests import RELATIVE_PATH
-from serving import answers
-from serving.served_model import ServedModel
+from semicml_tf.serving.server import handlers
+from semicml_tf.serving.server.served_model import ServedModel
 
 # TensorFlow Serving replays no more.
 MOST = 1000
@@ -36,8 +36,8 @@ def replay(model: ServedModel, folder: pathlib.Path) -> int:
             for tensor in request.inputs.values():
                 # A value that is missing equals the last one sent. Callers must send all, but this file is our own.
                 tensor.CopyFrom(tf.make_tensor_proto(tf.make_ndarray(tensor)))
-            answers.predict_with(model, request)
-    except (answers.Refused, DecodeError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
+            handlers.predict_with(model, request)
+    except (handlers.Refused, DecodeError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
         reason = first_line(error)[:200]
         raise UserError(
             f"warm-up request {max(count, 1)} failed ({reason})",

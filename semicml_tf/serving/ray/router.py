@@ -10,8 +10,8 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
-from serving.ray_services import SERVICES
-from serving.terminal_text import one_line
+from semicml_tf.serving.ray.services import SERVICES
+from semicml_tf.serving.terminal_text import one_line
 
 # An answer of a model's replica: name of a grpc.StatusCode, details, the message.
 Answer = tuple[str, str, bytes]

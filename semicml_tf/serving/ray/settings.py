@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from semicml_tf.errors import UserError
-from serving import model_config
-from serving.model_config import ModelConfig
+from semicml_tf.serving.server import model_config
+from semicml_tf.serving.server.model_config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)

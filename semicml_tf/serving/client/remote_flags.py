@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from serving import tls
+from semicml_tf.serving import tls
 
 
 def define_flags(values: flags.FlagValues) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.artefact.manifest import PROBABILITIES
-from serving import bounds
-from serving.tensors import decode
+from semicml_tf.serving import bounds
+from semicml_tf.serving.tensors import decode
 
 # Floats of one slice alone and in a batch may differ in their last bits: sums are ordered otherwise.
 TOLERANCE = 1e-5

@@ -9,8 +9,8 @@ from typing import Any
 from semicml_tf.errors import UserError
 from semicml_tf.files.layouts import dicom
 from semicml_tf.inference.inputs import split_names
-from serving.remote_failure import RemoteFailure, VersionGone
-from serving.remote_model import RemoteModel
+from semicml_tf.serving.client.remote_failure import RemoteFailure, VersionGone
+from semicml_tf.serving.client.remote_model import RemoteModel
 
 # The model or its server is not there, or failed; whatever else a server refuses is to be mended.
 ABSENT = ("NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL")

@@ -13,14 +13,14 @@ import numpy as np
 from ray import serve
 
 from semicml_tf.errors import UserError
-from serving import answers, joined_calls, prediction_service
-from serving.joined_calls import Call
-from serving.model_config import ModelConfig
-from serving.model_store import ModelStore
-from serving.ray_router import NODE_KEY, REPLICA_KEY
-from serving.ray_settings import RaySettings
-from serving.served_model import ServedModel
-from serving.version_watch import VersionWatch
+from semicml_tf.serving.ray.router import NODE_KEY, REPLICA_KEY
+from semicml_tf.serving.ray.settings import RaySettings
+from semicml_tf.serving.server import batching, handlers, prediction_service
+from semicml_tf.serving.server.batching import Call
+from semicml_tf.serving.server.model_config import ModelConfig
+from semicml_tf.serving.server.model_store import ModelStore
+from semicml_tf.serving.server.served_model import ServedModel
+from semicml_tf.serving.server.version_watch import VersionWatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,28 +96,28 @@ class Replica:
     async def metadata(self, data: bytes):
         from tensorflow_serving.apis import get_model_metadata_pb2
 
-        return self._answer(answers.metadata, self._store, get_model_metadata_pb2.GetModelMetadataRequest, data)
+        return self._answer(handlers.metadata, self._store, get_model_metadata_pb2.GetModelMetadataRequest, data)
 
     async def status(self, data: bytes):
         from tensorflow_serving.apis import get_model_status_pb2
 
-        return self._answer(answers.status, self._store, get_model_status_pb2.GetModelStatusRequest, data)
+        return self._answer(handlers.status, self._store, get_model_status_pb2.GetModelStatusRequest, data)
 
     def _predict(self, data: bytes, left: threading.Event):
         from tensorflow_serving.apis import predict_pb2
 
         def check_wanted():
             if left.is_set():
-                raise answers.Refused("CANCELLED", "the caller has left")
+                raise handlers.Refused("CANCELLED", "the caller has left")
 
-        predict = functools.partial(answers.predict, check_wanted=check_wanted)
+        predict = functools.partial(handlers.predict, check_wanted=check_wanted)
         return self._answer(predict, _BatchedStore(self._store, self._run), predict_pb2.PredictRequest, data)
 
     def _answer(self, answer, store, kind, data: bytes):
         try:
             found = prediction_service.respond(data, kind, lambda request: answer(store, request))
             return "OK", "", found, self._told
-        except answers.Refused as refused:
+        except handlers.Refused as refused:
             return refused.code, refused.details, b"", {}
 
     def _run(self, call: Call):
@@ -138,7 +138,7 @@ class Replica:
         batch_size_fn=lambda calls: sum(call.slices() for call in calls),
     )
     async def _join(self, calls: list[Call]) -> list:
-        return await asyncio.get_running_loop().run_in_executor(self._model, joined_calls.answer, calls)
+        return await asyncio.get_running_loop().run_in_executor(self._model, batching.answer, calls)
 
     def __del__(self):
         watch = getattr(self, "_watch", None)

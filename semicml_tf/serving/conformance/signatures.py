@@ -21,7 +21,7 @@ from semicml_tf.artefact.manifest import (
 )
 from semicml_tf.errors import UserError
 from semicml_tf.exporting import native_slices, slice_example
-from serving.conformance_server import HALF_STEP, TOLERANCE, Failed, Server, Skipped, require_close
+from semicml_tf.serving.conformance.server import HALF_STEP, TOLERANCE, Failed, Server, Skipped, require_close
 
 
 def _require(server: Server, *signatures: str) -> None:

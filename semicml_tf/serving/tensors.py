@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.bounds import MAX_BYTES, TEXT_OVERHEAD_BYTES, TooLarge
+from semicml_tf.serving.bounds import MAX_BYTES, TEXT_OVERHEAD_BYTES, TooLarge
 
 # Where a TensorProto keeps the values of a dtype when it does not send them as bytes.
 _VALUE_FIELDS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from semicml_tf.errors import UserError
-from serving.terminal_text import one_line
+from semicml_tf.serving.terminal_text import one_line
 
 _MIB = 1 << 20
 
@@ -67,7 +67,7 @@ def of_status(
     if status == "UNAVAILABLE":
         told = (
             f"the server at {where} cannot be reached ({details})",
-            "Start it with python -m serving.local_server, or correct --address",
+            "Start it with python -m semicml_tf.serving.server, or correct --address",
         )
     elif status == "NOT_FOUND":
         told = (

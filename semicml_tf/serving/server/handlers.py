@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from serving import bounds
-from serving.bounds import MAX_BYTES, TooLarge
-from serving.model_store import ModelStore, NotServed, UnknownLabel
-from serving.served_model import ServedModel
-from serving.tensors import decode_inputs, encode
-from serving.terminal_text import one_line
+from semicml_tf.serving import bounds
+from semicml_tf.serving.bounds import MAX_BYTES, TooLarge
+from semicml_tf.serving.server.model_store import ModelStore, NotServed, UnknownLabel
+from semicml_tf.serving.server.served_model import ServedModel
+from semicml_tf.serving.tensors import decode_inputs, encode
+from semicml_tf.serving.terminal_text import one_line
 
 _LOG = logging.getLogger(__name__)
 DEFAULT_SIGNATURE = "serving_default"

@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from serving import bounds, remote_failure
-from serving.channel import open_channel
-from serving.remote_failure import RemoteFailure
-from serving.tensors import decode
-from serving.terminal_text import one_line
+from semicml_tf.serving import bounds
+from semicml_tf.serving.client import remote_failure
+from semicml_tf.serving.client.channel import open_channel
+from semicml_tf.serving.client.remote_failure import RemoteFailure
+from semicml_tf.serving.tensors import decode
+from semicml_tf.serving.terminal_text import one_line
 
 # No wait before a retry is longer, however many there were.
 LONGEST_BACKOFF_S = 5.0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serving.answers import Refused
+from semicml_tf.serving.server.handlers import Refused
 
 # A call that gRPC has read and not handed over yet when its server stops ends as CANCELLED, which no client tries
 # again. So it stops once callers, told UNAVAILABLE, have left off; one that never does is not waited for.

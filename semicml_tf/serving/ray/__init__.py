@@ -1,0 +1,1 @@
+"""The same calls on Ray Serve, on one machine or several."""

@@ -1,0 +1,3 @@
+from semicml_tf import commandline
+
+commandline.run("semicml_tf.serving.server")
