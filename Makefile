@@ -49,8 +49,8 @@ test-slow: $(READY)
 
 # Of the slow ones, those of the training engine: four replicas, pairs of workers, kills by chance.
 test-engine: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m slow $(PYTEST_ARGS) tests/test_methods_replicas.py tests/test_training_workers.py \
-	  tests/test_training_restart.py tests/test_training_run.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m slow $(PYTEST_ARGS) tests/methods/test_replicas.py tests/training/distributed/test_cluster.py \
+	  tests/training/test_restart.py tests/training/test_run.py
 
 # The embedded server under a minute's load: whether its memory stays flat.
 test-soak: $(READY)
@@ -72,8 +72,8 @@ test-browser: $(READY)
 	touch $@
 
 test-backends: .venv-backends/ready
-	$(NO_SKIPS) .venv-backends/bin/python -m pytest -q $(PYTEST_ARGS) tests/test_losses_backend.py \
-	  tests/test_files_dicom_seg_writer.py
+	$(NO_SKIPS) .venv-backends/bin/python -m pytest -q $(PYTEST_ARGS) tests/losses/test_backend.py \
+	  tests/files/dicom/test_seg_writer.py
 
 # The three environments below are installed with --no-compile: compiling all modules takes a minute of processor time, and
 # the tests import a part of them.
@@ -89,9 +89,9 @@ test-backends: .venv-backends/ready
 
 test-io: .venv-io/ready
 	$(NO_SKIPS) .venv-io/bin/python -m pytest -q $(PYTEST_ARGS) \
-	  --deselect tests/test_storage_streaming.py::test_s3_goes_through_the_cache_where_tensorflow_io_does_not_load \
-	  tests/io tests/test_storage_streaming.py tests/test_records_contract.py \
-	  tests/test_networks_unet.py tests/test_losses_supervised.py tests/test_losses_asc.py tests/test_artefact_load.py
+	  --deselect tests/storage/test_streaming.py::test_s3_goes_through_the_cache_where_tensorflow_io_does_not_load \
+	  tests/io tests/storage/test_streaming.py tests/records/test_case_record.py \
+	  tests/networks/test_unet.py tests/losses/test_supervised.py tests/losses/test_asc.py tests/inference/test_exported_model.py
 
 # Ray Serve brings a hundred megabytes and its own versions of much, hence an environment of its own.
 .venv-ray/ready: requirements/ray.lock

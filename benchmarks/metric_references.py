@@ -3,7 +3,7 @@
     make .venv-torch/ready
     python -m benchmarks.metric_references --torch_python=.venv-torch/bin/python
 
-Writes tests/metric_references.json and prints how far this package's scores lie from the others
+Writes tests/support/metric_references.json and prints how far this package's scores lie from the others
 (the table of docs/evaluation.md).
 """
 
@@ -26,7 +26,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.system import atomic_files
 
 _HERE = pathlib.Path(__file__).parent
-FILE = _HERE.parent / "tests" / "metric_references.json"
+FILE = _HERE.parent / "tests" / "support" / "metric_references.json"
 COMMAND = "python -m benchmarks.metric_references --torch_python=.venv-torch/bin/python"
 # Of measures whose surfaces are voxels and not marching cubes': compared within a bound, if at all.
 VOXELS = "voxels_"

@@ -1,12 +1,14 @@
-"""Runs the tests under conditions that other machines have: `make test-conditions PYTEST_ARGS="tests/test_files_*.py"`.
+"""Runs the tests under conditions that other machines have: `make test-conditions PYTEST_ARGS="tests/files"`.
 
 Each condition is one run of pytest in a process of its own. The exit code is 1 if a test fails under one of them.
 CONDITIONS="umask spaces" in the environment names the conditions to run; without it, all of them run.
+CONDITIONS="umask+spaces" runs the tests once, under both.
 A condition that this machine cannot offer (no root user, no such locale) is reported as not run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import random
@@ -37,60 +39,81 @@ def copy_of_checkout(folder: pathlib.Path) -> pathlib.Path:
 def shuffled(arguments: list[str]) -> list[str]:
     """The same arguments, with one test file after another named in an order drawn by chance."""
     named = [argument for argument in arguments if pathlib.Path(argument.partition("::")[0]).exists()]
-    files = named or [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*.py")]
+    files = named or [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")]
     seed = random.randrange(1000)
     print(f"shuffled: seed {seed}")
     random.Random(seed).shuffle(files)
     return [argument for argument in arguments if argument not in named] + files
 
 
-def run(name: str, arguments: list[str], temporary: pathlib.Path) -> str:
-    """pytest's closing line, or why the condition cannot be had here."""
-    environment, folder, options = dict(os.environ), ROOT, {}
-    prefix: list[str] = []
-    workers = [] if arguments else ["-n", "2", "--dist", "loadfile"]
+@dataclasses.dataclass
+class Surroundings:
+    """What pytest is started with; conditions change it one after another."""
+
+    environment: dict[str, str]
+    folder: pathlib.Path = ROOT
+    prefix: list[str] = dataclasses.field(default_factory=list)
+    workers: list[str] = dataclasses.field(default_factory=lambda: ["-n", "2", "--dist", "loadfile"])
+    umask: int = -1
+
+
+def _apply(name: str, its: Surroundings, temporary: pathlib.Path) -> str | None:
+    """Changes `its` as the condition says; the reason where this machine does not offer the condition."""
     if name == "timezone":
-        environment["TZ"] = "Pacific/Apia"
+        its.environment["TZ"] = "Pacific/Apia"
     elif name in LOCALES:
-        environment |= {"LC_ALL": LOCALES[name], **BARE}
         known = subprocess.run(["locale", "-a"], capture_output=True, text=True).stdout.split()
         if LOCALES[name] not in known:
-            return f"not run: this machine has no locale {LOCALES[name]} (Debian: apt install locales-all)"
+            return f"this machine has no locale {LOCALES[name]} (Debian: apt install locales-all)"
+        its.environment |= {"LC_ALL": LOCALES[name], **BARE}
     elif name == "umask":
-        options["umask"] = 0o077
+        its.umask = 0o077
     elif name == "no-home":
-        environment["HOME"] = "/nonexistent"
+        its.environment["HOME"] = "/nonexistent"
     elif name == "one-core":
-        prefix, workers = ["taskset", "-c", str(min(os.sched_getaffinity(0)))], []
+        its.prefix = [*its.prefix, "taskset", "-c", str(min(os.sched_getaffinity(0)))]
+        its.workers = []
     elif name == "spaces":
-        folder = copy_of_checkout(temporary / "a path with spaces")
-        (folder / "tmp").mkdir()
-        environment["TMPDIR"] = str(folder / "tmp")
+        its.folder = copy_of_checkout(temporary / "a path with spaces")
+        (its.folder / "tmp").mkdir()
+        its.environment["TMPDIR"] = str(its.folder / "tmp")
     elif name in ("other-user", "read-only"):
         if os.geteuid() != 0:
-            return "not run: needs root, to become another user"
-        folder = copy_of_checkout(temporary / "checkout")
-        (temporary / "tmp").mkdir()
-        environment |= {"HOME": "/nonexistent", "USER": "nobody", "TMPDIR": str(temporary / "tmp")}
-        given = [temporary, temporary / "tmp"] if name == "read-only" else [temporary, *temporary.rglob("*")]
-        for path in given:
+            return "it needs root, to become another user"
+        if its.folder == ROOT:
+            its.folder = copy_of_checkout(temporary / "checkout")
+            (temporary / "tmp").mkdir()
+            its.environment["TMPDIR"] = str(temporary / "tmp")
+        its.environment |= {"HOME": "/nonexistent", "USER": "nobody"}
+        own = [temporary, its.environment["TMPDIR"]] if name == "read-only" else [temporary, *temporary.rglob("*")]
+        for path in own:
             shutil.chown(path, "nobody", "nogroup")
-        prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        if subprocess.run([*prefix, sys.executable, "-c", ""], stderr=subprocess.DEVNULL).returncode:
-            return f"not run: the user nobody may not run {sys.executable}"
-    elif name == "shuffled":
-        arguments, workers = shuffled(arguments), []
-    words = ["-m", "pytest", "-q", *workers, "-m", "not slow and not soak", "-p", "no:cacheprovider", "--color=no"]
-    ignored = ["--ignore=tests/browser", "--ignore=tests/tfx"]
+        its.prefix = [*its.prefix, "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        if subprocess.run([*its.prefix, sys.executable, "-c", ""], stderr=subprocess.DEVNULL).returncode:
+            return f"the user nobody may not run {sys.executable}"
+    return None
+
+
+def run(names: str, arguments: list[str], temporary: pathlib.Path) -> str:
+    """pytest's closing line under one condition or several, joined by +; or why a condition is not offered here."""
+    its = Surroundings(dict(os.environ))
+    for name in names.split("+"):
+        if name == "shuffled":
+            arguments = shuffled(arguments)
+            continue
+        reason = _apply(name, its, temporary)
+        if reason:
+            return f"not run: {reason}"
+    words = ["-m", "pytest", "-q", *its.workers, "-m", "not slow and not soak", "-p", "no:cacheprovider", "--color=no"]
     done = subprocess.run(
-        [*prefix, sys.executable, *words, *ignored, *arguments],
-        cwd=folder,
-        env=environment,
+        [*its.prefix, sys.executable, *words, "--ignore=tests/browser", "--ignore=tests/tfx", *arguments],
+        cwd=its.folder,
+        env=its.environment,
+        umask=its.umask,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        **options,
     )
     if done.returncode:
         print(done.stdout, flush=True)
@@ -100,7 +123,7 @@ def run(name: str, arguments: list[str], temporary: pathlib.Path) -> str:
 
 def main(arguments: list[str]) -> int:
     names = os.environ.get("CONDITIONS", "").split() or CONDITIONS
-    unknown = set(names) - set(CONDITIONS)
+    unknown = {name for joined in names for name in joined.split("+")} - set(CONDITIONS)
     if unknown:
         print(f"CONDITIONS: unknown {', '.join(sorted(unknown))}; known are {', '.join(CONDITIONS)}", file=sys.stderr)
         return 2

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.exporting.publish import publish
-from tests import serving_process, threshold_model
+from tests.support import serving_process, threshold_model
 
 # Replicas without a GPU. Must be asked for before TensorFlow starts, hence here.
 tf.config.set_logical_device_configuration(
@@ -60,7 +60,7 @@ def phantom_dataset(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def quick_runs():
-    """Trainings of this module take seconds: see `tests.quick_runs`."""
+    """Trainings of this module take seconds: see `tests.support.quick_runs`."""
     from tests import quick_runs as quick
 
     with quick.shallow(), quick.built_once():

@@ -4,7 +4,7 @@ Elements, their areas and the measures made of them are those of google-deepmind
 (Lorensen and Cline 1987, doi 10.1145/37401.37422) on voxel centres, one element a corner of voxels of which some of the
 eight around it are foreground and some are not. That library looks distances up in a map of the masks' joint box,
 which for two voxels far apart is the whole volume; here a k-d tree holds the elements alone. Both give the same numbers
-(`tests/test_evaluation_surfaces.py`).
+(`tests/evaluation/test_surfaces.py`).
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from typing import Annotated, get_type_hints
 from annotated_types import Interval, MinLen
 from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf.system import json_files, npz_files
 from semicml_tf.errors import UserError
-from semicml_tf.system.json_files import Count, Share
 from semicml_tf.methods.settings import MethodSettings
-from semicml_tf.system.digest import sha256
 from semicml_tf.runs.settings import TrainSettings
+from semicml_tf.system import json_files, npz_files
+from semicml_tf.system.digest import sha256
+from semicml_tf.system.json_files import Count, Share
 
 FILE_NAME = "run.json"
 HISTORY_NAME = "history.csv"

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from semicml_tf.system import json_files
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
+from semicml_tf.system import json_files
 
 _TRAINING = ("labelled", "unlabelled")
 _SPLIT_FILE = "split.json"

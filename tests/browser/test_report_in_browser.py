@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
-from tests import report_runs
 from tests.browser import chromium
+from tests.support import report_runs
 
 pytestmark = pytest.mark.skipif(
     chromium.find() is None, reason=f"no browser on PATH: expected one of {', '.join(chromium.NAMES)}"

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from semicml_tf.storage import upload
-from tests import object_store
-from tests.test_training_run import TINY
+from tests.support import object_store
+from tests.training.test_run import TINY
 
 FLAGS = [*TINY, "--method=supervised", "--epochs=2", "--steps_per_epoch=2", "--picture_every=0", "--deterministic"]
 # Equal arrays are told by equal digests, which a process can print.

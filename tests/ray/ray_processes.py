@@ -14,7 +14,7 @@ import grpc
 
 from semicml_tf.serving.client.channel import open_channel
 from semicml_tf.serving.ray.router import NODE_KEY, REPLICA_KEY
-from tests.serving_process import ROOT
+from tests.support.serving_process import ROOT
 
 
 def free_port() -> int:

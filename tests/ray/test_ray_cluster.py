@@ -19,9 +19,9 @@ from tensorflow_serving.apis import predict_pb2
 from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
 from semicml_tf.serving.server.served_model import ServedModel
-from tests import threshold_model
 from tests.ray.ray_processes import Caller, free_port, process, served, wait_until
-from tests.serving_process import WINDOW, request
+from tests.support import threshold_model
+from tests.support.serving_process import WINDOW, request
 
 SIGNATURE = "probabilities"
 TOLERANCE = 1e-5

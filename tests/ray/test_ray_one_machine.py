@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from tests.ray.ray_processes import Caller, served
-from tests.serving_process import publish_unet, request, require_conformance
+from tests.support.serving_process import publish_unet, request, require_conformance
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from semicml_tf import commandline
-from tests.tiny_study import TINY_STUDY
+from tests.support.tiny_study import TINY_STUDY
 
 STUDY = (
     TINY_STUDY

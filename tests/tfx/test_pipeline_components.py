@@ -12,7 +12,7 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBl
 from pipelines.acceptance import Bars
 from pipelines.components import modality_evaluator, serving_check
 from pipelines.components.model_publisher import ModelPublisher
-from tests.evaluation_data import ball, oblique_grid, patient, write_dataset, write_run
+from tests.support.evaluation_data import ball, oblique_grid, patient, write_dataset, write_run
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ pytest.importorskip("tfx", reason="needs the environment of requirements/tfx.loc
 from pipelines import semicml_pipeline
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from tests.tensorboard_files import logged
+from tests.support.tensorboard_files import logged
 from tests.tfx.pipeline_study import Job, of_status
 
 LOOKED_UP = {"LatestBlessed.ct", "LatestBlessed.pet"}

@@ -1,0 +1,226 @@
+"""Drawing partitions: by patient, from a seed, with lesions of all sizes everywhere if asked."""
+
+import numpy as np
+import pytest
+
+from semicml_tf.conversion.splitting import sampling, split
+from semicml_tf.errors import UserError
+from tests.support.patients import case, numbered, touch
+
+FRACTIONS = {"labelled": 0.1, "validation": 0.1, "test": 0.2}
+
+
+def test_the_draws_of_earlier_versions_stay_as_they_are(tmp_path):
+    """Written down from version 0.1: a seed that stands in a paper must go on meaning the same patients."""
+    found = numbered(tmp_path, 20)
+    for seed, labelled, validation, test in (
+        (0, ("C008", "C015"), ("C003", "C014"), ("C002", "C005", "C010", "C017")),
+        (7, ("C014", "C015"), ("C013", "C017"), ("C006", "C010", "C011", "C012")),
+    ):
+        drawn = sampling.draw(found, seed, FRACTIONS)
+        assert (drawn["labelled"], drawn["validation"], drawn["test"]) == (labelled, validation, test)
+        assert drawn.seed == seed and drawn.stratify == "" and drawn.folds == ()
+
+
+def test_a_drawn_split_is_exact_and_complete(tmp_path):
+    found = numbered(tmp_path, 35)
+    drawn = sampling.draw(found, 7, FRACTIONS)
+    # 3.5 is rounded up.
+    assert {name: len(names) for name, names in drawn.items()} == {
+        "labelled": 4, "unlabelled": 20, "validation": 4, "test": 7, "excluded": 0,
+    }  # fmt: skip
+    assert sorted(sum(drawn.values(), ())) == [one.case_id for one in found]
+
+
+def test_a_drawn_split_depends_on_the_seed_alone(tmp_path):
+    found = numbered(tmp_path, 40)
+    assert sampling.draw(found, 1, FRACTIONS) == sampling.draw(found[::-1], 1, FRACTIONS)
+    assert sampling.draw(found, 1, FRACTIONS) != sampling.draw(found, 2, FRACTIONS)
+    more = sampling.draw(found, 1, {**FRACTIONS, "labelled": 0.5})
+    assert more["test"] == sampling.draw(found, 1, FRACTIONS)["test"]
+    assert set(more["labelled"]) > set(sampling.draw(found, 1, FRACTIONS)["labelled"])
+
+
+def test_a_number_of_labelled_patients_in_place_of_their_fraction(tmp_path):
+    found = numbered(tmp_path, 40)
+    drawn = sampling.draw(found, 1, {**FRACTIONS, "labelled": 0.9}, labelled_cases=4)
+    assert drawn == sampling.draw(found, 1, FRACTIONS)
+    with pytest.raises(UserError, match="expected 37 patients with a label to draw from, got 30 of 40"):
+        sampling.draw(numbered(tmp_path / "more", 40, 10), 1, FRACTIONS, labelled_cases=28)
+    with pytest.raises(UserError, match="--labelled_cases of 0 or more"):
+        sampling.draw(found, 1, FRACTIONS, labelled_cases=-1)
+
+
+@pytest.mark.parametrize("labelled", [{}, {"labelled": None}, {"labelled": 1}])
+def test_nobodys_label_is_hidden_unless_that_is_asked_for(tmp_path, labelled):
+    found = numbered(tmp_path, 40, without_label=10)
+    found[20].images["pet"].path.unlink()
+    drawn = sampling.draw(found, 1, {"validation": 0.1, "test": 0.2, **labelled}, modalities=("ct", "pet"))
+    # Fractions are of the 30 patients with a label, not of all 40.
+    assert (len(drawn["validation"]), len(drawn["test"])) == (3, 6)
+    without = {f"C{number:03d}" for number in range(10)}
+    assert set(drawn["unlabelled"]) - {"C020"} == without  # C020 lacks a modality: tested on, or unlabelled
+    fewer = sampling.draw(found, 1, {"validation": 0.1, "test": 0.2, "labelled": 0.2}, modalities=("ct", "pet"))
+    assert len(fewer["labelled"]) == 6 and fewer["test"] == drawn["test"]
+
+
+def test_every_fraction_above_0_gets_a_patient_and_0_none(tmp_path):
+    drawn = sampling.draw(numbered(tmp_path, 4), 0, {"labelled": 0.01, "validation": 0.01, "test": 0})
+    assert (len(drawn["labelled"]), len(drawn["validation"]), len(drawn["test"])) == (1, 1, 0)
+
+
+def test_patients_without_a_label_can_only_be_unlabelled(tmp_path):
+    for seed in range(20):
+        drawn = sampling.draw(numbered(tmp_path, 5, 2), seed, FRACTIONS)
+        assert {"C000", "C001"} <= set(drawn["unlabelled"])
+    with pytest.raises(UserError, match="expected 3 patients with a label to draw from, got 2 of 10"):
+        sampling.draw(numbered(tmp_path / "few", 10, 8), 0, FRACTIONS)
+
+
+@pytest.mark.parametrize("bad", [{"labelled": 0.8, "test": 0.5}, {"labelled": -0.1}, {"labelled": float("nan")}])
+def test_fractions_that_do_not_fit(tmp_path, bad):
+    with pytest.raises(UserError, match="fractions"):
+        sampling.draw(numbered(tmp_path, 10), 0, bad)
+
+
+def _studies(root, patients=30):
+    """One to three studies a patient."""
+    return touch(
+        [
+            case(f"P{number:02d}-{study}", f"P{number:02d}", root=root)
+            for number in range(patients)
+            for study in range(1 + number % 3)
+        ]
+    )
+
+
+def test_the_unit_is_the_patient(tmp_path):
+    found = _studies(tmp_path)
+    drawn = sampling.draw(found, 3, FRACTIONS)
+    assert {name: len(names) for name, names in drawn.items()} == {
+        "labelled": 3, "unlabelled": 18, "validation": 3, "test": 6, "excluded": 0,
+    }  # fmt: skip
+    chosen, left_out = split.cases_by_partition(drawn, found, source="here")
+    home = {}
+    for partition, cases in chosen.items():
+        for one in cases:
+            assert home.setdefault(one.patient, partition) == partition
+    assert not left_out and sum(map(len, chosen.values())) == len(found)
+
+
+def test_one_study_without_a_label_keeps_its_patient_unlabelled(tmp_path):
+    found = _studies(tmp_path)
+    next(one for one in found if one.case_id == "P02-1").label.path.unlink()
+    for seed in range(10):
+        assert "P02" in sampling.draw(found, seed, {"labelled": 0.5, "test": 0.4})["unlabelled"]
+
+
+def test_a_patient_who_lacks_a_modality_is_tested_on_or_unlabelled(tmp_path):
+    found = numbered(tmp_path, 12)
+    for one in found[:6]:
+        one.images["pet"].path.unlink()
+    tested = set()
+    for seed in range(12):
+        drawn = sampling.draw(found, seed, {"labelled": 0.2, "validation": 0.1, "test": 0.3}, modalities=("ct", "pet"))
+        half = {f"C{number:03d}" for number in range(6)}
+        assert not half & {*drawn["labelled"], *drawn["validation"]}
+        assert (len(drawn["labelled"]), len(drawn["validation"]), len(drawn["test"])) == (2, 1, 4)
+        tested |= half & set(drawn["test"])
+    assert len(tested) > 3
+    with pytest.raises(UserError, match="got 12 of 12, of which 6 lack a modality"):
+        sampling.draw(found, 0, {"labelled": 0.6, "test": 0.3}, modalities=("ct", "pet"))
+
+
+def test_pseudonyms_do_not_change_the_draw(tmp_path):
+    found = numbered(tmp_path, 20)
+    secret = {one.case_id: f"P{number * 7919 % 10007:08X}" for number, one in enumerate(found)}
+    renamed = [case(secret[one.case_id], root=tmp_path / "p") for one in found]
+    touch(renamed)
+    original = {pseudonym: name for name, pseudonym in secret.items()}
+    plain = sampling.draw(found, 5, FRACTIONS)
+    hidden = sampling.draw(renamed, 5, FRACTIONS, key=original.__getitem__)
+    assert {name: {original[one] for one in held} for name, held in hidden.items()} == {
+        name: set(held) for name, held in plain.items()
+    }
+
+
+# Stratified.
+
+
+def _sizes(names, seed=0):
+    """Lognormal volumes, a fifth of them 0: as lesions are."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: float(ml) if rng.random() > 0.2 else 0.0 for name, ml in zip(names, rng.lognormal(2, 1.5, len(names)))
+    }
+
+
+def _worst_gap(part, everybody):
+    """Kolmogorov-Smirnov distance of the two samples."""
+    part, everybody = np.sort(part), np.sort(everybody)
+    return max(abs((part <= cut).mean() - (everybody <= cut).mean()) for cut in everybody)
+
+
+def test_the_pool_is_drawn_without_a_look_and_keeps_its_members(tmp_path):
+    found = numbered(tmp_path, 60)
+    fractions = {"labelled": 0.3, "validation": 0.2, "test": 0.2}
+    pool = sampling.draw_pool(found, 1, fractions, stratify="lesion_size")
+    plain = sampling.draw(found, 1, fractions)
+    stratified = sampling.assign(pool, _sizes(pool.candidates))
+    assert set(pool.candidates) == {*plain["labelled"], *plain["validation"], *plain["test"]}
+    assert stratified["unlabelled"] == plain["unlabelled"] and stratified.stratify == "lesion_size"
+    assert {name: len(held) for name, held in stratified.items()} == {name: len(held) for name, held in plain.items()}
+
+
+def test_every_partition_gets_lesions_of_all_sizes(tmp_path):
+    found = numbered(tmp_path, 80)
+    fractions = {"labelled": 0.4, "validation": 0.2, "test": 0.2}
+    worst = {"stratified": 0.0, "plain": 0.0}
+    for seed in range(10):
+        pool = sampling.draw_pool(found, seed, fractions, stratify="lesion_size")
+        ml = _sizes(pool.candidates, seed)
+        for kind, drawn in (("stratified", sampling.assign(pool, ml)), ("plain", sampling.assign(pool))):
+            gaps = [_worst_gap([ml[name] for name in drawn[part]], [*ml.values()]) for part in fractions]
+            worst[kind] = max(worst[kind], *gaps)
+    # One of a partition of 16 in each sixteenth of the patients by size: off by one of them at most.
+    assert worst["stratified"] <= 1 / 16 + 1e-9 < worst["plain"]
+
+
+def test_a_stratified_draw_depends_on_the_seed_and_not_on_the_order(tmp_path):
+    found = numbered(tmp_path, 40)
+    fractions = {"labelled": 0.3, "validation": 0.2, "test": 0.2}
+    ml = _sizes([one.case_id for one in found])
+
+    def drawn(cases, seed):
+        pool = sampling.draw_pool(cases, seed, fractions, stratify="lesion_size")
+        return sampling.assign(pool, {name: ml[name] for name in sorted(pool.candidates)})
+
+    assert drawn(found, 1) == drawn(found[::-1], 1) and drawn(found, 1) != drawn(found, 2)
+
+
+def test_patients_who_lack_a_modality_stay_in_test_when_stratified(tmp_path):
+    found = numbered(tmp_path, 20)
+    for one in found[:5]:
+        one.images["ct"].path.unlink()
+    pool = sampling.draw_pool(
+        found, 0, {"labelled": 0.4, "validation": 0.1, "test": 0.3}, stratify="lesion_size", modalities=("ct", "pet")
+    )
+    drawn = sampling.assign(pool, _sizes(pool.candidates))
+    assert pool.only_test and set(pool.only_test) <= set(drawn["test"])
+    assert (len(drawn["labelled"]), len(drawn["validation"]), len(drawn["test"])) == (8, 2, 6)
+
+
+def test_lesions_of_nobody_in_the_pool_are_a_mistake_and_one_unread_is_not(tmp_path):
+    pool = sampling.draw_pool(numbered(tmp_path, 20), 0, FRACTIONS, stratify="lesion_size")
+    with pytest.raises(ValueError, match="pool's candidates"):
+        sampling.assign(pool, {"somebody": 1.0})
+    known = _sizes(pool.candidates)
+    unread = {**known, pool.candidates[0]: 0.0}
+    assert sampling.assign(
+        pool, {name: ml for name, ml in known.items() if name != pool.candidates[0]}
+    ) == sampling.assign(pool, unread)
+
+
+def test_a_patients_size_is_its_largest_studys():
+    cases = [case("A-1", "A"), case("A-2", "A"), case("B"), case("C")]
+    assert sampling.lesion_ml_by_patient(cases, {"A-1": 2.0, "A-2": 5.0, "B": 1.0}) == {"A": 5.0, "B": 1.0}

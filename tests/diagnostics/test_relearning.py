@@ -1,0 +1,294 @@
+"""`python -m semicml_tf.evaluate --relearning`: what a run's files tell, and its labels against a hidden truth."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from semicml_tf import commandline
+from semicml_tf.diagnostics import relearning, teachers
+from semicml_tf.errors import UserError
+from semicml_tf.runs import run_folder
+from tests.support.evaluation_data import (
+    NORMALISATION,
+    WINDOW,
+    ball,
+    oblique_grid,
+    patient,
+    without,
+    write_dataset,
+    write_run,
+)
+
+SETTINGS = {
+    "epochs": [2, 2],
+    "teacher": "average",
+    "teachers": "both",
+    "label_fusion": "mean",
+    "lr_drop_epochs": [],
+    "teacher_modality": "auto",
+    "pseudo_labels": "soft",
+    "teacher_batch_statistics": False,
+}
+LEVELS = {("before", "ct"): 0.2, ("before", "pet"): 0.6, ("after", "ct"): 0.4, ("after", "pet"): 0.8}
+
+
+def _history():
+    dice = {"ct": (0.30, 0.20, 0.40, 0.55), "pet": (0.50, 0.60, 0.65, 0.50)}
+    rows = []
+    for epoch in range(4):
+        row = {"epoch": epoch, "stage": ("mutual", "again")[epoch // 2], "teacher": "pet" if epoch > 1 else ""}
+        row |= {f"dice_{name}": values[epoch] for name, values in dice.items()}
+        row |= {f"threshold_{name}": 0.4 for name in dice}
+        shares = {"label_foreground": 0.02, "label_mass": 0.03, "truth_foreground": 0.05}
+        row |= shares if epoch > 1 else dict.fromkeys(shares, "")
+        rows.append(row | {"alarm": "empty | masks" if epoch == 3 else ""})
+    return [{key: str(value) for key, value in row.items()} for row in rows]
+
+
+def _constant_weights(level: float, width: int = 1):
+    """A network that answers `level` everywhere: a last layer without weights and with its log-odds as bias."""
+    from semicml_tf.networks.unet import unet
+
+    network = unet(WINDOW, width, name="constant")
+    *rest, kernel, bias = network.get_weights()
+    assert bias.shape == (1,)
+    return [*rest, np.zeros_like(kernel), np.full_like(bias, np.log(level / (1 - level)))]
+
+
+def _save(path, prefix, weights, **more):
+    np.savez(path, **{f"{prefix}{index:04d}": array for index, array in enumerate(weights)}, **more)
+
+
+def _patients():
+    native = oblique_grid()
+    return {
+        name: patient(name, ball(native, (14 + k, 12, 7), 6.5), native) for k, name in enumerate(("l0", "u0", "u1"))
+    }
+
+
+def _hidden(record):
+    return dataclasses.replace(record, label=None, native_label=None)
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    """A run whose teachers answer the same everywhere, its data, and the same patients with all labels."""
+    tmp_path = tmp_path_factory.mktemp("relearning")
+    made = _patients()
+    partitions = {"labelled": [made["l0"]], "unlabelled": [_hidden(made[name]) for name in ("u0", "u1")]}
+    # A patient without PET taught nobody and is not asked for.
+    partitions["unlabelled"].append(without(_hidden(dataclasses.replace(made["u1"], case_id="u2")), "pet"))
+    info = write_dataset(tmp_path / "data", partitions)
+    write_dataset(tmp_path / "truth", {"labelled": [made["l0"], made["u1"]], "test": [made["u0"]]})
+    run = tmp_path / "run"
+    write_run(run, info)
+    body = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(body | {"settings": SETTINGS, "initial_run": None}))
+    rows = _history()
+    with open(run / "history.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    arrays = {}
+    for name in NORMALISATION:
+        _save(run_folder.teacher_weights_file(run, 1, name), "", _constant_weights(LEVELS["before", name]))
+        for index, array in enumerate(_constant_weights(LEVELS["after", name])):
+            arrays[f"network/average/{name}/{index:04d}"] = array
+        arrays[f"network/student/{name}/0000"] = np.zeros(1)
+    np.savez(run_folder.checkpoint_file(run), **arrays)
+    return tmp_path
+
+
+@pytest.fixture
+def study(made_once, tmp_path):
+    """A copy of the run, its data and its truth."""
+    shutil.copytree(made_once, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "run" / "run.json"
+    path.write_text(path.read_text().replace(str(made_once / "data"), str(tmp_path / "data")))
+    return tmp_path
+
+
+def _report(study, *arguments):
+    commandline.call("semicml_tf.evaluate", [f"--run={study / 'run'}", "--relearning", *map(str, arguments)])
+    return json.loads((study / "run" / "evaluation" / "relearning" / "report.json").read_text())
+
+
+def test_the_gap_is_the_teachers_lead():
+    found = relearning.find(_history(), SETTINGS, ("ct", "pet"), "run")
+    best = {"ct": {"dice": 0.55, "threshold": 0.3}, "pet": {"dice": 0.65, "threshold": 0.7}}
+    rows = relearning.gaps(found, ("ct", "pet"), best, None)
+    assert [(row["when"], row["gap"]) for row in rows] == [
+        ("before", pytest.approx(0.40)),
+        ("after", pytest.approx(-0.05)),
+        ("kept", pytest.approx(0.10)),
+    ]
+    assert rows[2]["threshold"] == {"ct": 0.3, "pet": 0.7}
+    # The teacher was chosen by the best scores until then, not by the last ones.
+    assert relearning.scores_before(found, ("ct", "pet"), None) == {"ct": 0.30, "pet": 0.60}
+
+
+def test_a_run_that_began_with_the_stage_is_compared_with_where_it_began():
+    rows = [row | {"epoch": str(index)} for index, row in enumerate(_history()[2:])]
+    found = relearning.find(rows, SETTINGS | {"epochs": [3], "teachers": "better"}, ("ct", "pet"), "run")
+    initial = {"ct": {"dice": 0.1, "threshold": 0.5}, "pet": {"dice": 0.3, "threshold": 0.5}}
+    assert (found.stage, found.finished, found.writers) == (0, False, ("pet",))
+    gaps = relearning.gaps(found, ("ct", "pet"), initial, initial)
+    assert [row["when"] for row in gaps] == ["before", "so far", "kept"] and gaps[0]["gap"] == pytest.approx(0.2)
+    assert relearning.scores_before(found, ("ct", "pet"), initial) == {"ct": 0.1, "pet": 0.3}
+    assert relearning.gaps(found, ("ct", "pet"), initial, None)[0]["when"] == "so far"
+
+
+def test_a_run_without_such_a_stage_gets_one_line(study):
+    rows = (study / "run" / "history.csv").read_text().splitlines()
+    (study / "run" / "history.csv").write_text("\n".join(rows[:3]) + "\n")
+    with pytest.raises(UserError, match="no stage of this run") as caught:
+        _report(study)
+    assert "\n" not in caught.value.line
+
+
+def test_without_a_truth_the_run_alone_is_told(study, capsys):
+    body = _report(study)
+    assert body["calibration"] is None
+    assert body["taught"]["teacher"] == "pet" and body["taught"]["writers"] == ["ct", "pet"]
+    assert [row["alarm"] for row in body["epochs"]] == [None, "empty | masks"]
+    out = study / "run" / "evaluation" / "relearning"
+    assert sorted(path.name for path in out.iterdir()) == ["report.json", "report.md"]
+    printed = capsys.readouterr().out
+    assert (out / "report.md").read_text() in printed and "--truth" in printed and "+0.400" in printed
+
+
+def test_labels_are_measured_against_the_hidden_truth(study):
+    body = _report(study, f"--truth={study / 'truth'}")
+    held = body["calibration"]
+    assert held["patients"] == ["u0", "u1"]
+    made = _patients()
+    share = sum(made[n].label.sum() for n in ("u0", "u1")) / sum(made[n].label.size for n in ("u0", "u1"))
+    rows = {(row["when"], row["label"]): row for row in held["rows"]}
+    assert set(rows) == {(when, label) for when in ("before", "after") for label in ("ct", "pet", "mean of ct and pet")}
+    for (when, label), row in rows.items():
+        level = LEVELS.get((when, label), {"before": 0.4, "after": 0.6}[when])
+        assert row["ece"] == row["ece_unsure"] == pytest.approx(level - share, abs=1e-5)
+        assert row["brier"] == pytest.approx(share * (1 - level) ** 2 + (1 - share) * level**2, abs=1e-5)
+        assert row["kept"] == (level > 0.5) and row["mass_kept"] == pytest.approx(level, abs=1e-5)
+        assert row["ppv"] == (pytest.approx(share) if level > 0.5 else None)
+    out = study / "run" / "evaluation" / "relearning"
+    assert (out / "calibration.png").read_bytes().startswith(b"\x89PNG")
+    text = (out / "report.md").read_text()
+    assert "mean of ct and pet" in text and "one pass" in text
+
+
+def _labels(constants, cuts, **changes):
+    found = relearning.find(_history(), SETTINGS | changes, ("ct", "pet"), "run")
+    segmenters = {name: lambda record, level=level: np.full((1, 2, 2), level) for name, level in constants.items()}
+    made = teachers.labels(teachers.Writers("before", segmenters, cuts), found, None)
+    return {name: float(q[0, 0, 0]) for name, q in made.items()}
+
+
+def test_labels_are_made_of_maps_as_in_training():
+    maps, cuts = {"ct": 0.2, "pet": 0.6}, {"ct": 0.1, "pet": 0.5}
+    assert _labels(maps, cuts) == maps | {"mean of ct and pet": pytest.approx(0.4)}
+    assert _labels(maps, cuts, pseudo_labels="hard") == maps | {"mean of ct and pet, cut at 0.5": 0.0}
+    # Odds 1/4 over 1/9, and 3/2 over 1.
+    odds = 9 / 4 * 3 / 2
+    found = _labels(maps, cuts, label_fusion="odds", label_sharpness=1.0)
+    assert found == maps | {"odds of ct and pet": pytest.approx(odds / (1 + odds), abs=1e-5)}
+    alone = {"pet": 0.6}
+    assert _labels(alone, cuts, teachers="better") == alone
+    assert _labels(alone, cuts, teachers="better", label_fusion="odds").keys() == {"pet", "odds of pet"}
+
+
+def test_a_label_counts_from_the_thresholds_of_its_time(study):
+    path = study / "run" / "run.json"
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"settings": SETTINGS | {"label_fusion": "odds", "label_sharpness": 1.0}}))
+    rows = {
+        (row["when"], row["label"]): row for row in _report(study, f"--truth={study / 'truth'}")["calibration"]["rows"]
+    }
+    for when in ("before", "after"):
+        # Both thresholds are 0.4: odds of 2/3.
+        odds = np.prod([LEVELS[when, name] / (1 - LEVELS[when, name]) / (2 / 3) for name in ("ct", "pet")])
+        assert rows[when, "odds of ct and pet"]["mass_kept"] == pytest.approx(odds / (1 + odds), abs=1e-4)
+
+
+def test_truths_that_do_not_fit_are_refused(study):
+    made = _patients()
+
+    def refused(match, name, partitions, **changes):
+        write_dataset(study / name, partitions, **changes)
+        with pytest.raises(UserError, match=match) as caught:
+            _report(study, f"--truth={study / name}")
+        assert "\n" not in caught.value.line and "labelled" in caught.value.line
+
+    everybody = {"labelled": list(made.values())}
+    refused("2 unlabelled patients, but 1 have none here .u1", "few", {"labelled": [made["l0"], made["u0"]]})
+    refused("spacing_mm", "spaced", everybody, spacing_mm=(1.0, 1.0, 1.0))
+    renamed = {"ct": NORMALISATION["ct"], "mr": NORMALISATION["pet"]}
+    refused("modalities", "named", everybody, modalities=("ct", "mr"), normalisation=renamed)
+    other = {"ct": NORMALISATION["ct"], "pet": dataclasses.replace(NORMALISATION["pet"], high=10.0)}
+    refused("normalisation", "scaled", everybody, normalisation=other)
+    swapped = [made["l0"], dataclasses.replace(made["u1"], case_id="u0"), made["u1"]]
+    refused("case u0 is not the same", "swapped", {"labelled": swapped})
+    refused("u0, u1", "hidden", {"labelled": [made["l0"]], "unlabelled": [_hidden(made["u0"]), _hidden(made["u1"])]})
+
+
+def test_the_runs_data_must_be_its_own(study):
+    everybody = f"--dataset={study / 'truth'}"
+    with pytest.raises(UserError, match="not those that the run was trained on.*--dataset"):
+        _report(study, f"--truth={study / 'truth'}", everybody)
+
+
+def test_a_teacher_that_is_gone_is_named(study):
+    run_folder.teacher_weights_file(study / "run", 1, "ct").unlink()
+    with pytest.raises(UserError, match="stage-1-teacher-ct.npz"):
+        _report(study, f"--truth={study / 'truth'}")
+
+
+def test_flags_that_contradict_are_refused(study):
+    run = f"--run={study / 'run'}"
+    for arguments, match in (
+        ([run, f"--truth={study / 'truth'}"], "--relearning"),
+        (["--relearning"], "one run"),
+        (["--relearning", run, "--compare=a,b"], "one run"),
+        (["--relearning", run, "--require_margin=0.1"], "--require_margin"),
+    ):
+        with pytest.raises(UserError, match=match):
+            commandline.call("semicml_tf.evaluate", arguments)
+
+
+def test_another_folders_files_are_left_alone(study, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(UserError, match="notes.txt"):
+        _report(study, f"--output={tmp_path / 'mine'}")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_the_labels_are_files_on_the_records_grid_and_say_whose_they_are(study, capsys):
+    commandline.call("semicml_tf.evaluate", [f"--run={study / 'run'}", "--write_labels"])
+    folder = study / "run" / "evaluation" / "labels"
+    body = json.loads((folder / "provenance.json").read_text())
+    assert [case["file"] for case in body["cases"]] == ["u0_soft_label.nii.gz", "u1_soft_label.nii.gz"]
+    assert sorted(path.name for path in folder.iterdir()) == ["provenance.json", *(c["file"] for c in body["cases"])]
+    image = nibabel.load(folder / "u0_soft_label.nii.gz")
+    record = _patients()["u0"]
+    # The mean of what both teachers were sure of when the stage began; not of what they are now.
+    np.testing.assert_allclose(image.get_fdata(), (LEVELS["before", "ct"] + LEVELS["before", "pet"]) / 2, atol=1e-3)
+    np.testing.assert_allclose(np.sort(image.header.get_zooms()), np.sort(record.grid.spacing_mm), rtol=1e-5)
+    assert image.get_fdata().size == record.label.size
+    assert body["left_out"] == ["u2"] and body["label"] == "mean of ct and pet"
+    assert body["teacher"]["run_hash"] == body["run"]["run_hash"] == "0123456789abcdef"
+    assert body["teacher"]["validation_dice"] == {"ct": 0.30, "pet": 0.60}
+    assert body["data"]["data_hash"] and body["settings"]["label_fusion"] == "mean"
+    assert "labels of 2 patients" in capsys.readouterr().out
+
+
+def test_labels_come_from_the_runs_own_data_alone(study):
+    with pytest.raises(UserError, match="are not those that the run was trained on"):
+        commandline.call(
+            "semicml_tf.evaluate", [f"--run={study / 'run'}", f"--dataset={study / 'truth'}", "--write_labels"]
+        )

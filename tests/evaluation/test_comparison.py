@@ -1,0 +1,129 @@
+"""Evaluated runs side by side: tests between them, failures, and reports of the former version."""
+
+import json
+import math
+
+import pytest
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import comparison, report
+from tests.support.experiment_data import DIAGONAL_MM, finish
+
+COMMAND = "semicml_tf.evaluate"
+OLD_FIELDS = ("case_id", "outcome", "dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "truth_ml", "prediction_ml")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """metrics.json of three runs on eight patients: b is better than a in ct by patients, c equals a in pet."""
+    dice = [0.3, 0.4, 0.5, 0.6, 0.7, 0.65, 0.55, 0.45]
+    better = [value + 0.01 * (index + 1) for index, value in enumerate(dice)]
+    made = {
+        "a": {"ct": dice, "pet": dice},
+        "b": {"ct": better, "pet": [0.0, *dice[1:]]},
+        "c": {"ct": dice[::-1], "pet": dice},
+    }
+    changes = {"report_version": 2, "surface_tolerance_mm": 2.0, "run": {"data_hash": "data-4-1", "run_hash": "0123"}}
+    return {name: finish(tmp_path, name, "4", 1, scores, **changes).metrics_path for name, scores in made.items()}
+
+
+def _as_version_1(path, target):
+    """The report as the former version wrote it."""
+    body = json.loads(path.read_text())
+    body["report_version"] = 1
+    body = {
+        key: value for key, value in body.items() if key not in ("surface_tolerance_mm", "failure_dice", "intervals")
+    }
+    for key in ("surface_dice", "volume_error", "lesions", "further measures of empty masks"):
+        del body["policy"][key]
+    for row in body["rows"]:
+        row.pop("failures", None)
+        row["cases"] = [{name: case[name] for name in OLD_FIELDS} for case in row["cases"]]
+        row["summary"] = {
+            key: {name: value[name] for name in ("mean", "sd", "n")} if isinstance(value, dict) else value
+            for key, value in row["summary"].items()
+            if key in ("cases", "missed", "false_alarms", *OLD_FIELDS)
+        }
+    target.parent.mkdir(parents=True)
+    target.write_text(json.dumps(body))
+    return target
+
+
+def test_every_two_runs_are_tested_in_every_modality(runs):
+    found = comparison.build(list(runs.values()), list(runs))["tests"]
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [(one["modality"], one["first"], one["second"]) for one in found] == [
+        (modality, *pair) for modality in ("ct", "pet") for pair in pairs
+    ]
+    of = {(one["modality"], one["first"], one["second"]): one for one in found}
+    # All eight differ with one sign: 2 of 2^8 changes of sign; the least of six values is multiplied by six.
+    first = of["ct", "a", "b"]
+    assert first["p"] == pytest.approx(2 / 2**8) and first["p_holm"] == pytest.approx(12 / 2**8)
+    assert first["difference"] == pytest.approx(-0.045) and first["patients"] == first["differing"] == 8
+    assert (of["pet", "a", "c"]["p"], of["pet", "a", "c"]["differing"]) == (1.0, 0)
+    # One patient that differs tells nothing.
+    assert of["pet", "a", "b"]["p"] == 1.0 and of["pet", "a", "b"]["differing"] == 1
+    assert all(one["p_holm"] >= one["p"] for one in found)
+
+
+def test_failures_stand_by_name_in_table_and_json(runs):
+    body = comparison.build([runs["a"], runs["b"]], ["a", "b"], failure_dice=0.45)
+    failed = {(run["name"], row["modality"]): row["failures"] for run in body["runs"] for row in run["rows"]}
+    assert failed["a", "pet"]["dice_below"] == [["t0", 0.3], ["t1", 0.4]] and failed["b", "pet"]["missed"] == ["t0"]
+    lines = comparison.markdown(body).splitlines()
+    assert "b, pet: missed t0; DSC below 0.45 t1 (0.400)  " in lines
+    line = next(line for line in lines if line.startswith("| ct | a less b |"))
+    assert line == "| ct | a less b | -0.045 | 8/8 | 0.008 | 0.016 |"
+
+
+def test_the_command_prints_the_table_and_writes_it_with_json(runs, tmp_path, capsys):
+    paths = ",".join(map(str, runs.values()))
+    commandline.call(COMMAND, [f"--compare={paths}", "--names=a,b,c", f"--output={tmp_path / 'out'}"])
+    printed = capsys.readouterr().out
+    assert (tmp_path / "out" / "comparison.md").read_text() == printed
+    body = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert body["command"].startswith("python -m semicml_tf.evaluate ") and "--compare=" in body["command"]
+    assert len(body["tests"]) == 6 and len(body["runs"]) == 3
+    # All are called metrics.json: their paths tell them apart where no names are given.
+    commandline.call(COMMAND, [f"--compare={runs['a']},{runs['b']}"])
+    assert f"| {runs['a']} | ct |" in capsys.readouterr().out
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        commandline.call(COMMAND, [f"--compare={paths}", "--names=a,b,c", f"--output={tmp_path / 'out'}"])
+    with pytest.raises(UserError, match="a name of its own"):
+        comparison.build([runs["a"], runs["b"]], ["a", "a"])
+
+
+def test_a_report_of_the_former_version_stands_beside_one_of_this(runs, tmp_path):
+    old = _as_version_1(runs["a"], tmp_path / "old" / "metrics.json")
+    assert report.scores(report.load(old)["rows"][0])[0].surface_dice is None
+    mixed = comparison.build([old, runs["b"]], ["a", "b"])
+    today = comparison.build([runs["a"], runs["b"]], ["a", "b"])
+    assert mixed["tests"] == today["tests"]
+    # Medians and intervals come from the patients' scores, which the former version wrote, too.
+    assert mixed["runs"][0]["rows"][0]["summary"] == today["runs"][0]["rows"][0]["summary"]
+    assert comparison.markdown(mixed) == comparison.markdown(today)
+
+
+def test_other_definitions_are_not_compared(runs, tmp_path):
+    def changed(change):
+        body = json.loads(runs["b"].read_text())
+        change(body)
+        (tmp_path / "changed.json").write_text(json.dumps(body))
+        return [runs["a"], tmp_path / "changed.json"]
+
+    with pytest.raises(UserError, match="its policy differs"):
+        comparison.build(changed(lambda body: body["policy"].update(missed="HD95 0")), ["a", "b"])
+    with pytest.raises(UserError, match="its policy differs"):
+        comparison.build(changed(lambda body: body.update(surface_tolerance_mm=3.0)), ["a", "b"])
+    with pytest.raises(UserError, match="report_version: expected 1 or 2, got 3"):
+        comparison.build(changed(lambda body: body.update(report_version=3)), ["a", "b"])
+
+
+def test_a_missed_patient_costs_the_diagonal_in_one_mean_and_not_in_the_other(runs):
+    (row,) = (row for row in comparison.build([runs["b"]], ["b"])["runs"][0]["rows"] if row["modality"] == "pet")
+    summary = row["summary"]
+    assert summary["hd95_mm"]["mean"] == pytest.approx((7 * 10 + DIAGONAL_MM) / 8)
+    assert summary["without_missed_and_false_alarms"]["hd95_mm"]["mean"] == pytest.approx(10.0)
+    assert math.isclose(summary["without_missed_and_false_alarms"]["cases"], 7)

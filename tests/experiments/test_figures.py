@@ -1,0 +1,54 @@
+"""Figures of an experiment: they are pictures, as large as their rows ask for."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from semicml_tf.experiments import figure, results, summary
+from tests.support.experiment_data import finish, write_labelled
+
+ROWS = ("ours", "supervised", "mean_teacher")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    root = tmp_path_factory.mktemp("figures")
+    data = write_labelled(root / "data", 8)
+    return [
+        finish(root, row, labelled, seed, {"ct": [0.4, 0.6 + seed / 50], "pet": [0.5, 0.7]}, dataset=data)
+        for row in ROWS
+        for labelled in (("2", "all") if row == "supervised" else ("2",))
+        for seed in (1, 2)
+    ]
+
+
+def _drawn(draw, cells, baseline="supervised"):
+    found = results.read(cells)
+    png = draw(found, summary.lines(found, "ours", baseline), reference="ours", baseline=baseline)
+    return png and Image.open(io.BytesIO(png))
+
+
+def _colours(image):
+    return {colour for _, colour in image.convert("RGB").getcolors(1 << 20)}
+
+
+def test_the_dot_plot_grows_with_its_rows(cells):
+    whole = _drawn(figure.table_png, cells)
+    assert whole.format == "PNG" and 800 < whole.width < 2000 and 200 < whole.height < 1000
+    one = _drawn(figure.table_png, [cell for cell in cells if cell.row == "ours"], baseline=None)
+    assert one.width == whole.width and one.height < whole.height
+
+
+def test_the_ceiling_is_drawn_where_there_is_one(cells):
+    green, gray = (44, 160, 44), (127, 127, 127)
+    with_ceiling = _colours(_drawn(figure.table_png, cells))
+    without = _colours(_drawn(figure.table_png, cells, baseline=None))
+    assert green in with_ceiling and green not in without
+    assert gray in with_ceiling and gray in without  # the blind ellipsoid
+
+
+def test_the_curve_needs_a_row_with_several_labelled_counts(cells):
+    whole = _drawn(figure.curve_png, cells)
+    assert whole.format == "PNG" and 800 < whole.width < 2000 and 300 < whole.height < 1000
+    assert _drawn(figure.curve_png, [cell for cell in cells if cell.labelled == "2"]) is None

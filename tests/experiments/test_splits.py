@@ -1,0 +1,73 @@
+"""Who is labelled in which cell of an experiment: nested, disjoint, and another draw for each seed."""
+
+import json
+
+import pytest
+
+from semicml_tf.conversion.splitting import split as splits
+from semicml_tf.errors import UserError
+from semicml_tf.experiments.splits import base_split, drawn, pool_of
+from semicml_tf.experiments.study import Study
+from tests.support.experiments import flagfile
+
+BASE = splits.checked(
+    {
+        "labelled": ["p00", "p01"],
+        "unlabelled": [f"p{number:02}" for number in range(2, 12)],
+        "validation": ["v0", "v1"],
+        "test": ["t0", "t1", "t2"],
+        "excluded": ["x"],
+    }
+)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_fewer_labelled_patients_are_among_more(seed):
+    labelled = [set(drawn(BASE, count, seed)["labelled"]) for count in ("2", "4", "8", "all")]
+    assert [len(names) for names in labelled] == [2, 4, 8, 12]
+    assert all(few < more for few, more in zip(labelled, labelled[1:]))
+
+
+@pytest.mark.parametrize("labelled", ["1", "5", "12", "all"])
+def test_everybody_of_the_pool_is_in_one_partition_and_the_others_stay(labelled):
+    split = drawn(BASE, labelled, 3)
+    assert sorted([*split["labelled"], *split["unlabelled"]]) == list(pool_of(BASE))
+    assert all(split[name] == BASE[name] for name in ("validation", "test", "excluded"))
+    assert splits.checked(split.to_json()) == split
+
+
+def test_the_draw_is_the_seeds_alone():
+    # Another split of the same pool into labelled and unlabelled patients is the same pool.
+    other = splits.checked({**BASE, "labelled": BASE["unlabelled"], "unlabelled": BASE["labelled"]})
+    assert drawn(other, "4", 5) == drawn(BASE, "4", 5)
+    assert len({drawn(BASE, "4", seed)["labelled"] for seed in range(5)}) == 5
+
+
+def test_more_than_there_are_is_refused():
+    with pytest.raises(UserError, match="at most 12 labelled patients.*got 13"):
+        drawn(BASE, "13", 0)
+
+
+def test_the_base_split_of_a_phantom_is_the_one_it_will_have(tmp_path):
+    from semicml_tf import commandline
+
+    study = Study((str(flagfile(tmp_path)),))
+    commandline.call("semicml_tf.phantom", [*study.words, f"--output={tmp_path / 'volumes'}"])
+    assert base_split(study, None, None) == splits.read(tmp_path / "volumes" / "split.json")
+
+
+def test_the_base_split_of_volumes_is_told_or_lies_beside_them(tmp_path):
+    study, source = Study((str(flagfile(tmp_path)),)), tmp_path / "volumes"
+    source.mkdir()
+    with pytest.raises(UserError, match="--base_split"):
+        base_split(study, source, None)
+    (source / "split.json").write_text(json.dumps(BASE.to_json()))
+    assert base_split(study, source, None) == BASE
+    told = tmp_path / "told.json"
+    told.write_text(json.dumps({"labelled": ["a"], "validation": ["b"], "test": ["c"]}))
+    assert base_split(study, source, str(told))["labelled"] == ("a",)
+    of_study = Study((str(flagfile(tmp_path, f"--split={told}")),))
+    assert base_split(of_study, source, None)["labelled"] == ("a",)
+    told.write_text(json.dumps({"labelled": ["a"], "validation": ["b"]}))
+    with pytest.raises(UserError, match="expected patients in 'test'"):
+        base_split(study, source, str(told))

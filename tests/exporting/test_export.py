@@ -1,0 +1,273 @@
+"""`python -m semicml_tf.export` on the folder of a run."""
+
+import dataclasses
+import functools
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import semicml_tf
+from semicml_tf import commandline
+from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.errors import UserError
+from semicml_tf.exporting import export_run as exporting
+from semicml_tf.exporting import trial
+from semicml_tf.exporting.export_run import export_run
+from semicml_tf.exporting.publish import Published, publish
+from semicml_tf.networks.unet import unet
+from semicml_tf.preprocessing.normalisation import Normalisation
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs.run_folder import weights_file
+from tests.support import threshold_model
+
+WINDOW, WIDTH = 32, 2
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Of both networks, all random, so that none is like the other's: those of a new network are 0 and 1 in part."""
+    rng = np.random.default_rng(3)
+    shapes = [weight.shape for weight in unet(WINDOW, WIDTH, name="any").get_weights()]
+    # Around 1, so that the running variances are none below 0.
+    return {name: [rng.normal(1, 0.1, shape).astype(np.float32) for shape in shapes] for name in ("ct", "pet")}
+
+
+def make_run(root, weights):
+    info = DatasetInfo(
+        root=root / "data",
+        modalities=("ct", "pet"),
+        reference_modality="ct",
+        spacing_mm=(3.0, 2.0, 2.0),
+        normalisation={"ct": Normalisation.parse("hu:-150:250"), "pet": Normalisation.parse("suv:0:12")},
+        label_values=(1, 2),
+        layout="hecktor",
+        partitions={},
+        shard_sha256={},
+    ).with_hash()
+    info.save(info.root)
+    folder = root / "run"
+    for modality in info.modalities:
+        path = weights_file(folder, modality)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{f"{index:04d}": value for index, value in enumerate(weights[modality])})
+    body = {
+        "dataset": str(info.root),
+        "data_hash": info.data_hash,
+        "run_hash": "abc",
+        "modalities": ["ct", "pet"],
+        "window": WINDOW,
+        "width": WIDTH,
+        "best": {
+            "ct": {"dice": 0.6, "threshold": 0.4, "step": 3, "stage": "semi_cml"},
+            "pet": {"dice": 0.7, "threshold": 0.5, "step": 4, "stage": "prel"},
+        },
+        "settings": {"method": ["semi_cml", "prel"], "seed": 3},
+    }
+    (folder / "run.json").write_text(json.dumps(body))
+    return folder
+
+
+def change_run(folder, **dice):
+    """Gives the run other validation scores."""
+    body = json.loads((folder / "run.json").read_text())
+    for modality, value in dice.items():
+        body["best"][modality]["dice"] = value
+    (folder / "run.json").write_text(json.dumps(body))
+
+
+@pytest.fixture
+def run(tmp_path, weights):
+    return make_run(tmp_path, weights)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, weights):
+    """Folder of the models of a run; to be read only."""
+    root = tmp_path_factory.mktemp("exported")
+    commandline.call("semicml_tf.export", [str(make_run(root, weights)), f"--output={root / 'models'}"])
+    return root / "models"
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Stands in for `publish` and the networks, which take seconds: makes the next version's folder, lists calls."""
+    calls = []
+
+    def publish(network, manifest, folder, *, settings, with_dropout, trial):
+        number = max((int(entry.name) for entry in folder.glob("[0-9]*")), default=0) + 1
+        manifest.save(folder / str(number))
+        (folder / str(number) / "saved_model.pb").write_bytes(b"")
+        calls.append((manifest.modality, number, manifest.probabilities_dtype))
+        calls.extend(trial.keywords["chosen"] if trial else ())
+        return Published(folder / str(number), number, 0.0)
+
+    monkeypatch.setattr(exporting, "publish", publish)
+    monkeypatch.setattr(exporting, "_with_dropout", lambda network, run: None)
+    monkeypatch.setattr(exporting.Run, "network", lambda run, modality: None)
+    return calls
+
+
+def test_every_modality_gets_a_model(exported):
+    report = json.loads((exported / "export.json").read_text())
+    assert set(report["models"]) == {"ct", "pet"} and report["run_hash"] == "abc"
+    for modality, dice, how in (("ct", 0.6, "hu:-150:250"), ("pet", 0.7, "suv:0:12")):
+        folder = exported / modality / "1"
+        told = report["models"][modality]
+        assert (told["status"], told["folder"], told["former_version"]) == ("published", str(folder), None)
+        assert told["max_difference"] <= 1e-5
+        manifest = Manifest.load(folder)
+        assert (manifest.modality, manifest.validation_dice, str(manifest.normalisation)) == (modality, dice, how)
+        assert manifest.spacing_mm == (3.0, 2.0, 2.0) and manifest.label_values == (1, 2) and manifest.monte_carlo
+        assert "| method | `semi_cml,prel` |" in (folder / "assets.extra" / "MODEL_CARD.md").read_text()
+        assert semicml_tf.load(folder).manifest == manifest
+        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        assert names == [
+            *("assets.extra/MODEL_CARD.md", "assets.extra/manifest.json", "assets.extra/tf_serving_warmup_requests"),
+            *("fingerprint.pb", "saved_model.pb"),
+            *("variables/variables.data-00000-of-00001", "variables/variables.index"),
+        ]
+
+
+def test_a_model_holds_the_variables_of_its_modality_and_nothing_of_the_other(exported, weights):
+    count = len(weights["ct"])
+    for modality, other in (("ct", "pet"), ("pet", "ct")):
+        folder = exported / modality / "1"
+        stored = dict(tf.train.list_variables(str(folder / "variables" / "variables")))
+        variables = [name for name in stored if name.endswith("VARIABLE_VALUE")]
+        assert len(variables) == count
+        assert sum(int(np.prod(stored[name])) for name in variables) == sum(w.size for w in weights[modality])
+        # Any number of the networks is one of 2^32: two of them next to each other are found nowhere by chance.
+        files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        large = {name: [w.astype("<f4").tobytes() for w in weights[name] if w.size >= 2] for name in (modality, other)}
+        assert len(large[modality]) == count - 1  # the last bias is one number
+        assert all(any(weight in content for content in files.values()) for weight in large[modality])
+        assert not [path for path, content in files.items() if any(weight in content for weight in large[other])]
+
+
+def test_cases_of_check_are_segmented_before_a_model_is_published(models, run, tmp_path, published):
+    """The table that conversion took; a PET in the place of a CT keeps the model back, its reason names the case."""
+    values = np.random.default_rng(0).normal(0, 200, (40, 40, 4)).astype(np.float32)
+    for name, array in (("a", values), ("b", np.abs(values) / 100)):
+        nib.save(nib.Nifti1Image(array, np.diag([2, 2, 3, 1])), tmp_path / f"{name}.nii.gz")
+    table = tmp_path / "cases.csv"
+    table.write_text("case,ct,pet\nA,a.nii.gz,\nB,b.nii.gz,\n", encoding="utf-8")
+    cases = trial.cases(str(table), "ct")
+    trial.run(models / "ct" / "1", cases[:1])
+    tried = functools.partial(trial.run, chosen=cases)
+    with pytest.raises(UserError, match=r"^1 of 2 cases of --check_input .*: B \(.*HU.*Nothing of this"):
+        publish(threshold_model.network("ct"), threshold_model.manifest("ct"), tmp_path / "models" / "ct", trial=tried)
+    assert not list(tmp_path.rglob("saved_model.pb"))
+    export_run(run, tmp_path / "models", modalities=["ct"], check=str(table))
+    assert [case.name for case in published[1:]] == ["A", "B"]
+    with pytest.raises(UserError, match="expected cases with an image of 'pet', got none"):
+        export_run(run, tmp_path / "models", modalities=["pet"], check=str(table))
+
+
+def test_modalities_choose(run, tmp_path, published):
+    commandline.call("semicml_tf.export", [str(run), f"--output={tmp_path / 'models'}", "--modalities=pet"])
+    assert [entry.name for entry in (tmp_path / "models").iterdir() if entry.is_dir()] == ["pet"]
+    with pytest.raises(UserError, match="among ct, pet, got 'mr'"):
+        commandline.call("semicml_tf.export", [str(run), f"--output={tmp_path / 'other'}", "--modalities=mr"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_network_that_is_clearly_worse_is_held_back_and_the_other_is_published(run, tmp_path, published, capsys):
+    arguments = [str(run), f"--output={tmp_path / 'models'}"]
+    commandline.call("semicml_tf.export", arguments)
+    change_run(run, ct=0.57, pet=0.69)
+    with pytest.raises(UserError) as caught:
+        commandline.call("semicml_tf.export", arguments)
+    line = caught.value.line
+    assert (
+        "worse by more than 0.02: ct: validation DSC 0.5700 against 0.6000 of version 1. Published: pet 2. Pass --force"
+        in line
+    )
+    assert "\n" not in line and "other data" not in line
+    assert published == [("ct", 1, "float32"), ("pet", 1, "float32"), ("pet", 2, "float32")]
+    told = json.loads((tmp_path / "models" / "export.json").read_text())["models"]
+    assert told["ct"]["status"] == "held back" and told["ct"]["version"] is None
+    assert told["ct"]["former_validation_dice"] == 0.6 and not told["ct"]["gate"]["passed"]
+    assert told["pet"]["version"] == 2 and told["pet"]["gate"]["passed"]
+    capsys.readouterr()
+    commandline.call("semicml_tf.export", [*arguments, "--modalities=ct", "--force", "--probabilities_dtype=float16"])
+    assert published[-1] == ("ct", 2, "float16")
+    assert "against 0.6000 of version 1: published by --force" in capsys.readouterr().out
+    # The next is compared with what is published now.
+    change_run(run, ct=0.56)
+    commandline.call("semicml_tf.export", [*arguments, "--modalities=ct"])
+    change_run(run, ct=0.5)
+    commandline.call("semicml_tf.export", [*arguments, "--modalities=ct", "--gate_margin=0.1"])
+    assert published[-1] == ("ct", 4, "float32")
+
+
+def test_the_command_ends_with_2_if_one_is_held_back(run, tmp_path, published, capsys):
+    for dice, code in ((0.7, 0), (0.1, 2)):
+        change_run(run, ct=dice, pet=dice)
+        with pytest.raises(SystemExit) as caught:
+            commandline.run("semicml_tf.export", [str(run), f"--output={tmp_path / 'models'}"])
+        assert caught.value.code == code
+    assert "Published: none" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_old_versions_go_once_the_new_one_is_there(run, tmp_path, published, monkeypatch):
+    def export(keep):
+        return export_run(run, tmp_path / "models", modalities=["ct"], keep=keep)["ct"].removed
+
+    def left():
+        return sorted(int(entry.name) for entry in (tmp_path / "models" / "ct").iterdir())
+
+    assert [export(None) for _ in range(4)] == [()] * 4
+    assert export(2) == (1, 2) and left() == [3, 4, 5]
+    # Held back or failed, nothing goes.
+    change_run(run, ct=0.1)
+    assert export(1) == () and left() == [3, 4, 5]
+    change_run(run, ct=0.6)
+
+    def failing(*_, **__):
+        raise UserError("no space")
+
+    monkeypatch.setattr(exporting, "publish", failing)
+    with pytest.raises(UserError, match="no space"):
+        export(1)
+    assert left() == [3, 4, 5]
+
+
+def test_scores_on_validation_are_those_of_the_masks_that_clients_get(run, tmp_path, published):
+    def scores():
+        found = export_run(run, tmp_path / "models")
+        return found["ct"].manifest.validation_scores, found["pet"].manifest.validation_scores
+
+    assert scores() == ({}, {})
+    best = json.loads((run / "run.json").read_text())["best"]
+    summary = {"cases": 8, "missed": 1, "dice": {"mean": 0.61, "n": 8}, "hd95_mm": {"mean": 9.5}, "ppv": {"mean": None}}
+    rows = [
+        {"name": "ct", "kind": "network", "modality": "ct", "summary": summary | {"lesions": {"true": 3}}, "cases": []},
+        {"name": "a", "kind": "blind", "modality": None, "summary": summary | {"dice": {"mean": 0.1}}, "cases": []},
+    ]
+    body = {"report_version": 2, "run": {"run_hash": "abc", "best": best}, "dataset": {"data_hash": "d"}, "rows": rows}
+    body |= {"partition": "validation", "policy": {}, "notes": [], "blind": {}}
+    path = run / "evaluation" / "validation" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(body))
+    assert scores() == ({"dice": 0.61, "hd95_mm": 9.5}, {})
+    for change in ({"run": {"run_hash": "abc", "best": {}}}, {"postprocessing": {"ct": "largest"}}):
+        path.write_text(json.dumps(body | change))
+        assert scores() == ({}, {})
+
+
+def test_data_that_changed_since_training_is_refused(run, tmp_path):
+    info = DatasetInfo.load(tmp_path / "data")
+    dataclasses.replace(info, spacing_mm=(3.0, 2.0, 1.0)).with_hash().save(info.root)
+    with pytest.raises(UserError, match="another hash"):
+        commandline.call("semicml_tf.export", [str(run), f"--output={tmp_path / 'models'}"])
+    assert not (tmp_path / "models").exists()
+
+
+def test_no_run_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="expected --run"):
+        commandline.call("semicml_tf.export", [])
+    with pytest.raises(UserError, match="run.json: expected a run's folder"):
+        commandline.call("semicml_tf.export", [str(tmp_path)])

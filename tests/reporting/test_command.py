@@ -1,0 +1,62 @@
+"""`python -m semicml_tf.report`: from the command line to the file."""
+
+import pytest
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+from tests.support import report_runs
+
+COMMAND = "semicml_tf.report"
+DICE = {"ct": {"a": 0.4, "b": 0.6}, "pet": {"a": 0.5, "b": 0.7}}
+
+
+def _report(*arguments):
+    commandline.call(COMMAND, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return [report_runs.write(folder / name, DICE) for name in ("one", "two")]
+
+
+def test_a_run_gets_its_page_beside_it(runs, capsys):
+    _report(runs[0])
+    made = (runs[0] / "report.html").read_text(encoding="utf-8")
+    assert made.startswith("<!DOCTYPE html>") and f"semicml_tf.report {runs[0]}" in made
+    told = capsys.readouterr()
+    assert str(runs[0] / "report.html") in told.out and "images of patients" in told.out and told.err == ""
+
+
+def test_several_runs_in_one_page_named_one_after_the_other(runs, tmp_path):
+    _report(*runs, "--noimages", f"--output={tmp_path / 'both.html'}")
+    made = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "Report: one, two" in made and "<img" not in made
+    _report(f"--run={runs[0]}", f"--run={runs[1]}", "--noimages", f"--output={tmp_path / 'flags.html'}")
+    assert (tmp_path / "flags.html").read_text(encoding="utf-8").count("Report: one, two") == 2
+
+
+def test_what_lacks_is_told_on_the_screen_too(tmp_path, capsys):
+    folder = report_runs.write(tmp_path / "fresh", {}, evaluated=False)
+    _report(folder)
+    told = capsys.readouterr()
+    assert "images of patients" not in told.out
+    lines = told.err.splitlines()
+    assert lines == [f"{folder}: Not evaluated on 'test': run python -m semicml_tf.evaluate --run={folder}"]
+
+
+def test_mistakes_are_told_in_one_line_and_leave_the_former_page(runs, tmp_path):
+    with pytest.raises(UserError, match="no run given"):
+        _report()
+    with pytest.raises(UserError, match="expected a run's folder"):
+        _report(tmp_path)
+    with pytest.raises(UserError, match="given twice"):
+        _report(runs[0], runs[0])
+    with pytest.raises(UserError, match="got a folder"):
+        _report(runs[0], f"--output={tmp_path}")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_command_that_takes_one_run_still_refuses_a_second(runs):
+    with pytest.raises(UserError, match="unexpected argument"):
+        commandline.call("semicml_tf.evaluate", ["a", "b"])

@@ -1,0 +1,140 @@
+"""What a run shows of itself: the progress line, curves, gradient norms, a dry run."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+from semicml_tf.methods import catalogue
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.training import memory
+from semicml_tf.training.distributed.devices import strategy_for
+from semicml_tf.training.monitoring import curves
+from semicml_tf.training.monitoring.progress import ProgressLine, losses_text
+from tests.support import method_batches
+
+TINY = ["--width=2", "--window=32", "--labelled_batch=4", "--unlabelled_batch=4", "--devices=cpu:0", "--burn_in=0"]
+
+
+def test_the_line_tells_where_the_run_is_and_how_it_does(capsys):
+    with ProgressLine(6, 2, 3) as line:
+        line.step(1, "prel", {"loss": 3.0, "loss_supervised": 2.0, "loss_teach_ct": 1.0, "alike": 0.5}, 151.6)
+        line.say("warning: something")
+        line.validated({"ct": 0.5, "pet": 0.75})
+        line.step(2, "prel", {"loss": 2.5, "loss_supervised": 2.5}, 160.0)
+        line.validated({"ct": 0.625, "pet": 0.875})
+    shown = capsys.readouterr()
+    lines = [text for text in shown.err.replace("\r", "\n").splitlines() if text.strip()]
+    assert lines[-1].startswith("epoch 3/3 prel: 4/6 steps") and " left" in lines[-1]
+    # The last validation is seen though no step comes after it.
+    assert lines[-1].endswith(", Dice ct 0.625 pet 0.875, loss 2.50, 160 slices/s")
+    assert "warning: something" in shown.out + shown.err
+    with ProgressLine(6, 2, 3, silent=True) as line:
+        line.step(0, "prel", {"loss": 3.0}, 1.0)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_loss_is_told_as_the_sum_that_it_is():
+    assert losses_text({"loss": 3.0, "loss_a": 2.0, "loss_b": 1.0, "seen": 7.0}) == "loss 3.00 = a 2.00 + b 1.00"
+    assert losses_text({"loss": 3.0, "loss_a": 3.0}) == "loss 3.00"
+
+
+def _row(epoch, stage, **more):
+    return {"epoch": epoch, "stage": stage, "step": 5 * epoch + 5, "dice_ct": 0.1, "loss": 2.0, **more}
+
+
+def test_each_number_has_one_panel():
+    rows = [
+        _row(0, "semi_cml", loss_asc=1.0, learning_rate_ct=0.1, threshold_ct=0.5, gradient_norm_ct=3.0),
+        _row(1, "prel", label_mass=0.2, teacher="pet", alarm="empty", slices_per_second=10.0),
+    ]
+    assert curves.columns_of(rows) == {
+        "validation Dice": ["dice_ct"],
+        "loss": ["loss", "loss_asc"],
+        "watched": ["label_mass"],
+        "gradient norm": ["gradient_norm_ct"],
+        "learning rate": ["learning_rate_ct"],
+        "slices a second": ["slices_per_second"],
+    }
+
+
+def test_an_alarm_is_drawn_in_red():
+    def red(rows):
+        pixels = np.asarray(Image.open(io.BytesIO(curves.draw(rows))).convert("RGB")).astype(int)
+        return int(((pixels[..., 0] > 240) & (pixels[..., 1:] < 20).all(axis=-1)).sum())
+
+    rows = [_row(epoch, "prel") for epoch in range(3)]
+    assert red(rows) == 0 < red([*rows[:2], rows[2] | {"alarm": "empty masks"}])
+
+
+@pytest.mark.parametrize("devices", [["cpu:0"], ["cpu:0", "cpu:1"]])
+def test_the_gradient_norm_is_that_of_the_step(devices):
+    """A step of plain SGD at rate 1 moves the weights by their gradients."""
+    strategy = strategy_for(devices)
+    how = {"optimizer": "sgd", "learning_rate": 1.0, "lr_warmup_epochs": 0.0, "lr_schedule": "restarts", "l2": 0.01}
+    how |= {"levels": 1, "precision": "float64"}
+    with strategy.scope():
+        method = method_batches.method("supervised", synchronized=len(devices) > 1, **how)
+    before = [variable.numpy().copy() for variable in method.students["ct"].trainable_variables]
+    terms = method_batches.eager_step(method, strategy)(method_batches.batch(0, 4, 0, "float64"))
+    after = [variable.numpy() for variable in method.students["ct"].trainable_variables]
+    moved = np.sqrt(sum(np.sum((b - a) ** 2) for a, b in zip(before, after)))
+    assert float(terms["gradient_norm_ct"]) == pytest.approx(moved, rel=1e-6)  # the rate is a float32
+
+
+def test_a_dry_run_tells_the_plan_takes_steps_and_writes_nothing(
+    quick_runs, phantom_dataset, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    commandline.call("semicml_tf.train", [f"--dataset={phantom_dataset}", "--dry_run", *TINY, "--epochs=2,3"])
+    text = capsys.readouterr().out
+    info = DatasetInfo.load(phantom_dataset)
+    assert info.data_hash[:12] in text and "in all 250 steps" in text
+    labelled = sum(case.shape[0] for case in info.cases("labelled"))
+    assert f"labelled: 3 patients, {labelled} slices" in text and "unlabelled: 4 patients" in text
+    assert "  test:" not in text
+    assert text.count("stage ") == 2 and "3 epochs of 50 steps, 4 labelled + 4 unlabelled slices of 32 x 32" in text
+    # One level of width 2: two 3x3 convolutions, each with normalisation of four values a channel, and the 1x1 one.
+    counts = re.findall(r"network \w+: ([\d,]+) parameters", text)
+    assert set(counts) == {str(9 * 2 + 4 * 2 + 9 * 4 + 4 * 2 + 3)}
+    assert len(re.findall(r"tried: loss \d+\.\d+ = supervised", text)) == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["supervised", "prel", "cps"])
+def test_bytes_of_variables_are_counted(name):
+    method = method_batches.method(name, levels=2)
+    # Each held once: students, moving averages, companions, and Adam's two slots of what learns.
+    learns = sum(np.prod(v.shape) for name in method.modalities for v in method._variables(name))
+    everything = sum(weight.numpy().nbytes for network in method.networks().values() for weight in network.weights)
+    assert everything + 8 * learns <= memory.held_bytes(method) <= everything + 8 * learns + 64
+    assert memory.step_bytes(method, 0) == 4 * learns
+
+
+def test_features_of_every_network_that_learns_are_counted():
+    def a_slice(name):
+        method = method_batches.method(name, levels=1)
+        return memory.step_bytes(method, 3) - memory.step_bytes(method, 2)
+
+    # Of each network, in float32: the slice; two convolutions, each normalised and rectified, of two channels; the map.
+    pixels = method_batches.WINDOW**2
+    assert a_slice("supervised") == 2 * 4 * pixels * (1 + 2 * 3 * 2 + 1)
+    assert a_slice("cps") == 2 * a_slice("supervised")
+
+
+def test_a_misspelt_method_is_guessed():
+    with pytest.raises(UserError, match="Meant may be mean_teacher"):
+        catalogue.check(["mean_techer"])
+
+
+def test_contradictions_are_told_all_at_once(phantom_dataset, tmp_path):
+    wrong = ["--window=50", "--burn_in=1.5", "--labelled_batch=0"]
+    where = [f"--dataset={phantom_dataset}", f"--output={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match=r"window.*got 50; expected --labelled_batch.*; expected --burn_in") as caught:
+        commandline.call("semicml_tf.train", [*where, *wrong])
+    assert "Correct --window; Correct --labelled_batch; Correct --burn_in" in caught.value.line
+    assert not (tmp_path / "run").exists()
