@@ -341,8 +341,7 @@ def test_without_pydicom_it_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['pydicom'] = None\n"
         "from semicml_tf.errors import UserError\n"
-        "from semicml_tf.files.dicom import series as dicom_series
-from semicml_tf.files.layouts import dicom\n"
+        "from semicml_tf.files.dicom import series as dicom_series\n"
         "try: dicom_series.open_series(sys.argv[1])\n"
         "except UserError as error: print(error.line)\n"
     )
