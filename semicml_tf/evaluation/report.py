@@ -86,7 +86,7 @@ class Report(TypedDict):
     surface_tolerance_mm: NotRequired[float]
     failure_dice: NotRequired[float]
     notes: list[str]
-    trivial_baselines: dict[str, dict[str, Any]]
+    blind: dict[str, dict[str, Any]]
     postprocessing: NotRequired[dict[str, str]]
     versions: NotRequired[dict[str, str | None]]
     rows: Annotated[list[Row], MinLen(1)]
