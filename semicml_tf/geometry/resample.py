@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.mask import binary
 
 _GROSS = 1 / 3  # of a mask's volume: a change by more is reported
 
@@ -99,7 +100,11 @@ def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     A voxel's cover is counted at points spread over it, along axes that get coarser. Smoothing instead
     would move the half level of a ball of radius r inwards by about sigma^2 / r: a tenth of a lesion of
     10 mm when 2 mm voxels become 4 mm ones.
+
+    Raises:
+        ValueError: the mask has values other than 0 and 1.
     """
+    mask = binary(mask)
     whole = np.zeros(target.shape, np.uint8)
     part = _reach(mask, source, target)
     if part is None:

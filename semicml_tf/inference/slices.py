@@ -72,12 +72,21 @@ def answered(volume: np.ndarray, window: int, answers: Answers, *, batch_size: i
 
     Returns:
         float32 of the shape of `volume`.
+
+    Raises:
+        UserError: an answer is not of the shape (batch, window, window, 1), for example of several channels.
     """
     found = np.empty(volume.shape, np.float32)
     each, done = tiling.per_slice(volume.shape, window), 0
     waiting = np.empty((0, window, window), np.float32)
     for answer in answers(batches(volume, window, batch_size)):
-        waiting = np.concatenate([waiting, np.asarray(answer)[..., 0].astype(np.float32)])
+        answer = np.asarray(answer)
+        if answer.shape[1:] != (window, window, 1):
+            raise UserError(
+                f"expected probabilities of shape (batch, {window}, {window}, 1) of the network, got {answer.shape}",
+                remedy="Use a network of one output channel and of this window",
+            )
+        waiting = np.concatenate([waiting, answer[..., 0].astype(np.float32)])
         whole = len(waiting) // each  # slices of which all windows are there
         if whole:
             joined = (whole, *volume.shape[1:])

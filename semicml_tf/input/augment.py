@@ -74,16 +74,21 @@ def window_of(images, label, window: int, how: Augmentation, seed):
 
     Args:
         images: by modality, (rows, columns) float.
-        label: (rows, columns), or None.
+        label: (rows, columns) bool or uint8, 0/1 as `case_record.parse_in_graph` checks; or None.
         window: side of the window.
         seed: (2,) integers; the only source of randomness.
 
     Returns:
         ``images`` by modality (window, window, 1) float32, and the label likewise, 0/1, or None.
+
+    Raises:
+        ValueError: the label is of another type: soft labels and maps of several classes cannot be cut at 0.5.
     """
     names = list(images)
     stack = [tf.cast(images[name], tf.float32) for name in names]
     if label is not None:
+        if tf.as_dtype(label.dtype) not in (tf.bool, tf.uint8):
+            raise ValueError(f"expected a label of type bool or uint8, 0/1, got {tf.as_dtype(label.dtype).name}")
         stack.append(tf.cast(label, tf.float32))
     stack = tf.stack(stack, axis=-1)
     cut = tf.raw_ops.ImageProjectiveTransformV3(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
+from semicml_tf.losses.maps import check_maps
 from semicml_tf.losses.supervised import EPSILON
 from semicml_tf.networks.precision import full_precision
 
@@ -26,6 +27,7 @@ def similarity_matrix(maps, kind: str = "dice"):
     Returns:
         (n, n) float32.
     """
+    check_maps(maps=maps)
     flat = ops.reshape(ops.cast(maps, full_precision(maps.dtype)), (ops.shape(maps)[0], -1))
     products = ops.matmul(flat, ops.transpose(flat))
     squares = ops.sum(flat * flat, axis=1)
@@ -67,7 +69,11 @@ def asc_loss(
 
     Returns:
         float32 scalar; 0 if no anchor is left.
+
+    Raises:
+        ValueError: the maps differ in shape or have several channels, or `patients` is not (B,).
     """
+    check_maps(maps_a=maps_a, maps_b=maps_b)
     maps = ops.concatenate([maps_a, maps_b], axis=0)
     scores = similarity_matrix(maps, similarity) / temperature
     is_positive, is_negative, anchors = relations(maps, patients, negatives=negatives, empty=empty)
@@ -93,6 +99,7 @@ def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep
     Returns:
         ``(positive, negative, anchors)``: bool, (2B, 2B) with a row for each anchor, likewise, and (2B,).
     """
+    check_maps(maps=maps)
     total = ops.shape(maps)[0]
     rows = ops.arange(total)
     partner = ops.mod(rows + total // 2, total)
@@ -100,6 +107,10 @@ def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep
     is_positive = ops.equal(ops.expand_dims(partner, 1), ops.expand_dims(rows, 0))
     is_negative = ops.logical_not(ops.logical_or(is_self, is_positive))
     if negatives == "other_patients":
+        # A column would broadcast, and every map would be a negative of its own patient's.
+        if patients is None or len(patients.shape) != 1:
+            shape = None if patients is None else tuple(patients.shape)
+            raise ValueError(f"expected the patients of the slices, of shape (B,), got {shape}")
         owner = ops.concatenate([patients, patients], axis=0)
         is_negative = ops.logical_and(is_negative, ops.not_equal(ops.expand_dims(owner, 1), ops.expand_dims(owner, 0)))
     anchors = ops.ones((total,), "bool")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from keras import ops
 
 from semicml_tf.losses.asc import EMPTY_BELOW
+from semicml_tf.losses.maps import check_maps
 from semicml_tf.networks.precision import full_precision
 
 
 def squared_difference(p, q):
     """Mean over pixels of ``(p - q)^2``; p, q: (batch, height, width, 1). Returns (batch,) float32."""
+    check_maps(p=p, q=q)
     full = full_precision(p.dtype)
     difference = ops.cast(p, full) - ops.cast(q, full)
     return ops.mean(difference * difference, axis=(1, 2, 3))
@@ -21,6 +23,7 @@ def seen_by_either(p, q):
     Two networks that see nothing agree already; only their fog is left to agree on, and that teaches
     emptiness. p, q: (batch, height, width, 1). Returns (batch,) float32, without gradient.
     """
+    check_maps(p=p, q=q)
     peak = ops.maximum(ops.max(p, axis=(1, 2, 3)), ops.max(q, axis=(1, 2, 3)))
     return ops.stop_gradient(ops.cast(peak >= EMPTY_BELOW, full_precision(p.dtype)))
 

@@ -6,12 +6,16 @@ import math
 
 from keras import ops
 
+from semicml_tf.losses.maps import check_maps
 from semicml_tf.losses.supervised import pixel_cross_entropy
 from semicml_tf.networks.precision import full_precision
 
 
 def binary_entropy(p):
-    """Entropy of (p, 1 - p) over ln 2, by pixel: 1 at p = 0.5, 0 at certainty. Shape of p, float32."""
+    """Entropy of (p, 1 - p) over ln 2, by pixel: 1 at p = 0.5, 0 at certainty. p: (batch, height, width, 1).
+
+    Returns the shape of p, float32.
+    """
     return pixel_cross_entropy(p, p) / math.log(2.0)
 
 
@@ -33,6 +37,7 @@ def certain_squared_difference(p, q, uncertainty, threshold):
     Returns:
         float32 scalar.
     """
+    check_maps(p=p, q=q, uncertainty=uncertainty)
     full = full_precision(p.dtype)
     mask = ops.stop_gradient(ops.cast(ops.less(uncertainty, threshold), full))
     difference = ops.cast(p, full) - ops.cast(q, full)

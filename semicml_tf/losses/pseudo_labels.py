@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
+from semicml_tf.losses.maps import check_maps
 from semicml_tf.losses.supervised import binary_cross_entropy, pixel_cross_entropy
 from semicml_tf.networks.precision import full_precision
 
@@ -26,5 +27,6 @@ def confident_cross_entropy(p, q, confidence: float):
 
     Sohn et al., NeurIPS 2020, arXiv 2001.07685 (FixMatch). p, q: (batch, height, width, 1). Returns (batch,) float32.
     """
+    check_maps(p=p, q=q)
     sure = ops.stop_gradient(ops.cast(ops.maximum(q, 1.0 - q) > confidence, full_precision(q.dtype)))
     return ops.mean(sure * pixel_cross_entropy(p, hard_label(q)), axis=(1, 2, 3))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from keras import ops
 
+from semicml_tf.losses.maps import check_maps
 from semicml_tf.losses.supervised import pixel_cross_entropy
 
 
 def bernoulli_divergence(q, p):
-    """``KL(q || p)`` of Bernoulli variables, by pixel, in nats; q, p of one shape, which the result has."""
+    """``KL(q || p)`` of Bernoulli variables, by pixel, in nats; q, p: (batch, height, width, 1), as the result."""
+    check_maps(q=q, p=p)
     return pixel_cross_entropy(p, q) - pixel_cross_entropy(q, q)
 
 
@@ -25,6 +27,7 @@ def rectified_consistency(maps):
     Returns:
         float32 scalar.
     """
+    check_maps(**{f"maps[{number}]": value for number, value in enumerate(maps)})
     mean = sum(maps) / len(maps)
     values = []
     for p in maps:

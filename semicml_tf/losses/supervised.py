@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
+from semicml_tf.losses.maps import check_maps
 from semicml_tf.networks.precision import full_precision
 
 # Keeps logarithms finite in float32; smaller than any probability that matters.
@@ -12,7 +13,8 @@ EPSILON = 1e-6
 
 
 def pixel_cross_entropy(p, y):
-    """``-(y log p + (1 - y) log(1 - p))`` by pixel; p, y of one shape, which the result has. `y` may be soft."""
+    """``-(y log p + (1 - y) log(1 - p))`` by pixel; p, y: (batch, height, width, 1), as the result. `y` may be soft."""
+    check_maps(p=p, y=y)
     p = ops.clip(ops.cast(p, full_precision(p.dtype)), _TINY, 1.0 - _TINY)
     y = ops.cast(y, p.dtype)
     return -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
@@ -35,6 +37,7 @@ def batch_dice_loss(p, y):
     Returns:
         float32 scalar.
     """
+    check_maps(p=p, y=y)
     p = ops.cast(p, full_precision(p.dtype))
     y = ops.cast(y, p.dtype)
     overlap = 2.0 * ops.sum(p * y) + EPSILON

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.mask import binary
 
 _REMEDY = "For example none, min_ml=0.5, or fill_holes+min_ml=0.5+largest"
 
@@ -59,16 +60,19 @@ class Postprocessing:
         """The corrected mask.
 
         Args:
-            mask: 3-D; everything but 0 is foreground. It is not changed.
+            mask: 3-D, 0/1. The array is not changed.
             voxel_volume_ml: volume of one voxel.
 
         Returns:
             uint8 0/1 of the shape of `mask`.
+
+        Raises:
+            ValueError: the mask has values other than 0 and 1.
         """
         # `scipy` takes half a second to import, which --help must not wait for.
         from scipy import ndimage
 
-        whole = (np.asarray(mask) != 0).astype(np.uint8)
+        whole = binary(mask).copy()
         if self == NONE or not whole.any():
             return whole
         # Labels take four bytes a voxel: only the box that holds foreground is labelled.

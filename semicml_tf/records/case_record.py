@@ -28,6 +28,7 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.mask import binary
 from semicml_tf.preprocessing.normalisation import Constants
 from semicml_tf.records import example_proto
 
@@ -92,6 +93,9 @@ def _check(record: CaseRecord) -> None:
             raise ValueError(f"expected finite constants of {name} and a scale above 0, got {constants}")
     if (record.label is None) != (record.native_label is None):
         raise ValueError("expected both labels or none")
+    for name in ("label", "native_label"):
+        if arrays[name] is not None:
+            binary(arrays[name], f"a {name}")
     ends = tuple(start + size for start, size in zip(record.crop_offset, record.grid.shape))
     if min(record.crop_offset) < 0 or any(end > size for end, size in zip(ends, full_shape)):
         raise ValueError(f"expected a box within {full_shape}, got {record.crop_offset} to {ends}")
@@ -227,7 +231,10 @@ def parse_in_graph(serialized, modalities: Sequence[str], *, labelled: bool) -> 
         labelled: whether to read the label, too; a record without one is then an error.
 
     Returns:
-        ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: uint8 likewise.
+        ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: uint8 0/1 likewise.
+
+    Raises:
+        tf.errors.InvalidArgumentError: a feature is missing, or the label has values other than 0 and 1.
     """
     import tensorflow as tf
 
@@ -240,4 +247,8 @@ def parse_in_graph(serialized, modalities: Sequence[str], *, labelled: bool) -> 
     images = {name: tf.reshape(tf.io.decode_raw(parsed[f"image/{name}"], tf.float16), shape) for name in modalities}
     if not labelled:
         return {"image": images}
-    return {"image": images, "label": tf.reshape(tf.io.decode_raw(parsed["label"], tf.uint8), shape)}
+    label = tf.reshape(tf.io.decode_raw(parsed["label"], tf.uint8), shape)
+    # Augmentation interpolates labels and cuts them at 0.5: a label of several values would become another one.
+    known = tf.debugging.assert_less(label, tf.constant(2, tf.uint8), message="expected a label of the values 0 and 1")
+    with tf.control_dependencies([known] if known is not None else []):
+        return {"image": images, "label": tf.identity(label)}

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import reaches, resample
@@ -34,6 +35,12 @@ def test_batches_give_the_same_bits_as_the_whole(shape, batch_size):
     np.testing.assert_array_equal(
         found, slices.probabilities(half.astype(np.float32), WINDOW, predict, batch_size=batch_size)
     )
+
+
+@pytest.mark.parametrize("shape", [(WINDOW, WINDOW, 2), (WINDOW, WINDOW), (8, WINDOW, 1)])
+def test_an_answer_of_another_shape_is_refused(shape):
+    with pytest.raises(UserError, match=rf"shape \(batch, {WINDOW}, {WINDOW}, 1\) of the network, got \(2, "):
+        slices.probabilities(np.zeros((2, 9, 9)), WINDOW, lambda batch: np.zeros((len(batch), *shape)))
 
 
 @pytest.mark.parametrize("normalisation", ["hu:-200:300", "percentile:0.5:99.5"])

@@ -84,9 +84,17 @@ def test_modalities_and_label_share_their_geometry():
     blob[10:18, 5:20] = 1.0
     how = dataclasses.replace(augment.STANDARD, gain=0.0, offset=0.0, noise=0.0)
     for seed in range(20):
-        images, label = augment.window_of({"ct": blob, "pet": blob}, blob, 48, how, tf.constant([seed, 1]))
+        images, label = augment.window_of(
+            {"ct": blob, "pet": blob}, blob.astype(np.uint8), 48, how, tf.constant([seed, 1])
+        )
         np.testing.assert_array_equal(images["ct"], images["pet"])
         np.testing.assert_array_equal(images["ct"].numpy() >= 0.5, label.numpy() == 1.0)
+
+
+def test_a_label_that_cannot_be_cut_at_a_half_is_refused():
+    slices = np.zeros((8, 8), np.float32)
+    with pytest.raises(ValueError, match="type bool or uint8, 0/1, got float32"):
+        augment.window_of({"ct": slices}, slices, 8, augment.NONE, tf.constant([1, 2]))
 
 
 def test_without_augmentation_a_window_is_the_centre_mirrored_at_the_border():

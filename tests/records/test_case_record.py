@@ -64,6 +64,14 @@ def test_parsed_in_a_graph_as_decoded():
     np.testing.assert_array_equal(parsed["label"], record().label)
 
 
+def test_a_label_of_other_values_cannot_be_parsed(monkeypatch):
+    monkeypatch.setattr(case_record, "binary", lambda mask, what: mask)
+    serialized = case_record.encode(dataclasses.replace(record(), label=np.full((3, 4, 5), 2, np.uint8)))
+    dataset = tf.data.Dataset.from_tensors(serialized)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="values 0 and 1"):
+        next(iter(dataset.map(lambda s: case_record.parse_in_graph(s, ["ct"], labelled=True))))
+
+
 def test_a_label_that_is_not_there_cannot_be_parsed():
     with pytest.raises(tf.errors.InvalidArgumentError, match="label"):
         case_record.parse_in_graph(case_record.encode(record(labelled=False)), ["ct"], labelled=True)
@@ -118,6 +126,9 @@ def test_a_patient_with_one_modality():
         ({"native_label": np.zeros((3, 4, 5), np.uint8)}, "expected native_label of shape"),
         ({"native_label": None}, "both labels or none"),
         ({"label": None}, "both labels or none"),
+        ({"label": np.full((3, 4, 5), 2, np.uint8)}, "a label of the values 0 and 1, got also 2"),
+        ({"native_label": np.full((7, 5, 3), 4, np.uint8)}, "a native_label of the values 0 and 1, got also 4"),
+        ({"label": np.full((3, 4, 5), 0.5)}, "got also 0.5"),
         ({"images": {}, "constants": {}}, "expected images"),
         ({"constants": {"ct": Constants(0, 1, 0, 1)}}, "each with its constants"),
         ({"constants": {"ct": Constants(0, 1, 0, 1), "pet": Constants(0, np.nan, 0, 1)}}, "finite constants of pet"),
