@@ -33,7 +33,6 @@ setup(
         "numpy>=1.26,<3",
         "scipy>=1.11",
         "nibabel>=5.0",
-        "apache-beam>=2.61,<3",
         "google-crc32c>=1.5",
         "isal>=1.6",  # gunzips three times as fast as zlib
         "surface-distance>=0.1",
@@ -49,7 +48,9 @@ setup(
         "cuda": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "dicom": ["pydicom>=3.0", "highdicom>=0.25", "SimpleITK>=2.3", "contourpy>=1.0"],
         "s3": ["fsspec>=2024.2", "s3fs>=2024.2"],
-        "dask": ["dask>=2024.2", "distributed>=2024.2"],
+        # Conversion on several machines; on one it needs neither.
+        "beam": ["apache-beam>=2.61,<3"],
+        "dask": ["apache-beam>=2.61,<3", "dask>=2024.2", "distributed>=2024.2"],
         "ray": ["ray[serve]>=2.60,<3"],
         # The last tensorflow-io (2024-07) loads its native code with TensorFlow 2.16 and 2.17 only; TensorBoard
         # of that age needs the pkg_resources that setuptools 81 gave up.

@@ -28,7 +28,7 @@ def main(values: flags.FlagValues) -> None:
     """Verifies and converts; prints what was found and what was made."""
     from semicml_tf.conversion import from_flags
     from semicml_tf.conversion.conversion import Conversion
-    from semicml_tf.conversion.execution.runner import Engine
+    from semicml_tf.conversion.execution import runner as runners
 
     source, target = from_flags.places(values)
     layout = from_flags.layout(values, source)
@@ -49,8 +49,8 @@ def main(values: flags.FlagValues) -> None:
         raise UserError(
             f"--dicom_series names '{unknown[0]}', which is none of --modalities={','.join(settings.modalities)}"
         )
-    engine = Engine(values.runner, values.workers or cpu.available(), tuple(values.beam_flag))
-    Conversion(values, source, target, layout, settings, engine, privacy).run(options)
+    runner = runners.choose(values.runner, workers=values.workers or cpu.available(), beam_flags=values.beam_flag)
+    Conversion(values, source, target, layout, settings, runner, privacy).run(options)
 
 
 if __name__ == "__main__":

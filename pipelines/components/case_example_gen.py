@@ -179,10 +179,16 @@ def read_cards(folder: str | os.PathLike) -> list[dict]:
 
 
 def beam_flags(beam_pipeline_args: Sequence[str] | None) -> list[str]:
-    """The converter's flags for what a pipeline hands to Beam."""
-    given = list(beam_pipeline_args or ())
-    runner = [arg for arg in given if arg.startswith("--runner=")]
-    return runner[-1:] + [f"--beam_flag={arg}" for arg in given if not arg.startswith("--runner=")]
+    """The converter's flags for a pipeline's arguments of Beam.
+
+    Where these name Beam's runner on this machine, or none, the converter uses as many worker processes of its own.
+    """
+    runners = [arg for arg in beam_pipeline_args or () if arg.startswith("--runner=")]
+    others = [arg for arg in beam_pipeline_args or () if arg not in runners]
+    if runners[-1:] in ([], ["--runner=DirectRunner"]):
+        counts = [arg.partition("=")[2] for arg in others if arg.startswith("--direct_num_workers=")]
+        return [f"--workers={count}" for count in counts[-1:]]
+    return runners[-1:] + [f"--beam_flag={arg}" for arg in others]
 
 
 def _clear_left_work(folder: pathlib.Path) -> None:

@@ -10,7 +10,7 @@ LAYOUTS = (
     "hecktor", "hecktor2021", "brats", "brats2023", "decathlon", "nnunet", "bids", "csv", "dicom"
 )  # fmt: skip
 MAX_VOXELS = 1 << 30
-LOCAL_RUNNER = "DirectRunner"
+LOCAL_RUNNER = "local"
 
 # Flags that say where and how fast, not what: they leave no trace in the output.
 WITHOUT_EFFECT = (
@@ -237,8 +237,8 @@ def _work(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "runner",
         LOCAL_RUNNER,
-        "Apache Beam's runner: DirectRunner (this machine), DaskRunner, FlinkRunner, SparkRunner, DataflowRunner. All "
-        "workers must see the input and the output's folder under the same path.",
+        "Where the work runs: local (processes on this machine), or a runner of Apache Beam, e.g. DaskRunner or "
+        "FlinkRunner. All workers must see the input and the output's folder under the same path.",
         **text,
     )
     flags.DEFINE_multi_string(

@@ -12,8 +12,9 @@ from absl import flags
 from semicml_tf.conversion import provenance
 from semicml_tf.conversion.execution import dataset_writer, pipeline
 from semicml_tf.conversion.execution import work_folder as works
+from semicml_tf.conversion.execution.beam_runner import BeamRunner
+from semicml_tf.conversion.execution.local_runner import LocalRunner
 from semicml_tf.conversion.execution.output import Target
-from semicml_tf.conversion.execution.runner import Engine
 from semicml_tf.conversion.execution.tasks import CaseJob
 from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.conversion.planning import fingerprint as fingerprints
@@ -43,7 +44,7 @@ class Conversion:
         target: the output.
         layout: module of the input's layout.
         settings: how cases are built; a plan may change them.
-        engine: where the work runs.
+        runner: where the work on cases runs.
         privacy: what may be told of names and paths.
     """
 
@@ -52,7 +53,7 @@ class Conversion:
     target: Target
     layout: object
     settings: Settings
-    engine: Engine
+    runner: LocalRunner | BeamRunner
     privacy: Open | Hidden
 
     def run(self, options: LayoutOptions) -> None:
@@ -64,7 +65,7 @@ class Conversion:
         Raises:
             UserError: whatever the user can mend.
         """
-        with self.privacy.errors(), self.target.work(cache=self.values.case_cache or None) as work:
+        with self.privacy.errors(), self.target.work(cache=self.values.case_cache or None) as work, self.runner:
             cases = self._cases(options)
             odd = self._oddities(options)
             split, chosen = self._partitions(cases, work)
@@ -181,7 +182,7 @@ class Conversion:
         )
 
     def _look(self, chosen, work: WorkFolder) -> dict[str, CaseReport]:
-        return pipeline.look_at(self._jobs(chosen, work), self.engine, work)
+        return pipeline.look_at(self._jobs(chosen, work), self.runner, work)
 
     @property
     def _report(self) -> pathlib.Path:
@@ -213,7 +214,7 @@ class Conversion:
         jobs = self._jobs(chosen, work)
         if not jobs:
             raise UserError("no case is left to convert", path=self.source, remedy="Mend the cases, or the split")
-        entries, changed = pipeline.make_shards(jobs, self.engine, work)
+        entries, changed = pipeline.make_shards(jobs, self.runner, work)
         for finding in changed:
             print(f"note: {finding.problem}")
         found = [*found, *changed]

@@ -12,7 +12,7 @@ from absl import flags
 import semicml_tf
 from semicml_tf.conversion.command_flags import PLACES, WITHOUT_EFFECT
 
-_DISTRIBUTIONS = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK", "apache-beam")
+_DISTRIBUTIONS = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
 
 
 def command(values: flags.FlagValues, *, with_places: bool = True) -> str:

@@ -24,7 +24,6 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
     "annotated_types": "annotated-types",
-    "apache_beam": "apache-beam",
     "google": "protobuf",
     "google_crc32c": "google-crc32c",
     "grpc": "grpcio",
@@ -46,6 +45,7 @@ DISTRIBUTIONS = {
 # Imported where they are needed, with a line that names the extra where they are not there.
 OPTIONAL = {
     "SimpleITK": "dicom",
+    "apache_beam": "beam",
     "contourpy": "dicom",
     "fsspec": "s3",
     "highdicom": "dicom",
@@ -146,7 +146,7 @@ def test_the_metadata_name_licence_pythons_and_extras(wheel):
     assert "Apache-2.0" in (metadata["License"], metadata["License-Expression"])
     assert set(metadata["Requires-Python"].split(",")) == {">=3.10", "<3.13"}
     assert set(metadata.get_all("Provides-Extra")) == {
-        "cuda", "io", "tfx", "dev", "dicom", "s3", "dask", "ray"
+        "cuda", "io", "tfx", "dev", "dicom", "s3", "beam", "dask", "ray"
     }  # fmt: skip
 
 

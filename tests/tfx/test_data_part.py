@@ -227,6 +227,8 @@ def test_a_case_out_of_bounds_is_named_and_stops_training_alone(second):
 def test_beams_arguments_reach_the_converter_and_no_driver_is_needed(second, tmp_path):
     given = ["--runner=FlinkRunner", "--flink_master=HOST:1", "--labels", "a=b"]
     assert beam_flags(given) == [given[0], *(f"--beam_flag={argument}" for argument in given[1:])]
+    assert beam_flags([]) == beam_flags(["--runner=DirectRunner", "--labels=a"]) == []
+    assert beam_flags(["--direct_running_mode=multi_processing", "--direct_num_workers=2"]) == ["--workers=2"]
     # As Kubeflow starts it: without its driver, which would have found out the span and the split.
     args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     context = Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1", beam_pipeline_args=args)

@@ -1,24 +1,27 @@
-"""The work on all cases, as two Beam pipelines: one that looks at them, one that makes records and shards.
+"""The work on all cases in two stages: examine every case; make every record, then every shard.
 
-One worker on this machine does the same work in two loops: Beam takes seconds to start, and has nothing to distribute.
-
-Results go through the work folder and not through the runner, which then needs no memory for them: a worker holds
-one case at a time, however many there are.
+Results pass through the work folder and not through the runner, which then needs no memory for them: a worker has one
+case in memory at a time, however many cases there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from semicml_tf.conversion.execution import tasks as work_of
+import tqdm
+
+from semicml_tf.conversion.execution import tasks
 from semicml_tf.conversion.execution import work_folder as works
-from semicml_tf.conversion.execution.runner import Engine, progress
+from semicml_tf.conversion.execution.beam_runner import BeamRunner
+from semicml_tf.conversion.execution.local_runner import LocalRunner
 from semicml_tf.conversion.execution.tasks import CaseJob
 from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.conversion.verification.findings import CaseReport, Finding
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry
-from semicml_tf.system import quiet_import
 
 
 class CasesFailed(UserError):
@@ -34,31 +37,17 @@ class CasesFailed(UserError):
         self.findings = [Finding.of_error("unexpected", error, case=case) for case, error in failed.items()]
 
 
-def look_at(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> dict[str, CaseReport]:
-    """Examines every case; reports that a killed conversion left are taken as they are.
+def look_at(jobs: Sequence[CaseJob], runner: LocalRunner | BeamRunner, work: WorkFolder) -> dict[str, CaseReport]:
+    """Examines every case; reports that a killed conversion left are used again.
 
     Returns:
-        Reports by case name, in the jobs' order.
+        Reports by case name, in the order of `jobs`.
 
     Raises:
         UserError: the runner fails.
     """
-
-    def build(beam, pipeline):
-        return (
-            pipeline
-            | "cases" >> beam.Create(list(jobs), reshuffle=False)
-            | "spread" >> beam.Reshuffle()
-            | "look" >> beam.Map(work_of.look)
-        )
-
-    with progress("verifying", len(jobs), lambda: work.count("reports")):
-        if engine.is_this_process(len(jobs)):
-            with quiet_import.stderr_held_back():
-                for job in jobs:
-                    work_of.look(job)
-        elif jobs:
-            engine.run(build, jobs=len(jobs))
+    with _progress("verifying", len(jobs), lambda: work.count("reports")):
+        runner.look(jobs)
     return {
         job.case.case_id: CaseReport.from_json(works.read(work.report(job.case.case_id), works.Report)["report"])
         for job in jobs
@@ -66,12 +55,12 @@ def look_at(jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder) -> dict[s
 
 
 def make_shards(
-    jobs: Sequence[CaseJob], engine: Engine, work: WorkFolder
+    jobs: Sequence[CaseJob], runner: LocalRunner | BeamRunner, work: WorkFolder
 ) -> tuple[dict[str, CaseEntry], list[Finding]]:
-    """Makes every case's record and puts them into shards, in the work folder's dataset.
+    """Makes every case's record and puts the records into shards, in the work folder's dataset.
 
-    Shards depend on the cases' names alone and hold them in order, so that the same input gives the same bytes
-    whatever the runner and its workers.
+    Which cases a shard holds, and in which order, depends on the cases' names alone: the same input gives the same
+    bytes whatever the runner and its workers.
 
     Returns:
         Entries by case name, and findings about labels whose volume changed grossly on the network's grid.
@@ -84,32 +73,13 @@ def make_shards(
     for job in jobs:
         sizes[job.shard] = sizes.get(job.shard, 0) + 1
 
-    def build(beam, pipeline):
-        return (
-            pipeline
-            | "cases" >> beam.Create(list(jobs), reshuffle=False)
-            | "spread" >> beam.Reshuffle()
-            | "make" >> beam.FlatMap(work_of.make)
-            | "by shard" >> beam.GroupByKey()
-            | "assemble" >> beam.Map(work_of.assemble, sizes)
-        )
-
-    with progress("converting", len(jobs), lambda: work.count("records")):
-        if engine.is_this_process(len(jobs)):
-            with quiet_import.stderr_held_back():
-                jobs_by_shard: dict[str, list[CaseJob]] = {}
-                for job in jobs:
-                    for shard, made in work_of.make(job):
-                        jobs_by_shard.setdefault(shard, []).append(made)
-                for group in jobs_by_shard.items():
-                    work_of.assemble(group, sizes)
-        else:
-            engine.run(build, jobs=len(jobs))
-    errors = {job.case.case_id: work_of.error_of(work.finished(job.case.case_id)) for job in jobs}
+    with _progress("converting", len(jobs), lambda: work.count("records")):
+        runner.make(jobs, sizes)
+    errors = {job.case.case_id: tasks.error_of(work.finished(job.case.case_id)) for job in jobs}
     failed = {case: error for case, error in errors.items() if error is not None}
     if failed:
         raise CasesFailed(failed)
-    for error in (work_of.shard_error(work, shard) for shard in sizes):
+    for error in (tasks.shard_error(work, shard) for shard in sizes):
         if error is not None:
             raise error
     made = {job.case.case_id: works.read(work.finished(job.case.case_id), works.Finished)["entry"] for job in jobs}
@@ -135,3 +105,32 @@ def _entry(job: CaseJob, made: Mapping) -> CaseEntry:
         lesion_slices=made["lesion_slices"],
         modalities=tuple(name for name in job.settings.modalities if name in made["modalities"]),
     )
+
+
+@contextlib.contextmanager
+def _progress(what: str, total: int, done: Callable[[], int]) -> Iterator[None]:
+    """Shows a progress bar over the work of other processes.
+
+    Args:
+        what: the work, e.g. ``verifying``.
+        total: number of cases.
+        done: returns how many are finished.
+    """
+    stop = threading.Event()
+    # A stream of its own, since stderr is held back meanwhile. Hidden where stderr is no terminal (disable=None).
+    with (
+        os.fdopen(os.dup(2), "w") as stream,
+        tqdm.tqdm(total=total, desc=what, unit="case", leave=False, disable=None, file=stream) as bar,
+    ):
+
+        def watch():
+            while not stop.wait(0.3):
+                bar.update(min(done(), total) - bar.n)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()

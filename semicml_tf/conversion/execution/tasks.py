@@ -11,7 +11,7 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
 from semicml_tf.conversion.build_case import build
@@ -90,8 +90,8 @@ def _is_sound(done: Mapping[str, Any] | None) -> bool:
     return done is not None and all(finding["severity"] != ERROR for finding in done["report"]["findings"])
 
 
-def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
-    """Makes a case's record, if it is not there; yields its shard and the job, or nothing where it failed."""
+def make(job: CaseJob) -> bool:
+    """Makes a case's record, unless a former conversion has; returns whether the record is there."""
     path = job.work.finished(job.case.case_id)
     try:
         digests = works.digests(job.case, with_label=job.with_label)
@@ -109,13 +109,13 @@ def make(job: CaseJob) -> Iterator[tuple[str, CaseJob]]:
             works.save(path, wanted, _taken(job, wanted) or _built(job, wanted))
     except UserError as error:
         works.save(path, "", {"error": _told(error)})
-        return
+        return False
     except Exception as error:
         told = unexpected(error, job.work.debug_log)
         named = UserError(f"case {job.case.case_id}: {told.problem}", remedy=told.remedy)
         works.save(path, "", {"error": _told(named)})
-        return
-    yield job.shard, job
+        return False
+    return True
 
 
 def _taken(job: CaseJob, wanted: str) -> dict[str, Any] | None:

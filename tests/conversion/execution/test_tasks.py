@@ -42,8 +42,7 @@ def folder(tmp_path):
 
 def shard(work, made):
     """What making the cases and their shard leaves."""
-    group = [pair for job in made for pair in tasks.make(job)]
-    tasks.assemble((made[0].shard, [job for _, job in group]), {made[0].shard: len(made)})
+    tasks.assemble((made[0].shard, [job for job in made if tasks.make(job)]), {made[0].shard: len(made)})
     return (work.dataset / made[0].shard).read_bytes()
 
 
@@ -60,11 +59,11 @@ def killed_before_saving(monkeypatch, step):
 def test_killed_with_other_settings_between_a_record_and_its_note(folder, monkeypatch):
     work, jobs_of = folder
     fine, coarse = jobs_of(FINE), jobs_of(COARSE)
-    list(tasks.make(fine[0]))
+    assert tasks.make(fine[0])
     expected = work.record("P00").read_bytes()
-    killed_before_saving(monkeypatch, lambda: list(tasks.make(coarse[0])))
+    killed_before_saving(monkeypatch, lambda: tasks.make(coarse[0]))
     assert work.record("P00").read_bytes() != expected
-    list(tasks.make(fine[0]))
+    assert tasks.make(fine[0])
     assert work.record("P00").read_bytes() == expected
 
 
@@ -72,7 +71,7 @@ def test_killed_with_other_settings_between_a_shard_and_its_note(folder, monkeyp
     work, jobs_of = folder
     expected = shard(work, jobs_of(FINE))
     coarse = jobs_of(COARSE)
-    group = (coarse[0].shard, [job for made in coarse for _, job in tasks.make(made)])
+    group = (coarse[0].shard, [job for job in coarse if tasks.make(job)])
     killed_before_saving(monkeypatch, lambda: tasks.assemble(group, {coarse[0].shard: 2}))
     assert (work.dataset / coarse[0].shard).read_bytes() != expected
     assert shard(work, jobs_of(FINE)) == expected
