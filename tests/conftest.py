@@ -61,7 +61,7 @@ def phantom_dataset(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def quick_runs():
     """Trainings of this module take seconds: see `tests.support.quick_runs`."""
-    from tests import quick_runs as quick
+    from tests.support import quick_runs as quick
 
     with quick.shallow(), quick.built_once():
         yield
