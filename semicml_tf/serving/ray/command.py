@@ -23,7 +23,7 @@ from semicml_tf.serving.ray.settings import RaySettings
 from semicml_tf.system import atomic_files
 
 APPLICATION = "semicml_tf"
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_ROOT = pathlib.Path(__file__).resolve().parents[3]  # holds semicml_tf, so that Ray's processes can import it
 _DEFAULTS = RaySettings()
 
 
