@@ -8,21 +8,19 @@ import pathlib
 from semicml_tf.errors import UserError
 from semicml_tf.files.layouts import (
     bids,
-    brats,
-    brats2023,
     csv_manifest,
     dataset_json,
     decathlon,
     diagnose,
     dicom,
-    hecktor,
-    hecktor2021,
     nnunet,
 )
+from semicml_tf.files.layouts.brats import BRATS, BRATS_2023
+from semicml_tf.files.layouts.hecktor import HECKTOR, HECKTOR_2021
 
 # Told by the names of files and folders, each apart from every other; then those told by what files hold: images that
 # were made from DICOM often have it beside them.
-_BY_NAMES = (hecktor, hecktor2021, brats, brats2023, decathlon, nnunet, bids, csv_manifest)
+_BY_NAMES = (HECKTOR, HECKTOR_2021, BRATS, BRATS_2023, decathlon, nnunet, bids, csv_manifest)
 _BY_CONTENT = (dicom,)
 LAYOUTS = {layout.NAME: layout for layout in (*_BY_NAMES, *_BY_CONTENT)}
 AUTO = "auto"
@@ -38,10 +36,11 @@ def detected(root: pathlib.Path) -> list[str]:
 
 
 def choose(name: str, root: pathlib.Path):
-    """The layout's module.
+    """The layout: a module, or an object where two layouts differ in names only.
 
-    It has ``detect(root)``, ``modalities(root)``, ``describe(root, options)`` and ``find(root, modalities, options)``.
-    It may have ``oddities(root, modalities, options)``: what no case claims, as `inventory.Oddity`.
+    It has ``NAME`` and ``DESCRIPTION``, and ``detect(root)``, ``modalities(root)``, ``describe(root, options)`` and
+    ``find(root, modalities, options)``. It may have ``oddities(root, modalities, options)``, which returns
+    `summary.Oddity` for what no case claims.
 
     Args:
         name: of the layout, or ``auto`` to look at `root`.

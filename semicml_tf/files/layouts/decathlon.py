@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.files.layouts import dataset_json, hecktor, modality_names, summary
+from semicml_tf.files.layouts import dataset_json, modality_names, summary
 from semicml_tf.files.layouts import folder as folders
+from semicml_tf.files.layouts.hecktor import HECKTOR
 from semicml_tf.files.layouts.options import DEFAULT, LayoutOptions
 from semicml_tf.files.source import NiftiFile
 
@@ -24,7 +25,7 @@ DESCRIPTION = (
 def detect(root: pathlib.Path) -> bool:
     """Whether `root` looks like this layout."""
     body = dataset_json.content(root)
-    if body is None or "channel_names" in body or hecktor.detect(root):
+    if body is None or "channel_names" in body or HECKTOR.detect(root):
         return False
     has_images = any(folders.nifti_files(root / f"images{part}") for part in dataset_json.PARTS)
     return has_images and not dataset_json.has_channel_files(root)

@@ -9,7 +9,7 @@ from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.files.dicom.labels import DicomLabel
-from semicml_tf.files.layouts import hecktor
+from semicml_tf.files.layouts.hecktor import HECKTOR
 from tests.support import image_folders
 
 COARSE, FINE = ("6", "8", "8"), ("3", "4", "4")
@@ -35,7 +35,7 @@ class Killed(BaseException):
 def folder(tmp_path):
     """A work folder, and the jobs of its two cases under given settings."""
     root = image_folders.hecktor(tmp_path / "source", ["P00", "P01"])
-    cases = {"labelled": hecktor.find(root, ["ct", "pet"])}
+    cases = {"labelled": HECKTOR.find(root, ["ct", "pet"])}
     with works.opened(tmp_path / "out") as work:
         yield work, lambda spacing_mm: dataset_writer.jobs_of(cases, settings(spacing_mm), work, cases_per_shard=8)
 
