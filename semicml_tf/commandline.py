@@ -1,9 +1,11 @@
 """What all commands share: flags, flagfiles, help, and one line for a user's mistake.
 
-A command is a module with ``define_flags(values)`` and ``main(values)``, both taking an absl `FlagValues`,
-that ends with ``if __name__ == "__main__": commandline.run(__spec__.name)``. Its docstring is its help, and its
-``AFTER_INTERRUPT`` says what is left after Ctrl-C, and how to continue. Its ``help_groups(names)``, if it has one,
-gives the names of its flags by the title under which its help shows them.
+A command is a module with ``CONFIG``, a config class (see `configuration`), and ``main(config)``. It ends with
+``if __name__ == "__main__": commandline.run("package.module")``. Its docstring is its help. ``POSITIONAL`` names the
+options that may be given without their names. ``AFTER_INTERRUPT`` says what is left after Ctrl-C, and how to continue.
+
+A module may instead have ``define_flags(values)`` and ``main(values)``, both with an absl `FlagValues`.
+Its ``help_groups(names)``, if it has one, gives the names of its flags by the heading in its help.
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ import pathlib
 import re
 import signal
 import sys
-import textwrap
 import time
 import traceback
 from collections.abc import Container, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import flags
 
+from semicml_tf import command_help, configuration
 from semicml_tf.errors import Interrupted, Terminated, UserError, first_line, printable, stop_error, stop_signals
 
 # One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
@@ -39,20 +41,74 @@ FLAGFILE = "flagfile"
 def _command_module(name: str):
     # A package (phantom/) keeps its command in a file of its own; __main__ only starts it.
     module = importlib.import_module(name)
-    return module if hasattr(module, "define_flags") else importlib.import_module(f"{name}.command")
+    if hasattr(module, "CONFIG") or hasattr(module, "define_flags"):
+        return module
+    return importlib.import_module(f"{name}.command")
 
 
 def _flag_values(module) -> flags.FlagValues:
     values = flags.FlagValues()
-    module.define_flags(values)
+    if hasattr(module, "CONFIG"):
+        define(module.CONFIG, values)
+    else:
+        module.define_flags(values)
     return values
 
 
+class _Parser(flags.ArgumentParser):
+    """Checks the text of an option: numbers and texts are converted, a list stays a list of texts."""
+
+    def __init__(self, *, option: configuration.Option):
+        self.option = option
+        self.syntactic_help = ""
+
+    def parse(self, argument: Any) -> Any:
+        one = self.option
+        # A default and a flag that is copied come as they are.
+        if one.is_list:
+            texts = flags.ListParser().parse(argument)
+            value = one.from_texts(texts)
+        else:
+            value = texts = one.from_text(argument) if isinstance(argument, str) else argument
+        if problems := one.problems(value):
+            raise configuration.refusal(problems)
+        return texts
+
+
+def define(config_class: type, values: flags.FlagValues) -> None:
+    """Defines a flag for each option of a config class."""
+    for one in configuration.options(config_class):
+        default = [configuration.text_of(element) for element in one.default or ()] if one.is_list else one.default
+        if one.repeated:
+            flags.DEFINE_multi_string(one.name, default, one.help, flag_values=values)
+        elif one.kind is bool:
+            flags.DEFINE_boolean(one.name, default, one.help, flag_values=values)
+        else:
+            serializer = flags.CsvListSerializer(",") if one.is_list else flags.ArgumentSerializer()
+            flags.DEFINE(_Parser(option=one), one.name, default, one.help, values, serializer)
+
+
+def config_from(config_class: type, values: flags.FlagValues) -> Any:
+    """The config that parsed flags describe.
+
+    Raises:
+        UserError: an option is missing, or options contradict each other.
+    """
+    given = {}
+    for one in configuration.options(config_class):
+        if values[one.name].present:
+            value = values[one.name].value
+            given[one.name] = one.from_texts(value) if one.is_list else value
+    return configuration.make(config_class, given)
+
+
+def flags_of(name: str) -> flags.FlagValues:
+    """The flags of a command, at their defaults."""
+    return _flag_values(_command_module(name))
+
+
 def _names_of_all_commands() -> set[str]:
-    names: set[str] = set()
-    for command in COMMANDS:
-        names.update(_flag_values(_command_module(command)))
-    return names
+    return {flag for command in COMMANDS for flag in flags_of(command)}
 
 
 def _name_of(argument: str) -> str:
@@ -71,7 +127,7 @@ def _check_known(name: str, values: flags.FlagValues, source: str | None) -> Non
     if not _is_known(name, values):
         near = difflib.get_close_matches(name, list(values), n=1)
         raise UserError(
-            f"unknown flag --{name}", path=source, remedy=f"Meant may be --{near[0]}" if near else "See --help"
+            f"unknown flag --{name}", path=source, remedy=f"Did you mean --{near[0]}?" if near else "See --help"
         )
 
 
@@ -160,37 +216,26 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
         raise UserError(str(error), remedy="See --help") from error
     if FLAGFILE in values:
         values[FLAGFILE].value = flagfiles
+        values[FLAGFILE].present = len(flagfiles)
     return values, positional
 
 
 def help_text(name: str) -> str:
-    """The command's docstring and its flags, by its `help_groups` if it has them, in the order of their definition."""
+    """What ``--help`` prints of a command."""
     module = _command_module(name)
-    values = _flag_values(module)
-    names = [flag for flag in values if flag != FLAGFILE]
-    groups = module.help_groups(names) if hasattr(module, "help_groups") else {"Flags": names}
-    lines = [(module.__doc__ or "").strip()]
-    for title, members in groups.items():
-        lines += ["", f"{title}:"]
-        for member in members:
-            lines += _flag_help(values[member])
-    lines += ["  --flagfile", "      File with one --flag=value a line; flags after it on the command line win."]
-    return "\n".join(lines)
+    return command_help.text(module, _flag_values(module), hidden=(FLAGFILE,))
 
 
-def _flag_help(flag: flags.Flag) -> list[str]:
-    default = "" if flag.default in (None, "", []) else f" (default: {flag.default_as_str})"
-    lines = [f"  --{flag.name}"]
-    for line in f"{flag.help}{default}".splitlines():
-        lines += textwrap.wrap(line.strip(), 96, initial_indent="      ", subsequent_indent="      ")
-    return lines
+def summary(name: str) -> str:
+    """The first line of a command's help."""
+    return (_command_module(name).__doc__ or "").strip().partition("\n")[0]
 
 
-def call(name: str, arguments: Sequence[str]) -> None:
-    """Runs a command in this process, as ``python -m NAME ARGUMENTS`` would.
+def config(name: str, arguments: Sequence[str]) -> Any:
+    """What `parse` makes of a command's arguments: its config, or its flags where the command has no config.
 
     Raises:
-        UserError: a mistake in the arguments or the input.
+        UserError: as `parse`; an option is missing, or options contradict each other.
     """
     values, positional = parse(name, arguments)
     module = _command_module(name)
@@ -202,7 +247,16 @@ def call(name: str, arguments: Sequence[str]) -> None:
         raise UserError(f"unexpected argument '{positional[len(names)]}'", remedy="Write --name=value; see --help")
     for flag, value in zip(names, positional):
         values[flag].parse(value)
-    module.main(values)
+    return config_from(module.CONFIG, values) if hasattr(module, "CONFIG") else values
+
+
+def call(name: str, arguments: Sequence[str]) -> None:
+    """Runs a command in this process, as ``python -m NAME ARGUMENTS`` would.
+
+    Raises:
+        UserError: a mistake in the arguments or the input.
+    """
+    _command_module(name).main(config(name, arguments))
 
 
 def run(name: str, arguments: Sequence[str] | None = None) -> None:

@@ -111,7 +111,8 @@ class UserError(Exception):
         parts = [f"{self.path}: {self.problem}" if self.path else self.problem]
         if self.remedy:
             parts.append(self.remedy)
-        text = ". ".join(part.strip().rstrip(".") for part in parts) + "."
+        text = ". ".join(part.strip().rstrip(".") for part in parts)
+        text += "" if text.endswith("?") else "."
         return printable(" ".join(text.split()))
 
 

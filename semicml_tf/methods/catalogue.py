@@ -69,7 +69,7 @@ def check(names: Sequence[str]) -> None:
     for name in names or ("",):
         if name not in METHODS:
             near = difflib.get_close_matches(name, METHODS, n=1)
-            remedy = f"Meant may be {near[0]}" if near else "Correct --method"
+            remedy = f"Did you mean {near[0]}?" if near else "Correct --method"
             raise UserError(f"expected methods among {', '.join(METHODS)}, got '{name}'", remedy=remedy)
 
 

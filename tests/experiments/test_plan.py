@@ -57,7 +57,7 @@ def test_where_all_are_labelled_the_unlabelled_stream_is_fed_by_them(tmp_path):
         ((), "expected a --row, got none"),
         (("--row=ours",), "expected --row=NAME: FLAGS"),
         (("--row=: --method=cps",), "expected --row=NAME: FLAGS"),
-        (("--row=a: --methd=cps",), "row 'a': unknown flag --methd. Meant may be --method"),
+        (("--row=a: --methd=cps",), "row 'a': unknown flag --methd. Did you mean --method"),
         (("--row=a: --method=cpss",), "row 'a': expected methods among"),
         (("--row=a: --width=wide",), "row 'a': .*width=wide"),
         (("--row=a: --width=0",), "row 'a': expected --width above 0"),

@@ -15,6 +15,8 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 # The way of the data. A room may import the rooms before it, and none after it.
 ORDER = (
     "semicml_tf.errors",
+    "semicml_tf.configuration",
+    "semicml_tf.command_help",
     "semicml_tf.system",
     "semicml_tf.commandline",
     "semicml_tf.storage",
@@ -44,7 +46,7 @@ SERVING = ("client", "route", "server", "ray", "conformance")
 # A command in a package of its own: the package's __main__ starts `command`.
 PACKAGES = ("semicml_tf.phantom", *(f"semicml_tf.serving.{name}" for name in SERVING))
 COMMANDS = {name for name in commandline.COMMANDS if name not in PACKAGES} | {f"{name}.command" for name in PACKAGES}
-STARTERS = {f"{name}.__main__" for name in PACKAGES}
+STARTERS = {f"{name}.__main__" for name in ("semicml_tf", *PACKAGES)}
 # All segment volumes, one in process and two over gRPC, with the same flags and the same files.
 MAY_IMPORT_A_COMMAND = {(f"semicml_tf.serving.{name}.command", "semicml_tf.predict") for name in ("client", "route")}
 NOT_FOR_SERVING = tuple(

@@ -127,7 +127,7 @@ def test_features_of_every_network_that_learns_are_counted():
 
 
 def test_a_misspelt_method_is_guessed():
-    with pytest.raises(UserError, match="Meant may be mean_teacher"):
+    with pytest.raises(UserError, match="Did you mean mean_teacher"):
         catalogue.check(["mean_techer"])
 
 
