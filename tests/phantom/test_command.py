@@ -155,8 +155,8 @@ def test_phantom_json_says_how_it_was_made(tmp_path):
     ("arguments", "words"),
     [
         (["--cases=2"], "at least 3 cases"),
-        (["--cases=3", "--phantom_size_mm=1,2"], "three lengths"),
-        (["--cases=3", "--phantom_spacing_mm=3,3,x"], "three lengths"),
+        (["--cases=3", "--phantom_size_mm=1,2"], "to be 3 numbers above 0"),
+        (["--cases=3", "--phantom_spacing_mm=3,3,x"], "to be 3 numbers above 0"),
         (["--cases=3", "--layout=bmp"], "layout"),
     ],
 )

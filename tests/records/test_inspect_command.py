@@ -312,14 +312,14 @@ def test_what_is_none_of_ours(tmp_path, capsys, kind):
 
 def test_mistakes_of_the_call(dataset, tmp_path, capsys):
     for arguments, message in (
-        ([], "expected the folder of a dataset"),
+        ([], "expected --path, which is missing"),
         ([tmp_path / "none"], "no such file or folder"),
         ([tmp_path], "dataset.json: expected a converted dataset"),
         ([dataset, "--case=A"], "--case and --output together"),
         ([dataset, "--output=x"], "--case and --output together"),
         (["s3://bucket/test-00000-of-00001.tfrecord"], "expected a dataset's URL, got a shard's"),
         (["memory://nowhere/data"], "memory://nowhere/data/dataset.json: expected a converted dataset"),
-        ([dataset, "--case=AA", f"--output={tmp_path / 'x'}"], "expected one of 6 cases, got 'AA'. Meant may be A"),
+        ([dataset, "--case=AA", f"--output={tmp_path / 'x'}"], "expected one of 6 cases, got 'AA'. Did you mean A"),
         ([dataset / "test-00000-of-00001.tfrecord", "--case=A", "--output=x"], "expected one of 1 cases, got 'A'"),
     ):
         assert message in refused(capsys, *arguments)[0]

@@ -1,0 +1,100 @@
+"""Makes the volumes of a phantom."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from tqdm import tqdm
+
+from semicml_tf.errors import UserError
+from semicml_tf.phantom import case as cases
+from semicml_tf.phantom import split as splits
+from semicml_tf.phantom.config import PhantomConfig
+from semicml_tf.phantom.writers import LAYOUTS
+from semicml_tf.system import atomic_files, locks
+
+
+@dataclasses.dataclass(frozen=True)
+class PhantomResult:
+    """What was made.
+
+    Attributes:
+        folder: the phantom's folder.
+        cases: names of the cases by partition.
+        empty: number of cases without a lesion.
+    """
+
+    folder: pathlib.Path
+    cases: dict[str, list[str]]
+    empty: int
+
+    def __str__(self) -> str:
+        sizes = {name: len(members) for name, members in self.cases.items()}
+        partitions = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        return f"{self.folder}: {sum(sizes.values())} cases, {self.empty} without a lesion; {partitions}"
+
+
+def make_phantom(config: PhantomConfig) -> PhantomResult:
+    """Makes phantom patients in ``config.output``.
+
+    Raises:
+        UserError: the partitions need more cases, or the folder holds something else.
+    """
+    output = _checked_output(config)
+    layout = LAYOUTS[config.layout]
+    numbers = range(config.first_case, config.first_case + config.cases)
+    names = [layout.case_id(number) for number in numbers]
+    split = splits.draw(names, config.seed, labelled=config.labelled, validation=config.validation, test=config.test)
+    drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
+    made, paths = [], {}
+    with locks.writing(output), atomic_files.new_directory(output, overwrite=config.overwrite) as folder:
+        for name, number in zip(names, tqdm(numbers, desc="phantom", unit="case")):
+            case = cases.generate(
+                config.seed,
+                number,
+                body=layout.body,
+                oblique=config.oblique,
+                empty_fraction=config.empty_fraction,
+                size_mm=config.phantom_size_mm,
+                spacing_mm=config.phantom_spacing_mm,
+            )
+            case = dataclasses.replace(case, case_id=name, label=_relabelled(case.label, layout.label_values))
+            paths[name] = layout.write(folder, case)
+            volume_ml = float((case.label > 0).sum() * case.label_grid.voxel_volume_ml)
+            made.append({"case": name, "lesion_ml": round(volume_ml, 3)})
+        atomic_files.write_json(folder / "split.json", split)
+        layout.finish(folder, paths, split)
+        atomic_files.write_json(
+            folder / "phantom.json",
+            {
+                "made_by": "python -m semicml_tf.phantom",
+                "layout": config.layout,
+                "first_case": config.first_case,
+                "seed": config.seed,
+                "oblique": config.oblique,
+                "empty_fraction": config.empty_fraction,
+                "size_mm": list(config.phantom_size_mm),
+                "spacing_mm": list(config.phantom_spacing_mm),
+                "modalities": list(cases.BODIES[layout.body]),
+                "label_values": sorted(layout.label_values.get(value, value) for value in drawn),
+                "cases": made,
+            },
+        )
+    return PhantomResult(output, split, sum(entry["lesion_ml"] == 0 for entry in made))
+
+
+def _checked_output(config: PhantomConfig) -> pathlib.Path:
+    output = pathlib.Path(config.output)
+    # --overwrite removes the folder: only one that a phantom was made in.
+    if config.overwrite and output.is_dir() and any(output.iterdir()) and not (output / "phantom.json").is_file():
+        raise UserError("the folder holds something else than a phantom", path=output, remedy="Choose another --output")
+    return output
+
+
+def _relabelled(label, values):
+    """The label map with each value that `values` names replaced."""
+    changed = label.copy()
+    for value, other in values.items():
+        changed[label == value] = other
+    return changed

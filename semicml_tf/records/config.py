@@ -1,0 +1,38 @@
+"""The options of looking at a dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from semicml_tf.configuration import check, option
+from semicml_tf.storage import cache
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """What to show and check of a converted dataset; see the help of each option."""
+
+    path: str = option(help="Folder or URL of a dataset, or one .tfrecord file.", path=True)
+    check: bool = option(True, "Read each record. --nocheck shows at once what dataset.json holds.")
+    list: bool = option(False, "Print a line for each case of a dataset.")
+    cards: bool = option(False, "Print a line for each case of a dataset with its spacing, intensities and lesion.")
+    json: str | None = option(None, "JSON file to write, with all that is shown and each case.", path=True)
+    case: str | None = option(
+        None,
+        "Write this case to --output as NIfTI: the images in native units, and the label on the grid of the record "
+        "and, as it was drawn, on the patient's own. Values outside the normalisation's window come back as its ends.",
+    )
+    output: str | None = option(None, "Folder for the files of --case.", path=True)
+    cache_dir: str | None = option(
+        None,
+        f"Folder of the shards that are fetched from a URL. Default: ${cache.VARIABLE}, else ~/.cache/semicml_tf.",
+        path=True,
+    )
+    overwrite: bool = option(False, "Replace files of --case that are in --output.")
+
+    def __post_init__(self):
+        check(self, self._contradictions())
+
+    def _contradictions(self):
+        if bool(self.case) != bool(self.output):
+            yield "expected --case and --output together", "Pass both, or neither"

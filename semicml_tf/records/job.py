@@ -1,0 +1,179 @@
+"""Shows what a converted dataset holds, and checks that it is as it was written."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import tqdm
+
+from semicml_tf.errors import UserError, printable_lines
+from semicml_tf.records import case_cards, case_record, check, inspection, shards, tfrecord_file, to_nifti
+from semicml_tf.records.config import InspectConfig
+from semicml_tf.records.dataset import FILE_NAME, DatasetInfo, Origin
+from semicml_tf.storage import access, cache
+from semicml_tf.storage import url as urls
+from semicml_tf.system import atomic_files, json_files
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectResult:
+    """What was seen.
+
+    Attributes:
+        path: what was looked at.
+        text: the same for people, in lines.
+        problems: what is not as it was written, with file, record and byte; empty if all is sound.
+        cases: each case that was read.
+        files: names of the NIfTI files that were written.
+    """
+
+    path: str
+    text: str
+    problems: tuple[check.Problem, ...] = ()
+    cases: tuple[Any, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def inspect(config: InspectConfig) -> InspectResult:
+    """Shows and checks a dataset or a shard, or writes one of its cases as NIfTI.
+
+    Returns:
+        What was seen. Damage is no error: `InspectResult.problems` lists it.
+
+    Raises:
+        UserError: the path holds no dataset, or no such case.
+    """
+    path = config.path
+    if not urls.is_remote(path) and not os.path.exists(path):
+        raise UserError("there is no such file or folder", path=path, remedy="Check the path")
+    if urls.is_remote(path) and path.endswith(".tfrecord"):
+        raise UserError("expected a dataset's URL, got a shard's", path=path, remedy="Name its folder")
+    is_dataset = urls.is_remote(path) or pathlib.Path(path).is_dir()
+    if config.case:
+        return _write_case(is_dataset, config)
+    return _dataset(config) if is_dataset else _shard(pathlib.Path(path), config)
+
+
+def _load(config: InspectConfig) -> DatasetInfo:
+    return DatasetInfo.load(config.path, dataset_access="cache", cache_dir=config.cache_dir)
+
+
+def _fetch(info: DatasetInfo, names: Sequence[str]) -> None:
+    """Brings the shards of a dataset at a URL into the cache."""
+    if info.url:
+        cache.fetch(info.url, {name: info.shard_sha256.get(name, "") for name in names}, info.root)
+
+
+def _write_case(is_dataset: bool, config: InspectConfig) -> InspectResult:
+    if is_dataset:
+        info = _load(config)
+        entries = [case for members in info.partitions.values() for case in members]
+        chosen = [case for case in entries if case.case_id == config.case]
+        if not chosen:
+            raise _no_such_case(config.case, [case.case_id for case in entries], info.location)
+        _fetch(info, [chosen[0].shard])
+        (record,) = shards.read_cases(info, chosen[:1])
+    else:
+        record = _from_shard(pathlib.Path(config.path), config.case)
+    names = to_nifti.write_case(config.output, record, overwrite=config.overwrite)
+    lines = [printable_lines(f"{config.output}: {', '.join(names)}")]
+    for name, constants in record.constants.items():
+        lines.append(f"note: {name} is clipped to [{constants.low:g}, {constants.high:g}]; other values are not kept")
+    if record.full_grid.shape != record.grid.shape:
+        lines.append(
+            f"note: the record holds {_by(record.grid.shape)} of {_by(record.full_grid.shape)} voxels, the body's box"
+        )
+    return InspectResult(config.path, "\n".join(lines), files=tuple(names))
+
+
+def _from_shard(path: pathlib.Path, case_id: str):
+    names = []
+    with open(path, "rb") as stream:
+        for entry in tfrecord_file.scan(stream):
+            if entry.damage:  # the case may still lie behind it
+                continue
+            record = case_record.decode(entry.content, path=str(path))
+            if record.case_id == case_id:
+                return record
+            names.append(record.case_id)
+    raise _no_such_case(case_id, names, path)
+
+
+def _no_such_case(case_id: str, names: Sequence[str], path: str | pathlib.Path) -> UserError:
+    near = difflib.get_close_matches(case_id, names, n=1)
+    remedy = f"Did you mean {near[0]}?" if near else "Pass --list to see the cases"
+    return UserError(f"expected one of {len(names)} cases, got '{case_id}'", path=path, remedy=remedy)
+
+
+def _dataset(config: InspectConfig) -> InspectResult:
+    if config.cards and urls.is_remote(config.path):
+        raise UserError("--cards reads a folder, got a URL", path=config.path, remedy="Fetch cards.json from it")
+    info = _load(config)
+    names = check.shard_names(info)
+    problems, checked = check.check_entries(info), []
+    if config.check:
+        _fetch(info, names)
+        checked = _check([info.root / name for name in names], info)
+        problems += [problem for shard in checked for problem in shard.problems]
+    content = access.read_index(info.url) if info.url else (info.root / FILE_NAME).read_bytes()
+    origin = json_files.parse(content, Origin, what="a converted dataset", path=info.location)
+    made = {key: value for key, value in origin.items() if key in Origin.__annotations__}
+    text = inspection.of_dataset(info, checked, made)
+    if config.list:
+        text += inspection.list_of_entries(info, checked)
+    cards = case_cards.load(info.root) if config.cards else []
+    if cards:
+        text += case_cards.table(cards)
+    unlisted = [] if info.url else sorted({file.name for file in info.root.glob("*.tfrecord")} - set(names))
+    for name in unlisted:
+        text += f"note: {name} lies in the folder, but {FILE_NAME} does not name it\n"
+    body = {"kind": "dataset", "path": config.path, **inspection.as_data(info), "made": made, "not_listed": unlisted}
+    if cards:
+        body["cards"] = cards
+    return _finish(config, text, body, checked, problems)
+
+
+def _shard(path: pathlib.Path, config: InspectConfig) -> InspectResult:
+    info = None
+    if (path.parent / FILE_NAME).is_file():
+        info = DatasetInfo.load(path.parent)
+        info = info if path.name in info.shard_sha256 else None
+    if info is None:
+        inspection.check_ours(path)
+    checked = _check([path], info)
+    text = inspection.of_shard(path, checked[0], beside=info is not None) + inspection.list_of_cases(checked)
+    return _finish(config, text, {"kind": "shard", "path": str(path)}, checked, list(checked[0].problems))
+
+
+def _check(paths: Sequence[pathlib.Path], info: DatasetInfo | None) -> list:
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    # The bar is hidden where the output is no terminal (disable=None).
+    with tqdm.tqdm(total=size, desc="reading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        return [check.check_shard(path, info, progress=bar.update) for path in paths]
+
+
+def _finish(config: InspectConfig, text: str, body: dict, checked: Sequence, problems: Sequence) -> InspectResult:
+    """Writes --json and makes the result."""
+    cases = tuple(case for shard in checked for case in shard.cases)
+    if config.json:
+        seen = [
+            {"file": shard.file, "bytes": shard.bytes, "sha256": shard.sha256, "sound": not shard.problems}
+            for shard in checked
+        ]
+        checks = {
+            "checked": config.check,
+            "shards": seen,
+            "cases": [dataclasses.asdict(case) for case in cases],
+            "problems": [dataclasses.asdict(problem) for problem in problems],
+        }
+        atomic_files.write_json(config.json, {**body, **checks})
+    return InspectResult(config.path, printable_lines(text).rstrip("\n"), tuple(problems), cases)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
