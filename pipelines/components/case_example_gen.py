@@ -83,8 +83,7 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
             former = self._former_split(execution_info)
             if former:
                 told.append(_kept(former, folder))
-            values, _ = commandline.parse(CONVERT, told)
-            resolved = resolve_deliveries.resolve(values)
+            resolved = resolve_deliveries.resolve(commandline.config(CONVERT, told))
         known |= {
             SPAN: resolved.span,
             FINGERPRINT: resolved.fingerprint,

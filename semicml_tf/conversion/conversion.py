@@ -1,15 +1,15 @@
-"""A conversion from beginning to end: who is where, what is wrong, what grid, and then the records."""
+"""A conversion from beginning to end: split, verification, plan of the grid, and then the records."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from absl import flags
-
+from semicml_tf import configuration
 from semicml_tf.conversion import provenance
+from semicml_tf.conversion.config import ConvertConfig
 from semicml_tf.conversion.execution import dataset_writer, pipeline
 from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.execution.beam_runner import BeamRunner
@@ -34,65 +34,84 @@ from semicml_tf.records.case_record import PARTITIONS
 from semicml_tf.system import atomic_files
 
 
+@dataclasses.dataclass(frozen=True)
+class ConvertResult:
+    """What a conversion made.
+
+    Attributes:
+        dataset: the dataset's folder or URL; None if the cases were only verified.
+        data_hash: hash of its records; None without a dataset.
+        cases: names of the cases by partition.
+        findings: what verification reported, in the order of the cases.
+        text: the result for people, in lines.
+    """
+
+    dataset: str | None
+    data_hash: str | None
+    cases: Mapping[str, tuple[str, ...]]
+    findings: tuple[Finding, ...]
+    text: str = ""
+
+
 @dataclasses.dataclass
 class Conversion:
     """What the steps of a conversion share.
 
     Attributes:
-        values: flags of the command.
+        config: the options.
         source: the input.
         target: the output.
         layout: module of the input's layout.
         settings: how cases are built; a plan may change them.
         runner: where the work on cases runs.
-        privacy: what may be told of names and paths.
+        privacy: which names and paths may be printed.
+        report: prints a line.
     """
 
-    values: flags.FlagValues
+    config: ConvertConfig
     source: pathlib.Path
     target: Target
     layout: object
     settings: Settings
     runner: LocalRunner | BeamRunner
     privacy: Open | Hidden
+    report: Callable[[str], None] = print
 
-    def run(self, options: LayoutOptions) -> None:
-        """Finds and verifies the cases and, unless that is all that was asked for, converts them.
-
-        Args:
-            options: what the user says of the input.
+    def run(self) -> ConvertResult:
+        """Finds and verifies the cases and converts them, unless only the verification is wanted.
 
         Raises:
-            UserError: whatever the user can mend.
+            UserError: a mistake in the input or in the options.
         """
-        with self.privacy.errors(), self.target.work(cache=self.values.case_cache or None) as work, self.runner:
+        with self.privacy.errors(), self.target.work(cache=self.config.case_cache or None) as work, self.runner:
+            options = self.config.layout_options()
             cases = self._cases(options)
             odd = self._oddities(options)
             split, chosen = self._partitions(cases, work)
             reports, found = self._verify(chosen, odd, work)
-            if self.values.verify_only:
+            if self.config.verify_only:
                 if not work.count("records"):  # else a conversion that was killed will want them
                     works.discard(work)
                 gate.refuse(found, self._report)
-                return
+                names = {name: tuple(case.case_id for case in members) for name, members in chosen.items()}
+                return ConvertResult(None, None, names, tuple(found))
             split, chosen, reports = self._usable(split, chosen, cases, reports, found)
             kinds = self._kinds()
             fingerprint = self._fingerprint(chosen, reports)
             window = self._plan(fingerprint)
             if self._kinds() != kinds:
-                print("note: cases are verified again by the normalisation that the plan has guessed")
+                self.report("note: cases are verified again by the normalisation that the plan has guessed")
                 reports, found = self._verify(chosen, odd, work)
                 split, chosen, reports = self._usable(split, chosen, cases, reports, found)
                 fingerprint = self._fingerprint(chosen, reports)
             while True:
                 try:
-                    self._convert(work, split, chosen, reports, found, fingerprint, window)
-                    return
+                    return self._convert(work, split, chosen, reports, found, fingerprint, window)
                 except pipeline.CasesFailed as error:
-                    if not self.values.skip_bad_cases:
+                    if not self.config.skip_bad_cases:
                         raise
                     failed = self.privacy.findings(error.findings)
-                    print(findings.table(failed))
+                    self.report(findings.table(failed))
                     split, chosen, reports = self._usable(split, chosen, cases, reports, failed)
                     found = [*found, *failed]
 
@@ -111,12 +130,12 @@ class Conversion:
 
     def _usable(self, split, chosen, cases: Sequence[CaseFiles], reports, found: Sequence[Finding]):
         """Split, cases and reports without the cases that have an error, if they may be left out; else refuses."""
-        if not self.values.skip_bad_cases:
+        if not self.config.skip_bad_cases:
             gate.refuse(found, self._report)
             return split, chosen, reports
         bad = set(gate.bad_cases(found))
         if bad:
-            print(f"note: left out for their errors: {', '.join(sorted(bad))}")
+            self.report(f"note: left out for their errors: {', '.join(sorted(bad))}")
             split = splits.without(split, bad, cases)
             chosen = {name: [case for case in held if case.case_id not in bad] for name, held in chosen.items()}
             reports = {name: report for name, report in reports.items() if name not in bad}
@@ -124,16 +143,16 @@ class Conversion:
 
     def _cases(self, options: LayoutOptions) -> list[CaseFiles]:
         cases = self.layout.find(self.source, self.settings.modalities, options)
-        if self.values.label_on:
-            others = self.layout.find(self.source, [self.values.label_on], options)
-            drawn_on = {case.case_id: case.images.get(self.values.label_on) for case in others}
+        if self.config.label_on:
+            others = self.layout.find(self.source, [self.config.label_on], options)
+            drawn_on = {case.case_id: case.images.get(self.config.label_on) for case in others}
             cases = [dataclasses.replace(case, label_on=drawn_on.get(case.case_id)) for case in cases]
-        cases = [case.limited(self.values.max_voxels) for case in cases]
-        print(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
+        cases = [case.limited(self.config.max_voxels) for case in cases]
+        self.report(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
         cases = self.privacy.rename(cases)
         if self.privacy.hides:
             told = self.privacy.text(str(self.privacy.map_file))
-            print(f"cases bear pseudonyms; whose they are stands in {told}: keep that to yourself")
+            self.report(f"cases bear pseudonyms; whose they are stands in {told}: keep that to yourself")
         return cases
 
     def _oddities(self, options: LayoutOptions) -> list[Finding]:
@@ -147,25 +166,26 @@ class Conversion:
         """The split, and the cases by partition; everybody where nothing splits and nothing is to be converted."""
         try:
             split, told = choose_split.choose(
-                self.values,
+                self.config,
                 cases,
                 self.source,
                 self.settings.modalities,
                 lesion_ml=lambda pool: self._lesion_ml(pool, work),
                 privacy=self.privacy,
+                report=self.report,
             )
         except choose_split.NoSplit:
-            if not self.values.verify_only:
+            if not self.config.verify_only:
                 raise
-            print("no split is known: every label is looked at")
+            self.report("no split is known: every label is looked at")
             return None, {"labelled": list(cases)}
         chosen, left_out = splits.cases_by_partition(split, cases, source=self.source)
-        print(self.privacy.text(f"split from {told}"))
-        print(choose_split.unused_labels(chosen))
+        self.report(self.privacy.text(f"split from {told}"))
+        self.report(choose_split.unused_labels(chosen))
         if split[splits.EXCLUDED]:
-            print(f"note: excluded by the split: {', '.join(split[splits.EXCLUDED])}")
+            self.report(f"note: excluded by the split: {', '.join(split[splits.EXCLUDED])}")
         if left_out:
-            print(f"note: not in the split and left out: {', '.join(left_out)}")
+            self.report(f"note: not in the split and left out: {', '.join(left_out)}")
         return split, chosen
 
     def _lesion_ml(self, cases: Sequence[CaseFiles], work: WorkFolder) -> dict[str, float]:
@@ -177,8 +197,8 @@ class Conversion:
             chosen,
             self.settings,
             work,
-            cases_per_shard=self.values.cases_per_shard,
-            preview=self.values.preview,
+            cases_per_shard=self.config.cases_per_shard,
+            preview=self.config.preview,
         )
 
     def _look(self, chosen, work: WorkFolder) -> dict[str, CaseReport]:
@@ -186,7 +206,7 @@ class Conversion:
 
     @property
     def _report(self) -> pathlib.Path:
-        return pathlib.Path(self.values.report) if self.values.report else self._default_report
+        return pathlib.Path(self.config.report) if self.config.report else self._default_report
 
     @property
     def _default_report(self) -> pathlib.Path:
@@ -197,26 +217,26 @@ class Conversion:
 
     @property
     def _provenance(self) -> dict:
-        told = provenance.provenance(self.values, with_places=not self.privacy.hides)
+        told = provenance.provenance(self.config, with_places=not self.privacy.hides)
         return {**told, "command": self.privacy.text(told["command"])}
 
     def _tell(self, found: Sequence[Finding], cases: int) -> None:
-        print(findings.summary(found, cases=cases))
+        self.report(findings.summary(found, cases=cases))
         if found:
-            print(findings.table(found))
-        if self.values.report or self.values.verify_only or (gate.errors(found) and not self.values.skip_bad_cases):
+            self.report(findings.table(found))
+        if self.config.report or self.config.verify_only or (gate.errors(found) and not self.config.skip_bad_cases):
             atomic_files.write_json(self._report, self._verify_json(found, cases))
-            print(f"all findings: {self._report}")
+            self.report(f"all findings: {self._report}")
 
     def _convert(
         self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found, fingerprint, window
-    ) -> None:
+    ) -> ConvertResult:
         jobs = self._jobs(chosen, work)
         if not jobs:
             raise UserError("no case is left to convert", path=self.source, remedy="Mend the cases, or the split")
         entries, changed = pipeline.make_shards(jobs, self.runner, work)
         for finding in changed:
-            print(f"note: {finding.problem}")
+            self.report(f"note: {finding.problem}")
         found = [*found, *changed]
         info = dataset_writer.describe(jobs, entries, self.settings, layout=self.layout.NAME, window=window)
         files = {
@@ -234,10 +254,12 @@ class Conversion:
             self._default_report.unlink()  # of a conversion that stopped; the dataset has its own
         counts = ", ".join(f"{name} {len(info.partitions[name])}" for name in PARTITIONS)
         shards = f"{len(info.shard_sha256)} shard{'s' * (len(info.shard_sha256) != 1)}"
-        print(f"{self.target.name}: {counts} cases in {shards}, data hash {info.data_hash[:12]}")
+        lines = [f"{self.target.name}: {counts} cases in {shards}, data hash {info.data_hash[:12]}"]
         for name in ("labelled", "validation"):
             if not info.partitions[name]:
-                print(f"note: no case is in the partition '{name}', which training cannot do without")
+                lines.append(f"note: no case is in the partition '{name}', which training needs")
+        names = {name: tuple(case.case_id for case in members) for name, members in info.partitions.items()}
+        return ConvertResult(self.target.name, info.data_hash, names, tuple(found), "\n".join(lines))
 
     def _fingerprint(self, chosen, reports: Mapping[str, CaseReport]) -> fingerprints.Fingerprint:
         """Of what may have a say: no patient who is tested on (unless all are), no mask but the labelled ones'."""
@@ -257,14 +279,14 @@ class Conversion:
 
     def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
         """Chooses what the user has not, if asked to; the window that training should have."""
-        if self.values.plan == "none":
+        if self.config.plan == "none":
             return None
-        print(fingerprint.table())
-        given = ["spacing_mm"] if self.values["spacing_mm"].present else []
-        given += [f"normalisation={text.partition('=')[0]}" for text in self.values.normalisation]
-        plan = plans.plan(fingerprint, self.settings, given, window=self.values.window)
+        self.report(fingerprint.table())
+        given = ["spacing_mm"] if "spacing_mm" in configuration.given(self.config) else []
+        given += [f"normalisation={text.partition('=')[0]}" for text in self.config.normalisation]
+        plan = plans.plan(fingerprint, self.settings, given, window=self.config.window)
         for reason in plan.reasons:
-            print(f"plan: {reason}")
+            self.report(f"plan: {reason}")
         self.settings = plan.settings
         return plan.window
 

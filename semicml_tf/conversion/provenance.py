@@ -7,36 +7,35 @@ import pathlib
 import platform
 import shlex
 
-from absl import flags
-
 import semicml_tf
-from semicml_tf.conversion.command_flags import PLACES, WITHOUT_EFFECT
+from semicml_tf.configuration import as_flags, given
+from semicml_tf.conversion.config import PLACES, WITHOUT_EFFECT, ConvertConfig
 
 _DISTRIBUTIONS = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
 
 
-def command(values: flags.FlagValues, *, with_places: bool = True) -> str:
+def command(config: ConvertConfig, *, with_places: bool = True) -> str:
     """The command line, without flags that leave no trace in the output.
 
     Args:
-        with_places: whether to tell folders and files of this machine.
+        config: options of the conversion; those that were given are written.
+        with_places: whether to write folders and files of this machine.
     """
     hidden = (*WITHOUT_EFFECT, *(() if with_places else PLACES))
-    given = [flag for flag in (values[name] for name in values) if flag.present and flag.name not in hidden]
-    arguments = [line for flag in given for line in flag.serialize().splitlines()]  # a repeated flag has several
-    return " ".join(["python -m semicml_tf.convert", *map(_as_typed, arguments)])
+    lines = as_flags(config, [name for name in given(config) if name not in hidden])
+    return " ".join(["python -m semicml_tf.convert", *map(_as_typed, lines)])
 
 
 def _as_typed(argument: str) -> str:
-    """As a shell takes it; with what it says left in one piece, so that names in it can be found."""
+    """The argument as a shell takes it, with each name in it in one piece, so that names can be found."""
     return f'"{argument}"' if "'" in argument else shlex.quote(argument)
 
 
-def provenance(values: flags.FlagValues, *, with_places: bool = True) -> dict:
-    """Command, source and versions, as `dataset.json` tells them."""
+def provenance(config: ConvertConfig, *, with_places: bool = True) -> dict:
+    """Command, source and versions, as `dataset.json` holds them."""
     return {
-        "command": command(values, with_places=with_places),
-        **({"source": str(pathlib.Path(values.input).resolve())} if with_places else {}),
+        "command": command(config, with_places=with_places),
+        **({"source": str(pathlib.Path(config.input).resolve())} if with_places else {}),
         "versions": {
             "semicml_tf": semicml_tf.__version__,
             "python": platform.python_version(),

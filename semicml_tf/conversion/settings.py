@@ -1,4 +1,4 @@
-"""What the user may choose about a conversion, checked."""
+"""How each case of a dataset is built."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class Settings:
         *,
         modalities: Sequence[str],
         reference_modality: str,
-        spacing_mm: Sequence[str],
+        spacing_mm: Sequence[float],
         normalisation: Sequence[str],
-        label_values: Sequence[str],
-        background_values: Sequence[str],
+        label_values: Sequence[int],
+        background_values: Sequence[int],
         allow_empty_labels: bool,
         allow_missing_modality: bool = False,
         crop: str = "body",
         accept: Sequence[str] = (),
         planned: bool = False,
     ) -> Settings:
-        """Reads the flags' texts.
+        """Checks the values, and gives each modality its normalisation.
 
         Args:
             planned: whether a plan will choose the normalisation of modalities whose names are not known.
@@ -71,8 +71,7 @@ class Settings:
         reference = reference_modality or modalities[0]
         if reference not in modalities:
             raise UserError(f"--reference_modality={reference} is none of --modalities={','.join(modalities)}")
-        foreground = _integers("label_values", label_values)
-        background = _integers("background_values", background_values)
+        foreground, background = tuple(sorted(set(label_values))), tuple(sorted(set(background_values)))
         if not foreground or set(foreground) & set(background):
             raise UserError(
                 f"expected --label_values apart from --background_values, got {list(foreground)} and {list(background)}"
@@ -91,25 +90,16 @@ class Settings:
         )
 
 
-def _integers(flag: str, texts: Sequence[str]) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({int(text) for text in texts}))
-    except ValueError as error:
-        raise UserError(f"expected whole numbers in --{flag}, got '{','.join(texts)}'") from error
-
-
-def _spacing(texts: Sequence[str]) -> tuple[float, float, float]:
-    try:
-        slices, rows, columns = (float(text) for text in texts)
-    except ValueError:
-        slices = rows = columns = -1.0
+def _spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
+    slices, rows, columns = spacing_mm
     # A tenth of a millimetre to ten centimetres: beyond, a unit or a comma was mistaken.
-    if not all(value == 0 or 0.1 <= value <= 100 for value in (slices, rows, columns)):
+    if not all(value == 0 or 0.1 <= value <= 100 for value in spacing_mm):
         raise UserError(
-            f"expected --spacing_mm=SLICE,ROW,COLUMN, each 0 (the case's own) or 0.1 to 100, got '{','.join(texts)}'",
+            "expected --spacing_mm=SLICE,ROW,COLUMN, each 0 (the case's own) or 0.1 to 100, "
+            f"got '{','.join(f'{value:g}' for value in spacing_mm)}'",
             remedy="For example --spacing_mm=3.27,4,4",
         )
-    return slices, rows, columns
+    return float(slices), float(rows), float(columns)
 
 
 def _normalisation(modalities: tuple[str, ...], texts: Sequence[str], planned: bool) -> dict[str, Normalisation]:

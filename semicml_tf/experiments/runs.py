@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from semicml_tf.conversion.command_flags import WITHOUT_EFFECT
+from semicml_tf.conversion.config import WITHOUT_EFFECT
 from semicml_tf.conversion.splitting.split import read as read_split
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import grid, input_record

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+from semicml_tf import commandline
 from semicml_tf.conversion.verification.findings import CODES
 from semicml_tf.files.layouts.catalogue import LAYOUTS
 
@@ -24,14 +25,6 @@ def test_every_layout():
 
 
 def test_every_flag_that_it_names():
-    from absl import flags
-
-    from semicml_tf import convert, evaluate, inspect, train
-    from semicml_tf.phantom import command as phantom
-
-    names = set()
-    for command in (convert, evaluate, inspect, phantom, train):
-        values = flags.FlagValues()
-        command.define_flags(values)
-        names |= set(values)
+    commands = ("convert", "evaluate", "inspect", "phantom", "train")
+    names = {name for command in commands for name in commandline.flags_of(f"semicml_tf.{command}")}
     assert set(re.findall(r"--(\w+)", TEXT)) - {"flink_master", "help"} <= names

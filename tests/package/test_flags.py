@@ -2,10 +2,8 @@
 
 import collections
 
-from absl import flags
-
 from semicml_tf import commandline
-from semicml_tf.conversion import command_flags
+from semicml_tf.conversion import config as conversion_config
 from semicml_tf.conversion.execution import runner
 from semicml_tf.files.layouts import catalogue
 
@@ -35,14 +33,12 @@ _SHARED = {
 def test_commands_share_no_other_flag_names():
     known = collections.defaultdict(list)
     for command in commandline.COMMANDS:
-        values = flags.FlagValues()
-        commandline._command_module(command).define_flags(values)
-        for name in values:
+        for name in commandline.flags_of(command):
             known[name].append(command)
     shared = {name: commands for name, commands in known.items() if len(commands) > 1}
     assert set(shared) <= set(_SHARED), {name: shared[name] for name in set(shared) - set(_SHARED)}
 
 
 def test_the_layouts_that_help_names_are_those_that_there_are():
-    assert (command_flags.AUTO, *command_flags.LAYOUTS) == (catalogue.AUTO, *catalogue.LAYOUTS)
-    assert command_flags.LOCAL_RUNNER == runner.LOCAL
+    assert (conversion_config.AUTO, *conversion_config.LAYOUTS) == (catalogue.AUTO, *catalogue.LAYOUTS)
+    assert conversion_config.LOCAL_RUNNER == runner.LOCAL

@@ -20,10 +20,10 @@ def settings(modalities=("ct", "pet"), **changes):
     parsed = Settings.parse(
         modalities=modalities,
         reference_modality="",
-        spacing_mm=("0", "0", "0"),
+        spacing_mm=(0, 0, 0),
         normalisation=(),
-        label_values=("1",),
-        background_values=("0",),
+        label_values=(1,),
+        background_values=(0,),
         allow_empty_labels=False,
     )
     return dataclasses.replace(parsed, **changes)

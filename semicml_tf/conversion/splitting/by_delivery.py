@@ -11,8 +11,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable, Sequence
 
-from absl import flags
-
+from semicml_tf.conversion.config import ALL, ConvertConfig
 from semicml_tf.conversion.privacy.names import Hidden, Open
 from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.conversion.splitting.split import EXCLUDED, Split
@@ -21,8 +20,7 @@ from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.layouts import deliveries
 from semicml_tf.records.case_record import PARTITIONS
 
-# Of --labelled_cases; and the number of the only delivery of an input without deliveries.
-ALL = "all"
+# The number of the only delivery of an input without deliveries.
 _ONLY = 0
 
 # Draws a split of the cases that it is called with.
@@ -30,36 +28,38 @@ Draw = Callable[[Sequence[CaseFiles]], Split]
 
 
 def choose(
-    values: flags.FlagValues,
+    config: ConvertConfig,
     cases: Sequence[CaseFiles],
     source: pathlib.Path,
     modalities: Sequence[str],
     *,
     draw: Draw,
     privacy: Open | Hidden,
+    report: Callable[[str], None],
 ) -> Split | None:
     """The split of all deliveries' patients; None where nothing splits the first.
 
     Args:
-        values: flags of the command.
+        config: options of the conversion.
         cases: of all deliveries that are read.
         source: the folder that they lie in.
         modalities: of the dataset.
         draw: by --split_seed.
         privacy: knows the names in the input of cases that bear pseudonyms.
+        report: prints a line.
 
     Raises:
         UserError: folds are asked for; a delivery's split, or the one to keep, cannot be read or used.
     """
-    if values.folds is not None or values.fold is not None:
+    if config.folds is not None or config.fold is not None:
         raise UserError(
             "--folds and deliveries contradict each other, as do --folds and --keep_split: partitions stay as they are",
             path=source,
         )
     home: dict[str, str] = {}  # partition by patient
     excluded: set[str] = set()
-    if values.keep_split:
-        _keep(privacy.rename_split(splits.read(values.keep_split)), cases, home, excluded)
+    if config.keep_split:
+        _keep(privacy.rename_split(splits.read(config.keep_split)), cases, home, excluded)
     folders = deliveries.spans(source) if any(case.spans for case in cases) else {_ONLY: source}
     named: set[str] = set()  # whom the input itself puts somewhere
     for span in sorted({span for case in cases for span in case.spans or (_ONLY,)}):
@@ -67,21 +67,21 @@ def choose(
         new = [case for case in held if case.patient not in home and not {case.patient, case.case_id} & excluded]
         own = _own_split(held, folders[span], privacy)
         if own is not None:
-            _take(own, held, folders[span], home, excluded, privacy)
+            _take(own, held, folders[span], home, excluded, privacy, report)
             named |= {case.patient for case in held}
-        elif new and values.split_seed is not None and (not home or values.new_patients == "draw"):
+        elif new and config.split_seed is not None and (not home or config.new_patients == "draw"):
             home |= {name: partition for partition, names in draw(new).items() for name in names}
         elif new and not home:
             return None
         else:
             home |= _for_training(new, modalities)
-    if values.labelled_cases == ALL:
+    if config.labelled_cases == ALL:
         late = [case for case in cases if home.get(case.patient) == "unlabelled" and case.patient not in named]
         home |= _for_training(late, modalities)
     there = {case.patient for case in cases}
     gone = sorted(set(home) - there)
     if gone:
-        print(f"note: in the split to keep, but not in the input: {', '.join(gone)}")
+        report(f"note: in the split to keep, but not in the input: {', '.join(gone)}")
     lists = {name: [who for who, where in home.items() if where == name and who in there] for name in PARTITIONS}
     return splits.checked({**lists, EXCLUDED: sorted(excluded - set(home))}, cases=cases, source=source)
 
@@ -115,6 +115,7 @@ def _take(
     home: dict[str, str],
     excluded: set[str],
     privacy: Open | Hidden,
+    report: Callable[[str], None],
 ) -> None:
     """Enters the new patients of a delivery where its own split says."""
     chosen, _ = splits.cases_by_partition(own, held, source=folder)
@@ -124,7 +125,7 @@ def _take(
     }
     if other:
         told = privacy.text(str(folder))
-        print(f"note: patients who stay where they were, though {told} says otherwise: {', '.join(sorted(other))}")
+        report(f"note: patients who stay where they were, though {told} says otherwise: {', '.join(sorted(other))}")
     for partition, members in chosen.items():
         home |= {case.patient: partition for case in members if case.patient not in known}
     excluded |= set(own[EXCLUDED]) - known

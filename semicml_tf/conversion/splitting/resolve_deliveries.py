@@ -9,9 +9,8 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from absl import flags
-
-from semicml_tf.conversion import from_flags
+from semicml_tf.conversion import source as sources
+from semicml_tf.conversion.config import ConvertConfig
 from semicml_tf.conversion.execution.output import Target
 from semicml_tf.conversion.splitting import choose_split
 from semicml_tf.conversion.splitting.split import Split
@@ -35,31 +34,32 @@ class Resolved:
     split: Split
 
 
-def resolve(values: flags.FlagValues) -> Resolved:
-    """What the command `semicml_tf.convert` would read with these flags.
+def resolve(config: ConvertConfig) -> Resolved:
+    """What `conversion.job.convert` would read with these options.
 
     Raises:
-        UserError: there is no delivery or no split; pseudonyms have no place to stay; the draw would have to read
+        UserError: there is no delivery or no split; pseudonyms have no file to be kept in; the draw would have to read
             masks.
     """
-    source = pathlib.Path(values.input)
+    source = pathlib.Path(config.input)
     if not deliveries.is_there(source):
         raise UserError(
             "expected a folder of deliveries, span-1, span-2, ...", path=source, remedy="Name each delivery's folder so"
         )
-    layout = from_flags.layout(values, source)
-    settings, options = from_flags.settings(values), from_flags.layout_options(values)
-    hidden = values.pseudonymize or layout.holds_patient_names(source)
-    if hidden and not values.pseudonym_map:
+    layout = sources.layout(config)
+    if sources.hides_names(config, layout) and not config.pseudonym_map:
         raise UserError(
             "cases of deliveries need pseudonyms that stay",
             path=source,
             remedy="Pass --pseudonym_map=FILE.json, a file outside of the deliveries that is kept",
         )
-    privacy = from_flags.privacy(values, source, Target.parse(values.output, overwrite=False), layout)
+    modalities = config.settings().modalities
+    privacy = sources.privacy(config, layout, Target.parse(config.output, overwrite=False))
     with privacy.errors():
-        cases = privacy.rename(layout.find(source, settings.modalities, options))
-        split, _ = choose_split.choose(values, cases, source, settings.modalities, lesion_ml=_no_masks, privacy=privacy)
+        cases = privacy.rename(layout.find(source, modalities, config.layout_options()))
+        split, _ = choose_split.choose(
+            config, cases, source, modalities, lesion_ml=_no_masks, privacy=privacy, report=print
+        )
     folders = [folder for number, folder in deliveries.spans(source).items() if number in layout.parts]
     # A manifest may name files that lie elsewhere.
     named = [one.path for case in cases for one in (*case.images.values(), case.label, case.label_on) if one]

@@ -21,8 +21,8 @@ def settings(spacing_mm):
         reference_modality="",
         spacing_mm=spacing_mm,
         normalisation=[],
-        label_values=["1"],
-        background_values=["0"],
+        label_values=[1],
+        background_values=[0],
         allow_empty_labels=False,
     )
 

@@ -39,14 +39,14 @@ def made(**images):
     return Fingerprint(5, 0, images, None)
 
 
-def settings(*names, normalisation=(), spacing=("0", "0", "0"), reference=""):
+def settings(*names, normalisation=(), spacing=(0, 0, 0), reference=""):
     return Settings.parse(
         modalities=names,
         reference_modality=reference,
         spacing_mm=spacing,
         normalisation=normalisation,
-        label_values=["1"],
-        background_values=["0"],
+        label_values=[1],
+        background_values=[0],
         allow_empty_labels=False,
         planned=True,
     )
@@ -110,13 +110,15 @@ def test_whatever_comes_out_can_be_used(extent, pet):
     found = plan(made(**images), settings("ct", "pet"))
     assert found.window % 16 == 0 and 32 <= found.window <= 256
     # --spacing_mm takes it back.
-    texts = [f"{value:g}" for value in found.settings.spacing_mm]
-    assert settings("ct", "pet", spacing=texts).spacing_mm == found.settings.spacing_mm
+    assert (
+        settings("ct", "pet", spacing=[float(f"{mm:g}") for mm in found.settings.spacing_mm]).spacing_mm
+        == found.settings.spacing_mm
+    )
     assert min(1, pet) <= found.settings.spacing_mm[1] + 0.1 and found.settings.spacing_mm[1] <= max(1, pet) * 1.05
 
 
 def test_given_spacing_stays_and_the_window_follows_it():
-    found = plan(STS, settings("ct", "pet", spacing=("3", "2", "4")), {"spacing_mm"})
+    found = plan(STS, settings("ct", "pet", spacing=(3, 2, 4)), {"spacing_mm"})
     assert found.settings.spacing_mm == (3, 2, 4) and found.window == 80  # 133 * 1.2 / 2
     assert found.reasons[0] == "--spacing_mm=3,2,4: as given"
     own = plan(STS, settings("ct", "pet"), {"spacing_mm"})

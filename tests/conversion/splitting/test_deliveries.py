@@ -43,12 +43,12 @@ def partitions(folder):
 
 
 def split_of(source, *flags):
-    return resolve_deliveries.resolve(flags_of(source, *flags)).split
+    return resolve_deliveries.resolve(config_of(source, *flags)).split
 
 
-def flags_of(source, *flags):
+def config_of(source, *flags):
     given = [*FLAGS, f"--input={source}", f"--output={source.parent / 'out'}", *flags]
-    return commandline.parse("semicml_tf.convert", given)[0]
+    return commandline.config("semicml_tf.convert", given)
 
 
 def test_a_new_delivery_moves_nobody_and_remakes_nothing(source, tmp_path):
@@ -87,16 +87,16 @@ def test_a_damaged_record_of_the_cache_is_made_again(source, tmp_path):
 
 
 def test_what_is_resolved_is_what_is_converted(source, tmp_path):
-    resolved = resolve_deliveries.resolve(flags_of(source))
+    resolved = resolve_deliveries.resolve(config_of(source))
     assert resolved.span == 2
     made = convert(source, tmp_path / "out")
     assert json.loads((made / "split.json").read_text()) == resolved.split.to_json()
     # A file that is touched counts as changed, one outside of the deliveries that are read does not.
-    assert resolve_deliveries.resolve(flags_of(source)).fingerprint == resolved.fingerprint
-    before = resolve_deliveries.resolve(flags_of(source, "--span=1")).fingerprint
+    assert resolve_deliveries.resolve(config_of(source)).fingerprint == resolved.fingerprint
+    before = resolve_deliveries.resolve(config_of(source, "--span=1")).fingerprint
     os.utime(source / "span-2/imagesTr/N1__CT.nii.gz", (1, 1))
-    assert resolve_deliveries.resolve(flags_of(source)).fingerprint != resolved.fingerprint
-    assert resolve_deliveries.resolve(flags_of(source, "--span=1")).fingerprint == before != resolved.fingerprint
+    assert resolve_deliveries.resolve(config_of(source)).fingerprint != resolved.fingerprint
+    assert resolve_deliveries.resolve(config_of(source, "--span=1")).fingerprint == before != resolved.fingerprint
 
 
 def test_what_is_hidden_changes_no_fingerprint_and_what_is_linked_does(tmp_path):
@@ -160,7 +160,7 @@ def test_a_case_that_comes_again(source, tmp_path):
     with pytest.raises(UserError, match="case P4 came in delivery 1, and comes again in delivery 3") as caught:
         split_of(copied)
     assert str(corrected) in caught.value.line and "--repeated_cases=replace" in caught.value.line
-    values = flags_of(copied, "--repeated_cases=replace")
+    values = config_of(copied, "--repeated_cases=replace")
     layout = deliveries.choose(copied, replace=True)
     (again,) = [case for case in layout.find(copied, ["ct", "pet"]) if case.case_id == "P4"]
     assert again.spans == (1, 3) and again.images["ct"].path.is_relative_to(corrected)
@@ -182,10 +182,10 @@ def test_deliveries_of_several_layouts(source, tmp_path):
     layout = deliveries.choose(copied)
     assert layout.NAME == "hecktor+csv" and not layout.holds_patient_names(copied)
     assert "delivery 2: CSV manifest: 3 cases" in layout.describe(copied)
-    before = resolve_deliveries.resolve(flags_of(copied))
+    before = resolve_deliveries.resolve(config_of(copied))
     assert before.split["unlabelled"] == ("N1", "N2", "P2") and before.split["excluded"] == ("N3",)
     os.utime(copied / "span-2/images/N1__CT.nii.gz", (2, 2))
-    assert resolve_deliveries.resolve(flags_of(copied)).fingerprint != before.fingerprint
+    assert resolve_deliveries.resolve(config_of(copied)).fingerprint != before.fingerprint
 
 
 def test_mistakes(source, tmp_path):

@@ -364,8 +364,8 @@ def sts():
 @pytest.mark.skipif(sts() is None, reason="the STS data is not on this machine")
 def test_real_patients():
     settings = Settings.parse(
-        modalities=("ct", "pet"), reference_modality="ct", spacing_mm=("3.27", "3", "3"),
-        normalisation=("ct=hu:-200:300", "pet=suv:0:15"), label_values=("1",), background_values=("0",),
+        modalities=("ct", "pet"), reference_modality="ct", spacing_mm=(3.27, 3, 3),
+        normalisation=("ct=hu:-200:300", "pet=suv:0:15"), label_values=(1,), background_values=(0,),
         allow_empty_labels=False,
     )  # fmt: skip
     cases = {case.case_id: case for case in catalogue.choose("hecktor", sts()).find(sts(), settings.modalities)}
