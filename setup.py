@@ -19,6 +19,7 @@ setup(
     # `serving` and `pipelines` would be installed under these very names, which anybody may have: they stay in the
     # checkout (see BUILD.md).
     packages=find_packages(include=["semicml_tf", "semicml_tf.*"]),
+    entry_points={"console_scripts": ["semicml = semicml_tf.__main__:main"]},
     package_data={"semicml_tf.reporting": ["assets/*", "assets/niivue/*"]},
     python_requires=">=3.10,<3.13",
     install_requires=[

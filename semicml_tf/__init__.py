@@ -1,20 +1,53 @@
 """Two segmentation networks, one per modality, trained together with few labels.
 
-`load` opens an exported model: ``semicml_tf.load("models/ct").predict(array, affine)``.
+Each job has a config class and a function: ``semicml_tf.convert(semicml_tf.ConvertConfig(input=..., output=...))``.
+The same job is a command with the same options: ``python -m semicml_tf.convert --input=... --output=...``.
+`load` opens an exported model, and `connect` opens a model on a server:
+``semicml_tf.load("models/ct").predict(array, affine)``.
 """
 
+import importlib
 import os
+import sys
+import types
 
 __version__ = "0.1.0"
 
-# TensorFlow uses oneDNN's kernels by default only on processors with AVX-512 VNNI. With AVX2 they are faster, too.
+# TensorFlow uses oneDNN's kernels by default only on processors with AVX-512 VNNI. They are faster with AVX2, too.
 # TensorFlow reads the variable when it is imported. A value that the user has set stays.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+# The module of each public name. It is imported when the name is used: TensorFlow takes seconds to load.
+_MODULES = {
+    "ConvertConfig": "semicml_tf.conversion.config",
+    "InspectConfig": "semicml_tf.records.config",
+    "PhantomConfig": "semicml_tf.phantom.config",
+    "connect": "semicml_tf.serving",
+    "convert": "semicml_tf.conversion.job",
+    "inspect": "semicml_tf.records.job",
+    "load": "semicml_tf.inference.exported_model",
+    "make_phantom": "semicml_tf.phantom.job",
+}
+__all__ = sorted(_MODULES)
 
-def load(model):
-    """Opens an exported model; see `semicml_tf.inference.exported_model.load`."""
-    # Imported late: TensorFlow takes seconds to load, and most of the package does without it.
-    from semicml_tf.inference.exported_model import load as load_model
 
-    return load_model(model)
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
+class _Package(types.ModuleType):
+    """The package, in which a function keeps its name when the command of that name is imported."""
+
+    def __setattr__(self, name, value):
+        # The import system sets each submodule as an attribute of its package.
+        if name not in _MODULES or not isinstance(value, types.ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

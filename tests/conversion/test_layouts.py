@@ -121,7 +121,7 @@ def test_no_patient_tag_path_or_name_of_dicom_reaches_the_dataset_or_a_log(made,
         bare = subprocess.run([*command, "--verify_only"], capture_output=True, text=True)
         broken.write_bytes(whole)
         assert bad.returncode == 2 and len(bad.stderr.strip().splitlines()) == 1
-        assert bare.returncode == 2 and "--modalities is missing" in bare.stderr
+        assert bare.returncode == 2 and "expected --modalities, which is missing" in bare.stderr
     finally:
         source.rename(made("dicom"))
     told = {"log": (good.stdout + good.stderr).encode(), "bad log": (bad.stdout + bad.stderr).encode()}

@@ -100,11 +100,6 @@ def test_without_a_split_everything_can_be_verified(source, tmp_path, capsys):
         assert ("Meyer" in report + printed) == (flag == "--nopseudonymize")
 
 
-def test_verification_says_why_it_needs_an_output(source):
-    with pytest.raises(UserError, match="--output is missing.*written beside it"):
-        commandline.call("semicml_tf.convert", [f"--input={source}", "--verify_only", *FLAGS])
-
-
 def test_an_input_that_links_to_itself(tmp_path):
     (tmp_path / "source").symlink_to("source")
     refused(tmp_path / "source", tmp_path / "out", "there is no such folder or file")

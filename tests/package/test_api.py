@@ -1,0 +1,57 @@
+"""The Python API: one config class and one function per job, imported when they are used."""
+
+import importlib.util
+import subprocess
+import sys
+import types
+
+import pytest
+
+import semicml_tf
+from semicml_tf import configuration
+from semicml_tf.errors import UserError
+
+CONFIGS = [name for name in semicml_tf.__all__ if name.endswith("Config")]
+SMALL = {"phantom_size_mm": (96, 96, 32), "phantom_spacing_mm": (6, 6, 8), "labelled": 1, "validation": 1, "test": 1}
+
+
+def function_of(config):
+    name = config.removesuffix("Config").lower()
+    return getattr(semicml_tf, {"phantom": "make_phantom"}.get(name, name))
+
+
+def test_importing_the_package_loads_nothing_else():
+    program = (
+        "import semicml_tf, sys; loaded = set(sys.modules); assert set(semicml_tf.__all__) <= set(dir(semicml_tf));"
+        "print([name for name in ('tensorflow', 'numpy', 'absl', 'semicml_tf.commandline') if name in loaded])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_name_that_is_none_of_the_api_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'semicml_tf' has no attribute 'trian'"):
+        _ = semicml_tf.trian
+
+
+@pytest.mark.parametrize("name", semicml_tf.__all__)
+def test_a_public_name_stays_itself_when_the_command_of_that_name_is_imported(name):
+    before = getattr(semicml_tf, name)
+    assert callable(before) and before.__doc__
+    if importlib.util.find_spec(f"semicml_tf.{name}"):
+        command = importlib.import_module(f"semicml_tf.{name}")
+        assert isinstance(command, types.ModuleType) and getattr(semicml_tf, name) is before
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_each_function_refuses_input_that_does_not_exist(name, tmp_path):
+    config_class = getattr(semicml_tf, name)
+    given = {one.name: str(tmp_path / "none") for one in configuration.options(config_class) if one.required}
+    given |= {"PhantomConfig": {"cases": 1}}.get(name, {})
+    with pytest.raises(UserError) as caught:
+        function_of(name)(config_class(**given))
+    assert "\n" not in caught.value.line and not list(tmp_path.glob("*"))
+
+
+def test_a_config_class_names_what_is_missing():
+    with pytest.raises(UserError, match="expected --output, which is missing"):
+        semicml_tf.PhantomConfig()
