@@ -19,8 +19,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Without these, Python reads every locale as UTF-8.
-BARE = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+# Python reads the C locale as UTF-8. It takes the encoding of any other locale, unless PYTHONUTF8 is set.
+BARE = {"PYTHONUTF8": "0"}
 LOCALES = {"c-locale": "C", "comma-locale": "de_DE.utf8", "latin-1-locale": "de_DE.iso88591"}
 CONDITIONS = ["timezone", *LOCALES, "umask", "no-home", "one-core", "spaces", "other-user", "read-only", "shuffled"]
 
@@ -65,7 +65,7 @@ def _apply(name: str, its: Surroundings, temporary: pathlib.Path) -> str | None:
         known = subprocess.run(["locale", "-a"], capture_output=True, text=True).stdout.split()
         if LOCALES[name] not in known:
             return f"this machine has no locale {LOCALES[name]} (Debian: apt install locales-all)"
-        its.environment |= {"LC_ALL": LOCALES[name], **BARE}
+        its.environment |= {"LC_ALL": LOCALES[name]} | ({} if name == "c-locale" else BARE)
     elif name == "umask":
         its.umask = 0o077
     elif name == "no-home":

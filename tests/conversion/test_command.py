@@ -92,7 +92,7 @@ def test_unlabelled_records_hold_no_label_and_its_file_is_not_opened(source, tmp
             assert labels == (set() if path.name.startswith("unlabelled") else {"label", "native/label"})
             seen += 1
     assert seen == 4
-    description = json.loads((folder / "dataset.json").read_text())
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert [case["lesion_slices"] for case in description["partitions"]["unlabelled"]] == [None]
     (source / "labelsTr/P2.nii.gz").unlink()
     assert contents(convert(source, tmp_path / "again")) == contents(folder)
@@ -120,10 +120,10 @@ def test_shards_hold_sorted_cases_evenly(tmp_path):
 
 def test_the_dataset_tells_how_it_was_made(source, tmp_path, capsys):
     folder = convert(source, tmp_path / "out", "--label_values=1")
-    body = json.loads((folder / "dataset.json").read_text())
+    body = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert "--label_values=1" in body["command"] and "--spacing_mm=3,4,4" in body["command"]
     assert body["source"] == str(source.resolve()) and set(body["versions"]) >= {"semicml_tf", "nibabel"}
-    assert json.loads((folder / "split.json").read_text())["validation"] == ["P3"]
+    assert json.loads((folder / "split.json").read_text(encoding="utf-8"))["validation"] == ["P3"]
     printed = capsys.readouterr().out
     assert "HECKTOR 2022: 4 cases; ct 4, pet 4; labels 4" in printed and "split.json (--split was not given)" in printed
 
@@ -153,7 +153,7 @@ def test_a_manifest_with_partitions(source, tmp_path, layout):
     plain = convert(source, tmp_path / "plain")
     tfrecords = {name: digest for name, digest in contents(plain).items() if name.endswith(".tfrecord")}
     assert tfrecords.items() <= contents(manifest).items()
-    path.write_text(path.read_text().replace(",test", ",holdout"))
+    path.write_text(path.read_text(encoding="utf-8").replace(",test", ",holdout"))
     assert str(path) in refused(path, tmp_path / "bad", "unknown partition 'holdout'")
 
 
@@ -252,7 +252,7 @@ def test_a_lesion_lost_at_a_coarse_spacing_is_told(source, tmp_path, capsys):
     image_folders.write(source / "labelsTr/P1.nii.gz", speck)
     convert(source, tmp_path / "out", "--spacing_mm=9,9,9")
     assert "lesion of case P1 is too small" in capsys.readouterr().out
-    found = json.loads((tmp_path / "out" / "verify.json").read_text())["findings"]
+    found = json.loads((tmp_path / "out" / "verify.json").read_text(encoding="utf-8"))["findings"]
     assert "P1" in [one["case"] for one in found if one["code"] == "label_volume_changed"]
 
 
@@ -345,7 +345,7 @@ def test_as_a_process_a_mistake_is_one_line_on_stderr(source, tmp_path, kind):
     assert done.stderr.startswith("semicml_tf.convert: error: ") and str(path) in done.stderr
     # What was verified is kept for the next call; what was found, for programs.
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".out.work", "out.verify.json", "source"]
-    told = json.loads((tmp_path / "out.verify.json").read_text())
+    told = json.loads((tmp_path / "out.verify.json").read_text(encoding="utf-8"))
     finding = told["findings"][0]
     assert told["errors"] == 1 and finding["severity"] == "error" and finding["file"] == str(path) and finding["remedy"]
 
@@ -383,7 +383,9 @@ def test_a_manifest_goes_before_what_the_files_beside_it_are_called(tmp_path):
 
 def test_the_command_that_is_told_can_be_typed_again(source, tmp_path):
     spaced = source.rename(tmp_path / "Bilder der Fälle")
-    told = json.loads((convert(spaced, tmp_path / "out", "--label_roi=GTV 1") / "dataset.json").read_text())["command"]
+    told = json.loads(
+        (convert(spaced, tmp_path / "out", "--label_roi=GTV 1") / "dataset.json").read_text(encoding="utf-8")
+    )["command"]
     expected = [f"--input={spaced}", *(f for f in FLAGS if "workers" not in f), "--label_roi=GTV 1"]
     assert sorted(shlex.split(told)[3:]) == sorted(expected)
 

@@ -78,7 +78,9 @@ def _refuse_constant(text):
 
 
 def _metrics(run, partition="test"):
-    return json.loads((run / "evaluation" / partition / "metrics.json").read_text(), parse_constant=_refuse_constant)
+    return json.loads(
+        (run / "evaluation" / partition / "metrics.json").read_text(encoding="utf-8"), parse_constant=_refuse_constant
+    )
 
 
 def test_a_run_without_skill_gives_every_output(study, made, capsys):
@@ -107,11 +109,11 @@ def test_a_run_without_skill_gives_every_output(study, made, capsys):
     assert len(lines) == 4 * 3
     assert {line["row"] for line in lines} == set(names)
     printed = capsys.readouterr().out
-    assert (out / "table.txt").read_text() in printed
+    assert (out / "table.txt").read_text(encoding="utf-8") in printed
     assert str(out / "overlays.png") in printed
-    assert "blind ellipsoid" in (out / "table.md").read_text()
+    assert "blind ellipsoid" in (out / "table.md").read_text(encoding="utf-8")
     assert (out / "overlays.png").read_bytes().startswith(b"\x89PNG")
-    index = json.loads((out / "cases" / "index.json").read_text())
+    index = json.loads((out / "cases" / "index.json").read_text(encoding="utf-8"))
     assert {entry["case_id"] for entry in index["cases"]} == {"t0", "t1", "t2"} and index["labelled_patients"] == 2
     assert all(
         (out / "cases" / entry["folder"] / name).is_file() for entry in index["cases"] for name in entry["volumes"]
@@ -160,7 +162,7 @@ def test_an_output_folder_with_other_things_is_left_alone(study, tmp_path):
     (tmp_path / "precious" / "thesis.tex").write_text("x")
     with pytest.raises(UserError, match="holds something else"):
         _evaluate(study, f"--output={tmp_path / 'precious'}")
-    assert (tmp_path / "precious" / "thesis.tex").read_text() == "x"
+    assert (tmp_path / "precious" / "thesis.tex").read_text(encoding="utf-8") == "x"
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +264,7 @@ def test_a_run_before_and_after_its_data_grew_is_compared_in_one_command(study, 
     _evaluate(f"--compare={study},{tmp_path / 'after'}", "--names=before,after", f"--dataset={grown.root}")
     assert "ct | before less after" in capsys.readouterr().out.replace("| ct |", "ct |")
     scored = study / f"evaluation/test-{grown.data_hash[:12]}/metrics.json"
-    assert json.loads(scored.read_text())["dataset"]["data_hash"] == grown.data_hash
+    assert json.loads(scored.read_text(encoding="utf-8"))["dataset"]["data_hash"] == grown.data_hash
     assert (tmp_path / "after/evaluation/test/metrics.json").exists() and not (study / "evaluation/test").exists()
     # What has been scored is not scored again.
     written = scored.stat().st_ino

@@ -30,7 +30,7 @@ def runs(tmp_path):
 
 def _as_version_1(path, target):
     """The report as the former version wrote it."""
-    body = json.loads(path.read_text())
+    body = json.loads(path.read_text(encoding="utf-8"))
     body["report_version"] = 1
     body = {
         key: value for key, value in body.items() if key not in ("surface_tolerance_mm", "failure_dice", "intervals")
@@ -81,8 +81,8 @@ def test_the_command_prints_the_table_and_writes_it_with_json(runs, tmp_path, ca
     paths = ",".join(map(str, runs.values()))
     commandline.call(COMMAND, [f"--compare={paths}", "--names=a,b,c", f"--output={tmp_path / 'out'}"])
     printed = capsys.readouterr().out
-    assert (tmp_path / "out" / "comparison.md").read_text() == printed
-    body = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8") == printed
+    body = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
     assert body["command"].startswith("python -m semicml_tf.evaluate ") and "--compare=" in body["command"]
     assert len(body["tests"]) == 6 and len(body["runs"]) == 3
     # All are called metrics.json: their paths tell them apart where no names are given.
@@ -108,7 +108,7 @@ def test_a_report_of_the_former_version_stands_beside_one_of_this(runs, tmp_path
 
 def test_other_definitions_are_not_compared(runs, tmp_path):
     def changed(change):
-        body = json.loads(runs["b"].read_text())
+        body = json.loads(runs["b"].read_text(encoding="utf-8"))
         change(body)
         (tmp_path / "changed.json").write_text(json.dumps(body))
         return [runs["a"], tmp_path / "changed.json"]

@@ -54,7 +54,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def body(run):
-    return json.loads((run / "evaluation" / "test" / "metrics.json").read_text())
+    return json.loads((run / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def _row(body, name):
@@ -74,7 +74,7 @@ def test_every_row_holds_the_patients_that_have_what_it_reads(body):
 
 
 def test_the_number_of_patients_stands_in_every_output(run, body):
-    text = (run / "evaluation" / "test" / "table.txt").read_text()
+    text = (run / "evaluation" / "test" / "table.txt").read_text(encoding="utf-8")
     assert "ct network (n=3)" in text and "pet network (n=3)" in text
     assert "blind ellipsoid " in text and "blind ellipsoid (n" not in text
     assert "Partition 'test', 4 patients" in text
@@ -82,7 +82,7 @@ def test_the_number_of_patients_stands_in_every_output(run, body):
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("t")}
     # ct, pet, ellipsoid, threshold.
     assert lines["t1"][2:4] == ["1.000", "-"] and lines["t2"][2:4] == ["-", "1.000"]
-    assert "ct network (n=3)" in (run / "evaluation" / "test" / "table.md").read_text()
+    assert "ct network (n=3)" in (run / "evaluation" / "test" / "table.md").read_text(encoding="utf-8")
     with open(run / "evaluation" / "test" / "metrics.csv") as stream:
         rows = list(csv.DictReader(stream))
     assert {(row["row"], row["n"]) for row in rows} >= {("ct", "3"), ("pet", "3"), ("blind ellipsoid", "4")}
@@ -125,7 +125,7 @@ def test_runs_are_compared_row_by_row(run, tmp_path):
     assert "| one | ct (n=3) |" in lines and "| blind ellipsoid |  |" in lines
     assert lines.count("Without pet: t1") == 1 and "two: ct network against pet network on the 2" in lines
     # The first row alike, the second not.
-    other = json.loads(metrics.read_text())
+    other = json.loads(metrics.read_text(encoding="utf-8"))
     other["rows"][1]["cases"].pop()
     (tmp_path / "metrics.json").write_text(json.dumps(other))
     with pytest.raises(UserError, match="its patients differs"):

@@ -19,7 +19,7 @@ def _same(dice):
 
 def _publish(cells, output, **changes):
     publish(cells, output, **({"reference": "ours", "command": "again", "hashes": {}} | changes))
-    return (output / "table.md").read_text()
+    return (output / "table.md").read_text(encoding="utf-8")
 
 
 def _find(lines, row, modality="ct", labelled="4"):
@@ -41,7 +41,7 @@ def test_comparisons_are_over_the_seeds_in_common(tmp_path):
     text = _publish(cells, tmp_path / "out")
     assert "Not finished and left out: other with 4 (seeds 1)." in text
     assert "| other | 4 | 1 | -.200 |" in text
-    record = json.loads((tmp_path / "out" / "experiment.json").read_text())
+    record = json.loads((tmp_path / "out" / "experiment.json").read_text(encoding="utf-8"))
     assert [(cell["row"], cell["seed"]) for cell in record["missing"]] == [("other", 1)]
     assert not (tmp_path / "out" / "curve.png").exists()
 
@@ -125,7 +125,7 @@ def test_another_policy_is_refused(tmp_path):
 def test_another_truth_under_the_same_names_is_refused(tmp_path):
     cells = [finish(tmp_path, row, "4", 1, _same(GOOD)) for row in ("ours", "other")]
     path = cells[1].metrics_path
-    path.write_text(path.read_text().replace('"truth_ml": 5.0', '"truth_ml": 5.5'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"truth_ml": 5.0', '"truth_ml": 5.5'))
     with pytest.raises(UserError, match=r"other annotators' masks \(ct\)"):
         results.read(cells)
 

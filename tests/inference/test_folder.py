@@ -101,7 +101,7 @@ def test_an_unforeseen_error_is_recorded_and_an_interruption_goes_through(models
     with pytest.raises(KeyboardInterrupt):
         predict(models, tmp_path)
     told = record(tmp_path / "out")["cases"]["a"]["error"]
-    assert told.startswith("an unexpected RuntimeError at test_inference_folder.py:") and "(two)" in told
+    assert told.startswith("an unexpected RuntimeError at test_folder.py:") and "(two)" in told
     assert "two\nlines" in (tmp_path / "out" / "predictions.debug.log").read_text()
     assert set(record(tmp_path / "out")["cases"]) == {"a"}
 
@@ -116,7 +116,7 @@ def test_an_unforeseen_error_of_one_volume_is_one_line(models, folder, monkeypat
 
     monkeypatch.setattr(NiftiFile, "read_volume", broken)
     given, output = tmp_path / "in" / "a.nii.gz", tmp_path / "m.nii.gz"
-    with pytest.raises(UserError, match=r"a.nii.gz: an unexpected KeyError at test_inference_folder.py:\d+ \(7\)"):
+    with pytest.raises(UserError, match=r"a.nii.gz: an unexpected KeyError at test_folder.py:\d+ \(7\)"):
         commandline.call(COMMAND, [f"--model={models / 'ct'}", str(given), str(output)])
     assert not output.exists() and "KeyError: 7" in (tmp_path / "m.nii.gz.debug.log").read_text()
 

@@ -64,7 +64,7 @@ def test_no_backend_is_imported(room):
     for path in (pathlib.Path(semicml_tf.__file__).parent / room).glob("*.py"):
         if path.name == "batch_norm.py":  # one backend's kernel, where that backend runs; Keras's own layer elsewhere
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.split(".")[0] for name in names} & {"tensorflow", "jax", "torch"}, path

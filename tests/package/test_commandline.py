@@ -234,5 +234,5 @@ def test_a_training_is_stopped_by_the_first_signal_and_ended_by_a_second_ctrl_c(
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.flags")), ids=lambda path: path.name)
 def test_the_committed_flagfiles_are_understood(path):
     assert parsed(f"--flagfile={path}")[0]
-    first = path.read_text().splitlines()[:12]
+    first = path.read_text(encoding="utf-8").splitlines()[:12]
     assert all(any(word in line for line in first) for word in ("Command:", "Hardware:", "Time:", "Score:"))

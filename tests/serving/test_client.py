@@ -73,7 +73,9 @@ def test_files_are_those_of_the_process_itself_at_the_same_batch_size(models, ad
         how += more if module == "semicml_tf.serving.client" else shared
         commandline.call(module, [*how, f"--input={images / 'ct.nii.gz'}", *files])
     for end in (".nii.gz", "_p.nii.gz"):
-        assert filecmp.cmp(images / f"serving.client{end}", images / f"semicml_tf.predict{end}", shallow=False)
+        assert filecmp.cmp(
+            images / f"semicml_tf.serving.client{end}", images / f"semicml_tf.predict{end}", shallow=False
+        )
 
 
 def test_the_python_api_is_that_of_a_model_in_this_process(models, address):

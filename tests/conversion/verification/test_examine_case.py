@@ -86,7 +86,7 @@ def test_the_mask_of_an_unlabelled_patient_is_never_opened(tmp_path):
     log = tmp_path / "debug.log"
     report = examine(dataclasses.replace(case, label=explosive), SETTINGS, with_label=True, debug_log=log)
     (finding,) = [one for one in report.findings if one.code == "unexpected"]
-    assert finding.severity == "error" and "AssertionError at test_conversion_examine.py:" in finding.problem
+    assert finding.severity == "error" and "AssertionError at test_examine_case.py:" in finding.problem
     assert "was opened" in finding.problem and str(log) in finding.remedy
     assert "Traceback" in log.read_text() and log.stat().st_mode & 0o077 == 0
 

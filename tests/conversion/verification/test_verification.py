@@ -30,7 +30,7 @@ def test_verifying_only(source, tmp_path, capsys):
     bad_case(source, "label values")
     line = refused(source, tmp_path / "out", "2 errors in 1 case, the first: ", "--verify_only")
     assert "--skip_bad_cases" in line and str(tmp_path / "out.verify.json") in line
-    told = json.loads((tmp_path / "out.verify.json").read_text())
+    told = json.loads((tmp_path / "out.verify.json").read_text(encoding="utf-8"))
     assert (told["cases"], told["errors"]) == (4, 2) and "--verify_only" not in told["command"]
     assert {finding["code"] for finding in told["findings"] if finding["severity"] == "error"} == {
         "unreadable_image",
@@ -46,7 +46,9 @@ def test_a_report_that_is_asked_for_is_written_and_kept(source, tmp_path):
     for path in (report, stale):
         path.write_text("{}")
     folder = convert(source, tmp_path / "out", f"--report={report}")
-    assert json.loads(report.read_text()) == json.loads((folder / "verify.json").read_text())
+    assert json.loads(report.read_text(encoding="utf-8")) == json.loads(
+        (folder / "verify.json").read_text(encoding="utf-8")
+    )
     assert not stale.exists()
 
 
@@ -57,9 +59,9 @@ def test_bad_cases_are_left_out_on_request(source, tmp_path, capsys):
     assert "left out for their errors: P1" in capsys.readouterr().out
     info = DatasetInfo.load(folder)
     assert [case.case_id for case in info.cases("labelled")] == ["P4"]
-    split = json.loads((folder / "split.json").read_text())
+    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     assert split["excluded"] == ["P1"] and split["labelled"] == ["P4"]
-    assert json.loads((folder / "verify.json").read_text())["errors"] == 1
+    assert json.loads((folder / "verify.json").read_text(encoding="utf-8"))["errors"] == 1
     # Frozen with its hash, it is accepted again.
     again = convert(source, tmp_path / "again", f"--split={folder / 'split.json'}")
     assert contents(again)["labelled-00000-of-00001.tfrecord"] == contents(folder)["labelled-00000-of-00001.tfrecord"]
@@ -80,8 +82,8 @@ def test_a_case_that_fails_after_verification_is_left_out_on_request(source, tmp
     assert "left out for their errors: P1" in capsys.readouterr().out
     info = DatasetInfo.load(folder)
     assert [case.case_id for case in info.cases("labelled")] == ["P4"]
-    assert json.loads((folder / "split.json").read_text())["excluded"] == ["P1"]
-    told = json.loads((folder / "verify.json").read_text())["findings"]
+    assert json.loads((folder / "split.json").read_text(encoding="utf-8"))["excluded"] == ["P1"]
+    told = json.loads((folder / "verify.json").read_text(encoding="utf-8"))["findings"]
     assert [(one["code"], one["case"]) for one in told if one["severity"] == "error"] == [("unexpected", "P1")]
 
 
@@ -93,7 +95,7 @@ def test_without_a_split_everything_can_be_verified(source, tmp_path, capsys):
     (source / "imagesTr/P1__PT.nii.gz").unlink()
     for flag, file in (("--nopseudonymize", "labelsTr/Meyer.nii.gz"), ("--pseudonymize", "labelsTr/")):
         convert(source, tmp_path / "out", "--verify_only", flag)
-        printed, report = capsys.readouterr().out, (tmp_path / "out.verify.json").read_text()
+        printed, report = capsys.readouterr().out, (tmp_path / "out.verify.json").read_text(encoding="utf-8")
         assert "no split is known" in printed and "verified 3 cases: 0 errors" in printed
         stray = [one for one in json.loads(report)["findings"] if one["code"] == "unclaimed_file"]
         assert len(stray) == 2 and any(file in one["file"] for one in stray)
@@ -120,8 +122,8 @@ def test_names_that_terminals_and_utf_8_cannot_hold(tmp_path, capsys):
         printed = capsys.readouterr().out
         for text in (
             printed,
-            (tmp_path / "out" / "verify.json").read_text(),
-            (tmp_path / "out" / "dataset.json").read_text(),
+            (tmp_path / "out" / "verify.json").read_text(encoding="utf-8"),
+            (tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"),
         ):
             assert "\x1b" not in text and ("ller" in text) <= (flag == "--nopseudonymize")
         info = DatasetInfo.load(tmp_path / "out")

@@ -21,14 +21,14 @@ def _shown():
 
 def test_a_picture_is_in_tensorboard_before_its_own_file_says_so(tmp_path, monkeypatch):
     """A run that goes on after a kill draws no picture whose file is there."""
-    write, seen = run_log.atomic.write_file, []
+    write, seen = run_log.atomic_files.write_file, []
 
     def watched(path, writer):
         if path.parent.name == "pictures":
             seen.append(logged(tmp_path))
         write(path, writer)
 
-    monkeypatch.setattr(run_log.atomic, "write_file", watched)
+    monkeypatch.setattr(run_log.atomic_files, "write_file", watched)
     run = run_log.RunRecord(tmp_path, {})
     assert not run.has_picture(0)
     run.epoch([ROW], _shown())
