@@ -13,7 +13,7 @@ NO_SKIPS := SEMICML_TF_NO_SKIPS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
 .PHONY: setup demo pipeline test test-conditions test-backends test-slow test-engine test-soak test-io test-ray test-tfx \
-  test-browser niivue bench bench-torch bench-serving-json lint wheel clean
+  test-browser niivue bench bench-torch lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -127,16 +127,10 @@ niivue: $(READY)
 # Speed beside what one would do by hand; the tables are those of docs/benchmarks.md.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.conversion
-	$(BIN)/python -m benchmarks.records_io
-	$(BIN)/python -m benchmarks.asc_cost
-	$(BIN)/python -m benchmarks.step_profile
-	$(BIN)/python -m benchmarks.step_ways
 	$(BIN)/python -m benchmarks.onednn
 	$(BIN)/python -m benchmarks.input_speed
 	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.start_and_scale
 	$(BIN)/python -m benchmarks.serving_speed
-	$(BIN)/python -m benchmarks.serving_wire
 	$(BIN)/python -m benchmarks.serving_soak
 
 # Beside PyTorch and MONAI, in an environment of their own.
@@ -150,16 +144,6 @@ bench-torch: $(READY) .venv-torch/ready
 	$(BIN)/python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
 	$(BIN)/python -m benchmarks.metrics_speed --torch_python=.venv-torch/bin/python
 
-# A call as JSON over REST beside gRPC: MLServer, in an environment of its own.
-.venv-mlserver/ready:
-	$(PYTHON) -m venv .venv-mlserver
-	.venv-mlserver/bin/python -m pip --disable-pip-version-check install --progress-bar off \
-	  mlserver==1.7.1 tensorflow==2.21.0
-	touch $@
-
-bench-serving-json: $(READY) .venv-mlserver/ready
-	$(BIN)/python -m benchmarks.serving_wire --mlserver=.venv-mlserver/bin
-
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -168,4 +152,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-backends .venv-io .venv-ray .venv-tfx .venv-torch .venv-mlserver demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-backends .venv-io .venv-ray .venv-tfx .venv-torch demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache

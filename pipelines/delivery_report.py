@@ -3,7 +3,7 @@
 Case by case against the curated schema; then as a whole, by TFDV: each delivery against the earlier ones (drift),
 labelled cases against unlabelled ones (skew). Histograms of a few cases differ by chance. So a divergence
 above the schema's threshold counts only if a Kolmogorov-Smirnov test finds the two different, too (two-sided, p < .05
-divided by the number of comparisons; benchmarks.delivery_drift measures what that finds).
+divided by the number of comparisons).
 """
 
 from __future__ import annotations

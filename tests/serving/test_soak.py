@@ -42,7 +42,3 @@ def test_small_runs_of_the_benchmarks(monkeypatch, capsys):
     )
     rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| (4 x 16|in proc|embedded)", line)]
     assert len(rows) == 3 + 3 and all(row.endswith(" 0 |") for row in rows[3:])
-    monkeypatch.setattr(serving_setup, "WHOLE", tiny)
-    commandline.call("benchmarks.serving_wire", [])
-    rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| [a-z_]+ \| (probab|labels)", line)]
-    assert len(rows) == 5

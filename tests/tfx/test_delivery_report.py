@@ -1,7 +1,5 @@
 """A delivery beside those before it: what is drift, and what is chance."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -137,19 +135,3 @@ def test_the_validators_word_is_told_where_no_case_tells_it(schema):
     report = delivery_report.examine([{**card, "pet/mean": 99.0}], schema, span=1, validator={"test": told})
     assert [(one.kind, one.feature) for one in report.anomalies] == [("domain", "pet/mean"), ("schema", "pet/std")]
     assert report.anomalies[1].text == "partition 'test': pet/std: pet/std is odd"
-
-
-def test_the_benchmark_of_it(tmp_path, capsys):
-    from google.protobuf import text_format
-
-    from semicml_tf import commandline
-    from semicml_tf.records import case_cards
-
-    reference = cards(12)
-    (tmp_path / "cards.json").write_text(json.dumps(case_cards.as_json(reference)))
-    curated = curated_schema.curated(curated_schema.inferred(reference), reference)
-    (tmp_path / "schema.pbtxt").write_text(text_format.MessageToString(curated))
-    flags = ["--sizes=4:8", "--factors=3", "--draws=2", f"--schema={tmp_path / 'schema.pbtxt'}"]
-    commandline.call("benchmarks.delivery_drift", [f"--dataset={tmp_path}", *flags])
-    row = capsys.readouterr().out.splitlines()[-1].split("|")
-    assert row[1].strip() == "4:8" and row[3].strip() == "0" and row[4].strip() == "2"

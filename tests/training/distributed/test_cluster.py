@@ -12,7 +12,6 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.start_and_scale import free_ports
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.input.augment import BY_NAME
@@ -21,6 +20,7 @@ from semicml_tf.input.stream import StreamSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.distributed.cluster import Workers
 from tests.methods.test_replicas import CASES, assert_same_steps
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from benchmarks.start_and_scale import free_ports
 from semicml_tf.errors import UserError
 from semicml_tf.training.distributed.cluster import Workers
 from semicml_tf.training.distributed.rendezvous import meet
+from tests.support.ports import free_ports
 
 LONG_S, SHORT_S = 30.0, 0.6
 
