@@ -10,8 +10,6 @@ table: OUTPUT/table.md. Finished steps are not run again.
 from __future__ import annotations
 
 import pathlib
-import subprocess
-import sys
 
 from absl import flags
 
@@ -19,6 +17,8 @@ from pipelines import command
 from semicml_tf import commandline
 from semicml_tf.conversion.splitting.split import read as read_split
 from semicml_tf.errors import UserError
+from semicml_tf.evaluation.compare_job import compare
+from semicml_tf.evaluation.config import CompareConfig
 from semicml_tf.system import atomic_files
 
 
@@ -57,15 +57,10 @@ def main(values: flags.FlagValues) -> None:
             command.run(
                 "semicml_tf.evaluate", f"--run={folder}", f"--dataset={dataset}", "--allow_other_data", flagfile=study
             )
-    compare = ",".join(str(folder) for folder, _, _ in runs.values())
-    words = ["-m", "semicml_tf.evaluate", f"--compare={compare}", f"--names={','.join(runs)}"]
-    done = subprocess.run(
-        [sys.executable, *words], env=command.environment(), check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise UserError(f"the comparison failed: {done.stderr.strip()}")
-    atomic_files.write_text(output / "table.md", done.stdout)
-    print(f"\n{done.stdout}\ntable: {output / 'table.md'}")
+    config = CompareConfig(runs=tuple(folder for folder, _, _ in runs.values()), names=tuple(runs))
+    table = compare(config).text
+    atomic_files.write_text(output / "table.md", table)
+    print(f"\n{table}\ntable: {output / 'table.md'}")
 
 
 def _convert(source: str, dataset: pathlib.Path, study: str, *arguments: str) -> None:

@@ -107,9 +107,10 @@ def _predict_over_grpc(
 
 
 def _require(scores: pathlib.Path, margin: float) -> None:
-    from semicml_tf.evaluation.baseline_margin import beats_blind
+    from semicml_tf.evaluation import report
+    from semicml_tf.evaluation.baseline_margin import shortfalls
 
-    failures = beats_blind(scores, margin)
+    failures = shortfalls(report.load(scores), margin)
     if failures:
         raise UserError("; ".join(failures), path=scores, remedy="Train longer or on more labelled patients")
     print(f"each modality beats both blind rows by {margin:g} DSC")

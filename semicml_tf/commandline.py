@@ -2,7 +2,8 @@
 
 A command is a module with ``CONFIG``, a config class (see `configuration`), and ``main(config)``. It ends with
 ``if __name__ == "__main__": commandline.run("package.module")``. Its docstring is its help. ``POSITIONAL`` names the
-options that may be given without their names. ``AFTER_INTERRUPT`` says what is left after Ctrl-C, and how to continue.
+options that may be given without their names. ``check_arguments(arguments)``, if the module has it, may refuse them
+before they are parsed. ``AFTER_INTERRUPT`` says what is left after Ctrl-C, and how to continue.
 
 A module may instead have ``define_flags(values)`` and ``main(values)``, both with an absl `FlagValues`.
 Its ``help_groups(names)``, if it has one, gives the names of its flags by the heading in its help.
@@ -32,7 +33,19 @@ from semicml_tf.errors import Interrupted, Terminated, UserError, first_line, pr
 # though not to the command that runs, is passed over. On the command line itself it is an error.
 COMMANDS = tuple(
     f"semicml_tf.{name}"
-    for name in ("phantom", "convert", "inspect", "train", "evaluate", "report", "export", "predict", "experiment")
+    for name in (
+        "phantom",
+        "convert",
+        "inspect",
+        "train",
+        "evaluate",
+        "compare",
+        "diagnose",
+        "report",
+        "export",
+        "predict",
+        "experiment",
+    )
 )
 # A command that hands the flagfiles on to others defines a flag of this name, and finds their paths in it.
 FLAGFILE = "flagfile"
@@ -237,8 +250,10 @@ def config(name: str, arguments: Sequence[str]) -> Any:
     Raises:
         UserError: as `parse`; an option is missing, or options contradict each other.
     """
-    values, positional = parse(name, arguments)
     module = _command_module(name)
+    if hasattr(module, "check_arguments"):
+        module.check_arguments(arguments)
+    values, positional = parse(name, arguments)
     # A command may take its main flags without their names, in the order of its POSITIONAL.
     names = getattr(module, "POSITIONAL", ())
     if getattr(module, "POSITIONAL_REPEATS", False):  # the last one is a list
@@ -257,6 +272,20 @@ def call(name: str, arguments: Sequence[str]) -> None:
         UserError: a mistake in the arguments or the input.
     """
     _command_module(name).main(config(name, arguments))
+
+
+def show(result: Any) -> None:
+    """Prints the result of a job: its ``warnings`` on stderr and its ``text`` on stdout, where it has them.
+
+    Raises:
+        UserError: the ``problem`` of the result, e.g. cases that failed.
+    """
+    for line in getattr(result, "warnings", ()):
+        print(line, file=sys.stderr)
+    if result.text:
+        print(result.text)
+    if getattr(result, "problem", None):
+        raise result.problem
 
 
 def run(name: str, arguments: Sequence[str] | None = None) -> None:

@@ -23,6 +23,7 @@ import math
 import numbers
 import operator
 import os
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -311,6 +312,11 @@ def as_flags(config: Any, names: Iterable[str] | None = None) -> list[str]:
         else:
             lines.append(f"--{one.name}={as_list(value) if one.is_list else value}")
     return lines
+
+
+def command_line(module: str, config: Any) -> str:
+    """The command line that makes the result of a config again, with the options that were given."""
+    return shlex.join(["python", "-m", module, *as_flags(config, given(config))])
 
 
 def as_list(values: Iterable[Any]) -> str:

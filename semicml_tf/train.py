@@ -45,7 +45,7 @@ _LONGEST_WAIT = 10080  # minutes; a week
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the command's flags on `values`."""
     flags.DEFINE_string("dataset", None, "folder made by semicml_tf.convert, or its URL", flag_values=values)
-    access.define_flags(values)
+    commandline.define(access.DatasetAccess, values)
     flags.DEFINE_string("output", None, "folder of the run", flag_values=values)
     flags.DEFINE_boolean("resume", False, "continue a run that was stopped or killed, or begin it", flag_values=values)
     flags.DEFINE_string(

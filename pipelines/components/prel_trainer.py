@@ -7,8 +7,8 @@ from tfx.types.standard_artifacts import Examples, Model
 from pipelines.components import folders
 from pipelines.components.artefact_types import PseudoLabels
 from pipelines.components.training import train
-from semicml_tf import commandline
-from semicml_tf.diagnostics import label_files
+from semicml_tf.diagnostics.config import DiagnoseConfig
+from semicml_tf.diagnostics.job import diagnose
 
 
 @component
@@ -37,9 +37,8 @@ def PrelTrainer(
         folders.written(pseudo_labels) as labels,
     ):
         train("PrelTrainer", dataset, run, flags, work_root, model, initial)
-        arguments = [f"--run={run}", f"--dataset={dataset}", f"--output={labels}", "--write_labels"]
-        commandline.call("semicml_tf.evaluate", arguments)
-        held = label_files.read(labels)
-    pseudo_labels.set_int_custom_property("patients", len(held["cases"]))
-    pseudo_labels.set_string_custom_property("teacher_run_hash", held["teacher"]["run_hash"])
-    pseudo_labels.set_string_custom_property("label", held["label"])
+        config = DiagnoseConfig(run=run, dataset=dataset, output=labels, diagnosis="labels")
+        provenance = diagnose(config).report
+    pseudo_labels.set_int_custom_property("patients", len(provenance["cases"]))
+    pseudo_labels.set_string_custom_property("teacher_run_hash", provenance["teacher"]["run_hash"])
+    pseudo_labels.set_string_custom_property("label", provenance["label"])

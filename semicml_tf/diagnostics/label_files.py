@@ -50,7 +50,7 @@ def read(folder: pathlib.Path) -> Provenance:
         folder / FILE_NAME,
         Provenance,
         what="soft labels of a run",
-        remedy="Write them with python -m semicml_tf.evaluate --write_labels",
+        remedy="Write them with python -m semicml_tf.diagnose RUN labels",
         max_bytes=json_files.MAX_BYTES_OF_CASES,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pathlib
 from collections.abc import Mapping
 
 from semicml_tf.evaluation import report
@@ -16,15 +15,6 @@ def paired_dice(first: dict, second: dict) -> tuple[float, float, int]:
     if not pairs:
         return math.nan, math.nan, 0
     return *(math.fsum(values) / len(pairs) for values in zip(*pairs)), len(pairs)
-
-
-def beats_blind(path: str | pathlib.Path, margin: float) -> list[str]:
-    """`shortfalls` of a `metrics.json`.
-
-    Raises:
-        UserError: there is no such file, or it is damaged.
-    """
-    return shortfalls(report.load(path), margin)
 
 
 def shortfalls(body: Mapping, margin: float) -> list[str]:

@@ -69,6 +69,17 @@ def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
     return found
 
 
+def check_names(runs: Sequence[object], names: Sequence[str]) -> None:
+    """Raises UserError unless each run has a name of its own."""
+    if not runs or len(runs) != len(names):
+        raise UserError(
+            f"expected as many names as runs, got {len(names)} names and {len(runs)} runs",
+            remedy="Pass --names=NAME_A,NAME_B in the order of the runs",
+        )
+    if len(set(names)) != len(names):
+        raise UserError(f"expected a name of its own for each run, got {', '.join(names)}", remedy="Pass --names=A,B")
+
+
 def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dice: float = failures.DICE_BOUND) -> dict:
     """What `comparison.json` holds: the runs with their rows and failures, the tests, the blind rows once.
 
@@ -80,13 +91,7 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
     Raises:
         UserError: the runs were not scored on the same patients of the same data in the same way.
     """
-    if not paths or len(paths) != len(names):
-        raise UserError(
-            f"expected as many names as runs, got {len(names)} names and {len(paths)} runs",
-            remedy="Pass --names=NAME_A,NAME_B in the order of --compare",
-        )
-    if len(set(names)) != len(names):
-        raise UserError(f"expected a name of its own for each run, got {', '.join(names)}", remedy="Pass --names=A,B")
+    check_names(paths, names)
     reports = [report.load(path) for path in paths]
     for path, body in zip(paths[1:], reports[1:]):
         _check_same(reports[0], body, path, paths[0])

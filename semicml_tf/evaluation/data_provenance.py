@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Protocol
+
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.runs.run_folder import Run
+
+
+class _Options(Protocol):
+    dataset: str | None
+    dataset_access: str
+    cache_dir: str | None
+
+
+def load(run: Run, config: _Options) -> DatasetInfo:
+    """The dataset of a configuration; the run's own where the configuration names none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    info = DatasetInfo.load(
+        config.dataset or run.dataset, dataset_access=config.dataset_access, cache_dir=config.cache_dir
+    )
+    if info.url:
+        print(info.where, file=sys.stderr)
+    return info
 
 
 def require(run: Run, info: DatasetInfo, *, remedy: str = "Give the run's own data as --dataset") -> None:

@@ -19,7 +19,7 @@ from semicml_tf.system import json_files
 
 FILE_NAME = "postprocessing.json"
 VERSION = 1
-_REMEDY = "Choose it again with python -m semicml_tf.evaluate --run=RUN --choose_postprocessing"
+_REMEDY = "Choose it again with python -m semicml_tf.evaluate RUN --choose_postprocessing"
 
 # Simplest first: of equals the first is taken.
 CANDIDATES = tuple(

@@ -25,7 +25,7 @@ FILE_NAME = "metrics.json"
 REPORT_VERSION = 2
 # Version 1 has fewer measures of a patient and neither medians, intervals nor failures.
 _READ_VERSIONS = (1, REPORT_VERSION)
-_REMEDY = "Make it with python -m semicml_tf.evaluate"
+_REMEDY = "Make it with python -m semicml_tf.evaluate RUN"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
 
 
@@ -120,8 +120,8 @@ def build(
     """The contents of `metrics.json`.
 
     Args:
-        results: by row name, what `study.evaluate_predictions` returned: modality names are networks,
-            the other two the blind rows.
+        results: by row name, what `score_cases.evaluate_predictions` returned; a name of a modality is a
+            network, the other two names are the no-network baselines.
         notes: what a reader of the numbers must know beside the policy.
         surface_tolerance_mm: that the scores' surface DSC was measured at.
         failure_dice: a DSC below it is a failure.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
-from absl import flags
-
+from semicml_tf.configuration import option
 from semicml_tf.errors import UserError
 from semicml_tf.storage import cache, listing, streaming
 from semicml_tf.storage import url as urls
@@ -15,22 +15,23 @@ ACCESS = ("auto", "cache", "stream")
 _REMEDY = "Upload it with python -m semicml_tf.convert --output=URL"
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Flags of the commands that read a dataset's shards."""
-    flags.DEFINE_enum(
-        "dataset_access",
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetAccess:
+    """How a dataset at a URL is read. Base of the configurations of commands that read shards."""
+
+    dataset_access: str = option(
         "auto",
-        ACCESS,
-        "How to read a dataset at a URL: cache fetches the shards that are needed, once, to a local folder and checks "
-        "their hashes; stream reads them where they lie each time (gs://: any TensorFlow; s3://: tensorflow-io); auto "
+        help="How a dataset at a URL is read. 'cache' copies the needed shards once to a local folder and checks their "
+        "hashes. 'stream' reads them from the URL each time (gs://: any TensorFlow; s3://: tensorflow-io). 'auto' "
         "streams if that is possible here.",
-        flag_values=values,
+        choices=ACCESS,
+        group="Data at a URL",
     )
-    flags.DEFINE_string(
-        "cache_dir",
+    cache_dir: str | None = option(
         None,
-        f"Folder of the fetched shards; else ${cache.VARIABLE}, else ~/.cache/semicml_tf.",
-        flag_values=values,
+        help=f"Folder of the copied shards. The default is ${cache.VARIABLE}, else ~/.cache/semicml_tf.",
+        path=True,
+        group="Data at a URL",
     )
 
 

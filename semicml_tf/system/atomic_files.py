@@ -10,7 +10,7 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, BinaryIO
 
 from semicml_tf.errors import UserError, printable
@@ -107,6 +107,15 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, re.sub("[\ud800-\udfff]", lambda found: "\\" + printable(found[0]), text))
+
+
+def check_replaceable(folder: pathlib.Path, files: Collection[str]) -> None:
+    """Raises UserError if a folder that is to be replaced holds another entry than `files`, the names of an output."""
+    others = sorted(item.name for item in folder.iterdir() if item.name not in files) if folder.is_dir() else []
+    if others:
+        raise UserError(
+            f"the output folder holds something else ({others[0]})", path=folder, remedy="Choose another --output"
+        )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""`python -m semicml_tf.evaluate --relearning`: what a run's files tell, and its labels against a hidden truth."""
+"""`python -m semicml_tf.diagnose RUN relearning`: what a run's files tell, and its labels against a hidden truth."""
 
 import csv
 import dataclasses
@@ -114,7 +114,7 @@ def study(made_once, tmp_path):
 
 
 def _report(study, *arguments):
-    commandline.call("semicml_tf.evaluate", [f"--run={study / 'run'}", "--relearning", *map(str, arguments)])
+    commandline.call("semicml_tf.diagnose", [str(study / "run"), "relearning", *map(str, arguments)])
     return json.loads((study / "run" / "evaluation" / "relearning" / "report.json").read_text())
 
 
@@ -248,16 +248,20 @@ def test_a_teacher_that_is_gone_is_named(study):
         _report(study, f"--truth={study / 'truth'}")
 
 
-def test_flags_that_contradict_are_refused(study):
-    run = f"--run={study / 'run'}"
-    for arguments, match in (
-        ([run, f"--truth={study / 'truth'}"], "--relearning"),
-        (["--relearning"], "one run"),
-        (["--relearning", run, "--compare=a,b"], "one run"),
-        (["--relearning", run, "--require_margin=0.1"], "--require_margin"),
-    ):
-        with pytest.raises(UserError, match=match):
-            commandline.call("semicml_tf.evaluate", arguments)
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (["run", "labels", "--truth=truth"], "--truth is for the diagnosis 'relearning', got 'labels'"),
+        (["run", "relearn"], "--diagnosis.*relearning, similarity, labels, got 'relearn'.*Did you mean"),
+        (["--diagnosis=relearning"], "expected --run, which is missing"),
+        (["run"], "expected --diagnosis, which is missing"),
+        (["run", "similarity", "--require_margin=0.1"], "unknown flag --require_margin"),
+    ],
+)
+def test_wrong_options_are_one_line(arguments, match):
+    with pytest.raises(UserError, match=match) as caught:
+        commandline.call("semicml_tf.diagnose", arguments)
+    assert "\n" not in caught.value.line
 
 
 def test_another_folders_files_are_left_alone(study, tmp_path):
@@ -269,7 +273,7 @@ def test_another_folders_files_are_left_alone(study, tmp_path):
 
 
 def test_the_labels_are_files_on_the_records_grid_and_say_whose_they_are(study, capsys):
-    commandline.call("semicml_tf.evaluate", [f"--run={study / 'run'}", "--write_labels"])
+    commandline.call("semicml_tf.diagnose", [str(study / "run"), "labels"])
     folder = study / "run" / "evaluation" / "labels"
     body = json.loads((folder / "provenance.json").read_text())
     assert [case["file"] for case in body["cases"]] == ["u0_soft_label.nii.gz", "u1_soft_label.nii.gz"]
@@ -289,6 +293,4 @@ def test_the_labels_are_files_on_the_records_grid_and_say_whose_they_are(study, 
 
 def test_labels_come_from_the_runs_own_data_alone(study):
     with pytest.raises(UserError, match="are not those that the run was trained on"):
-        commandline.call(
-            "semicml_tf.evaluate", [f"--run={study / 'run'}", f"--dataset={study / 'truth'}", "--write_labels"]
-        )
+        commandline.call("semicml_tf.diagnose", [str(study / "run"), "labels", f"--dataset={study / 'truth'}"])

@@ -25,6 +25,6 @@ def test_every_layout():
 
 
 def test_every_flag_that_it_names():
-    commands = ("convert", "evaluate", "inspect", "phantom", "train")
+    commands = ("convert", "compare", "inspect", "phantom", "train")
     names = {name for command in commands for name in commandline.flags_of(f"semicml_tf.{command}")}
     assert set(re.findall(r"--(\w+)", TEXT)) - {"flink_master", "help"} <= names

@@ -5,11 +5,10 @@ import json
 import pathlib
 import re
 
-from absl import flags
-
 from benchmarks import metric_references
-from semicml_tf import evaluate
+from semicml_tf.configuration import options
 from semicml_tf.evaluation import bootstrap, metrics
+from semicml_tf.evaluation.config import CompareConfig, EvaluateConfig
 from semicml_tf.evaluation.scores import WITHOUT
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -23,9 +22,8 @@ def test_every_score_is_defined():
 
 
 def test_flags_and_defaults():
-    values = flags.FlagValues()
-    evaluate.define_flags(values)
-    assert set(re.findall(r"--(\w+)", TEXT)) - {"torch_python"} <= set(values)
+    names = {one.name for config in (EvaluateConfig, CompareConfig) for one in options(config)}
+    assert set(re.findall(r"--(\w+)", TEXT)) - {"torch_python"} <= names
     assert f"`--surface_tolerance_mm` ({metrics.SURFACE_TOLERANCE_MM:g})" in TEXT
     assert f"{bootstrap.RESAMPLES} resamples of the patients, seed {bootstrap.SEED}" in TEXT
     assert f"fewer than {bootstrap.FEWEST} patients" in TEXT

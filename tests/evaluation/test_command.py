@@ -13,7 +13,7 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, overlay
-from semicml_tf.evaluation.baseline_margin import beats_blind, shortfalls
+from semicml_tf.evaluation.baseline_margin import shortfalls
 from semicml_tf.evaluation.comparison import comparison_table
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.reporting import headline
@@ -34,6 +34,10 @@ COMMAND = "semicml_tf.evaluate"
 
 def _evaluate(*arguments):
     commandline.call(COMMAND, [str(argument) for argument in arguments])
+
+
+def _compare(*arguments):
+    commandline.call("semicml_tf.compare", [str(argument) for argument in arguments])
 
 
 def _partitions():
@@ -129,7 +133,7 @@ def test_a_network_that_knows_is_perfect_and_beats_the_blind_rows(study, skilled
         assert row["summary"]["ppv"]["n"] == 2  # undefined where rightly nothing is predicted
     # The patient without lesion: a blind row draws one all the same.
     assert all(row["summary"]["false_alarms"] == 1 for row in body["rows"][2:])
-    assert beats_blind(study / "evaluation" / "test" / "metrics.json", 0.1) == []
+    assert shortfalls(body, 0.1) == []
 
 
 def test_requiring_a_margin_fails_in_one_line_after_writing(study, capsys):
@@ -212,7 +216,7 @@ def test_a_corrupt_shard_is_named(study, made, tmp_path):
 
 
 def test_missing_arguments_and_empty_partitions(study):
-    with pytest.raises(UserError, match="no run given"):
+    with pytest.raises(UserError, match="expected --run, which is missing"):
         _evaluate()
     with pytest.raises(UserError, match="expected cases in partition 'validation'"):
         _evaluate(study, "--partition=validation")
@@ -238,7 +242,7 @@ def test_comparison_prints_the_blind_rows_once(evaluated, study, capsys, monkeyp
     monkeypatch.setattr(Run, "network", lambda self, modality: band_network())
     _evaluate(second)
     capsys.readouterr()
-    _evaluate(f"--compare={evaluated},{second}", "--names=labelled only,full label")
+    _compare(evaluated, second, "--names=labelled only,full label")
     lines = capsys.readouterr().out.splitlines()
     table = itertools.takewhile(lambda line: line.startswith("|"), lines)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
@@ -261,18 +265,18 @@ def test_a_run_before_and_after_its_data_grew_is_compared_in_one_command(study, 
     more = patient("l2", ball(native, (12, 12, 7), 6.5), native)
     grown = write_dataset(tmp_path / "grown", {**partitions, "labelled": [*partitions["labelled"], more]})
     write_run(tmp_path / "after", grown)
-    _evaluate(f"--compare={study},{tmp_path / 'after'}", "--names=before,after", f"--dataset={grown.root}")
+    _compare(study, tmp_path / "after", "--names=before,after", f"--dataset={grown.root}")
     assert "ct | before less after" in capsys.readouterr().out.replace("| ct |", "ct |")
     scored = study / f"evaluation/test-{grown.data_hash[:12]}/metrics.json"
     assert json.loads(scored.read_text(encoding="utf-8"))["dataset"]["data_hash"] == grown.data_hash
     assert (tmp_path / "after/evaluation/test/metrics.json").exists() and not (study / "evaluation/test").exists()
     # What has been scored is not scored again.
     written = scored.stat().st_ino
-    _evaluate(f"--compare={study},{tmp_path / 'after'}", f"--dataset={grown.root}")
+    _compare(study, tmp_path / "after", f"--dataset={grown.root}")
     assert scored.stat().st_ino == written
     swapped = write_dataset(tmp_path / "swapped", {"labelled": partitions["test"][:2], "test": partitions["labelled"]})
     with pytest.raises(UserError, match="this run has seen patients who are scored in these data: l0, l1"):
-        _evaluate(f"--compare={study},{tmp_path / 'after'}", f"--dataset={swapped.root}")
+        _compare(study, tmp_path / "after", f"--dataset={swapped.root}")
 
 
 def test_comparison_refuses_runs_that_were_scored_on_different_patients(evaluated, study, tmp_path, other):
@@ -286,7 +290,7 @@ def test_comparison_refuses_runs_that_were_scored_on_different_patients(evaluate
     with pytest.raises(UserError, match="expected as many names as runs"):
         comparison_table([test, test], ["a"])
     with pytest.raises(UserError, match="expected the metrics of an evaluated run"):
-        _evaluate(f"--compare={tmp_path / 'nowhere'}")
+        _compare(tmp_path / "nowhere")
 
 
 def test_overlays_show_the_slice_with_the_most_truth_from_worst_to_best():

@@ -10,7 +10,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.evaluation import comparison, report
 from tests.support.experiment_data import DIAGONAL_MM, finish
 
-COMMAND = "semicml_tf.evaluate"
+COMMAND = "semicml_tf.compare"
 OLD_FIELDS = ("case_id", "outcome", "dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "truth_ml", "prediction_ml")
 
 
@@ -78,19 +78,19 @@ def test_failures_stand_by_name_in_table_and_json(runs):
 
 
 def test_the_command_prints_the_table_and_writes_it_with_json(runs, tmp_path, capsys):
-    paths = ",".join(map(str, runs.values()))
-    commandline.call(COMMAND, [f"--compare={paths}", "--names=a,b,c", f"--output={tmp_path / 'out'}"])
+    arguments = [*map(str, runs.values()), "--names=a,b,c", f"--output={tmp_path / 'out'}"]
+    commandline.call(COMMAND, arguments)
     printed = capsys.readouterr().out
     assert (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8") == printed
     body = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
-    assert body["command"].startswith("python -m semicml_tf.evaluate ") and "--compare=" in body["command"]
+    assert body["command"].startswith(f"python -m semicml_tf.compare --runs={runs['a']} --runs=")
     assert len(body["tests"]) == 6 and len(body["runs"]) == 3
     # All are called metrics.json: their paths tell them apart where no names are given.
-    commandline.call(COMMAND, [f"--compare={runs['a']},{runs['b']}"])
+    commandline.call(COMMAND, [str(runs["a"]), str(runs["b"])])
     assert f"| {runs['a']} | ct |" in capsys.readouterr().out
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds something else"):
-        commandline.call(COMMAND, [f"--compare={paths}", "--names=a,b,c", f"--output={tmp_path / 'out'}"])
+        commandline.call(COMMAND, arguments)
     with pytest.raises(UserError, match="a name of its own"):
         comparison.build([runs["a"], runs["b"]], ["a", "a"])
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from semicml_tf import evaluate
 from semicml_tf.evaluation import bootstrap, failures, metrics, scores
+from semicml_tf.evaluation.config import EvaluateConfig
 from tests.support.experiment_data import case_score
 
 
@@ -95,9 +95,6 @@ def test_failures_are_named_once_and_the_worst_first():
 
 
 def test_the_flags_defaults_are_those_of_the_library():
-    from absl import flags
-
-    values = flags.FlagValues()
-    evaluate.define_flags(values)
-    assert values["surface_tolerance_mm"].default == metrics.SURFACE_TOLERANCE_MM
-    assert values["failure_dice"].default == failures.DICE_BOUND
+    config = EvaluateConfig(run="run")
+    assert config.surface_tolerance_mm == metrics.SURFACE_TOLERANCE_MM
+    assert config.failure_dice == failures.DICE_BOUND

@@ -1,0 +1,88 @@
+"""The job of `semicml_tf.compare`: several evaluated runs in one table."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from semicml_tf.configuration import command_line
+from semicml_tf.evaluation import comparison, report
+from semicml_tf.evaluation.config import CompareConfig, EvaluateConfig, Scoring
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs import seen_cases
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.storage.access import DatasetAccess
+from semicml_tf.system import atomic_files, locks
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareResult:
+    """Several evaluated runs beside each other.
+
+    Attributes:
+        comparison: contents of comparison.json; see `comparison.build`.
+        text: the tables in Markdown.
+        folder: where the files lie; None if none were written.
+    """
+
+    comparison: dict
+    text: str
+    folder: pathlib.Path | None
+
+
+def compare(config: CompareConfig) -> CompareResult:
+    """Compares evaluated runs. With ``config.dataset``, the runs are scored on these data first.
+
+    Raises:
+        UserError: the runs were not scored on the same patients of the same data in the same way.
+    """
+    names = config.names or tuple(pathlib.Path(text).name for text in config.runs)
+    if not config.names and len(set(names)) < len(names):
+        names = config.runs
+    comparison.check_names(config.runs, names)
+    body = comparison.build([_metrics_of(text, config) for text in config.runs], names, config.failure_dice)
+    text = comparison.markdown(body)
+    output = None if config.output is None else pathlib.Path(config.output)
+    if output is not None:
+        atomic_files.check_replaceable(output, comparison.FILES)
+        body = {"command": command_line("semicml_tf.compare", config), **body}
+        with locks.writing(output), atomic_files.new_directory(output, overwrite=True) as staged:
+            atomic_files.write_json(staged / "comparison.json", body)
+            atomic_files.write_text(staged / "comparison.md", text)
+    return CompareResult(body, text, output)
+
+
+def _metrics_of(text: str, config: CompareConfig) -> pathlib.Path:
+    path = pathlib.Path(text)
+    if config.dataset:
+        return _scored_on(path, config)
+    return path if path.suffix == ".json" else path / "evaluation" / config.partition / report.FILE_NAME
+
+
+def _scored_on(folder: pathlib.Path, config: CompareConfig) -> pathlib.Path:
+    """The metrics of a run on ``config.dataset``. The run is scored there, unless it has been scored already.
+
+    Raises:
+        UserError: the run has seen patients who are to be scored, or reads other images than those of the dataset.
+    """
+    run = Run.load(folder)
+    info = DatasetInfo.load(config.dataset, dataset_access=config.dataset_access, cache_dir=config.cache_dir)
+    is_own = run.data_hash == info.data_hash
+    if not is_own and not config.allow_other_data:
+        seen_cases.check(run, info, (config.partition,))
+    output = folder / "evaluation" / (config.partition if is_own else f"{config.partition}-{info.data_hash[:12]}")
+    path = output / report.FILE_NAME
+    if path.exists():
+        body = report.load(path)
+        if (body["run"]["run_hash"], body["run"].get("best")) == (run.run_hash, run.best):
+            return path
+    from semicml_tf.evaluation.job import evaluate
+
+    shared = {
+        field.name: getattr(config, field.name)
+        for part in (Scoring, DatasetAccess)
+        for field in dataclasses.fields(part)
+    }
+    shared |= {"allow_other_data": True}
+    evaluate(EvaluateConfig(run=str(folder), dataset=config.dataset, output=str(output), **shared))
+    return path

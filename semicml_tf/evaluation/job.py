@@ -1,0 +1,217 @@
+"""The jobs of `semicml_tf.evaluate`: score a run, or choose its post-processing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import shlex
+import sys
+
+from tqdm import tqdm
+
+from semicml_tf.configuration import command_line
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import (
+    case_images,
+    data_provenance,
+    overlay,
+    postprocessing_choice,
+    report,
+    score_cases,
+    segment,
+    table,
+    trivial_baselines,
+)
+from semicml_tf.evaluation.baseline_margin import shortfalls
+from semicml_tf.evaluation.config import EvaluateConfig
+from semicml_tf.input.complete_cases import require_whole
+from semicml_tf.records.shards import check_shards, read_cases
+from semicml_tf.runs.run_folder import Run
+from semicml_tf.system import atomic_files, cpu, locks, quiet_import
+
+COMMAND = "semicml_tf.evaluate"
+FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png", "cases")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateResult:
+    """The scores of a run.
+
+    Attributes:
+        folder: where the files lie.
+        metrics: contents of metrics.json.
+        scores: mean over patients, by modality and then by measure, e.g. ``scores["ct"]["dice"]``. None where a
+            measure is undefined for all patients.
+        shortfalls: networks that miss ``require_margin``, a sentence each.
+        text: tables and notes for the screen.
+    """
+
+    folder: pathlib.Path
+    metrics: dict
+    scores: dict[str, dict[str, float | None]]
+    shortfalls: tuple[str, ...]
+    text: str
+
+    @property
+    def metrics_file(self) -> pathlib.Path:
+        """Path of metrics.json."""
+        return self.folder / report.FILE_NAME
+
+    @property
+    def problem(self) -> UserError | None:
+        """The error of the command if a network misses ``require_margin``, else None."""
+        if not self.shortfalls:
+            return None
+        return UserError(
+            "; ".join(self.shortfalls),
+            path=self.metrics_file,
+            remedy="Train longer or on more labelled patients, or lower --require_margin",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PostprocessingChoice:
+    """The post-processing that was chosen on the validation patients.
+
+    Attributes:
+        file: RUN/postprocessing.json.
+        choice: its contents.
+        text: one line per modality, for the screen.
+    """
+
+    file: pathlib.Path
+    choice: dict
+    text: str
+
+
+def evaluate(config: EvaluateConfig) -> EvaluateResult:
+    """Scores a run's networks patient by patient, beside the no-network baselines, and writes the files.
+
+    Raises:
+        UserError: the run, the data or the output folder cannot be used. The message names the remedy.
+    """
+    if config.choose_postprocessing:
+        raise UserError(
+            "choose_postprocessing makes no scores", remedy="Call choose_postprocessing(config), or set it to False"
+        )
+    with contextlib.ExitStack() as stack:
+        return _evaluate(config, stack)
+
+
+def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateResult:
+    run = Run.load(config.run).only(config.modalities)
+    info = data_provenance.load(run, config)
+    notes = data_provenance.check(run, info, config.partition, config.allow_other_data)
+    if config.partition == "labelled":
+        notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")
+    require_whole(info, ("labelled",))
+    postprocessing = postprocessing_choice.load(run)
+    notes += postprocessing_choice.notes(postprocessing)
+    cases, labelled = data_provenance.cases_to_score(info, config.partition), info.cases("labelled")
+    notes += data_provenance.one_patient_note(len(cases), config.partition)
+    output = pathlib.Path(config.output or run.folder / "evaluation" / config.partition)
+    stack.enter_context(locks.writing(output))
+    atomic_files.check_replaceable(output, FILES)
+    check_shards(info, sorted({"labelled", config.partition}))
+
+    quiet_import.tensorflow()
+    records = tqdm(read_cases(info, labelled), total=len(labelled), desc="fitting the baselines", file=sys.stderr)
+    ellipsoid, threshold = trivial_baselines.fit(records, {name: info.normalisation[name] for name in run.modalities})
+    segmenters = {
+        name: segment.by_network(run.network(name), name, run.window, config.batch_size) for name in run.modalities
+    }
+    segmenters |= {
+        trivial_baselines.ELLIPSOID_NAME: ellipsoid,
+        trivial_baselines.threshold_name(threshold.modality): threshold,
+    }
+    thresholds = {name: run.threshold(name) for name in run.modalities}
+    panels = []
+    images = stack.enter_context(
+        case_images.CaseImages(output, run.modalities, thresholds, config.case_images, len(labelled))
+    )
+
+    def keep_images(record, answers):
+        panels.append(overlay.panel(record, run.modalities, answers))
+        images.add(record, answers)
+
+    results = score_cases.evaluate_predictions(
+        tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {config.partition}", file=sys.stderr),
+        segmenters,
+        thresholds=thresholds,
+        postprocessing=postprocessing,
+        surface_tolerance_mm=config.surface_tolerance_mm,
+        jobs=config.jobs or cpu.available(),
+        on_case=keep_images,
+    )
+    body = report.build(
+        command=command_line(COMMAND, config),
+        run=run,
+        info=info,
+        partition=config.partition,
+        batch_size=config.batch_size,
+        results=results,
+        ellipsoid=ellipsoid,
+        threshold=threshold,
+        notes=notes,
+        surface_tolerance_mm=config.surface_tolerance_mm,
+        failure_dice=config.failure_dice,
+    )
+    body["postprocessing"] = {name: str(steps) for name, steps in postprocessing.items()}
+    _write(output, body, panels, images)
+    return EvaluateResult(
+        folder=output,
+        metrics=body,
+        scores={row["modality"]: _means(row["summary"]) for row in report.networks(body)},
+        shortfalls=() if config.require_margin is None else tuple(shortfalls(body, config.require_margin)),
+        text=_text(body, output, config, run),
+    )
+
+
+def _write(output: pathlib.Path, body: dict, panels: list, images: case_images.CaseImages) -> None:
+    with atomic_files.new_directory(output, overwrite=True) as staged:
+        atomic_files.write_json(staged / "metrics.json", body)
+        atomic_files.write_text(staged / "metrics.csv", table.csv_text(body))
+        atomic_files.write_text(staged / "table.txt", table.screen(body))
+        atomic_files.write_text(staged / "table.md", table.summary_markdown(body))
+        chosen, modalities = overlay.choose(panels), tuple(row["modality"] for row in report.networks(body))
+        atomic_files.write_file(staged / "overlays.png", lambda stream: overlay.write_png(stream, chosen, modalities))
+        images.move_to(staged)
+
+
+def _means(summary: dict) -> dict[str, float | None]:
+    return {name: summary[name]["mean"] for name in report.MEASURES if name in summary}
+
+
+def _text(body: dict, output: pathlib.Path, config: EvaluateConfig, run: Run) -> str:
+    lines = [table.screen(body), f"metrics: {output / 'metrics.json'}", f"overlays: {output / 'overlays.png'}"]
+    if not config.output:
+        partition = "" if config.partition == "test" else f" --partition={config.partition}"
+        lines.append(f"for a page: python -m semicml_tf.report {shlex.quote(str(run.folder))}{partition}")
+    return "\n".join(lines)
+
+
+def choose_postprocessing(config: EvaluateConfig) -> PostprocessingChoice:
+    """Tries post-processing on the validation patients, and writes the choice to RUN/postprocessing.json.
+
+    Raises:
+        UserError: the data are not the run's own, or there is no validation patient with a label.
+    """
+    if config.require_margin is not None:
+        raise UserError(
+            "--choose_postprocessing makes no scores, which --require_margin needs", remedy="Leave one of them out"
+        )
+    run = Run.load(config.run)
+    info = data_provenance.load(run, config)
+    data_provenance.require(run, info)
+    check_shards(info, ["validation"])
+    cases = info.cases("validation")
+    path = run.folder / postprocessing_choice.FILE_NAME
+    with locks.writing(path):
+        quiet_import.tensorflow()
+        records = tqdm(read_cases(info, cases), total=len(cases), desc="trying post-processing", file=sys.stderr)
+        body = postprocessing_choice.build(
+            run, info, records, batch_size=config.batch_size, command=command_line(COMMAND, config)
+        )
+        atomic_files.write_json(path, body)
+    return PostprocessingChoice(path, body, f"{postprocessing_choice.screen(body)}\nchoice: {path}")
