@@ -10,7 +10,8 @@ import tempfile
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.versions import complete_versions
 from semicml_tf.errors import UserError
-from semicml_tf.exporting.export_run import export_run
+from semicml_tf.exporting.config import ExportConfig
+from semicml_tf.exporting.job import export
 from semicml_tf.runs.run_folder import Run
 
 
@@ -87,9 +88,10 @@ def publish(
         beside = pathlib.Path(folder) / "run"
         shutil.copytree(run, beside, ignore=shutil.ignore_patterns("tensorboard", "pictures", "last.npz"))
         shutil.copytree(validation, beside / "evaluation" / "validation", dirs_exist_ok=True)
-        found = export_run(beside, models, modalities=(modality,), dataset=str(dataset), keep=keep, gate_margin=margin)[
-            modality
-        ]
-    if found.published is None:
-        return outcome(trained, modality, reason=f"held back by the gate: {found.verdict.reason}")
-    return outcome(trained, modality, version=found.published.version, folder=found.published.folder)
+        config = ExportConfig(
+            run=beside, output=models, modalities=(modality,), dataset=dataset, keep=keep, gate_margin=margin
+        )
+        exported = export(config).models[modality]
+    if exported.published is None:
+        return outcome(trained, modality, reason=f"held back by the gate: {exported.verdict.reason}")
+    return outcome(trained, modality, version=exported.published.version, folder=exported.published.folder)

@@ -13,7 +13,8 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 
 from pipelines.components import folders
 from pipelines.served import served
-from semicml_tf.exporting.export_run import export_run
+from semicml_tf.exporting.config import ExportConfig
+from semicml_tf.exporting.job import export
 from semicml_tf.serving.conformance import suite
 from semicml_tf.system import atomic_files
 
@@ -42,7 +43,7 @@ def ServingCheck(
         tempfile.TemporaryDirectory() as folder,
     ):
         models = pathlib.Path(folder) / "models"
-        export_run(run, models, modalities=(modality,), dataset=str(dataset))
+        export(ExportConfig(run=run, output=models, modalities=(modality,), dataset=dataset))
         with served(models) as address:
             found = suite.examine(address, modality, reference=str(models / modality))
         failed = [one["check"] for one in found if one["result"] == "failed"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from semicml_tf.artefact.manifest import Manifest
@@ -35,7 +36,32 @@ class Published:
     max_difference: float
 
 
-def publish(
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """A complete model that has no number yet.
+
+    Attributes:
+        path: its folder, ``<model>/.staged-...``.
+        max_difference: largest difference of probabilities to the network in memory, over random slices.
+    """
+
+    path: pathlib.Path
+    max_difference: float
+
+    def publish(self) -> Published:
+        """Gives the model the next version number. Two exporters at the same time get two numbers.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        folder = self.path.parent
+        with _unwritable(folder):
+            version = _rename_to_next(self.path, folder)
+        return Published(folder / str(version), version, self.max_difference)
+
+
+@contextlib.contextmanager
+def stage(
     network,
     manifest: Manifest,
     folder: str | pathlib.Path,
@@ -43,23 +69,19 @@ def publish(
     settings: Mapping[str, Any] | None = None,
     with_dropout=None,
     warm_up: Sequence[int] = (1, BATCH_SIZE),
-    trial: Callable[[pathlib.Path], None] | None = None,
-) -> Published:
-    """Writes the next version of a model.
+) -> Iterator[Staged]:
+    """Yields the next version of a model, written and compared with the network in memory.
 
-    Nothing shows under a number before it is complete and gives what the network in memory gives. Two
-    exporters at once get two numbers.
+    The version gets its number by `Staged.publish`. Without that, it is removed at the end of the block.
 
     Args:
-        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities likewise.
-        manifest: goes beside it; `monte_carlo` and `window_multiple` are set to what the networks are.
+        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities of the same shape and type.
+        manifest: of the network; `monte_carlo` and `window_multiple` are set to what the networks are.
         folder: of the model's versions, e.g. ``models/ct``.
         settings: of the training, for the model card.
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
             the signature `monte_carlo`. None where the network has no dropout.
         warm_up: batch sizes of the requests that a server answers before it announces the model.
-        trial: is called with the complete model's folder before the model gets its number; raises `UserError` where
-            the model must not be published.
 
     Raises:
         UserError: the folder cannot be written to, or the saved network differs from the one in memory.
@@ -70,36 +92,41 @@ def publish(
     manifest = dataclasses.replace(
         manifest, monte_carlo=with_dropout is not None, window_multiple=2 ** max(len(levels_of(network)) - 1, 0)
     )
-    staged = None
-    try:
+    with _unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # The dot keeps servers that watch the folder from taking it for a version.
-        staged = pathlib.Path(tempfile.mkdtemp(prefix=STAGED, dir=folder))
-        staged.chmod(0o755)
-        manifest.save(staged)
-        atomic_files.write_text(staged / model_card.RELATIVE_PATH, model_card.text(manifest, settings or {}))
-        warmup_requests.write(staged, manifest, warm_up)
-        _save(network, manifest, staged, with_dropout)
-        difference = max_difference(network, staged, with_dropout)
+        path = pathlib.Path(tempfile.mkdtemp(prefix=STAGED, dir=folder))
+    try:
+        with _unwritable(folder):
+            path.chmod(0o755)
+            manifest.save(path)
+            atomic_files.write_text(path / model_card.RELATIVE_PATH, model_card.text(manifest, settings or {}))
+            warmup_requests.write(path, manifest, warm_up)
+            _save(network, manifest, path, with_dropout)
+            difference = max_difference(network, path, with_dropout)
         if not difference <= tolerance(manifest):
             raise UserError(
                 f"the saved network differs from the one in memory by {difference:.3g}, above {tolerance(manifest):g}",
                 path=folder,
-                remedy="Nothing was published; check the installed TensorFlow and Keras",
+                remedy="Nothing was published. Check the installed TensorFlow and Keras",
             )
-        if trial is not None:
-            trial(staged)
-        version = _rename_to_next(staged, folder)
-    except OSError as error:
-        raise UserError(
-            f"cannot write here ({error.strerror or error})",
-            path=folder,
-            remedy="Choose an output in a folder that you may write to and that has free space",
-        ) from error
+        yield Staged(path, difference)
     finally:
-        if staged is not None:
-            shutil.rmtree(staged, ignore_errors=True)
-    return Published(folder / str(version), version, difference)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def publish(network, manifest: Manifest, folder: str | pathlib.Path, **options) -> Published:
+    """Writes the next version of a model; arguments and errors as in `stage`."""
+    with stage(network, manifest, folder, **options) as staged:
+        return staged.publish()
+
+
+@contextlib.contextmanager
+def _unwritable(folder: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise atomic_files.unwritable(folder, error) from error
 
 
 def _save(network, manifest: Manifest, staged: pathlib.Path, with_dropout) -> None:

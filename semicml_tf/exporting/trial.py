@@ -41,6 +41,8 @@ def run(folder: pathlib.Path, chosen: Sequence[inputs.Case]) -> None:
     """
     from semicml_tf.inference.exported_model import load
 
+    if not chosen:
+        return
     model = load(folder)
     failures = []
     for case in chosen:
@@ -55,5 +57,5 @@ def run(folder: pathlib.Path, chosen: Sequence[inputs.Case]) -> None:
         raise UserError(
             f"{len(failures)} of {len(chosen)} cases of --check_input cannot be segmented: "
             f"{'; '.join(failures[:_NAMED])}{more}",
-            remedy="Nothing of this modality was published; correct these cases, or leave them out of --check_input",
+            remedy="Nothing was published. Correct these cases, or leave them out of --check_input",
         )

@@ -1,8 +1,10 @@
 """`python -m semicml_tf.export` on the folder of a run."""
 
+import contextlib
 import dataclasses
-import functools
 import json
+import pathlib
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -13,15 +15,14 @@ import semicml_tf
 from semicml_tf import commandline
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
-from semicml_tf.exporting import export_run as exporting
+from semicml_tf.exporting import job as exporting
 from semicml_tf.exporting import trial
-from semicml_tf.exporting.export_run import export_run
-from semicml_tf.exporting.publish import Published, publish
+from semicml_tf.exporting.config import ExportConfig
+from semicml_tf.exporting.publish import Published
 from semicml_tf.networks.unet import unet
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import weights_file
-from tests.support import threshold_model
 
 WINDOW, WIDTH = 32, 2
 
@@ -78,6 +79,10 @@ def change_run(folder, **dice):
     (folder / "run.json").write_text(json.dumps(body))
 
 
+def _export(run, output, **options):
+    return exporting.export(ExportConfig(run=run, output=output, **options)).models
+
+
 @pytest.fixture
 def run(tmp_path, weights):
     return make_run(tmp_path, weights)
@@ -93,18 +98,32 @@ def exported(tmp_path_factory, weights):
 
 @pytest.fixture
 def published(monkeypatch):
-    """Stands in for `publish` and the networks, which take seconds: makes the next version's folder, lists calls."""
+    """Replaces `stage` and the networks, which take seconds: writes a folder, and lists the versions."""
     calls = []
 
-    def publish(network, manifest, folder, *, settings, with_dropout, trial):
-        number = max((int(entry.name) for entry in folder.glob("[0-9]*")), default=0) + 1
-        manifest.save(folder / str(number))
-        (folder / str(number) / "saved_model.pb").write_bytes(b"")
-        calls.append((manifest.modality, number, manifest.probabilities_dtype))
-        calls.extend(trial.keywords["chosen"] if trial else ())
-        return Published(folder / str(number), number, 0.0)
+    @dataclasses.dataclass
+    class Staged:
+        path: pathlib.Path
+        manifest: Manifest
 
-    monkeypatch.setattr(exporting, "publish", publish)
+        def publish(self):
+            folder = self.path.parent
+            number = max((int(entry.name) for entry in folder.glob("[0-9]*")), default=0) + 1
+            self.path.rename(folder / str(number))
+            calls.append((self.manifest.modality, number, self.manifest.probabilities_dtype))
+            return Published(folder / str(number), number, 0.0)
+
+    @contextlib.contextmanager
+    def stage(network, manifest, folder, *, settings, with_dropout):
+        path = folder / ".staged-x"
+        manifest.save(path)
+        (path / "saved_model.pb").write_bytes(b"")
+        try:
+            yield Staged(path, manifest)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    monkeypatch.setattr(exporting, "stage", stage)
     monkeypatch.setattr(exporting, "_with_dropout", lambda network, run: None)
     monkeypatch.setattr(exporting.Run, "network", lambda run, modality: None)
     return calls
@@ -147,8 +166,8 @@ def test_a_model_holds_the_variables_of_its_modality_and_nothing_of_the_other(ex
         assert not [path for path, content in files.items() if any(weight in content for weight in large[other])]
 
 
-def test_cases_of_check_are_segmented_before_a_model_is_published(models, run, tmp_path, published):
-    """The table that conversion took; a PET in the place of a CT keeps the model back, its reason names the case."""
+def test_a_model_must_segment_the_cases_of_check_input(models, run, tmp_path):
+    """The cases come from a table as in conversion. A PET in the place of a CT is an error that names the case."""
     values = np.random.default_rng(0).normal(0, 200, (40, 40, 4)).astype(np.float32)
     for name, array in (("a", values), ("b", np.abs(values) / 100)):
         nib.save(nib.Nifti1Image(array, np.diag([2, 2, 3, 1])), tmp_path / f"{name}.nii.gz")
@@ -156,14 +175,41 @@ def test_cases_of_check_are_segmented_before_a_model_is_published(models, run, t
     table.write_text("case,ct,pet\nA,a.nii.gz,\nB,b.nii.gz,\n", encoding="utf-8")
     cases = trial.cases(str(table), "ct")
     trial.run(models / "ct" / "1", cases[:1])
-    tried = functools.partial(trial.run, chosen=cases)
-    with pytest.raises(UserError, match=r"^1 of 2 cases of --check_input .*: B \(.*HU.*Nothing of this"):
-        publish(threshold_model.network("ct"), threshold_model.manifest("ct"), tmp_path / "models" / "ct", trial=tried)
-    assert not list(tmp_path.rglob("saved_model.pb"))
-    export_run(run, tmp_path / "models", modalities=["ct"], check=str(table))
-    assert [case.name for case in published[1:]] == ["A", "B"]
+    with pytest.raises(UserError, match=r"^1 of 2 cases of --check_input .*: B \(.*HU.*Nothing was published"):
+        trial.run(models / "ct" / "1", cases)
     with pytest.raises(UserError, match="expected cases with an image of 'pet', got none"):
-        export_run(run, tmp_path / "models", modalities=["pet"], check=str(table))
+        _export(run, tmp_path / "models", modalities=("pet",), check_input=table)
+
+
+def test_a_second_modality_that_fails_its_check_leaves_nothing_published(run, tmp_path, published, monkeypatch):
+    tried = []
+
+    def check(folder, cases):
+        tried.append((folder.parent.name, [case.name for case in cases]))
+        if folder.parent.name == "pet":
+            raise UserError("1 of 1 cases of --check_input cannot be segmented")
+
+    monkeypatch.setattr(exporting.trial, "run", check)
+    for name in ("ct", "pet"):
+        nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    (tmp_path / "cases.csv").write_text("case,ct,pet\nA,ct.nii.gz,pet.nii.gz\n", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be segmented"):
+        _export(run, tmp_path / "models", check_input=tmp_path / "cases.csv")
+    assert tried == [("ct", ["A"]), ("pet", ["A"])] and published == []
+    assert not any(path.is_file() for path in (tmp_path / "models").rglob("*"))
+
+
+def test_a_failure_after_the_first_version_leaves_a_report_of_it(run, tmp_path, published, monkeypatch):
+    """export.json says what was published, also where an old version could not be removed."""
+
+    def failing(*_):
+        raise UserError("cannot write here")
+
+    monkeypatch.setattr(exporting.old_versions, "remove", failing)
+    with pytest.raises(UserError, match="cannot write here"):
+        _export(run, tmp_path / "models", keep=1)
+    report = json.loads((tmp_path / "models" / "export.json").read_text())["models"]
+    assert {name: one["version"] for name, one in report.items()} == {"ct": 1, "pet": 1}
 
 
 def test_modalities_choose(run, tmp_path, published):
@@ -214,7 +260,7 @@ def test_the_command_ends_with_2_if_one_is_held_back(run, tmp_path, published, c
 
 def test_old_versions_go_once_the_new_one_is_there(run, tmp_path, published, monkeypatch):
     def export(keep):
-        return export_run(run, tmp_path / "models", modalities=["ct"], keep=keep)["ct"].removed
+        return _export(run, tmp_path / "models", modalities=("ct",), keep=keep)["ct"].removed
 
     def left():
         return sorted(int(entry.name) for entry in (tmp_path / "models" / "ct").iterdir())
@@ -229,7 +275,7 @@ def test_old_versions_go_once_the_new_one_is_there(run, tmp_path, published, mon
     def failing(*_, **__):
         raise UserError("no space")
 
-    monkeypatch.setattr(exporting, "publish", failing)
+    monkeypatch.setattr(exporting, "stage", failing)
     with pytest.raises(UserError, match="no space"):
         export(1)
     assert left() == [3, 4, 5]
@@ -237,7 +283,7 @@ def test_old_versions_go_once_the_new_one_is_there(run, tmp_path, published, mon
 
 def test_scores_on_validation_are_those_of_the_masks_that_clients_get(run, tmp_path, published):
     def scores():
-        found = export_run(run, tmp_path / "models")
+        found = _export(run, tmp_path / "models")
         return found["ct"].manifest.validation_scores, found["pet"].manifest.validation_scores
 
     assert scores() == ({}, {})
@@ -267,7 +313,7 @@ def test_data_that_changed_since_training_is_refused(run, tmp_path):
 
 
 def test_no_run_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="expected --run"):
+    with pytest.raises(UserError, match="expected --run, which is missing"):
         commandline.call("semicml_tf.export", [])
     with pytest.raises(UserError, match="run.json: expected a run's folder"):
         commandline.call("semicml_tf.export", [str(tmp_path)])

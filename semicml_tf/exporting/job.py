@@ -1,0 +1,242 @@
+"""The job of `semicml_tf.export`: publishes a run's networks, each as a model of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+import semicml_tf
+from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.errors import UserError
+from semicml_tf.evaluation import postprocessing_choice, report
+from semicml_tf.exporting import gate, old_versions, trial
+from semicml_tf.exporting.config import ExportConfig
+from semicml_tf.exporting.publish import Published, stage
+from semicml_tf.inference import inputs
+from semicml_tf.postprocessing.steps import Postprocessing
+from semicml_tf.preprocessing.plausibility import Plausibility
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.runs.run_folder import Run, read_record
+from semicml_tf.system import atomic_files, locks, quiet_import
+
+REPORT_NAME = "export.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """The outcome for one modality's network.
+
+    Attributes:
+        manifest: of the network.
+        published: the new version; None where the gate held it back.
+        former: the version that was published before; None where there was none.
+        verdict: the gate's, also where it was overruled.
+        removed: numbers of the old versions that were removed.
+    """
+
+    manifest: Manifest
+    published: Published | None
+    former: gate.Former | None
+    verdict: gate.Verdict
+    removed: tuple[int, ...] = ()
+
+    def as_json(self) -> dict:
+        """For programs: `status` is ``published`` or ``held back``; the rest is None where there is none."""
+        new, former = self.published, self.former
+        return {
+            "status": "held back" if new is None else "published",
+            "folder": None if new is None else str(new.folder),
+            "version": None if new is None else new.version,
+            "max_difference": None if new is None else new.max_difference,
+            "validation_dice": self.manifest.validation_dice,
+            "postprocessing": str(self.manifest.postprocessing),
+            "former_version": None if former is None else former.version,
+            "former_validation_dice": None if former is None else former.validation_dice,
+            "gate": {"passed": self.verdict.passes, "reason": self.verdict.reason},
+            "removed": list(self.removed),
+        }
+
+    def text(self, modality: str) -> list[str]:
+        """Lines for the screen; none where the network was held back."""
+        new = self.published
+        if new is None:
+            return []
+        lines = [f"{new.folder}: version {new.version}, equal to memory within {new.max_difference:.1e}"]
+        if self.verdict.reason:
+            forced = "" if self.verdict.passes else ": published by --force"
+            lines.append(f"{modality}: {self.verdict.reason}{forced}")
+        if self.removed:
+            lines.append(f"{modality}: old versions removed: {', '.join(map(str, self.removed))}")
+        return lines
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """The outcome of an export.
+
+    Attributes:
+        folder: of the models; export.json lies there.
+        models: by modality.
+        gate_margin: of the gate.
+    """
+
+    folder: pathlib.Path
+    models: dict[str, Exported]
+    gate_margin: float
+
+    @property
+    def text(self) -> str:
+        """Lines for the screen."""
+        return "\n".join(line for modality, one in self.models.items() for line in one.text(modality))
+
+    @property
+    def problem(self) -> UserError | None:
+        """The error of the command if the gate held a network back, else None."""
+        held = [f"{modality}: {one.verdict.reason}" for modality, one in self.models.items() if one.published is None]
+        if not held:
+            return None
+        published = [f"{modality} {one.published.version}" for modality, one in self.models.items() if one.published]
+        return UserError(
+            f"not published, worse by more than {self.gate_margin:g}: {'; '.join(held)}. "
+            f"Published: {', '.join(published) or 'none'}",
+            path=self.folder,
+            remedy="Pass --force to publish all the same, or --gate_margin to allow a larger fall",
+        )
+
+
+def export(config: ExportConfig) -> ExportResult:
+    """Publishes the networks of a run: ``config.output/<modality>/<next version>/``, and export.json.
+
+    The gate judges each modality alone: a network that is clearly worse than the published one is held back, the
+    others are published. All networks are written and checked before the first one gets its number. Old versions are
+    removed after that.
+
+    Returns:
+        The outcome by modality. A network that was held back is no error.
+
+    Raises:
+        UserError: there is no such run or modality, the data are not the run's, the output cannot be written to, or a
+            network cannot segment a case of ``config.check_input``.
+    """
+    run = Run.load(config.run)
+    info = DatasetInfo.load(config.dataset or run.dataset)
+    if info.data_hash != run.data_hash:
+        raise UserError(
+            "expected the data that the run was trained on, got data with another hash",
+            path=info.location,
+            remedy="Train again on this data, or put the former data back",
+        )
+    chosen = config.modalities or run.modalities
+    unknown = [name for name in chosen if name not in run.modalities]
+    if unknown:
+        raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
+    postprocessing = postprocessing_choice.load(run)
+    cases = {modality: trial.cases(config.check_input, modality) if config.check_input else [] for modality in chosen}
+    output = pathlib.Path(config.output)
+    with contextlib.ExitStack() as stack:
+        for modality in sorted(chosen):
+            stack.enter_context(locks.writing_in(output / modality))
+            old_versions.clear_left(output / modality)
+        models = {}
+        for modality in chosen:
+            manifest = _manifest(run, info, modality, postprocessing[modality], config.probabilities_dtype)
+            former = gate.Former.find(output / modality)
+            models[modality] = Exported(manifest, None, former, gate.judge(manifest, former, config.gate_margin))
+        try:
+            _publish(run, models, cases, config)
+        except BaseException:
+            if any(one.published for one in models.values()):
+                _write_report(run, output, models)
+            raise
+        _write_report(run, output, models)
+    return ExportResult(output, models, config.gate_margin)
+
+
+def _publish(
+    run: Run, models: dict[str, Exported], cases: Mapping[str, list[inputs.Case]], config: ExportConfig
+) -> None:
+    """Publishes the networks that pass the gate, and enters each into `models`."""
+    passing = [modality for modality, one in models.items() if one.verdict.passes or config.force]
+    quiet_import.tensorflow()
+    settings = dict(read_record(run.folder).get("settings", {}))
+    folders = {modality: pathlib.Path(config.output) / modality for modality in passing}
+    with contextlib.ExitStack() as stack:
+        staged = {}
+        for modality in tqdm(passing, desc="exporting", file=sys.stderr, disable=not passing):
+            network = run.network(modality)
+            staged[modality] = stack.enter_context(
+                stage(
+                    network,
+                    models[modality].manifest,
+                    folders[modality],
+                    settings=settings,
+                    with_dropout=_with_dropout(network, run),
+                )
+            )
+            trial.run(staged[modality].path, cases[modality])
+        for modality in passing:
+            models[modality] = dataclasses.replace(models[modality], published=staged[modality].publish())
+    for modality in passing if config.keep is not None else ():
+        removed = old_versions.remove(folders[modality], models[modality].published.version, config.keep)
+        models[modality] = dataclasses.replace(models[modality], removed=removed)
+
+
+def _write_report(run: Run, output: pathlib.Path, models: Mapping[str, Exported]) -> None:
+    body = {
+        "run": str(run.folder),
+        "run_hash": run.run_hash,
+        "models": {modality: one.as_json() for modality, one in models.items()},
+    }
+    with locks.writing(output / REPORT_NAME):
+        atomic_files.write_json(output / REPORT_NAME, body)
+
+
+def _manifest(
+    run: Run, info: DatasetInfo, modality: str, postprocessing: Postprocessing, probabilities_dtype: str
+) -> Manifest:
+    return Manifest(
+        modality=modality,
+        spacing_mm=info.spacing_mm,
+        normalisation=info.normalisation[modality],
+        window=run.window,
+        label_values=info.label_values,
+        threshold=run.threshold(modality),
+        data_hash=run.data_hash,
+        run_hash=run.run_hash,
+        weights_hash=run.weights_hash(modality),
+        validation_dice=run.best.get(modality, {}).get("dice"),
+        validation_scores=_validation_scores(run, modality, postprocessing),
+        semicml_tf_version=semicml_tf.__version__,
+        crop=info.crop,
+        postprocessing=postprocessing,
+        probabilities_dtype=probabilities_dtype,
+        plausibility=Plausibility.of(info.normalisation[modality], info.accepted),
+    )
+
+
+def _validation_scores(run: Run, modality: str, postprocessing: Postprocessing) -> dict[str, float]:
+    """Means over the validation patients by measure, if the very masks that clients get were scored; else none."""
+    path = run.folder / "evaluation" / "validation" / report.FILE_NAME
+    if not path.is_file():
+        return {}
+    body = report.load(path)
+    made = (body["run"]["run_hash"], body["run"]["best"], body.get("postprocessing", {}).get(modality, "none"))
+    if made != (run.run_hash, run.best, str(postprocessing)):
+        return {}
+    rows = [row for row in body["rows"] if row["modality"] == modality]
+    means = {name: one["mean"] for row in rows for name, one in row["summary"].items() if name in report.MEASURES}
+    return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def _with_dropout(network, run: Run):
+    """The network with the teacher's dropout, of the same weights; None where it is no U-Net, which has it."""
+    from semicml_tf.networks.unet import levels_of, unet
+
+    if not levels_of(network):
+        return None
+    return unet(run.window, run.width, name=f"{network.name}_with_dropout", dropout_on=network)
