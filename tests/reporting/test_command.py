@@ -23,7 +23,7 @@ def runs(tmp_path_factory):
 def test_a_run_gets_its_page_beside_it(runs, capsys):
     _report(runs[0])
     made = (runs[0] / "report.html").read_text(encoding="utf-8")
-    assert made.startswith("<!DOCTYPE html>") and f"semicml_tf.report {runs[0]}" in made
+    assert made.startswith("<!DOCTYPE html>") and f"semicml_tf.report --run={runs[0]}" in made
     told = capsys.readouterr()
     assert str(runs[0] / "report.html") in told.out and "images of patients" in told.out and told.err == ""
 
@@ -46,7 +46,7 @@ def test_what_lacks_is_told_on_the_screen_too(tmp_path, capsys):
 
 
 def test_mistakes_are_told_in_one_line_and_leave_the_former_page(runs, tmp_path):
-    with pytest.raises(UserError, match="no run given"):
+    with pytest.raises(UserError, match="expected --run, which is missing"):
         _report()
     with pytest.raises(UserError, match="expected a run's folder"):
         _report(tmp_path)

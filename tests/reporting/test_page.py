@@ -186,7 +186,7 @@ def test_the_gap_is_that_of_the_report_on_relearning_where_there_is_one(run, tmp
     row = {"when": "before", "label": "pet", "patients": 3, "reliability": bins, "ece": 0.1234, "brier": 0.2}
     body = {
         "report_version": 1,
-        "command": "python -m semicml_tf.evaluate --relearning",
+        "command": "python -m semicml_tf.diagnose RUN relearning",
         "taught": {"teacher": "pet"},
         "gap": [{"when": "before", "dice": {"ct": 0.11, "pet": 0.55}, "gap": 0.44}],
         "calibration": {"rows": [row, {**row, "when": "after", "ece": None}]},

@@ -1,0 +1,23 @@
+"""The options of `semicml_tf.report`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from semicml_tf.configuration import check, option
+from semicml_tf.evaluation.config import PARTITIONS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Options of `semicml_tf.report`."""
+
+    run: tuple[str, ...] = option(help="Folder of a run. May be given several times.", path=True, repeated=True)
+    partition: str = option("test", help="Partition whose scores are shown.", choices=PARTITIONS)
+    output: str | None = option(
+        None, help="The page. The default is report.html in the folder of the (first) run.", path=True
+    )
+    images: bool = option(True, help="Put images of patients into the page: slices, and volumes for the viewer.")
+
+    def __post_init__(self):
+        check(self)
