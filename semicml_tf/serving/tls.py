@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
-from absl import flags
-
+from semicml_tf.configuration import option
 from semicml_tf.errors import UserError
+
+_GROUP = "Encryption"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerTls:
+    """Options of a server's encryption."""
+
+    tls_certificate: str | None = option(
+        None, help="The server's certificate chain (PEM). Calls are then encrypted.", path=True, group=_GROUP
+    )
+    tls_key: str | None = option(None, help="The private key of --tls_certificate (PEM).", path=True, group=_GROUP)
+    tls_client_ca: str | None = option(
+        None,
+        help="Certificates (PEM) of the authorities that sign clients' certificates. Other clients are refused (mutual "
+        "TLS).",
+        path=True,
+        group=_GROUP,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClientTls:
+    """Options of a client's encryption."""
+
+    tls_ca: str | None = option(
+        None,
+        help="Certificates (PEM) of the authority that signed the server's certificate. Calls are then encrypted.",
+        path=True,
+        group=_GROUP,
+    )
+    tls_client_certificate: str | None = option(
+        None, help="The client's certificate chain (PEM), for mutual TLS.", path=True, group=_GROUP
+    )
+    tls_client_key: str | None = option(
+        None, help="The private key of --tls_client_certificate (PEM).", path=True, group=_GROUP
+    )
 
 
 def _read(path: str, what: str) -> bytes:
@@ -16,63 +53,38 @@ def _read(path: str, what: str) -> bytes:
         raise UserError(f"expected {what} in PEM form, but it cannot be read ({error.strerror})", path=path) from error
 
 
-def define_server_flags(values: flags.FlagValues) -> None:
-    """``--tls_certificate``, ``--tls_key``, ``--tls_client_ca``."""
-    flags.DEFINE_string(
-        "tls_certificate", None, "The server's certificate chain (PEM): calls are encrypted.", flag_values=values
-    )
-    flags.DEFINE_string("tls_key", None, "Its private key (PEM).", flag_values=values)
-    flags.DEFINE_string(
-        "tls_client_ca",
-        None,
-        "Certificates (PEM) of who signs clients' certificates: others are turned away (mutual TLS).",
-        flag_values=values,
-    )
-
-
-def server_credentials(values: flags.FlagValues):
-    """`grpc.ServerCredentials` of the flags; None where none is given.
+def server_credentials(config: ServerTls):
+    """`grpc.ServerCredentials` of the options; None where none is given.
 
     Raises:
-        UserError: a file lacks.
+        UserError: a file is missing, or was not given.
     """
     import grpc
 
-    if not any((values.tls_certificate, values.tls_key, values.tls_client_ca)):
+    if not any((config.tls_certificate, config.tls_key, config.tls_client_ca)):
         return None
-    if not (values.tls_certificate and values.tls_key):
+    if not (config.tls_certificate and config.tls_key):
         raise UserError("expected both --tls_certificate and --tls_key", remedy="Give both, or neither")
-    pair = _read(values.tls_key, "a private key"), _read(values.tls_certificate, "a certificate")
-    ca = _read(values.tls_client_ca, "certificates") if values.tls_client_ca else None
+    pair = _read(config.tls_key, "a private key"), _read(config.tls_certificate, "a certificate")
+    ca = _read(config.tls_client_ca, "certificates") if config.tls_client_ca else None
     return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)
 
 
-def define_client_flags(values: flags.FlagValues) -> None:
-    """``--tls_ca``, ``--tls_client_certificate``, ``--tls_client_key``."""
-    flags.DEFINE_string(
-        "tls_ca", None, "Certificates (PEM) of who signed the server's: calls are encrypted.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "tls_client_certificate", None, "The client's certificate chain (PEM), for mutual TLS.", flag_values=values
-    )
-    flags.DEFINE_string("tls_client_key", None, "Its private key (PEM).", flag_values=values)
-
-
-def channel_credentials(values: flags.FlagValues):
-    """`grpc.ChannelCredentials` of the flags; None where none is given.
+def channel_credentials(config: ClientTls):
+    """`grpc.ChannelCredentials` of the options; None where none is given.
 
     Raises:
-        UserError: a file lacks.
+        UserError: a file is missing, or was not given.
     """
     import grpc
 
-    if not any((values.tls_ca, values.tls_client_certificate, values.tls_client_key)):
+    if not any((config.tls_ca, config.tls_client_certificate, config.tls_client_key)):
         return None
-    if not values.tls_ca or bool(values.tls_client_certificate) != bool(values.tls_client_key):
+    if not config.tls_ca or bool(config.tls_client_certificate) != bool(config.tls_client_key):
         raise UserError(
             "expected --tls_ca, and --tls_client_certificate and --tls_client_key both or neither",
-            remedy="Give --tls_ca the certificate of who signed the server's",
+            remedy="Give --tls_ca the certificate of the authority that signed the server's",
         )
-    mine = values.tls_client_certificate and _read(values.tls_client_certificate, "a certificate")
-    key = values.tls_client_key and _read(values.tls_client_key, "a private key")
-    return grpc.ssl_channel_credentials(_read(values.tls_ca, "certificates"), key or None, mine or None)
+    certificate = config.tls_client_certificate and _read(config.tls_client_certificate, "a certificate")
+    key = config.tls_client_key and _read(config.tls_client_key, "a private key")
+    return grpc.ssl_channel_credentials(_read(config.tls_ca, "certificates"), key or None, certificate or None)

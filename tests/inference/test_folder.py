@@ -195,8 +195,8 @@ def test_every_volume_of_a_folder_is_a_case(models, tmp_path, capsys):
     capsys.readouterr()
     scans = tmp_path / "in"
     commandline.call(COMMAND, [f"--model={models / 'ct'}", f"--input=ct={scans}", f"--output={tmp_path / 'named'}"])
-    told = capsys.readouterr().out
-    assert "note: 2 volumes whose names do not end in _ct are left out: P2_ct.hdr, P3_ct.mha" in told
+    told = capsys.readouterr().err
+    assert "note: skipped 2 volumes whose names do not end in _ct: P2_ct.hdr, P3_ct.mha" in told
     assert (tmp_path / "named" / "P1.nii.gz").is_file()
 
 

@@ -276,7 +276,7 @@ def wait_until(happened) -> None:
 def test_versions_half_copied_and_removed_while_in_use(published, tmp_path, calling, caplog):
     models = tmp_path / "models"
     shutil.copytree(published, models)
-    with serving_here(models, "--file_system_poll_wait_seconds=0.05") as address:
+    with serving_here(models, file_system_poll_wait_seconds=0.05) as address:
         versions, end = calling(address)
         # File by file in the worst order, the largest one in pieces, with looks in between.
         source, target = models / "pet" / "1", models / "ct" / "2"

@@ -24,7 +24,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
-from semicml_tf.serving.client.command import read_manifest
+from semicml_tf.serving.client.job import read_manifest
 from semicml_tf.serving.client.remote_model import RemoteModel
 from tests.support import threshold_model
 from tests.support.plain_client import plain_client

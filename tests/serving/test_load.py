@@ -41,7 +41,7 @@ def models(tmp_path, published):
 @pytest.fixture(scope="module")
 def narrow(unet_models):
     """A channel to a server that works on one call and lets two wait."""
-    with serving_here(unet_models, "--workers=1", "--waiting=2") as address:
+    with serving_here(unet_models, workers=1, waiting=2) as address:
         with grpc.insecure_channel(address, options=UNLIMITED) as channel:
             yield channel
 
@@ -55,7 +55,7 @@ def health_of(channel, service=""):
 
 
 def test_versions_are_swapped_without_a_failed_call(models, published):
-    with serving_here(models, "--file_system_poll_wait_seconds=0.1") as address:
+    with serving_here(models, file_system_poll_wait_seconds=0.1) as address:
         with grpc.insecure_channel(address) as channel:
             is_over, seen, failed = threading.Event(), [], []
 
@@ -202,8 +202,8 @@ def test_mutual_tls(unet_models, tmp_path):
     def read(name):
         return (tmp_path / name).read_bytes()
 
-    told = [f"--tls_certificate={tmp_path}/server.pem", f"--tls_key={tmp_path}/server.key"]
-    with serving_here(unet_models, *told, f"--tls_client_ca={tmp_path}/authority.pem") as address:
+    pair = {"tls_certificate": tmp_path / "server.pem", "tls_key": tmp_path / "server.key"}
+    with serving_here(unet_models, **pair, tls_client_ca=tmp_path / "authority.pem") as address:
 
         def call(credentials):
             channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
@@ -236,8 +236,8 @@ def test_mutual_tls(unet_models, tmp_path):
 def test_tls_encrypts_for_whoever_trusts_the_server(unet_models, tmp_path):
     certificate(tmp_path, "server", certificate(tmp_path, "authority"))
     certificate(tmp_path, "stranger")
-    told = [f"--tls_certificate={tmp_path}/server.pem", f"--tls_key={tmp_path}/server.key"]
-    with serving_here(unet_models, *told) as address:
+    pair = {"tls_certificate": tmp_path / "server.pem", "tls_key": tmp_path / "server.key"}
+    with serving_here(unet_models, **pair) as address:
 
         def call(root):
             with grpc.secure_channel(address, grpc.ssl_channel_credentials(root)) as channel:

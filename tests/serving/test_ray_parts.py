@@ -161,9 +161,9 @@ def test_settings_are_read_from_strings_and_checked(tmp_path):
         ({"replica": 2}, "unknown settings.*'replica'"),
         ({"replicas": "two"}, "replicas: expected int, got 'two'"),
         ({"any_host": "maybe"}, "any_host: expected bool"),
-        ({"replicas": 0}, "replicas of at least 1"),
-        ({"gpus": -1.0}, "gpus of at least 0"),
-        ({"replicas": 3, "max_replicas": 2}, "max_replicas of at least replicas=3"),
+        ({"replicas": 0}, "expected --replicas to be a whole number of at least 1, got '0'"),
+        ({"gpus": -1.0}, "expected --gpus to be a number of at least 0"),
+        ({"replicas": 3, "max_replicas": 2}, "--max_replicas of at least --replicas=3"),
     ):
         with pytest.raises(UserError, match=message):
             RaySettings.of(args)
@@ -181,23 +181,24 @@ def test_router_and_proxies_wait_for_no_tensorflow():
 
 def test_the_config_file_names_what_there_is():
     yaml = pytest.importorskip("yaml")
-    from semicml_tf.serving.ray import command, services
+    from semicml_tf.serving.ray import application as deployed
+    from semicml_tf.serving.ray import services
 
     config = yaml.safe_load((ROOT / "serving" / "ray.yaml").read_text())
     assert config["grpc_options"]["grpc_servicer_functions"] == list(services.FUNCTIONS)
     (application,) = config["applications"]
-    assert application["name"] == command.APPLICATION and callable(command.build)
-    assert application["import_path"] == f"{command.build.__module__}:{command.build.__name__}"
+    assert application["name"] == deployed.APPLICATION and callable(deployed.build)
+    assert application["import_path"] == f"{deployed.build.__module__}:{deployed.build.__name__}"
     assert RaySettings.of(application["args"]).replicas == 2
 
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch):
-    from semicml_tf.serving.ray import command
+    from semicml_tf.serving.ray import application
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr(command.os, "environ", {})
+    monkeypatch.setattr(application.os, "environ", {})
     with pytest.raises(UserError, match=r"not installed.*\[ray\]"):
-        command._import_ray()
+        application._import_ray()
 
 
 def test_services_are_added_as_bytes():

@@ -183,7 +183,7 @@ def test_the_record_goes_where_it_is_wanted(images, address, tmp_path):
     commandline.call("semicml_tf.serving.route", arguments)  # it may replace its own
     (tmp_path / "m.json").write_text('{"of": "the scanner"}')
     for more in ([], [f"--json={tmp_path / 'm.nii.gz'}"]):
-        with pytest.raises(UserError, match="is no router's, and would be replaced"):
+        with pytest.raises(UserError, match="is not the choice of a router, and would be replaced"):
             commandline.call("semicml_tf.serving.route", [*arguments[:3], *more])
     assert (tmp_path / "m.json").read_text() == '{"of": "the scanner"}'
 

@@ -17,8 +17,9 @@ from semicml_tf import commandline
 from semicml_tf.exporting.publish import publish
 from semicml_tf.networks.unet import unet
 from semicml_tf.serving import tls
-from semicml_tf.serving.server import command as local_server
+from semicml_tf.serving.server import job as local_server
 from semicml_tf.serving.server import model_config
+from semicml_tf.serving.server.config import ServerConfig
 from semicml_tf.serving.server.model_store import ModelStore
 from semicml_tf.serving.server.version_watch import VersionWatch
 from tests.support import threshold_model
@@ -48,13 +49,13 @@ def serving(models, folder, *more):
 
 
 @contextlib.contextmanager
-def serving_here(models, *more):
+def serving_here(models, **options):
     """The address of a server in this process, of the models of a folder; for what needs no signal and no crash."""
-    values, _ = commandline.parse("semicml_tf.serving.server", ["--port=0", *more])
+    config = ServerConfig(port=0, **options)
     store = ModelStore()
     watch = VersionWatch(store, lambda: model_config.of_folder(models))
     watch.look()
-    watch.start(values.file_system_poll_wait_seconds)
+    watch.start(config.file_system_poll_wait_seconds)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -63,7 +64,7 @@ def serving_here(models, *more):
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(120)
 
     try:
-        running = run(local_server.start(store, values, tls.server_credentials(values)))
+        running = run(local_server.start(store, config, tls.server_credentials(config)))
         try:
             yield f"127.0.0.1:{running.port}"
         finally:

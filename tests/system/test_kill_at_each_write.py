@@ -7,8 +7,10 @@ import nibabel
 import pytest
 import tensorflow as tf
 
-from semicml_tf import commandline, predict
+from semicml_tf import commandline
 from semicml_tf.exporting import publish
+from semicml_tf.inference.config import SegmentConfig
+from semicml_tf.inference.segment_files import segment_files
 from semicml_tf.inference.volume import Segmenter
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import atomic_files, locks
@@ -150,8 +152,8 @@ def test_predictions_killed_at_any_change_are_finished_by_the_same_command(tmp_p
         nibabel.save(image, tmp_path / "in" / f"{name}.nii.gz")
 
     def segment(output):
-        words = [f"--input={tmp_path / 'in'}", f"--output={output}", f"--entropy={output}_entropy"]
-        predict.segment_files({"ct": [_ThresholdSegmenter()]}, commandline.parse("semicml_tf.predict", words)[0])
+        config = SegmentConfig(input=tmp_path / "in", output=output, entropy=f"{output}_entropy")
+        segment_files({"ct": [_ThresholdSegmenter()]}, config)
 
     def arrays(output):
         paths = [*output.glob("*.nii.gz"), *output.parent.glob("out_entropy/*.nii.gz")]

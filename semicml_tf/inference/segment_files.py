@@ -1,0 +1,243 @@
+"""Volumes on disk become masks and maps on disk: one case, or a folder of cases with a record of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+
+import tqdm
+
+from semicml_tf.configuration import as_flags, given
+from semicml_tf.errors import UserError, printable, unexpected
+from semicml_tf.inference import inputs, overlay
+from semicml_tf.inference.config import SegmentConfig
+from semicml_tf.inference.ensemble import Ensemble
+from semicml_tf.inference.flips import Flipped
+from semicml_tf.inference.monte_carlo import MonteCarlo
+from semicml_tf.inference.predictions import FILE_NAME, Predictions
+from semicml_tf.inference.progress import WithProgress
+from semicml_tf.inference.segment_case import MAPS, Outputs, segment_case
+from semicml_tf.inference.volume import check_modality
+from semicml_tf.postprocessing.steps import Postprocessing
+from semicml_tf.preprocessing.plausibility import accepted_codes
+from semicml_tf.system import atomic_files, locks
+
+DEBUG_LOG = "predictions.debug.log"
+_NAMED = 5  # failed cases that the last line names; predictions.json has all
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictResult:
+    """Segmented volumes.
+
+    Attributes:
+        output: the mask of one case, or the folder of several masks.
+        facts: of one case, see `segment_case`; None for several cases.
+        failures: problems of those of several cases that failed, by case. predictions.json has all cases.
+        text: one line for the screen.
+        warnings: lines for stderr about odd properties of the image of one case.
+        cases: number of cases.
+    """
+
+    output: pathlib.Path
+    facts: dict | None
+    failures: dict[str, str]
+    text: str
+    warnings: tuple[str, ...] = ()
+    cases: int = 1
+
+    @property
+    def problem(self) -> UserError | None:
+        """The error of the command if cases failed, else None."""
+        if not self.failures:
+            return None
+        name, problem = next(iter(self.failures.items()))
+        others = list(self.failures)[1:_NAMED]
+        others += [f"{len(self.failures) - _NAMED} more"] if len(self.failures) > _NAMED else []
+        also = f"; also {', '.join(others)}" if others else ""
+        return UserError(
+            f"{len(self.failures)} of {self.cases} cases failed: {name} ({problem.rstrip('.')}){also}",
+            path=self.output / FILE_NAME,
+            remedy="Correct them, and run the same command again: it segments the remaining cases",
+        )
+
+
+def segment_files(
+    models: Mapping[str, Sequence],
+    config: SegmentConfig,
+    *,
+    paths: Mapping[str, tuple[pathlib.Path, ...]] | None = None,
+    fuse: bool = False,
+) -> PredictResult:
+    """Segments ``config.input``, and writes ``config.output`` and the further outputs.
+
+    Args:
+        models: by modality its `Segmenter`s, at least one; the first modality draws the mask.
+        paths: the inputs by modality; None takes them from ``config.input``.
+        fuse: all models draw the mask together, on the first one's grid.
+
+    Returns:
+        The outcome. If some of several cases fail, the others are segmented, and `PredictResult.problem` is set.
+
+    Raises:
+        UserError: an input is no volume of its model's modality, or an output cannot be written.
+    """
+    check_modality(next(iter(models.values()))[0].manifest, config.modality)
+    _check_maps(config, models, fuse)
+    output = pathlib.Path(config.output)
+    is_image = output.name.endswith((*inputs.NIFTI_ENDINGS, ".dcm"))
+    cases = inputs.of_layout(config.input, tuple(models)) if paths is None else None
+    if cases is not None and is_image:
+        raise UserError("expected a folder for the masks of several cases", path=output, remedy="Name another --output")
+    if cases is None and paths is None:
+        paths = inputs.by_modality(config.input, tuple(models))
+    flat = [path for same in (paths or {}).values() for path in same]
+    is_one = cases is None and (is_image or (len(flat) == len(paths) and not any(map(os.path.isdir, flat))))
+    if config.dicom_seg and is_one and not output.name.endswith(".dcm"):
+        raise UserError("--dicom_seg writes .dcm files, got another name", path=output, remedy="Pass --output=mask.dcm")
+    # The bar appears late, so that a refused input is one line. With several cases, another bar counts the cases.
+    name = f"segment {' and '.join(models)}"
+    with tqdm.tqdm(unit=" slices", desc=name, leave=False, disable=not is_one, delay=1e-3) as bar:
+        ready = {name: _combined(members, config, bar) for name, members in models.items()}
+        if is_one:
+            with locks.writing(output, *_maps(config).values()):
+                return _one(inputs.one_case(paths), ready, output, config, fuse)
+        if config.overlay:
+            raise UserError("--overlay is for one input", remedy="Name one input, or leave --overlay out")
+        if cases is None:
+            named = inputs.split_names(config.input)[0][0] is not None
+            cases = inputs.several_cases(paths, named=named)
+            _report_left_out(inputs.left_out(paths, cases), tuple(models))
+        with contextlib.ExitStack() as stack:
+            for folder in sorted({output, *_maps(config).values()}):
+                stack.enter_context(locks.writing_in(folder))
+            return _several(cases, ready, output, config, fuse)
+
+
+def _check_maps(config: SegmentConfig, models: Mapping[str, Sequence], fuse: bool) -> None:
+    if fuse and len(models) < 2:
+        raise UserError(
+            "--fuse needs models of two modalities", remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out"
+        )
+    if fuse and config.mutual_information:
+        raise UserError(
+            "--mutual_information is for the passes of one modality", remedy="Leave it out, or leave --fuse out"
+        )
+    if config.disagreement and len(models) < 2:
+        raise UserError(
+            "--disagreement needs models of two modalities", remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out"
+        )
+    if config.mutual_information and config.mc_dropout < 2 and len(next(iter(models.values()))) < 2:
+        raise UserError(
+            "--mutual_information needs several answers", remedy="Pass --mc_dropout=20, or several models of a modality"
+        )
+
+
+def _maps(config: SegmentConfig) -> dict[str, pathlib.Path]:
+    return {name: pathlib.Path(getattr(config, name)) for name in MAPS if getattr(config, name)}
+
+
+def _combined(members: Sequence, config: SegmentConfig, bar) -> Ensemble:
+    """The models of one modality as one segmenter, with the passes of the configuration."""
+    made = [WithProgress(model, bar) for model in members]
+    for model in made:
+        model.manifest = model.manifest.accepting(accepted_codes(config.accept))
+    if config.flips:
+        made = [Flipped(model) for model in made]
+    if config.mc_dropout:
+        for model in members:
+            model.check_dropout()
+        made = [MonteCarlo(model, config.mc_dropout, config.seed) for model in made]
+    steps = None if config.postprocess is None else Postprocessing.parse(config.postprocess)
+    return Ensemble(made, postprocessing=steps)
+
+
+def _report_left_out(paths: Sequence[pathlib.Path], modalities: Sequence[str]) -> None:
+    if paths:
+        names = [printable(path.name) for path in paths[:_NAMED]] + ["..."] * (len(paths) > _NAMED)
+        endings = " or ".join(f"_{name}" for name in modalities)
+        text = f"note: skipped {len(paths)} volumes whose names do not end in {endings}: {', '.join(names)}"
+        print(text, file=sys.stderr)
+
+
+def _one(case, models: Mapping, output: pathlib.Path, config: SegmentConfig, fuse: bool) -> PredictResult:
+    case = dataclasses.replace(case, most_voxels=config.max_voxels)
+    if config.overlay:
+        overlay.check(pathlib.Path(config.overlay), output)
+    try:
+        facts = segment_case(case, models, Outputs(output, _maps(config)), batch_size=config.batch_size, fuse=fuse)
+    except UserError:
+        raise
+    except Exception as error:
+        unforeseen = unexpected(error, output.with_name(f"{output.name}.debug.log"))
+        path = next(iter(case.images.values()))
+        raise UserError(unforeseen.problem, path=path, remedy=unforeseen.remedy) from error
+    size = f"{facts['voxels']} voxels, {facts['ml']:.1f} ml"
+    names = " and ".join(models if fuse else [next(iter(models))])
+    compared = f", {facts['compared']:.0%} of the voxels compared" if "compared" in facts else ""
+    if config.overlay:
+        first, model = next(iter(models.items()))
+        title = f"{printable(output.name)} over {case.name} ({first}): {size}"
+        overlay.write(pathlib.Path(config.overlay), case.source(first), output, model.manifest.normalisation, title)
+    text = f"{config.output}: {size}, from {names}{compared}"
+    return PredictResult(output, facts, {}, text, tuple(f"warning: {one}" for one in facts.get("warnings", ())))
+
+
+def _settings(models: Mapping, config: SegmentConfig, fuse: bool) -> dict:
+    """What the outputs depend on beside their inputs."""
+    return {
+        "models": {name: model.origins() for name, model in models.items()},
+        "threshold": next(iter(models.values())).manifest.threshold,
+        "postprocessing": str(next(iter(models.values())).manifest.postprocessing),
+        "flips": config.flips,
+        "mc_dropout": config.mc_dropout,
+        "seed": config.seed if config.mc_dropout else None,
+        **({"fuse": True} if fuse else {}),
+        **({"accept": sorted(config.accept)} if config.accept else {}),
+    }
+
+
+def _several(
+    cases: Sequence, models: Mapping, folder: pathlib.Path, config: SegmentConfig, fuse: bool
+) -> PredictResult:
+    inputs.check_names(cases, ".dcm" if config.dicom_seg and not _maps(config) else ".nii.gz")
+    cases = [dataclasses.replace(case, most_voxels=config.max_voxels) for case in cases]
+    maps = _maps(config)
+    taken = [folder.resolve(), *(path.resolve() for path in maps.values())]
+    if len(set(taken)) < len(taken):
+        raise UserError("--output and the maps need a folder each", path=folder, remedy="Name different folders")
+    for case in cases:
+        for path in case.images.values():
+            if path.resolve().parent in taken:
+                raise UserError("the outputs would lie among the inputs", path=path.parent, remedy="Choose another")
+    settings = _settings(models, config, fuse)
+    # Before the folder is looked at: a kill during the first write of the record leaves only a temporary file.
+    for place in (folder, *maps.values()):
+        atomic_files.clear_left(place)
+    words = shlex.join(as_flags(config, given(config)))
+    record = Predictions(folder, flags=words, settings=settings, overwrite=config.overwrite)
+    skipped = 0
+    for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
+        name = f"{case.name}.nii.gz"
+        mask = folder / (f"{case.name}.dcm" if config.dicom_seg else name)
+        outputs = Outputs(mask, {what: place / name for what, place in maps.items()})
+        if record.is_done(case, outputs):
+            skipped += 1
+            continue
+        try:
+            facts = segment_case(case, models, outputs, batch_size=config.batch_size, fuse=fuse)
+        except UserError as error:
+            record.failed(case, error.line)
+        except Exception as error:  # no check foresaw it; the other cases are segmented
+            record.failed(case, unexpected(error, folder / DEBUG_LOG).line)
+        else:
+            record.done(case, outputs, facts, settings["models"])
+    failures = record.failures(cases)
+    text = f"{folder}: {len(cases) - len(failures)} of {len(cases)} cases segmented"
+    text += f", {skipped} of them before" if skipped else ""
+    return PredictResult(folder, None, failures, text, cases=len(cases))
