@@ -148,18 +148,7 @@ def markdown(body: dict) -> str:
         *body["blind_notes"],
         *(f"{run['name']}: {note}" for run in body["runs"] for note in run["notes"]),
     ]
-    sections = [
-        _section(table.HEADINGS, [[*names, *table.cells(summary)] for names, summary in rows], notes),
-        _section(
-            table.SPREAD_HEADINGS,
-            [[*names, *table.spread_cells(summary)] for names, summary in rows],
-            table.SPREAD_NOTES,
-        ),
-    ]
-    if body["surface_tolerance_mm"] is not None:
-        headings = table.further_headings(body["surface_tolerance_mm"])
-        lines = [[*names, *table.further_cells(summary)] for names, summary in rows]
-        sections.append(_section(headings, lines, table.FURTHER_NOTES))
+    tables = table.score_tables(rows, ("run", "modality"), notes, body["surface_tolerance_mm"])
     if body["tests"]:
         lines = [
             [
@@ -172,22 +161,12 @@ def markdown(body: dict) -> str:
             ]
             for one in body["tests"]
         ]
-        header = ["modality", "runs", "difference in DSC", "patients that differ", "p", "p corrected"]
-        sections.append(table.markdown(header, lines) + f"\n{body['test']}.  \n")
+        headings = ["modality", "runs", "difference in DSC", "patients that differ", "p", "p corrected"]
+        tables.append(table.Table(headings, lines, (f"{body['test']}.",)))
     failed = "".join(
         f"{table_cells.markdown(run['name'])}, {row['modality']}: "
         f"{table_cells.markdown(failures.sentence(row['failures'], body['failure_dice']))}  \n"
         for run in body["runs"]
         for row in run["rows"]
     )
-    return "\n".join([*sections, f"Failures:  \n{failed}"])
-
-
-def _section(headings: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    lines = "".join(f"{table_cells.markdown(note)}  \n" for note in notes)
-    return f"{table.markdown(['run', 'modality', *headings], rows)}\n{lines}"
-
-
-def comparison_table(paths: Sequence[str | pathlib.Path], names: Sequence[str]) -> str:
-    """`markdown` of `build`."""
-    return markdown(build(paths, names))
+    return "\n".join([*(one.markdown() for one in tables), f"Failures:  \n{failed}"])

@@ -79,16 +79,62 @@ def spread_cells(summary: dict) -> list[str]:
     return [*found, str(summary["cases"] - without["cases"])]
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(map(cells_of.markdown, line)) + " |\n" for line in lines)
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of texts and the notes below it, and its writers.
+
+    Attributes:
+        headings: of the columns.
+        rows: the cells of each row.
+        notes: one line each.
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [self.headings, ["---"] * len(self.headings), *self.rows]
+        table = "".join("| " + " | ".join(map(cells_of.markdown, line)) + " |\n" for line in lines)
+        return table + self._below("".join(f"{cells_of.markdown(note)}  \n" for note in self.notes))
+
+    def screen(self) -> str:
+        """The table in columns of equal width."""
+        lines = (self.headings, *self.rows)
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.headings))]
+        texts = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines]
+        texts.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+        return "\n".join(texts) + "\n" + self._below("".join(f"{note}\n" for note in self.notes))
+
+    @staticmethod
+    def _below(notes: str) -> str:
+        return f"\n{notes}" if notes else ""
 
 
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in (header, *rows)]
-    return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]) + "\n"
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table without notes."""
+    return Table(headings, rows).markdown()
+
+
+def score_tables(
+    rows: Sequence[tuple[Sequence[str], dict]], first: Sequence[str], notes: Sequence[str], tolerance_mm: float | None
+) -> list[Table]:
+    """The tables of summaries: means, then spread, then further measures.
+
+    Args:
+        rows: the first cells and the summary of each row.
+        first: headings of the first cells.
+        notes: of the first table.
+        tolerance_mm: of the surface DSC; None leaves the further measures out.
+    """
+    kinds = [(HEADINGS, cells, notes), (SPREAD_HEADINGS, spread_cells, SPREAD_NOTES)]
+    if tolerance_mm is not None:
+        kinds.append((further_headings(tolerance_mm), further_cells, FURTHER_NOTES))
+    return [
+        Table((*first, *headings), [[*names, *fill(summary)] for names, summary in rows], below)
+        for headings, fill, below in kinds
+    ]
 
 
 def row_title(title: str, row: dict, report: dict) -> str:
@@ -182,41 +228,26 @@ def _undefined(report: dict) -> list[str]:
     return ["PPV needs truth or prediction, sensitivity needs truth"]
 
 
-def _tables(report: dict) -> list[tuple[Sequence[str], list[list[str]], Sequence[str]]]:
-    """Header, lines and notes of each table of methods."""
-    further = further_headings(report["surface_tolerance_mm"])
-    tables = []
-    for headings, filled, notes in (
-        (HEADINGS, cells, _notes(report)),
-        (SPREAD_HEADINGS, spread_cells, SPREAD_NOTES),
-        (further, further_cells, FURTHER_NOTES),
-    ):
-        lines = [[_method_title(row, report), *filled(row["summary"])] for row in report["rows"]]
-        tables.append((("method", *headings), lines, notes))
-    return tables
+def _tables(report: dict) -> list[Table]:
+    rows = [([_method_title(row, report)], row["summary"]) for row in report["rows"]]
+    return score_tables(rows, ("method",), _notes(report), report["surface_tolerance_mm"])
 
 
 def summary_markdown(report: dict) -> str:
     """The tables of methods and their notes, for a README."""
-    return "\n".join(
-        markdown(header, rows) + "\n" + "".join(f"{cells_of.markdown(note)}  \n" for note in notes)
-        for header, rows, notes in _tables(report)
-    )
+    return "\n".join(table.markdown() for table in _tables(report))
 
 
 def screen(report: dict) -> str:
     """The tables of methods, their notes, and the DSC of every patient."""
-    methods = "\n".join(
-        _aligned(header, rows) + "\n" + "".join(f"{note}\n" for note in notes)
-        for header, rows, notes in _tables(report)
-    )
-    header = ["patient", "truth ml", *(_method_title(row, report) for row in report["rows"])]
+    methods = "\n".join(table.screen() for table in _tables(report))
+    headings = ["patient", "truth ml", *(_method_title(row, report) for row in report["rows"])]
     scores = [{score["case_id"]: score for score in row["cases"]} for row in report["rows"]]
     patients = []
     for patient in reports.patients(report):
         truth_ml = next(held[patient]["truth_ml"] for held in scores if patient in held)
         patients.append([patient, f"{truth_ml:.1f}", *(_mark(held.get(patient)) for held in scores)])
-    return f"{methods}\nDSC of every patient\n{_aligned(header, patients)}"
+    return f"{methods}\nDSC of every patient\n{Table(headings, patients).screen()}"
 
 
 def _mark(score: dict | None) -> str:

@@ -12,9 +12,8 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import data_provenance, overlay
+from semicml_tf.evaluation import comparison, data_provenance, overlay
 from semicml_tf.evaluation.baseline_margin import shortfalls
-from semicml_tf.evaluation.comparison import comparison_table
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.reporting import headline
 from semicml_tf.runs.run_folder import Run
@@ -284,11 +283,11 @@ def test_comparison_refuses_runs_that_were_scored_on_different_patients(evaluate
     _evaluate(study, "--partition=labelled")
     test = evaluated / "evaluation" / "test" / "metrics.json"
     with pytest.raises(UserError, match="its data hash differs"):
-        comparison_table([test, tmp_path / "b" / "metrics.json"], ["a", "b"])
+        comparison.build([test, tmp_path / "b" / "metrics.json"], ["a", "b"])
     with pytest.raises(UserError, match="its partition differs"):
-        comparison_table([test, study / "evaluation" / "labelled" / "metrics.json"], ["a", "b"])
+        comparison.build([test, study / "evaluation" / "labelled" / "metrics.json"], ["a", "b"])
     with pytest.raises(UserError, match="expected as many names as runs"):
-        comparison_table([test, test], ["a"])
+        comparison.build([test, test], ["a"])
     with pytest.raises(UserError, match="expected the metrics of an evaluated run"):
         _compare(tmp_path / "nowhere")
 

@@ -9,8 +9,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import baseline_margin, overlay, report, table, trivial_baselines
-from semicml_tf.evaluation.comparison import comparison_table
+from semicml_tf.evaluation import baseline_margin, comparison, overlay, report, table, trivial_baselines
 from semicml_tf.evaluation.score_cases import Answer, evaluate_predictions
 from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.runs.run_folder import Run
@@ -121,7 +120,7 @@ def test_the_margin_is_asked_of_common_patients():
 
 def test_runs_are_compared_row_by_row(run, tmp_path):
     metrics = run / "evaluation" / "test" / "metrics.json"
-    lines = comparison_table([metrics, metrics], ["one", "two"])
+    lines = comparison.markdown(comparison.build([metrics, metrics], ["one", "two"]))
     assert "| one | ct (n=3) |" in lines and "| blind ellipsoid |  |" in lines
     assert lines.count("Without pet: t1") == 1 and "two: ct network against pet network on the 2" in lines
     # The first row alike, the second not.
@@ -129,7 +128,7 @@ def test_runs_are_compared_row_by_row(run, tmp_path):
     other["rows"][1]["cases"].pop()
     (tmp_path / "metrics.json").write_text(json.dumps(other))
     with pytest.raises(UserError, match="its patients differs"):
-        comparison_table([metrics, tmp_path / "metrics.json"], ["one", "two"])
+        comparison.build([metrics, tmp_path / "metrics.json"], ["one", "two"])
 
 
 def test_a_row_without_any_patient_is_undefined_and_not_perfect():
