@@ -19,14 +19,27 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # The module of each public name. It is imported when the name is used: TensorFlow takes seconds to load.
 _MODULES = {
+    "CompareConfig": "semicml_tf.evaluation.config",
     "ConvertConfig": "semicml_tf.conversion.config",
+    "DiagnoseConfig": "semicml_tf.diagnostics.config",
+    "EvaluateConfig": "semicml_tf.evaluation.config",
+    "ExportConfig": "semicml_tf.exporting.config",
     "InspectConfig": "semicml_tf.records.config",
     "PhantomConfig": "semicml_tf.phantom.config",
+    "PredictConfig": "semicml_tf.inference.config",
+    "ReportConfig": "semicml_tf.reporting.config",
+    "choose_postprocessing": "semicml_tf.evaluation.job",
+    "compare": "semicml_tf.evaluation.compare_job",
     "connect": "semicml_tf.serving",
     "convert": "semicml_tf.conversion.job",
+    "diagnose": "semicml_tf.diagnostics.job",
+    "evaluate": "semicml_tf.evaluation.job",
+    "export": "semicml_tf.exporting.job",
     "inspect": "semicml_tf.records.job",
     "load": "semicml_tf.inference.exported_model",
     "make_phantom": "semicml_tf.phantom.job",
+    "predict": "semicml_tf.inference.job",
+    "report": "semicml_tf.reporting.job",
 }
 __all__ = sorted(_MODULES)
 

@@ -45,7 +45,11 @@ def test_a_public_name_stays_itself_when_the_command_of_that_name_is_imported(na
 @pytest.mark.parametrize("name", CONFIGS)
 def test_each_function_refuses_input_that_does_not_exist(name, tmp_path):
     config_class = getattr(semicml_tf, name)
-    given = {one.name: str(tmp_path / "none") for one in configuration.options(config_class) if one.required}
+    given = {}
+    for one in configuration.options(config_class):
+        if one.required:
+            value = one.choices[0] if one.choices else str(tmp_path / "none")
+            given[one.name] = (value,) if one.is_list else value
     given |= {"PhantomConfig": {"cases": 1}}.get(name, {})
     with pytest.raises(UserError) as caught:
         function_of(name)(config_class(**given))
