@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from semicml_tf.errors import UserError
+from semicml_tf.evaluation.score_cases import segmented
 from semicml_tf.evaluation.segment import by_network, native_mask
 from semicml_tf.inference.agreement import dice
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
@@ -73,17 +74,7 @@ def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str
     scores: dict[str, list[list[float]]] = {name: [] for name in run.modalities}
     cases: dict[str, list[str]] = {name: [] for name in run.modalities}
     for record in records:
-        if record.native_label is None:
-            raise UserError(f"case {record.case_id} has no label", remedy="Convert the data again, with its label")
-        for name, segmenter in segmenters.items():
-            probabilities = segmenter(record)
-            if probabilities is None:  # the patient lacks this image
-                continue
-            if not np.all(np.isfinite(probabilities)):
-                raise UserError(
-                    f"'{name}' gave probabilities that are not finite for case {record.case_id}",
-                    remedy="The network is broken: train it again",
-                )
+        for name, probabilities in segmented(record, segmenters).items():
             mask = native_mask(probabilities, record, run.threshold(name))
             volume_ml = record.native_grid.voxel_volume_ml
             scores[name].append([dice(steps.apply(mask, volume_ml), record.native_label) for steps in CANDIDATES])

@@ -78,10 +78,9 @@ def evaluate_predictions(
     def answered(name: str, probabilities: np.ndarray, record: CaseRecord) -> Answer:
         cut, steps = (thresholds or {}).get(name, _OF_A_MASK), (postprocessing or {}).get(name, NONE)
         try:
-            mask = native_mask(probabilities, record, cut)
+            mask = native_mask(probabilities, record, cut, steps)
             seen = probabilities >= np.float32(cut)
             if steps != NONE:
-                mask = steps.apply(mask, record.native_grid.voxel_volume_ml)
                 seen = resample_mask(mask, record.native_grid, record.grid) != 0
             found = score(
                 record.case_id,
@@ -108,7 +107,7 @@ def evaluate_predictions(
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="score")
     try:
         for record in records:
-            drawn = _drawn(record, segmenters)
+            drawn = segmented(record, segmenters)
             futures = {name: pool.submit(answered, name, soft, record) for name, soft in drawn.items()}
             waiting.append((record, futures))
             if len(waiting) > jobs:
@@ -121,8 +120,12 @@ def evaluate_predictions(
     return results
 
 
-def _drawn(record: CaseRecord, segmenters: Mapping[str, CaseSegmenter]) -> dict[str, np.ndarray]:
-    """The probabilities of those segmenters that answer, by row name."""
+def segmented(record: CaseRecord, segmenters: Mapping[str, CaseSegmenter]) -> dict[str, np.ndarray]:
+    """The probabilities of a labelled record by row name, without the rows whose segmenter returns None.
+
+    Raises:
+        UserError: the record has no label, or a probability is not finite.
+    """
     if record.native_label is None:
         raise UserError(f"case {record.case_id} has no label", remedy="Choose a partition with labels")
     with doing(f"segmenting case {record.case_id}"):

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
+from semicml_tf.postprocessing.steps import NONE, Postprocessing, to_mask
+from semicml_tf.preprocessing.pipeline import to_patient_grid
 from semicml_tf.records.case_record import CaseRecord
 
 # Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32; to None where the
@@ -44,18 +45,18 @@ def by_network(
     return segment
 
 
-def native_mask(probabilities: np.ndarray, record: CaseRecord, threshold: float) -> np.ndarray:
-    """Foreground on the patient's own grid: probabilities interpolated onto it, at least `threshold`.
-
-    What lies beyond the record's grid, by more than half a voxel, is background.
+def native_mask(
+    probabilities: np.ndarray, record: CaseRecord, threshold: float, steps: Postprocessing = NONE
+) -> np.ndarray:
+    """The mask that prediction would write: interpolated onto the patient's own grid, thresholded and corrected.
 
     Args:
-        probabilities: on the record's network grid, (slices, rows, columns).
-        threshold: on the probability.
+        probabilities: on the record's network grid, (slices, rows, columns) float32.
+        threshold: a voxel of at least this probability is foreground.
+        steps: post-processing of the mask.
 
     Returns:
         uint8 0/1 of the native grid's shape.
     """
-    # A cropped record's grid ends before the patient's does: nothing was segmented there.
-    soft = resample(probabilities, record.grid, record.native_grid, outside=0.0)
-    return (soft >= np.float32(threshold)).astype(np.uint8)
+    soft = to_patient_grid(probabilities, record.grid, record.native_grid)
+    return to_mask(soft, threshold, steps, record.native_grid.voxel_volume_ml)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 from scipy import ndimage
 
+from semicml_tf.geometry.box import bounding_box
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.mask import binary
 
 _GROSS = 1 / 3  # of a mask's volume: a change by more is reported
+_NOISE = 1e-3  # source voxels: less than this is the rounding of an affine, not a displacement
 
 
 def resample(
-    volume: np.ndarray, source: Grid, target: Grid, *, outside: float | None = None, smooth: bool = True
+    volume: np.ndarray,
+    source: Grid,
+    target: Grid,
+    *,
+    outside: float | None = None,
+    smooth: bool = True,
+    axis_by_axis: bool = False,
 ) -> np.ndarray:
     """Resamples by linear interpolation, by default smoothed first along axes that get coarser.
 
@@ -22,6 +31,8 @@ def resample(
         volume: values on `source`.
         outside: value beyond the source's box; None repeats its border.
         smooth: whether to smooth, so that detail finer than the target's grid does not alias.
+        axis_by_axis: where the axes of the grids are parallel, interpolate along one axis after another. This is ten
+            times as fast. Rounding may change the last bit of a value, so conversion does not use it: its bytes stay.
 
     Returns:
         float32 values on `target`. Where the target's voxels coincide with the source's (in any of the
@@ -34,8 +45,8 @@ def resample(
     matrix, offset = to_source[:3, :3], to_source[:3, 3]
     # Rounding noise of the inverse must not push border voxels outside or blur a mere reorientation.
     if (
-        np.abs(matrix - np.round(matrix)).max() * max(target.shape) < 1e-3
-        and np.abs(offset - np.round(offset)).max() < 1e-3
+        np.abs(matrix - np.round(matrix)).max() * max(target.shape) < _NOISE
+        and np.abs(offset - np.round(offset)).max() < _NOISE
     ):
         matrix, offset = np.round(matrix), np.round(offset)
     picked = _picked(volume, matrix, offset, target.shape)
@@ -47,6 +58,9 @@ def resample(
     sigma = 0.5 * np.sqrt(np.maximum(stride**2 - 1.0, 0.0))
     if smooth and np.any(sigma > 0.1):
         volume = ndimage.gaussian_filter(volume, sigma, mode="nearest", truncate=3.0)
+    along = _parallel(matrix, target.shape) if axis_by_axis else None
+    if along is not None:
+        return _axis_by_axis(volume, matrix, offset, along, target.shape, outside)
     values = ndimage.affine_transform(
         volume, matrix, offset, output_shape=target.shape, order=1, mode="nearest", output=np.float32
     )
@@ -73,6 +87,67 @@ def _picked(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: t
     return np.ascontiguousarray(part[tuple(slice(None, None, -1 if back else 1) for back in backwards)])
 
 
+def _parallel(matrix: np.ndarray, shape: tuple) -> tuple[int, ...] | None:
+    """The source axis that runs along each target axis; None where the axes of the two grids are not parallel."""
+    along = np.abs(matrix).argmax(axis=0)
+    if sorted(along) != [0, 1, 2]:
+        return None
+    across = np.abs(matrix)
+    across[along, range(3)] = 0.0
+    return tuple(int(axis) for axis in along) if (across @ np.array(shape) < _NOISE).all() else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Line:
+    """Linear interpolation along one axis: ``values[low] * (1 - weight) + values[high] * weight``."""
+
+    low: np.ndarray
+    high: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def through(cls, index: np.ndarray, size: int) -> _Line:
+        """Reads an axis of `size` values at the fractional `index`; beyond the ends the border is repeated."""
+        index = np.clip(index, 0, size - 1)
+        low = np.floor(index).astype(np.intp)
+        return cls(low, np.minimum(low + 1, size - 1), index - low)
+
+
+def _axis_by_axis(
+    volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, along: tuple, shape: tuple, outside: float | None
+) -> np.ndarray:
+    """Linear interpolation between parallel grids, one axis after another and plane by plane.
+
+    All eight neighbours at once would give the same values, to the rounding of float64, ten times more slowly.
+
+    Args:
+        along: the source axis that runs along each target axis.
+    """
+    lines, box = [], []
+    for source_axis in range(3):
+        axis = along.index(source_axis)
+        index = matrix[source_axis, axis] * np.arange(shape[axis]) + offset[source_axis]
+        size = volume.shape[source_axis]
+        reached = np.flatnonzero(_in_box(index, size)) if outside is not None else np.arange(len(index))
+        box.append(slice(reached[0], reached[-1] + 1) if reached.size else slice(0))
+        lines.append(_Line.through(index[box[-1]], size))
+    values = np.empty(shape, np.float32) if outside is None else np.full(shape, outside, np.float32)
+    # The target's values with its axes in the source's order: planes are read as they lie in memory.
+    planes = values.transpose(np.argsort(along))[tuple(box)]
+    first, rows, columns = lines
+    row_weight = rows.weight[:, np.newaxis]
+    for number, (low, high, weight) in enumerate(zip(first.low, first.high, first.weight)):
+        plane = volume[low].astype(np.float64) * (1.0 - weight) + volume[high].astype(np.float64) * weight
+        plane = plane.take(columns.low, 1) * (1.0 - columns.weight) + plane.take(columns.high, 1) * columns.weight
+        planes[number] = plane[rows.low] * (1.0 - row_weight) + plane[rows.high] * row_weight
+    return values
+
+
+def _in_box(index: np.ndarray, size: int) -> np.ndarray:
+    """Which indices lie between the outer edges of `size` voxels, half a voxel beyond the first and last centre."""
+    return (index >= -0.5 - _NOISE) & (index <= size - 0.5 + _NOISE)
+
+
 def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_shape: tuple, i: int) -> np.ndarray:
     """Which voxel centres of the target's plane `i` along its first axis lie in the source's box; bool, 2-D.
 
@@ -83,7 +158,7 @@ def _inside(matrix: np.ndarray, offset: np.ndarray, source_shape: tuple, target_
     j, k = np.ogrid[: target_shape[1], : target_shape[2]]
     for axis, size in enumerate(source_shape):
         index = matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 2] * k + offset[axis]
-        inside &= (index >= -0.5 - 1e-3) & (index <= size - 0.5 + 1e-3)
+        inside &= _in_box(index, size)
     return inside
 
 
@@ -145,10 +220,10 @@ def _reach(mask: np.ndarray, source: Grid, target: Grid) -> tuple[slice, ...] | 
 
     A lesion is a small part of a volume: counting its cover everywhere would take a minute.
     """
-    found = ndimage.find_objects((mask != 0).astype(np.uint8))
-    if not found:
+    box = bounding_box(mask != 0)
+    if box is None:
         return None
-    corners = np.array([(*corner, 1) for corner in itertools.product(*((b.start - 1, b.stop) for b in found[0]))])
+    corners = np.array([(*corner, 1) for corner in itertools.product(*((b.start - 1, b.stop) for b in box))])
     indices = (corners @ (np.linalg.inv(target.affine) @ source.affine).T)[:, :3]
     low = np.maximum(np.floor(indices.min(axis=0)).astype(int) - 1, 0)
     high = np.minimum(np.ceil(indices.max(axis=0)).astype(int) + 2, target.shape)

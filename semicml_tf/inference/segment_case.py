@@ -15,11 +15,12 @@ from semicml_tf.files.dicom import seg_writer
 from semicml_tf.files.nifti import writer
 from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.geometry.resample import reaches, resample
+from semicml_tf.geometry.resample import reaches
 from semicml_tf.inference import uncertainty
 from semicml_tf.inference.fusion import Fusion
 from semicml_tf.inference.inputs import Case
 from semicml_tf.inference.volume import Segmenter, check_plausible
+from semicml_tf.preprocessing.pipeline import to_patient_grid
 
 MAPS = ("probabilities", "entropy", "mutual_information", "disagreement")
 
@@ -93,7 +94,7 @@ def _on_grid(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A further modality's probabilities on the first one's grid, and bool: where its image is."""
     own, moments = _moments(source, model, batch_size, False, warnings)
-    return resample(moments.mean(), own, grid, outside=0.0), reaches(own, grid)
+    return to_patient_grid(moments.mean(), own, grid), reaches(own, grid)
 
 
 def segment_case(

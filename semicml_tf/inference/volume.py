@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -15,18 +14,15 @@ import numpy as np
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.geometry.resample import resample
 from semicml_tf.inference import slices
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.uncertainty import Moments
-from semicml_tf.postprocessing.steps import NONE
-from semicml_tf.preprocessing import body_box, plausibility
+from semicml_tf.postprocessing.steps import NONE, to_mask
+from semicml_tf.preprocessing import plausibility
 from semicml_tf.preprocessing.intensities import intensities
 from semicml_tf.preprocessing.normalisation import canonical
+from semicml_tf.preprocessing.pipeline import NetworkInput, preprocess, to_patient_grid
 from semicml_tf.preprocessing.plausibility import Problem
-
-# Of 4 bytes each. A volume of more voxels may have eight times its own.
-MAX_NETWORK_VOXELS = 2**30
 
 SlicePredictor = Callable[[np.ndarray], np.ndarray]
 
@@ -90,28 +86,19 @@ def own_grid(array: np.ndarray, affine: np.ndarray) -> Grid:
         raise UserError(str(error), remedy="Give the volume's (4, 4) affine: indices to RAS+ millimetres") from error
 
 
-def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> tuple[np.ndarray, Grid]:
-    """The volume as conversion makes it for training: resampled, cut to the body, normalised, rounded.
+def network_input(array: np.ndarray, grid: Grid, manifest: Manifest) -> NetworkInput:
+    """The volume as conversion makes it for training; see `preprocessing.pipeline`.
 
-    Returns:
-        (slices, rows, columns) float16, as records hold it, and the grid that it lies on.
+    Raises:
+        UserError: the network grid has too many voxels.
     """
-    target = grid.for_network(manifest.spacing_mm)
-    most = max(MAX_NETWORK_VOXELS, 8 * math.prod(grid.shape))
-    if math.prod(target.shape) > most:
-        raise UserError(
-            f"expected at most {most} voxels on the network's grid, got {' x '.join(map(str, target.shape))}",
-            remedy=f"Check the volume's voxel sizes, and the manifest's spacing_mm {list(manifest.spacing_mm)}",
-        )
-    native = resample(array, grid, target)
-    if manifest.crop == "body":
-        box = body_box.kept({manifest.modality: native}, {manifest.modality: manifest.normalisation.kind}, target)
-        native, target = native[box], target.cropped(box)
-    constants = manifest.normalisation.constants(array)
-    normalised = np.empty(native.shape, np.float16)
-    for index, plane in enumerate(native):
-        normalised[index] = constants.apply(plane)
-    return normalised, target
+    return preprocess(
+        {manifest.modality: (array, grid)},
+        grid,
+        spacing_mm=manifest.spacing_mm,
+        normalisation={manifest.modality: manifest.normalisation},
+        crop=manifest.crop,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +107,8 @@ class Prepared:
 
     Attributes:
         volume: (slices, rows, columns) float16, normalised.
-        grid: that it lies on.
-        own: the grid of the volume that it was made from.
+        grid: the grid of `volume`.
+        own: the grid of the volume in native units.
     """
 
     volume: np.ndarray
@@ -133,8 +120,8 @@ def prepare(array: np.ndarray, affine: np.ndarray, manifest: Manifest) -> Prepar
     """The input of a network, made of a volume in native units; arguments and errors as for `segment`."""
     own = own_grid(array, affine)
     check_plausible(array, own, manifest)
-    volume, grid = network_input(array, own, manifest)
-    return Prepared(volume, grid, own)
+    network = network_input(array, own, manifest)
+    return Prepared(network.images[manifest.modality], network.grid, own)
 
 
 def through(prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, batch_size: int) -> np.ndarray:
@@ -146,8 +133,7 @@ def through(prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, 
         return map(slices.checked, answers(batches))
 
     found = slices.answered(prepared.volume, manifest.window, sound, batch_size=batch_size)
-    # Beyond the network's grid lies no body; see `evaluation.segment.native_mask`, which does the same.
-    return resample(found, prepared.grid, prepared.own, outside=0.0)
+    return to_patient_grid(found, prepared.grid, prepared.own)
 
 
 def segment(
@@ -247,13 +233,14 @@ class Segmenter:
             affine: (4, 4) of that grid; may be left out where the manifest names no post-processing.
             threshold: of all voxels, or of each; None takes the manifest's.
         """
-        least = np.asarray(self.manifest.threshold if threshold is None else threshold, np.float32)
-        found = (probabilities >= least).astype(np.uint8)
-        if self.manifest.postprocessing == NONE:
-            return found
-        if affine is None:
-            raise ValueError(f"expected the affine, which '{self.manifest.postprocessing}' needs")
-        return self.manifest.postprocessing.apply(found, own_grid(found, affine).voxel_volume_ml)
+        steps, voxel_volume_ml = self.manifest.postprocessing, None
+        if steps != NONE:
+            if affine is None:
+                raise ValueError(f"expected the affine, which '{steps}' needs")
+            voxel_volume_ml = own_grid(probabilities, affine).voxel_volume_ml
+        return to_mask(
+            probabilities, self.manifest.threshold if threshold is None else threshold, steps, voxel_volume_ml
+        )
 
     def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Segments a volume.

@@ -97,6 +97,27 @@ class Postprocessing:
 NONE = Postprocessing()
 
 
+def to_mask(
+    probabilities: np.ndarray,
+    threshold: float | np.ndarray,
+    steps: Postprocessing = NONE,
+    voxel_volume_ml: float | None = None,
+) -> np.ndarray:
+    """The mask of a map of probabilities, for prediction and for evaluation.
+
+    Args:
+        probabilities: 3-D float32, on the patient's own grid.
+        threshold: a voxel of at least this probability is foreground; a number, or an array with one for each voxel.
+        steps: post-processing of the mask.
+        voxel_volume_ml: volume of one voxel; `steps` other than `NONE` need it.
+
+    Returns:
+        uint8 0/1 of the shape of `probabilities`.
+    """
+    mask = (probabilities >= np.asarray(threshold, np.float32)).view(np.uint8)
+    return mask if steps == NONE else steps.apply(mask, voxel_volume_ml)
+
+
 def _volume(value: str, text: str) -> float:
     try:
         number = float(value)

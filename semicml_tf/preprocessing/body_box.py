@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from semicml_tf.geometry.box import bounding_box
 from semicml_tf.geometry.grid import Grid
 
 # Kept round the body, so that networks also learn what its surface and the air look like.
@@ -47,8 +48,11 @@ def body_box(volume: np.ndarray, kind: str) -> tuple[slice, slice, slice] | None
         Slices into `volume`, or None where no voxel counts.
     """
     mask = body_mask(volume, kind)
-    box = None if kind == "percentile" else _bounds(_blocks(mask), [min(size, 2) for size in mask.shape])
-    return box or _bounds(mask, (1, 1, 1))
+    blocks = None if kind == "percentile" else bounding_box(_blocks(mask))
+    if blocks is None:
+        return bounding_box(mask)
+    # A block begins at a set voxel and ends one voxel later.
+    return tuple(slice(side.start, side.stop + min(size, 2) - 1) for side, size in zip(blocks, mask.shape))
 
 
 def _blocks(mask: np.ndarray) -> np.ndarray:
@@ -59,23 +63,6 @@ def _blocks(mask: np.ndarray) -> np.ndarray:
             ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
             mask = mask[tuple(behind)] & mask[tuple(ahead)]
     return mask
-
-
-def _bounds(starts: np.ndarray, reach: tuple[int, ...] | list[int]) -> tuple[slice, slice, slice] | None:
-    """Box of the blocks of `reach` voxels that begin at the set voxels of `starts`."""
-    # Two projections along the slowest axis of memory, of planes that are small afterwards.
-    slowest = int(np.argmax(np.abs(starts.strides)))
-    plane = starts.any(axis=slowest)
-    others = [axis for axis in range(3) if axis != slowest]
-    profiles = {
-        others[0]: plane.any(axis=1),
-        others[1]: plane.any(axis=0),
-        slowest: starts.any(axis=tuple(others)),
-    }
-    if not profiles[slowest].any():
-        return None
-    found = {axis: np.flatnonzero(profile) for axis, profile in profiles.items()}
-    return tuple(slice(int(found[axis][0]), int(found[axis][-1]) + reach[axis]) for axis in range(3))
 
 
 def kept(volumes: Mapping[str, np.ndarray], kinds: Mapping[str, str], grid: Grid) -> tuple[slice, slice, slice]:

@@ -7,6 +7,11 @@ import pytest
 
 from semicml_tf.evaluation.segment import native_mask
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.inference import slices
+from semicml_tf.inference.volume import Segmenter, network_input
+from semicml_tf.postprocessing.steps import NONE, Postprocessing
+from semicml_tf.records.case_record import CaseRecord
+from tests.support import threshold_model
 from tests.support.evaluation_data import ball, oblique_grid, patient
 
 
@@ -60,3 +65,21 @@ def test_a_lesion_at_the_border_keeps_its_outermost_half_voxel():
     assert native_mask(ones, whole, 0.5).all()
     part = cropped(whole, (1, 2, 2), (3, 6, 6))
     assert native_mask(ones[1:3, 2:6, 2:6], part, 0.5).sum() == 8 * np.prod(part.grid.shape)
+
+
+@pytest.mark.parametrize("steps", [NONE, Postprocessing(min_ml=0.1)], ids=str)
+@pytest.mark.parametrize("crop", ["body", "none"])
+def test_the_scored_mask_is_the_mask_that_prediction_writes(crop, steps):
+    native = Grid((20, 24, 12), threshold_model.oblique())
+    values = threshold_model.volume("ct", native.shape)
+    values[:8] = -1000
+    values[8:] += 350
+    manifest = threshold_model.manifest("ct", spacing_mm=(5.0, 2.2, 1.9))
+    model = Segmenter(dataclasses.replace(manifest, crop=crop, postprocessing=steps))
+    model.slices = threshold_model.predict("ct")
+    network = network_input(values, native, model.manifest)
+    record = CaseRecord("case", network.grid, network.images, network.constants, native)
+    soft = slices.probabilities(record.images["ct"], manifest.window, model.slices)
+    expected = model.predict(values, native.affine)
+    assert 0.01 < expected.mean() < 0.9
+    np.testing.assert_array_equal(native_mask(soft, record, manifest.threshold, steps), expected)

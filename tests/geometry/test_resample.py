@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.geometry.resample import resample, resample_mask
+from semicml_tf.geometry.resample import reaches, resample, resample_mask
 
 OBLIQUE = np.eye(4)
 OBLIQUE[:3, :3] = np.array([[0.9363, -0.2896, 0.1987], [0.3130, 0.9447, -0.0978], [-0.1593, 0.1538, 0.9752]])
@@ -147,3 +148,26 @@ def test_a_mask_goes_to_the_network_grid_of_an_oblique_volume_and_back(radius_mm
 def test_a_volume_of_another_shape_than_its_grid_is_refused():
     with pytest.raises(ValueError, match="shape"):
         resample(np.zeros((2, 2, 3)), Grid((2, 2, 2), np.eye(4)), Grid((2, 2, 2), np.eye(4)))
+
+
+@pytest.mark.parametrize("permutation,signs", ORIENTATIONS[::5])
+@pytest.mark.parametrize("tilt", [0.0, 1e-7, 0.01], ids=["parallel", "rounded", "tilted"])
+def test_parallel_and_tilted_grids_have_the_values_of_all_eight_neighbours(permutation, signs, tilt):
+    source = oriented(permutation, signs, shape=(7, 9, 8))
+    affine = source.for_network((2.0, 1.3, 3.0)).affine.copy()
+    affine[:3, 0] += tilt * affine[:3, 1]
+    affine[:3, 3] -= affine[:3, :3] @ [2.2, 1.7, 0.4]
+    target = Grid((20, 18, 11), affine)
+    volume = np.random.default_rng(0).random(source.shape, np.float32)
+    index = np.stack(np.meshgrid(*map(np.arange, target.shape), indexing="ij")).reshape(3, -1)
+    to_source = np.linalg.inv(source.affine) @ target.affine
+    index = to_source[:3, :3] @ index + to_source[:3, 3:]
+    expected = ndimage.map_coordinates(volume.astype(np.float64), index, order=1, mode="nearest").reshape(target.shape)
+    found = resample(volume, source, target, smooth=False, axis_by_axis=True)
+    np.testing.assert_allclose(found, expected, atol=1e-7 if tilt == 0 else 1e-5)
+    size = np.array(source.shape)[:, np.newaxis]
+    inside = ((index >= -0.5) & (index <= size - 0.5)).all(axis=0).reshape(target.shape)
+    assert 0.05 < inside.mean() < 0.95
+    np.testing.assert_array_equal(reaches(source, target), inside)
+    found = resample(volume, source, target, smooth=False, outside=-1.0, axis_by_axis=True)
+    np.testing.assert_allclose(found, np.where(inside, expected, -1.0), atol=1e-7 if tilt == 0 else 1e-5)

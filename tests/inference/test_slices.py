@@ -56,7 +56,7 @@ def test_a_volume_in_parts_gives_the_same_bits_as_the_whole(normalisation):
     normalised = (clipped - np.float32(constants.center)) / np.float32(constants.scale)
     tiles = tiling.cut(normalised.astype(np.float16).astype(np.float32), WINDOW)
     soft = tiling.join((1 / (1 + np.exp(-tiles))).astype(np.float32), target.shape, WINDOW)
-    expected = resample(soft, target, own)
+    expected = resample(soft, target, own, axis_by_axis=True)
     expected[~reaches(target, own)] = 0.0
 
     found = volume.segment(values, affine, manifest, lambda batch: 1 / (1 + np.exp(-batch)), batch_size=5)
