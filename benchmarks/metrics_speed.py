@@ -5,14 +5,12 @@
 
 Masks of 240 x 240 x 155 voxels of 1 mm: a lesion and a prediction of it, smooth (compact), with thirty specks all over
 the volume (scattered), and with ragged borders (rough). Each competitor is a process; they take turns, a round each
-after another. Ratios are those of one round, and their median counts. A second table scores whole patients by
-`evaluate`'s own way, resampling included, on one thread, on threads and in processes.
+after another. Ratios are those of one round, and their median counts. A second table scores whole patients as
+`evaluate` does, resampling included: two networks and two rows without a network, on one thread and on all cores.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import multiprocessing
 import pathlib
 import statistics
 import sys
@@ -29,6 +27,9 @@ from semicml_tf.errors import UserError
 from semicml_tf.system import cpu
 
 KINDS = ("compact", "scattered", "rough")
+# Of the second table.
+NETWORKS = ("ct", "pet")
+PATIENT_SHAPE, SPACING_MM, NETWORK_SPACING_MM = (256, 256, 33), (1.5625, 1.5625, 4.0), (4.0, 3.0, 3.0)
 MONAI = "MONAI: HD95, Dice"
 _OURS = {
     "ours: every measure": "all",
@@ -89,25 +90,35 @@ def beside_others(values: flags.FlagValues, shape: tuple[int, int, int]) -> None
     print(f"\n{' x '.join(map(str, shape))} voxels; {', '.join(engines)}\n")
 
 
-def _patients(count: int, shape: tuple[int, int, int]) -> list:
-    """Records whose network's grid is twice as coarse, and a prediction on it as their one image."""
+def patients(count: int, shape: tuple[int, int, int]) -> list:
+    """Records whose images are what the rows of `rows` read.
+
+    Two are the probabilities of two networks; the third is an image in which a threshold finds more than the lesion.
+    """
+    from scipy import ndimage
+
     from semicml_tf.geometry.grid import Grid
     from semicml_tf.geometry.resample import resample
     from semicml_tf.preprocessing.normalisation import Constants
     from semicml_tf.records.case_record import CaseRecord
 
-    native = Grid(shape, np.eye(4))
-    grid = native.for_network((2.0, 2.0, 2.0))
+    native = Grid(shape, np.diag([*SPACING_MM, 1.0]))
+    grid = native.for_network(NETWORK_SPACING_MM)
     found = []
     for index in range(count):
-        prediction, truth = masks(KINDS[index % len(KINDS)], shape, index)
-        soft = resample(prediction, native, grid, outside=0.0).astype(np.float16)
+        truth = masks(KINDS[index % len(KINDS)], shape, index)[1]
+        images = {}
+        for number, name in enumerate(NETWORKS):
+            prediction = masks(KINDS[(index + number) % len(KINDS)], shape, index)[0]
+            images[name] = resample(prediction, native, grid, outside=0.0).astype(np.float16)
+        noise = ndimage.gaussian_filter(np.random.default_rng(index).standard_normal(grid.shape), 3)
+        images["suv"] = (noise / noise.std() + 3 * images[NETWORKS[0]]).astype(np.float16)
         found.append(
             CaseRecord(
                 case_id=f"p{index}",
                 grid=grid,
-                images={"ct": soft},
-                constants={"ct": Constants(0.0, 1.0, 0.0, 1.0)},
+                images=images,
+                constants=dict.fromkeys(images, Constants(0.0, 1.0, 0.0, 1.0)),
                 native_grid=native,
                 label=None,
                 native_label=truth.astype(np.uint8),
@@ -116,43 +127,34 @@ def _patients(count: int, shape: tuple[int, int, int]) -> list:
     return found
 
 
-def _drawn(record) -> np.ndarray:
-    return record.images["ct"].astype(np.float32)
+def rows() -> dict[str, Callable]:
+    """Segmenters: the probabilities of two networks, and the two rows that read no network."""
+    from semicml_tf.evaluation.trivial_baselines import Ellipsoid, Threshold
+
+    networks = {name: lambda record, name=name: record.images[name].astype(np.float32) for name in NETWORKS}
+    return networks | {"ellipsoid": Ellipsoid(20.0, 0.0), "threshold": Threshold("suv", 1.5, 1.5, "z", 0.0)}
 
 
-def _score_one(record):
-    from semicml_tf.evaluation import score_cases
-
-    return score_cases.evaluate_predictions([record], {"ct": _drawn})["ct"][0]
-
-
-def on_all_cores(values: flags.FlagValues, shape: tuple[int, int, int]) -> None:
+def whole_patients(values: flags.FlagValues) -> None:
     """Prints the second table."""
     from semicml_tf.evaluation import score_cases
 
-    patients, count = _patients(values.patients, shape), max(2, cpu.available())
-    # Spawned, as TensorFlow in the parent forbids a fork; they are started and have imported before the clock runs.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
-        list(pool.map(_score_one, patients[:count]))
-        ways: dict[str, Callable] = {
-            "one thread": lambda: score_cases.evaluate_predictions(patients, {"ct": _drawn}, jobs=1)["ct"],
-            f"{count} threads": lambda: score_cases.evaluate_predictions(patients, {"ct": _drawn}, jobs=count)["ct"],
-            f"{count} processes": lambda: list(pool.map(_score_one, patients)),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        scores = {}
-        for _ in range(values.rounds):
-            for name, way in ways.items():
-                begin = time.perf_counter()
-                scores[name] = way()
-                seconds[name].append(time.perf_counter() - begin)
-    if any(found != scores["one thread"] for found in scores.values()):
-        raise RuntimeError("the scores depend on how they were made")
-    print("| whole patients | s a patient | one thread takes as often as long |\n|---|---|---|")
-    for name, each in seconds.items():
-        ratio = statistics.median(alone / own for alone, own in zip(seconds["one thread"], each))
-        print(f"| {name} | {statistics.median(each) / len(patients):.2f} | {ratio:.2f} |")
+    records, threads = patients(values.patients, PATIENT_SHAPE), max(2, cpu.available())
+    seconds: dict[int, list[tuple[float, float]]] = {1: [], threads: []}
+    scores = {}
+    for _ in range(values.rounds):
+        for jobs, times in seconds.items():
+            begin = time.perf_counter(), time.process_time()
+            scores[jobs] = score_cases.evaluate_predictions(records, rows(), jobs=jobs)
+            times.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+    if scores[1] != scores[threads]:
+        raise RuntimeError("the scores depend on the number of threads")
+    print("| 50 patients, 4 rows each | s | processor s | one thread takes as often as long |\n|---|---|---|---|")
+    for jobs, times in seconds.items():
+        wall, processor = (statistics.median(column) / len(records) * 50 for column in zip(*times))
+        ratio = statistics.median(alone[0] / own[0] for alone, own in zip(seconds[1], times))
+        print(f"| {jobs} thread{'s' if jobs > 1 else ''} | {wall:.0f} | {processor:.0f} | {ratio:.2f} |")
+    print(f"\n{' x '.join(map(str, PATIENT_SHAPE))} voxels, {len(records)} patients scored")
 
 
 def main(values: flags.FlagValues) -> None:
@@ -161,7 +163,7 @@ def main(values: flags.FlagValues) -> None:
         raise UserError("no such Python", path=values.torch_python, remedy="Make it as the help says")
     shape = tuple(map(int, values.shape))
     beside_others(values, shape)
-    on_all_cores(values, shape)
+    whole_patients(values)
 
 
 if __name__ == "__main__":

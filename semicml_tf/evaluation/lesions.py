@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from semicml_tf.geometry.box import bounding_box
+
 # Voxels that share a face, an edge or a corner belong together: 26 neighbours.
 CONNECTIVITY = 26
 
@@ -34,11 +36,17 @@ def count(prediction: np.ndarray, truth: np.ndarray) -> Lesions:
 
     One predicted component can find several lesions, and several can share one: nothing is matched one to one.
     """
+    true, found = _components(truth, prediction)
+    predicted, right = _components(prediction, truth)
+    return Lesions(true, predicted, found, true - found, predicted - right)
+
+
+def _components(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """The number of components of a mask, and how many of them share a voxel with `other`."""
     from scipy import ndimage
 
-    together = np.ones((3, 3, 3), bool)
-    true, true_count = ndimage.label(truth, together)
-    predicted, predicted_count = ndimage.label(prediction, together)
-    both = prediction & truth
-    found, right = len(np.unique(true[both])), len(np.unique(predicted[both]))
-    return Lesions(true_count, predicted_count, found, true_count - found, predicted_count - right)
+    box = bounding_box(mask)
+    if box is None:
+        return 0, 0
+    labels, count = ndimage.label(mask[box], np.ones((3, 3, 3), bool))
+    return count, len(np.unique(labels[mask[box] & other[box]]))

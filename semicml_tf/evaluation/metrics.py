@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from semicml_tf.evaluation import lesions, surfaces
+from semicml_tf.geometry.box import bounding_box
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.agreement import dice_from_counts
 
@@ -133,9 +134,8 @@ def score(
     if prediction.shape != grid.shape or truth.shape != grid.shape:
         raise ValueError(f"expected masks of shape {grid.shape}, got {prediction.shape} and {truth.shape}")
     prediction, truth = prediction != 0, truth != 0
-    either = prediction | truth
-    if either.any():  # outside their joint box there is nothing to count
-        box = surfaces.foreground_box(either)
+    box = bounding_box(prediction | truth)
+    if box is not None:  # there is nothing to count outside the joint box
         prediction, truth = prediction[box], truth[box]
     predicted, true, hits = (int(np.count_nonzero(mask)) for mask in (prediction, truth, prediction & truth))
     if predicted and true:
