@@ -4,10 +4,9 @@
         --pipeline_root=gs://BUCKET/root --models=/data/models --work=/data/work --image=REGISTRY/semicml-tfx:1 \\
         --schema=schema.pbtxt --schema_in_containers=/data/schema.pbtxt
 
-Writes pipeline.yaml, to be uploaded with the KFP SDK; nothing is started. The image must hold TFX, this package and
-`pipelines` and `serving` of this checkout, since components are started there by their modules' names. DELIVERIES,
-MODELS and WORK are folders that every container sees, e.g. a volume; only what lies below the pipeline's root is
-fetched from, and sent to, an object store.
+Writes pipeline.yaml, to be uploaded with the KFP SDK; nothing is started. The image must contain TFX, this package and
+`pipelines` of this checkout, because components are started by their modules' names. DELIVERIES, MODELS and WORK are
+folders that every container sees, e.g. a volume. Only the folder of the pipeline's root may be in an object store.
 """
 
 from __future__ import annotations
