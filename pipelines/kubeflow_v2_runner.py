@@ -6,7 +6,8 @@
 
 Writes pipeline.yaml, to be uploaded with the KFP SDK; nothing is started. The image must contain TFX, this package and
 `pipelines` of this checkout, because components are started by their modules' names. DELIVERIES, MODELS and WORK are
-folders that every container sees, e.g. a volume. Only the folder of the pipeline's root may be in an object store.
+folders that every container sees, e.g. a volume. Only files below the pipeline's root are fetched from, and sent to,
+an object store.
 """
 
 from __future__ import annotations
