@@ -13,8 +13,8 @@ from semicml_tf.experiments.splits import number_of
 from semicml_tf.experiments.study import Study
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.settings import MethodSettings
-from semicml_tf.runs.settings import TrainSettings, as_flags, check
-from semicml_tf.training import from_flags
+from semicml_tf.runs.config import TrainConfig
+from semicml_tf.runs.settings import TrainSettings, as_flags
 
 
 def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int, partition: str = "test") -> list[Cell]:
@@ -54,14 +54,13 @@ def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int,
 def _extra_flags(row: Row, labelled: str, study: Study, pool: int) -> tuple[str, ...]:
     """What a row needs where everybody is labelled: the unlabelled stream is then fed by the labelled patients."""
     with in_row(row.name):
-        train = None
+        config = config_of(study, row.flags)
         for pair in row.pairs:
-            train, method = settings_of(study, row.flags)
-            check(train, method, pair)
-        needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in train.method)
-        if number_of(labelled, pool) < pool or not needs_unlabelled or "unlabelled" not in train.unlabelled_partitions:
+            config.check_modalities(pair)
+        needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in config.method)
+        if number_of(labelled, pool) < pool or not needs_unlabelled or "unlabelled" not in config.unlabelled_partitions:
             return ()
-        if "labelled" not in train.unlabelled_partitions:
+        if "labelled" not in config.unlabelled_partitions:
             raise UserError(
                 "with all patients labelled, nobody is left to learn from without labels",
                 remedy="Add --unlabelled_partitions=labelled to the row, or --labelled_patients with fewer",
@@ -69,18 +68,19 @@ def _extra_flags(row: Row, labelled: str, study: Study, pool: int) -> tuple[str,
     return ("--unlabelled_partitions=labelled",)
 
 
-def settings_of(study: Study, flags: Sequence[str], seed: int = 0) -> tuple[TrainSettings, MethodSettings]:
-    """The settings of a run.
+def config_of(study: Study, flags: Sequence[str], seed: int = 0) -> TrainConfig:
+    """The settings of a run, whose data and folder do not matter here.
 
     Raises:
         UserError: training does not know one of the flags, or does not take its value.
     """
-    return from_flags.settings_from(study.values("train", *flags, f"--seed={seed}"))
+    return study.config("train", *flags, f"--seed={seed}", "--dataset=DATASET", "--output=RUN")
 
 
 def settings_as_flags(study: Study, cell: Cell) -> dict:
     """The settings of a cell's run as JSON values by flag name, as `run.json` holds them."""
-    return as_flags(*settings_of(study, cell.flags, cell.seed))
+    config = config_of(study, cell.flags, cell.seed)
+    return as_flags(config.run_settings, config.method_settings)
 
 
 def defaults() -> dict:

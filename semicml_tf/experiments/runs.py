@@ -159,7 +159,7 @@ def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
         changed = differences(body.get("settings", {}), grid.settings_as_flags(plan.study, cell), defaults)
         if body.get("meaning_of_settings", 1) != MEANING:
             changed.append("another version of this package, in which the same flags meant another training")
-        begun, begins = body.get("initial_run"), plan.study.values("train", *cell.flags).init_from
+        begun, begins = body.get("initial_run"), grid.config_of(plan.study, cell.flags).init_from
         if (begun and pathlib.Path(begun).absolute()) != (begins and pathlib.Path(begins).absolute()):
             changed.append(f"--init_from={begun or ''}, now {begins or ''}")
         if cell.data_name in hashes and body.get("data_hash") != hashes[cell.data_name]:

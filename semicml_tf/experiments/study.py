@@ -34,6 +34,14 @@ class Study:
             raise UserError(f"unexpected argument '{positional[0]}'", remedy="Write --name=value; see --help")
         return values
 
+    def config(self, command: str, *arguments: str) -> Any:
+        """The config of a command with this study, and with `arguments` after it.
+
+        Raises:
+            UserError: an unknown flag, a value that it does not take, or options that contradict each other.
+        """
+        return commandline.config(f"semicml_tf.{command}", [*self.words, *arguments])
+
     def call(self, command: str, *arguments: str) -> tuple[str, ...]:
         """Words of a process that runs the command with this study, without the interpreter."""
         return ("-m", f"semicml_tf.{command}", *self.words, *arguments)

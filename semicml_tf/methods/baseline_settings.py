@@ -3,51 +3,57 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-
-def knob(default: Any, help_text: str, choices: tuple[str, ...] | None = None):
-    """A field with what its flag's help says."""
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+from semicml_tf.configuration import option
 
 
 @dataclasses.dataclass(frozen=True)
 class BaselineSettings:
     """See each field's help; the defaults are those of the SSL4MIS collection, unless a comment says why not."""
 
-    unlabelled_weight: float = knob(
-        0.1, "baselines: weight of the unlabelled loss at full height; 0: labelled slices only"
+    unlabelled_weight: float = option(
+        0.1,
+        "Full weight of the unlabelled loss of the baselines. 0 trains on labelled slices only.",
+        low=0.0,
+        high=1000.0,
     )
     # There the weight grows over the whole of 30,000 steps; in a short run with a falling rate it would hardly count.
-    unlabelled_ramp: float = knob(
-        0.4, "baselines: share of the stage in which that weight grows as exp(-5 (1 - u)^2); 0: from the first step"
+    unlabelled_ramp: float = option(
+        0.4,
+        "Fraction u of the stage in which that weight grows as exp(-5 (1 - u)^2). 0 gives full weight from the start.",
+        low=0.0,
+        high=1.0,
     )
-    input_noise: float = knob(
-        0.1, "mean_teacher, ua_mt: standard deviation of the noise on the teacher's input, cut at twice that"
+    input_noise: float = option(
+        0.1,
+        "mean_teacher, ua_mt: standard deviation of the noise on the teacher's input. It is clipped at twice that.",
+        low=0.0,
+        high=10.0,
     )
-    uncertainty_passes: int = knob(8, "ua_mt: noisy passes of the teacher that its uncertainty is the entropy of")
-    uncertainty_dropout: bool = knob(True, "ua_mt: dropout in these passes")
-    uncertainty_limit: float = knob(
-        0.75, "ua_mt: pixels count whose entropy, over ln 2, is below this limit, which grows to 1 as the weight does"
+    uncertainty_passes: int = option(
+        8, "ua_mt: noisy passes of the teacher. Their mean gives the uncertainty, as an entropy.", low=1, high=100
     )
-    confidence: float = knob(0.8, "fixmatch: the weak view's pixels teach whose probability, either way, exceeds this")
-    strong_view: float = knob(1.0, "fixmatch: strength of the strong view's distortions")
-    mixup_alpha: float = knob(0.2, "ict: slices are mixed in shares drawn from Beta(alpha, alpha)")
-    auxiliary_supervised: float = knob(
+    uncertainty_dropout: bool = option(True, "ua_mt: apply dropout in these passes.")
+    uncertainty_limit: float = option(
+        0.75,
+        "ua_mt: pixels with an entropy / ln 2 below this limit count. The limit grows to 1 with the weight.",
+        low=0.0,
+        high=1.0,
+    )
+    confidence: float = option(
+        0.8,
+        "fixmatch: a pixel of the weak view becomes a label if its probability, of either class, exceeds this.",
+        low=0.5,
+        high=1.0,
+    )
+    strong_view: float = option(1.0, "fixmatch: strength of the strong view's distortions.", low=0.0, high=2.0)
+    mixup_alpha: float = option(
+        0.2, "ict: slices are mixed with weights drawn from Beta(alpha, alpha).", low=0.01, high=1.0
+    )
+    auxiliary_supervised: float = option(
         1.0,
-        "cct, urpc: weight of the labelled loss of each auxiliary output, beside the main one's 1; it is their mean",
+        "cct, urpc: weight of each auxiliary output's labelled loss. The main output has weight 1; the loss is their "
+        "mean.",
+        low=0.0,
+        high=100.0,
     )
-
-
-# By name, the lowest and highest value.
-RANGES = {
-    "unlabelled_weight": (0.0, 1000.0),
-    "unlabelled_ramp": (0.0, 1.0),
-    "input_noise": (0.0, 10.0),
-    "uncertainty_passes": (1, 100),
-    "uncertainty_limit": (0.0, 1.0),
-    "confidence": (0.5, 1.0),
-    "strong_view": (0.0, 2.0),
-    "mixup_alpha": (0.01, 1.0),
-    "auxiliary_supervised": (0.0, 100.0),
-}

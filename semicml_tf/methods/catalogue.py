@@ -7,7 +7,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Sequence
 
-from semicml_tf.errors import UserError
+from semicml_tf.configuration import Problem
 from semicml_tf.methods.settings import MethodSettings
 
 
@@ -64,13 +64,14 @@ METHODS = {
 }
 
 
-def check(names: Sequence[str]) -> None:
-    """Raises UserError if a name is unknown or none is given."""
+def unknown(names: Sequence[str]) -> Problem | None:
+    """The problem with the first name that is no method's, or with an empty list; None if there is none."""
     for name in names or ("",):
         if name not in METHODS:
             near = difflib.get_close_matches(name, METHODS, n=1)
-            remedy = f"Did you mean {near[0]}?" if near else "Correct --method"
-            raise UserError(f"expected methods among {', '.join(METHODS)}, got '{name}'", remedy=remedy)
+            remedy = f"Did you mean --method={near[0]}?" if near else "Correct --method"
+            return f"expected methods among {', '.join(METHODS)}, got '{name}'", remedy
+    return None
 
 
 def stage_class(name: str):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from semicml_tf.configuration import Problem, option
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
-from semicml_tf.methods.settings import ABOVE_ZERO, RANGES, MethodSettings, knob
+from semicml_tf.methods.settings import MethodSettings
 
 # Raised when the same flags come to mean another training: a run of before is then told from one of now.
 MEANING = 2
@@ -21,136 +21,138 @@ _TOLD_IF_SET = ("precision", "synchronized_statistics", "worker_data")
 # What the data's streams, which fold numbers of 32 bits, tell apart.
 _HIGHEST_SEED = 2**31 - 1
 
+# Headings of the help.
+FIRST = "Flags that every run needs"
+DATA = "Flags of data, batches and networks"
+
+
+_METHODS = "\n".join(f"{name}: {entry.help}" for name, entry in catalogue.METHODS.items())
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
     """See each field's help; the defaults are the recipe ``default``."""
 
-    method: tuple[str, ...] = knob(
-        ("semi_cml", "prel"), "stages to train one after another; one of these alone is a list of one:"
+    method: tuple[str, ...] = option(
+        ("semi_cml", "prel"), f"Methods of the stages, which are trained one after another:\n{_METHODS}\n", group=FIRST
     )
-    epochs: tuple[int, ...] = knob(
+    epochs: tuple[int, ...] = option(
         (6, 12),
-        "epochs of each stage; a single stage gets their sum. Begin with the default and look at training.png: if "
-        "the validation Dice still rises at the end, train a new run with twice as many (docs/training.md)",
+        "Epochs of each stage; a single stage gets their sum. If the validation DSC in training.png still rises at the "
+        "end, train a new run with twice as many (docs/training.md).",
+        group=FIRST,
     )
-    steps_per_epoch: int = knob(
+    steps_per_epoch: int = option(
         50,
-        "steps between two validations; 0: one pass over the labelled slices that are shown",
+        "Steps between two validations. 0 means one pass over the labelled slices that are shown.",
+        low=0,
+        group=DATA,
     )
-    labelled_batch: int = knob(16, "labelled slices a step, over all devices")
-    unlabelled_batch: int = knob(16, "unlabelled slices a step, over all devices")
-    window: int = knob(64, "side in pixels of the square slices that the networks see; a multiple of 16")
-    width: int = knob(16, "channels of the networks' first level")
-    lesion_fraction: float = knob(0.67, "share of the labelled slices that is cut where there is lesion")
-    augmentation: str = knob("standard", "augmentation, shared by both modalities", ("none", "standard"))
-    unlabelled_partitions: tuple[str, ...] = knob(
-        ("labelled", "unlabelled"), "partitions that feed the unlabelled stream; labels in them are not read there"
+    labelled_batch: int = option(16, "Labelled slices per step, over all devices.", low=1, group=DATA)
+    unlabelled_batch: int = option(16, "Unlabelled slices per step, over all devices.", group=DATA)
+    window: int = option(
+        64, "Side in pixels of the square slices that the networks see, a multiple of 16.", low=1, group=FIRST
     )
-    threshold: float = knob(
-        0.0, "probability from which a voxel is foreground; 0: the best on validation, for each modality"
+    width: int = option(16, "Channels of the networks' first level.", low=1, group=DATA)
+    lesion_fraction: float = option(
+        0.67, "Fraction of the labelled slices that are cut around a lesion.", low=0.0, high=1.0, group=DATA
     )
-    precision: str = knob(
+    augmentation: str = option(
+        "standard", "Augmentation, the same for both modalities.", choices=("none", "standard"), group=DATA
+    )
+    unlabelled_partitions: tuple[str, ...] = option(
+        ("labelled", "unlabelled"),
+        "Partitions of the unlabelled stream. Their labels are not read there.",
+        choices=("labelled", "unlabelled"),
+        group=DATA,
+    )
+    threshold: float = option(
+        0.0,
+        "Probability from which a voxel is foreground. 0 chooses it for each modality by validation DSC.",
+        low=0.0,
+        high=0.99,
+        group=DATA,
+    )
+    precision: str = option(
         "float32",
-        "of the networks' features in training; weights, losses and what is exported are float32 always",
-        ("float32", "bfloat16", "float16"),
+        "Precision of the networks' features in training. Weights, losses and exported models are float32.",
+        choices=("float32", "bfloat16", "float16"),
+        group=DATA,
     )
-    synchronized_statistics: bool = knob(
+    synchronized_statistics: bool = option(
         True,
-        "with several devices, batch normalisation by the statistics of all of them; else of each one's part",
+        "With several devices, normalise by the batch statistics of all devices, not of each device alone.",
+        group=DATA,
     )
-    worker_data: str = knob(
+    worker_data: str = option(
         "same",
-        "with several workers: each reads all shards and takes its part of the same batches, or reads its own shards "
-        "alone, every n-th file of a partition",
-        ("same", "own"),
+        "Data of several workers: each takes its part of the same batches (same), or each reads every n-th shard of a "
+        "partition (own).",
+        choices=("same", "own"),
+        group=DATA,
     )
-    seed: int = knob(0, "of initial weights, data order, augmentation and noise")
+    seed: int = option(
+        0,
+        "Seed of the initial weights, the order of the data, augmentation and noise.",
+        low=0,
+        high=_HIGHEST_SEED,
+        group=DATA,
+    )
 
 
-def check(train: TrainSettings, method: MethodSettings, modalities: Sequence[str]) -> None:
-    """Raises UserError on settings that contradict themselves, each other or the dataset's modalities; names all."""
-    catalogue.check(train.method)
-    problems, remedies = [], []
+def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Problem]:
+    """The problems of settings that are right one by one, each with its remedy."""
+    if unknown := catalogue.unknown(train.method):
+        yield unknown
+        return
+    if len(train.epochs) != len(train.method) or min(train.epochs) <= 0:
+        yield (
+            f"expected positive epochs, one for each of the stages {', '.join(train.method)}, got {list(train.epochs)}",
+            "Correct --epochs or --method",
+        )
+    if train.window % 16:
+        yield f"expected a window that is a positive multiple of 16, got {train.window}", "Correct --window"
+    needs = ", ".join(name for name in train.method if catalogue.METHODS[name].needs_unlabelled)
+    if needs and not train.unlabelled_partitions:
+        yield (
+            f"expected --unlabelled_partitions for {needs}, got none",
+            "Leave the flag out, or name labelled, unlabelled or both",
+        )
+    if needs and train.unlabelled_batch < 2:
+        yield (
+            f"expected at least 2 unlabelled slices per step for {needs}, got {train.unlabelled_batch}",
+            "Raise --unlabelled_batch",
+        )
+    averaging = ", ".join(name for name in train.method if catalogue.METHODS[name].needs_average(method))
+    if averaging and method.ema_decay <= 0:
+        yield (
+            f"--ema_decay=0 leaves no moving average, from which {averaging} would learn with these settings",
+            "Pass an --ema_decay above 0; semi_cml does without by --mse_target=student, and prel by --teacher=pool",
+        )
+    if method.teacher_noise_low > method.teacher_noise_high:
+        yield (
+            f"expected --teacher_noise_low up to --teacher_noise_high, got {method.teacher_noise_low} and "
+            f"{method.teacher_noise_high}",
+            "Correct one of them",
+        )
+    if method.teacher_batch_statistics and method.teacher != "pool":
+        yield (
+            "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
+            "Correct one of them",
+        )
 
-    def require(condition: bool, problem: str, remedy: str):
-        if not condition:
-            problems.append(problem)
-            remedies.append(remedy)
 
-    require(
-        len(train.epochs) == len(train.method) and min(train.epochs) > 0,
-        f"expected positive epochs, one for each of the stages {', '.join(train.method)}, got {list(train.epochs)}",
-        "Correct --epochs or --method",
-    )
-    require(
-        train.window > 0 and train.window % 16 == 0,
-        f"expected a window that is a positive multiple of 16, got {train.window}",
-        "Correct --window",
-    )
-    require(
-        0 <= train.seed <= _HIGHEST_SEED,
-        f"expected --seed from 0 to {_HIGHEST_SEED}, got {train.seed}",
-        "Correct --seed",
-    )
-    for name in ("labelled_batch", "width"):
-        require(getattr(train, name) > 0, f"expected --{name} above 0, got {getattr(train, name)}", f"Correct --{name}")
-    require(
-        set(train.unlabelled_partitions) <= {"labelled", "unlabelled"},
-        f"expected --unlabelled_partitions among labelled, unlabelled, got {', '.join(train.unlabelled_partitions)}",
-        "Patients of the other partitions choose and report; nothing may learn from them",
-    )
-    require(
-        len(modalities) == 2,
-        f"expected a dataset of two modalities, got {', '.join(modalities)}",
-        "Convert with two --modalities",
-    )
-    require(
-        method.teacher_modality in ("auto", *modalities),
-        f"expected --teacher_modality among auto, {', '.join(modalities)}, got '{method.teacher_modality}'",
-        "Correct --teacher_modality",
-    )
-    needs = [name for name in train.method if catalogue.METHODS[name].needs_unlabelled]
-    require(
-        not needs or bool(train.unlabelled_partitions),
-        f"expected --unlabelled_partitions for {', '.join(needs)}, got none",
-        "Leave the flag out, or name labelled, unlabelled or both",
-    )
-    require(
-        not needs or train.unlabelled_batch >= 2,
-        f"expected at least 2 unlabelled slices a step for {', '.join(needs)}, got {train.unlabelled_batch}",
-        "Raise --unlabelled_batch",
-    )
-    ranges = {"lesion_fraction": (0.0, 1.0), "threshold": (0.0, 0.99), "steps_per_epoch": (0, math.inf)}
-    for name, (low, high) in (ranges | RANGES).items():
-        value = getattr(train if name in ranges else method, name)
-        bounds = f"in [{low:g}, {high:g}]" if high < math.inf else f"of at least {low:g}"
-        require(low <= value <= high, f"expected --{name} {bounds}, got {value}", f"Correct --{name}")
-    for name in ABOVE_ZERO:
-        value = getattr(method, name)
-        require(value > 0, f"expected --{name} above 0, got {value}", f"Correct --{name}")
-    for name, value in (dataclasses.asdict(train) | dataclasses.asdict(method)).items():
-        odd = isinstance(value, float) and not math.isfinite(value)
-        require(not odd, f"expected a finite number in --{name}, got {value}", f"Correct --{name}")
-    require(
-        method.teacher_noise_low <= method.teacher_noise_high,
-        f"expected --teacher_noise_low up to --teacher_noise_high, got {method.teacher_noise_low} and "
-        f"{method.teacher_noise_high}",
-        "Correct either",
-    )
-    averaging = [name for name in train.method if catalogue.METHODS[name].needs_average(method)]
-    require(
-        not averaging or method.ema_decay > 0,
-        f"--ema_decay=0 leaves no moving average, from which {', '.join(averaging)} would learn with these settings",
-        "Pass an --ema_decay above 0; semi_cml does without by --mse_target=student, and prel by --teacher=pool",
-    )
-    require(
-        not method.teacher_batch_statistics or method.teacher == "pool",
-        "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
-        "Correct either",
-    )
-    if problems:
-        raise UserError("; ".join(problems), remedy="; ".join(dict.fromkeys(remedies)))
+def check_modalities(method: MethodSettings, modalities: Sequence[str]) -> None:
+    """Raises UserError on settings that contradict the dataset's modalities."""
+    if len(modalities) != 2:
+        raise UserError(
+            f"expected a dataset of two modalities, got {', '.join(modalities)}", remedy="Convert with two --modalities"
+        )
+    if method.teacher_modality not in ("auto", *modalities):
+        raise UserError(
+            f"expected --teacher_modality among auto, {', '.join(modalities)}, got '{method.teacher_modality}'",
+            remedy="Correct --teacher_modality",
+        )
 
 
 def steps_per_epoch(train: TrainSettings, lesion_slices: int, slices: int) -> int:

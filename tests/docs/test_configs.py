@@ -7,9 +7,7 @@ import re
 import pytest
 
 from semicml_tf import commandline
-from semicml_tf.methods.settings import RECIPES
-from semicml_tf.runs.settings import check
-from semicml_tf.training.from_flags import settings_from
+from semicml_tf.runs.recipes import RECIPES
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.flags"))
@@ -19,6 +17,11 @@ SMALL = ("--phantom_size_mm=128,128,48", "--phantom_spacing_mm=4,4,6", "--empty_
 
 def path_of(name):
     return REPOSITORY / "configs" / f"{name}.flags"
+
+
+def training(path):
+    """The training that a flagfile describes."""
+    return commandline.config("semicml_tf.train", [f"--flagfile={path}", "--dataset=DATASET", "--output=RUN"])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -32,7 +35,7 @@ def test_every_command_understands_it(path):
     pairs = commandline.parse("semicml_tf.experiment", [f"--flagfile={path}"])[0].pairs
     for pair in [pair.split(":") for pair in pairs] or [modalities]:
         assert set(pair) <= set(modalities)
-        check(*settings_from(commandline.parse("semicml_tf.train", [f"--flagfile={path}"])[0]), pair)
+        training(path).check_modalities(pair)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -46,14 +49,13 @@ def test_it_opens_with_command_hardware_time_and_score(path):
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_paper_configurations_keep_the_recipe(name):
-    train, method = settings_from(commandline.parse("semicml_tf.train", [f"--flagfile={path_of(name)}"])[0])
-    held = {**vars(train), **vars(method)}
+    config = training(path_of(name))
     # The recipe cannot name the teacher, since it knows no modality; the study does.
     recipe = {key: value for key, value in RECIPES["paper"].items() if key != "teacher_modality"}
-    assert {key: held[key] for key in recipe} == recipe
-    assert (train.method, sum(train.epochs)) == (("semi_cml", "prel"), 81)
-    assert train.window == {"brats_t2_t1ce_paper": 160, "hecktor_ct_pet_paper": 144}[name]
-    assert method.teacher_modality == {"brats_t2_t1ce_paper": "t2", "hecktor_ct_pet_paper": "pet"}[name]
+    assert {key: getattr(config, key) for key in recipe} == recipe
+    assert (config.method, sum(config.epochs)) == (("semi_cml", "prel"), 81)
+    assert config.window == {"brats_t2_t1ce_paper": 160, "hecktor_ct_pet_paper": 144}[name]
+    assert config.teacher_modality == {"brats_t2_t1ce_paper": "t2", "hecktor_ct_pet_paper": "pet"}[name]
 
 
 @pytest.mark.slow

@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf import commandline
-from semicml_tf.errors import UserError
 from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods import catalogue, deep_co_training, ict
 from semicml_tf.methods.noisy_teacher import NoisyTeacher
-from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.methods.strong_view import strong_view
 from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS
-from semicml_tf.runs.settings import TrainSettings, check
 from semicml_tf.training import checkpoint
 from tests.support import method_batches
 
@@ -121,52 +117,6 @@ def test_another_runs_networks_are_begun_with_and_companions_begin_anew():
     for key, weights in method_batches.weights(method).items():
         same = [(a == b).all() for a, b in zip(weights, before[key])]
         assert all(same) if key.startswith("second") else all((a == 1).all() for a in weights), key
-
-
-def test_help_tells_each_method_in_a_line_of_its_own():
-    lines = [line.strip() for line in commandline.help_text("semicml_tf.train").splitlines()]
-    for name, entry in catalogue.METHODS.items():
-        assert f"{name}: {entry.help}" in lines
-
-
-def test_help_shows_first_what_every_run_needs_and_each_flag_once():
-    lines = commandline.help_text("semicml_tf.train").splitlines()
-    shown = [line.strip()[2:] for line in lines if line.startswith("  --")]
-    assert shown[:8] == ["dataset", "output", "epochs", "method", "window", "devices", "resume", "dry_run"]
-    values, _ = commandline.parse("semicml_tf.train", [])
-    assert sorted(shown) == sorted({*values, "flagfile"})
-    assert [line for line in lines if line.endswith(":") and line.startswith("Flags")][
-        -1
-    ] == "Flags of the other methods:"
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_settings_that_a_method_cannot_do_with_are_refused(name):
-    train = TrainSettings(method=(name,), epochs=(1,))
-    needs_average = name in ("mean_teacher", "ua_mt", "ict")
-    if needs_average:
-        with pytest.raises(UserError, match=f"--ema_decay=0.*{name}"):
-            check(train, MethodSettings(ema_decay=0.0), ("ct", "pet"))
-    else:
-        check(train, MethodSettings(ema_decay=0.0), ("ct", "pet"))
-    with pytest.raises(UserError, match="2 unlabelled slices"):
-        check(dataclasses.replace(train, unlabelled_batch=1), MethodSettings(), ("ct", "pet"))
-
-
-@pytest.mark.parametrize("knob, value", [("confidence", 0.4), ("mixup_alpha", 2.0), ("uncertainty_passes", 0)])
-def test_a_knob_out_of_its_range_is_refused(knob, value):
-    with pytest.raises(UserError, match=rf"--{knob} in \[.*got {value}"):
-        check(TrainSettings(), MethodSettings(**{knob: value}), ("ct", "pet"))
-
-
-def test_all_that_is_out_of_its_range_is_named_at_once():
-    wrong = {"asc_weight": -1.0, "l2": -1e-4, "pool_size": 0, "prel_asc_strong": 1.5, "learning_rate": 0.0}
-    with pytest.raises(UserError) as caught:
-        check(TrainSettings(), MethodSettings(teacher="pool", **wrong), ("ct", "pet"))
-    assert all(f"--{name}" in caught.value.line for name in wrong)
-    assert "--pool_size of at least 1, got 0" in caught.value.line
-    with pytest.raises(UserError, match="--teacher_noise_low up to --teacher_noise_high, got 1.0 and 0.2"):
-        check(TrainSettings(), MethodSettings(teacher_noise_low=1.0), ("ct", "pet"))
 
 
 # Each one's term. Its losses' closed forms are tests of the losses.

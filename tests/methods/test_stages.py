@@ -7,12 +7,12 @@ import tensorflow as tf
 from semicml_tf.errors import UserError
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.supervised import segmentation_loss
-from semicml_tf.methods import catalogue, ramps
-from semicml_tf.methods.baseline_settings import BaselineSettings
+from semicml_tf.methods import ramps
 from semicml_tf.methods.pool_teacher import PoolTeachers
 from semicml_tf.methods.schedule import LearningRate, StagePlan
-from semicml_tf.methods.settings import PAPER, MethodSettings
+from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
+from semicml_tf.runs.recipes import PAPER
 from tests.support import method_batches
 
 
@@ -213,14 +213,3 @@ def test_a_cosine_falls_over_the_run_or_over_each_stage():
     again = {"lr_schedule": "restarts"}
     assert rate(60, 0, 60, **again) == pytest.approx(0.0, abs=1e-9)
     np.testing.assert_allclose([rate(10, 60, 50, **again), rate(30, 60, 50, **again)], [0.004, 0.002], rtol=1e-5)
-
-
-def test_the_paper_recipe_names_every_knob_of_its_methods():
-    """Else tuning `default` would change `paper` unseen. The baselines' own knobs are no part of it."""
-    own = set(MethodSettings.__dataclass_fields__) - set(BaselineSettings.__dataclass_fields__)
-    assert own <= set(PAPER)
-
-
-def test_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(UserError, match="semi_cml, prel.*semi-cml"):
-        catalogue.check(["semi-cml"])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf import train
 from semicml_tf.errors import UserError
 from semicml_tf.input import augment
 from semicml_tf.input.stream import StreamSettings, window_stream
@@ -17,6 +16,7 @@ from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.records.shards import check_shards, read_cases
 from semicml_tf.storage import streaming, upload
 from semicml_tf.storage.store import Stat, TensorFlowStore, store_for
+from semicml_tf.training import job
 from tests.support import object_store
 
 HAS_TENSORFLOW_IO = importlib.util.find_spec("tensorflow_io") is not None
@@ -108,7 +108,7 @@ def test_a_false_record_is_named_once_tensorflow_fails(tmp_path):
     info = DatasetInfo.load("ram://bucket/false", dataset_access="stream")
     how = StreamSettings(info.modalities, 32, 6, True, 0.67, augment.NONE, seed=3)
     with pytest.raises(UserError, match=r"ram://bucket/false/labelled-.*: record 0 \(case labelled-0\)"):
-        with train._explained(info, ["labelled"]):
+        with job.explained(info, ["labelled"]):
             list(window_stream(info, info.cases("labelled"), how).take(1))
 
 

@@ -12,12 +12,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from semicml_tf import commandline, train
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import Run
-from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import atomic_files, cpu
+from semicml_tf.training import job
 from semicml_tf.training import trainer as trainers
 from tests.support.interruptions import at_step, told_to_end
 
@@ -295,11 +295,11 @@ def test_without_its_checkpoint_a_run_begins_anew_and_so_do_its_logs(finished, p
 
 
 def test_workers_take_a_run_for_finished_once_all_of_its_files_are_written(finished, tmp_path):
-    how, copy = TrainSettings(epochs=(2, 2)), tmp_path / "run"
+    copy = tmp_path / "run"
     shutil.copytree(finished, copy)
-    assert train._is_finished(copy, how) and not train._is_finished(copy, TrainSettings(epochs=(2, 3)))
+    assert job.is_finished(copy, 4) and not job.is_finished(copy, 5)
     (copy / "pictures" / "epoch-003.png").unlink()
-    assert not train._is_finished(copy, how)
+    assert not job.is_finished(copy, 4)
 
 
 def test_a_shard_with_a_flipped_bit_is_named(phantom_dataset, tmp_path):

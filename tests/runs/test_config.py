@@ -1,0 +1,138 @@
+"""The configuration of a training: recipes, defaults, contradictions, its help and its flags."""
+
+import dataclasses
+
+import pytest
+
+from semicml_tf import commandline
+from semicml_tf.errors import UserError
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.baseline_settings import BaselineSettings
+from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.runs.config import TrainConfig
+from semicml_tf.runs.recipes import PAPER
+from semicml_tf.runs.settings import as_flags, run_hash
+
+BASELINES = [name for name in catalogue.METHODS if name not in ("supervised", "semi_cml", "prel")]
+
+
+def config(**options):
+    return TrainConfig(dataset="DATASET", output="RUN", **options)
+
+
+def parsed(*flags):
+    return commandline.config("semicml_tf.train", ["--dataset=DATASET", "--output=RUN", *flags])
+
+
+def test_a_recipe_gives_the_values_that_the_user_does_not():
+    made = config(recipe="paper", epochs=(3, 6))
+    assert made.epochs == (3, 6) and made.width == PAPER["width"] and made.teacher == "pool"
+    assert made == parsed("--recipe=paper", "--epochs=3,6")
+    # Also where the user's value is that of the recipe `default`.
+    assert config(recipe="paper", width=16).width == parsed("--recipe=paper", "--width=16").width == 16
+    assert dataclasses.replace(made, seed=1).epochs == (3, 6)
+    assert config().width == 16 and config() == parsed()
+
+
+def test_the_paper_recipe_names_every_knob_of_its_methods():
+    """Else tuning `default` would change `paper` unseen. The baselines' own knobs are no part of it."""
+    own = set(MethodSettings.__dataclass_fields__) - set(BaselineSettings.__dataclass_fields__)
+    assert own <= set(PAPER)
+
+
+def test_a_single_method_gets_the_epochs_of_all_stages():
+    assert config(method=("supervised",)).epochs == parsed("--method=supervised").epochs == (18,)
+    assert config(recipe="paper", method=("cps",)).epochs == (81,)
+
+
+def test_a_run_hash_is_that_of_earlier_versions():
+    """Where it changes, no run of an earlier version can be resumed."""
+
+    def hash_of(made):
+        return run_hash(made.run_settings, made.method_settings, "data", None)
+
+    assert hash_of(config()).startswith("a4735e5a00c0d1a8")
+    assert hash_of(config(recipe="paper")).startswith("4fb96bac7697fe5c")
+    assert hash_of(config(precision="bfloat16")) != hash_of(config())
+    assert hash_of(config(devices=("cpu:0",), resume=True)) == hash_of(config())
+
+
+def test_the_settings_of_a_run_are_its_flags():
+    made = config(recipe="paper", method=("ict",), lr_drop_epochs=(2, 3), mixup_alpha=0.5)
+    given = as_flags(made.run_settings, made.method_settings)
+    flags = [
+        f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in given.items()
+    ]
+    assert parsed("--recipe=paper", *flags) == made
+
+
+def test_the_help_shows_each_method_on_a_line_of_its_own():
+    lines = [line.strip() for line in commandline.help_text("semicml_tf.train").splitlines()]
+    for name, entry in catalogue.METHODS.items():
+        assert f"{name}: {entry.help}" in lines
+
+
+def test_the_help_begins_with_what_every_run_needs_and_shows_each_flag_once():
+    lines = commandline.help_text("semicml_tf.train").splitlines()
+    shown = [line.strip()[2:] for line in lines if line.startswith("  --")]
+    assert shown[:8] == ["dataset", "output", "devices", "resume", "dry_run", "method", "epochs", "window"]
+    assert sorted(shown) == sorted([*TrainConfig.__dataclass_fields__, "flagfile"])
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_settings_that_do_not_suit_a_method_are_refused(name):
+    if name in ("mean_teacher", "ua_mt", "ict"):
+        with pytest.raises(UserError, match=f"--ema_decay=0.*{name}"):
+            config(method=(name,), ema_decay=0.0)
+    else:
+        config(method=(name,), ema_decay=0.0)
+    with pytest.raises(UserError, match="2 unlabelled slices"):
+        config(method=(name,), unlabelled_batch=1)
+
+
+@pytest.mark.parametrize("knob, value", [("confidence", 0.4), ("mixup_alpha", 2.0), ("uncertainty_passes", 0)])
+def test_a_knob_out_of_its_range_is_refused(knob, value):
+    for make in (lambda: config(**{knob: value}), lambda: parsed(f"--{knob}={value}")):
+        with pytest.raises(UserError, match=rf"--{knob} to be .* from .* to .*got '{value}'"):
+            make()
+
+
+def test_all_options_out_of_their_range_are_named_at_once():
+    wrong = {"asc_weight": -1.0, "l2": -1e-4, "pool_size": 0, "prel_asc_strong": 1.5, "learning_rate": 0.0}
+    with pytest.raises(UserError) as caught:
+        config(teacher="pool", **wrong)
+    assert all(f"--{name}" in caught.value.line for name in wrong)
+    assert "--pool_size to be a whole number of at least 1, got '0'" in caught.value.line
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"teacher_noise_low": 1.0}, "--teacher_noise_low up to --teacher_noise_high, got 1.0 and 0.2"),
+        ({"teacher_batch_statistics": True}, "--teacher_batch_statistics needs --teacher=pool"),
+        ({"epochs": (1, 2, 3)}, "one for each of the stages semi_cml, prel, got .1, 2, 3."),
+        ({"window": 40}, "multiple of 16, got 40"),
+        ({"unlabelled_partitions": ()}, "--unlabelled_partitions for semi_cml, prel, got none"),
+        ({"unlabelled_partitions": ("test",)}, "--unlabelled_partitions .*labelled, unlabelled, got 'test'"),
+        ({"seed": -1}, "--seed"),
+        ({"recipe": "papers"}, "--recipe.*Did you mean --recipe=paper"),
+        ({"method": ("semi-cml",)}, "semi_cml, prel.*'semi-cml'.*Did you mean --method=semi_cml"),
+        ({"method": ()}, "expected methods among"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        config(**options)
+
+
+def test_a_modality_that_the_data_lack_is_refused():
+    with pytest.raises(UserError, match="--teacher_modality among auto, ct, pet, got 'mr'"):
+        config(teacher_modality="mr").check_modalities(("ct", "pet"))
+    with pytest.raises(UserError, match="two modalities, got ct"):
+        config().check_modalities(("ct",))
+
+
+def test_a_run_needs_a_folder_and_a_dry_run_does_not():
+    with pytest.raises(UserError, match="expected --output, which is missing"):
+        TrainConfig(dataset="DATASET")
+    assert TrainConfig(dataset="DATASET", dry_run=True).output is None
