@@ -16,8 +16,8 @@ MODALITIES = ("ct", "pet")
 def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
     """The default method's first stage after its burn-in."""
     from semicml_tf.methods import catalogue
+    from semicml_tf.methods.catalogue import MethodSettings
     from semicml_tf.methods.schedule import StagePlan
-    from semicml_tf.methods.settings import MethodSettings
     from semicml_tf.networks.unet import unet
 
     # As in `step_of_torch`: no L2, and one call per network.

@@ -28,6 +28,7 @@ _MODULES = {
     "PhantomConfig": "semicml_tf.phantom.config",
     "PredictConfig": "semicml_tf.inference.config",
     "ReportConfig": "semicml_tf.reporting.config",
+    "TrainConfig": "semicml_tf.runs.config",
     "choose_postprocessing": "semicml_tf.evaluation.job",
     "compare": "semicml_tf.evaluation.compare_job",
     "connect": "semicml_tf.serving",
@@ -40,6 +41,7 @@ _MODULES = {
     "make_phantom": "semicml_tf.phantom.job",
     "predict": "semicml_tf.inference.job",
     "report": "semicml_tf.reporting.job",
+    "train": "semicml_tf.training.job",
 }
 __all__ = sorted(_MODULES)
 

@@ -90,12 +90,14 @@ class Option:
     def limits(self) -> str:
         """The range of the numbers in words; empty where any number is a value."""
         if self.above is not None:
-            return f"above {self.above:g}" + (f" and up to {self.high:g}" if self.high is not None else "")
+            return f"above {text_of(self.above)}" + (
+                f" and up to {text_of(self.high)}" if self.high is not None else ""
+            )
         if self.low is not None and self.high is not None:
-            return f"from {self.low:g} to {self.high:g}"
+            return f"from {text_of(self.low)} to {text_of(self.high)}"
         if self.low is not None:
-            return f"of at least {self.low:g}"
-        return f"of at most {self.high:g}" if self.high is not None else ""
+            return f"of at least {text_of(self.low)}"
+        return f"of at most {text_of(self.high)}" if self.high is not None else ""
 
     @property
     def expected(self) -> str:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.methods.settings import MethodSettings, from_flags
+from semicml_tf.methods.catalogue import MethodSettings, settings_of
 
 Row = Mapping[str, str]
 
@@ -63,7 +63,7 @@ def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], f
     Raises:
         UserError: there is none.
     """
-    how = from_flags(settings)
+    how = settings_of(settings)
     ends = list(itertools.accumulate(settings.get("epochs", ())))
     for stage in reversed(range(len(ends))):
         begin = ends[stage] - settings["epochs"][stage]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semicml_tf.losses.asc import relations, sees_something, similarity_matrix
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 
 # Pairs of maps that are not of one slice, by whose they are and how many of the two see something.
 OWNERS = ("same patient", "other patients")

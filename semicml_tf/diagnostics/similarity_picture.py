@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from semicml_tf.diagnostics.similarity import Batch, pairs
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 
 _SHOWN = 8
 

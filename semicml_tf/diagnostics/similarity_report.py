@@ -8,7 +8,7 @@ import sys
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
 from semicml_tf.evaluation.table import markdown
-from semicml_tf.methods.settings import MethodSettings, from_flags
+from semicml_tf.methods.catalogue import MethodSettings, settings_of
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
@@ -41,7 +41,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
             path=run.folder / run_folder.FILE_NAME,
             remedy="Train it again",
         )
-    how = from_flags(settings)
+    how = settings_of(settings)
     quiet_import.tensorflow()
     slices = list(_batches(info, settings, run.window))
     times, shown = [], []

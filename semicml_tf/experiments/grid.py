@@ -12,7 +12,7 @@ from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.splits import number_of
 from semicml_tf.experiments.study import Study
 from semicml_tf.methods import catalogue
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs.config import TrainConfig
 from semicml_tf.runs.settings import TrainSettings, as_flags
 

@@ -12,8 +12,8 @@ from keras import ops
 from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods import replicas
 from semicml_tf.methods.adam import Adam
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.schedule import LearningRate, StagePlan
-from semicml_tf.methods.settings import MethodSettings
 
 # Builds a network for a modality: (modality) -> keras.Model.
 NetworkFactory = Callable[[str], keras.Model]

@@ -1,67 +1,54 @@
-"""The known methods by name; `--method` takes one or several, trained one after another."""
+"""The known methods by name, and the settings that their knobs make together.
+
+A method is a file of this package with ``METHOD`` and ``stage_class()``; see `declaration.Declaration`. To add one,
+write the file and add its name to `NAMES`. Its flags, their help and the contract tests follow.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from semicml_tf.configuration import Problem
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.declaration import Declaration
+from semicml_tf.methods.shared_knobs import Optimiser, Supervision
+
+NAMES = (
+    "supervised", "semi_cml", "prel", "mean_teacher", "ua_mt", "ict", "cps", "cross_modal_cps", "cct", "urpc",
+    "entropy_minimisation", "fixmatch", "deep_co_training",
+)  # fmt: skip
+# What each method reads.
+COMMON = (Optimiser, Supervision)
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A known method.
-
-    Attributes:
-        module: holds its class `Stage`. Imported only when used: a command's help must not wait for TensorFlow.
-        help: one line.
-        needs_unlabelled: whether a step needs unlabelled slices.
-        needs_average: whether, with these settings, it learns from the students' moving averages.
-        needs_scores: whether, with these settings, it begins with a choice by validation scores.
-    """
-
-    module: str
-    help: str
-    needs_unlabelled: bool = True
-    needs_average: Callable[[MethodSettings], bool] = lambda how: False
-    needs_scores: Callable[[MethodSettings], bool] = lambda how: False
+def _module(name: str):
+    return importlib.import_module(f"semicml_tf.methods.{name}")
 
 
-METHODS = {
-    "supervised": Entry("semicml_tf.methods.supervised", "labelled slices only", needs_unlabelled=False),
-    "semi_cml": Entry(
-        "semicml_tf.methods.semi_cml",
-        "contrastive mutual learning of both modalities (Semi-CML)",
-        needs_average=lambda how: how.mse_weight > 0 and how.mse_target == "average",
-    ),
-    "prel": Entry(
-        "semicml_tf.methods.prel",
-        "soft pseudo-label re-learning from both teachers, or the better one's (PReL)",
-        needs_average=lambda how: how.teacher == "average",
-        needs_scores=lambda how: how.teacher_modality == "auto",
-    ),
-    "mean_teacher": Entry(
-        "semicml_tf.methods.mean_teacher", "agree with the own moving average", needs_average=lambda how: True
-    ),
-    "ua_mt": Entry(
-        "semicml_tf.methods.ua_mt", "the same, where that average is certain (UA-MT)", needs_average=lambda how: True
-    ),
-    "ict": Entry("semicml_tf.methods.ict", "the same, on mixtures of two slices (ICT)", needs_average=lambda how: True),
-    "cps": Entry("semicml_tf.methods.cps", "two networks a modality learn from each other's hard labels (CPS)"),
-    "cross_modal_cps": Entry(
-        "semicml_tf.methods.cross_modal_cps", "the two modalities' networks do (CPS across modalities)"
-    ),
-    "cct": Entry("semicml_tf.methods.cct", "decoders of perturbed features follow the main one (CCT)"),
-    "urpc": Entry("semicml_tf.methods.urpc", "a network's maps at four scales agree (URPC)"),
-    "entropy_minimisation": Entry("semicml_tf.methods.entropy_minimisation", "be sure of what is seen"),
-    "fixmatch": Entry(
-        "semicml_tf.methods.fixmatch", "sure labels of a slice teach its strongly distorted view (FixMatch)"
-    ),
-    "deep_co_training": Entry("semicml_tf.methods.deep_co_training", "agree with the map of the rotated slice"),
-}
+METHODS: dict[str, Declaration] = {name: _module(name).METHOD for name in NAMES}
+
+
+def _fields() -> Iterator[tuple[str, Any, dataclasses.Field]]:
+    """A field for each knob: of the optimiser, of the losses, and of the methods in their order."""
+    of_methods = dict.fromkeys(one for method in METHODS.values() for one in method.knobs)
+    for knobs_class in (*COMMON, *of_methods):
+        readers = [name for name, method in METHODS.items() if knobs_class in method.knobs]
+        heading = f"Flags of {knobs_class.title}" + (f" ({', '.join(readers)})" if readers else "")
+        annotations = typing.get_type_hints(knobs_class)
+        for field in dataclasses.fields(knobs_class):
+            described = dataclasses.field(default=field.default, metadata={**field.metadata, "group": heading})
+            yield field.name, annotations[field.name], described
+
+
+# The knobs of all methods as one frozen dataclass: what a method gets as its `settings`.
+MethodSettings = dataclasses.make_dataclass("MethodSettings", _fields(), frozen=True)
+MethodSettings.__module__ = __name__
+MethodSettings.__doc__ = "The knobs of all methods; each is described where it is declared."
 
 
 def unknown(names: Sequence[str]) -> Problem | None:
@@ -74,6 +61,20 @@ def unknown(names: Sequence[str]) -> Problem | None:
     return None
 
 
+def contradictions(settings: MethodSettings) -> Iterator[Problem]:
+    """The problems of knobs that are right one by one."""
+    for method in METHODS.values():
+        yield from method.contradictions(settings)
+
+
+@functools.cache
 def stage_class(name: str):
-    """The method's subclass of `base.Method`."""
-    return importlib.import_module(METHODS[name].module).Stage
+    """The method's subclass of `base.Method`. The first call imports Keras."""
+    return _module(name).stage_class()
+
+
+def settings_of(flags: Mapping[str, Any]) -> MethodSettings:
+    """The methods' part of a run's settings, by flag name as in `run.json`. Missing ones have their default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(MethodSettings)}
+    given = {name: flags[name] for name in defaults if name in flags}
+    return MethodSettings(**{n: tuple(v) if isinstance(defaults[n], tuple) else v for n, v in given.items()})

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from keras import ops
+from semicml_tf.methods.declaration import Declaration
+from semicml_tf.methods.shared_knobs import AuxiliaryOutputs, UnlabelledLoss
 
-from semicml_tf.losses.consistency import squared_difference
-from semicml_tf.methods.auxiliary import AuxiliarySupervised
-from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS, encoder_features, perturbed_decoder
+METHOD = Declaration(
+    "auxiliary decoders of perturbed features follow the main decoder (CCT)",
+    knobs=(UnlabelledLoss, AuxiliaryOutputs),
+)
 
 
-class Stage(AuxiliarySupervised):
-    """``L_unl = mean over three auxiliary decoders of mean (p_aux - sg p)^2``, sg stops the gradient.
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from keras import ops
 
-    Ouali et al., CVPR 2020, arXiv 2003.09005: noise of ± 0.3, dropout of 0.3, and features dropped where they
-    are strongest. As in the article the main decoder learns from labels alone, the encoder from both terms. That
-    the auxiliary decoders learn from labels, too, is the SSL4MIS collection's way (``auxiliary_supervised=0``
-    for the article's).
-    """
+    from semicml_tf.losses.consistency import squared_difference
+    from semicml_tf.methods.auxiliary import AuxiliarySupervised
+    from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS, encoder_features, perturbed_decoder
 
-    features_of = staticmethod(encoder_features)
+    class Stage(AuxiliarySupervised):
+        """``L_unl = mean over three auxiliary decoders of mean (p_aux - sg p)^2``, sg stops the gradient.
 
-    def make_companions(self, build):
-        def decoder(kind, name):
-            features = encoder_features(self.students[name])
-            # Of a U-Net with initial weights of its own, only the decoder is used.
-            return perturbed_decoder(kind, features, build(f"{name}_{kind}"), f"{name}_{kind}_decoder")
+        Ouali et al., CVPR 2020, arXiv 2003.09005: noise of ± 0.3, dropout of 0.3, and features dropped where they
+        are strongest. As in the article the main decoder learns from labels alone, the encoder from both terms. That
+        the auxiliary decoders learn from labels, too, is the SSL4MIS collection's way (``auxiliary_supervised=0``
+        for the article's).
+        """
 
-        return {kind: {name: decoder(kind, name) for name in self.modalities} for kind in PERTURBATIONS}
+        features_of = staticmethod(encoder_features)
 
-    def unlabelled_term(self, maps, targets, batch):
-        total = 0.0
-        for name in self.modalities:
-            main, others = self.main_and_others(maps["unlabelled"], name)
-            total += sum(squared_difference(p, ops.stop_gradient(main)) for p in others) / len(others)
-        return total
+        def make_companions(self, build):
+            def decoder(kind, name):
+                features = encoder_features(self.students[name])
+                # Of a U-Net with initial weights of its own, only the decoder is used.
+                return perturbed_decoder(kind, features, build(f"{name}_{kind}"), f"{name}_{kind}_decoder")
+
+            return {kind: {name: decoder(kind, name) for name in self.modalities} for kind in PERTURBATIONS}
+
+        def unlabelled_term(self, maps, targets, batch):
+            total = 0.0
+            for name in self.modalities:
+                main, others = self.main_and_others(maps["unlabelled"], name)
+                total += sum(squared_difference(p, ops.stop_gradient(main)) for p in others) / len(others)
+            return total
+
+    return Stage

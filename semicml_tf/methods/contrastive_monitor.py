@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from semicml_tf.losses.asc import relations, sees_something, similarity_matrix
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 
 
 def _mean(values, where):

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from semicml_tf.losses.pseudo_labels import cross_pseudo_supervision
-from semicml_tf.methods.semi_supervised import SemiSupervised
+from semicml_tf.methods.declaration import Declaration
+from semicml_tf.methods.shared_knobs import UnlabelledLoss
+
+METHOD = Declaration(
+    "two networks per modality learn from each other's hard labels (CPS)",
+    knobs=(UnlabelledLoss,),
+)
 
 
-class Stage(SemiSupervised):
-    """``L_unl = BCE(p, 1[p' > 0.5]) + BCE(p', 1[p > 0.5])``, p' of a second network with other initial weights.
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from semicml_tf.losses.pseudo_labels import cross_pseudo_supervision
+    from semicml_tf.methods.semi_supervised import SemiSupervised
 
-    Chen et al., CVPR 2021, arXiv 2106.01226. Both learn from the labels; the first one is validated and kept.
-    """
+    class Stage(SemiSupervised):
+        """``L_unl = BCE(p, 1[p' > 0.5]) + BCE(p', 1[p > 0.5])``, p' of a second network with other initial weights.
 
-    def make_companions(self, build):
-        return {"second": {name: build(f"{name}_second") for name in self.modalities}}
+        Chen et al., CVPR 2021, arXiv 2106.01226. Both learn from the labels; the first one is validated and kept.
+        """
 
-    def maps_of(self, name, images, seeds):
-        second = self.companions["second"][name](images, training=True)
-        return super().maps_of(name, images, seeds) | {f"{name}/second": second}
+        def make_companions(self, build):
+            return {"second": {name: build(f"{name}_second") for name in self.modalities}}
 
-    def unlabelled_term(self, maps, targets, batch):
-        maps = maps["unlabelled"]
-        return sum(cross_pseudo_supervision(maps[name], maps[f"{name}/second"]) for name in self.modalities)
+        def maps_of(self, name, images, seeds):
+            second = self.companions["second"][name](images, training=True)
+            return super().maps_of(name, images, seeds) | {f"{name}/second": second}
+
+        def unlabelled_term(self, maps, targets, batch):
+            maps = maps["unlabelled"]
+            return sum(cross_pseudo_supervision(maps[name], maps[f"{name}/second"]) for name in self.modalities)
+
+    return Stage

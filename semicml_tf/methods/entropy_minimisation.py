@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from semicml_tf.losses.entropy import mean_entropy
-from semicml_tf.methods.semi_supervised import SemiSupervised
+from semicml_tf.methods.declaration import Declaration
+from semicml_tf.methods.shared_knobs import UnlabelledLoss
+
+METHOD = Declaration(
+    "the entropy of the maps is minimised",
+    knobs=(UnlabelledLoss,),
+)
 
 
-class Stage(SemiSupervised):
-    """``L_unl = mean entropy of (p, 1 - p) / ln 2`` (Grandvalet and Bengio 2004; Vu et al. 2019, arXiv 1811.12833)."""
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from semicml_tf.losses.entropy import mean_entropy
+    from semicml_tf.methods.semi_supervised import SemiSupervised
 
-    def unlabelled_term(self, maps, targets, batch):
-        return sum(mean_entropy(maps["unlabelled"][name]) for name in self.modalities)
+    class Stage(SemiSupervised):
+        """``L_unl = mean entropy of (p, 1 - p) / ln 2``.
+
+        Grandvalet and Bengio 2004; Vu et al. 2019, arXiv 1811.12833.
+        """
+
+        def unlabelled_term(self, maps, targets, batch):
+            return sum(mean_entropy(maps["unlabelled"][name]) for name in self.modalities)
+
+    return Stage

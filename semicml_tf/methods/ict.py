@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
-from keras import ops
-
-from semicml_tf.losses.consistency import squared_difference
-from semicml_tf.methods.semi_supervised import SemiSupervised
-from semicml_tf.networks.sample_noise import seeds_for, symmetric_beta
+from semicml_tf.configuration import option
+from semicml_tf.methods.declaration import Declaration, knobs
+from semicml_tf.methods.shared_knobs import UnlabelledLoss
 
 
-def mixed(x, share):
-    """``(1 - share) x_i + share x_j``, slice j half a batch after i; x: (batch, h, w, 1), share: (batch,)."""
-    share = ops.cast(ops.reshape(share, (-1, 1, 1, 1)), x.dtype)
-    return (1.0 - share) * x + share * ops.roll(x, -(ops.shape(x)[0] // 2), axis=0)
+@knobs("ICT")
+class IctKnobs:
+    """How slices are mixed."""
+
+    mixup_alpha: float = option(0.2, "Slices are mixed with weights drawn from Beta(alpha, alpha).", low=0.01, high=1.0)
 
 
-class Stage(SemiSupervised):
-    """``L_unl = mean (p(mix(x)) - mix(teacher(x)))^2``, shares from Beta(0.2, 0.2).
+METHOD = Declaration(
+    "Mean Teacher on mixtures of two slices (ICT)",
+    knobs=(UnlabelledLoss, IctKnobs),
+    needs_average=lambda settings: True,
+)
 
-    Verma et al., IJCAI 2019, arXiv 1903.03825. The students see the mixed slices in place of the unlabelled
-    ones. Partners come from the global batch.
-    """
 
-    def _share(self, batch):
-        return symmetric_beta(seeds_for("mixup", batch["seed"]), self.settings.mixup_alpha, salt=0)
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from semicml_tf.losses.consistency import squared_difference
+    from semicml_tf.methods.semi_supervised import SemiSupervised
+    from semicml_tf.methods.views import mixed
+    from semicml_tf.networks.sample_noise import seeds_for, symmetric_beta
 
-    def unlabelled_views(self, batch):
-        images = {name: mixed(image, self._share(batch)) for name, image in batch["image"].items()}
-        return {"mixed": {"image": images, "seed": batch["seed"]}}
+    class Stage(SemiSupervised):
+        """``L_unl = mean (p(mix(x)) - mix(teacher(x)))^2``, shares from Beta(0.2, 0.2).
 
-    def unlabelled_targets(self, batch):
-        return {name: average(batch["image"][name], training=False) for name, average in self.averages.items()}
+        Verma et al., IJCAI 2019, arXiv 1903.03825. The students see the mixed slices in place of the unlabelled
+        ones. Partners come from the global batch.
+        """
 
-    def unlabelled_term(self, maps, targets, batch):
-        share = self._share(batch)
-        return sum(squared_difference(maps["mixed"][name], mixed(targets[name], share)) for name in self.modalities)
+        def _share(self, batch):
+            return symmetric_beta(seeds_for("mixup", batch["seed"]), self.settings.mixup_alpha, salt=0)
+
+        def unlabelled_views(self, batch):
+            images = {name: mixed(image, self._share(batch)) for name, image in batch["image"].items()}
+            return {"mixed": {"image": images, "seed": batch["seed"]}}
+
+        def unlabelled_targets(self, batch):
+            return {name: average(batch["image"][name], training=False) for name, average in self.averages.items()}
+
+        def unlabelled_term(self, maps, targets, batch):
+            share = self._share(batch)
+            return sum(squared_difference(maps["mixed"][name], mixed(targets[name], share)) for name in self.modalities)
+
+    return Stage

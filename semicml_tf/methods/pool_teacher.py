@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from semicml_tf.methods.base import Method
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 
 
 class PoolTeachers:

@@ -2,104 +2,185 @@
 
 from __future__ import annotations
 
-from keras import ops
+from collections.abc import Iterator
 
+from semicml_tf.configuration import Problem, option
 from semicml_tf.errors import UserError
-from semicml_tf.losses.asc import asc_loss
-from semicml_tf.losses.supervised import segmentation_loss
-from semicml_tf.methods import contrastive_monitor, pseudo_label_monitor
-from semicml_tf.methods.pool_teacher import PooledMethod
-from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
+from semicml_tf.methods.declaration import Declaration, knobs
+from semicml_tf.methods.shared_knobs import AscLoss, PoolTeacher
 
 
-class Stage(PooledMethod):
-    """``L = prel_weight (L_teach,weak + W(t) L_teach,strong)``, with the labelled loss beside it if it is kept::
+@knobs("PReL")
+class PrelKnobs:
+    """The teachers, their pseudo-labels, and the losses on these."""
 
-        L_teach,m = a_m L_ASC(q, p_m) + (1 - a_m) [bce_weight BCE(p_m, q) + dice_weight DiceLoss(p_m, q)]
+    teacher_modality: str = option(
+        "auto",
+        "The stronger modality, which alone teaches with --teachers=better. auto chooses it by validation DSC.",
+    )
+    teachers: str = option(
+        "both",
+        "Teachers that make the pseudo-labels: the better modality's, or both together.",
+        choices=("better", "both"),
+    )
+    label_fusion: str = option(
+        "odds",
+        "How the teachers' maps become one pseudo-label: their mean, or the sum of their log-odds (odds). Log-odds are "
+        "relative to the threshold that validation chose for each modality.",
+        choices=("mean", "odds"),
+    )
+    label_sharpness: float = option(1.0, "Factor on that sum of log-odds.", above=0.0)
+    teacher_passes: int = option(1, "Passes of the teacher over a slice. A pseudo-label is their mean.", low=1)
+    teacher_dropout: bool = option(False, "Apply dropout in the teacher's passes.")
+    teacher_batch_statistics: bool = option(
+        False, "Normalise the teacher's features by its batch's statistics, and update the moving ones, as in training."
+    )
+    teacher_noise: float = option(0.0, "Standard deviation of the noise on the teacher's input.", low=0.0)
+    teacher_noise_low: float = option(-0.2, "Lower clip of that noise.")
+    teacher_noise_high: float = option(0.2, "Upper clip of that noise.")
+    pseudo_labels: str = option(
+        "soft", "Pseudo-labels: the teachers' map, or this map thresholded at 0.5 (hard).", choices=("soft", "hard")
+    )
+    prel_weight: float = option(1.0, "Weight of the pseudo-label loss beside the labelled loss.", low=0.0)
+    prel_keep_labelled: bool = option(True, "Keep the labelled loss.")
+    prel_asc_weak: float = option(
+        0.01, "Fraction of ASC in the pseudo-label loss of the weaker modality.", low=0.0, high=1.0
+    )
+    prel_asc_strong: float = option(
+        0.2, "Fraction of ASC in the pseudo-label loss of the stronger modality.", low=0.0, high=1.0
+    )
+    prel_strong_from: float = option(
+        0.0,
+        "Fraction of the stage after which the stronger modality learns from the pseudo-labels, too.",
+        low=0.0,
+        high=1.0,
+    )
 
-    W = 0 until `prel_strong_from` of the stage, then 1; a_m is `prel_asc_weak` or `prel_asc_strong`, 0 where
-    `asc_weight` is. Strong is the better modality, whoever writes q. Zhang et al., Medical Image Analysis 83 (2023)
-    102656, by a third-party copy of its training script; there the better modality alone writes q.
-    """
 
-    def __init__(self, modalities, build, settings, plan, scores):
-        super().__init__(modalities, build, settings, plan, scores)
-        if not self.pool and not self.averages:
-            raise UserError("PReL with --teacher=average needs a moving average", remedy="Set --ema_decay above 0")
-        self.teacher_modality = self._choose(scores)
-        teachers = self.pool.teachers if self.pool else self.averages
-        writers = self.modalities if settings.teachers == "both" else (self.teacher_modality,)
-        self.labellers = {name: SoftLabeller(teachers[name], settings) for name in writers}
+def _contradictions(settings) -> Iterator[Problem]:
+    if settings.teacher_noise_low > settings.teacher_noise_high:
+        yield (
+            f"expected --teacher_noise_low up to --teacher_noise_high, got {settings.teacher_noise_low} and "
+            f"{settings.teacher_noise_high}",
+            "Correct one of them",
+        )
+    if settings.teacher_batch_statistics and settings.teacher != "pool":
+        yield (
+            "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
+            "Correct one of them",
+        )
 
-    def _choose(self, scores) -> str:
-        """The named modality, or the better one on validation patients."""
-        name = self.settings.teacher_modality
-        if name != "auto":
-            if name not in self.modalities:
+
+METHOD = Declaration(
+    "re-learning from soft pseudo-labels of both teachers, or of the better one (PReL)",
+    knobs=(AscLoss, PoolTeacher, PrelKnobs),
+    needs_average=lambda settings: settings.teacher == "average",
+    needs_scores=lambda settings: settings.teacher_modality == "auto",
+    contradictions=_contradictions,
+)
+
+
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from keras import ops
+
+    from semicml_tf.losses.asc import asc_loss
+    from semicml_tf.losses.supervised import segmentation_loss
+    from semicml_tf.methods import contrastive_monitor, pseudo_label_monitor
+    from semicml_tf.methods.pool_teacher import PooledMethod
+    from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
+
+    class Stage(PooledMethod):
+        """``L = prel_weight (L_teach,weak + W(t) L_teach,strong)``, with the labelled loss beside it if it is kept::
+
+            L_teach,m = a_m L_ASC(q, p_m) + (1 - a_m) [bce_weight BCE(p_m, q) + dice_weight DiceLoss(p_m, q)]
+
+        W = 0 until `prel_strong_from` of the stage, then 1; a_m is `prel_asc_weak` or `prel_asc_strong`, 0 where
+        `asc_weight` is. Strong is the better modality, whoever writes q. Zhang et al., Medical Image Analysis 83 (2023)
+        102656, by a third-party copy of its training script; there the better modality alone writes q.
+        """
+
+        def __init__(self, modalities, build, settings, plan, scores):
+            super().__init__(modalities, build, settings, plan, scores)
+            if not self.pool and not self.averages:
+                raise UserError("PReL with --teacher=average needs a moving average", remedy="Set --ema_decay above 0")
+            self.teacher_modality = self._choose(scores)
+            teachers = self.pool.teachers if self.pool else self.averages
+            writers = self.modalities if settings.teachers == "both" else (self.teacher_modality,)
+            self.labellers = {name: SoftLabeller(teachers[name], settings) for name in writers}
+
+        def _choose(self, scores) -> str:
+            """The named modality, or the better one on validation patients."""
+            name = self.settings.teacher_modality
+            if name != "auto":
+                if name not in self.modalities:
+                    raise UserError(
+                        f"expected a teacher among {', '.join(self.modalities)}, got '{name}'",
+                        remedy="Correct --teacher_modality, or leave it to auto",
+                    )
+                return name
+            if not scores:
                 raise UserError(
-                    f"expected a teacher among {', '.join(self.modalities)}, got '{name}'",
-                    remedy="Correct --teacher_modality, or leave it to auto",
+                    "PReL chooses its teacher by validation scores, and there are none yet",
+                    remedy="Train another stage first, start from a run with --init_from, or set --teacher_modality",
                 )
-            return name
-        if not scores:
-            raise UserError(
-                "PReL chooses its teacher by validation scores, and there are none yet",
-                remedy="Train another stage first, start from a run with --init_from, or set --teacher_modality",
-            )
-        return max(self.modalities, key=lambda modality: scores[modality])
+            return max(self.modalities, key=lambda modality: scores[modality])
 
-    def begin(self):
-        # A stage 1 too short for the pool's copying epoch leaves teachers that nobody has taught.
-        if self.pool and not self.pool.copied:
-            self.pool.copy_students(self.students)
+        def begin(self):
+            # A stage 1 too short for the pool's copying epoch leaves teachers that nobody has taught.
+            if self.pool and not self.pool.copied:
+                self.pool.copy_students(self.students)
 
-    def targets(self, batch):
-        unlabelled = batch["unlabelled"]
-        maps = {
-            name: labeller(unlabelled["image"][name], unlabelled["seed"]) for name, labeller in self.labellers.items()
-        }
-        return {"q": soft_label(maps, self.thresholds, self.settings)}
+        def targets(self, batch):
+            unlabelled = batch["unlabelled"]
+            maps = {
+                name: labeller(unlabelled["image"][name], unlabelled["seed"])
+                for name, labeller in self.labellers.items()
+            }
+            return {"q": soft_label(maps, self.thresholds, self.settings)}
 
-    def loss_terms(self, batch, maps, targets):
-        how, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
-        terms = {"supervised": self.supervised_term(batch, maps)} if how.prel_keep_labelled else {}
-        strong_now = ops.cast(self.progress() >= how.prel_strong_from, "float32")
-        for name in self.modalities:
-            strong = name == self.teacher_modality
-            share = (how.prel_asc_strong if strong else how.prel_asc_weak) if how.asc_weight else 0.0
-            p = maps["unlabelled"][name]
-            contrast = asc_loss(
-                q,
-                p,
-                patients,
-                temperature=how.asc_temperature,
-                similarity=how.asc_similarity,
-                negatives=how.asc_negatives,
-                empty=how.asc_empty,
-            )
-            follow = segmentation_loss(p, q, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
-            weight = how.prel_weight * (strong_now if strong else 1.0)
-            terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * follow)
-        return terms
+        def loss_terms(self, batch, maps, targets):
+            how, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
+            terms = {"supervised": self.supervised_term(batch, maps)} if how.prel_keep_labelled else {}
+            strong_now = ops.cast(self.progress() >= how.prel_strong_from, "float32")
+            for name in self.modalities:
+                strong = name == self.teacher_modality
+                share = (how.prel_asc_strong if strong else how.prel_asc_weak) if how.asc_weight else 0.0
+                p = maps["unlabelled"][name]
+                contrast = asc_loss(
+                    q,
+                    p,
+                    patients,
+                    temperature=how.asc_temperature,
+                    similarity=how.asc_similarity,
+                    negatives=how.asc_negatives,
+                    empty=how.asc_empty,
+                )
+                follow = segmentation_loss(p, q, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
+                weight = how.prel_weight * (strong_now if strong else 1.0)
+                terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * follow)
+            return terms
 
-    def observations(self, batch, maps, targets):
-        first, second = (maps["unlabelled"][name] for name in self.modalities)
-        patients = batch["unlabelled"]["patient"]
-        return {
-            **pseudo_label_monitor.shares(targets["q"], batch["labelled"]["label"]),
-            **contrastive_monitor.scalars(first, second, patients, self.settings),
-        }
+        def observations(self, batch, maps, targets):
+            first, second = (maps["unlabelled"][name] for name in self.modalities)
+            patients = batch["unlabelled"]["patient"]
+            return {
+                **pseudo_label_monitor.shares(targets["q"], batch["labelled"]["label"]),
+                **contrastive_monitor.scalars(first, second, patients, self.settings),
+            }
 
-    def alarms(self, means):
-        return pseudo_label_monitor.alarms(means)
+        def alarms(self, means):
+            return pseudo_label_monitor.alarms(means)
 
-    @property
-    def silence_remedy(self):
-        return "lower --prel_weight, --prel_asc_weak and --prel_asc_strong, or pass --prel_keep_labelled"
+        @property
+        def silence_remedy(self):
+            return "lower --prel_weight, --prel_asc_weak and --prel_asc_strong, or pass --prel_keep_labelled"
 
-    def label_writers(self):
-        teachers = self.pool.teachers if self.pool else self.averages
-        return {name: teachers[name] for name in self.labellers}
+        def label_writers(self):
+            teachers = self.pool.teachers if self.pool else self.averages
+            return {name: teachers[name] for name in self.labellers}
 
-    def facts(self):
-        return {"teacher": self.teacher_modality}
+        def facts(self):
+            return {"teacher": self.teacher_modality}
+
+    return Stage

@@ -7,7 +7,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,79 +2,120 @@
 
 from __future__ import annotations
 
-from keras import ops
-
-from semicml_tf.losses.asc import asc_loss
-from semicml_tf.losses.consistency import seen_by_either, squared_difference
-from semicml_tf.methods import contrastive_monitor, ramps
-from semicml_tf.methods.pool_teacher import PooledMethod
+from semicml_tf.configuration import option
+from semicml_tf.methods.declaration import Declaration, knobs
+from semicml_tf.methods.shared_knobs import AscLoss, PoolTeacher
 
 
-class Stage(PooledMethod):
-    """``L = L_sup,1 + L_sup,2 + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
+@knobs("Semi-CML")
+class SemiCmlKnobs:
+    """The squared difference of the two modalities' maps, and when the cross-modal terms begin."""
 
-    Zhang et al., Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script.
-    With a burn-in, ASC and MSE begin after it and grow by a ramp; both networks then see something
-    before they are asked to agree.
-    """
+    mse_weight: float = option(
+        0.0, "Weight of the squared difference between the modalities' maps. 0 turns it off.", low=0.0
+    )
+    mse_weighting: str = option(
+        "seen",
+        "Slices in the squared difference: all (none), or those in which a modality predicts foreground (seen).",
+        choices=("none", "seen"),
+    )
+    mse_target: str = option(
+        "average",
+        "Target of the squared difference: the other modality's student, or its moving average.",
+        choices=("student", "average"),
+    )
+    burn_in: float = option(0.4, "Fraction of the stage without cross-modal terms.", low=0.0, high=1.0)
+    ramp: float = option(
+        0.3, "Fraction of the stage, after the burn-in, in which these terms grow to full weight.", low=0.0, high=1.0
+    )
+    ramp_epochs: int = option(
+        0, "Epochs N over which the MSE weight grows as exp(-5 (1 - epoch/N)^2). 0 uses --ramp instead.", low=0
+    )
 
-    def weights_of_terms(self):
-        """The weights of ASC and MSE now."""
-        how = self.settings
-        grown = ramps.after_burn_in(self.progress(), how.burn_in, how.ramp)
-        mse = grown
-        if how.ramp_epochs:
-            epoch = ops.floor(self.progress() * self.plan.steps / self.plan.steps_per_epoch)
-            mse = ramps.sigmoid_ramp(epoch / how.ramp_epochs)
-        return how.asc_weight * grown, how.mse_weight * mse
 
-    def targets(self, batch):
-        """The moving averages' maps of the unlabelled slices, where MSE is measured against them."""
-        if not (self.settings.mse_weight and self._against_averages):
-            return {}
-        images = batch["unlabelled"]["image"]
-        return {name: average(images[name], training=False) for name, average in self.averages.items()}
+METHOD = Declaration(
+    "contrastive mutual learning of both modalities (Semi-CML)",
+    knobs=(AscLoss, PoolTeacher, SemiCmlKnobs),
+    needs_average=lambda settings: settings.mse_weight > 0 and settings.mse_target == "average",
+)
 
-    @property
-    def silence_remedy(self):
-        return "lower --asc_weight and --mse_weight, or raise --burn_in"
 
-    @property
-    def _against_averages(self) -> bool:
-        return self.settings.mse_target == "average" and bool(self.averages)
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from keras import ops
 
-    def loss_terms(self, batch, maps, targets):
-        how, unlabelled = self.settings, maps["unlabelled"]
-        first, second = (unlabelled[name] for name in self.modalities)
-        asc_weight, mse_weight = self.weights_of_terms()
-        terms = {"supervised": self.supervised_term(batch, maps)}
-        if how.asc_weight:
-            contrast = asc_loss(
-                first,
-                second,
-                batch["unlabelled"]["patient"],
-                temperature=how.asc_temperature,
-                similarity=how.asc_similarity,
-                negatives=how.asc_negatives,
-                empty=how.asc_empty,
-            )
-            terms["asc"] = ops.multiply(asc_weight, contrast)
-        if how.mse_weight:
-            terms["mse"] = ops.multiply(mse_weight, self._mean_difference(first, second, targets))
-        return terms
+    from semicml_tf.losses.asc import asc_loss
+    from semicml_tf.losses.consistency import seen_by_either, squared_difference
+    from semicml_tf.methods import contrastive_monitor, ramps
+    from semicml_tf.methods.pool_teacher import PooledMethod
 
-    def observations(self, batch, maps, targets):
-        first, second = (maps["unlabelled"][name] for name in self.modalities)
-        return contrastive_monitor.scalars(first, second, batch["unlabelled"]["patient"], self.settings)
+    class Stage(PooledMethod):
+        """``L = L_sup,1 + L_sup,2 + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
 
-    def _mean_difference(self, first, second, targets):
-        if self._against_averages:
-            one, other = self.modalities
-            pairs = [(first, targets[other]), (second, targets[one])]
-        else:
-            pairs = [(first, second)]
-        values = []
-        for p, q in pairs:
-            weight = seen_by_either(p, q) if self.settings.mse_weighting == "seen" else 1.0
-            values.append(ops.mean(weight * squared_difference(p, q)))
-        return sum(values) / len(values)
+        Zhang et al., Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script.
+        With a burn-in, ASC and MSE begin after it and grow by a ramp; both networks then see something
+        before they are asked to agree.
+        """
+
+        def weights_of_terms(self):
+            """The weights of ASC and MSE now."""
+            how = self.settings
+            grown = ramps.after_burn_in(self.progress(), how.burn_in, how.ramp)
+            mse = grown
+            if how.ramp_epochs:
+                epoch = ops.floor(self.progress() * self.plan.steps / self.plan.steps_per_epoch)
+                mse = ramps.sigmoid_ramp(epoch / how.ramp_epochs)
+            return how.asc_weight * grown, how.mse_weight * mse
+
+        def targets(self, batch):
+            """The moving averages' maps of the unlabelled slices, where MSE is measured against them."""
+            if not (self.settings.mse_weight and self._against_averages):
+                return {}
+            images = batch["unlabelled"]["image"]
+            return {name: average(images[name], training=False) for name, average in self.averages.items()}
+
+        @property
+        def silence_remedy(self):
+            return "lower --asc_weight and --mse_weight, or raise --burn_in"
+
+        @property
+        def _against_averages(self) -> bool:
+            return self.settings.mse_target == "average" and bool(self.averages)
+
+        def loss_terms(self, batch, maps, targets):
+            how, unlabelled = self.settings, maps["unlabelled"]
+            first, second = (unlabelled[name] for name in self.modalities)
+            asc_weight, mse_weight = self.weights_of_terms()
+            terms = {"supervised": self.supervised_term(batch, maps)}
+            if how.asc_weight:
+                contrast = asc_loss(
+                    first,
+                    second,
+                    batch["unlabelled"]["patient"],
+                    temperature=how.asc_temperature,
+                    similarity=how.asc_similarity,
+                    negatives=how.asc_negatives,
+                    empty=how.asc_empty,
+                )
+                terms["asc"] = ops.multiply(asc_weight, contrast)
+            if how.mse_weight:
+                terms["mse"] = ops.multiply(mse_weight, self._mean_difference(first, second, targets))
+            return terms
+
+        def observations(self, batch, maps, targets):
+            first, second = (maps["unlabelled"][name] for name in self.modalities)
+            return contrastive_monitor.scalars(first, second, batch["unlabelled"]["patient"], self.settings)
+
+        def _mean_difference(self, first, second, targets):
+            if self._against_averages:
+                one, other = self.modalities
+                pairs = [(first, targets[other]), (second, targets[one])]
+            else:
+                pairs = [(first, second)]
+            values = []
+            for p, q in pairs:
+                weight = seen_by_either(p, q) if self.settings.mse_weighting == "seen" else 1.0
+                values.append(ops.mean(weight * squared_difference(p, q)))
+            return sum(values) / len(values)
+
+    return Stage

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.noisy_teacher import NoisyTeacher
-from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.networks.precision import full_precision
 
 # Log-odds beyond this are cut: a network that is sure to the last bit would outvote any other.

@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
-from keras import ops
-
-from semicml_tf.losses.entropy import binary_entropy, certain_squared_difference
-from semicml_tf.methods.average_teacher import AverageTeacher
-from semicml_tf.networks.sample_noise import seeds_for
+from semicml_tf.configuration import option
+from semicml_tf.methods.declaration import Declaration, knobs
+from semicml_tf.methods.shared_knobs import NoisyAverage, UnlabelledLoss
 
 
-class Stage(AverageTeacher):
-    """``L_unl = sum(mask (p - q)^2) / sum(mask)``, sums over the batch.
+@knobs("UA-MT")
+class UaMtKnobs:
+    """The uncertainty of the moving average, by passes with noise."""
 
-    Mask: where the entropy of the mean of T passes is below ``(limit + (1 - limit) ramp) ln 2``. Yu et al., MICCAI
-    2019, arXiv 1907.07034.
-    """
+    uncertainty_passes: int = option(
+        8, "Noisy passes of the moving average. The entropy of their mean is the uncertainty.", low=1, high=100
+    )
+    uncertainty_dropout: bool = option(True, "Apply dropout in these passes.")
+    uncertainty_limit: float = option(
+        0.75,
+        "Pixels count if their entropy / ln 2 is below this limit. The limit grows to 1 with the weight.",
+        low=0.0,
+        high=1.0,
+    )
 
-    def __init__(self, modalities, build, settings, plan, scores):
-        super().__init__(modalities, build, settings, plan, scores)
-        self.doubters = {
-            name: self.noisy(average, dropout=settings.uncertainty_dropout) for name, average in self.averages.items()
-        }
 
-    def unlabelled_targets(self, batch):
-        doubts = {f"{name}/uncertainty": self._uncertainty(name, batch) for name in self.modalities}
-        return super().unlabelled_targets(batch) | doubts
+METHOD = Declaration(
+    "Mean Teacher where the moving average is certain (UA-MT)",
+    knobs=(UnlabelledLoss, NoisyAverage, UaMtKnobs),
+    needs_average=lambda settings: True,
+)
 
-    def _uncertainty(self, name: str, batch):
-        """Entropy over ln 2 of the mean of all passes, which run as one large batch; (batch, h, w, 1)."""
-        passes = range(1, self.settings.uncertainty_passes + 1)
-        seeds = seeds_for(f"uncertainty/{name}", batch["seed"])
-        maps = self.doubters[name](
-            ops.concatenate([batch["image"][name] for _ in passes], axis=0),
-            ops.concatenate([seeds + number * 7919 for number in passes], axis=0),
-        )
-        return binary_entropy(sum(ops.split(maps, len(passes), axis=0)) / len(passes))
 
-    def unlabelled_term(self, maps, targets, batch):
-        limit = self.settings.uncertainty_limit
-        threshold = limit + (1.0 - limit) * self.ramp()
-        return sum(
-            certain_squared_difference(
-                maps["unlabelled"][name], targets[name], targets[f"{name}/uncertainty"], threshold
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from keras import ops
+
+    from semicml_tf.losses.entropy import binary_entropy, certain_squared_difference
+    from semicml_tf.methods.average_teacher import AverageTeacher
+    from semicml_tf.networks.sample_noise import seeds_for
+
+    class Stage(AverageTeacher):
+        """``L_unl = sum(mask (p - q)^2) / sum(mask)``, sums over the batch.
+
+        Mask: where the entropy of the mean of T passes is below ``(limit + (1 - limit) ramp) ln 2``. Yu et al., MICCAI
+        2019, arXiv 1907.07034.
+        """
+
+        def __init__(self, modalities, build, settings, plan, scores):
+            super().__init__(modalities, build, settings, plan, scores)
+            self.doubters = {
+                name: self.noisy(average, dropout=settings.uncertainty_dropout)
+                for name, average in self.averages.items()
+            }
+
+        def unlabelled_targets(self, batch):
+            doubts = {f"{name}/uncertainty": self._uncertainty(name, batch) for name in self.modalities}
+            return super().unlabelled_targets(batch) | doubts
+
+        def _uncertainty(self, name: str, batch):
+            """Entropy over ln 2 of the mean of all passes, which run as one large batch; (batch, h, w, 1)."""
+            passes = range(1, self.settings.uncertainty_passes + 1)
+            seeds = seeds_for(f"uncertainty/{name}", batch["seed"])
+            maps = self.doubters[name](
+                ops.concatenate([batch["image"][name] for _ in passes], axis=0),
+                ops.concatenate([seeds + number * 7919 for number in passes], axis=0),
             )
-            for name in self.modalities
-        )
+            return binary_entropy(sum(ops.split(maps, len(passes), axis=0)) / len(passes))
+
+        def unlabelled_term(self, maps, targets, batch):
+            limit = self.settings.uncertainty_limit
+            threshold = limit + (1.0 - limit) * self.ramp()
+            return sum(
+                certain_squared_difference(
+                    maps["unlabelled"][name], targets[name], targets[f"{name}/uncertainty"], threshold
+                )
+                for name in self.modalities
+            )
+
+    return Stage

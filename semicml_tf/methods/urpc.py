@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from semicml_tf.losses.pyramid import rectified_consistency
-from semicml_tf.methods.auxiliary import AuxiliarySupervised
-from semicml_tf.networks.auxiliary_outputs import decoder_features, scale_heads
+from semicml_tf.methods.declaration import Declaration
+from semicml_tf.methods.shared_knobs import AuxiliaryOutputs, UnlabelledLoss
+
+METHOD = Declaration(
+    "the maps of a network at four scales agree (URPC)",
+    knobs=(UnlabelledLoss, AuxiliaryOutputs),
+)
 
 
-class Stage(AuxiliarySupervised):
-    """``L_unl``: see `losses.pyramid.rectified_consistency`. All scales learn from the labels.
+def stage_class():
+    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    from semicml_tf.losses.pyramid import rectified_consistency
+    from semicml_tf.methods.auxiliary import AuxiliarySupervised
+    from semicml_tf.networks.auxiliary_outputs import decoder_features, scale_heads
 
-    Luo et al., MICCAI 2021, arXiv 2012.07042.
-    """
+    class Stage(AuxiliarySupervised):
+        """``L_unl``: see `losses.pyramid.rectified_consistency`. All scales learn from the labels.
 
-    features_of = staticmethod(decoder_features)
+        Luo et al., MICCAI 2021, arXiv 2012.07042.
+        """
 
-    def make_companions(self, build):
-        def heads(name):
-            student = self.students[name]
-            # The run's seed, as the factory gave it to the student.
-            seed = student.get_layer("probabilities").kernel_initializer.seed
-            return scale_heads(decoder_features(student), student.input_shape[1], seed, f"{name}_scales")
+        features_of = staticmethod(decoder_features)
 
-        return {"scales": {name: heads(name) for name in self.modalities}}
+        def make_companions(self, build):
+            def heads(name):
+                student = self.students[name]
+                # The run's seed, as the factory gave it to the student.
+                seed = student.get_layer("probabilities").kernel_initializer.seed
+                return scale_heads(decoder_features(student), student.input_shape[1], seed, f"{name}_scales")
 
-    def unlabelled_term(self, maps, targets, batch):
-        pyramids = [self.main_and_others(maps["unlabelled"], name) for name in self.modalities]
-        return sum(rectified_consistency([main, *others]) for main, others in pyramids)
+            return {"scales": {name: heads(name) for name in self.modalities}}
+
+        def unlabelled_term(self, maps, targets, batch):
+            pyramids = [self.main_and_others(maps["unlabelled"], name) for name in self.modalities]
+            return sum(rectified_consistency([main, *others]) for main, others in pyramids)
+
+    return Stage

@@ -7,11 +7,11 @@ import functools
 from collections.abc import Sequence
 
 from semicml_tf.configuration import check, option
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs import settings
 from semicml_tf.runs.recipes import RECIPES
 from semicml_tf.runs.settings import DATA, FIRST, TrainSettings
-from semicml_tf.storage.access import ACCESS
+from semicml_tf.storage.access import DatasetAccess
 
 MACHINE = "Flags of the machine and the folders"
 
@@ -30,19 +30,6 @@ class _Place:
         False,
         "Print data, networks, steps and memory, take two steps of each stage, and write nothing.",
         group=FIRST,
-    )
-    dataset_access: str = option(
-        "auto",
-        "How to read a dataset at a URL. cache copies the shards to a local folder once and checks their hashes. "
-        "stream reads them at the URL (gs://: any TensorFlow; s3://: tensorflow-io). auto streams where possible.",
-        choices=ACCESS,
-        group=MACHINE,
-    )
-    cache_dir: str | None = option(
-        None,
-        "Folder of the copied shards. The default is $SEMICML_TF_CACHE, or ~/.cache/semicml_tf.",
-        path=True,
-        group=MACHINE,
     )
     init_from: str | None = option(
         None,
@@ -76,7 +63,7 @@ def _with_recipe(config_class: type) -> type:
 
 @_with_recipe
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig(MethodSettings, TrainSettings, _Place):
+class TrainConfig(MethodSettings, TrainSettings, DatasetAccess, _Place):
     """A training: its place, the run's settings and the methods' knobs, each an option with its help.
 
     ``TrainConfig(dataset=..., output=..., recipe="paper", epochs=(3, 6))`` has the recipe's values and the options

@@ -12,7 +12,7 @@ from annotated_types import Interval, MinLen
 from typing_extensions import NotRequired, TypedDict
 
 from semicml_tf.errors import UserError
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import json_files, npz_files
 from semicml_tf.system.digest import sha256

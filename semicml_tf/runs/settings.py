@@ -11,7 +11,7 @@ from typing import Any
 from semicml_tf.configuration import Problem, option
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 
 # Raised when the same flags come to mean another training: a run of before is then told from one of now.
 MEANING = 2
@@ -62,8 +62,7 @@ class TrainSettings:
     )
     unlabelled_partitions: tuple[str, ...] = option(
         ("labelled", "unlabelled"),
-        "Partitions of the unlabelled stream. Their labels are not read there.",
-        choices=("labelled", "unlabelled"),
+        "Partitions of the unlabelled stream, of labelled and unlabelled. Their labels are not read there.",
         group=DATA,
     )
     threshold: float = option(
@@ -112,6 +111,11 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
         )
     if train.window % 16:
         yield f"expected a window that is a positive multiple of 16, got {train.window}", "Correct --window"
+    if others := sorted(set(train.unlabelled_partitions) - {"labelled", "unlabelled"}):
+        yield (
+            f"expected --unlabelled_partitions among labelled, unlabelled, got {', '.join(others)}",
+            "Leave out the other partitions: their patients choose and report, so nothing may learn from them",
+        )
     needs = ", ".join(name for name in train.method if catalogue.METHODS[name].needs_unlabelled)
     if needs and not train.unlabelled_partitions:
         yield (
@@ -129,17 +133,7 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
             f"--ema_decay=0 leaves no moving average, from which {averaging} would learn with these settings",
             "Pass an --ema_decay above 0; semi_cml does without by --mse_target=student, and prel by --teacher=pool",
         )
-    if method.teacher_noise_low > method.teacher_noise_high:
-        yield (
-            f"expected --teacher_noise_low up to --teacher_noise_high, got {method.teacher_noise_low} and "
-            f"{method.teacher_noise_high}",
-            "Correct one of them",
-        )
-    if method.teacher_batch_statistics and method.teacher != "pool":
-        yield (
-            "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
-            "Correct one of them",
-        )
+    yield from catalogue.contradictions(method)
 
 
 def check_modalities(method: MethodSettings, modalities: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.schedule import StagePlan
-from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.networks.unet import unet
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import settings as run_settings

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from semicml_tf.errors import Interrupted, UserError
 from semicml_tf.input.complete_cases import whole_cases
 from semicml_tf.methods.base import Method
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder, seen_cases
 from semicml_tf.runs import settings as run_settings

@@ -9,7 +9,7 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.diagnostics import similarity, similarity_report
 from semicml_tf.errors import UserError
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs import run_folder
 from tests.support.evaluation_data import NORMALISATION, WINDOW, ball, oblique_grid, patient, write_dataset, write_run
 

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.losses.supervised import segmentation_loss
-from semicml_tf.methods import catalogue, deep_co_training, ict
+from semicml_tf.methods import catalogue, views
 from semicml_tf.methods.noisy_teacher import NoisyTeacher
-from semicml_tf.methods.strong_view import strong_view
+from semicml_tf.methods.views import strong_view
 from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS
 from semicml_tf.training import checkpoint
 from tests.support import method_batches
@@ -203,7 +203,7 @@ def test_ict_compares_the_map_of_a_mixture_with_the_mixed_maps(made, monkeypatch
     value, gradients = _term(method, maps, {"ct": q, "pet": q})
     assert value == pytest.approx(0.01, rel=1e-4)
     assert gradients["mixed"]["ct"] == pytest.approx(0, abs=1e-4) and gradients["mixed"]["pet"] > 0
-    np.testing.assert_allclose(ict.mixed(q, np.zeros(4, np.float32)), q)
+    np.testing.assert_allclose(views.mixed(q, np.zeros(4, np.float32)), q)
 
 
 def test_cps_pairs_two_networks_of_unlike_weights_and_one_modality(made):
@@ -302,19 +302,19 @@ def test_the_strong_view_distorts_intensities_by_the_samples_seed_alone():
 def test_rotations_turn_back_exactly_and_as_numpys():
     x = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)
     turns = np.array([1, 2, 3, 0], np.int32)
-    turned = np.asarray(deep_co_training.rotated(x, turns))
+    turned = np.asarray(views.rotated(x, turns))
     np.testing.assert_array_equal(turned, [np.rot90(slice_, k) for slice_, k in zip(x, turns)])
-    np.testing.assert_array_equal(np.asarray(deep_co_training.rotated(turned, 4 - turns)), x)
-    assert set(np.asarray(deep_co_training.quarter_turns(np.arange(99, dtype=np.int32)))) == {1, 2, 3}
+    np.testing.assert_array_equal(np.asarray(views.rotated(turned, 4 - turns)), x)
+    assert set(np.asarray(views.quarter_turns(np.arange(99, dtype=np.int32)))) == {1, 2, 3}
 
 
 def test_co_training_asks_both_views_for_half_the_way(made):
     method, batch = made("deep_co_training"), method_batches.batch(0)
-    turns = deep_co_training.quarter_turns(batch["unlabelled"]["seed"])
+    turns = views.quarter_turns(batch["unlabelled"]["seed"])
     seen = method.views(batch)["rotated"]["image"]["ct"]
-    np.testing.assert_array_equal(seen, deep_co_training.rotated(batch["unlabelled"]["image"]["ct"], turns))
+    np.testing.assert_array_equal(seen, views.rotated(batch["unlabelled"]["image"]["ct"], turns))
     p = np.random.default_rng(0).uniform(0.2, 0.8, SIZE).astype(np.float32)
-    turned = tf.Variable(deep_co_training.rotated(p, turns))
+    turned = tf.Variable(views.rotated(p, turns))
     maps = {
         "unlabelled": {"ct": tf.Variable(p), "pet": tf.Variable(p + 0.1)},
         "rotated": {"ct": turned, "pet": tf.Variable(turned)},

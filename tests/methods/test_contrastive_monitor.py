@@ -7,7 +7,7 @@ import pytest
 
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.methods import contrastive_monitor
-from semicml_tf.methods.settings import MethodSettings
+from semicml_tf.methods.catalogue import MethodSettings
 from tests.support import method_batches
 
 NAMES = {"seen_by_both", "seen_by_one", "alike", "apart"}

@@ -8,9 +8,9 @@ from semicml_tf.errors import UserError
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods import ramps
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.pool_teacher import PoolTeachers
 from semicml_tf.methods.schedule import LearningRate, StagePlan
-from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
 from semicml_tf.runs.recipes import PAPER
 from tests.support import method_batches

@@ -7,8 +7,6 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
-from semicml_tf.methods.baseline_settings import BaselineSettings
-from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.runs.config import TrainConfig
 from semicml_tf.runs.recipes import PAPER
 from semicml_tf.runs.settings import as_flags, run_hash
@@ -35,9 +33,9 @@ def test_a_recipe_gives_the_values_that_the_user_does_not():
 
 
 def test_the_paper_recipe_names_every_knob_of_its_methods():
-    """Else tuning `default` would change `paper` unseen. The baselines' own knobs are no part of it."""
-    own = set(MethodSettings.__dataclass_fields__) - set(BaselineSettings.__dataclass_fields__)
-    assert own <= set(PAPER)
+    """Else tuning `default` would change `paper` unseen."""
+    read = {*catalogue.COMMON, *(knobs for name in ("semi_cml", "prel") for knobs in catalogue.METHODS[name].knobs)}
+    assert {field.name for knobs in read for field in dataclasses.fields(knobs)} <= set(PAPER)
 
 
 def test_a_single_method_gets_the_epochs_of_all_stages():
@@ -58,7 +56,7 @@ def test_a_run_hash_is_that_of_earlier_versions():
 
 
 def test_the_settings_of_a_run_are_its_flags():
-    made = config(recipe="paper", method=("ict",), lr_drop_epochs=(2, 3), mixup_alpha=0.5)
+    made = config(recipe="paper", method=("cps",), lr_drop_epochs=(2, 3), mixup_alpha=0.5)
     given = as_flags(made.run_settings, made.method_settings)
     flags = [
         f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in given.items()
@@ -113,8 +111,15 @@ def test_all_options_out_of_their_range_are_named_at_once():
         ({"epochs": (1, 2, 3)}, "one for each of the stages semi_cml, prel, got .1, 2, 3."),
         ({"window": 40}, "multiple of 16, got 40"),
         ({"unlabelled_partitions": ()}, "--unlabelled_partitions for semi_cml, prel, got none"),
-        ({"unlabelled_partitions": ("test",)}, "--unlabelled_partitions .*labelled, unlabelled, got 'test'"),
-        ({"seed": -1}, "--seed"),
+        (
+            {"unlabelled_partitions": ("test",)},
+            "--unlabelled_partitions among labelled, unlabelled, got test.*nothing may learn",
+        ),
+        ({"seed": -1}, "--seed to be a whole number from 0 to 2147483647, got '-1'"),
+        ({"learning_rate": float("inf")}, "--learning_rate to be a number above 0, got 'inf'"),
+        ({"teacher_noise_low": float("nan")}, "--teacher_noise_low to be a number, got 'nan'"),
+        ({"label_sharpness": 0.0}, "--label_sharpness to be a number above 0"),
+        ({"method": ("semi_cml",), "epochs": (3, -1)}, "positive epochs"),
         ({"recipe": "papers"}, "--recipe.*Did you mean --recipe=paper"),
         ({"method": ("semi-cml",)}, "semi_cml, prel.*'semi-cml'.*Did you mean --method=semi_cml"),
         ({"method": ()}, "expected methods among"),

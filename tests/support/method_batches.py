@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.methods import catalogue
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.schedule import StagePlan
-from semicml_tf.methods.settings import MethodSettings
 from semicml_tf.networks.unet import unet
 from semicml_tf.training.distributed.devices import own_part
 

@@ -1,0 +1,44 @@
+"""What a method declares before Keras is imported: a help line, its knobs, and what it needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, dataclass_transform
+
+from semicml_tf.configuration import Problem, option
+
+# A function of `catalogue.MethodSettings`, which this file cannot know.
+Settings = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """``METHOD`` of a method's file, which also has ``stage_class()``: the method as a subclass of `base.Method`.
+
+    Attributes:
+        help: one line.
+        knobs: classes of the options that the method reads beside those that all methods read.
+        needs_unlabelled: whether a step needs unlabelled slices.
+        needs_average: whether, with these settings, the method learns from the students' moving averages.
+        needs_scores: whether, with these settings, the method begins with a choice by validation scores.
+        contradictions: the problems of its knobs that are right one by one.
+    """
+
+    help: str
+    knobs: tuple[type, ...] = ()
+    needs_unlabelled: bool = True
+    needs_average: Callable[[Settings], bool] = lambda settings: False
+    needs_scores: Callable[[Settings], bool] = lambda settings: False
+    contradictions: Callable[[Settings], Iterable[Problem]] = lambda settings: ()
+
+
+@dataclass_transform(field_specifiers=(option,), frozen_default=True)
+def knobs(title: str) -> Callable[[type], type]:
+    """Makes a class of options a dataclass; `title` is a part of their heading in the help."""
+
+    def made(knobs_class: type) -> type:
+        knobs_class.title = title
+        return dataclasses.dataclass(frozen=True)(knobs_class)
+
+    return made
