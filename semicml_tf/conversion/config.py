@@ -7,13 +7,9 @@ import dataclasses
 from semicml_tf.configuration import check, option
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
+from semicml_tf.files.layouts.names import AUTO, PLACES
 from semicml_tf.files.layouts.options import LayoutOptions
 
-AUTO = "auto"
-# Named here, since --help must not wait for the layouts' modules, which read files by libraries of their own.
-LAYOUTS = (
-    "hecktor", "hecktor2021", "brats", "brats2023", "decathlon", "nnunet", "bids", "csv", "dicom"
-)  # fmt: skip
 MAX_VOXELS = 1 << 30
 LOCAL_RUNNER = "local"
 ALL = "all"  # of --labelled_cases
@@ -23,8 +19,8 @@ WITHOUT_EFFECT = (
     "output", "workers", "runner", "beam_flag", "overwrite", "report", "pseudonym_map", "verify_only", "case_cache",
     "max_voxels",
 )  # fmt: skip
-# Options with places on this machine, which may contain names of patients.
-PLACES = ("input", "split", "keep_split")
+# Options with paths of this machine, which may contain names of patients.
+WITH_PATHS = ("input", "split", "keep_split")
 
 _SOURCE, _GRID, _LABEL, _SPLIT = "Input and output", "Grid and intensities", "Labels", "Split"
 _DELIVERIES, _VERIFICATION, _PRIVACY, _WORK = "Deliveries", "Verification", "Privacy", "Processes and files"
@@ -44,7 +40,7 @@ class ConvertConfig:
     layout: str = option(
         AUTO,
         "Layout of the input. auto recognises it by the names of folders and files.",
-        choices=(AUTO, *LAYOUTS),
+        choices=(AUTO, *PLACES),
         group=_SOURCE,
     )
     modalities: tuple[str, ...] = option((), "Names of the modalities, e.g. ct,pet or t2,t1ce.", group=_SOURCE)

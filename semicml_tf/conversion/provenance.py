@@ -9,7 +9,7 @@ import shlex
 
 import semicml_tf
 from semicml_tf.configuration import as_flags, given
-from semicml_tf.conversion.config import PLACES, WITHOUT_EFFECT, ConvertConfig
+from semicml_tf.conversion.config import WITH_PATHS, WITHOUT_EFFECT, ConvertConfig
 
 _DISTRIBUTIONS = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
 
@@ -21,7 +21,7 @@ def command(config: ConvertConfig, *, with_places: bool = True) -> str:
         config: options of the conversion; those that were given are written.
         with_places: whether to write folders and files of this machine.
     """
-    hidden = (*WITHOUT_EFFECT, *(() if with_places else PLACES))
+    hidden = (*WITHOUT_EFFECT, *(() if with_places else WITH_PATHS))
     lines = as_flags(config, [name for name in given(config) if name not in hidden])
     return " ".join(["python -m semicml_tf.convert", *map(_as_typed, lines)])
 

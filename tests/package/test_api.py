@@ -59,3 +59,21 @@ def test_each_function_refuses_input_that_does_not_exist(name, tmp_path):
 def test_a_config_class_names_what_is_missing():
     with pytest.raises(UserError, match="expected --output, which is missing"):
         semicml_tf.PhantomConfig()
+
+
+def test_a_phantom_is_made_converted_and_opened(tmp_path, capsys):
+    volumes = semicml_tf.make_phantom(
+        semicml_tf.PhantomConfig(output=tmp_path / "volumes", cases=4, empty_fraction=0.0, **SMALL)
+    )
+    assert volumes.empty == 0 and {name: len(cases) for name, cases in volumes.cases.items()} == dict.fromkeys(
+        ("labelled", "unlabelled", "validation", "test"), 1
+    )
+    lines = []
+    config = semicml_tf.ConvertConfig(
+        input=volumes.folder, output=tmp_path / "data", modalities=["ct", "pet"], spacing_mm=(8, 6, 6), workers=1
+    )
+    dataset = semicml_tf.convert(config, report=lines.append)
+    assert {name: list(cases) for name, cases in dataset.cases.items()} == volumes.cases
+    assert capsys.readouterr().out == "" and any("4 cases" in line for line in lines)
+    seen = semicml_tf.inspect(semicml_tf.InspectConfig(path=dataset.dataset))
+    assert not seen.problems and len(seen.cases) == 4 and dataset.data_hash[:12] in seen.text

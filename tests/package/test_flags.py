@@ -3,9 +3,6 @@
 import collections
 
 from semicml_tf import commandline
-from semicml_tf.conversion import config as conversion_config
-from semicml_tf.conversion.execution import runner
-from semicml_tf.files.layouts import catalogue
 
 # Paths and switches of the call rather than of the study, and two that do mean the same.
 _SHARED = {
@@ -42,8 +39,3 @@ def test_commands_share_no_other_flag_names():
             known[name].append(command)
     shared = {name: commands for name, commands in known.items() if len(commands) > 1}
     assert set(shared) <= set(_SHARED), {name: shared[name] for name in set(shared) - set(_SHARED)}
-
-
-def test_the_layouts_that_help_names_are_those_that_there_are():
-    assert (conversion_config.AUTO, *conversion_config.LAYOUTS) == (catalogue.AUTO, *catalogue.LAYOUTS)
-    assert conversion_config.LOCAL_RUNNER == runner.LOCAL

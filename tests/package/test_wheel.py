@@ -216,7 +216,7 @@ def test_a_phantom_is_made_and_converted_by_the_installed_package(python, tmp_pa
     sizes = ("--phantom_size_mm=96,96,48", "--phantom_spacing_mm=6,6,6")
     _checked(python, "-m", "semicml_tf.phantom", "--output=volumes", *cases, *sizes, cwd=tmp_path)
     how = ("--modalities=ct,pet", "--spacing_mm=6,6,6")
-    _checked(python, "-m", "semicml_tf.convert", "--input=volumes", "--output=dataset", *how, cwd=tmp_path)
+    _checked(python.with_name("semicml"), "convert", "--input=volumes", "--output=dataset", *how, cwd=tmp_path)
     assert (tmp_path / "dataset" / "dataset.json").is_file()
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from semicml_tf.conversion.config import LOCAL_RUNNER as LOCAL
 from semicml_tf.conversion.execution.beam_runner import BeamRunner
 from semicml_tf.conversion.execution.local_runner import LocalRunner
 from semicml_tf.errors import UserError
-
-LOCAL = "local"
 
 
 def choose(name: str, *, workers: int, beam_flags: Sequence[str] = ()) -> LocalRunner | BeamRunner:

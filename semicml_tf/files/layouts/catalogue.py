@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pathlib
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.layouts import (
-    bids,
-    csv_manifest,
-    dataset_json,
-    decathlon,
-    diagnose,
-    dicom,
-    nnunet,
-)
-from semicml_tf.files.layouts.brats import BRATS, BRATS_2023
-from semicml_tf.files.layouts.hecktor import HECKTOR, HECKTOR_2021
+from semicml_tf.files.layouts import dataset_json, diagnose
+from semicml_tf.files.layouts.names import AUTO, PLACES
 
-# Told by the names of files and folders, each apart from every other; then those told by what files hold: images that
-# were made from DICOM often have it beside them.
-_BY_NAMES = (HECKTOR, HECKTOR_2021, BRATS, BRATS_2023, decathlon, nnunet, bids, csv_manifest)
-_BY_CONTENT = (dicom,)
-LAYOUTS = {layout.NAME: layout for layout in (*_BY_NAMES, *_BY_CONTENT)}
-AUTO = "auto"
+
+def _loaded(place: str):
+    module, _, name = place.partition(":")
+    layout = importlib.import_module(f"{__package__}.{module}")
+    return getattr(layout, name) if name else layout
+
+
+LAYOUTS = {name: _loaded(place) for name, place in PLACES.items()}
+# Most layouts are recognised by the names of files and folders. DICOM is recognised by the content of files, and comes
+# last: images that were made from DICOM often have it beside them.
+_BY_CONTENT = tuple(layout for layout in LAYOUTS.values() if getattr(layout, "BY_CONTENT", False))
+_BY_NAMES = tuple(layout for layout in LAYOUTS.values() if layout not in _BY_CONTENT)
 
 
 def detected(root: pathlib.Path) -> list[str]:

@@ -35,6 +35,7 @@ from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.preprocessing.normalisation import canonical
 
 NAME = "dicom"
+BY_CONTENT = True
 DESCRIPTION = "any tree of DICOM files (CT, MR, PET), labels as DICOM-SEG, RTSTRUCT or labels/PATIENT.nii.gz"
 
 _CODES = {"ct": "CT", "pet": "PT"}

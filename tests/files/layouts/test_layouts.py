@@ -175,6 +175,11 @@ def test_files_that_no_case_claims_are_reported(tmp_path, name):
     assert len(of_all.oddities(tmp_path / "deliveries", ())) == len(stray)
 
 
+def test_each_layout_stands_under_its_own_name():
+    assert [layout.NAME for layout in catalogue.LAYOUTS.values()] == list(catalogue.LAYOUTS)
+    assert all(layout.DESCRIPTION for layout in catalogue.LAYOUTS.values())
+
+
 @pytest.mark.parametrize("name,case", [("nnunet", "A_0000"), ("decathlon", "A")])
 def test_the_number_of_cases_is_compared_with_the_description(tmp_path, name, case):
     touch(tmp_path / f"imagesTr/{case}.nii.gz", tmp_path / "labelsTr/A.nii.gz")
