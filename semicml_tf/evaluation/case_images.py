@@ -38,9 +38,7 @@ from semicml_tf.system.json_files import Count, Positive, Share
 FOLDER = "cases"
 INDEX = "index.json"
 SLICE, ERRORS = "slice.npz", "errors.npz"
-# Version 1 has no masks.
 INDEX_VERSION = 2
-READ_VERSIONS = (1, INDEX_VERSION)
 # What --case_images may say.
 KINDS = ("shown", "all", "none")
 # Whose volumes are kept by "shown".
@@ -86,7 +84,7 @@ class _Entry(TypedDict):
 class Index(TypedDict):
     """What is read of `cases/index.json`."""
 
-    index_version: Literal[READ_VERSIONS]
+    index_version: Literal[INDEX_VERSION]
     case_images: NotRequired[str]
     modalities: list[str]
     thresholds: dict[str, Share]

@@ -43,27 +43,16 @@ class KeptCase:
     has_volumes: bool
 
     def slice(self, name: str = case_images.SLICE) -> dict[str, np.ndarray] | None:
-        """The arrays of `slice.npz` or `errors.npz` as `case_images` describes them; None where they cannot be read.
-
-        Evaluations of before there were masks get those of their probabilities.
-        """
+        """The arrays of `slice.npz` or `errors.npz` as `case_images` describes them; None where they cannot be read."""
         wanted = ["truth", *(f"{kind}-{number}" for number in self.modalities.values() for kind in _KINDS)]
         try:
             with npz_files.Arrays(self.folder / name) as stored:
                 found = {name: stored[name] for name in wanted}
-                for modality, number in self.modalities.items():
-                    key = f"mask-{number}"
-                    held = key in stored
-                    found[key] = stored[key] if held else self.reached(modality, found[f"probability-{number}"])
         except npz_files.BROKEN:
             return None
         shapes = {array.shape for array in found.values()}
         plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in found.values())
         return found if plain and len(shapes) == 1 else None
-
-    def reached(self, modality: str, probability: np.ndarray) -> np.ndarray:
-        """Where probabilities of 0 to 255 reach the modality's threshold, uint8 0/1."""
-        return (probability >= max(self.thresholds[modality] * 255.0, 0.5)).astype(np.uint8)
 
     def volume(self, name: str) -> bytes | None:
         """A file of a volume as it is; None where there is none."""
@@ -75,7 +64,7 @@ class KeptCase:
             return None
 
 
-_KINDS = ("image", "probability")
+_KINDS = ("image", "mask", "probability")
 
 
 def of_run(run: RunFacts) -> dict[str, KeptCase]:

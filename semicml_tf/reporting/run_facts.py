@@ -163,14 +163,7 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
     index = evaluation / case_images.FOLDER / case_images.INDEX
     images = _read(index, lambda: case_images.read_index(evaluation), notes) if metrics is not None else None
     taught = folder / "evaluation" / "relearning"
-    if images is None:
-        pass
-    elif images["index_version"] == 1 and set((metrics.get("postprocessing") or {}).values()) - {"none"}:
-        notes.append(
-            "Pictures and viewer show masks as they were before their post-processing: this evaluation is of an "
-            f"earlier version. Run {_again(folder, partition)}"
-        )
-    elif images.get("case_images") == "none":
+    if images is not None and images.get("case_images") == "none":
         notes.append("This evaluation was told to leave no images (--case_images=none): no pictures and no viewer.")
     try:
         flags = (folder / "flags.flagfile").read_text(encoding="utf-8")

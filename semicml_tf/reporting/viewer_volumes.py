@@ -43,15 +43,6 @@ def _window(data: bytes) -> tuple[float, float]:
     return float(low * slope + intercept), float(high * slope + intercept)
 
 
-def _mask_of(kept: KeptCase, modality: str, probability: bytes) -> bytes:
-    """The mask of a volume of probabilities, for evaluations of before there were masks."""
-    raw = gzip.decompress(probability)
-    header = bytearray(raw[:352])
-    header[112:120] = np.array((1.0, 0.0), "<f4").tobytes()  # slope and intercept
-    mask = kept.reached(modality, np.frombuffer(raw, np.uint8, offset=352))
-    return gzip.compress(bytes(header) + mask.tobytes(), 6, mtime=0)
-
-
 def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
     """Where to begin, RAS+ mm: the middle of the lesion in the kept slice, by the affine of the volume `data`."""
     affine = np.frombuffer(gzip.decompress(data), "<f4", 12, 280).reshape(3, 4).astype(float)
@@ -71,9 +62,8 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
 
     def take(name: str) -> tuple[str, bytes] | None:
         data = kept.volume(name)
-        return None if data is None or data[:2] != b"\x1f\x8b" else put(data)
-
-    def put(data: bytes) -> tuple[str, bytes]:
+        if data is None or data[:2] != b"\x1f\x8b":
+            return None
         key = hashlib.sha256(data).hexdigest()[:20]
         files[key] = base64.b64encode(data).decode("ascii")
         return key, data
@@ -81,11 +71,10 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
     truth = take("truth.nii.gz")
     modalities = []
     for name, number in kept.modalities.items():
-        image, probability = take(f"image-{number}.nii.gz"), take(f"probability-{number}.nii.gz")
-        if not image or not probability:
+        image, mask, probability = (take(f"{kind}-{number}.nii.gz") for kind in ("image", "mask", "probability"))
+        if not image or not mask or not probability:
             return None
         try:
-            mask = take(f"mask-{number}.nii.gz") or put(_mask_of(kept, name, probability[1]))
             window = _window(image[1])
         except (OSError, EOFError, ValueError, IndexError):
             return None
