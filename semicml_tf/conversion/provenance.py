@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import pathlib
-import platform
 import shlex
 
-import semicml_tf
 from semicml_tf.configuration import as_flags, given
 from semicml_tf.conversion.config import WITH_PATHS, WITHOUT_EFFECT, ConvertConfig
+from semicml_tf.system.versions import versions
 
 _DISTRIBUTIONS = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
 
@@ -36,16 +34,5 @@ def provenance(config: ConvertConfig, *, with_places: bool = True) -> dict:
     return {
         "command": command(config, with_places=with_places),
         **({"source": str(pathlib.Path(config.input).resolve())} if with_places else {}),
-        "versions": {
-            "semicml_tf": semicml_tf.__version__,
-            "python": platform.python_version(),
-            **{name: _version(name) for name in _DISTRIBUTIONS},
-        },
+        "versions": versions(*_DISTRIBUTIONS),
     }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

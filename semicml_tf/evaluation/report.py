@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import pathlib
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen
 from typing_extensions import NotRequired, TypedDict
 
-import semicml_tf
 from semicml_tf.evaluation import bootstrap, failures, trivial_baselines
 from semicml_tf.evaluation.metrics import POLICY, SURFACE_TOLERANCE_MM, CaseScore
 from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, summarise
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import cpu, json_files
+from semicml_tf.system import versions as system_versions
 from semicml_tf.system.json_files import Count
 
 FILE_NAME = "metrics.json"
@@ -93,14 +91,8 @@ class Report(TypedDict):
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of what a score depends on; None for a package that goes by another name."""
-    found: dict[str, str | None] = {"semicml_tf": semicml_tf.__version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None  # e.g. tensorflow installed as tensorflow-cpu
-    return found
+    """Versions of what a score depends on."""
+    return system_versions.versions(*_PACKAGES)
 
 
 def build(

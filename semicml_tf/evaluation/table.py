@@ -101,10 +101,8 @@ class Table:
 
     def screen(self) -> str:
         """The table in columns of equal width."""
-        lines = (self.headings, *self.rows)
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.headings))]
-        texts = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines]
-        texts.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+        texts = cells_of.aligned([self.headings, *self.rows])
+        texts.insert(1, "-" * max(map(len, texts)))
         return "\n".join(texts) + "\n" + self._below("".join(f"{note}\n" for note in self.notes))
 
     @staticmethod

@@ -10,6 +10,7 @@ from semicml_tf.records import example_proto, tfrecord_file
 from semicml_tf.records.case_record import CONTRACT_VERSION
 from semicml_tf.records.check import CaseFacts, Checked
 from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.system import table_cells
 
 
 def check_ours(path: pathlib.Path) -> None:
@@ -232,6 +233,4 @@ def _spacing(spacing_mm: Sequence[float], unit: str = " mm") -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in (head, *rows)]
-    return "\n".join(f"  {line}" for line in lines) + "\n"
+    return "".join(f"  {line}\n" for line in table_cells.aligned([head, *rows]))

@@ -1,8 +1,9 @@
-"""Names of patients and files as cells of Markdown and CSV tables: text alone, never markup or a formula."""
+"""Tables of text: aligned columns for the screen; cells of Markdown and CSV that are never markup or a formula."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.errors import printable
@@ -20,3 +21,9 @@ def markdown(text: str) -> str:
 def csv(value: Any) -> Any:
     """A value of a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table for the screen, with columns as wide as their longest cell and two spaces between them."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

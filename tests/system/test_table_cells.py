@@ -56,6 +56,10 @@ def test_markdown_leaves_sound_names_and_numbers_alone():
         assert table_cells.markdown(text) == text
 
 
+def test_columns_of_a_table_for_the_screen_are_as_wide_as_their_longest_cell():
+    assert table_cells.aligned([["a", "bcd", "e"], ["fgh", "", ""]]) == ["a    bcd  e", "fgh"]
+
+
 def test_pictures_of_training_take_any_name():
     image = np.zeros((8, 8), np.float32)
     shown = {name: ({"ct": image}, image, {"ct": image}) for name in NAMES[1:2] + NAMES[-4:]}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.conversion.verification.findings import CaseReport
-from semicml_tf.system import json_files
+from semicml_tf.system import json_files, table_cells
 
 FILE_NAME = "fingerprint.json"
 AXES = ("slice", "row", "column")
@@ -75,8 +75,7 @@ class Fingerprint:
                     f"{_median(shares.get('0.5'))} to {_median(shares.get('99.5'))}",
                 ]
             )
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
+        lines = table_cells.aligned(rows)
         if self.foreground:
             found = self.foreground
             lines.append(

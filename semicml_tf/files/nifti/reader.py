@@ -5,7 +5,6 @@ Voxels go from the file into the result block by block: beside the result itself
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from semicml_tf.files.nifti import header as nifti_header
 from semicml_tf.files.nifti.gunzip import MOST_GROWTH, PlainBytes, unreadable
 from semicml_tf.files.nifti.header import Header
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.system import digest
 
 # Voxels of one volume; more are refused before memory is taken, unless the user raises it.
 MOST_VOXELS = 1 << 30
@@ -114,14 +114,10 @@ def sha256(path: str | os.PathLike) -> str:
     Raises:
         UserError: it is missing or cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb", buffering=0) as stream:
-            while content := stream.read(_BLOCK):
-                digest.update(content)
+        return digest.sha256(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    return digest.hexdigest()
 
 
 def _header(stream: PlainBytes, path: str | os.PathLike, channel: int | None) -> tuple[Header, bytes]:

@@ -10,29 +10,12 @@ import platform
 import sys
 from typing import Any
 
-from semicml_tf import __version__
 from semicml_tf.errors import UserError, first_line
 from semicml_tf.runs import run_folder
 from semicml_tf.system import atomic_files, cpu
+from semicml_tf.system.versions import versions
 from semicml_tf.training.monitoring import curves, pictures
 from semicml_tf.training.validation import Validated
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers."""
-    import keras
-    import numpy
-    import tensorflow
-
-    return {
-        "semicml_tf": __version__,
-        "python": platform.python_version(),
-        "tensorflow": tensorflow.__version__,
-        "keras": keras.__version__,
-        "numpy": numpy.__version__,
-        "platform": platform.platform(),
-    }
-
 
 # Columns of one kind share a card in TensorBoard.
 _KINDS = ("dice", "gradient_norm", "learning_rate", "loss_scale", "loss", "threshold")
@@ -72,8 +55,12 @@ class RunRecord:
 
     def __init__(self, folder: pathlib.Path, head: dict[str, Any]):
         self._folder = folder
-        self._head = {**head, "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]], "versions": versions()}
-        self._head["processor"] = cpu.processor()
+        self._head = {
+            **head,
+            "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+            "versions": {**versions("tensorflow", "keras", "numpy"), "platform": platform.platform()},
+            "processor": cpu.processor(),
+        }
         # Made with the first epoch: a run that is refused must leave nothing behind.
         self._summaries = None
         self._there: set[tuple[int, str]] = set()
