@@ -1,4 +1,4 @@
-"""Whether networks beat the rows that read none."""
+"""Do networks beat the no-network baselines?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semicml_tf.evaluation import report
 
 
 def paired_dice(first: dict, second: dict) -> tuple[float, float, int]:
-    """Mean DSC of two rows over the patients that both have, and the number of these; NaN where there is none."""
+    """Mean DSC of two rows over their common patients, and the number of these patients; NaN without any."""
     other = {case["case_id"]: case["dice"] for case in second["cases"]}
     pairs = [(case["dice"], other[case["case_id"]]) for case in first["cases"] if case["case_id"] in other]
     if not pairs:
@@ -18,17 +18,16 @@ def paired_dice(first: dict, second: dict) -> tuple[float, float, int]:
 
 
 def shortfalls(body: Mapping, margin: float) -> list[str]:
-    """Compares each network's mean DSC with both blind rows.
+    """Compares each network's mean DSC with both no-network baselines.
 
-    Where a network and a row were not scored on the same patients, since some lack a modality, those that
-    both have count.
+    Some patients lack a modality. A network and a baseline are compared on their common patients.
 
     Args:
         body: of a `metrics.json`; its ``rows`` are read.
-        margin: by how much mean DSC must exceed each of them.
+        margin: minimum lead of the network in mean DSC.
 
     Returns:
-        One text per shortfall that names the modality, the row and the missing amount; empty if none.
+        One text per shortfall, with the modality, the baseline and the missing amount; empty without shortfalls.
     """
     failures = []
     for network in report.networks(body):

@@ -1,4 +1,4 @@
-"""Confidence intervals of means over patients, by drawing the patients anew."""
+"""Confidence intervals of means over patients, by resampling the patients."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 LEVEL = 0.95
 RESAMPLES = 9999
 SEED = 0
-# With fewer patients the interval holds the true mean far more seldom than it says.
+# With fewer patients, the interval contains the true mean far less often than its level says.
 FEWEST = 5
 
-# How often the interval holds the true mean, by the number of patients: of normal scores it is the mean ± 1.96 standard
-# errors with the variance's divisor n, and their ratio follows Student's t: P(|t of n - 1| < 1.96 sqrt((n - 1) / n)).
+# Share of intervals that contain the true mean, by the number of patients. For normal scores the interval is the mean
+# ± 1.96 standard errors, with divisor n in the variance. The ratio follows Student's t:
+# P(|t of n - 1| < 1.96 sqrt((n - 1) / n)).
 HOLDS = {5: 0.85, 9: 0.90, 16: 0.92, 35: 0.94}
 
 # Goes into every report.
@@ -27,7 +28,7 @@ METHOD = (
 
 
 def intervals(rows: Sequence[Sequence[float]]) -> list[list[float] | None]:
-    """Intervals of the means of several measures of the same patients, who are drawn alike for all.
+    """Intervals of the means of several measures. All measures use the same resamples of the patients.
 
     Args:
         rows: by measure, by patient; all of one length.
@@ -46,7 +47,7 @@ def intervals(rows: Sequence[Sequence[float]]) -> list[list[float] | None]:
         confidence_level=LEVEL,
         n_resamples=RESAMPLES,
         method="percentile",
-        # SciPy below 1.15 knows no other name for it.
+        # SciPy before 1.15 has no other name for this argument.
         random_state=np.random.default_rng(SEED),
     ).confidence_interval
     return [[float(low), float(high)] for low, high in zip(found.low, found.high)]

@@ -1,6 +1,6 @@
-"""Soft labels against the truth: how far a probability is a frequency, and what of the lesion they keep.
+"""Calibration of soft labels: do probabilities equal frequencies, and how much of the lesion do the labels keep?
 
-Everything is counted patient by patient (`tally`) and drawn from the counts' sum (`measures`).
+Voxels are counted patient by patient (`tally`). All measures are computed from the sum of the counts (`measures`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from semicml_tf.inference.agreement import dice_from_counts
 
 BINS = 10
-# Outside it a label is as good as sure: nearly all of a volume is background that any network knows.
+# Labels outside this range are nearly certain: most of a volume is easy background.
 UNSURE = (0.05, 0.95)
 # From here on a soft label is foreground.
 CUT = 0.5
@@ -21,12 +21,12 @@ CUT = 0.5
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bins:
-    """Voxels by their label q: bin b holds ``b / BINS <= q < (b + 1) / BINS``, the last one q = 1, too.
+    """Voxels by their label q: bin b contains ``b / BINS <= q < (b + 1) / BINS``; the last bin also contains q = 1.
 
     Attributes:
         count: voxels, (BINS,) float64.
-        label: sum of q, likewise.
-        truth: voxels that are foreground in truth, likewise.
+        label: sum of q, (BINS,) float64.
+        truth: voxels that are foreground in truth, (BINS,) float64.
     """
 
     count: np.ndarray
@@ -51,14 +51,14 @@ def reliability(bins: Bins) -> list[dict]:
     """
     rows = []
     for number, (count, label, truth) in enumerate(zip(bins.count, bins.label, bins.truth)):
-        held = count > 0
+        is_filled = count > 0
         rows.append(
             {
                 "low": number / BINS,
                 "high": (number + 1) / BINS,
                 "count": int(count),
-                "mean_label": float(label / count) if held else None,
-                "observed": float(truth / count) if held else None,
+                "mean_label": float(label / count) if is_filled else None,
+                "observed": float(truth / count) if is_filled else None,
             }
         )
     return rows
@@ -75,14 +75,14 @@ def expected_calibration_error(bins: Bins) -> float | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tally:
-    """What is counted of voxels.
+    """Counts of voxels.
 
     Attributes:
         bins: of all voxels.
         unsure: of those with q strictly within `UNSURE`.
         squared: sum of (q - truth)^2.
         drawn: voxels with q >= `CUT`.
-        hits: those of them that are foreground in truth.
+        hits: drawn voxels that are foreground in truth.
         mass_inside: sum of q where there is foreground in truth.
     """
 
@@ -113,7 +113,7 @@ def tally(q: np.ndarray, truth: np.ndarray) -> Tally:
 
     Args:
         q: soft label, (slices, rows, columns) in [0, 1].
-        truth: likewise, nonzero is foreground.
+        truth: label map of the same shape; nonzero is foreground.
     """
     if q.shape != truth.shape:
         raise ValueError(f"expected a label and a truth of one shape, got {q.shape} and {truth.shape}")
@@ -136,7 +136,7 @@ def measures(patients: Sequence[Tally]) -> dict:
         ``patients``; ``reliability`` (as `reliability`); ``ece`` and ``ece_unsure``, over all voxels and those within
         `UNSURE`, with their number ``unsure``; ``brier``, the mean of (q - truth)^2; ``kept``, the share of true
         foreground with q >= 0.5; ``mass_kept``, the mean of q there; ``ppv`` of q >= 0.5; ``dice`` of it and
-        ``dice_patients``, how many it is the mean of. None where a number is undefined.
+        ``dice_patients``, the number of patients in its mean. None where a number is undefined.
     """
     if not patients:
         raise ValueError("expected at least one patient")

@@ -27,16 +27,16 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
         return [[case["case_id"] for case in row["cases"]] for row in body["rows"]]
 
     for what, left, right in (
-        ("data hash", first["dataset"]["data_hash"], other["dataset"]["data_hash"]),
-        ("partition", first["partition"], other["partition"]),
-        ("policy", *report.shared_policy(first, other)),
+        ("data hashes", first["dataset"]["data_hash"], other["dataset"]["data_hash"]),
+        ("partitions", first["partition"], other["partition"]),
+        ("policies", *report.shared_policy(first, other)),
         ("patients", scored(first), scored(other)),
-        ("blind rows", first["blind"], other["blind"]),
+        ("no-network baselines", first["blind"], other["blind"]),
     ):
         if left != right:
             shown = f": {right} is not {left}" if isinstance(left, (str, float)) else ""
             raise UserError(
-                f"cannot be compared with {first_path}, its {what} differs{shown}",
+                f"cannot be compared with {first_path}, the {what} differ{shown}",
                 path=path,
                 remedy="Evaluate every run on one dataset and partition (--dataset, --partition, --allow_other_data)",
             )
@@ -98,7 +98,7 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
 
     def summarised(row: dict, body: dict) -> dict:
         scores = report.scores(row)
-        # Anew, so that reports of version 1 get medians and intervals, too.
+        # Computed again, so that reports of version 1 have medians and intervals.
         return {
             "name": row["name"],
             "modality": row["modality"],

@@ -1,4 +1,4 @@
-"""Whether a dataset is the one that a run was trained on, or may be scored on all the same, and on whom."""
+"""Checks the dataset that a run is scored on: is it the run's own, or another one that may be used?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load(run: Run, config: _Options) -> DatasetInfo:
 
 
 def require(run: Run, info: DatasetInfo, *, remedy: str = "Give the run's own data as --dataset") -> None:
-    """Raises UserError if `info` is another dataset than the run's."""
+    """Raises UserError if `info` is not the run's own dataset."""
     if info.data_hash != run.data_hash:
         raise UserError(
             f"these data (hash {info.data_hash[:12]}) are not those that the run was trained on "
@@ -59,7 +59,7 @@ def cases_to_score(info: DatasetInfo, partition: str) -> tuple[CaseEntry, ...]:
 
 
 def one_patient_note(count: int, partition: str) -> list[str]:
-    """What a reader must know of scores of a single patient."""
+    """A note for readers of the scores of a single patient."""
     text = f"One {partition} patient is no evidence: these scores say nothing about other patients, or about which row "
     return [f"{text}is better. Convert again with more {partition} patients."] if count == 1 else []
 
@@ -68,14 +68,14 @@ def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[st
     """Compares the run's data with those to score on.
 
     Args:
-        partition: whom to score.
-        allowed: the data may be others than the run's.
+        partition: of the patients to score.
+        allowed: whether other data than the run's are accepted.
 
     Returns:
-        What a reader of the scores must know.
+        Notes for readers of the scores.
 
     Raises:
-        UserError: they are others and not allowed, or of other modalities, spacing or normalisation.
+        UserError: the data are not the run's and not allowed, or have other modalities, spacing or normalisation.
     """
     if not set(run.modalities) <= set(info.modalities):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Patients by name whom a method failed."""
+"""The patients on whom a method failed, by name."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from semicml_tf.evaluation.metrics import CaseScore
 
 DICE_BOUND = 0.5
-# What `CaseScore` always holds: None, NaN or infinity there is no score.
+# Fields of `CaseScore` that are always numbers. None, NaN or infinity in them is no score.
 _ALWAYS = ("dice", "hd95_mm", "assd_mm")
 
 
 def listed(scores: Sequence[CaseScore], dice_bound: float = DICE_BOUND) -> dict[str, list]:
-    """Who failed and how; a patient stands in one list.
+    """The failed patients by kind of failure. Each patient is in one list.
 
     Args:
         scores: of one method.
         dice_bound: a DSC below it is a failure.
 
     Returns:
-        ``missed`` and ``false_alarms``: names; ``dice_below``: pairs of name and DSC, the worst first, of those who are
-        neither; ``not_finite``: names of those who have no finite number where one is due.
+        ``missed`` and ``false_alarms``: names; ``dice_below``: pairs of name and DSC, the worst first, of patients who
+        are neither; ``not_finite``: names of patients without a finite DSC or distance.
     """
 
     def finite(score: CaseScore) -> bool:
@@ -38,7 +38,7 @@ def listed(scores: Sequence[CaseScore], dice_bound: float = DICE_BOUND) -> dict[
 
 
 def sentence(failed: dict[str, list], dice_bound: float) -> str:
-    """The lists as a line of text; "none" where nobody failed."""
+    """The lists as a line of text; "none" without failures."""
     parts = []
     if failed["missed"]:
         parts.append(f"missed {', '.join(failed['missed'])}")

@@ -104,7 +104,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
     info = data_provenance.load(run, config)
     notes = data_provenance.check(run, info, config.partition, config.allow_other_data)
     if config.partition == "labelled":
-        notes.append("These are the patients that the blind rows were fitted on and that training may have seen.")
+        notes.append("The no-network baselines were fitted on these patients, and training may have seen them.")
     require_whole(info, ("labelled",))
     postprocessing = postprocessing_choice.load(run)
     notes += postprocessing_choice.notes(postprocessing)

@@ -1,4 +1,4 @@
-"""Lesion by lesion: which connected components of the truth a prediction finds, and which of its own are false."""
+"""Detection of lesions: which connected components of the truth are found, and which of the prediction are false."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from semicml_tf.geometry.box import bounding_box
 
-# Voxels that share a face, an edge or a corner belong together: 26 neighbours.
+# Voxels that share a face, an edge or a corner are connected: 26 neighbours.
 CONNECTIVITY = 26
 
 
@@ -19,8 +19,8 @@ class Lesions:
     Attributes:
         true: components of the truth.
         predicted: components of the prediction.
-        found: components of the truth of which at least one voxel is predicted.
-        missed: the others: ``true - found``.
+        found: components of the truth with at least one predicted voxel.
+        missed: ``true - found``.
         false: components of the prediction that touch no voxel of the truth.
     """
 
@@ -32,9 +32,9 @@ class Lesions:
 
 
 def count(prediction: np.ndarray, truth: np.ndarray) -> Lesions:
-    """Counts the components of two masks of one shape, (i, j, k) of bool, and which of them meet.
+    """Counts the components of two masks of one shape, (i, j, k) of bool, and which components overlap.
 
-    One predicted component can find several lesions, and several can share one: nothing is matched one to one.
+    One predicted component can find several lesions, and several components can find the same lesion.
     """
     true, found = _components(truth, prediction)
     predicted, right = _components(prediction, truth)

@@ -1,4 +1,4 @@
-"""Pictures for a person: truth and prediction drawn over both modalities of a few patients."""
+"""Overlays: outlines of truth and prediction over the modalities of a few patients."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Panel:
         aspect: height of a pixel over its width.
         images: by modality, normalised; those that the patient has.
         truth: bool.
-        predictions: by modality likewise, bool: of that modality's network, as it is scored.
-        scores: by modality likewise, of the whole volume on the patient's own grid.
+        predictions: by modality, bool: the mask of that modality's network, as it was scored.
+        scores: by modality, of the whole volume on the patient's own grid.
     """
 
     case_id: str
@@ -47,9 +47,9 @@ class Panel:
 
 
 def panel(record: CaseRecord, modalities: Sequence[str], answers: Mapping[str, Answer]) -> Panel:
-    """The slice with the most truth; where there is none, the one with the most prediction."""
-    held = [name for name in modalities if name in record.images]
-    masks = {name: answers[name].mask for name in held}
+    """The slice with the most truth; without any truth, the slice with the most prediction."""
+    present = [name for name in modalities if name in record.images]
+    masks = {name: answers[name].mask for name in present}
     area = np.count_nonzero(record.label, axis=(1, 2))
     if not area.any():
         area = sum(np.count_nonzero(mask, axis=(1, 2)) for mask in masks.values())
@@ -61,10 +61,10 @@ def panel(record: CaseRecord, modalities: Sequence[str], answers: Mapping[str, A
         slices=record.grid.shape[0],
         aspect=height / width,
         # Copies: views would keep every patient's volumes in memory.
-        images={name: record.images[name][index].astype(np.float32) for name in held},
+        images={name: record.images[name][index].astype(np.float32) for name in present},
         truth=record.label[index] != 0,
         predictions={name: mask[index].copy() for name, mask in masks.items()},
-        scores={name: answers[name].score for name in held},
+        scores={name: answers[name].score for name in present},
     )
 
 
@@ -77,7 +77,7 @@ def choose(panels: Sequence[Panel], count: int = 6) -> list[Panel]:
 
 
 def _outline(axes, mask: np.ndarray, colour: str, style: str) -> None:
-    # Padded, or a mask that touches the border would have no line there; contour refuses constant input.
+    # Padded, so that a mask at the border has a line there. `contour` refuses constant input.
     if mask.any():
         size = np.arange(-1, max(mask.shape) + 1)
         rows, columns = size[: mask.shape[0] + 2], size[: mask.shape[1] + 2]
@@ -118,7 +118,7 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
             if image is None:
                 axes.set_title(f"{printable(item.case_id)}\nno {modality}", fontsize=9, parse_math=False)
                 continue
-            # The brightest half per cent would leave the rest black.
+            # The brightest 0.5 % of the pixels would make the others black.
             low, high = float(image.min()), float(np.percentile(image, 99.5))
             axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=item.aspect)
             _outline(axes, item.truth, _TRUTH, "solid")

@@ -1,4 +1,4 @@
-"""Whether two rows of scores of the same patients differ: Wilcoxon's test, and Holm's correction of several."""
+"""Paired tests of two methods on the same patients: Wilcoxon's test, and Holm's correction for several tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from semicml_tf.evaluation.scores import mean_and_sd
 
-# Equal scores may differ in their last bits by the order of summing: as far apart, they count as equal.
+# Equal scores may differ in their last bits, because of the order of summing. Such scores count as equal.
 _EQUAL_DIGITS = 12
 
 
@@ -18,8 +18,8 @@ class Paired:
     Attributes:
         difference: mean over patients of the first one's score less the second one's.
         p: two-sided, of the Wilcoxon signed-rank test; 1 where no patient differs.
-        patients: how many.
-        differing: patients whose scores differ: those that the test ranks.
+        patients: number of patients.
+        differing: number of patients whose scores differ; the test ranks them.
     """
 
     difference: float

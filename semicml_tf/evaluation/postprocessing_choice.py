@@ -1,4 +1,4 @@
-"""`postprocessing.json`: the post-processing of a run's masks, chosen on its validation patients alone."""
+"""`postprocessing.json`: the post-processing of a run's masks, chosen on its validation patients only."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FILE_NAME = "postprocessing.json"
 VERSION = 1
 _REMEDY = "Choose it again with python -m semicml_tf.evaluate RUN --choose_postprocessing"
 
-# Simplest first: of equals the first is taken.
+# Simplest first: the first of equals is chosen.
 CANDIDATES = tuple(
     Postprocessing(fill_holes, min_ml, largest)
     for largest in (False, True)
     for fill_holes in (False, True)
     for min_ml in (0.0, 0.1, 0.5, 2.0, 5.0)
 )
-# Mean DSC that a candidate must gain over 'none': less is the luck of a few validation patients.
+# Mean DSC that a candidate must gain over 'none'. A smaller gain may be chance, with few validation patients.
 MARGIN = 0.005
 
 
@@ -39,7 +39,7 @@ class _Choice(TypedDict):
 
 
 class _File(TypedDict):
-    """What is read of the file."""
+    """The fields of the file that are read."""
 
     version: Literal[VERSION]
     run_hash: str
@@ -47,10 +47,10 @@ class _File(TypedDict):
 
 
 def choose(means: Sequence[float], margin: float = MARGIN) -> int:
-    """Number of the candidate to take: the best mean DSC, the first of equals; 0 unless it gains more than `margin`.
+    """Index of the candidate with the best mean DSC, the first of equals; 0 unless it gains more than `margin`.
 
     Args:
-        means: of the candidates, that of 'none' first.
+        means: mean DSC of each candidate, 'none' first.
     """
     rounded = np.round(np.asarray(means, np.float64), 9)
     best = int(rounded.argmax())
@@ -58,14 +58,14 @@ def choose(means: Sequence[float], margin: float = MARGIN) -> int:
 
 
 def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str) -> dict:
-    """Tries every candidate on labelled patients; the contents of `postprocessing.json`.
+    """Tries every candidate on labelled patients, and returns the contents of `postprocessing.json`.
 
     Args:
         run: its networks and thresholds are used.
         info: the run's data.
         records: of the validation patients, read once.
         batch_size: slices in one call of a network.
-        command: that made it.
+        command: the command line that made it.
 
     Raises:
         UserError: there is no patient with a label, or a network's answer is not finite.
@@ -109,15 +109,15 @@ def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str
 
 
 def _network(run: Run, modality: str) -> dict:
-    """What tells this checkpoint from another of the run; a run that is resumed may take another."""
+    """Identifies the checkpoint: a run that is resumed may choose another one."""
     return {key: run.best[modality].get(key) for key in ("step", "stage", "threshold")}
 
 
 def load(run: Run) -> Mapping[str, Postprocessing]:
-    """A run's choice by modality; 'none' for all where nothing was chosen.
+    """A run's choice by modality; 'none' for all modalities if nothing was chosen.
 
     Raises:
-        UserError: the file is damaged, or was made for other networks than the run now has.
+        UserError: the file is damaged, or was made for other networks than those of the run.
     """
     path = pathlib.Path(run.folder) / FILE_NAME
     if not path.exists():
@@ -139,7 +139,7 @@ def load(run: Run) -> Mapping[str, Postprocessing]:
 
 
 def notes(chosen: Mapping[str, Postprocessing]) -> list[str]:
-    """What a reader of scores must know of it: a sentence a modality that has any."""
+    """Notes for readers of the scores: one sentence for each modality with post-processing."""
     return [
         f"Masks of '{name}' were post-processed before scoring: {steps}, chosen on the validation patients; "
         "export stores it and prediction applies it."
@@ -149,7 +149,7 @@ def notes(chosen: Mapping[str, Postprocessing]) -> list[str]:
 
 
 def screen(body: dict) -> str:
-    """A line a modality: what was chosen and what it gains."""
+    """One line per modality: the choice and its gain."""
     lines = []
     for name, found in body["modalities"].items():
         none = found["trials"][0]["dice"]

@@ -19,11 +19,11 @@ from semicml_tf.records.case_record import CaseRecord
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answer:
-    """What a segmenter found in a patient.
+    """The answer of a segmenter for a patient.
 
     Attributes:
         probabilities: on the record's network grid, (slices, rows, columns) float32.
-        mask: bool likewise: the mask that was scored, after its post-processing, as it is seen on this grid.
+        mask: bool of the same shape: the scored mask after post-processing, resampled to this grid.
         score: of the mask on the patient's own grid.
     """
 
@@ -34,7 +34,7 @@ class Answer:
 
 OnCase = Callable[[CaseRecord, Mapping[str, Answer]], None]
 
-# Segmenters that answer with a mask have nothing between 0 and 1.
+# Segmenters that answer with a mask give 0 or 1.
 _OF_A_MASK = 0.5
 
 
@@ -50,22 +50,22 @@ def evaluate_predictions(
 ) -> dict[str, list[CaseScore]]:
     """Scores every segmenter on every record, on the patient's own grid.
 
-    Segmenters run here, one after another. Masks are put back onto the patient's grid and scored on threads meanwhile:
-    nearly all of that work is done in compiled code that lets other threads run.
+    Segmenters run in this thread, one after another. Meanwhile, other threads resample the masks to the patient's grid
+    and score them: compiled code does nearly all of that work and lets other threads run.
 
     Args:
-        records: labelled, read once, at most ``jobs + 1`` in memory at a time.
-        segmenters: by row name. A record for which one answers None, since it lacks an image, is not scored there.
-        thresholds: on the probability, by row name; 0.5 for rows that are not named.
-        postprocessing: of the masks, by row name; none for rows that are not named.
-        on_case: called after each patient, in the records' order, with the record and the answers by the names of
-            the rows in which it is scored.
+        records: labelled, read once; at most ``jobs + 1`` are in memory at the same time.
+        segmenters: by row name. A segmenter answers None if the record lacks an image. The record is then not scored
+            in that row.
+        thresholds: on the probability, by row name; 0.5 for other rows.
+        postprocessing: of the masks, by row name; none for other rows.
+        on_case: called after each patient, in the records' order, with the record and its answers by row name.
         surface_tolerance_mm: of the surface DSC.
-        jobs: masks that are scored at a time.
+        jobs: masks that are scored at the same time.
 
     Returns:
-        By row name, the scores in the records' order; rows may hold different numbers of patients. They do not
-        depend on `jobs`.
+        By row name, the scores in the records' order. Rows may have different numbers of patients. The scores do
+        not depend on `jobs`.
 
     Raises:
         UserError: a record has no label, or a segmenter's answer is not finite.
@@ -115,7 +115,7 @@ def evaluate_predictions(
         while waiting:
             finish_first()
     finally:
-        # After an error or Ctrl-C, masks that nobody waits for are not begun.
+        # After an error or Ctrl-C, waiting masks are not scored.
         pool.shutdown(cancel_futures=True)
     return results
 
@@ -132,7 +132,7 @@ def segmented(record: CaseRecord, segmenters: Mapping[str, CaseSegmenter]) -> di
         answers = {name: segmenter(record) for name, segmenter in segmenters.items()}
     drawn = {name: probabilities for name, probabilities in answers.items() if probabilities is not None}
     for name, probabilities in drawn.items():
-        # NaN >= 0.5 is False: a broken network would pass for one that finds nothing.
+        # NaN >= 0.5 is False: the mask of a broken network would be empty, without an error.
         if not np.all(np.isfinite(probabilities)):
             raise UserError(
                 f"'{name}' gave probabilities that are not finite for case {record.case_id}",

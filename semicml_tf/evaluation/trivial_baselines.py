@@ -1,7 +1,7 @@
-"""Two rows that read no network, in every table: what a score is worth beside them.
+"""No-network baselines reported in every table: best ellipsoid, best intensity threshold.
 
-A cropped field of view tells where the lesion is, and a threshold finds what shines; a network that does
-not beat both has shown nothing. Both are fitted on the labelled patients, on the network's grid.
+A cropped field of view reveals where the lesion is, and a threshold finds bright lesions. A network must beat both
+baselines to show that it has learned more. Both are fitted on the labelled patients, on the network's grid.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def ellipsoid(
         offset, shape: the part of the grid to fill; all of it if not given.
 
     Returns:
-        bool of that part's shape: voxels whose centre lies inside; none once a semi-axis is used up.
+        bool of that part's shape: voxels whose centre lies inside; no voxel if a semi-axis is 0 or less.
     """
     shape = grid.shape if shape is None else tuple(shape)
     semi_axes = _half_extent_mm(grid) - margin_mm
@@ -122,21 +122,21 @@ def _threshold_dice(image: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _best(candidates: np.ndarray, mean_dice: np.ndarray) -> tuple[float, float]:
-    """The candidate of the highest mean DSC; of several neighbours that share it, the middle one."""
+    """The candidate with the highest mean DSC; the middle one of neighbours with equal DSC."""
     best = np.flatnonzero(mean_dice >= mean_dice.max() - 1e-12)
     run = best[: np.argmax(np.append(np.diff(best) != 1, True)) + 1]
     return float(candidates[run[len(run) // 2]]), float(mean_dice.max())
 
 
 def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisation]) -> tuple[Ellipsoid, Threshold]:
-    """Fits both rows for the best mean DSC of the labelled patients that have a lesion, by grid search.
+    """Fits both baselines by grid search, for the best mean DSC of the labelled patients with a lesion.
 
-    A patient without one scores 1 or 0 by a single voxel: with a few of them the best row would be one that
-    finds nothing in anybody.
+    Patients without a lesion are not used: one voxel decides whether such a patient scores 1 or 0. With a few of
+    them, the best baseline would be an empty mask.
 
     Args:
         labelled: records with labels, read once.
-        normalisation: by modality name, as `DatasetInfo` holds it.
+        normalisation: by modality name, as in `DatasetInfo`.
     """
     margins, thresholds = [], {name: [] for name in normalisation}
     constants = {}

@@ -1,4 +1,4 @@
-"""Whether a network may take the place of the published one: not if it is clearly worse on validation patients."""
+"""The gate of an export: a network that is clearly worse than the published one on validation patients is held back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from semicml_tf.errors import UserError
 from semicml_tf.system import json_files
 from semicml_tf.system.json_files import Share
 
-# A mean DSC over a few validation patients moves by about this much from one training to the next.
+# A mean DSC over a few validation patients varies by about this much between trainings.
 MARGIN = 0.02
 
 
 class _Manifest(TypedDict, total=False):
-    """What is read of the manifest of a version; those of older contracts have both fields as well."""
+    """The fields of a version's manifest that are read; older contracts have both fields as well."""
 
     validation_dice: Share | None
     data_hash: str | None
@@ -26,13 +26,13 @@ class _Manifest(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True)
 class Former:
-    """The version of a model that is published: the highest that is complete.
+    """The published version of a model: the highest complete version.
 
     Attributes:
         folder: of the version.
         version: its number.
-        validation_dice: mean DSC of its validation patients; None where its manifest does not tell.
-        data_hash: of the data that it was trained on; None likewise.
+        validation_dice: mean DSC of its validation patients; None if the manifest does not contain it.
+        data_hash: of the data of its training; None if the manifest does not contain it.
     """
 
     folder: pathlib.Path
@@ -42,7 +42,7 @@ class Former:
 
     @classmethod
     def find(cls, model: str | pathlib.Path) -> Former | None:
-        """The published version below a model's folder; None where there is none yet."""
+        """The published version below a model's folder; None if no version is published."""
         numbered = complete_versions(model)
         if not numbered:
             return None
@@ -61,11 +61,11 @@ class Former:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a network.
+    """The gate's decision on a network.
 
     Attributes:
         passes: whether it may be published.
-        reason: both scores, or why they could not be compared; empty where nothing was published before.
+        reason: both scores, or the reason why they could not be compared; empty if no version was published before.
     """
 
     passes: bool
@@ -76,9 +76,9 @@ def judge(manifest: Manifest, former: Former | None, margin: float = MARGIN) -> 
     """Compares the validation DSC of a network with that of the published version.
 
     Args:
-        manifest: of the network that is to be published.
+        manifest: of the new network.
         former: the published version, if there is one.
-        margin: it may be worse by so much.
+        margin: largest accepted fall of the validation DSC.
     """
     if former is None:
         return Verdict(True, "")
@@ -86,7 +86,7 @@ def judge(manifest: Manifest, former: Former | None, margin: float = MARGIN) -> 
     if new is None or former.validation_dice is None:
         unknown = "this run's" if new is None else f"{which}'s"
         return Verdict(True, f"not compared with {which}: {unknown} validation DSC is not known")
-    # Rounded, so that a fall by just the margin is within it.
+    # Rounded, so that a fall by exactly the margin passes.
     passes = round(former.validation_dice - new, 9) <= margin
     reason = f"validation DSC {new:.4f} against {former.validation_dice:.4f} of {which}"
     if former.data_hash != manifest.data_hash:

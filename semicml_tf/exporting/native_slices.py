@@ -1,4 +1,4 @@
-"""Made-up slices in native units, to see that the signature `raw` normalises as the package does."""
+"""Random slices in native units: a check that the signature `raw` normalises as the package does."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from semicml_tf.artefact.manifest import CONSTANT_NAMES, INPUT_NAME, Manifest
 
 
 def made_up(manifest: Manifest, count: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What `raw` takes, and what the network must then see.
+    """Inputs of the signature `raw`, and the normalised slices that the network must receive.
 
-    Values go beyond the limits of the normalisation on both sides; where its constants are a volume's own, each slice
-    is a volume.
+    Values exceed the limits of the normalisation on both sides. If the constants depend on the volume, each slice is
+    treated as a volume.
 
     Args:
         manifest: of the model.

@@ -1,4 +1,4 @@
-"""A SavedModel opened again and compared, signature by signature, with the network in memory that it was made from."""
+"""Opens a new SavedModel, and compares each signature with the network in memory."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from semicml_tf.artefact.manifest import (
 from semicml_tf.exporting import native_slices, slice_example
 from semicml_tf.inference.exported_model import load
 
-# Both run the same float32 graph; what may differ is the order of sums.
+# Both run the same float32 graph. Only the order of summing may differ.
 _TOLERANCE = 1e-5
-# More than one, so that the batch axis is tried, and not a power of 2.
+# More than one, to test the batch axis, and not a power of 2.
 _SLICES = 3
 
 
 def tolerance(manifest: Manifest) -> float:
-    """The largest difference of probabilities that is none: of sums, and of rounding to half precision below 1."""
+    """Largest accepted difference of probabilities: order of summing, and rounding to half precision below 1."""
     return _TOLERANCE + (2.0**-12 if manifest.probabilities_dtype == "float16" else 0.0)
 
 
 def max_difference(network, saved: str | pathlib.Path, with_dropout=None) -> float:
     """Largest difference of probabilities between a network in memory and a SavedModel of it, over all signatures.
 
-    Infinite where labels are not those of the probabilities, or the manifest in the graph is not the one beside it.
+    Infinite if labels do not fit the probabilities, or if the manifest in the graph differs from the file.
     """
     model = load(saved)
     manifest = model.manifest
@@ -59,10 +59,10 @@ def max_difference(network, saved: str | pathlib.Path, with_dropout=None) -> flo
             differences.append(_apart(answer[OUTPUT_NAME], wanted))
         if not _labels_are_right(answer[LABELS_NAME], wanted, manifest):
             return float("inf")
-    told = model.call(MANIFEST, {QUERIES_NAME: np.zeros(2, np.int32)})[MANIFEST_NAME]
-    if [text.decode() for text in told] != [manifest.to_json()] * 2:
+    manifests = model.call(MANIFEST, {QUERIES_NAME: np.zeros(2, np.int32)})[MANIFEST_NAME]
+    if [text.decode() for text in manifests] != [manifest.to_json()] * 2:
         return float("inf")
-    # A NaN must not be lost on the way, as it is in `max`.
+    # `np.max` keeps a NaN; the built-in `max` may lose it.
     return float(np.max(differences))
 
 
@@ -71,7 +71,7 @@ def _apart(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _labels_are_right(labels: np.ndarray, probabilities: np.ndarray, manifest: Manifest) -> bool:
-    # Where the probability is all but the threshold, either label is right.
+    # If the probability nearly equals the threshold, either label is right.
     clear = np.abs(probabilities - np.float32(manifest.threshold)) > _TOLERANCE
     wanted = probabilities >= np.float32(manifest.threshold)
     return bool(np.array_equal(labels[clear], wanted[clear]))

@@ -1,4 +1,4 @@
-"""The signatures of a published network as TensorFlow functions: names, types and shapes are the manifest's."""
+"""The signatures of a published network as TensorFlow functions; the manifest gives names, types and shapes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
     """The signatures by name.
 
     Args:
-        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities likewise.
-        manifest: says what they take and give; its JSON is what `manifest` gives.
+        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities of that shape and type.
+        manifest: inputs and outputs of the signatures; the signature `manifest` returns its JSON.
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; for
-            `monte_carlo`, which there is if the manifest says so.
+            the signature `monte_carlo`, which exists if the manifest says so.
     """
     import tensorflow as tf
 
@@ -43,7 +43,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
     def whole(found):
         return tf.ensure_shape(tf.cast(found, tf.float32), (None, manifest.window, manifest.window, 1))
 
-    # Traced once and called by all: each would hold a graph of its own otherwise.
+    # Traced once and called by all signatures. Otherwise each signature would have a graph of its own.
     @tf.function(input_signature=specs(PROBABILITIES))
     def network_of(slices):
         return whole(network(slices, training=False))
@@ -52,7 +52,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
         return {OUTPUT_NAME: tf.cast(found, manifest.probabilities_dtype)}
 
     def hard(found) -> dict[str, Any]:
-        # Of the float32 probabilities, also where their output is rounded.
+        # From the float32 probabilities, even if the output of probabilities is rounded.
         labels = tf.cast(found >= manifest.threshold, tf.uint8)
         return {LABELS_NAME: tf.where(tf.math.is_nan(found), tf.constant(LABEL_OF_NAN, tf.uint8), labels)}
 
@@ -68,12 +68,12 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
         return soft(network_of(slices))
 
     def one_batch(slices, *others):
-        # Broadcasting would make many slices of one.
+        # Without this check, broadcasting would repeat one slice.
         for other in others:
             tf.debugging.assert_equal(tf.shape(other)[0], tf.shape(slices)[0], "expected inputs of one batch size")
 
     def normalised(slices, low, high, center, scale):
-        # As `normalisation.Constants.apply`. Written with `where`: minimum and maximum may lose a NaN.
+        # Equals `normalisation.Constants.apply`. `minimum` and `maximum` may lose a NaN; `where` keeps it.
         clipped = tf.where(slices < low, low, tf.where(slices > high, high, slices))
         return (clipped - center) / scale
 
@@ -100,7 +100,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
 
     @tf.function(input_signature=specs(MANIFEST))
     def its_manifest(queries):
-        # Four bytes of a query become six thousand of an answer.
+        # A query has four bytes, an answer six thousand.
         tf.debugging.assert_less_equal(tf.size(queries), MAX_QUERIES, f"expected at most {MAX_QUERIES} queries")
         return {MANIFEST_NAME: tf.fill(tf.shape(queries), text)}
 

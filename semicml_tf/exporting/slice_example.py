@@ -1,4 +1,4 @@
-"""A slice as a `tf.train.Example`: what the signature `serialized` takes, for pipelines that hold their data so.
+"""A slice as a `tf.train.Example`: the input of the signature `serialized`.
 
 One feature, `slice`: a float list of window * window numbers, row by row, normalised as the manifest says.
 """
@@ -26,7 +26,7 @@ def parse_in_graph(examples, window: int):
         float32 (batch, window, window, 1).
 
     Raises:
-        tf.errors.InvalidArgumentError: when it runs: one is no example, lacks the feature, or has another size.
+        tf.errors.InvalidArgumentError: at run time: a string is no example, lacks the feature, or has another size.
     """
     import tensorflow as tf
 

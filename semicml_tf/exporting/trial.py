@@ -1,4 +1,4 @@
-"""A new version tried on cases before it gets its number."""
+"""Segments cases with a new version before it is published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that a server answers before it announces a model: TensorFlow compiles a graph when it is first called."""
+"""Warm-up requests: a server sends them to a new model first, because TensorFlow compiles a graph at its first call."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from semicml_tf.exporting import slice_example
 from semicml_tf.records import tfrecord_file
 from semicml_tf.system import atomic_files
 
-# The name and the form that TensorFlow Serving looks for: a TFRecord file of PredictionLog.
+# Name and format are those of TensorFlow Serving: a TFRecord file of PredictionLog.
 RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/tf_serving_warmup_requests")
 
 
 def write(model_folder: str | pathlib.Path, manifest: Manifest, batch_sizes: Sequence[int]) -> None:
-    """Writes a request for each signature and batch size, of the shapes that clients send."""
+    """Writes one request per signature and batch size, with the shapes that clients send."""
     logs = [
         _request(manifest, signature, size).SerializeToString()
         for size in sorted(set(batch_sizes))
@@ -46,9 +46,9 @@ def _request(manifest: Manifest, signature: str, batch_size: int):
 
 
 def _tensor(dtype: str, shape: Sequence[int], window: int) -> Any:
-    """A `TensorProto` of the shape that sends one value: a value that is missing equals the last one sent.
+    """A `TensorProto` with one value: in this format, missing values equal the last value.
 
-    So the file stays small, whatever the window.
+    The file stays small for any window.
     """
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2

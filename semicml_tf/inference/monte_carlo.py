@@ -44,7 +44,7 @@ class MonteCarlo(Wrapped):
 
     def _pass(self, seeds: np.ndarray, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The answers of the network as it is in one pass."""
-        return self.each(lambda held: self._model.dropout_slices(*held), _with_seeds(batches, seeds))
+        return self.each(lambda pair: self._model.dropout_slices(*pair), _with_seeds(batches, seeds))
 
     def draws(self, prepared, *, batch_size: int) -> Iterator[np.ndarray]:
         """Raises UserError if the network has no dropout."""

@@ -1,4 +1,4 @@
-"""`predictions.json`: what was made of each case of a folder, or why not; a run that starts again goes on by it."""
+"""`predictions.json`: the outcome of each case of a folder. The same command continues from this record."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ VERSION = 1
 
 
 def _state(path: pathlib.Path) -> list[int] | None:
-    """What changes when a file is replaced; None of a folder."""
+    """Size and time of a file, which change when it is replaced; None for a folder."""
     if os.path.isdir(path):
         return None
     try:
-        told = path.stat()
-    except OSError:  # missing: told when it is read
+        status = path.stat()
+    except OSError:  # a missing file is reported when it is read
         return None
-    return [told.st_size, told.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]
 
 
 class _Case(TypedDict):
@@ -34,7 +34,7 @@ class _Case(TypedDict):
 
 
 class _Record(TypedDict):
-    """What is read of `predictions.json`."""
+    """The fields of `predictions.json` that are read."""
 
     predictions_version: Literal[VERSION]
     settings: dict[str, Any]
@@ -42,13 +42,13 @@ class _Record(TypedDict):
 
 
 class Predictions:
-    """The record of a folder of outputs; written anew after each case.
+    """The record of a folder of outputs; it is written after each case.
 
     Args:
         folder: of the outputs.
-        flags: of the command that makes them.
-        settings: what the outputs depend on beside their inputs: models, threshold, post-processing, passes.
-        overwrite: make all anew.
+        flags: of the command.
+        settings: on which the outputs depend, beside the inputs: models, threshold, post-processing, passes.
+        overwrite: segment all cases again.
 
     Raises:
         UserError: the folder holds other things, or outputs made with other settings.
@@ -75,7 +75,7 @@ class Predictions:
                 raise UserError(
                     "these outputs were made with other models or settings",
                     path=self.path,
-                    remedy="Choose another --output, or pass --overwrite to make all anew",
+                    remedy="Choose another --output, or pass --overwrite to segment all cases again",
                 )
             else:
                 self._body["cases"] = before["cases"]
@@ -86,12 +86,12 @@ class Predictions:
         atomic_files.write_json(self.path, self._body)
 
     def is_done(self, case: Case, outputs: Outputs) -> bool:
-        """Whether the outputs are there, made from these very inputs."""
-        held = self._body["cases"].get(printable(case.name), {})
+        """Whether the outputs exist and were made from these inputs."""
+        entry = self._body["cases"].get(printable(case.name), {})
         return (
-            held.get("status") == "done"
-            and held.get("inputs") == self._inputs(case)
-            and held.get("outputs") == self._outputs(outputs)
+            entry.get("status") == "done"
+            and entry.get("inputs") == self._inputs(case)
+            and entry.get("outputs") == self._outputs(outputs)
             and all(path.is_file() for path in outputs.files().values())
         )
 
@@ -104,10 +104,10 @@ class Predictions:
         self._add(case, {"status": "failed", "error": problem})
 
     def failures(self, cases: list[Case]) -> dict[str, str]:
-        """The problems of those of these cases that failed, by name."""
-        held = self._body["cases"]
+        """The problems of the failed cases among `cases`, by name."""
+        entries = self._body["cases"]
         names = [printable(case.name) for case in cases]
-        return {name: held[name]["error"] for name in names if held[name]["status"] == "failed"}
+        return {name: entries[name]["error"] for name in names if entries[name]["status"] == "failed"}
 
     def _add(self, case: Case, found: dict) -> None:
         self._body["cases"][printable(case.name)] = {"inputs": self._inputs(case), **found}

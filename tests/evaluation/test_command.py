@@ -282,9 +282,9 @@ def test_comparison_refuses_runs_that_were_scored_on_different_patients(evaluate
     _evaluate(study, f"--dataset={other.root}", "--allow_other_data", f"--output={tmp_path / 'b'}")
     _evaluate(study, "--partition=labelled")
     test = evaluated / "evaluation" / "test" / "metrics.json"
-    with pytest.raises(UserError, match="its data hash differs"):
+    with pytest.raises(UserError, match="the data hashes differ"):
         comparison.build([test, tmp_path / "b" / "metrics.json"], ["a", "b"])
-    with pytest.raises(UserError, match="its partition differs"):
+    with pytest.raises(UserError, match="the partitions differ"):
         comparison.build([test, study / "evaluation" / "labelled" / "metrics.json"], ["a", "b"])
     with pytest.raises(UserError, match="expected as many names as runs"):
         comparison.build([test, test], ["a"])

@@ -113,9 +113,9 @@ def test_other_definitions_are_not_compared(runs, tmp_path):
         (tmp_path / "changed.json").write_text(json.dumps(body))
         return [runs["a"], tmp_path / "changed.json"]
 
-    with pytest.raises(UserError, match="its policy differs"):
+    with pytest.raises(UserError, match="the policies differ"):
         comparison.build(changed(lambda body: body["policy"].update(missed="HD95 0")), ["a", "b"])
-    with pytest.raises(UserError, match="its policy differs"):
+    with pytest.raises(UserError, match="the policies differ"):
         comparison.build(changed(lambda body: body.update(surface_tolerance_mm=3.0)), ["a", "b"])
     with pytest.raises(UserError, match="report_version: expected 1 or 2, got 3"):
         comparison.build(changed(lambda body: body.update(report_version=3)), ["a", "b"])

@@ -127,7 +127,7 @@ def test_runs_are_compared_row_by_row(run, tmp_path):
     other = json.loads(metrics.read_text(encoding="utf-8"))
     other["rows"][1]["cases"].pop()
     (tmp_path / "metrics.json").write_text(json.dumps(other))
-    with pytest.raises(UserError, match="its patients differs"):
+    with pytest.raises(UserError, match="the patients differ"):
         comparison.build([metrics, tmp_path / "metrics.json"], ["one", "two"])
 
 

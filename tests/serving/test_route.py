@@ -162,7 +162,7 @@ def test_the_modalities_of_a_study_in_dicom_are_told_by_its_headers(fake, addres
 
 def test_inputs_that_tell_too_little_are_one_line(images, address, tmp_path):
     for given, message in (
-        (str(images / "ct.nii.gz"), "nothing tells the modality"),
+        (str(images / "ct.nii.gz"), "the modality of this image is unknown"),
         (f"ct={images / 'no.nii.gz'}", "there is no such file"),
         (f"ct={images / 'ct.nii.gz'},ct={images / 'pet.nii.gz'}", "two images of 'ct'"),
     ):

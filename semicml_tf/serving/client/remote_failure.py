@@ -65,30 +65,30 @@ def of_status(
     details = one_line(details)
     which = f"'{model}'" + ("" if version is None else f" version {version}")
     if status == "UNAVAILABLE":
-        told = (
+        problem, remedy = (
             f"the server at {where} cannot be reached ({details})",
             "Start it with python -m semicml_tf.serving.server, or correct --address",
         )
     elif status == "NOT_FOUND":
-        told = (
+        problem, remedy = (
             f"the server at {where} has no model {which} ({details})",
             "Correct --model, or export that model and start the server again",
         )
     elif status == "DEADLINE_EXCEEDED":
-        told = (
+        problem, remedy = (
             f"the server at {where} gave no answer in {deadline_s:g} s",
             "Raise --deadline_s, or lower --parallel or --batch_size",
         )
     elif status == "RESOURCE_EXHAUSTED" and "larger than max" in details:
-        told = _too_large(where, details)
+        problem, remedy = _too_large(where, details)
     elif status == "RESOURCE_EXHAUSTED":
-        told = (
+        problem, remedy = (
             f"the server at {where} has too much to do: RESOURCE_EXHAUSTED ({details})",
             "Start again later, or lower --parallel",
         )
     else:
-        told = (
+        problem, remedy = (
             f"the server at {where} refused model {which}: {status} ({details})",
             "Check that the server's model and the manifest come from one export",
         )
-    return RemoteFailure(told[0], remedy=told[1], status=status, model=model)
+    return RemoteFailure(problem, remedy=remedy, status=status, model=model)

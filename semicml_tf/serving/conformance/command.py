@@ -8,39 +8,17 @@ per check. The exit code is 1 if a check fails.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 
-from semicml_tf.configuration import check, option
-from semicml_tf.serving import tls
-
-POSITIONAL = ("address",)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Checked:
-    address: str = option("127.0.0.1:8500", help="HOST:PORT of the server.")
-    model: str = option("ct", help="Name of a model on the server.")
-    reference: str | None = option(
-        None, help="Folder of the same model on this machine, to compare answers with.", path=True
-    )
-    deadline_s: float = option(60.0, help="Time in seconds for each call.", low=0.1)
-    output: str | None = option(None, help="JSON file for the results.", path=True)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ConformanceConfig(tls.ClientTls, _Checked):
-    """Options of `semicml_tf.serving.conformance`."""
-
-    def __post_init__(self):
-        check(self)
-
+from semicml_tf.serving.conformance.config import ConformanceConfig
 
 CONFIG = ConformanceConfig
+POSITIONAL = ("address",)
 
 
 def main(config: ConformanceConfig) -> None:
     """Prints the checks."""
+    from semicml_tf.serving import tls
     from semicml_tf.serving.conformance import suite
     from semicml_tf.system import atomic_files
 

@@ -38,14 +38,14 @@ def build(args: Mapping[str, Any]):
     options = {"num_replicas": settings.replicas}
     if settings.max_replicas:
         scaling = {"min_replicas": settings.replicas, "max_replicas": settings.max_replicas}
-        # Half of what a replica may have: the other half is room while another one starts.
+        # Half of a replica's calls: the other half is reserve while another replica starts.
         scaling["target_ongoing_requests"] = max(1, settings.ongoing / 2)
         options = {"num_replicas": None, "autoscaling_config": scaling}
     replicas = serve.deployment(Replica).options(
         max_ongoing_requests=settings.ongoing,
         max_queued_requests=settings.waiting,
         graceful_shutdown_timeout_s=settings.grace_s,
-        # A damaged model does not mend by itself: three times in place of twenty.
+        # A damaged model does not recover by itself: three attempts instead of twenty.
         max_constructor_retry_count=3,
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
         **options,
@@ -53,7 +53,7 @@ def build(args: Mapping[str, Any]):
     router = serve.deployment(Router).options(
         name="router",
         num_replicas=settings.routers,
-        # A router holds calls that wait for a replica; it is the replicas that say when it is too many.
+        # A router keeps calls that wait for a replica. The limit is that of the replicas.
         max_ongoing_requests=1_000_000,
         graceful_shutdown_timeout_s=settings.grace_s,
         ray_actor_options={"num_cpus": 0},
@@ -91,7 +91,7 @@ def _connect(ray, config: RayConfig) -> None:
             " RAY_AUTH_MODE=token",
         ) from error
     if ray.serve.status().proxies:
-        # Its proxies would go on as they are, on their ports and without these services.
+        # Its proxies would keep their ports, without these services.
         raise UserError(
             f"Serve runs on the cluster at {config.ray_address} already",
             remedy="End it with serve shutdown, or add the application with serve deploy; see serving/ray.yaml",
@@ -99,14 +99,14 @@ def _connect(ray, config: RayConfig) -> None:
 
 
 def _check_room(ray, settings: RaySettings, models: int) -> None:
-    """Ray would wait for ever for cores that are not there."""
-    there = ray.cluster_resources()
+    """Raises UserError if the cluster has too few cores or GPUs: Ray would wait for them forever."""
+    available = ray.cluster_resources()
     for kind, each in (("CPU", settings.cpus), ("GPU", settings.gpus)):
         wanted = each * settings.replicas * models
-        if wanted > there.get(kind, 0):
+        if wanted > available.get(kind, 0):
             raise UserError(
                 f"{models} models with {settings.replicas} replicas each need {wanted:g} {kind}s, Ray has"
-                f" {there.get(kind, 0):g}",
+                f" {available.get(kind, 0):g}",
                 remedy="Lower --replicas, --cpus or --gpus, or join more nodes",
             )
 
@@ -120,7 +120,7 @@ def _start(serve, settings: RaySettings, config: RayConfig) -> None:
         grpc_options={
             "port": config.port,
             "grpc_servicer_functions": list(services.FUNCTIONS),
-            # It would have to know the messages, and they TensorFlow.
+            # It would need the messages, which need TensorFlow.
             "enable_reflection": False,
         },
     )

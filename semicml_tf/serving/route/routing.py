@@ -1,4 +1,4 @@
-"""Which served models draw a patient's mask: those of the modalities that the patient has, where they answer."""
+"""Chooses the served models for a patient: those of the patient's modalities that answer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from semicml_tf.inference.inputs import split_names
 from semicml_tf.serving.client.remote_failure import RemoteFailure, VersionGone
 from semicml_tf.serving.client.remote_model import RemoteModel
 
-# The model or its server is not there, or failed; whatever else a server refuses is to be mended.
+# The model or its server is missing, or failed. Any other refusal is an error that the user must correct.
 ABSENT = ("NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL")
 _MOST_REPLACEMENTS = 3  # of models while one patient is segmented
 _EXAMPLE = "For example ct=ct.nii.gz,pet=pet.nii.gz, or the folder of a DICOM study"
 
 
 def images_of(text: str, modality: str | None = None) -> dict[str, pathlib.Path]:
-    """The patient's images by modality, in the order that they are named; of a DICOM study those that its headers tell.
+    """The patient's images by modality, in the order of their names; the headers give those of a DICOM study.
 
     Args:
         text: ``ct=PATH,pet=PATH``, or one path.
         modality: of one path that is no DICOM folder.
 
     Raises:
-        UserError: an image that is not there, named twice, or of which nothing tells the modality.
+        UserError: an image is missing, is named twice, or has no known modality.
     """
     found: dict[str, pathlib.Path] = {}
     for name, path in ((name, pathlib.Path(path)) for name, path in split_names(text)):
@@ -36,7 +36,7 @@ def images_of(text: str, modality: str | None = None) -> dict[str, pathlib.Path]
         if names == [None]:
             names = list(dicom.modalities(path)) if path.is_dir() else []
         if not names:
-            raise UserError("nothing tells the modality of this image", path=path, remedy=_EXAMPLE)
+            raise UserError("the modality of this image is unknown", path=path, remedy=_EXAMPLE)
         for one in names:
             if one in found:
                 raise UserError(f"two images of '{one}', this and {found[one]}", path=path, remedy=_EXAMPLE)
@@ -74,7 +74,7 @@ class Router:
     Args:
         addresses: by modality of the patient, in the order of preference: the first that answers gives the grid.
         strict: an absent model is an error; otherwise the others do without it.
-        tell: is given a line for each model that is left out or replaced.
+        tell: called with a line for each model that is skipped or replaced.
         settings: of `RemoteModel`.
 
     Attributes:
@@ -136,7 +136,7 @@ class Router:
         """Does without the model that failed, or takes the version that replaced it; what was begun is begun again.
 
         Raises:
-            RemoteFailure: the error itself, where no other model is left, or where it tells of something to be mended.
+            RemoteFailure: the error itself, if no other model is left, or if the user must correct something.
         """
         name = error.model
         if name not in self.models:
@@ -166,10 +166,10 @@ class Router:
     def why(self) -> str:
         """The reason for it."""
         has = [*self.models, *self.left_out]
-        told = f"the patient has {' and '.join(has)}" + (" only" if len(has) == 1 else "")
+        reason = f"the patient has {' and '.join(has)}" + (" only" if len(has) == 1 else "")
         if not self.left_out:
-            return told + (", and a model of each answers" if len(has) > 1 else ", and its model answers")
-        return told + "".join(f"; {name} is left out: {why}" for name, why in self.left_out.items())
+            return reason + (", and a model of each answers" if len(has) > 1 else ", and its model answers")
+        return reason + "".join(f"; {name} is left out: {why}" for name, why in self.left_out.items())
 
     def record(self, images: Mapping[str, pathlib.Path]) -> dict[str, Any]:
         """For programs: what was chosen and why, and which models answered."""

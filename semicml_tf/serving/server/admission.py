@@ -1,4 +1,4 @@
-"""Which calls are worked on: so many at once, so many waiting, and the rest told so at once; none once it is shut."""
+"""Admission of calls: a limit of running and of waiting calls. Further calls are refused at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from semicml_tf.serving.server.handlers import Refused
 
-# A call that gRPC has read and not handed over yet when its server stops ends as CANCELLED, which no client tries
-# again. So it stops once callers, told UNAVAILABLE, have left off; one that never does is not waited for.
+# When a server stops, a call that gRPC has read but not yet handed over ends as CANCELLED, which no client retries.
+# So the server refuses new calls with UNAVAILABLE, and stops after QUIET_S without a call, at the latest after MOST_S.
 QUIET_S, MOST_S, _LOOK_S = 0.2, 2.0, 0.02
 
 
@@ -20,58 +20,60 @@ def _shutting_down() -> Refused:
 
 
 class Admission:
-    """Runs calls in threads. To be used from one event loop alone.
+    """Runs calls in threads. Only for use from one event loop.
 
     Args:
-        workers: calls worked on at once.
+        workers: calls that run at the same time.
         waiting: calls that may wait for a worker.
 
     Attributes:
-        accepted: calls that were let in.
-        answered: of these, those that got their result or their error; not those whose caller left before that.
-        refused: calls that were not let in.
+        accepted: number of accepted calls.
+        answered: accepted calls that got a result or an error before their caller left.
+        refused: number of refused calls.
     """
 
     def __init__(self, workers: int, waiting: int):
         self._pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="call")
         self._most = workers + waiting
-        self._held = 0
+        self._admitted = 0
         self._shut = self._closed = False
         self._last_arrival = time.monotonic()
         self.accepted = self.answered = self.refused = 0
 
     def arrives(self) -> None:
-        """To be told of each call that comes, also of those that take no worker.
+        """Must be called for each call that comes, also for calls that need no worker.
 
         Raises:
-            Refused: it is shut; the same call may be sent to another server.
+            Refused: the server is shutting down; the client may send the call to another server.
         """
         self._last_arrival = time.monotonic()
         if self._shut:
             raise _shutting_down()
 
     async def run(self, function: Callable, *arguments) -> Any:
-        """What `function` returns; it begins when a worker is free.
+        """Runs `function` when a worker is free, and returns its result.
 
         Raises:
-            Refused: as many calls as may wait do so already, or it is shut.
+            Refused: too many calls are waiting, or the server is shutting down.
         """
         self.arrives()
-        if self._held >= self._most:
+        if self._admitted >= self._most:
             self.refused += 1
-            raise Refused("RESOURCE_EXHAUSTED", f"{self._held} calls are being worked on or waiting; try again later")
-        self._held += 1
+            raise Refused(
+                "RESOURCE_EXHAUSTED", f"{self._admitted} calls are being worked on or waiting; try again later"
+            )
+        self._admitted += 1
         self.accepted += 1
         loop = asyncio.get_running_loop()
         future = self._pool.submit(function, *arguments)
-        # Not when the caller leaves: a call that has begun holds its worker until its next step sees that.
+        # Not when the caller leaves: a running call occupies its worker until its next step notices that.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
         try:
             result = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if self._closed:
                 raise _shutting_down() from None
-            raise  # its caller left
+            raise  # the caller left
         except Exception:
             self.answered += 1
             raise
@@ -81,17 +83,17 @@ class Admission:
         return result
 
     def _release(self) -> None:
-        self._held -= 1
+        self._admitted -= 1
 
     async def shut(self, within_s: float) -> None:
-        """Lets none in from now on; returns when those in are done and others have stopped to come, or time is up.
+        """Refuses new calls; returns when the accepted calls are done and no more calls come, or after `within_s`.
 
         Args:
-            within_s: seconds that calls which are in have at most.
+            within_s: most seconds for the accepted calls.
         """
         self._shut = True
         begin = time.monotonic()
-        while self._held and time.monotonic() - begin < within_s:
+        while self._admitted and time.monotonic() - begin < within_s:
             await asyncio.sleep(_LOOK_S)
         empty = time.monotonic()
         while time.monotonic() - max(empty, self._last_arrival) < QUIET_S:
@@ -100,8 +102,8 @@ class Admission:
             await asyncio.sleep(_LOOK_S)
 
     async def close(self) -> None:
-        """Gives up the calls that wait, and waits for those that are worked on; nobody hears of either any more."""
+        """Cancels the waiting calls, and waits for the running calls. No caller gets their results any more."""
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
-        # A turn of the loop or two, in which their callers' handlers end.
+        # Time for the handlers of these calls to end.
         await asyncio.sleep(5 * _LOOK_S)

@@ -1,4 +1,4 @@
-"""A server of exported models in this process: models, watch, gRPC, orderly end."""
+"""The job of `semicml_tf.serving.server`: serves exported models over gRPC until the process is asked to stop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from semicml_tf.serving.server.config import ServerConfig
 from semicml_tf.system import atomic_files, quiet_import
 
 _MIB = 1 << 20
-# For answers to be sent that were ready when the time for orderly ends was up.
+# Time to send answers that are ready when the grace period ends.
 _LAST_ANSWERS_S = 0.5
 _LOG = logging.getLogger("serving")
 
 
-def _without_those_who_left(record: logging.LogRecord) -> bool:
-    # grpc.aio tells with a traceback each time that a client is gone when its answer is sent.
+def _without_lost_clients(record: logging.LogRecord) -> bool:
+    # grpc.aio logs a traceback for each client that is gone when its answer is sent.
     return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
 
 
@@ -44,7 +44,7 @@ def _listen(server, host: str, port: int, credentials) -> int:
 
 
 def _models(config: ServerConfig):
-    """What to serve, asked anew at each look: a folder may get more models, a models.config is read once."""
+    """A function that lists the models to serve: a folder is read each time, a models.config once."""
     from semicml_tf.serving.server import model_config
 
     if config.model_config_file:
@@ -55,11 +55,11 @@ def _models(config: ServerConfig):
 
 @dataclasses.dataclass
 class Running:
-    """A server that answers; made by `start`.
+    """A running server; made by `start`.
 
     Attributes:
-        port: that it listens on.
-        admission: which calls it works on.
+        port: on which it listens.
+        admission: of its calls.
     """
 
     port: int
@@ -68,8 +68,8 @@ class Running:
     _healthy: Any
 
     async def stop(self, grace_s: float) -> None:
-        """Lets nobody in any more, and gives those that are in so many seconds."""
-        # Health checks are told first, so that a balancer sends no more; what was accepted is answered.
+        """Refuses new calls, and gives the accepted calls `grace_s` seconds."""
+        # Health checks fail first, so that a load balancer sends no more calls. Accepted calls are answered.
         end = time.monotonic() + grace_s
         await self._healthy.enter_graceful_shutdown()
         await self.admission.shut(grace_s)
@@ -96,7 +96,7 @@ async def start(store, config: ServerConfig, credentials) -> Running:
             ("grpc.max_send_message_length", limit),
             # Otherwise two servers on one port would both start, and share its calls at random.
             ("grpc.so_reuseport", 0),
-            # A client whose machine went away says no goodbye: it is asked once a minute, and given up 20 s later.
+            # A client may vanish without closing its connection: it is pinged once a minute, and dropped 20 s later.
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
             ("grpc.keepalive_permit_without_calls", 1),
@@ -126,7 +126,8 @@ async def _serve(store, config: ServerConfig, credentials) -> None:
     await running.stop(config.grace_s)
     calls = running.admission
     _LOG.info(
-        "%d calls of Predict accepted: %d answered, %d whose caller left or was cut off; %d refused for want of room",
+        "%d calls of Predict accepted: %d answered, %d whose caller left or was cut off; "
+        "%d refused because too many waited",
         *(calls.accepted, calls.answered, calls.accepted - calls.answered, calls.refused),
     )
 
@@ -141,7 +142,7 @@ def serve(config: ServerConfig) -> None:
     from semicml_tf.serving.server.version_watch import VersionWatch
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_those_who_left)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_lost_clients)
     credentials = tls.server_credentials(config)
     malloc.keep_buffers()
     quiet_import.tensorflow()
