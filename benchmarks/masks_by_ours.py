@@ -2,7 +2,7 @@
 
     python -m benchmarks.masks_by_ours HOW MASKS.npz
 
-``all`` takes every measure of `metrics.score`; ``hd95`` DSC and HD95 alone; ``library`` the same two with distances
+``all`` takes every measure of `case_score.score`; ``hd95`` DSC and HD95 alone; ``library`` the same two with distances
 looked up by google-deepmind/surface-distance itself.
 """
 
@@ -17,27 +17,29 @@ import warnings
 import numpy as np
 import surface_distance
 
-from semicml_tf.evaluation import metrics, surfaces
+from semicml_tf.evaluation import surfaces
+from semicml_tf.evaluation.metrics import case_score
+from semicml_tf.evaluation.metrics.hd95_mm import PERCENT
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.agreement import dice
 
 
 def measure_all(prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
     """DSC and HD95, out of all measures."""
-    score = metrics.score("case", prediction, truth, Grid(truth.shape, np.diag([*spacing_mm, 1.0])))
+    score = case_score.score("case", prediction, truth, Grid(truth.shape, np.diag([*spacing_mm, 1.0])))
     return score.dice, score.hd95_mm
 
 
 def measure_hd95(prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
     """DSC and HD95 alone."""
     found = surfaces.surface_distances(prediction, truth, spacing_mm)
-    return dice(prediction, truth), surface_distance.compute_robust_hausdorff(found, metrics.HD95_PERCENT)
+    return dice(prediction, truth), surface_distance.compute_robust_hausdorff(found, PERCENT)
 
 
 def measure_by_library(prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
     """DSC and HD95 by surface-distance alone."""
     found = surface_distance.compute_surface_distances(truth, prediction, spacing_mm)
-    hd95 = surface_distance.compute_robust_hausdorff(found, metrics.HD95_PERCENT)
+    hd95 = surface_distance.compute_robust_hausdorff(found, PERCENT)
     return surface_distance.compute_dice_coefficient(truth, prediction), hd95
 
 

@@ -68,11 +68,12 @@ def _plain(found: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def ours(pair: mask_pairs.MaskPair, tolerance_mm: float) -> dict[str, float | None]:
     """This package's scores of a pair, and its largest surface distance as ``hd_max_mm``."""
-    from semicml_tf.evaluation import metrics, surfaces
+    from semicml_tf.evaluation import surfaces
+    from semicml_tf.evaluation.metrics import case_score
     from semicml_tf.geometry.grid import Grid
 
     grid = Grid(pair.truth.shape, np.diag([*pair.spacing_mm, 1.0]))
-    score = metrics.score("pair", pair.prediction, pair.truth, grid, surface_tolerance_mm=tolerance_mm)
+    score = case_score.score("pair", pair.prediction, pair.truth, grid, surface_tolerance_mm=tolerance_mm)
     found = dataclasses.asdict(score)
     if score.outcome == "both present":
         distances = surfaces.surface_distances(pair.prediction, pair.truth, grid.spacing_mm)
@@ -116,7 +117,7 @@ def main(values: flags.FlagValues) -> None:
     import SimpleITK
 
     from benchmarks import masks_by_itk
-    from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM
+    from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 
     pairs = mask_pairs.pairs()
     monai = _by_monai(pairs, values.torch_python, SURFACE_TOLERANCE_MM)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.evaluation.metrics.catalogue import MAIN, METRICS
 
 DICE_BOUND = 0.5
-# Fields of `CaseScore` that are always numbers. None, NaN or infinity in them is no score.
-_ALWAYS = ("dice", "hd95_mm", "assd_mm")
+# Metrics that are always numbers. None, NaN or infinity in them is no score.
+_ALWAYS = tuple(name for name in MAIN if METRICS[name].always_defined)
 
 
 def listed(scores: Sequence[CaseScore], dice_bound: float = DICE_BOUND) -> dict[str, list]:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from semicml_tf.errors import printable
-from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.metrics.case_score import CaseScore
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.records.case_record import CaseRecord
 

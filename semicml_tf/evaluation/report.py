@@ -11,8 +11,10 @@ from annotated_types import MinLen
 from typing_extensions import NotRequired, TypedDict
 
 from semicml_tf.evaluation import bootstrap, failures, trivial_baselines
-from semicml_tf.evaluation.metrics import POLICY, SURFACE_TOLERANCE_MM, CaseScore
-from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, summarise
+from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.evaluation.metrics.catalogue import METRICS, POLICY
+from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
+from semicml_tf.evaluation.scores import summarise
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import cpu, json_files
@@ -38,8 +40,7 @@ class Mean(TypedDict):
 
 
 # Others than these may stand beside them.
-MEASURES = (*METRICS, *FURTHER_METRICS)
-Measures = TypedDict("Measures", dict.fromkeys(MEASURES, Mean), total=False)
+Measures = TypedDict("Measures", dict.fromkeys(METRICS, Mean), total=False)
 
 
 class Summary(Measures, total=False):

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from semicml_tf.errors import UserError, doing
-from semicml_tf.evaluation.metrics import SURFACE_TOLERANCE_MM, CaseScore, score
+from semicml_tf.evaluation.metrics.case_score import CaseScore, score
+from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
 from semicml_tf.geometry.resample import resample_mask
 from semicml_tf.postprocessing.steps import NONE, Postprocessing

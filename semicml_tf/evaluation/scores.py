@@ -7,13 +7,9 @@ import statistics
 from collections.abc import Sequence
 
 from semicml_tf.evaluation import bootstrap
-from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.metrics.case_score import LESIONS, CaseScore
+from semicml_tf.evaluation.metrics.catalogue import METRICS
 
-# Attributes of `CaseScore` that are averaged over patients: those of the first table, in its order, and the others.
-METRICS = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm")
-FURTHER_METRICS = ("iou", "surface_dice", "volume_error_ml", "volume_error_relative")
-# Attributes that are added up.
-LESIONS = ("lesions_true", "lesions_predicted", "lesions_found", "lesions_missed", "lesions_false")
 # Outcomes whose DSC and distances are the policy's and not measured.
 ONE_EMPTY = ("missed", "false alarm")
 WITHOUT = "without_missed_and_false_alarms"
@@ -41,7 +37,7 @@ def describe(scores: Sequence[CaseScore]) -> dict[str, dict]:
     """By metric over patients: what `mean_and_sd` returns, ``median`` and ``interval`` (`bootstrap.intervals`)."""
     defined = {
         metric: [value for value in (getattr(score, metric) for score in scores) if value is not None]
-        for metric in (*METRICS, *FURTHER_METRICS)
+        for metric in METRICS
     }
     described = {
         metric: {**mean_and_sd(values), "median": statistics.median(values) if values else None, "interval": None}
@@ -59,7 +55,7 @@ def summarise(scores: Sequence[CaseScore]) -> dict:
 
     Returns:
         ``cases``, ``missed`` (truth, no prediction), ``false_alarms`` (prediction, no truth), by metric what `describe`
-        returns, ``lesions`` (sums of `LESIONS` without the prefix; None where a score lacks them), and under `WITHOUT`
+        returns, ``lesions`` (sums by name of `LESIONS`; None where a score lacks them), and under `WITHOUT`
         its ``cases`` and metrics again over those patients who are neither missed nor false alarms.
     """
     measured = [score for score in scores if score.outcome not in ONE_EMPTY]
@@ -69,7 +65,7 @@ def summarise(scores: Sequence[CaseScore]) -> dict:
         "missed": sum(score.outcome == "missed" for score in scores),
         "false_alarms": sum(score.outcome == "false alarm" for score in scores),
         **describe(scores),
-        "lesions": {name.removeprefix("lesions_"): sum(getattr(score, name) for score in scores) for name in LESIONS}
+        "lesions": {name: sum(getattr(score, f"lesions_{name}") for score in scores) for name in LESIONS}
         if counted
         else None,
         WITHOUT: {"cases": len(measured), **describe(measured)},

@@ -11,59 +11,54 @@ from collections.abc import Sequence
 from semicml_tf.evaluation import failures, trivial_baselines
 from semicml_tf.evaluation import report as reports
 from semicml_tf.evaluation.baseline_margin import paired_dice
-from semicml_tf.evaluation.metrics import CaseScore
-from semicml_tf.evaluation.scores import FURTHER_METRICS, METRICS, WITHOUT
+from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.evaluation.metrics.catalogue import FURTHER, MAIN, METRICS, digits, title
+from semicml_tf.evaluation.scores import WITHOUT
 from semicml_tf.system import table_cells as cells_of
 
-HEADINGS = ("DSC", "PPV", "sensitivity", "HD95 mm", "ASSD mm", "missed", "false alarms")
+HEADINGS = (*map(title, MAIN), "missed", "false alarms")
 SPREAD_HEADINGS = (
     "DSC 95 %", "median DSC", "HD95 mm 95 %", "median HD95", "DSC without", "HD95 without", "left out"
 )  # fmt: skip
 
 
-def _digits(metric: str) -> int:
-    return 1 if metric.endswith(("_mm", "_ml")) else 3
-
-
 def _mean_cell(metric: str, value: dict, cases: int) -> str:
     if value["mean"] is None:
         return "undefined"
-    digits = _digits(metric)
-    text = f"{value['mean']:.{digits}f}"
+    decimals = digits(metric)
+    text = f"{value['mean']:.{decimals}f}"
     if value["sd"] is not None:
-        text += f" ± {value['sd']:.{digits}f}"
+        text += f" ± {value['sd']:.{decimals}f}"
     return text if value["n"] == cases else f"{text} (n={value['n']})"
 
 
 def cells(summary: dict) -> list[str]:
     """A row's summary as text, in the order of `HEADINGS`."""
-    texts = [_mean_cell(metric, summary[metric], summary["cases"]) for metric in METRICS]
+    texts = [_mean_cell(metric, summary[metric], summary["cases"]) for metric in MAIN]
     return [*texts, f"{summary['missed']}/{summary['cases']}", f"{summary['false_alarms']}/{summary['cases']}"]
 
 
 def further_headings(tolerance_mm: float) -> tuple[str, ...]:
     """Of `further_cells`."""
-    surface = f"surface DSC at {tolerance_mm:g} mm"
-    return ("IoU", surface, "volume error ml", "volume error relative", "lesions found", "false lesions")
+    return (*(METRICS[name].heading(tolerance_mm) for name in FURTHER), "lesions found", "false lesions")
 
 
 def further_cells(summary: dict) -> list[str]:
-    """A row's further measures as text; - for those that a report of version 1 lacks."""
+    """A row's further measures as text; - for measures that the report lacks."""
     texts = [
-        _mean_cell(metric, summary[metric], summary["cases"]) if summary[metric]["n"] else "-"
-        for metric in FURTHER_METRICS
+        _mean_cell(name, summary[name], summary["cases"]) if summary.get(name, {}).get("n") else "-" for name in FURTHER
     ]
     counts = summary["lesions"]
     return [*texts, *((f"{counts['found']}/{counts['true']}", f"{counts['false']}") if counts else ("-", "-"))]
 
 
 def _interval_cell(metric: str, value: dict) -> str:
-    digits = _digits(metric)
-    return " to ".join(f"{end:.{digits}f}" for end in value["interval"]) if value["interval"] else "-"
+    decimals = digits(metric)
+    return " to ".join(f"{end:.{decimals}f}" for end in value["interval"]) if value["interval"] else "-"
 
 
 def _median_cell(metric: str, value: dict) -> str:
-    return "-" if value["median"] is None else f"{value['median']:.{_digits(metric)}f}"
+    return "-" if value["median"] is None else f"{value['median']:.{digits(metric)}f}"
 
 
 def spread_cells(summary: dict) -> list[str]:
@@ -73,7 +68,7 @@ def spread_cells(summary: dict) -> list[str]:
     for metric in ("dice", "hd95_mm"):
         found += [_interval_cell(metric, summary[metric]), _median_cell(metric, summary[metric])]
     found += [
-        "-" if without[metric]["mean"] is None else f"{without[metric]['mean']:.{_digits(metric)}f}"
+        "-" if without[metric]["mean"] is None else f"{without[metric]['mean']:.{digits(metric)}f}"
         for metric in ("dice", "hd95_mm")
     ]
     return [*found, str(summary["cases"] - without["cases"])]
@@ -221,7 +216,7 @@ def lacking_notes(report: dict) -> list[str]:
 
 
 def _undefined(report: dict) -> list[str]:
-    if all(row["summary"][metric]["n"] == row["summary"]["cases"] for row in report["rows"] for metric in METRICS):
+    if all(row["summary"][metric]["n"] == row["summary"]["cases"] for row in report["rows"] for metric in MAIN):
         return []
     return ["PPV needs truth or prediction, sensitivity needs truth"]
 

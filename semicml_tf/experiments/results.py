@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import report as reports
-from semicml_tf.evaluation.metrics import CaseScore
+from semicml_tf.evaluation.metrics.case_score import CaseScore
 from semicml_tf.experiments.run_spec import ALL, Cell
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder

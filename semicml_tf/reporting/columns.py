@@ -5,35 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from semicml_tf.evaluation.metrics import catalogue
 from semicml_tf.reporting.markup import number
 
-_TITLES = {
-    "dice": "DSC",
-    "iou": "IoU",
-    "ppv": "PPV",
-    "sensitivity": "sensitivity",
-    "hd95_mm": "HD95 mm",
-    "assd_mm": "ASSD mm",
-    "surface_dice": "surface DSC",
-    "truth_ml": "truth ml",
-    "prediction_ml": "prediction ml",
-    "volume_error_ml": "volume error ml",
-    "missed": "missed",
-    "false_alarms": "false alarms",
-    "cases": "patients",
-}
+_TITLES = {"cases": "patients"}
 # Told in words elsewhere, or no number of a patient.
 _NOT_SHOWN = ("case_id", "outcome")
 
 
 def title(name: str) -> str:
     """What a column is called."""
-    return _TITLES.get(name, name.replace("_", " "))
-
-
-def digits(name: str) -> int:
-    """Decimals of a column."""
-    return 1 if name.endswith(("_mm", "_ml", "_percent")) else 3
+    return _TITLES.get(name) or catalogue.title(name)
 
 
 def is_number(value: Any) -> bool:
@@ -43,7 +25,9 @@ def is_number(value: Any) -> bool:
 
 def plain(name: str, value: Any) -> str:
     """A number as text: whole ones without decimals."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else number(value, digits(name))
+    return (
+        str(value) if isinstance(value, int) and not isinstance(value, bool) else number(value, catalogue.digits(name))
+    )
 
 
 def averaged(rows: Iterable[dict]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from semicml_tf.evaluation.metrics import catalogue
 from semicml_tf.reporting import columns, strip_chart
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
@@ -23,7 +24,7 @@ def _strip(run: RunFacts, row: dict, metric: str, alone: bool) -> Strip:
     dots = [
         (
             float(case[metric]),
-            f"{case['case_id']}: {number(case[metric], columns.digits(metric))} ({case.get('outcome', '')})",
+            f"{case['case_id']}: {number(case[metric], catalogue.digits(metric))} ({case.get('outcome', '')})",
             failed(case),
         )
         for case in row["cases"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from semicml_tf.evaluation.metrics import catalogue
 from semicml_tf.reporting import columns, tables
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
@@ -18,7 +19,7 @@ _WITHOUT = "without_missed_and_false_alarms"
 def _mean(name: str, value: dict | None, cases: int | None) -> Cell:
     if not isinstance(value, dict) or not columns.is_number(value.get("mean")):
         return Cell("–")
-    digits = columns.digits(name)
+    digits = catalogue.digits(name)
     shown = number(value["mean"], digits)
     if columns.is_number(value.get("sd")):
         shown += f" ± {number(value['sd'], digits)}"

@@ -7,8 +7,10 @@ import re
 
 from benchmarks import metric_references
 from semicml_tf.configuration import options
-from semicml_tf.evaluation import bootstrap, metrics
+from semicml_tf.evaluation import bootstrap
 from semicml_tf.evaluation.config import CompareConfig, EvaluateConfig
+from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 from semicml_tf.evaluation.scores import WITHOUT
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -17,14 +19,14 @@ TEXT = (REPOSITORY / "docs/evaluation.md").read_text(encoding="utf-8")
 
 def test_every_score_is_defined():
     named = set(re.findall(r"`(\w+)`", TEXT.split("| name |")[1].split("\n\n")[0]))
-    assert named - {"missed"} == {field.name for field in dataclasses.fields(metrics.CaseScore)} - {"case_id"}
+    assert named - {"missed"} == {field.name for field in dataclasses.fields(CaseScore)} - {"case_id"}
     assert f"summary.{WITHOUT}" in TEXT
 
 
 def test_flags_and_defaults():
     names = {one.name for config in (EvaluateConfig, CompareConfig) for one in options(config)}
     assert set(re.findall(r"--(\w+)", TEXT)) - {"torch_python"} <= names
-    assert f"`--surface_tolerance_mm` ({metrics.SURFACE_TOLERANCE_MM:g})" in TEXT
+    assert f"`--surface_tolerance_mm` ({SURFACE_TOLERANCE_MM:g})" in TEXT
     assert f"{bootstrap.RESAMPLES} resamples of the patients, seed {bootstrap.SEED}" in TEXT
     assert f"fewer than {bootstrap.FEWEST} patients" in TEXT
 

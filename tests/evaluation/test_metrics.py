@@ -6,7 +6,9 @@ import itertools
 import numpy as np
 import pytest
 
-from semicml_tf.evaluation.metrics import score, surface_score
+from semicml_tf.evaluation.metrics.case_score import score
+from semicml_tf.evaluation.metrics.catalogue import METRICS
+from semicml_tf.evaluation.metrics.masks import MaskPair
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.agreement import dice
 
@@ -22,13 +24,17 @@ def _ball(size, radius_mm, spacing_mm):
     return sum(a**2 for a in np.meshgrid(*axes, indexing="ij")) <= radius_mm**2
 
 
-def surface_distances_mm(prediction, truth, spacing_mm):
-    found = surface_score(prediction, truth, spacing_mm)
-    return found.hd95_mm, found.assd_mm
-
-
 def _grid(shape, spacing_mm):
     return Grid(shape, np.diag([*spacing_mm, 1.0]))
+
+
+def surface_distances_mm(prediction, truth, spacing_mm):
+    masks = MaskPair.of(prediction, truth, _grid(truth.shape, spacing_mm))
+    return METRICS["hd95_mm"].compute(masks), METRICS["assd_mm"].compute(masks)
+
+
+def surface_dice(prediction, truth, spacing_mm, tolerance_mm):
+    return METRICS["surface_dice"].compute(MaskPair.of(prediction, truth, _grid(truth.shape, spacing_mm), tolerance_mm))
 
 
 def test_dice_of_known_overlaps():
@@ -125,7 +131,7 @@ def test_surface_dice_of_plates_jumps_where_the_tolerance_reaches_them(axis):
     near, far = 3 * spacing_mm[axis], 4 * spacing_mm[axis]
 
     def at(tolerance_mm):
-        return surface_score(*plates, spacing_mm, tolerance_mm).dice
+        return surface_dice(*plates, spacing_mm, tolerance_mm)
 
     assert at(near - 0.01) == 0.0
     assert at(near + 0.01) == pytest.approx(0.5, abs=0.001)  # but for the rims
@@ -136,8 +142,8 @@ def test_surface_dice_of_spheres_is_one_within_their_distance_and_nought_below()
     size = (48, 48, 48)
     small, large = _ball(size, 12.0, (1, 1, 1)), _ball(size, 20.0, (1, 1, 1))
     # 8 mm apart, but for where voxels put their surfaces: within half a voxel's diagonal on either side.
-    assert surface_score(small, large, (1, 1, 1), 8.0 - np.sqrt(3)).dice == 0.0
-    assert surface_score(small, large, (1, 1, 1), 8.0 + np.sqrt(3)).dice == 1.0
+    assert surface_dice(small, large, (1, 1, 1), 8.0 - np.sqrt(3)) == 0.0
+    assert surface_dice(small, large, (1, 1, 1), 8.0 + np.sqrt(3)) == 1.0
 
 
 def test_lesions_are_components_that_share_a_face_an_edge_or_a_corner():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from semicml_tf.evaluation import bootstrap, failures, metrics, scores
+from semicml_tf.evaluation import bootstrap, failures, scores
 from semicml_tf.evaluation.config import EvaluateConfig
+from semicml_tf.evaluation.metrics import masks
 from tests.support.experiment_data import case_score
 
 
@@ -96,5 +97,5 @@ def test_failures_are_named_once_and_the_worst_first():
 
 def test_the_flags_defaults_are_those_of_the_library():
     config = EvaluateConfig(run="run")
-    assert config.surface_tolerance_mm == metrics.SURFACE_TOLERANCE_MM
+    assert config.surface_tolerance_mm == masks.SURFACE_TOLERANCE_MM
     assert config.failure_dice == failures.DICE_BOUND

@@ -6,7 +6,7 @@ import surface_distance
 
 from benchmarks import mask_pairs
 from semicml_tf.evaluation import surfaces
-from semicml_tf.evaluation.metrics import HD95_PERCENT
+from semicml_tf.evaluation.metrics.hd95_mm import PERCENT
 
 
 @pytest.mark.parametrize("map_voxels", [surfaces.MAP_VOXELS, 0], ids=["map", "tree"])
@@ -26,7 +26,7 @@ def test_the_library_gives_the_same_distances_areas_and_measures(monkeypatch, ma
             areas = found[f"surfel_areas_{whose}"], expected[f"surfel_areas_{whose}"]
             assert np.array_equal(*map(np.sort, areas))
         for measure, level in (
-            (surface_distance.compute_robust_hausdorff, HD95_PERCENT),
+            (surface_distance.compute_robust_hausdorff, PERCENT),
             (surface_distance.compute_surface_dice_at_tolerance, 2.1),  # no distance of these grids
         ):
             assert measure(found, level) == pytest.approx(measure(expected, level), rel=1e-12)

@@ -5,7 +5,8 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from semicml_tf.evaluation.metrics import POLICY, CaseScore
+from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.evaluation.metrics.catalogue import POLICY
 from semicml_tf.evaluation.scores import summarise
 from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo

@@ -8,7 +8,7 @@ import types
 import numpy as np
 
 from semicml_tf.evaluation import case_images
-from semicml_tf.evaluation.metrics import POLICY
+from semicml_tf.evaluation.metrics.catalogue import POLICY
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.records.case_record import CaseRecord

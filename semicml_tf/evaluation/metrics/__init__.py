@@ -1,0 +1,1 @@
+"""Scores of one patient: one metric per file, collected by `catalogue`."""
