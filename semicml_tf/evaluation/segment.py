@@ -59,4 +59,5 @@ def native_mask(
         uint8 0/1 of the native grid's shape.
     """
     soft = to_patient_grid(probabilities, record.grid, record.native_grid)
-    return to_mask(soft, threshold, steps, record.native_grid.voxel_volume_ml)
+    # In C order, as labels are: scoring compares the two voxel by voxel.
+    return np.ascontiguousarray(to_mask(soft, threshold, steps, record.native_grid.voxel_volume_ml))

@@ -40,7 +40,7 @@ def surface_elements(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -
         spacing_mm: distance of voxels along i, j, k.
 
     Returns:
-        Indices (elements, 3) of the corners, where corner (i, j, k) lies between the voxels i - 1 and i, j - 1 and j,
+        Indices (3, elements) of the corners, where corner (i, j, k) lies between the voxels i - 1 and i, j - 1 and j,
         k - 1 and k; areas in mm2, (elements,).
     """
     from surface_distance import lookup_tables
@@ -54,26 +54,30 @@ def surface_elements(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -
         codes += padded[i : i + size[0], j : j + size[1], k : k + size[2]] * np.uint8(bit)
     # Neither 0 (all background) nor 255 (all foreground), which one more turns into 0.
     found = np.flatnonzero((codes + np.uint8(1)) > 1)
-    corners = np.stack(np.unravel_index(found, codes.shape), axis=1) + [side.start for side in box]
+    corners = np.stack(np.unravel_index(found, codes.shape)) + np.array([[side.start] for side in box])
     return corners, _areas_mm2(tuple(map(float, spacing_mm)))[codes.ravel()[found]]
 
 
 def _nearest(corners: np.ndarray, others: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """The nearest of `others` to each of `corners`, (corners, 3); a tie may go to any of them."""
-    low = np.minimum(corners.min(axis=0), others.min(axis=0))
-    shape = np.maximum(corners.max(axis=0), others.max(axis=0)) - low + 1
-    if math.prod(shape) > min(MAP_VOXELS, VOXELS_PER_ELEMENT * len(corners)):
+    """The nearest of `others` to each of `corners`, of the shape of `corners`; a tie may go to any of them."""
+    low = np.minimum(corners.min(axis=1), others.min(axis=1))[:, np.newaxis]
+    shape = np.maximum(corners.max(axis=1), others.max(axis=1)) - low[:, 0] + 1
+    if math.prod(shape) > min(MAP_VOXELS, VOXELS_PER_ELEMENT * corners.shape[1]):
         from scipy.spatial import KDTree
 
         # An unbalanced tree of large leaves: cheap to build, and twice as fast for points far from all elements.
-        tree = KDTree(others * spacing_mm, leafsize=48, balanced_tree=False, compact_nodes=False)
-        return others[tree.query(corners * spacing_mm)[1]]
+        tree = KDTree(others.T * spacing_mm, leafsize=48, balanced_tree=False, compact_nodes=False)
+        return others[:, tree.query(corners.T * spacing_mm)[1]]
     from scipy import ndimage
 
-    elsewhere = np.ones(shape, bool)
-    elsewhere[tuple((others - low).T)] = False
-    found = ndimage.distance_transform_edt(elsewhere, sampling=spacing_mm, return_distances=False, return_indices=True)
-    return found[(slice(None), *(corners - low).T)].T + low
+    # The shortest axis first: the transform then takes up to half the time.
+    order = np.argsort(shape, kind="stable")
+    elsewhere = np.ones(shape[order], bool)
+    elsewhere[tuple((others - low)[order])] = False
+    found = ndimage.distance_transform_edt(
+        elsewhere, sampling=spacing_mm[order], return_distances=False, return_indices=True
+    )
+    return found[(np.argsort(order)[:, np.newaxis], *(corners - low)[order])] + low
 
 
 def _distances(
@@ -81,7 +85,8 @@ def _distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances in mm of `corners` to the nearest of `others`, ascending, and the areas in the same order."""
     # Index differences times spacing: a distance of exactly the tolerance does not depend on the place in the volume.
-    distances = np.sqrt(np.square((_nearest(corners, others, spacing_mm) - corners) * spacing_mm).sum(axis=1))
+    apart = (_nearest(corners, others, spacing_mm) - corners) * spacing_mm[:, np.newaxis]
+    distances = np.sqrt(np.square(apart).sum(axis=0))
     order = np.lexsort((areas, distances))
     return distances[order], areas[order]
 

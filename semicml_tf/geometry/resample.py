@@ -35,8 +35,8 @@ def resample(
             times as fast. Rounding may change the last bit of a value, so conversion does not use it: its bytes stay.
 
     Returns:
-        float32 values on `target`. Where the target's voxels coincide with the source's (in any of the
-        48 orientations) they are the source's values, unchanged.
+        float32 values on `target`, in any order of memory. Where the target's voxels coincide with the source's (in
+        any of the 48 orientations) they are the source's values, unchanged.
     """
     if tuple(volume.shape) != source.shape:
         raise ValueError(f"expected a volume of shape {source.shape}, got {volume.shape}")
@@ -131,16 +131,20 @@ def _axis_by_axis(
         reached = np.flatnonzero(_in_box(index, size)) if outside is not None else np.arange(len(index))
         box.append(slice(reached[0], reached[-1] + 1) if reached.size else slice(0))
         lines.append(_Line.through(index[box[-1]], size))
-    values = np.empty(shape, np.float32) if outside is None else np.full(shape, outside, np.float32)
-    # The target's values with its axes in the source's order: planes are read as they lie in memory.
-    planes = values.transpose(np.argsort(along))[tuple(box)]
+    # In the source's order of axes: planes are read and written as they lie in memory.
+    size = [shape[along.index(axis)] for axis in range(3)]
+    values = np.empty(size, np.float32) if outside is None else np.full(size, outside, np.float32)
     first, rows, columns = lines
-    row_weight = rows.weight[:, np.newaxis]
-    for number, (low, high, weight) in enumerate(zip(first.low, first.high, first.weight)):
+    row_weight, column_weight = rows.weight[:, np.newaxis], columns.weight
+    high_rows = np.empty((len(rows.low), len(columns.low)))
+    for target, low, high, weight in zip(values[tuple(box)], first.low, first.high, first.weight):
         plane = volume[low].astype(np.float64) * (1.0 - weight) + volume[high].astype(np.float64) * weight
-        plane = plane.take(columns.low, 1) * (1.0 - columns.weight) + plane.take(columns.high, 1) * columns.weight
-        planes[number] = plane[rows.low] * (1.0 - row_weight) + plane[rows.high] * row_weight
-    return values
+        plane = plane.take(columns.low, 1) * (1.0 - column_weight) + plane.take(columns.high, 1) * column_weight
+        np.multiply(plane.take(rows.high, 0), row_weight, out=high_rows)
+        plane = plane.take(rows.low, 0)
+        plane *= 1.0 - row_weight
+        np.add(plane, high_rows, out=target, casting="same_kind")
+    return values.transpose(along)
 
 
 def _in_box(index: np.ndarray, size: int) -> np.ndarray:

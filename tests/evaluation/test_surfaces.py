@@ -41,8 +41,8 @@ def test_a_cube_has_the_elements_of_its_corners_edges_and_faces():
     mask = np.zeros((9, 9, 9), bool)
     mask[2:6, 3:7, 4:8] = True
     corners, areas = surfaces.surface_elements(mask, (1.0, 2.0, 3.0))
-    assert len(corners) == len(areas) == 5**3 - 3**3
-    assert corners.min(axis=0).tolist() == [2, 3, 4] and corners.max(axis=0).tolist() == [6, 7, 8]
+    assert corners.shape == (3, len(areas)) and len(areas) == 5**3 - 3**3
+    assert corners.min(axis=1).tolist() == [2, 3, 4] and corners.max(axis=1).tolist() == [6, 7, 8]
     # Marching cubes cut a cube's edges and corners: its faces shrink to those between the outermost voxels' centres.
     faces = 2 * (3 * 3 * (1 * 2 + 2 * 3 + 1 * 3))
     box = 2 * (4 * 4 * (1 * 2 + 2 * 3 + 1 * 3))
