@@ -107,12 +107,16 @@ def config_from(config_class: type, values: flags.FlagValues) -> Any:
     Raises:
         UserError: an option is missing, or options contradict each other.
     """
+    return configuration.make(config_class, _given(config_class, values))
+
+
+def _given(config_class: type, values: flags.FlagValues) -> dict[str, Any]:
     given = {}
     for one in configuration.options(config_class):
         if values[one.name].present:
             value = values[one.name].value
             given[one.name] = one.from_texts(value) if one.is_list else value
-    return configuration.make(config_class, given)
+    return given
 
 
 def flags_of(name: str) -> flags.FlagValues:
@@ -263,6 +267,19 @@ def config(name: str, arguments: Sequence[str]) -> Any:
     for flag, value in zip(names, positional):
         values[flag].parse(value)
     return config_from(module.CONFIG, values) if hasattr(module, "CONFIG") else values
+
+
+def options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The options of a command by name, each checked alone. A required option that is missing is None.
+
+    Raises:
+        UserError: as `parse`.
+    """
+    values, positional = parse(name, arguments)
+    if positional:
+        raise UserError(f"unexpected argument '{positional[0]}'", remedy="Write --name=value; see --help")
+    config_class = _command_module(name).CONFIG
+    return {one.name: one.default for one in configuration.options(config_class)} | _given(config_class, values)
 
 
 def call(name: str, arguments: Sequence[str]) -> None:

@@ -1,38 +1,34 @@
-"""What an experiment's volumes and datasets were made with, so that none is taken for what other flags would make."""
+"""Records of the flags that made an experiment's volumes and datasets, so that other flags do not reuse them."""
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from absl import flags
-
+from semicml_tf.configuration import options
 from semicml_tf.errors import UserError
 from semicml_tf.experiments.study import differences
 from semicml_tf.system import atomic_files, json_files
 
 
-def flags_of(values: flags.FlagValues, *, without: Collection[str]) -> dict[str, Any]:
-    """Flags by name that decide what a command makes."""
-    return {name: value for name, value in values.flag_values_dict().items() if name not in without}
-
-
-def defaults_of(values: flags.FlagValues) -> dict[str, Any]:
-    """The defaults of all flags by name."""
-    return {name: values[name].default for name in values}
+def flags_of(config: Any, *, without: Collection[str]) -> dict[str, Any]:
+    """The options that decide what a command makes, by name, as JSON values."""
+    values = {one.name: getattr(config, one.name) for one in options(type(config)) if one.name not in without}
+    return json.loads(json.dumps(values))
 
 
 def check_or_note(
-    record: pathlib.Path, product: pathlib.Path, now: Mapping[str, Any], defaults: Mapping[str, Any]
+    record: pathlib.Path, product: pathlib.Path, now: Mapping[str, Any], config_class: type | None = None
 ) -> None:
-    """Notes what `product` will be made with or, where it is there, checks that it was made so.
+    """Records what `product` will be made with or, if it exists, checks that it was made with the same flags.
 
     Args:
-        record: JSON file of the note.
-        product: file that is there once it is made.
+        record: JSON file of the record.
+        product: file that exists once it is made.
         now: flags by name.
-        defaults: of flags, for those that a record of an earlier version does not hold.
+        config_class: of the flags: gives the defaults of those that an earlier version did not record.
 
     Raises:
         UserError: it was made with other flags, or not by an experiment.
@@ -40,16 +36,28 @@ def check_or_note(
     if not product.exists():
         atomic_files.write_json(record, dict(now))
         return
-    held = json_files.read(
+    recorded = json_files.read(
         record,
         dict[str, Any],
         what="a note of what this experiment's data were made with",
         remedy="Choose another --output: its data were not made by an experiment",
     )
-    changed = differences(held, now, defaults)
+    known = {} if config_class is None else {one.name: one for one in options(config_class)}
+    recorded = {name: _typed(known.get(name), value) for name, value in recorded.items()}
+    defaults = {name: _typed(one, one.default) for name, one in known.items()}
+    changed = differences(recorded, {name: _typed(known.get(name), value) for name, value in now.items()}, defaults)
     if changed:
         raise UserError(
             f"these data were made with {'; '.join(changed)}",
             path=product.parent,
-            remedy="Give what they were made with, or another --output",
+            remedy="Give the flags that they were made with, or another --output",
         )
+
+
+def _typed(one, value: Any) -> Any:
+    """A recorded value as its option has it. Earlier versions recorded the numbers of a list as text."""
+    if value in (None, "", [], ()):
+        return None
+    if one is not None and one.is_list and isinstance(value, (list, tuple)):
+        return [one.from_text(element) if isinstance(element, str) else element for element in value]
+    return list(value) if isinstance(value, tuple) else value

@@ -6,11 +6,10 @@ import collections
 import dataclasses
 import pathlib
 
-from absl import flags
-
 from semicml_tf.conversion.splitting.split import Split, content_hash, read
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import grid, method_row, splits
+from semicml_tf.experiments.config import ExperimentConfig
 from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.study import Study
 from semicml_tf.records import dataset
@@ -93,38 +92,38 @@ class Plan:
         return "\n".join(lines)
 
 
-def make(values: flags.FlagValues) -> Plan:
-    """The plan that the command's flags describe.
+def make(config: ExperimentConfig) -> Plan:
+    """The plan of an experiment.
 
     Raises:
-        UserError: whatever in it the user has to mend.
+        UserError: the user must correct something in it.
     """
-    study = Study(tuple(values.flagfile))
-    convert = study.values("convert")
+    study = Study(config.flagfile)
+    convert = study.options("convert")
     for name in ("split_seed", "fold"):
-        if convert[name].value is not None:
+        if convert[name] is not None:
             raise UserError(
                 f"--{name} cannot be in an experiment, which gives each conversion its split",
                 remedy="Take the flag out, and give the split as --base_split=FILE.json",
             )
     table = method_row.parse_rows(
-        values.row,
-        pairs=method_row.parse_pairs(values.pairs or [":".join(convert.modalities)]),
-        labelled=method_row.parse_labelled(values.labelled_patients),
-        seeds=method_row.parse_seeds(values.seeds),
+        config.row,
+        pairs=method_row.parse_pairs(config.pairs or [":".join(convert["modalities"])]),
+        labelled=method_row.parse_labelled(config.labelled_patients),
+        seeds=method_row.parse_seeds(config.seeds),
     )
     names = [row.name for row in table]
     for flag in ("reference", "baseline"):
-        if values[flag].value and values[flag].value not in names:
+        if (row := getattr(config, flag)) and row not in names:
             raise UserError(
-                f"expected one of the rows in --{flag}, got '{values[flag].value}'",
+                f"expected one of the rows in --{flag}, got '{row}'",
                 remedy=f"Name one of {', '.join(names)}",
             )
-    output = pathlib.Path(values.output)
-    source = pathlib.Path(values.input) if values.input else None
-    base = splits.base_split(study, source, values.base_split)
-    cells = grid.cells_of(table, output, study, len(splits.pool_of(base)), values.partition)
-    return Plan(study, output, source, base, tuple(cells), values.reference or names[0], values.baseline)
+    output = pathlib.Path(config.output)
+    source = pathlib.Path(config.input) if config.input else None
+    base = splits.base_split(study, source, config.base_split)
+    cells = grid.cells_of(table, output, study, len(splits.pool_of(base)), config.partition)
+    return Plan(study, output, source, base, tuple(cells), config.reference or names[0], config.baseline)
 
 
 def write_splits(plan: Plan) -> None:

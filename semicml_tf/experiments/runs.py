@@ -53,10 +53,10 @@ def _record(plan: Plan, name: str) -> pathlib.Path:
 
 
 def _check_volumes(plan: Plan) -> bool:
-    values = plan.study.values("phantom")
+    config = plan.study.config("phantom", f"--output={plan.volumes}")
     product = plan.volumes / "phantom.json"
-    now = input_record.flags_of(values, without=("output", "overwrite"))
-    input_record.check_or_note(_record(plan, VOLUMES), product, now, input_record.defaults_of(values))
+    now = input_record.flags_of(config, without=("output", "overwrite"))
+    input_record.check_or_note(_record(plan, VOLUMES), product, now, type(config))
     return not product.exists()
 
 
@@ -67,9 +67,9 @@ def _volumes_job(plan: Plan) -> Job:
 
 def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
     """What a cell's conversion has beside the study's flags: its pair, of what the study says of more modalities."""
-    values = plan.study.values("convert")
-    reference = values.reference_modality if values.reference_modality in cell.pair else cell.pair[0]
-    normalisation = [text for text in values.normalisation if text.partition("=")[0] in cell.pair]
+    convert = plan.study.options("convert")
+    reference = convert["reference_modality"] if convert["reference_modality"] in cell.pair else cell.pair[0]
+    normalisation = [text for text in convert["normalisation"] if text.partition("=")[0] in cell.pair]
     return (
         f"--input={plan.volumes}",
         f"--split={plan.split_file(cell)}",
@@ -80,13 +80,13 @@ def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
 
 
 def _check_dataset(plan: Plan, cell: Cell) -> bool:
-    values = plan.study.values("convert", *_convert_flags(plan, cell))
+    config = plan.study.config("convert", *_convert_flags(plan, cell), f"--output={plan.dataset(cell)}")
     product = plan.dataset(cell) / dataset.FILE_NAME
-    now = input_record.flags_of(values, without=(*WITHOUT_EFFECT, "input", "split"))
+    now = input_record.flags_of(config, without=(*WITHOUT_EFFECT, "input", "split"))
     now |= {"split_hash": read_split(plan.split_file(cell)).to_json()["hash"]}
     if plan.source is not None:
         now |= {"input": str(plan.source.resolve())}
-    input_record.check_or_note(_record(plan, cell.data_name), product, now, input_record.defaults_of(values))
+    input_record.check_or_note(_record(plan, cell.data_name), product, now, type(config))
     return product.exists()
 
 

@@ -79,7 +79,7 @@ def base_split(study: Study, source: pathlib.Path | None, given: str | None) -> 
     Raises:
         UserError: nothing tells it, or it has nobody to validate or test on.
     """
-    told = given or (study.values("convert").split if source else None)
+    told = given or (study.options("convert")["split"] if source else None)
     if told:
         split = splits.read(told)
     elif source is None:
@@ -103,9 +103,9 @@ def _of_phantom(study: Study) -> Split:
     from semicml_tf.phantom import split as phantom_split
     from semicml_tf.phantom.writers import LAYOUTS
 
-    values = study.values("phantom")
-    names = [LAYOUTS[values.layout].case_id(index) for index in range(values.cases)]
+    phantom = study.config("phantom", "--output=OUTPUT")
+    names = [LAYOUTS[phantom.layout].case_id(index) for index in range(phantom.cases)]
     partitions = phantom_split.draw(
-        names, values.seed, labelled=values.labelled, validation=values.validation, test=values.test
+        names, phantom.seed, labelled=phantom.labelled, validation=phantom.validation, test=phantom.test
     )
     return splits.checked(partitions)

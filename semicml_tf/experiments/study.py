@@ -6,10 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from absl import flags
-
 from semicml_tf import commandline
-from semicml_tf.errors import UserError
+from semicml_tf.configuration import as_list, text_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +21,13 @@ class Study:
         """The arguments that hand them on."""
         return tuple(f"--flagfile={path}" for path in self.flagfiles)
 
-    def values(self, command: str, *arguments: str) -> flags.FlagValues:
-        """The flags of a command with this study, and with `arguments` after it.
+    def options(self, command: str) -> dict[str, Any]:
+        """The options of a command with this study, by name, where other arguments are still to come.
 
         Raises:
             UserError: an unknown flag, or a value that it does not take.
         """
-        values, positional = commandline.parse(f"semicml_tf.{command}", [*self.words, *arguments])
-        if positional:
-            raise UserError(f"unexpected argument '{positional[0]}'", remedy="Write --name=value; see --help")
-        return values
+        return commandline.options(f"semicml_tf.{command}", self.words)
 
     def config(self, command: str, *arguments: str) -> Any:
         """The config of a command with this study, and with `arguments` after it.
@@ -63,4 +58,4 @@ def differences(held: Mapping[str, Any], now: Mapping[str, Any], defaults: Mappi
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return as_list(value) if isinstance(value, (list, tuple)) else text_of(value)

@@ -6,11 +6,12 @@ import shlex
 
 import pytest
 
-from semicml_tf import commandline, experiment
+from semicml_tf import commandline
 from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.errors import UserError
-from semicml_tf.experiments import input_record, plan, runs
+from semicml_tf.experiments import input_record, job, plan, runs
 from semicml_tf.experiments.method_row import parse_rows
+from semicml_tf.phantom.config import PhantomConfig
 from semicml_tf.runs.settings import MEANING
 from tests.support.experiments import ROWS, flagfile, planned
 
@@ -98,11 +99,11 @@ def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path, capsys):
 def test_the_command_that_is_told_makes_the_same_cells(tmp_path):
     path = flagfile(tmp_path, *ROWS)
     words = [f"--flagfile={path}", "--output=out folder", "--seeds=3,1", "--row=more: --method=cps --width=4"]
-    values, _ = commandline.parse("semicml_tf.experiment", [*words, "--workers=1", "--tables_only"])
-    told = shlex.split(experiment._command(values))
+    config = commandline.config("semicml_tf.experiment", [*words, "--workers=1", "--tables_only"])
+    told = shlex.split(job.command(config))
     assert told[:3] == ["python", "-m", "semicml_tf.experiment"] and "--tables_only" not in told
-    again, _ = commandline.parse("semicml_tf.experiment", told[3:])
-    assert plan.make(again) == plan.make(values)
+    again = commandline.config("semicml_tf.experiment", told[3:])
+    assert plan.make(again) == plan.make(config)
     assert len(plan.make(again).cells) == 6
 
 
@@ -141,16 +142,30 @@ def test_another_split_in_the_same_folder_is_refused(tmp_path):
 
 def test_data_that_other_flags_made_are_refused(tmp_path):
     record, product = tmp_path / "made" / "a.json", tmp_path / "data" / "dataset.json"
-    input_record.check_or_note(record, product, {"spacing": [4, 4], "old": 1}, {})
-    input_record.check_or_note(record, product, {"spacing": [3, 3], "old": 1}, {})  # not made yet: may change
+    input_record.check_or_note(record, product, {"spacing": [4, 4], "old": 1})
+    input_record.check_or_note(record, product, {"spacing": [3, 3], "old": 1})  # not made yet: may change
     product.parent.mkdir()
     product.write_text("{}")
-    input_record.check_or_note(record, product, {"spacing": [3, 3], "old": 1, "new": False}, {"new": False})
+    input_record.check_or_note(record, product, {"spacing": [3, 3], "old": 1, "oblique": False}, PhantomConfig)
     with pytest.raises(UserError, match="made with --spacing=3,3, now 4,4"):
-        input_record.check_or_note(record, product, {"spacing": [4, 4], "old": 1}, {})
+        input_record.check_or_note(record, product, {"spacing": [4, 4], "old": 1})
     record.unlink()
     with pytest.raises(UserError, match="not made by an experiment"):
-        input_record.check_or_note(record, product, {"spacing": [3, 3]}, {})
+        input_record.check_or_note(record, product, {"spacing": [3, 3]})
+
+
+def test_data_of_an_earlier_version_are_those_of_the_same_flags(tmp_path):
+    """It recorded the numbers of a list as text."""
+    record, product = tmp_path / "a.json", tmp_path / "dataset.json"
+    product.write_text("{}")
+    made = {"phantom_size_mm": ["192", "192", "96"], "cases": 8, "layout": "hecktor"}
+    record.write_text(json.dumps(made))
+    config = PhantomConfig(output="OUT", cases=8)
+    now = input_record.flags_of(config, without=("output", "overwrite"))
+    input_record.check_or_note(record, product, now, PhantomConfig)
+    record.write_text(json.dumps(made | {"phantom_size_mm": ["192", "192", "90.5"]}))
+    with pytest.raises(UserError, match="--phantom_size_mm=192,192,90.5, now 192,192,96"):
+        input_record.check_or_note(record, product, now, PhantomConfig)
 
 
 def _write_run(cell, **body):
@@ -202,5 +217,5 @@ def test_the_committed_experiments_can_be_planned(path, tmp_path):
     body = {"labelled": [f"l{n}" for n in range(40)], "validation": ["v"], "test": ["t"]}
     (source / "split.json").write_text(json.dumps(splits.checked(body).to_json()))
     words = [f"--flagfile={path}", f"--output={tmp_path / 'out'}", f"--input={source}"]
-    experiment = plan.make(commandline.parse("semicml_tf.experiment", words)[0])
+    experiment = plan.make(commandline.config("semicml_tf.experiment", words))
     assert len(experiment.cells) > 1 and experiment.reference.split()[0] == "ours"

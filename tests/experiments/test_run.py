@@ -91,7 +91,7 @@ def test_a_row_that_changed_is_named_and_the_others_go_on(experiment, tmp_path):
     changed = flagfile(tmp_path, ROWS[0] + " --asc_weight=2", ROWS[1], "--row=bad: --method=supervised --init_from=/no")
     done = run(root, flags=changed)
     assert done.returncode == 2
-    assert "row 'ours' (ct-pet-2-seed0)" in done.stderr and "--asc_weight=5.0, now 2.0" in done.stderr
+    assert "row 'ours' (ct-pet-2-seed0)" in done.stderr and "--asc_weight=5, now 2" in done.stderr
     assert "row 'bad' (ct-pet-2-seed0): semicml_tf.train ended with code 2" in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("semicml_tf.experiment: error: row 'ours'") and "and 1 more" in last

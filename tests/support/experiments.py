@@ -36,4 +36,4 @@ def flagfile(folder, *lines):
 def planned(folder, *lines, arguments=()):
     """The plan of such an experiment, in ``folder/out``."""
     words = [f"--flagfile={flagfile(folder, *lines)}", f"--output={folder / 'out'}", *arguments]
-    return plan.make(commandline.parse("semicml_tf.experiment", words)[0])
+    return plan.make(commandline.config("semicml_tf.experiment", words))

@@ -213,7 +213,7 @@ READERS = {
     "provenance": ("provenance.json", lambda root: label_files.read(root), 30),
     "made": (
         "made.json",
-        lambda r: input_record.check_or_note(r / "made.json", r / "split.json", {"spacing": [3, 3]}, {}),
+        lambda r: input_record.check_or_note(r / "made.json", r / "split.json", {"spacing": [3, 3]}),
         30,
     ),
 }  # fmt: skip
