@@ -68,8 +68,8 @@ def test_predict_fuses_on_the_first_ones_grid_where_the_other_reaches(models, tm
     assert json.loads((tmp_path / "masks" / "predictions.json").read_text())["settings"]["fuse"] is True
     for wrong, message in (
         (folder, "other models or settings"),
-        ([*folder, "--overlay=over.png"], "of one input"),
-        ([*arguments, "--fuse", "--mutual_information=mi.nii.gz", "--mc_dropout=2"], "one modality's draws"),
+        ([*folder, "--overlay=over.png"], "for one input"),
+        ([*arguments, "--fuse", "--mutual_information=mi.nii.gz", "--mc_dropout=2"], "the passes of one modality"),
         (
             [f"--model={models / 'ct'}", f"--input={tmp_path / 'one_ct.nii.gz'}", arguments[2], "--fuse"],
             "two modalities",
