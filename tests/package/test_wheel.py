@@ -185,7 +185,9 @@ def test_the_lock_keeps_to_the_requirements(wheel):
 
 
 def test_the_package_is_imported_from_the_fresh_environment(python, tmp_path):
-    told = _checked(python, "-c", "import semicml_tf as s; print(s.__file__, s.__version__)", cwd=tmp_path).split()
+    told = _checked(
+        python, "-c", "import semicml_tf as s; print(s.__file__, s.__version__, sep=chr(10))", cwd=tmp_path
+    ).split("\n")
     assert pathlib.Path(told[0]).is_relative_to(python.parents[1])
     assert told[1] == semicml_tf.__version__
 

@@ -1,5 +1,8 @@
 """`python -m semicml_tf.report`: from the command line to the file."""
 
+import html
+import shlex
+
 import pytest
 
 from semicml_tf import commandline
@@ -23,7 +26,7 @@ def runs(tmp_path_factory):
 def test_a_run_gets_its_page_beside_it(runs, capsys):
     _report(runs[0])
     made = (runs[0] / "report.html").read_text(encoding="utf-8")
-    assert made.startswith("<!DOCTYPE html>") and f"semicml_tf.report --run={runs[0]}" in made
+    assert made.startswith("<!DOCTYPE html>") and shlex.quote(f"--run={runs[0]}") in html.unescape(made)
     told = capsys.readouterr()
     assert str(runs[0] / "report.html") in told.out and "images of patients" in told.out and told.err == ""
 
@@ -42,7 +45,9 @@ def test_what_lacks_is_told_on_the_screen_too(tmp_path, capsys):
     told = capsys.readouterr()
     assert "images of patients" not in told.out
     lines = told.err.splitlines()
-    assert lines == [f"{folder}: Not evaluated on 'test': run python -m semicml_tf.evaluate --run={folder}"]
+    assert lines == [
+        f"{folder}: Not evaluated on 'test': run python -m semicml_tf.evaluate --run={shlex.quote(str(folder))}"
+    ]
 
 
 def test_mistakes_are_told_in_one_line_and_leave_the_former_page(runs, tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import html.parser
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -246,7 +247,7 @@ def test_an_evaluation_without_images_still_gives_a_page_that_says_why(tmp_path)
 def test_a_run_that_was_not_evaluated_is_told_of_with_what_to_run(run, tmp_path):
     folder = report_runs.write(tmp_path / "fresh", {}, evaluated=False)
     parsed = Parsed(_build(run, folder).decode())
-    assert f"run python -m semicml_tf.evaluate --run={folder}" in parsed.text
+    assert f"run python -m semicml_tf.evaluate --run={shlex.quote(str(folder))}" in parsed.text
     assert "None of the runs was evaluated" in Parsed(_build(folder).decode()).text
 
 

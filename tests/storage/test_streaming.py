@@ -56,8 +56,8 @@ def test_the_engine_lists_reads_and_deletes(url, folder, tmp_path):
         store.read(f"{url}/split.json")
 
 
-def test_a_streamed_dataset_gives_the_windows_of_the_folder(url, folder):
-    info = DatasetInfo.load(url, dataset_access="auto")
+def test_a_streamed_dataset_gives_the_windows_of_the_folder(url, folder, tmp_path):
+    info = DatasetInfo.load(url, dataset_access="auto", cache_dir=str(tmp_path))
     assert info.streamed and info.location == url and info.shard_path("x") == f"{url}/x"
     check_shards(info, ["labelled", "unlabelled"])
     assert not info.root.exists()

@@ -12,7 +12,7 @@ from semicml_tf.files.dicom.labels import DicomLabel
 from semicml_tf.files.layouts.hecktor import HECKTOR
 from tests.support import image_folders
 
-COARSE, FINE = ("6", "8", "8"), ("3", "4", "4")
+COARSE, FINE = (6.0, 8.0, 8.0), (3.0, 4.0, 4.0)
 
 
 def settings(spacing_mm):
