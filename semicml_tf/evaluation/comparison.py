@@ -98,7 +98,6 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
 
     def summarised(row: dict, body: dict) -> dict:
         scores = report.scores(row)
-        # Computed again, so that reports of version 1 have medians and intervals.
         return {
             "name": row["name"],
             "modality": row["modality"],
@@ -126,10 +125,7 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
         "blind": [summarised(row, first) for row in report.blind_rows(first)],
         "blind_notes": [*(f"{note}." for note in table.blind_notes(first)), *table.lacking_notes(first)],
         "failure_dice": failure_dice,
-        # None where all reports are of version 1, which has no surface DSC.
-        "surface_tolerance_mm": next(
-            (body["surface_tolerance_mm"] for body in reports if "surface_tolerance_mm" in body), None
-        ),
+        "surface_tolerance_mm": first["surface_tolerance_mm"],
         "test": METHOD,
         "tests": tests(reports, names),
     }

@@ -23,14 +23,12 @@ from semicml_tf.system.json_files import Count
 
 FILE_NAME = "metrics.json"
 REPORT_VERSION = 2
-# Version 1 has fewer measures of a patient and neither medians, intervals nor failures.
-_READ_VERSIONS = (1, REPORT_VERSION)
 _REMEDY = "Make it with python -m semicml_tf.evaluate RUN"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
 
 
 class Mean(TypedDict):
-    """A measure over patients; version 1 has mean, sd and n alone."""
+    """A measure over patients."""
 
     mean: float | None
     sd: NotRequired[float | None]
@@ -75,15 +73,15 @@ class _Dataset(TypedDict):
 class Report(TypedDict):
     """What is read of `metrics.json`."""
 
-    report_version: Literal[_READ_VERSIONS]
+    report_version: Literal[REPORT_VERSION]
     command: NotRequired[str]
     run: _Run
     dataset: _Dataset
     partition: str
     lacking: NotRequired[dict[str, list[str]]]
     policy: dict[str, str]
-    surface_tolerance_mm: NotRequired[float]
-    failure_dice: NotRequired[float]
+    surface_tolerance_mm: float
+    failure_dice: float
     notes: list[str]
     blind: dict[str, dict[str, Any]]
     postprocessing: NotRequired[dict[str, str]]
@@ -167,7 +165,7 @@ def build(
 
 
 def load(path: str | pathlib.Path) -> dict:
-    """Reads a `metrics.json`, also one of version 1.
+    """Reads a `metrics.json`.
 
     Raises:
         UserError: it is missing, of another version, or a field is missing or wrong.
@@ -183,19 +181,14 @@ def load(path: str | pathlib.Path) -> dict:
 
 
 def scores(row: dict) -> list[CaseScore]:
-    """A row's scores; in those of version 1 the measures that it lacks are None."""
+    """A row's scores; measures that are newer than the report are None."""
     names = [field.name for field in dataclasses.fields(CaseScore)]
     return [CaseScore(**{name: case[name] for name in names if name in case}) for case in row["cases"]]
 
 
 def shared_policy(first: dict, other: dict) -> tuple[dict, dict]:
-    """What both reports say of the measures that both have: equal if these were made in the same way."""
-
-    def said(body: dict) -> dict:
-        tolerance = {key: body[key] for key in ("surface_tolerance_mm",) if key in body}
-        return {**body["policy"], **tolerance}
-
-    own, others = said(first), said(other)
+    """The definitions of the measures that both reports have: equal for reports that can be compared."""
+    own, others = ({**body["policy"], "surface_tolerance_mm": body["surface_tolerance_mm"]} for body in (first, other))
     return {key: own[key] for key in own if key in others}, {key: others[key] for key in others if key in own}
 
 

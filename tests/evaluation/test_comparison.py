@@ -1,4 +1,4 @@
-"""Evaluated runs side by side: tests between them, failures, and reports of the former version."""
+"""Evaluated runs side by side: tests between them, and failures."""
 
 import json
 import math
@@ -7,11 +7,10 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import comparison, report
+from semicml_tf.evaluation import comparison
 from tests.support.experiment_data import DIAGONAL_MM, finish
 
 COMMAND = "semicml_tf.compare"
-OLD_FIELDS = ("case_id", "outcome", "dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "truth_ml", "prediction_ml")
 
 
 @pytest.fixture
@@ -24,30 +23,8 @@ def runs(tmp_path):
         "b": {"ct": better, "pet": [0.0, *dice[1:]]},
         "c": {"ct": dice[::-1], "pet": dice},
     }
-    changes = {"report_version": 2, "surface_tolerance_mm": 2.0, "run": {"data_hash": "data-4-1", "run_hash": "0123"}}
+    changes = {"run": {"data_hash": "data-4-1", "run_hash": "0123"}}
     return {name: finish(tmp_path, name, "4", 1, scores, **changes).metrics_path for name, scores in made.items()}
-
-
-def _as_version_1(path, target):
-    """The report as the former version wrote it."""
-    body = json.loads(path.read_text(encoding="utf-8"))
-    body["report_version"] = 1
-    body = {
-        key: value for key, value in body.items() if key not in ("surface_tolerance_mm", "failure_dice", "intervals")
-    }
-    for key in ("surface_dice", "volume_error", "lesions", "further measures of empty masks"):
-        del body["policy"][key]
-    for row in body["rows"]:
-        row.pop("failures", None)
-        row["cases"] = [{name: case[name] for name in OLD_FIELDS} for case in row["cases"]]
-        row["summary"] = {
-            key: {name: value[name] for name in ("mean", "sd", "n")} if isinstance(value, dict) else value
-            for key, value in row["summary"].items()
-            if key in ("cases", "missed", "false_alarms", *OLD_FIELDS)
-        }
-    target.parent.mkdir(parents=True)
-    target.write_text(json.dumps(body))
-    return target
 
 
 def test_every_two_runs_are_tested_in_every_modality(runs):
@@ -95,15 +72,17 @@ def test_the_command_prints_the_table_and_writes_it_with_json(runs, tmp_path, ca
         comparison.build([runs["a"], runs["b"]], ["a", "a"])
 
 
-def test_a_report_of_the_former_version_stands_beside_one_of_this(runs, tmp_path):
-    old = _as_version_1(runs["a"], tmp_path / "old" / "metrics.json")
-    assert report.scores(report.load(old)["rows"][0])[0].surface_dice is None
-    mixed = comparison.build([old, runs["b"]], ["a", "b"])
-    today = comparison.build([runs["a"], runs["b"]], ["a", "b"])
+def test_a_report_that_lacks_a_newer_measure_is_compared(runs, tmp_path):
+    body = json.loads(runs["a"].read_text(encoding="utf-8"))
+    for row in body["rows"]:
+        del row["summary"]["surface_dice"]
+        for case in row["cases"]:
+            del case["surface_dice"]
+    del body["policy"]["surface_dice"]
+    (tmp_path / "older.json").write_text(json.dumps(body), encoding="utf-8")
+    mixed, today = (comparison.build([path, runs["b"]], ["a", "b"]) for path in (tmp_path / "older.json", runs["a"]))
     assert mixed["tests"] == today["tests"]
-    # Medians and intervals come from the patients' scores, which the former version wrote, too.
-    assert mixed["runs"][0]["rows"][0]["summary"] == today["runs"][0]["rows"][0]["summary"]
-    assert comparison.markdown(mixed) == comparison.markdown(today)
+    assert comparison.markdown(mixed).count("\n") == comparison.markdown(today).count("\n")
 
 
 def test_other_definitions_are_not_compared(runs, tmp_path):
@@ -117,7 +96,7 @@ def test_other_definitions_are_not_compared(runs, tmp_path):
         comparison.build(changed(lambda body: body["policy"].update(missed="HD95 0")), ["a", "b"])
     with pytest.raises(UserError, match="the policies differ"):
         comparison.build(changed(lambda body: body.update(surface_tolerance_mm=3.0)), ["a", "b"])
-    with pytest.raises(UserError, match="report_version: expected 1 or 2, got 3"):
+    with pytest.raises(UserError, match="report_version: expected 2, got 3"):
         comparison.build(changed(lambda body: body.update(report_version=3)), ["a", "b"])
 
 

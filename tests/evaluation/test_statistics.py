@@ -72,7 +72,8 @@ def test_lesions_are_added_up_where_all_patients_have_them_counted():
     counts = {"lesions_true": 2, "lesions_predicted": 3, "lesions_found": 1, "lesions_missed": 1, "lesions_false": 2}
     held = [dataclasses.replace(case_score(name, 0.5), **counts) for name in "abc"]
     assert scores.summarise(held)["lesions"] == {"true": 6, "predicted": 9, "found": 3, "missed": 3, "false": 6}
-    assert scores.summarise([*held, case_score("d", 0.5)])["lesions"] is None
+    without = dataclasses.replace(case_score("d", 0.5), lesions_true=None)
+    assert scores.summarise([*held, without])["lesions"] is None
 
 
 def test_nobody_but_the_missed_may_leave_nothing():

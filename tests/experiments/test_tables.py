@@ -1,9 +1,7 @@
 """An experiment's tables from scores whose means, tests and shares are known by hand."""
 
 import csv
-import dataclasses
 import json
-import shutil
 
 import pytest
 
@@ -175,27 +173,3 @@ def test_a_cell_without_scores_is_missing(cells, tmp_path):
     waiting = Cell("ours", PAIR, "8", 1, tmp_path / "waiting")
     found = results.read([*cells, waiting])
     assert found.missing == (waiting,) and len(found.done) == len(cells)
-
-
-def test_runs_scored_by_the_former_version_give_the_same_tables(cells, output, tmp_path):
-    """Some of the reports have fewer measures of a patient, and say nothing of the others."""
-    former = ("case_id", "outcome", "dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "truth_ml", "prediction_ml")
-    said = ("both empty", "missed", "false alarm", "undefined", "hd95", "assd", "sd")
-    mixed = []
-    for index, cell in enumerate(cells):
-        folder = tmp_path / cell.folder.name
-        shutil.copytree(cell.folder, folder)
-        mixed.append(dataclasses.replace(cell, folder=folder))
-        body = json.loads(mixed[-1].metrics_path.read_text(encoding="utf-8"))
-        if index % 2:
-            body |= {"report_version": 2, "surface_tolerance_mm": 2.0, "failure_dice": 0.5}
-        else:
-            body["policy"] = {key: body["policy"][key] for key in said}
-            for row in body["rows"]:
-                row["cases"] = [{name: case[name] for name in former} for case in row["cases"]]
-        mixed[-1].metrics_path.write_text(json.dumps(body))
-    publish(
-        mixed, tmp_path / "out", reference="ours", baseline="supervised", command=COMMAND, hashes={"a.flags": "f1a65"}
-    )
-    for name in ("table.md", "table.csv", "scores.csv"):
-        assert (tmp_path / "out" / name).read_bytes() == (output / name).read_bytes(), name

@@ -295,6 +295,7 @@ def test_scores_on_validation_are_those_of_the_masks_that_clients_get(run, tmp_p
     ]
     body = {"report_version": 2, "run": {"run_hash": "abc", "best": best}, "dataset": {"data_hash": "d"}, "rows": rows}
     body |= {"partition": "validation", "policy": {}, "notes": [], "blind": {}}
+    body |= {"surface_tolerance_mm": 2.0, "failure_dice": 0.5}
     path = run / "evaluation" / "validation" / "metrics.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(body))

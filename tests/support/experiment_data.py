@@ -30,6 +30,15 @@ def case_score(patient: str, dice: float) -> CaseScore:
         assd_mm=DIAGONAL_MM if missed else 1.0,
         truth_ml=5.0,
         prediction_ml=0.0 if missed else 5.0,
+        iou=dice / (2 - dice),
+        surface_dice=dice,
+        volume_error_ml=-5.0 if missed else 0.0,
+        volume_error_relative=-1.0 if missed else 0.0,
+        lesions_true=1,
+        lesions_predicted=int(not missed),
+        lesions_found=int(not missed),
+        lesions_missed=int(missed),
+        lesions_false=0,
     )
 
 
@@ -90,7 +99,9 @@ def finish(
     patients = len(next(iter(dice.values())))
     data_hash = f"data-{labelled}-{seed}"
     body = {
-        "report_version": 1,
+        "report_version": 2,
+        "surface_tolerance_mm": 2.0,
+        "failure_dice": 0.5,
         "run": {"data_hash": data_hash, "run_hash": "b" * 64},
         "dataset": {"data_hash": data_hash},
         "partition": "test",

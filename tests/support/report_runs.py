@@ -62,6 +62,15 @@ def _case(case_id: str, dice: float) -> dict:
         "assd_mm": 90.0 if missed else 10.0 * (1 - dice),
         "truth_ml": 5.0,
         "prediction_ml": 0.0 if missed else 5.0,
+        "iou": dice / (2 - dice),
+        "surface_dice": dice,
+        "volume_error_ml": -5.0 if missed else 0.0,
+        "volume_error_relative": -1.0 if missed else 0.0,
+        "lesions_true": 1,
+        "lesions_predicted": int(not missed),
+        "lesions_found": int(not missed),
+        "lesions_missed": int(missed),
+        "lesions_false": 0,
     }
 
 
@@ -120,7 +129,9 @@ def write(
     output.mkdir(parents=True)
     names = list(dict.fromkeys(name for held in dice.values() for name in held))
     metrics = {
-        "report_version": 1,
+        "report_version": 2,
+        "surface_tolerance_mm": 2.0,
+        "failure_dice": 0.5,
         "command": "python -m semicml_tf.evaluate --run=x",
         "run": {"run_hash": run["run_hash"], "best": best},
         "dataset": {"data_hash": "d" * 64},
