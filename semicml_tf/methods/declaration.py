@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, dataclass_transform
+from typing import Any
+
+from typing_extensions import dataclass_transform
 
 from semicml_tf.configuration import Problem, option
 
