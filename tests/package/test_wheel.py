@@ -227,6 +227,6 @@ def test_the_image_copies_what_is_there_and_sent():
     own = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
     copied = [name for names in own for name in names]
     sent = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert {"setup.py", "LICENSE", "semicml_tf/", "serving/"} <= set(copied)
+    assert {"setup.py", "LICENSE", "semicml_tf/"} <= set(copied)
     for name in copied:
         assert (REPOSITORY / name).exists() and name.rstrip("/") in sent
