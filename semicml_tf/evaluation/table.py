@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import itertools
 from collections.abc import Sequence
 
@@ -251,12 +249,10 @@ def _mark(score: dict | None) -> str:
 
 def csv_text(report: dict) -> str:
     """One line per patient and method, with the number of the method's patients; undefined numbers are empty."""
-    stream = io.StringIO()
-    fields = ["row", "kind", "n", *(field.name for field in dataclasses.fields(CaseScore))]
-    writer = csv.DictWriter(stream, fields, lineterminator="\n")
-    writer.writeheader()
-    for row in report["rows"]:
-        for case in row["cases"]:
-            line = {"row": row["name"], "kind": row["kind"], "n": row["summary"]["cases"], **case}
-            writer.writerow({name: cells_of.csv(value) for name, value in line.items()})
-    return stream.getvalue()
+    columns = ["row", "kind", "n", *(field.name for field in dataclasses.fields(CaseScore))]
+    rows = (
+        {"row": row["name"], "kind": row["kind"], "n": row["summary"]["cases"], **case}
+        for row in report["rows"]
+        for case in row["cases"]
+    )
+    return cells_of.csv_text(columns, rows)

@@ -1,4 +1,4 @@
-"""Becomes another program that is told to end when whoever started it is gone, also where that was killed.
+"""Becomes another program, which the system ends when its parent ends, also where the parent was killed.
 
     python -m semicml_tf.experiments.child_process PARENT ARGUMENT ...
 
@@ -20,10 +20,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def become(parent: int, arguments: Sequence[str]) -> None:
-    """Does not return. On systems without prctl nothing tells the program; the lock that it inherits still holds."""
+    """Does not return. Without prctl the program is not ended; the lock that it inherits still works."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it was gone before it could be told of
+    if os.getppid() != parent:  # the parent ended before the request
         sys.exit(143)
     os.execv(sys.executable, [sys.executable, *arguments])
 

@@ -25,7 +25,7 @@ def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int,
         output: folder of the experiment.
         study: whose flags the rows' are added to.
         pool: number of patients who may be labelled.
-        partition: whose scores are told.
+        partition: whose scores are reported.
 
     Raises:
         UserError: training does not take a row's flags, or there are fewer patients.

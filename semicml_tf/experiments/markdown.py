@@ -51,8 +51,8 @@ def _any(group: Group) -> Line:
 
 
 def _count(line: Line) -> str:
-    told = line.labelled_patients is not None and line.labelled != str(line.labelled_patients)
-    return f"{line.labelled} ({line.labelled_patients})" if told else line.labelled or _NONE
+    shown = line.labelled_patients is not None and line.labelled != str(line.labelled_patients)
+    return f"{line.labelled} ({line.labelled_patients})" if shown else line.labelled or _NONE
 
 
 def _seeds(group: Group) -> str:

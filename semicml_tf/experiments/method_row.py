@@ -139,7 +139,7 @@ def _row(text: str, where: dict) -> Row:
 
 @contextlib.contextmanager
 def in_row(name: str) -> Iterator[None]:
-    """Whatever the user has to mend within is told of as the row's."""
+    """Errors within name the row."""
     try:
         yield
     except UserError as error:

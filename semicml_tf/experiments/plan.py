@@ -1,4 +1,4 @@
-"""All that an experiment will do, told and checked before anything is started."""
+"""The plan of an experiment, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Plan:
         base: the study's own split.
         cells: its runs, in their order.
         reference: name of the row that others are compared with.
-        baseline: name of the row that learns from labelled patients alone, if one is told.
+        baseline: name of the row that learns from labelled patients only, if one is named.
     """
 
     study: Study
@@ -64,7 +64,7 @@ class Plan:
         }
 
     def text(self) -> str:
-        """What there is to do and what is done, for people."""
+        """What there is to do and what is done."""
         datasets = {cell.data_name: self.is_converted(cell) for cell in self.cells}
         finished = sum(cell.finished for cell in self.cells)
         lines = [

@@ -60,7 +60,7 @@ class Results:
     Attributes:
         done: one a finished cell.
         missing: cells without scores yet.
-        all_labelled: by pair, how many patients "all" are; lacks pairs where no dataset tells.
+        all_labelled: number of patients that "all" means, by pair; only where a dataset shows it.
     """
 
     done: tuple[Result, ...]
@@ -92,7 +92,7 @@ class Results:
         return {one.cell.seed: one for one in self.of_pair(pair) if (one.cell.row, one.cell.labelled) == wanted}
 
     def count(self, pair: tuple[str, str], labelled: str) -> int | None:
-        """`labelled` as a number of patients; None where it is "all" and no dataset tells."""
+        """`labelled` as a number of patients; None where it is "all" and no dataset shows the number."""
         return self.all_labelled.get(pair) if labelled == ALL else int(labelled)
 
 

@@ -21,8 +21,8 @@ class Cell:
         seed: of the run, and of the draw of the labelled patients.
         folder: of the run.
         flags: of `semicml_tf.train`, which the row adds to the study's.
-        partition: whose scores are told: ``test``, or ``validation`` where something is to be chosen by them.
-        stale: whether the folder holds a run of other settings or data, which is neither to be gone on with nor shown.
+        partition: whose scores are reported: ``test``, or ``validation`` to choose settings.
+        stale: whether the folder holds a run of other settings or data, which is neither resumed nor shown.
     """
 
     row: str

@@ -147,10 +147,10 @@ def _is_trained(plan: Plan, cell: Cell) -> bool:
 
 
 def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
-    """The plan with the cells marked whose folder holds a run of other settings or data, and what to tell of each."""
+    """The plan with stale cells marked, whose folders hold runs of other settings or data, and a message for each."""
     hashes = plan.hashes()
     defaults = grid.defaults()
-    cells, told = [], []
+    cells, messages = [], []
     for cell in plan.cells:
         cells.append(cell)
         body = _run_json(cell)
@@ -166,8 +166,8 @@ def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
             changed.append(f"data of hash {str(body.get('data_hash'))[:12]}, now {hashes[cell.data_name][:12]}")
         if changed:
             cells[-1] = dataclasses.replace(cell, stale=True)
-            told.append(
+            messages.append(
                 f"{cell_name(cell)}: {cell.folder} was begun with {'; '.join(changed)}. Give that again, or another "
                 "--output"
             )
-    return dataclasses.replace(plan, cells=tuple(cells)), told
+    return dataclasses.replace(plan, cells=tuple(cells)), messages

@@ -1,8 +1,8 @@
-"""Who is labelled in a cell: nested draws from the study's training patients, a draw for each seed.
+"""The splits of an experiment: nested draws of labelled patients, one draw for each seed.
 
-Validation and test patients are those of the study's own split in all cells. The others, labelled or not, are the pool:
-a seed puts them into an order, and the first n of it are labelled. So the labelled patients of a seed are among those
-that it labels where there are more, and all rows of a cell see the same.
+All cells have the validation and test patients of the study's own split. The other patients, labelled or not, are the
+pool. A seed orders the pool, and the first n patients are labelled. The n labelled patients of a seed are therefore
+among its n + 1, and all rows of a cell share them.
 """
 
 from __future__ import annotations
@@ -72,30 +72,30 @@ def base_split(study: Study, source: pathlib.Path | None, given: str | None) -> 
     """The study's own split.
 
     Args:
-        study: whose flags tell of it.
+        study: whose flags may name it.
         source: folder of the volumes; None = a phantom of the study's flags, which need not be there yet.
         given: path of the file, from the command line.
 
     Raises:
-        UserError: nothing tells it, or it has nobody to validate or test on.
+        UserError: there is no split, or it has no validation or no test patients.
     """
-    told = given or (study.options("convert")["split"] if source else None)
-    if told:
-        split = splits.read(told)
+    path = given or (study.options("convert")["split"] if source else None)
+    if path:
+        split = splits.read(path)
     elif source is None:
-        split, told = _of_phantom(study), "the phantom"
+        split, path = _of_phantom(study), "the phantom"
     elif (source / splits.FILE_NAME).is_file():
-        told = source / splits.FILE_NAME
-        split = splits.read(told)
+        path = source / splits.FILE_NAME
+        split = splits.read(path)
     else:
         raise UserError(
-            "nothing says who validates and who is tested on",
+            "expected a split with validation and test patients, got none",
             path=source,
             remedy="Pass --base_split=FILE.json; a conversion with --split_seed=0 writes one as split.json",
         )
     for name in ("validation", "test"):
         if not split[name]:
-            raise UserError(f"expected patients in '{name}', got none", path=told, remedy="Correct the split")
+            raise UserError(f"expected patients in '{name}', got none", path=path, remedy="Correct the split")
     return split
 
 

@@ -42,18 +42,18 @@ class Study:
         return ("-m", f"semicml_tf.{command}", *self.words, *arguments)
 
 
-def differences(held: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """How two sets of flags differ, each as ``--name=HELD, now VALUE``.
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """How two sets of flags differ, each as ``--name=BEFORE, now VALUE``.
 
     Args:
-        held: flags by name as they were; what is not in it was not known then and meant the default.
+        before: flags by name as they were; a flag that it lacks was unknown then and had its default.
         now: as they are.
         defaults: by name.
     """
     return [
-        f"--{name}={_text(held.get(name, defaults.get(name)))}, now {_text(now.get(name, defaults.get(name)))}"
-        for name in sorted({*held, *now})
-        if held.get(name, defaults.get(name)) != now.get(name, defaults.get(name))
+        f"--{name}={_text(before.get(name, defaults.get(name)))}, now {_text(now.get(name, defaults.get(name)))}"
+        for name in sorted({*before, *now})
+        if before.get(name, defaults.get(name)) != now.get(name, defaults.get(name))
     ]
 
 

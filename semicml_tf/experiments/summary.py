@@ -142,7 +142,7 @@ def _saved(
 
 
 def curve(results: Results, pair: tuple[str, str], row: str) -> dict[int, dict[int, Result]]:
-    """A row's finished cells by number of labelled patients, then by seed; without "all" where no dataset tells it."""
+    """A row's finished cells by number of labelled patients, then by seed; without an "all" of unknown number."""
     found = {}
     for name, labelled in results.settings(pair):
         count = results.count(pair, labelled)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.experiments.results import Results
@@ -12,14 +10,6 @@ from semicml_tf.experiments.summary import METRICS, Line
 from semicml_tf.system import table_cells
 
 _SCORES = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "outcome")
-
-
-def _text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: table_cells.csv(value) for name, value in row.items()} for row in rows)
-    return stream.getvalue()
 
 
 def scores_csv(results: Results) -> str:
@@ -44,7 +34,7 @@ def scores_csv(results: Results) -> str:
                 add(result, result.cell.row, "network", modality, result.scores[modality])
         for name, cases in done[0].blind.items():
             add(done[0], name, "blind", "", cases)
-    return _text(["pair", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
+    return table_cells.csv_text(["pair", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
 
 
 def _column(metric: str) -> str:
@@ -89,4 +79,4 @@ def record(line: Line) -> dict[str, Any]:
 def table_csv(lines: Sequence[Line]) -> str:
     """One line per pair, row, labelled count and modality ("both": a patient's mean over the modalities)."""
     rows = [record(line) for line in lines]
-    return _text(list(rows[0]), rows)
+    return table_cells.csv_text(list(rows[0]), rows)

@@ -67,8 +67,8 @@ class _Running:
 class Workers:
     """Runs jobs as child processes; to be used as a context, at whose end no child is left.
 
-    Children are sessions of their own, so that Ctrl-C reaches this process alone, which tells them to end (SIGTERM) and
-    waits for them; asked a second time, it kills them. If this process is killed, they are told by the system.
+    Children are sessions of their own, so that Ctrl-C reaches this process only, which sends them SIGTERM and
+    waits for them; asked a second time, it kills them. If this process is killed, the system sends SIGTERM.
 
     Args:
         count: processes at a time.
@@ -78,12 +78,12 @@ class Workers:
     def __init__(self, count: int, inherited: int):
         self._count, self._inherited = count, inherited
         self._running: list[_Running] = []
-        self._told: list[int] = []
+        self._signals: list[int] = []
         self._former: dict[int, object] = {}
 
     def __enter__(self) -> Workers:
         self._former = {
-            number: signal.signal(number, lambda which, _: self._told.append(which)) for number in stop_signals()
+            number: signal.signal(number, lambda which, _: self._signals.append(which)) for number in stop_signals()
         }
         return self
 
@@ -121,8 +121,8 @@ class Workers:
                     continue
                 done[one.job.name] = one.process.returncode == 0
                 yield Outcome(one.job, _failure(one))
-            if self._told:
-                raise stop_error(self._told[0])
+            if self._signals:
+                raise stop_error(self._signals[0])
             time.sleep(_POLL_S)
 
     def _begin(self, job: Job, commands: tuple[tuple[str, ...], ...]) -> None:
@@ -145,10 +145,10 @@ class Workers:
         for one in self._running:
             with contextlib.suppress(OSError):
                 one.process.send_signal(signal.SIGTERM)
-        asked, deadline = len(self._told), time.monotonic() + _PATIENCE_S
+        asked, deadline = len(self._signals), time.monotonic() + _PATIENCE_S
         for one in self._running:
             while one.process.poll() is None:
-                if len(self._told) > asked or time.monotonic() > deadline:
+                if len(self._signals) > asked or time.monotonic() > deadline:
                     with contextlib.suppress(OSError):
                         os.killpg(one.process.pid, signal.SIGKILL)
                 time.sleep(_POLL_S)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv as csv_files
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semicml_tf.errors import printable
@@ -21,6 +23,15 @@ def markdown(text: str) -> str:
 def csv(value: Any) -> Any:
     """A value of a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV file with a heading. A value of None, and a column that a row lacks, is an empty cell."""
+    stream = io.StringIO()
+    writer = csv_files.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: csv(value) for name, value in row.items()} for row in rows)
+    return stream.getvalue()
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import pathlib
 import platform
 import sys
@@ -12,7 +10,7 @@ from typing import Any
 
 from semicml_tf.errors import UserError, first_line
 from semicml_tf.runs import run_folder
-from semicml_tf.system import atomic_files, cpu
+from semicml_tf.system import atomic_files, cpu, table_cells
 from semicml_tf.system.versions import versions
 from semicml_tf.training.monitoring import curves, pictures
 from semicml_tf.training.validation import Validated
@@ -125,10 +123,6 @@ class RunRecord:
     def _curves(self, rows: list[dict[str, Any]]) -> None:
         """Writes history.csv and training.png anew."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic_files.write_text(self._folder / run_folder.HISTORY_NAME, text.getvalue())
+        atomic_files.write_text(self._folder / run_folder.HISTORY_NAME, table_cells.csv_text(columns, rows))
         curve = curves.draw(rows)
         atomic_files.write_file(self._folder / "training.png", lambda stream: stream.write(curve))
