@@ -25,6 +25,7 @@ from semicml_tf.evaluation import (
 )
 from semicml_tf.evaluation.baseline_margin import shortfalls
 from semicml_tf.evaluation.config import EvaluateConfig
+from semicml_tf.evaluation.metrics.catalogue import METRICS
 from semicml_tf.input.complete_cases import require_whole
 from semicml_tf.records.shards import check_shards, read_cases
 from semicml_tf.runs.run_folder import Run
@@ -180,7 +181,7 @@ def _write(output: pathlib.Path, body: dict, panels: list, images: case_images.C
 
 
 def _means(summary: dict) -> dict[str, float | None]:
-    return {name: summary[name]["mean"] for name in report.MEASURES if name in summary}
+    return {name: summary[name]["mean"] for name in METRICS if name in summary}
 
 
 def _text(body: dict, output: pathlib.Path, config: EvaluateConfig, run: Run) -> str:

@@ -14,6 +14,7 @@ import semicml_tf
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import postprocessing_choice, report
+from semicml_tf.evaluation.metrics.catalogue import METRICS
 from semicml_tf.exporting import gate, old_versions, trial
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.publish import Published, stage
@@ -229,7 +230,7 @@ def _validation_scores(run: Run, modality: str, postprocessing: Postprocessing) 
     if made != (run.run_hash, run.best, str(postprocessing)):
         return {}
     rows = [row for row in body["rows"] if row["modality"] == modality]
-    means = {name: one["mean"] for row in rows for name, one in row["summary"].items() if name in report.MEASURES}
+    means = {name: one["mean"] for row in rows for name, one in row["summary"].items() if name in METRICS}
     return {name: mean for name, mean in means.items() if mean is not None}
 
 
