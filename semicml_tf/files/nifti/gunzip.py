@@ -12,7 +12,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MOST_GROWTH = 1032
 
 _CHUNK = 1 << 18
-_PADDING = 1 << 22  # bytes of 0 behind a gzip member in which the next one is looked for
+_PADDING = 1 << 22  # bytes of 0 that may follow a gzip member
 _GZIP = 31  # zlib's window bits for a gzip member with its header and checksum
 
 
@@ -30,8 +30,8 @@ def _zlib() -> types.ModuleType:
 class PlainBytes:
     """A file opened for reading; use it in a ``with`` block.
 
-    A gzip file may have several members, as bgzip writes them; bytes behind the last one that are no member are
-    ignored, as ``gzip -d`` does.
+    A gzip file may have several members, as bgzip writes them. Bytes of 0 may pad a member, up to 4 MiB. Any other
+    bytes behind a member are damage: part of a member may be among them.
 
     Args:
         path: of the file.
@@ -145,11 +145,16 @@ class PlainBytes:
     def _next_member(self) -> None:
         """Starts on the gzip member that follows, if one does."""
         content = self._waiting.lstrip(b"\0")  # members may be padded to whole blocks
-        padding = _PADDING
-        while len(content) < len(GZIP_MAGIC) and padding > 0 and (more := self._stored()):
-            padding -= len(more)
-            content = (content + more).lstrip(b"\0")
+        padding = len(self._waiting) - len(content)
+        while len(content) < len(GZIP_MAGIC) and (more := self._stored()):
+            stripped = (content + more).lstrip(b"\0")
+            padding += len(content) + len(more) - len(stripped)
+            content = stripped
+            if padding > _PADDING:
+                raise self._damaged(f"more than {_PADDING} bytes of 0 follow the end of its gzip stream")
         follows = content.startswith(GZIP_MAGIC)
+        if content and not follows:
+            raise self._damaged("other bytes follow the end of its gzip stream")
         self._member = self._library.decompressobj(_GZIP) if follows else None
         self._waiting = content
 

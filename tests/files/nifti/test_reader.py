@@ -242,13 +242,19 @@ def test_gzip_files_of_several_members_and_with_something_behind(tmp_path, libra
     for between, behind in [
         (b"", b""),
         (bytes(512), bytes(1000)),
-        (b"", b"rubbish"),
-        (b"", b"\x1f"),
         (b"", bytes(10**6)),
     ]:
         path.write_bytes(between.join(parts) + behind)
         volume, grid = reader.read_volume(path)
         np.testing.assert_array_equal(volume, noise())
+    for behind, words in [
+        (b"appended text", "other bytes follow"),
+        (b"\x1f", "other bytes follow"),
+        (bytes(512) + b"x", "other bytes follow"),
+        (bytes(5 << 20), "bytes of 0 follow"),
+    ]:
+        path.write_bytes(b"".join(parts) + behind)
+        assert words in refusal(reader.read_volume, path)
     path.write_bytes(b"".join(parts[:-1]))
     assert "ends before its last voxel" in refusal(reader.read_volume, path)
     path.write_bytes(b"".join(parts) + parts[-1][:-9])
