@@ -103,7 +103,9 @@ class ConvertConfig:
         "Modality on whose grid the labels were drawn. Default: ct in the layout hecktor, else the reference modality.",
         group=_LABEL,
     )
-    allow_empty_labels: bool = option(False, "Accept labelled cases without any foreground.", group=_LABEL)
+    allow_empty_labels: bool = option(
+        False, "Accept labelled cases without any foreground, such as healthy patients.", group=_LABEL
+    )
     split: str = option(
         "",
         "JSON file {PARTITION: [PATIENT or CASE, ...]}. Default: the manifest's partitions, or split.json in the input "

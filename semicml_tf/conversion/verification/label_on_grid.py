@@ -64,8 +64,7 @@ def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid
     if grid.is_close(expected) or grid.reordered()[0].is_close(expected.reordered()[0]):
         return
     raise UserError(
-        f"the label of case {case.case_id} has shape {grid.shape} and spacing {_mm(grid)}, but not the grid of "
-        f"{drawn_on.path.name} (shape {expected.shape}, spacing {_mm(expected)}) or not its place",
+        f"the label of case {case.case_id} {_difference(grid, expected, drawn_on.path.name)}",
         path=case.label.path,
         remedy="Resample the label onto that image with nearest neighbour, or name its image in --label_on",
     )
@@ -94,7 +93,24 @@ def check_not_empty(case: CaseFiles, settings: Settings, mask: np.ndarray) -> No
     raise UserError(
         f"the label of case {case.case_id} is empty: no voxel is {' or '.join(map(str, settings.label_values))}",
         path=case.label.path,
-        remedy="Check --label_values and the file, or pass --allow_empty_labels",
+        remedy="For patients without a lesion, pass --allow_empty_labels; else check the file and --label_values",
+    )
+
+
+def _difference(grid: Grid, expected: Grid, name: str) -> str:
+    """How the label's grid differs from that of the image `name`, in words."""
+    label, image = grid.reordered()[0], expected.reordered()[0]
+    if label.shape != image.shape:
+        return (
+            f"has shape {grid.shape} and spacing {_mm(grid)}, but not the grid of {name} (shape {expected.shape}, "
+            f"spacing {_mm(expected)})"
+        )
+    corners = np.array([(0, 0, 0, 1), (*(size - 1 for size in label.shape), 1)]).T
+    offsets = np.round((label.affine - image.affine) @ corners, 2)[:3].T + 0.0  # no -0.00
+    first, last = (", ".join(f"{millimetres:+.2f}" for millimetres in offset) for offset in offsets)
+    return (
+        f"has the shape of {name}, but not its place: its first voxel is off by ({first}) mm to the right, front and "
+        f"head, its last voxel by ({last}) mm"
     )
 
 
