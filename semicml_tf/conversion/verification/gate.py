@@ -33,10 +33,12 @@ def refuse(findings: Sequence[Finding], report: pathlib.Path) -> None:
     if len(found) == 1:
         raise UserError(problem, path=first.file or None, remedy=first.remedy)
     cases = len({finding.case for finding in found})
+    # One remedy for all of them goes before the remedy that leaves cases out.
+    shared = f"{first.remedy}. " if len({finding.remedy for finding in found}) == 1 else ""
     raise UserError(
         f"{len(found)} errors in {cases} case{'s' if cases > 1 else ''}, the first: {problem}",
         path=first.file or None,
-        remedy=f"All are in {report}; mend them, or pass --skip_bad_cases to leave these cases out",
+        remedy=f"{shared}All are in {report}; mend them, or pass --skip_bad_cases to leave these cases out",
     )
 
 
