@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.layouts import folder as folders
 from semicml_tf.files.layouts import modality_names, summary
-from semicml_tf.files.layouts.near_match import near_match
+from semicml_tf.files.layouts.modality_names import canonical
 from semicml_tf.files.layouts.options import DEFAULT, LayoutOptions
 from semicml_tf.files.source import NiftiFile
 
@@ -112,7 +112,7 @@ class CaseFolders:
         for what, word in [*((name, self.words[ours]) for name, ours in wanted.items()), ("label", "seg")]:
             path = folders.existing_or_expected(place, self._stem(place.name, word), present)
             if path.name not in present:
-                near = near_match(path, "seg" if what == "label" else wanted[what], strangers)
+                near = _near_match(path, "seg" if what == "label" else wanted[what], strangers)
                 if near is not None:
                     near_matches[what] = near
                     path = near if options.accept_near_matches else path
@@ -132,6 +132,26 @@ class CaseFolders:
 def _parents(root: pathlib.Path) -> list[pathlib.Path]:
     """The folders that hold folders of cases."""
     return [root, *(root / grade for grade in _GRADES)]
+
+
+def _near_match(expected: pathlib.Path, word: str, others: Collection[str]) -> pathlib.Path | None:
+    """The one misnamed file that can be meant by a missing file; None where there is none, or more than one.
+
+    Args:
+        expected: the missing file.
+        word: what the file is: ``seg``, or a modality's name.
+        others: names of the folder's NIfTI files that belong to no case.
+    """
+    matches = [name for name in others if _names(folders.stem(name).lower(), word, expected.parent.name.lower())]
+    return expected.parent / matches[0] if len(matches) == 1 else None
+
+
+def _names(name: str, word: str, case: str) -> bool:
+    """Whether a file's name, without the case's, has the word."""
+    words = [part for part in re.split(r"[^a-z0-9]+", name.removeprefix(case)) if part]
+    if word == "seg":
+        return any(part.startswith("seg") for part in words)
+    return any(canonical(part) == word for part in words)
 
 
 def _title(case_ids: Sequence[str]) -> str:
