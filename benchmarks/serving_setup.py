@@ -58,14 +58,15 @@ def published(case: Case, models: pathlib.Path, dtype: str = "float32") -> pathl
         return folder / "1"
     from semicml_tf.artefact.manifest import Manifest
     from semicml_tf.exporting.publish import publish
-    from semicml_tf.networks.unet import unet
+    from semicml_tf.networks import catalogue
     from semicml_tf.preprocessing.normalisation import Normalisation
 
     how = Normalisation.parse("hu:-200:300")
     manifest = Manifest(
         "ct", (0.0, 0.0, 0.0), how, case.window, (1,), 0.5, "", "", None, "0", probabilities_dtype=dtype
     )
-    return publish(unet(case.window, case.width, name="ct", seed=0), manifest, folder).folder
+    spec = catalogue.specification("unet", window=case.window, width=case.width)
+    return publish(catalogue.build(spec, name="ct"), manifest, folder).folder
 
 
 def volume(case: Case) -> tuple[np.ndarray, np.ndarray]:

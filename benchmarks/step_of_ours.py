@@ -18,13 +18,14 @@ def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
     from semicml_tf.methods import catalogue
     from semicml_tf.methods.catalogue import MethodSettings
     from semicml_tf.methods.schedule import StagePlan
-    from semicml_tf.networks.unet import unet
+    from semicml_tf.networks import catalogue as networks
 
     # As in `step_of_torch`: no L2, and one call per network.
     how = MethodSettings(burn_in=0.0, batch_statistics="joint", l2=0.0)
     plan = StagePlan(steps=100000, first_step=0, steps_per_epoch=100)
+    spec = networks.specification("unet", window=window, width=width)
     return catalogue.stage_class("semi_cml")(
-        modalities, lambda name: unet(window, width, name=name, precision=precision), how, plan, {}
+        modalities, lambda name: networks.build(spec, name=name, precision=precision), how, plan, {}
     )
 
 

@@ -25,6 +25,7 @@ from annotated_types import Interval, MaxLen, MinLen
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
+from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
 from semicml_tf.preprocessing import body_box
 from semicml_tf.preprocessing.normalisation import Normalisation
@@ -86,6 +87,7 @@ class Manifest:
         data_hash, run_hash: of the dataset and of the run's settings.
         weights_hash: of the network's weights; empty where the manifest is of before there was one.
         window_multiple: `window` is a multiple of this: the factor by which the network halves its slices.
+        network: what the network was built from; None where the manifest is of before there was one.
         validation_dice: mean DSC of the validation patients, as training measured it.
         semicml_tf_version: that exported it.
         crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
@@ -115,6 +117,7 @@ class Manifest:
     weights_hash: str = ""
     plausibility: Plausibility | None = None
     window_multiple: int = 1
+    network: NetworkSpec | None = None
 
     @property
     def limits(self) -> Plausibility:
@@ -306,6 +309,7 @@ class _Fields:
     weights_hash: Annotated[str, MaxLen(128)] = ""
     plausibility: dict[str, Any] | None = None
     window_multiple: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = 1
+    network: NetworkSpec | None = None
 
     def __post_init__(self):
         if not self.modality.isidentifier():
@@ -315,6 +319,9 @@ class _Fields:
             raise ValueError(f"spacing_mm: expected 0 or {least:g} to {most:g} mm, got {list(self.spacing_mm)}")
         if self.window % self.window_multiple:
             raise ValueError(f"window: expected a multiple of {self.window_multiple}, got {self.window}")
+        spec = self.network
+        if spec is not None and (spec.window, spec.window_multiple) != (self.window, self.window_multiple):
+            raise ValueError("network: its window is not that of the manifest")
         texts = [value for value in vars(self).values() if isinstance(value, str)] + list(self.validation_scores)
         if not all(text.isprintable() for text in texts):
             raise ValueError("a text holds control characters")

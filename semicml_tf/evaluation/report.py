@@ -138,7 +138,7 @@ def build(
             "run_hash": run.run_hash,
             "data_hash": run.data_hash,
             "window": run.window,
-            "width": run.width,
+            "width": run.spec.width,
             "best": run.best,
         },
         "dataset": {"folder": info.location, "data_hash": info.data_hash},

@@ -19,6 +19,7 @@ from semicml_tf.exporting import gate, old_versions, trial
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.publish import Published, stage
 from semicml_tf.inference import inputs
+from semicml_tf.networks import catalogue
 from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.records.dataset import DatasetInfo
@@ -235,9 +236,5 @@ def _validation_scores(run: Run, modality: str, postprocessing: Postprocessing) 
 
 
 def _with_dropout(network, run: Run):
-    """The network with the teacher's dropout, of the same weights; None where it is no U-Net, which has it."""
-    from semicml_tf.networks.unet import levels_of, unet
-
-    if not levels_of(network):
-        return None
-    return unet(run.window, run.width, name=f"{network.name}_with_dropout", dropout_on=network)
+    """The network with the teacher's dropout, of the same weights; None where the network has no dropout."""
+    return catalogue.with_dropout(network) if catalogue.entry(run.spec.name).dropout else None

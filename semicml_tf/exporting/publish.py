@@ -76,7 +76,8 @@ def stage(
 
     Args:
         network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities of the same shape and type.
-        manifest: of the network; `monte_carlo` and `window_multiple` are set to what the networks are.
+        manifest: of the network; `monte_carlo`, `network` and `window_multiple` are set to what the
+            networks are.
         folder: of the model's versions, e.g. ``models/ct``.
         settings: of the training, for the model card.
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
@@ -86,11 +87,13 @@ def stage(
     Raises:
         UserError: the folder cannot be written to, or the saved network differs from the one in memory.
     """
-    from semicml_tf.networks.unet import levels_of
-
     folder = pathlib.Path(folder).absolute()
+    spec = getattr(network, "spec", None)
     manifest = dataclasses.replace(
-        manifest, monte_carlo=with_dropout is not None, window_multiple=2 ** max(len(levels_of(network)) - 1, 0)
+        manifest,
+        monte_carlo=with_dropout is not None,
+        network=spec,
+        window_multiple=1 if spec is None else spec.window_multiple,
     )
     with _unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)

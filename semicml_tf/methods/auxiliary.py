@@ -8,24 +8,24 @@ from semicml_tf.networks.auxiliary_outputs import with_outputs
 
 
 class AuxiliarySupervised(SemiSupervised):
-    """Companions read the features of a student (`features_of`); all outputs learn from the labels.
+    """Companions read `features` of a student; all outputs learn from the labels.
 
     The labelled loss is the mean over the outputs, where each auxiliary one counts `auxiliary_supervised` times.
     """
+
+    # Which of `networks.network.Parts` the companions read: ``encoder`` or ``decoder``.
+    features: str
 
     def __init__(self, modalities, build, settings, plan, scores):
         super().__init__(modalities, build, settings, plan, scores)
         self._whole = {
             name: with_outputs(
-                student, self.features_of(student), {kind: held[name] for kind, held in self.companions.items()}
+                student,
+                getattr(student.parts, self.features),
+                {kind: held[name] for kind, held in self.companions.items()},
             )
             for name, student in self.students.items()
         }
-
-    @staticmethod
-    def features_of(student) -> list:
-        """The student's features that its companions read."""
-        raise NotImplementedError
 
     def maps_of(self, name, images, seeds):
         maps = self._whole[name]([images, seeds], training=True)

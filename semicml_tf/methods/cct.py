@@ -8,6 +8,7 @@ from semicml_tf.methods.shared_knobs import AuxiliaryOutputs, UnlabelledLoss
 METHOD = Declaration(
     "auxiliary decoders of perturbed features follow the main decoder (CCT)",
     knobs=(UnlabelledLoss, AuxiliaryOutputs),
+    needs_features="encoder",
 )
 
 
@@ -17,7 +18,7 @@ def stage_class():
 
     from semicml_tf.losses.consistency import squared_difference
     from semicml_tf.methods.auxiliary import AuxiliarySupervised
-    from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS, encoder_features, perturbed_decoder
+    from semicml_tf.networks.auxiliary_outputs import PERTURBATIONS, perturbed_decoder
 
     class Stage(AuxiliarySupervised):
         """``L_unl = mean over three auxiliary decoders of mean (p_aux - sg p)^2``, sg stops the gradient.
@@ -28,13 +29,12 @@ def stage_class():
         for the article's).
         """
 
-        features_of = staticmethod(encoder_features)
+        features = METHOD.needs_features
 
         def make_companions(self, build):
             def decoder(kind, name):
-                features = encoder_features(self.students[name])
-                # Of a U-Net with initial weights of its own, only the decoder is used.
-                return perturbed_decoder(kind, features, build(f"{name}_{kind}"), f"{name}_{kind}_decoder")
+                # Of a network with initial weights of its own, only the decoder is used.
+                return perturbed_decoder(kind, build(f"{name}_{kind}"), f"{name}_{kind}_decoder")
 
             return {kind: {name: decoder(kind, name) for name in self.modalities} for kind in PERTURBATIONS}
 

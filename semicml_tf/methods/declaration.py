@@ -9,6 +9,7 @@ from typing import Any
 from typing_extensions import dataclass_transform
 
 from semicml_tf.configuration import Problem, option
+from semicml_tf.networks.catalogue import Entry
 
 # A function of `catalogue.MethodSettings`, which this file cannot know.
 Settings = Any
@@ -24,6 +25,8 @@ class Declaration:
         needs_unlabelled: whether a step needs unlabelled slices.
         needs_average: whether, with these settings, the method learns from the students' moving averages.
         needs_scores: whether, with these settings, the method begins with a choice by validation scores.
+        needs_dropout: whether, with these settings, the method learns from networks with dropout.
+        needs_features: the network's features that the method reads, ``encoder`` or ``decoder``; "" for none.
         contradictions: the problems of its knobs that are right one by one.
     """
 
@@ -32,7 +35,15 @@ class Declaration:
     needs_unlabelled: bool = True
     needs_average: Callable[[Settings], bool] = lambda settings: False
     needs_scores: Callable[[Settings], bool] = lambda settings: False
+    needs_dropout: Callable[[Settings], bool] = lambda settings: False
+    needs_features: str = ""
     contradictions: Callable[[Settings], Iterable[Problem]] = lambda settings: ()
+
+    def lacking(self, network: Entry, settings: Settings) -> str:
+        """What the method needs and the network does not have, for a message; "" if the method accepts the network."""
+        if self.needs_features and self.needs_features not in network.features:
+            return f"{self.needs_features} features"
+        return "dropout" if self.needs_dropout(settings) and not network.dropout else ""
 
 
 @dataclass_transform(field_specifiers=(option,), frozen_default=True)

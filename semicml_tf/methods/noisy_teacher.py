@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import keras
 from keras import ops
 
-from semicml_tf.networks import sample_noise
-from semicml_tf.networks.unet import unet
+from semicml_tf.networks import catalogue, sample_noise
+from semicml_tf.networks.network import Network
 
 # Tells the input noise's draws from the dropout masks', which are salted with their level.
 _NOISE_SALT = 1000
@@ -19,13 +18,13 @@ class NoisyTeacher:
         teacher: the network; its weights are read at each call.
         noise: standard deviation of the noise; 0: none.
         low, high: its clips.
-        dropout: Monte-Carlo dropout in the encoder.
+        dropout: Monte-Carlo dropout in the network's own architecture.
         batch_statistics: normalise by the batch's statistics, and update the moving ones, as in training.
     """
 
     def __init__(
         self,
-        teacher: keras.Model,
+        teacher: Network,
         *,
         noise: float,
         low: float,
@@ -35,10 +34,7 @@ class NoisyTeacher:
     ):
         self._noise, self._low, self._high = noise, low, high
         self._dropout, self._batch_statistics = dropout, batch_statistics
-        window = teacher.input_shape[1]
-        # The width matters to no shared layer, only to the shapes between them.
-        width = teacher.get_layer("encoder0a_conv").filters
-        self._network = unet(window, width, name="teacher", dropout_on=teacher) if dropout else teacher
+        self._network = catalogue.with_dropout(teacher) if dropout else teacher
 
     def __call__(self, slices, seeds, number: int = 0):
         """Maps of `slices` (batch, h, w, 1), same shape; random by `seeds` (batch,) int32 and the pass's number."""

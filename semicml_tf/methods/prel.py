@@ -76,6 +76,7 @@ METHOD = Declaration(
     knobs=(AscLoss, PoolTeacher, PrelKnobs),
     needs_average=lambda settings: settings.teacher == "average",
     needs_scores=lambda settings: settings.teacher_modality == "auto",
+    needs_dropout=lambda settings: settings.teacher_dropout,
     contradictions=_contradictions,
 )
 

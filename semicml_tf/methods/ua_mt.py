@@ -27,6 +27,7 @@ METHOD = Declaration(
     "Mean Teacher where the moving average is certain (UA-MT)",
     knobs=(UnlabelledLoss, NoisyAverage, UaMtKnobs),
     needs_average=lambda settings: True,
+    needs_dropout=lambda settings: settings.uncertainty_dropout,
 )
 
 

@@ -8,6 +8,7 @@ from semicml_tf.methods.shared_knobs import AuxiliaryOutputs, UnlabelledLoss
 METHOD = Declaration(
     "the maps of a network at four scales agree (URPC)",
     knobs=(UnlabelledLoss, AuxiliaryOutputs),
+    needs_features="decoder",
 )
 
 
@@ -15,7 +16,7 @@ def stage_class():
     """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
     from semicml_tf.losses.pyramid import rectified_consistency
     from semicml_tf.methods.auxiliary import AuxiliarySupervised
-    from semicml_tf.networks.auxiliary_outputs import decoder_features, scale_heads
+    from semicml_tf.networks.auxiliary_outputs import scale_heads
 
     class Stage(AuxiliarySupervised):
         """``L_unl``: see `losses.pyramid.rectified_consistency`. All scales learn from the labels.
@@ -23,14 +24,12 @@ def stage_class():
         Luo et al., MICCAI 2021, arXiv 2012.07042.
         """
 
-        features_of = staticmethod(decoder_features)
+        features = METHOD.needs_features
 
         def make_companions(self, build):
             def heads(name):
                 student = self.students[name]
-                # The run's seed, as the factory gave it to the student.
-                seed = student.get_layer("probabilities").kernel_initializer.seed
-                return scale_heads(decoder_features(student), student.input_shape[1], seed, f"{name}_scales")
+                return scale_heads(student.parts.decoder, student.spec.window, student.last_seed, f"{name}_scales")
 
             return {"scales": {name: heads(name) for name in self.modalities}}
 

@@ -1,4 +1,4 @@
-"""Outputs beside a U-Net's own that only training has: decoders of perturbed features, and maps at coarser scales."""
+"""Outputs beside a network's own that only training has: decoders of perturbed features, and maps at coarser scales."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import keras
 from keras import layers
 
+from semicml_tf.networks.network import Network
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
 from semicml_tf.networks.precision import full_precision
 from semicml_tf.networks.sample_noise import SampleDropout
-from semicml_tf.networks.unet import Builder, levels_of
 
 # By kind, the perturbation of a level's features. Salts differ from the Monte-Carlo dropout's, which are the levels.
 PERTURBATIONS = {
@@ -20,36 +20,24 @@ PERTURBATIONS = {
 }
 
 
-def encoder_features(network: keras.Model) -> list:
-    """A U-Net's features before each max-pooling and at the bottom, top level first."""
-    return [network.get_layer(f"encoder{level}b_relu").output for level in levels_of(network)]
-
-
-def decoder_features(network: keras.Model) -> list:
-    """A U-Net's features at its decoder's levels above the bottom and below the top, larger ones first."""
-    return [network.get_layer(f"decoder{level}b_relu").output for level in levels_of(network)[1:-1]]
-
-
 def _inputs(features):
     inputs = [keras.Input(x.shape[1:], dtype=full_precision(x.dtype)) for x in features]
     return inputs, keras.Input((), dtype="int32", name="seeds")
 
 
-def perturbed_decoder(kind: str, features, donor: keras.Model, name: str) -> keras.Model:
-    """The decoder of `donor`, another U-Net of the same size, on perturbed features (CCT).
+def perturbed_decoder(kind: str, donor: Network, name: str) -> keras.Model:
+    """The decoder of `donor`, a network of the student's specification, on perturbed features (CCT).
 
     Args:
-        kind: of `PERTURBATIONS`, which hits the features of every level.
-        features: of `encoder_features`.
+        kind: of `PERTURBATIONS`; all features are perturbed.
 
     Returns:
         A model ``[*features, seeds (batch,) int32]`` -> probabilities (batch, h, w, 1).
     """
-    inputs, seeds = _inputs(features)
+    inputs, seeds = _inputs(donor.parts.encoder)
     perturbed = [PERTURBATIONS[kind](level, x.dtype)([x, seeds]) for level, x in enumerate(inputs)]
-    build = Builder(seed=0, synchronized=False, share=donor, precision=inputs[0].dtype)
-    outputs = build.decode(perturbed, features[0].shape[-1])
-    return keras.Model([*inputs, seeds], outputs, name=name)
+    # `call` connects the decoder's own layers, where calling the model would nest it as one layer.
+    return keras.Model([*inputs, seeds], donor.decoder().call(perturbed), name=name)
 
 
 def scale_heads(features, window: int, seed: int, name: str) -> keras.Model:
@@ -58,7 +46,7 @@ def scale_heads(features, window: int, seed: int, name: str) -> keras.Model:
     As in the SSL4MIS collection, what a head reads is perturbed: by noise, dropped features, dropout.
 
     Args:
-        features: of `decoder_features`.
+        features: ``parts.decoder`` of a network.
         seed: of the initial weights.
 
     Returns:

@@ -13,6 +13,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from semicml_tf.errors import UserError
 from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.networks import catalogue
+from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import json_files, npz_files
 from semicml_tf.system.digest import sha256
@@ -45,6 +47,8 @@ class Record(TypedDict):
     modalities: Annotated[list[str], MinLen(1)]
     window: NotRequired[Annotated[int, Interval(ge=16, le=2**14)]]
     width: NotRequired[Annotated[int, Interval(ge=1, le=2**12)]]
+    # Missing in runs of before the specification: they are plain U-Nets.
+    network: NotRequired[NetworkSpec]
     best: NotRequired[dict[str, Best]]
     settings: NotRequired[Settings]
     meaning_of_settings: NotRequired[int]
@@ -112,6 +116,16 @@ def read_history(folder: str | pathlib.Path) -> list[dict[str, str]]:
         raise UserError(problem, path=path, remedy=_REMEDY) from error
 
 
+def _spec(body: Record, path: pathlib.Path) -> NetworkSpec:
+    """What a run's networks were built from."""
+    if "network" in body:
+        return json_files.of_value(body["network"], NetworkSpec, what="a run's folder", path=path, remedy=_REMEDY)
+    try:
+        return catalogue.specification("unet", window=body["window"], width=body["width"])
+    except ValueError as error:
+        raise UserError(f"expected a run's folder, but {error}", path=path, remedy=_REMEDY) from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """What `run.json` says of a run.
@@ -122,8 +136,7 @@ class Run:
         data_hash: of that data.
         run_hash: of the settings, seed and data.
         modalities: names, one network each.
-        window: side in pixels of the slices.
-        width: channels of the networks' first level.
+        spec: what each network was built from.
         best: by modality, ``{"dice": mean validation DSC, "threshold": on the probability, chosen on
             validation, "step": training step, "stage": method}``.
     """
@@ -133,9 +146,13 @@ class Run:
     data_hash: str
     run_hash: str
     modalities: tuple[str, ...]
-    window: int
-    width: int
+    spec: NetworkSpec
     best: dict[str, dict]
+
+    @property
+    def window(self) -> int:
+        """Side in pixels of the slices."""
+        return self.spec.window
 
     @classmethod
     def load(cls, folder: str | pathlib.Path) -> Run:
@@ -156,7 +173,8 @@ class Run:
         run = cls(
             folder=pathlib.Path(folder),
             modalities=tuple(body["modalities"]),
-            **{name: body[name] for name in ("dataset", "data_hash", "run_hash", "window", "width", "best")},
+            spec=_spec(body, path),
+            **{name: body[name] for name in ("dataset", "data_hash", "run_hash", "best")},
         )
         missing = [name for name in run.modalities if not run.weights_file(name).is_file()]
         if missing:
@@ -213,13 +231,11 @@ class Run:
         Raises:
             UserError: the run has no such modality, or the file no such weights.
         """
-        from semicml_tf.networks.unet import unet
-
         if modality not in self.modalities:
             raise UserError(
                 f"expected one of the modalities {', '.join(self.modalities)}, got '{modality}'", path=self.folder
             )
-        network = unet(self.window, self.width, name=modality)
+        network = catalogue.build(self.spec, name=modality)
         try:
             with npz_files.Arrays(path) as stored:
                 count = sum(key.startswith(prefix) for key in stored)

@@ -12,11 +12,13 @@ from semicml_tf.configuration import Problem, option
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.networks import catalogue as networks
+from semicml_tf.networks.spec import NetworkSpec
 
 # Raised when the same flags come to mean another training: a run of before is then told from one of now.
 MEANING = 2
 # At their defaults these change nothing of a run of before they were there, which can then be gone on with.
-_TOLD_IF_SET = ("precision", "synchronized_statistics", "worker_data")
+_TOLD_IF_SET = ("network", "precision", "synchronized_statistics", "worker_data")
 
 # What the data's streams, which fold numbers of 32 bits, tell apart.
 _HIGHEST_SEED = 2**31 - 1
@@ -50,6 +52,7 @@ class TrainSettings:
     )
     labelled_batch: int = option(16, "Labelled slices per step, over all devices.", low=1, group=DATA)
     unlabelled_batch: int = option(16, "Unlabelled slices per step, over all devices.", group=DATA)
+    network: str = option("unet", "Network of each modality.", choices=tuple(networks.NETWORKS), group=DATA)
     window: int = option(
         64, "Side in pixels of the square slices that the networks see, a multiple of 16.", low=1, group=FIRST
     )
@@ -98,6 +101,11 @@ class TrainSettings:
         group=DATA,
     )
 
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the network of each modality is built from."""
+        return networks.specification(self.network, window=self.window, width=self.width)
+
 
 def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Problem]:
     """The problems of settings that are right one by one, each with its remedy."""
@@ -109,8 +117,14 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
             f"expected positive epochs, one for each of the stages {', '.join(train.method)}, got {list(train.epochs)}",
             "Correct --epochs or --method",
         )
-    if train.window % 16:
-        yield f"expected a window that is a positive multiple of 16, got {train.window}", "Correct --window"
+    if network := networks.NETWORKS.get(train.network):
+        multiple = 2 ** (network.levels - 1)
+        if train.window % multiple:
+            yield f"expected a window that is a positive multiple of {multiple}, got {train.window}", "Correct --window"
+        for name in train.method:
+            if lacking := catalogue.METHODS[name].lacking(network, method):
+                problem = f"expected a --network with {lacking} for {name}, got {train.network}"
+                yield problem, "Choose another --network or --method"
     if others := sorted(set(train.unlabelled_partitions) - {"labelled", "unlabelled"}):
         yield (
             f"expected --unlabelled_partitions among labelled, unlabelled, got {', '.join(others)}",

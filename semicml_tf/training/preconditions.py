@@ -87,8 +87,9 @@ def check_initial(initial: Run, info: DatasetInfo, settings: TrainSettings) -> N
     """
     for what, theirs, ours in (
         ("modalities", initial.modalities, info.modalities),
+        ("network", initial.spec.name, settings.network),
         ("window", initial.window, settings.window),
-        ("width", initial.width, settings.width),
+        ("width", initial.spec.width, settings.width),
     ):
         if theirs != ours:
             raise UserError(

@@ -14,7 +14,7 @@ from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.schedule import StagePlan
-from semicml_tf.networks.unet import unet
+from semicml_tf.networks import catalogue as networks
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import settings as run_settings
 from semicml_tf.runs.settings import TrainSettings
@@ -83,13 +83,8 @@ class Stages:
         def network(modality: str):
             # Both modalities begin alike or not by the seed alone, whatever their order.
             seed = train.seed * 101 + sum(map(ord, modality))
-            return unet(
-                train.window,
-                train.width,
-                name=modality,
-                seed=seed,
-                synchronized=synchronized,
-                precision=train.precision,
+            return networks.build(
+                train.spec, name=modality, seed=seed, synchronized=synchronized, precision=train.precision
             )
 
         stage = catalogue.stage_class(train.method[number])

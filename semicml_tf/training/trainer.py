@@ -137,6 +137,7 @@ class Trainer:
                 "modalities": list(info.modalities),
                 "window": train.window,
                 "width": train.width,
+                "network": dataclasses.asdict(train.spec),
                 "data": seen_cases.seen(info, initial).to_json(),
                 "initial_run": None if initial is None else str(initial.folder),
                 "unlabelled_left_out": left_out,

@@ -52,7 +52,7 @@ def _history():
 
 def _constant_weights(level: float, width: int = 1):
     """A network that answers `level` everywhere: a last layer without weights and with its log-odds as bias."""
-    from semicml_tf.networks.unet import unet
+    from tests.support.networks import unet
 
     network = unet(WINDOW, width, name="constant")
     *rest, kernel, bias = network.get_weights()

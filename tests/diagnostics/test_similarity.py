@@ -86,7 +86,7 @@ def test_a_patients_slices_are_put_side_by_side():
 
 
 def _constant(level: float) -> list:
-    from semicml_tf.networks.unet import unet
+    from tests.support.networks import unet
 
     *rest, kernel, bias = unet(WINDOW, 1, name="constant").get_weights()
     return [*rest, np.zeros_like(kernel), np.full_like(bias, np.log(level / (1 - level)))]

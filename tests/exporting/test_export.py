@@ -19,10 +19,10 @@ from semicml_tf.exporting import job as exporting
 from semicml_tf.exporting import trial
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.publish import Published
-from semicml_tf.networks.unet import unet
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import weights_file
+from tests.support.networks import unet
 
 WINDOW, WIDTH = 32, 2
 

@@ -13,8 +13,8 @@ from semicml_tf.errors import UserError
 from semicml_tf.exporting import publish as publishing
 from semicml_tf.exporting.publish import publish
 from semicml_tf.inference.exported_model import load
-from semicml_tf.networks.unet import unet
 from tests.support import threshold_model
+from tests.support.networks import unet
 
 WINDOW = 32
 MANIFEST = threshold_model.manifest("ct", window=WINDOW)

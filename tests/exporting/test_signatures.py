@@ -10,9 +10,9 @@ from semicml_tf.artefact.manifest import CONSTANT_NAMES, Manifest
 from semicml_tf.exporting import slice_example
 from semicml_tf.exporting.publish import publish
 from semicml_tf.inference.exported_model import load
-from semicml_tf.networks.unet import unet
 from semicml_tf.preprocessing.normalisation import Normalisation
 from tests.support import threshold_model
+from tests.support.networks import unet
 
 WINDOW = 16
 KINDS = {"ct": "hu:-150:250", "pet": "suv:0:12.5", "mr": "percentile:2:98"}

@@ -14,9 +14,10 @@ from semicml_tf.inference.ensemble import Ensemble
 from semicml_tf.inference.flips import Flipped
 from semicml_tf.inference.monte_carlo import MonteCarlo, slice_seeds
 from semicml_tf.inference.volume import Segmenter
-from semicml_tf.networks.unet import unet
+from semicml_tf.networks import catalogue
 from semicml_tf.postprocessing.steps import Postprocessing
 from tests.support import threshold_model
+from tests.support.networks import unet
 
 AFFINE = threshold_model.oblique()
 VALUES = threshold_model.volume("ct", (20, 18, 5))
@@ -131,7 +132,7 @@ def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dropout")
     for seed, name in enumerate("ab"):
         network = unet(WINDOW, 4, name="ct", seed=seed, levels=2)
-        with_dropout = unet(WINDOW, 4, name="ct_with_dropout", dropout_on=network)
+        with_dropout = catalogue.with_dropout(network)
         publish(network, threshold_model.manifest("ct"), folder / name, with_dropout=with_dropout)
     nibabel.save(nibabel.Nifti1Image(VALUES, AFFINE), folder / "in.nii.gz")
     return folder

@@ -24,12 +24,12 @@ from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods.ramps import after_burn_in
 from semicml_tf.networks import sample_noise
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
-from semicml_tf.networks.unet import unet
+from semicml_tf.networks.catalogue import build, specification
 rng = np.random.default_rng(0)
 a, b = (rng.uniform(size=(6, 8, 8, 1)).astype("float32") for _ in range(2))
 a[1] = b[1] = a[4] = 0.01
 a16 = rng.normal(size=(2, 16, 16, 1)).astype("float32")
-network = unet(16, 2, name="ct")
+network = build(specification("unet", window=16, width=2), name="ct")
 # Initial weights come from each backend's own generator: both get NumPy's.
 network.set_weights([rng.uniform(0.1, 0.3, w.shape) - 0.2 * (w.ndim > 1) for w in network.get_weights()])
 seeds = np.array([3, 2**31 - 1], "int32")

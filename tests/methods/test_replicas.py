@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf.methods import catalogue
 from semicml_tf.networks.batch_norm import BatchNormalization
 from semicml_tf.training.distributed.devices import strategy_for
 from semicml_tf.training.step import compiled_step
@@ -48,7 +47,7 @@ CASES = {
 }
 # As heavy as the labelled loss, so that a term of its own part alone would show.
 BASELINES = {"unlabelled_weight": 10.0, "unlabelled_ramp": 0.0}
-CASES |= {name: (name, BASELINES) for name in catalogue.METHODS if name not in ("supervised", "semi_cml", "prel")}
+CASES |= {name: (name, BASELINES) for name in method_batches.BASELINES}
 # A level of the U-Net has all that replicas could get wrong, and takes a tenth of the time. Two levels have a skip and
 # up-sampling; URPC's coarser scales need three.
 LEVELS = {"semi_cml_paper": 2, "urpc": 3}

@@ -7,14 +7,12 @@ from scipy import stats
 from semicml_tf.networks import sample_noise
 from semicml_tf.networks.auxiliary_outputs import (
     PERTURBATIONS,
-    decoder_features,
-    encoder_features,
     perturbed_decoder,
     scale_heads,
     with_outputs,
 )
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
-from semicml_tf.networks.unet import unet
+from tests.support.networks import unet
 
 SEEDS = np.array([3, 4], np.int32)
 
@@ -51,9 +49,9 @@ def test_a_perturbation_is_a_function_of_each_samples_seed(kind):
 
 def test_an_auxiliary_decoder_reads_the_students_features_with_weights_of_its_own():
     student, donor = unet(32, 2, name="ct", seed=1), unet(32, 2, name="ct_noise", seed=2)
-    features = encoder_features(student)
+    features = student.parts.encoder
     assert [x.shape[1] for x in features] == [32, 16, 8, 4, 2]
-    decoder = perturbed_decoder("noise", features, donor, "decoder")
+    decoder = perturbed_decoder("noise", donor, "decoder")
     names = {layer.name for layer in donor.layers if layer.name.startswith(("decoder", "probabilities"))}
     theirs = {id(w) for layer in donor.layers if layer.name in names for w in layer.weights}
     assert {id(w) for w in decoder.weights} == theirs
@@ -63,21 +61,9 @@ def test_an_auxiliary_decoder_reads_the_students_features_with_weights_of_its_ow
     assert np.abs(np.asarray(maps["noise"]) - np.asarray(maps["main"])).max() > 1e-3
 
 
-def test_a_decoder_without_perturbation_is_the_donors_own(monkeypatch):
-    """The features reach the decoder in the order that it expects."""
-    monkeypatch.setitem(PERTURBATIONS, "none", lambda level, dtype: lambda inputs: inputs[0])
-    student = unet(16, 2, name="ct", seed=1)
-    features = encoder_features(student)
-    copy = unet(16, 2, name="copy", seed=1)
-    decoder = perturbed_decoder("none", features, copy, "decoder")
-    x = np.random.default_rng(0).normal(size=(2, 16, 16, 1)).astype(np.float32)
-    maps = with_outputs(student, features, {"same": decoder})([x, SEEDS])
-    np.testing.assert_allclose(np.asarray(maps["same"]), np.asarray(maps["main"]), atol=1e-6)
-
-
 def test_three_coarser_scales_are_enlarged_to_the_window():
     student = unet(32, 2, name="ct")
-    features = decoder_features(student)
+    features = student.parts.decoder
     assert [tuple(x.shape[1:]) for x in features] == [(16, 16, 4), (8, 8, 8), (4, 4, 16)]
     heads = scale_heads(features, 32, seed=5, name="scales")
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)

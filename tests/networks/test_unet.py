@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from semicml_tf.networks import sample_noise
-from semicml_tf.networks.unet import unet
+from tests.support.networks import unet
 
 
 def _parameters(width):
@@ -31,37 +31,6 @@ def test_parameters_are_those_of_the_method(width):
 def test_normalisation_follows_the_script_not_keras_defaults():
     layer = unet(16, 2, name="ct").get_layer("encoder0a_norm")
     assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
-
-
-def test_output_is_a_probability_for_every_pixel_and_batch_is_one_by_one():
-    network = unet(32, 4, name="ct", seed=3)
-    x = np.random.default_rng(0).normal(size=(5, 32, 32, 1)).astype(np.float32)
-    together = np.asarray(network(x, training=False))
-    assert together.shape == x.shape and (together > 0).all() and (together < 1).all()
-    alone = np.concatenate([np.asarray(network(x[i : i + 1], training=False)) for i in range(5)])
-    np.testing.assert_allclose(together, alone, atol=1e-6)
-
-
-def test_initial_weights_depend_on_the_seed_alone():
-    first, again, other = (unet(16, 2, name="ct", seed=s).get_weights() for s in (1, 1, 2))
-    assert all((a == b).all() for a, b in zip(first, again))
-    assert not all((a == b).all() for a, b in zip(first, other))
-
-
-def test_a_window_that_cannot_be_halved_four_times_is_refused():
-    with pytest.raises(ValueError, match="multiple of 16"):
-        unet(40, 4, name="ct")
-
-
-def test_the_dropout_view_shares_weights_and_follows_the_seeds():
-    network = unet(16, 4, name="ct")
-    view = unet(16, 4, name="teacher", dropout_on=network)
-    assert [id(w) for w in view.weights] == [id(w) for w in network.weights]
-    x = np.ones((2, 16, 16, 1), np.float32)
-    one, same, other = (np.asarray(view([x, np.array(s, np.int32)])) for s in ([1, 2], [1, 2], [1, 3]))
-    np.testing.assert_array_equal(one, same)
-    np.testing.assert_array_equal(one[0], other[0])
-    assert np.abs(one[1] - other[1]).max() > 0
 
 
 def test_noise_is_uniform_normal_and_a_function_of_each_samples_seed():

@@ -17,10 +17,10 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from semicml_tf.exporting.publish import publish
-from semicml_tf.networks.unet import unet
 from semicml_tf.serving.server.served_model import ServedModel
 from tests.ray.ray_processes import Caller, free_port, process, served, wait_until
 from tests.support import threshold_model
+from tests.support.networks import unet
 from tests.support.serving_process import WINDOW, request
 
 SIGNATURE = "probabilities"

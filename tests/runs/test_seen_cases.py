@@ -7,6 +7,7 @@ import pathlib
 import pytest
 
 from semicml_tf.errors import UserError
+from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.runs import seen_cases
@@ -35,7 +36,7 @@ def run_of(folder, info, initial=None, **changes):
     body = {"dataset": str(info.root), "data_hash": info.data_hash, "data": seen_cases.seen(info, initial).to_json()}
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps({**body, **changes}))
-    return Run(folder, str(info.root), info.data_hash, "hash", info.modalities, 16, 4, {})
+    return Run(folder, str(info.root), info.data_hash, "hash", info.modalities, NetworkSpec(window=16, width=4), {})
 
 
 FIRST = {"labelled": ["A", "B"], "unlabelled": ["C"], "validation": ["D"], "test": ["E"]}

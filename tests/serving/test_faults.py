@@ -14,8 +14,8 @@ import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from semicml_tf.exporting.publish import publish
-from semicml_tf.networks.unet import unet
 from tests.support import threshold_model
+from tests.support.networks import unet
 from tests.support.raw_call import RawCall, frame
 from tests.support.serving_process import UNLIMITED, WINDOW, request, serving, serving_here
 

@@ -23,10 +23,10 @@ import semicml_tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.exporting.publish import publish
-from semicml_tf.networks.unet import unet
 from semicml_tf.serving.client.job import read_manifest
 from semicml_tf.serving.client.remote_model import RemoteModel
 from tests.support import threshold_model
+from tests.support.networks import unet
 from tests.support.plain_client import plain_client
 from tests.support.serving_process import ROOT, UNLIMITED, WINDOW, request, serving
 

@@ -109,8 +109,8 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[case_record.C
 
 def write_run(folder: pathlib.Path, info: DatasetInfo, *, width: int = 1) -> None:
     """A run of untrained networks."""
-    from semicml_tf.networks.unet import unet
     from semicml_tf.runs.run_folder import weights_file
+    from tests.support.networks import unet
 
     body = {
         "dataset": str(info.root),

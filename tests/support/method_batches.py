@@ -10,10 +10,14 @@ import tensorflow as tf
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.schedule import StagePlan
-from semicml_tf.networks.unet import unet
+from semicml_tf.methods.shared_knobs import UnlabelledLoss
+from semicml_tf.networks import catalogue as networks
+from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.training.distributed.devices import own_part
 
 MODALITIES = ("ct", "pet")
+# The methods that add one weighted term to `supervised`.
+BASELINES = tuple(name for name, declared in catalogue.METHODS.items() if UnlabelledLoss in declared.knobs)
 # One level rather than the method's five: what is tested here does not depend on them, and networks take long to build.
 WINDOW, WIDTH, LEVELS = 16, 2, 1
 
@@ -55,22 +59,17 @@ def method(
     scores=None,
     synchronized: bool = False,
     levels: int = LEVELS,
+    spec: NetworkSpec | None = None,
     precision: str = "float32",
     **settings,
 ):
-    """A method with tiny networks."""
+    """A method with tiny networks: of `spec`, or U-Nets of so few levels."""
     how = dataclasses.replace(MethodSettings(), **settings)
+    spec = spec or NetworkSpec("unet", WINDOW, WIDTH, levels)
 
     def build(modality):
-        return unet(
-            WINDOW,
-            WIDTH,
-            name=modality,
-            seed=sum(map(ord, modality)),
-            synchronized=synchronized,
-            levels=levels,
-            precision=precision,
-        )
+        seed = sum(map(ord, modality))
+        return networks.build(spec, name=modality, seed=seed, synchronized=synchronized, precision=precision)
 
     plan = StagePlan(steps=steps, first_step=0, steps_per_epoch=5)
     made = catalogue.stage_class(name)(MODALITIES, build, how, plan, scores or {"ct": 0.4, "pet": 0.6})

@@ -4,12 +4,13 @@ As a program, trains shallow networks: ``python -m tests.support.quick_runs FLAG
 """
 
 import contextlib
+import dataclasses
 import functools
 
 import tensorflow as tf
 
 from semicml_tf import commandline
-from semicml_tf.networks.unet import unet
+from semicml_tf.networks import catalogue as networks
 from semicml_tf.training.monitoring import curves
 from semicml_tf.training.stages import Stages
 
@@ -17,12 +18,12 @@ from semicml_tf.training.stages import Stages
 @contextlib.contextmanager
 def shallow(levels: int = 1):
     """Runs train U-Nets of so few levels. The depth changes nothing but the time that a graph takes to build."""
-    usual = unet.__kwdefaults__["levels"]
-    unet.__kwdefaults__["levels"] = levels
+    usual = networks.NETWORKS["unet"]
+    networks.NETWORKS["unet"] = dataclasses.replace(usual, levels=levels)
     try:
         yield
     finally:
-        unet.__kwdefaults__["levels"] = usual
+        networks.NETWORKS["unet"] = usual
 
 
 def _key(stages: Stages, *more) -> str:

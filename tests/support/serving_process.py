@@ -15,7 +15,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from semicml_tf import commandline
 from semicml_tf.exporting.publish import publish
-from semicml_tf.networks.unet import unet
+from semicml_tf.networks import catalogue
 from semicml_tf.serving import tls
 from semicml_tf.serving.server import job as local_server
 from semicml_tf.serving.server import model_config
@@ -23,6 +23,7 @@ from semicml_tf.serving.server.config import ServerConfig
 from semicml_tf.serving.server.model_store import ModelStore
 from semicml_tf.serving.server.version_watch import VersionWatch
 from tests.support import threshold_model
+from tests.support.networks import unet
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WINDOW = 32
@@ -83,8 +84,7 @@ def publish_unet(folder):
     """
     manifest = threshold_model.manifest("ct", window=WINDOW)
     network = unet(WINDOW, 4, name="ct", seed=0, levels=2)
-    with_dropout = unet(WINDOW, 4, name="ct_dropout", dropout_on=network)
-    publish(network, manifest, folder / "ct", with_dropout=with_dropout, warm_up=())
+    publish(network, manifest, folder / "ct", with_dropout=catalogue.with_dropout(network), warm_up=())
 
 
 def require_conformance(address, models, output):

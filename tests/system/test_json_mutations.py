@@ -21,6 +21,7 @@ from semicml_tf.evaluation import case_images, postprocessing_choice, report
 from semicml_tf.experiments import input_record
 from semicml_tf.files.layouts import dataset_json, nnunet
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.postprocessing.steps import NONE
 from semicml_tf.records import case_cards
 from semicml_tf.records.dataset import DatasetInfo
@@ -171,7 +172,7 @@ def _page(root):
 
 def _choice(root):
     best = {"ct": {"dice": 0.7, "step": 20, "stage": "prel", "threshold": 0.3}}
-    run = run_folder.Run(root / "run", "data", "d", "a" * 64, ("ct",), 16, 1, best)
+    run = run_folder.Run(root / "run", "data", "d", "a" * 64, ("ct",), NetworkSpec(window=16, width=1), best)
     assert postprocessing_choice.load(run)["ct"] != NONE
 
 

@@ -1,0 +1,142 @@
+"""The networks by name. Other rooms build a network from its specification and know no layer by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Mapping
+
+from semicml_tf.errors import UserError
+from semicml_tf.networks.spec import NetworkSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A network that can be trained.
+
+    Attributes:
+        module: holds its function ``connect(slices, build, spec) -> network.Parts``. The module is imported only when
+            a network is built: `--help` does not wait for Keras.
+        help: one line.
+        levels: number of resolutions by default.
+        features: names of the features that `connect` declares: ``encoder``, ``decoder``; see `network.Parts`.
+        dropout: whether `connect` places Monte-Carlo dropout.
+        options: default values of its own options, by name.
+    """
+
+    module: str
+    help: str
+    levels: int = 5
+    features: tuple[str, ...] = ()
+    dropout: bool = False
+    options: Mapping[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
+
+
+NETWORKS = {
+    "unet": Entry(
+        "semicml_tf.networks.unet",
+        "2-D U-Net with batch normalisation",
+        features=("encoder", "decoder"),
+        dropout=True,
+    ),
+}
+
+
+def entry(name: str) -> Entry:
+    """The entry of a network.
+
+    Raises:
+        UserError: there is no network of this name.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    near = difflib.get_close_matches(name, NETWORKS, n=1)
+    remedy = f"Did you mean {near[0]}?" if near else "Correct --network"
+    raise UserError(f"expected a network among {', '.join(NETWORKS)}, got '{name}'", remedy=remedy)
+
+
+def specification(name: str, *, window: int, width: int) -> NetworkSpec:
+    """A network's specification, all else at its defaults.
+
+    Args:
+        window: side in pixels of the slices.
+        width: channels of the first level.
+
+    Raises:
+        UserError: there is no network of this name.
+        ValueError: the window or the width is out of its range.
+    """
+    chosen = entry(name)
+    return NetworkSpec(name, window, width, chosen.levels, options=dict(chosen.options))
+
+
+def build(spec: NetworkSpec, *, name: str, seed: int = 0, synchronized: bool = False, precision: str = "float32"):
+    """Builds the network of a specification.
+
+    Args:
+        name: of the model: the modality.
+        seed: of the initial weights.
+        synchronized: whether batch statistics are those of all replicas together, or of each replica.
+        precision: of the features, one of `precision.POLICIES`. Variables and probabilities are float32 in half
+            precision, too.
+
+    Returns:
+        A `network.Network` (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
+
+    Raises:
+        UserError: this version has no such network, or the network has other dimensions, channels or options.
+    """
+    from semicml_tf.networks.network import Builder, Network
+
+    builder = Builder(seed=seed, synchronized=synchronized, precision=precision)
+    slices, parts = _connected(spec, builder)
+    return Network(slices, parts, spec, builder.last_seed, name=name)
+
+
+def with_dropout(network):
+    """A network with Monte-Carlo dropout, which is on at every call; it shares all weights.
+
+    The architecture is built from the network's own specification.
+
+    Args:
+        network: from `build`.
+
+    Returns:
+        A `keras.Model` ``[slices, seeds (batch,) int32]`` -> probabilities; the seeds of the samples draw the dropout.
+
+    Raises:
+        UserError: the network has no dropout.
+    """
+    import keras
+
+    from semicml_tf.networks.network import Builder
+    from semicml_tf.networks.precision import full_precision
+
+    if not entry(network.spec.name).dropout:
+        raise UserError(
+            f"the network {network.spec.name} has no dropout", remedy="Choose another --network, or switch dropout off"
+        )
+    precision = full_precision(network.output.dtype)
+    builder = Builder(precision=precision, share=network, seeds=keras.Input((), dtype="int32", name="seeds"))
+    slices, parts = _connected(network.spec, builder)
+    view = keras.Model([slices, builder.seeds], parts.probabilities, name=f"{network.name}_with_dropout")
+    if [id(weight) for weight in view.weights] != [id(weight) for weight in network.weights]:
+        raise ValueError(f"the network {network.spec.name} makes layers without its builder, which cannot share them")
+    return view
+
+
+def _connected(spec: NetworkSpec, builder):
+    """The input and the parts of a specification's network."""
+    import keras
+
+    chosen = entry(spec.name)
+    sizes = (spec.dimensions, spec.input_channels, spec.output_channels)
+    if sizes != (2, 1, 1) or set(spec.options) != set(chosen.options):
+        raise UserError(
+            f"expected a network {spec.name} of 2 dimensions, 1 input and 1 output channel, and the options "
+            f"{', '.join(chosen.options) or 'none'}, got {sizes} and {', '.join(spec.options) or 'none'}",
+            remedy="Use the version of the package that wrote this specification",
+        )
+    slices = keras.Input((spec.window, spec.window, spec.input_channels), dtype=builder.full, name="slices")
+    return slices, importlib.import_module(chosen.module).connect(slices, builder, spec)

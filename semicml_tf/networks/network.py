@@ -1,0 +1,98 @@
+"""A network with what other rooms may know of it, and the builder of its layers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from semicml_tf.networks.batch_norm import BatchNormalization
+from semicml_tf.networks.precision import POLICIES, full_precision
+from semicml_tf.networks.sample_noise import SampleDropout
+from semicml_tf.networks.spec import NetworkSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a network's `connect` returns: symbolic tensors.
+
+    Attributes:
+        probabilities: (batch, window, window, 1).
+        encoder: features that all of the rest is computed from, larger ones first. Auxiliary decoders read them.
+        decoder: features of the decoder at coarser scales, larger ones first. Auxiliary heads read them.
+    """
+
+    probabilities: keras.KerasTensor
+    encoder: tuple[keras.KerasTensor, ...] = ()
+    decoder: tuple[keras.KerasTensor, ...] = ()
+
+
+class Network(keras.Model):
+    """A network of the catalogue: (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
+
+    Attributes:
+        spec: what the network was built from.
+        parts: its features, for auxiliary outputs.
+        last_seed: initial seed of the last layer; auxiliary layers derive theirs from it.
+    """
+
+    def __init__(self, slices, parts: Parts, spec: NetworkSpec, last_seed: int, *, name: str):
+        super().__init__(slices, parts.probabilities, name=name)
+        self.spec, self.parts, self.last_seed = spec, parts, last_seed
+
+    def decoder(self) -> keras.Model:
+        """The rest of the network behind the encoder's features: ``parts.encoder`` -> probabilities. Shares weights."""
+        return keras.Model(list(self.parts.encoder), self.output)
+
+
+class Builder:
+    """Makes layers whose names and initial values depend on the seed and their place alone.
+
+    Args:
+        seed: of the initial weights.
+        synchronized: whether batch statistics are those of all replicas together.
+        precision: of the features, one of `precision.POLICIES`.
+        share: a network whose layers are called again; no layer is made.
+        seeds: symbolic, (batch,) int32: the samples' seeds, if dropout is on.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        synchronized: bool = False,
+        precision: str = "float32",
+        share: keras.Model | None = None,
+        seeds: keras.KerasTensor | None = None,
+    ):
+        self.synchronized, self.share, self.seeds, self.last_seed = synchronized, share, seeds, seed * 1009
+        self.policy, self.full = POLICIES[precision], full_precision(precision)
+
+    def layer(self, kind, name: str, *args, **kwargs):
+        """The layer of this name: made by ``kind(*args, **kwargs)``, or taken from `share`."""
+        if self.share is not None:
+            return self.share.get_layer(name)
+        kwargs.setdefault("dtype", self.policy)
+        if kind in (layers.Conv2D, layers.Conv2DTranspose):
+            self.last_seed += 1
+            kwargs["kernel_initializer"] = keras.initializers.HeNormal(seed=self.last_seed)
+        return kind(*args, name=name, **kwargs)
+
+    def conv(self, x, channels: int, name: str):
+        """A 3 x 3 convolution, batch normalisation and ReLU."""
+        # No bias: batch normalisation removes it, and Adam would turn its rounding noise into full steps.
+        x = self.layer(layers.Conv2D, f"{name}_conv", channels, 3, padding="same", use_bias=False)(x)
+        x = self.layer(BatchNormalization, f"{name}_norm", momentum=0.9, epsilon=1e-5, synchronized=self.synchronized)(
+            x
+        )
+        return self.layer(layers.ReLU, f"{name}_relu")(x)
+
+    def dropout(self, x, rate: float, salt: int):
+        """Monte-Carlo dropout where seeds are given, else `x`. The salt separates the draws of a network's layers."""
+        return x if self.seeds is None else SampleDropout(rate, salt=salt, dtype=self.policy)([x, self.seeds])
+
+    def probabilities(self, x, channels: int):
+        """The network's last layer."""
+        # float32 also for features in half precision: losses and clients rely on it.
+        return self.layer(layers.Conv2D, "probabilities", channels, 1, activation="sigmoid", dtype=self.full)(x)

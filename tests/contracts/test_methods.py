@@ -1,0 +1,50 @@
+"""What every method of the catalogue keeps to, with every network that it accepts."""
+
+import numpy as np
+import pytest
+
+from semicml_tf.methods import catalogue
+from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.training import checkpoint
+from tests.contracts.networks_under_test import ENTRIES, smallest
+from tests.support import method_batches
+
+AT_ONCE = {"lr_warmup_epochs": 0.0, "unlabelled_ramp": 0.0, "burn_in": 0.0, "ramp": 0.0}
+PAIRS = [
+    (method, network)
+    for method, entry in catalogue.METHODS.items()
+    for network, known in ENTRIES.items()
+    if not entry.lacking(known, MethodSettings())
+]
+
+
+def _state(method) -> dict[str, list[np.ndarray]]:
+    """All that a checkpoint must hold, by network and optimiser."""
+    held = {name: network.weights for name, network in method.networks().items()}
+    held |= {f"optimizer/{name}": optimizer.variables for name, optimizer in method.student_optimizers.items()}
+    return {name: [np.array(variable) for variable in variables] for name, variables in held.items()}
+
+
+def _forget(method) -> None:
+    for part in (*method.networks().values(), *method.student_optimizers.values()):
+        for variable in part.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+
+
+@pytest.mark.parametrize("name, network", PAIRS)
+def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, tmp_path):
+    spec = smallest(network, catalogue.METHODS[name].needs_features)
+    method = method_batches.method(name, spec=spec, **AT_ONCE)
+    before = method_batches.weights(method)
+    terms = method.train_step(method_batches.batch(0))
+    assert terms["loss"] > 0 and all(np.isfinite(float(value)) for value in terms.values())
+    after, state = _state(method), method.state()
+    for key in (key for key in before if key.startswith("student/")):
+        assert max(np.abs(a - b).max() for a, b in zip(after[key], before[key])) > 1e-4, key
+    checkpoint.save(tmp_path / "last.npz", method, {"run_hash": ""})
+    _forget(method)
+    checkpoint.restore(tmp_path / "last.npz", method)
+    assert method.state() == state
+    for key, arrays in _state(method).items():
+        for restored, saved in zip(arrays, after[key], strict=True):
+            np.testing.assert_array_equal(restored, saved, err_msg=key)

@@ -1,0 +1,206 @@
+"""What every network of the catalogue keeps to. A new network is tested without a test of its own."""
+
+import dataclasses
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.errors import UserError
+from semicml_tf.exporting.publish import publish
+from semicml_tf.inference import exported_model
+from semicml_tf.methods import catalogue as methods
+from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.networks import catalogue, sample_noise
+from semicml_tf.networks.spec import NetworkSpec
+from semicml_tf.runs.run_folder import Run, weights_file
+from semicml_tf.runs.settings import TrainSettings, contradictions
+from semicml_tf.training.distributed.devices import strategy_for
+from tests.contracts.networks_under_test import ENTRIES, smallest
+from tests.support import method_batches, threshold_model
+
+each_network = pytest.mark.parametrize("name", ENTRIES)
+SEEDS = np.array([3, 4], np.int32)
+WINDOW = method_batches.WINDOW
+
+
+def _slices(count: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, WINDOW, WINDOW, 1)).astype(np.float32)
+
+
+def _varied(network):
+    """The network with random weights: where gates and biases begin alike, a mistake would not show."""
+    rng = np.random.default_rng(1)
+    network.set_weights([weight + rng.uniform(0.0, 0.3, weight.shape) for weight in network.get_weights()])
+    return network
+
+
+@each_network
+def test_maps_are_probabilities_of_each_slice_alone(name):
+    network = catalogue.build(smallest(name), name="ct", seed=3)
+    together = np.asarray(network(_slices(3), training=False))
+    assert together.shape == (3, WINDOW, WINDOW, 1) and together.dtype == np.float32
+    assert (together > 0).all() and (together < 1).all()
+    alone = np.concatenate([np.asarray(network(_slices(3)[i : i + 1], training=False)) for i in range(3)])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert network.name == "ct" and network.spec == smallest(name)
+
+
+@each_network
+def test_initial_weights_depend_on_the_seed_alone(name):
+    first, again, other = (catalogue.build(smallest(name), name="ct", seed=s).get_weights() for s in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(first, again))
+    assert not all((a == b).all() for a, b in zip(first, other))
+
+
+@each_network
+def test_declared_features_are_there_and_lead_to_the_map(name):
+    for feature in ENTRIES[name].features:
+        network = _varied(catalogue.build(smallest(name, feature), name="ct"))
+        features = getattr(network.parts, feature)
+        sides = [x.shape[1] for x in features]
+        assert sides == sorted(sides, reverse=True) and all(WINDOW % side == 0 for side in sides)
+        if feature == "encoder":
+            *values, expected = keras.Model(network.input, [*features, network.output])(_slices())
+            np.testing.assert_allclose(network.decoder()(values), expected, atol=1e-6)
+        else:
+            assert sides[0] < WINDOW
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.dropout])
+def test_a_teacher_with_dropout_has_the_students_own_architecture(name, monkeypatch):
+    network = _varied(catalogue.build(smallest(name), name="ct"))
+    view = catalogue.with_dropout(network)
+    assert [id(weight) for weight in view.weights] == [id(weight) for weight in network.weights]
+    one, same, other = (np.asarray(view([_slices(), np.array(s, np.int32)])) for s in ([1, 2], [1, 2], [1, 3]))
+    np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(one[0], other[0])
+    assert np.abs(one[1] - other[1]).max() > 0
+    # Without its dropout the teacher is the student: no layer is missing, and none is added.
+    monkeypatch.setattr(sample_noise.SampleDropout, "call", lambda self, inputs: inputs[0])
+    np.testing.assert_array_equal(view([_slices(), SEEDS]), network(_slices(), training=False))
+
+
+@each_network
+def test_two_replicas_take_the_step_of_one(name):
+    how = {"optimizer": "sgd", "learning_rate": 0.05, "lr_warmup_epochs": 0.0, "burn_in": 0.0, "ramp": 0.0}
+
+    def after(devices):
+        strategy = strategy_for(devices)
+        with strategy.scope():
+            method = method_batches.method(
+                "semi_cml", spec=smallest(name), synchronized=len(devices) > 1, precision="float64", **how
+            )
+        terms = method_batches.eager_step(method, strategy)(method_batches.batch(0, 6, 4, dtype="float64"))
+        return float(terms["loss"]), method_batches.weights(method)
+
+    (loss, one), (again, two) = after(["cpu:0"]), after(["cpu:0", "cpu:1"])
+    assert again == pytest.approx(loss, rel=1e-9)
+    for key, arrays in one.items():
+        for a, b in zip(arrays, two[key], strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12, err_msg=key)
+
+
+@method_batches.half_precision
+@each_network
+def test_half_precision_is_of_the_features_alone(name):
+    method = method_batches.method("supervised", spec=smallest(name), precision="bfloat16", lr_warmup_epochs=0.0)
+    student = method.students["ct"]
+    assert {weight.dtype for weight in student.weights} == {"float32"} and student.output.dtype == "float32"
+    assert "bfloat16" in {layer.compute_dtype for layer in student.layers}
+    terms = method.train_step({"labelled": method_batches.batch(0)["labelled"]})
+    assert all(np.isfinite(float(value)) for value in terms.values())
+
+
+@each_network
+def test_what_is_exported_is_loaded_and_knows_its_specification(name, tmp_path):
+    network = _varied(catalogue.build(smallest(name), name="ct"))
+    with_dropout = catalogue.with_dropout(network) if ENTRIES[name].dropout else None
+    # `publish` compares the saved network with the one in memory.
+    made = publish(network, threshold_model.manifest("ct"), tmp_path / "ct", with_dropout=with_dropout, warm_up=())
+    manifest = Manifest.load(made.folder)
+    assert manifest.network == network.spec and manifest.monte_carlo == ENTRIES[name].dropout
+    probabilities = exported_model.load(made.folder).slices(_slices())
+    np.testing.assert_allclose(probabilities, network(_slices(), training=False), atol=1e-5)
+
+
+@each_network
+def test_a_runs_networks_are_built_again_from_its_folder(name, tmp_path):
+    network, spec = _varied(catalogue.build(smallest(name), name="ct")), smallest(name)
+    best = {"ct": {"dice": 0.5, "threshold": 0.5, "step": 1, "stage": "supervised"}}
+    body = {"dataset": "data", "data_hash": "d", "run_hash": "r", "modalities": ["ct"], "best": best}
+    body |= {"window": spec.window, "width": spec.width, "network": dataclasses.asdict(spec)}
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "run.json").write_text(json.dumps(body))
+    arrays = {f"{index:04d}": array for index, array in enumerate(network.get_weights())}
+    np.savez(weights_file(tmp_path, "ct"), **arrays)
+    run = Run.load(tmp_path)
+    assert run.spec == spec and run.window == spec.window
+    np.testing.assert_array_equal(run.network("ct")(_slices()), network(_slices()))
+
+
+def test_a_run_of_before_the_specification_is_a_plain_unet(tmp_path):
+    network = catalogue.build(catalogue.specification("unet", window=WINDOW, width=1), name="ct")
+    best = {"ct": {"dice": 0.5, "threshold": 0.5, "step": 1, "stage": "supervised"}}
+    body = {"dataset": "data", "data_hash": "d", "run_hash": "r", "modalities": ["ct"], "best": best}
+    (tmp_path / "checkpoints").mkdir()
+    np.savez(
+        weights_file(tmp_path, "ct"), **{f"{index:04d}": array for index, array in enumerate(network.get_weights())}
+    )
+    (tmp_path / "run.json").write_text(json.dumps({**body, "window": WINDOW, "width": 1}))
+    assert Run.load(tmp_path).spec == NetworkSpec("unet", WINDOW, 1, 5)
+    Run.load(tmp_path).network("ct")
+    (tmp_path / "run.json").write_text(json.dumps({**body, "window": 40, "width": 1}))
+    with pytest.raises(UserError, match=r"run\.json: .*window that is a multiple of 16, got 40"):
+        Run.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"name": "unett"}, "a network among unet, gated, got 'unett'.*Did you mean unet"),
+        ({"output_channels": 3}, r"1 output channel, .*got \(2, 1, 3\)"),
+        ({"dimensions": 3}, "of 2 dimensions"),
+        ({"options": {"gates": True}}, "options none, got .* and gates"),
+        ({"levels": 6, "window": 32}, "at most 5 levels, got 6"),
+    ],
+)
+def test_a_specification_that_this_version_cannot_build_is_refused(change, said):
+    with pytest.raises(UserError, match=said):
+        catalogue.build(dataclasses.replace(smallest("unet"), **change), name="ct")
+
+
+@pytest.mark.parametrize("change", [{"window": 40}, {"width": 0}, {"name": "a b"}, {"options": {"a": "\x1b"}}])
+def test_a_specification_out_of_its_ranges_is_refused(change):
+    with pytest.raises(ValueError):
+        NetworkSpec(**change)
+
+
+def test_a_layer_that_the_builder_did_not_make_is_noticed(monkeypatch):
+    """Else the teacher with dropout would have initial weights where the student has trained ones."""
+    from tests.support import gated_network
+
+    connect = gated_network.connect
+
+    def own_layer(slices, build, spec):
+        return connect(keras.layers.Conv2D(1, 1)(slices), build, spec)
+
+    monkeypatch.setattr(gated_network, "connect", own_layer)
+    network = catalogue.build(smallest("gated"), name="ct")
+    with pytest.raises(ValueError, match="gated makes layers without its builder"):
+        catalogue.with_dropout(network)
+
+
+def test_methods_refuse_networks_without_what_they_need(monkeypatch):
+    bare = dataclasses.replace(ENTRIES["gated"], features=(), dropout=False)
+    monkeypatch.setitem(catalogue.NETWORKS, "gated", bare)
+    with pytest.raises(UserError, match="no dropout"):
+        catalogue.with_dropout(catalogue.build(smallest("gated"), name="ct"))
+    for name, entry in methods.METHODS.items():
+        train, how = TrainSettings(method=(name,), epochs=(1,), network="gated"), MethodSettings(teacher_dropout=True)
+        problems = [problem for problem, _ in contradictions(train, how)]
+        assert bool(problems) == bool(entry.needs_features or entry.needs_dropout(how)), name
+        assert all(re.fullmatch(f"expected a --network with .* for {name}, got gated", one) for one in problems)
