@@ -20,9 +20,7 @@ def main(config: ConvertConfig) -> None:
     """Verifies and converts; prints what was found and what was made."""
     from semicml_tf.conversion.job import convert
 
-    result = convert(config)
-    if result.text:
-        print(result.text)
+    commandline.show(convert(config))
 
 
 if __name__ == "__main__":

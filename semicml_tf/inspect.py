@@ -12,7 +12,6 @@ content of the record with dataset.json. The command lists whatever is wrong wit
 from __future__ import annotations
 
 from semicml_tf import commandline
-from semicml_tf.errors import UserError, printable_lines
 from semicml_tf.records.config import InspectConfig
 
 CONFIG = InspectConfig
@@ -23,18 +22,7 @@ def main(config: InspectConfig) -> None:
     """Prints what a dataset holds; fails if anything is wrong with it."""
     from semicml_tf.records.job import inspect
 
-    result = inspect(config)
-    print(result.text)
-    for problem in result.problems:
-        print(printable_lines(f"PROBLEM {problem}"))
-    if result.problems:
-        count, files = len(result.problems), len({problem.file for problem in result.problems})
-        more = "" if count == 1 else f", and {count - 1} more in {files} file{'s' if files > 1 else ''}"
-        raise UserError(
-            f"not as it was written: {result.problems[0]}{more}",
-            path=result.path,
-            remedy="Convert the data again, or copy the folder again",
-        )
+    commandline.show(inspect(config))
 
 
 if __name__ == "__main__":

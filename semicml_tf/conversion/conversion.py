@@ -88,32 +88,32 @@ class Conversion:
             cases = self._cases(options)
             odd = self._oddities(options)
             split, chosen = self._partitions(cases, work)
-            reports, found = self._verify(chosen, odd, work)
+            reports, issues = self._verify(chosen, odd, work)
             if self.config.verify_only:
                 if not work.count("records"):  # else a conversion that was killed will want them
                     works.discard(work)
-                gate.refuse(found, self._report)
+                gate.refuse(issues, self._report)
                 names = {name: tuple(case.case_id for case in members) for name, members in chosen.items()}
-                return ConvertResult(None, None, names, tuple(found))
-            split, chosen, reports = self._usable(split, chosen, cases, reports, found)
+                return ConvertResult(None, None, names, tuple(issues))
+            split, chosen, reports = self._usable(split, chosen, cases, reports, issues)
             kinds = self._kinds()
             fingerprint = self._fingerprint(chosen, reports)
             window = self._plan(fingerprint)
             if self._kinds() != kinds:
                 self.report("note: cases are verified again by the normalisation that the plan has guessed")
-                reports, found = self._verify(chosen, odd, work)
-                split, chosen, reports = self._usable(split, chosen, cases, reports, found)
+                reports, issues = self._verify(chosen, odd, work)
+                split, chosen, reports = self._usable(split, chosen, cases, reports, issues)
                 fingerprint = self._fingerprint(chosen, reports)
             while True:
                 try:
-                    return self._convert(work, split, chosen, reports, found, fingerprint, window)
+                    return self._convert(work, split, chosen, reports, issues, fingerprint, window)
                 except pipeline.CasesFailed as error:
                     if not self.config.skip_bad_cases:
                         raise
                     failed = self.privacy.findings(error.findings)
                     self.report(findings.table(failed))
                     split, chosen, reports = self._usable(split, chosen, cases, reports, failed)
-                    found = [*found, *failed]
+                    issues = [*issues, *failed]
 
     def _kinds(self) -> dict[str, str]:
         return {name: how.kind for name, how in self.settings.normalisation.items()}
@@ -121,23 +121,23 @@ class Conversion:
     def _verify(
         self, chosen: Mapping[str, Sequence[CaseFiles]], odd: Sequence[Finding], work: WorkFolder
     ) -> tuple[dict[str, CaseReport], list[Finding]]:
-        """Looks at all cases and tells what was found, as it may be told; `odd` is what the input holds beside them."""
+        """Verifies all cases and reports the findings, with `odd`, those of the input beside its cases."""
         reports = self._look(chosen, work)
-        found = [*odd, *(finding for report in reports.values() for finding in report.findings)]
-        found = self.privacy.findings([*found, *across(chosen, reports)])
-        self._tell(found, len(reports))
-        return reports, found
+        issues = [*odd, *(finding for report in reports.values() for finding in report.findings)]
+        issues = self.privacy.findings([*issues, *across(chosen, reports)])
+        self._report_findings(issues, len(reports))
+        return reports, issues
 
-    def _usable(self, split, chosen, cases: Sequence[CaseFiles], reports, found: Sequence[Finding]):
+    def _usable(self, split, chosen, cases: Sequence[CaseFiles], reports, issues: Sequence[Finding]):
         """Split, cases and reports without the cases that have an error, if they may be left out; else refuses."""
         if not self.config.skip_bad_cases:
-            gate.refuse(found, self._report)
+            gate.refuse(issues, self._report)
             return split, chosen, reports
-        bad = set(gate.bad_cases(found))
+        bad = set(gate.bad_cases(issues))
         if bad:
             self.report(f"note: left out for their errors: {', '.join(sorted(bad))}")
             split = splits.without(split, bad, cases)
-            chosen = {name: [case for case in held if case.case_id not in bad] for name, held in chosen.items()}
+            chosen = {name: [case for case in members if case.case_id not in bad] for name, members in chosen.items()}
             reports = {name: report for name, report in reports.items() if name not in bad}
         return split, chosen, reports
 
@@ -151,8 +151,8 @@ class Conversion:
         self.report(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
         cases = self.privacy.rename(cases)
         if self.privacy.hides:
-            told = self.privacy.text(str(self.privacy.map_file))
-            self.report(f"cases bear pseudonyms; whose they are stands in {told}: keep that to yourself")
+            path = self.privacy.text(str(self.privacy.map_file))
+            self.report(f"cases have pseudonyms; {path} has the name of each: keep that file to yourself")
         return cases
 
     def _oddities(self, options: LayoutOptions) -> list[Finding]:
@@ -165,7 +165,7 @@ class Conversion:
     def _partitions(self, cases: Sequence[CaseFiles], work: WorkFolder):
         """The split, and the cases by partition; everybody where nothing splits and nothing is to be converted."""
         try:
-            split, told = choose_split.choose(
+            split, origin = choose_split.choose(
                 self.config,
                 cases,
                 self.source,
@@ -177,10 +177,10 @@ class Conversion:
         except choose_split.NoSplit:
             if not self.config.verify_only:
                 raise
-            self.report("no split is known: every label is looked at")
+            self.report("no split is known: each label is verified")
             return None, {"labelled": list(cases)}
         chosen, left_out = splits.cases_by_partition(split, cases, source=self.source)
-        self.report(self.privacy.text(f"split from {told}"))
+        self.report(self.privacy.text(f"split from {origin}"))
         self.report(choose_split.unused_labels(chosen))
         if split[splits.EXCLUDED]:
             self.report(f"note: excluded by the split: {', '.join(split[splits.EXCLUDED])}")
@@ -212,42 +212,42 @@ class Conversion:
     def _default_report(self) -> pathlib.Path:
         return self.target.beside(f".{findings.FILE_NAME}")
 
-    def _verify_json(self, found: Sequence[Finding], cases: int) -> dict:
-        return findings.as_json(found, cases=cases, command=self._provenance["command"])
+    def _verify_json(self, issues: Sequence[Finding], cases: int) -> dict:
+        return findings.as_json(issues, cases=cases, command=self._provenance["command"])
 
     @property
     def _provenance(self) -> dict:
-        told = provenance.provenance(self.config, with_places=not self.privacy.hides)
-        return {**told, "command": self.privacy.text(told["command"])}
+        facts = provenance.provenance(self.config, with_places=not self.privacy.hides)
+        return {**facts, "command": self.privacy.text(facts["command"])}
 
-    def _tell(self, found: Sequence[Finding], cases: int) -> None:
-        self.report(findings.summary(found, cases=cases))
-        if found:
-            self.report(findings.table(found))
-        if self.config.report or self.config.verify_only or (gate.errors(found) and not self.config.skip_bad_cases):
-            atomic_files.write_json(self._report, self._verify_json(found, cases))
+    def _report_findings(self, issues: Sequence[Finding], cases: int) -> None:
+        self.report(findings.summary(issues, cases=cases))
+        if issues:
+            self.report(findings.table(issues))
+        if self.config.report or self.config.verify_only or (gate.errors(issues) and not self.config.skip_bad_cases):
+            atomic_files.write_json(self._report, self._verify_json(issues, cases))
             self.report(f"all findings: {self._report}")
 
     def _convert(
-        self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], found, fingerprint, window
+        self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], issues, fingerprint, window
     ) -> ConvertResult:
         jobs = self._jobs(chosen, work)
         if not jobs:
-            raise UserError("no case is left to convert", path=self.source, remedy="Mend the cases, or the split")
+            raise UserError("no case is left to convert", path=self.source, remedy="Correct the cases, or the split")
         entries, changed = pipeline.make_shards(jobs, self.runner, work)
         for finding in changed:
             self.report(f"note: {finding.problem}")
-        found = [*found, *changed]
+        issues = [*issues, *changed]
         info = dataset_writer.describe(jobs, entries, self.settings, layout=self.layout.NAME, window=window)
         files = {
             splits.FILE_NAME: split.to_json(),
-            findings.FILE_NAME: self._verify_json(found, len(reports)),
+            findings.FILE_NAME: self._verify_json(issues, len(reports)),
             fingerprints.FILE_NAME: fingerprint.to_json(),
             case_cards.FILE_NAME: case_cards.as_json([self._card(job, reports[job.case.case_id]) for job in jobs]),
         }
         pictures = [job.preview for job in jobs if job.preview]
         if pictures:
-            pictures.append(self._preview_page(work, jobs, found))
+            pictures.append(self._preview_page(work, jobs, issues))
         dataset_writer.complete(info, files, pictures, **self._provenance)
         self.target.publish(work)
         with contextlib.suppress(OSError):
@@ -259,7 +259,7 @@ class Conversion:
             if not info.partitions[name]:
                 lines.append(f"note: no case is in the partition '{name}', which training needs")
         names = {name: tuple(case.case_id for case in members) for name, members in info.partitions.items()}
-        return ConvertResult(self.target.name, info.data_hash, names, tuple(found), "\n".join(lines))
+        return ConvertResult(self.target.name, info.data_hash, names, tuple(issues), "\n".join(lines))
 
     def _fingerprint(self, chosen, reports: Mapping[str, CaseReport]) -> fingerprints.Fingerprint:
         """Of what may have a say: no patient who is tested on (unless all are), no mask but the labelled ones'."""
@@ -290,9 +290,9 @@ class Conversion:
         self.settings = plan.settings
         return plan.window
 
-    def _preview_page(self, work: WorkFolder, jobs: Sequence[CaseJob], found: Sequence[Finding]) -> str:
+    def _preview_page(self, work: WorkFolder, jobs: Sequence[CaseJob], issues: Sequence[Finding]) -> str:
         from semicml_tf.conversion.preview.page import write_page
 
         name = f"{dataset_writer.PREVIEW}/index.html"
-        write_page(work.dataset / name, jobs, found)
+        write_page(work.dataset / name, jobs, issues)
         return name

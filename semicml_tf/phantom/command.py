@@ -24,7 +24,7 @@ def main(config: PhantomConfig) -> None:
     """Makes the phantom."""
     from semicml_tf.phantom.job import make_phantom
 
-    print(make_phantom(config))
+    commandline.show(make_phantom(config))
 
 
 if __name__ == "__main__":

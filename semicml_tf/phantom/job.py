@@ -29,7 +29,9 @@ class PhantomResult:
     cases: dict[str, list[str]]
     empty: int
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """The result in one line."""
         sizes = {name: len(members) for name, members in self.cases.items()}
         partitions = ", ".join(f"{name} {size}" for name, size in sizes.items())
         return f"{self.folder}: {sum(sizes.values())} cases, {self.empty} without a lesion; {partitions}"

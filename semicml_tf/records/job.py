@@ -26,7 +26,7 @@ class InspectResult:
 
     Attributes:
         path: what was looked at.
-        text: the same for people, in lines.
+        text: the result in lines.
         problems: what is not as it was written, with file, record and byte; empty if all is sound.
         cases: each case that was read.
         files: names of the NIfTI files that were written.
@@ -37,6 +37,19 @@ class InspectResult:
     problems: tuple[check.Problem, ...] = ()
     cases: tuple[Any, ...] = ()
     files: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> UserError | None:
+        """All problems as one error; None if there are none."""
+        if not self.problems:
+            return None
+        count, files = len(self.problems), len({problem.file for problem in self.problems})
+        more = "" if count == 1 else f", and {count - 1} more in {files} file{'s' if files > 1 else ''}"
+        return UserError(
+            f"not as it was written: {self.problems[0]}{more}",
+            path=self.path,
+            remedy="Convert the data again, or copy the folder again",
+        )
 
 
 def inspect(config: InspectConfig) -> InspectResult:
@@ -172,6 +185,7 @@ def _finish(config: InspectConfig, text: str, body: dict, checked: Sequence, pro
             "problems": [dataclasses.asdict(problem) for problem in problems],
         }
         atomic_files.write_json(config.json, {**body, **checks})
+    text += "".join(f"PROBLEM {problem}\n" for problem in problems)
     return InspectResult(config.path, printable_lines(text).rstrip("\n"), tuple(problems), cases)
 
 

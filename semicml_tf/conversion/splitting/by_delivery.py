@@ -1,9 +1,9 @@
-"""Splits data that grow, in deliveries or beside a split to keep: once in a partition, a patient stays there.
+"""Splits data that grow: when new data arrive, existing patients keep their partition.
 
-Deliveries are gone through in their order. The patients that are new in one go where its own split says (the column
-``partition`` of its manifest, or its split.json); those that this does not name are left out. Where it has none, those
-of the first are drawn from --split_seed, and those of a later one are for training (--new_patients). So the same
-deliveries give the same split, and a further one moves nobody. An input without deliveries is one delivery.
+Deliveries are read in their order. The new patients of a delivery get their partition from the delivery's own split:
+the column ``partition`` of its manifest, or its split.json. Patients whom this split does not name are left out.
+Without such a split, the patients of the first delivery are drawn from --split_seed, and the patients of a later one
+are for training (--new_patients). The same deliveries give the same split. An input without deliveries is one delivery.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ def choose(
     if config.keep_split:
         _keep(privacy.rename_split(splits.read(config.keep_split)), cases, home, excluded)
     folders = deliveries.spans(source) if any(case.spans for case in cases) else {_ONLY: source}
-    named: set[str] = set()  # whom the input itself puts somewhere
+    named: set[str] = set()  # patients whose partition the input names
     for span in sorted({span for case in cases for span in case.spans or (_ONLY,)}):
-        held = [case for case in cases if span in (case.spans or (_ONLY,))]
-        new = [case for case in held if case.patient not in home and not {case.patient, case.case_id} & excluded]
-        own = _own_split(held, folders[span], privacy)
+        delivered = [case for case in cases if span in (case.spans or (_ONLY,))]
+        new = [case for case in delivered if case.patient not in home and not {case.patient, case.case_id} & excluded]
+        own = _own_split(delivered, folders[span], privacy)
         if own is not None:
-            _take(own, held, folders[span], home, excluded, privacy, report)
-            named |= {case.patient for case in held}
+            _take(own, delivered, folders[span], home, excluded, privacy, report)
+            named |= {case.patient for case in delivered}
         elif new and config.split_seed is not None and (not home or config.new_patients == "draw"):
             home |= {name: partition for partition, names in draw(new).items() for name in names}
         elif new and not home:
@@ -78,16 +78,19 @@ def choose(
     if config.labelled_cases == ALL:
         late = [case for case in cases if home.get(case.patient) == "unlabelled" and case.patient not in named]
         home |= _for_training(late, modalities)
-    there = {case.patient for case in cases}
-    gone = sorted(set(home) - there)
+    present = {case.patient for case in cases}
+    gone = sorted(set(home) - present)
     if gone:
         report(f"note: in the split to keep, but not in the input: {', '.join(gone)}")
-    lists = {name: [who for who, where in home.items() if where == name and who in there] for name in PARTITIONS}
+    lists = {
+        name: [patient for patient, partition in home.items() if partition == name and patient in present]
+        for name in PARTITIONS
+    }
     return splits.checked({**lists, EXCLUDED: sorted(excluded - set(home))}, cases=cases, source=source)
 
 
 def _keep(former: Split, cases: Sequence[CaseFiles], home: dict[str, str], excluded: set[str]) -> None:
-    """Enters whom the former split names; who was excluded and has come again since is looked at anew."""
+    """Adds the patients of the former split. Cases that were excluded and came again are no longer excluded."""
     patient_of = {case.case_id: case.patient for case in cases}
     for partition in PARTITIONS:
         home |= {patient_of.get(name, name): partition for name in former[partition]}
@@ -95,14 +98,14 @@ def _keep(former: Split, cases: Sequence[CaseFiles], home: dict[str, str], exclu
     excluded |= set(former[EXCLUDED]) - again
 
 
-def _own_split(held: Sequence[CaseFiles], folder: pathlib.Path, privacy: Open | Hidden) -> Split | None:
-    """What a delivery itself says."""
-    told: dict[str, list[str]] = {}
-    for case in held:
+def _own_split(members: Sequence[CaseFiles], folder: pathlib.Path, privacy: Open | Hidden) -> Split | None:
+    """The split that comes with a delivery."""
+    names: dict[str, list[str]] = {}
+    for case in members:
         if case.partition is not None:
-            told.setdefault(case.partition, []).append(case.case_id)
-    if told:
-        return splits.checked(told, cases=held, source=folder)
+            names.setdefault(case.partition, []).append(case.case_id)
+    if names:
+        return splits.checked(names, cases=members, source=folder)
     if (folder / splits.FILE_NAME).is_file():
         return privacy.rename_split(splits.read(folder / splits.FILE_NAME))
     return None
@@ -110,22 +113,22 @@ def _own_split(held: Sequence[CaseFiles], folder: pathlib.Path, privacy: Open | 
 
 def _take(
     own: Split,
-    held: Sequence[CaseFiles],
+    delivered: Sequence[CaseFiles],
     folder: pathlib.Path,
     home: dict[str, str],
     excluded: set[str],
     privacy: Open | Hidden,
     report: Callable[[str], None],
 ) -> None:
-    """Enters the new patients of a delivery where its own split says."""
-    chosen, _ = splits.cases_by_partition(own, held, source=folder)
+    """Adds the new patients of a delivery by the delivery's own split."""
+    chosen, _ = splits.cases_by_partition(own, delivered, source=folder)
     known = set(home)
     other = {
         case.patient for name, members in chosen.items() for case in members if home.get(case.patient, name) != name
     }
     if other:
-        told = privacy.text(str(folder))
-        report(f"note: patients who stay where they were, though {told} says otherwise: {', '.join(sorted(other))}")
+        path = privacy.text(str(folder))
+        report(f"note: patients keep their partition, though {path} names another: {', '.join(sorted(other))}")
     for partition, members in chosen.items():
         home |= {case.patient: partition for case in members if case.patient not in known}
     excluded |= set(own[EXCLUDED]) - known

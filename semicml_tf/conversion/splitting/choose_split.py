@@ -17,7 +17,7 @@ _NAMED = 12  # patients in a line
 
 
 class NoSplit(UserError):
-    """Nothing tells which case is in which partition."""
+    """No partitions are given for the cases."""
 
 
 # Volumes of the lesions by case name, of the cases that it is called with: it reads their masks.
@@ -46,7 +46,7 @@ def choose(
         report: prints a line.
 
     Raises:
-        UserError: nothing tells a split, or it cannot be read or drawn.
+        UserError: there is no split, or it cannot be read or drawn.
     """
     if config.keep_split or (any(case.spans for case in cases) and not config.split):
         split = by_delivery.choose(
@@ -65,18 +65,18 @@ def choose(
     if config.split_seed is not None:
         return _drawn(config, cases, modalities, lesion_ml, privacy), f"seed {config.split_seed}"
     if config.split:
-        split, told = splits.read(config.split), config.split
+        split, origin = splits.read(config.split), config.split
     elif any(case.partition for case in cases):
-        split, told = splits.from_layout(cases, source=source), "the manifest's column 'partition'"
+        split, origin = splits.from_layout(cases, source=source), "the manifest's column 'partition'"
     elif (source / splits.FILE_NAME).is_file():
-        split, told = splits.read(source / splits.FILE_NAME), f"{source / splits.FILE_NAME} (--split was not given)"
+        split, origin = splits.read(source / splits.FILE_NAME), f"{source / splits.FILE_NAME} (--split was not given)"
     else:
         raise _no_split(source)
     split = privacy.rename_split(split)
     if config.fold is not None:
         split = folds.with_fold(split, config.fold, sampling.rank(split.seed or 0, privacy.original))
-        told += f", fold {config.fold}"
-    return split, told
+        origin += f", fold {config.fold}"
+    return split, origin
 
 
 def _no_split(source: pathlib.Path) -> NoSplit:

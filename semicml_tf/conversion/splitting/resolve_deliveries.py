@@ -1,4 +1,4 @@
-"""What a conversion of deliveries will read, told without opening an image: for who must know whether it is due."""
+"""What a conversion of deliveries will read, without opening an image: whether a conversion is due."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from semicml_tf.files.layouts import deliveries
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """What is there to convert.
+    """The input of a conversion.
 
     Attributes:
         span: number of the last delivery that is read.
@@ -73,11 +73,11 @@ def fingerprint(folders: Sequence[pathlib.Path], files: Iterable[pathlib.Path] =
 
     Links are followed, since layouts follow them; what is hidden is left out, since they do not look at it.
     """
-    told = []
+    states = []
     for folder in folders:
-        told += [[folder.name, path.relative_to(folder).as_posix(), *_state(path)] for path in _all_files(folder)]
-    told += [[str(path), *_state(path)] for path in sorted(set(files)) if path.is_file()]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        states += [[folder.name, path.relative_to(folder).as_posix(), *_state(path)] for path in _all_files(folder)]
+    states += [[str(path), *_state(path)] for path in sorted(set(files)) if path.is_file()]
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
 def _all_files(folder: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -158,7 +158,7 @@ def test_pseudonyms_in_the_dataset_and_names_in_the_map(source, tmp_path, capsys
     path = write_split(tmp_path, {"labelled": ["P00", "P01"], "validation": ["P02"], "test": ["P03"]})
     flags = (f"--split={path}", "--pseudonymize", f"--pseudonym_map={tmp_path / 'who.json'}")
     folder = convert(source, tmp_path / "out", *flags)
-    assert f"whose they are stands in {tmp_path / 'who.json'}" in capsys.readouterr().out
+    assert f"{tmp_path / 'who.json'} has the name of each" in capsys.readouterr().out
     who = json.loads((tmp_path / "who.json").read_text())["cases"]
     content = b"".join(file.read_bytes() for file in folder.iterdir())
     for pseudonym in who:  # which may begin as a name does
