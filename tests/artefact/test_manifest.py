@@ -76,6 +76,10 @@ def changed(change, modality="ct"):
         ({"window": 2**20}, "window: expected less than or equal to 4096"),
         ({"window": 16.5}, "window: expected a valid integer"),
         ({"window": 24, "window_multiple": 16}, "window: expected a multiple of 16, got 24"),
+        ({"network": {"window": 40}}, "network: expected a window that is a multiple of 16, got 40"),
+        ({"network": {"window": 32}}, "network: its window is not that of the manifest"),
+        ({"network": {"width": 0}}, "network: expected a network's width from 1 to 4096, got 0"),
+        ({"network": {"options": {"gate": [1]}}}, "network.options.gate"),
         ({"normalisation": "hu:3:1"}, "expected a normalisation KIND:LOW:HIGH"),
         ({"normalisation": "hu:-inf:300"}, "expected a normalisation KIND:LOW:HIGH"),
         ({"normalisation": "hu:-100:300"}, "'normalisation_constants' does not fit"),
@@ -128,7 +132,7 @@ def test_a_normalisation_is_read_back_to_the_last_digit():
 
 
 def test_manifests_without_the_fields_of_today_are_read():
-    old = changed({"preprocessing": None, "window_multiple": None, "weights_hash": None})
+    old = changed({"preprocessing": None, "window_multiple": None, "weights_hash": None, "network": None})
     assert Manifest.from_json(old, "the server") == threshold_model.manifest("ct")
 
 

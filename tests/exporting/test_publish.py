@@ -13,6 +13,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.exporting import publish as publishing
 from semicml_tf.exporting.publish import publish
 from semicml_tf.inference.exported_model import load
+from semicml_tf.networks.spec import NetworkSpec
 from tests.support import threshold_model
 from tests.support.networks import unet
 
@@ -104,7 +105,8 @@ def test_signature_names_types_and_shapes(published):
 
 
 def test_manifest_and_card_travel_with_it(published):
-    assert Manifest.load(published.folder) == dataclasses.replace(MANIFEST, window_multiple=16)
+    expected = dataclasses.replace(MANIFEST, window_multiple=16, network=NetworkSpec("unet", WINDOW, 2, 5))
+    assert Manifest.load(published.folder) == expected
     body = json.loads((published.folder / "assets.extra" / "manifest.json").read_text())
     assert body["signatures"]["serving_default"] == {
         "inputs": {"slices": {"dtype": "float32", "shape": [None, WINDOW, WINDOW, 1]}},
