@@ -16,7 +16,7 @@ import numpy as np
 
 from semicml_tf.geometry.box import bounding_box
 
-# A map takes 13 bytes a voxel: 220 MB at most.
+# A map takes 14 bytes a voxel: 240 MB at most, on each thread.
 MAP_VOXELS = 2**24
 # Voxels of a map that take as long as the query of one element in a tree: 0.09 us and 1 to 2 us.
 VOXELS_PER_ELEMENT = 20

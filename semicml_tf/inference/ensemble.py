@@ -10,6 +10,7 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.inference.volume import Segmenter
 from semicml_tf.postprocessing.steps import Postprocessing
+from semicml_tf.preprocessing.plausibility import Problem
 
 
 class Ensemble(Segmenter):
@@ -51,6 +52,11 @@ class Ensemble(Segmenter):
 
     def prepare(self, array: np.ndarray, affine: np.ndarray) -> list:
         return [member.prepare(array, affine) for member in self._members]
+
+    def warnings(self, prepared: list) -> tuple[Problem, ...]:
+        """The warnings of all members, each once."""
+        pairs = zip(self._members, prepared)
+        return tuple(dict.fromkeys(problem for member, of_member in pairs for problem in member.warnings(of_member)))
 
     def draws(self, prepared: list, *, batch_size: int) -> Iterator[np.ndarray]:
         """All members' draws: each counts as much as any other."""

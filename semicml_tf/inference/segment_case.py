@@ -19,7 +19,7 @@ from semicml_tf.geometry.resample import reaches
 from semicml_tf.inference import uncertainty
 from semicml_tf.inference.fusion import Fusion
 from semicml_tf.inference.inputs import Case
-from semicml_tf.inference.volume import Segmenter, check_plausible
+from semicml_tf.inference.volume import Segmenter
 from semicml_tf.preprocessing.pipeline import to_patient_grid
 
 MAPS = ("probabilities", "entropy", "mutual_information", "disagreement")
@@ -64,19 +64,15 @@ class Outputs:
                 raise UserError(f"{flags} name one file", path=path)
 
 
-def _read(source: Source, model: Segmenter, warnings: list[str]) -> tuple[np.ndarray, Grid]:
+def _draws(source: Source, model: Segmenter, batch_size: int, warnings: list[str]) -> tuple[Grid, Iterator[np.ndarray]]:
+    """The image's grid, and the maps drawn of the image. The image itself leaves the memory."""
     array, grid = source.read_volume()
     try:
-        warnings += [f"{one.code}: {one.problem}" for one in check_plausible(array, grid, model.manifest)]
+        prepared = model.prepare(array, grid.affine)
     except UserError as error:
         raise UserError(error.problem, path=source.path, remedy=error.remedy, code=error.code) from error
-    return array, grid
-
-
-def _draws(source: Source, model: Segmenter, batch_size: int, warnings: list[str]) -> tuple[Grid, Iterator[np.ndarray]]:
-    """The image's grid, and the maps drawn of it; the image itself leaves the memory."""
-    array, grid = _read(source, model, warnings)
-    return grid, model.draws(model.prepare(array, grid.affine), batch_size=batch_size)
+    warnings += [f"{one.code}: {one.problem}" for one in model.warnings(prepared)]
+    return grid, model.draws(prepared, batch_size=batch_size)
 
 
 def _moments(

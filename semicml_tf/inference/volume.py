@@ -109,19 +109,21 @@ class Prepared:
         volume: (slices, rows, columns) float16, normalised.
         grid: the grid of `volume`.
         own: the grid of the volume in native units.
+        warnings: what is odd about the volume, and can be used all the same.
     """
 
     volume: np.ndarray
     grid: Grid
     own: Grid
+    warnings: tuple[Problem, ...] = ()
 
 
 def prepare(array: np.ndarray, affine: np.ndarray, manifest: Manifest) -> Prepared:
     """The input of a network, made of a volume in native units; arguments and errors as for `segment`."""
     own = own_grid(array, affine)
-    check_plausible(array, own, manifest)
+    warnings = check_plausible(array, own, manifest)
     network = network_input(array, own, manifest)
-    return Prepared(network.images[manifest.modality], network.grid, own)
+    return Prepared(network.images[manifest.modality], network.grid, own, tuple(warnings))
 
 
 def through(prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, batch_size: int) -> np.ndarray:
@@ -203,6 +205,10 @@ class Segmenter:
     def prepare(self, array: np.ndarray, affine: np.ndarray):
         """What `draws` reads, made of a volume: the volume itself is not needed any more then."""
         return prepare(array, affine, self.manifest)
+
+    def warnings(self, prepared) -> tuple[Problem, ...]:
+        """What is odd about the volume of `prepare`, and can be used all the same."""
+        return prepared.warnings
 
     def draws(self, prepared, *, batch_size: int) -> Iterator[np.ndarray]:
         """Maps of probabilities on the volume's own grid, float32, whose mean is the answer.
