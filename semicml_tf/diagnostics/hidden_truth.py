@@ -1,4 +1,4 @@
-"""Labels of patients that were unlabelled to a run, from another dataset of the same patients."""
+"""Labels of the run's unlabelled patients, from another dataset of the same patients."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.records.shards import read_cases
 
 _REMEDY = "Convert the same volumes with the same settings and every patient labelled, and give that folder as --truth"
-# Normalised units; float16 keeps three digits.
+# Normalised units. float16 has three digits.
 _SAME_IMAGE = 0.01
 
 
 def find(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> list[CaseEntry]:
-    """The labelled entries of `truth` for `cases` of `own`, in their order, by case id and whatever the partition.
+    """The labelled entries of `truth` for `cases` of `own`, in their order. Cases are matched by case id only.
 
     Raises:
         UserError: the datasets differ in modalities, spacing or normalisation, or a case has no label in `truth`.
@@ -59,15 +59,15 @@ def read(
     """Yields the records of `cases` with their hidden labels, (slices, rows, columns) uint8 on the record's grid.
 
     Raises:
-        UserError: a record of `truth` holds other images, or another grid, than that of `own`.
+        UserError: a record of `truth` has other images or another grid than the record of `own`.
     """
-    for record, known in zip(read_cases(own, cases), read_cases(truth, entries)):
+    for record, labelled in zip(read_cases(own, cases), read_cases(truth, entries)):
         same = (
-            record.grid.shape == known.grid.shape
-            and np.allclose(record.grid.affine, known.grid.affine, atol=1e-3)
-            and set(record.images) == set(known.images)
+            record.grid.shape == labelled.grid.shape
+            and np.allclose(record.grid.affine, labelled.grid.affine, atol=1e-3)
+            and set(record.images) == set(labelled.images)
             and all(
-                np.allclose(image.astype(np.float32), known.images[name].astype(np.float32), atol=_SAME_IMAGE)
+                np.allclose(image.astype(np.float32), labelled.images[name].astype(np.float32), atol=_SAME_IMAGE)
                 for name, image in record.images.items()
             )
         )
@@ -77,4 +77,4 @@ def read(
                 path=truth.location,
                 remedy=_REMEDY,
             )
-        yield record, known.label
+        yield record, labelled.label

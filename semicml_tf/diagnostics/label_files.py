@@ -1,4 +1,4 @@
-"""`RUN/evaluation/labels`: the soft labels that a run's students learned from, as files that a viewer opens."""
+"""`RUN/evaluation/labels`: the soft labels that a run's students learned from, as NIfTI files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Case(TypedDict):
 
 
 class Provenance(TypedDict):
-    """What is read of `provenance.json`."""
+    """The fields of `provenance.json` that are read."""
 
     label: str
     teacher: _Teacher
@@ -41,7 +41,7 @@ class Provenance(TypedDict):
 
 
 def read(folder: pathlib.Path) -> Provenance:
-    """Where the soft labels in a folder come from.
+    """The provenance of the soft labels in a folder.
 
     Raises:
         UserError: `provenance.json` cannot be read, or a field is missing or wrong.
@@ -56,23 +56,23 @@ def read(folder: pathlib.Path) -> Provenance:
 
 
 def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, batch_size: int = 16) -> dict:
-    """Writes ``CASE_soft_label.nii.gz`` of each unlabelled patient, and whose labels these are.
+    """Writes ``CASE_soft_label.nii.gz`` of each unlabelled patient, and the labels' provenance.
 
-    A file holds probabilities, float32 in [0, 1], on the record's grid. A patient who lacks a modality has taught
-    nobody and gets none.
+    A file contains probabilities, float32 in [0, 1], on the record's grid. A patient who lacks a modality was not used
+    in training, and gets no file.
 
     Args:
         run: with a stage that learned from a teacher's labels; it may have started from another run.
         info: the run's own dataset.
-        output: replaced.
-        command: that writes them again.
+        output: folder; it is replaced.
+        command: the command line that writes the labels again.
         batch_size: slices in one call of a network.
 
     Returns:
-        The contents of `provenance.json`: the student's and the teacher's run and hash, data, settings, cases.
+        The contents of `provenance.json`: run and hash of student and teacher, data, settings, cases.
 
     Raises:
-        UserError: the run has no such stage, a file of it lacks, or the data are not its own.
+        UserError: the run has no such stage, a file of it is missing, or the data are not the run's own.
     """
     from tqdm import tqdm
 
@@ -85,7 +85,7 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     data_provenance.require(run, info)
     body = run_folder.read_record(run.folder)
     found = relearning.find(run_folder.read_history(run.folder), body.get("settings", {}), run.modalities, run.folder)
-    # Without stages before, the teachers are those of the run that this one started from.
+    # Without earlier stages, the teachers are those of the run that this run started from.
     initial = Run.load(body["initial_run"]) if body.get("initial_run") and not found.earlier else None
     gaps = relearning.gaps(found, run.modalities, run.best, initial.best if initial else None)
     cases, lacking = whole_cases(info, ("unlabelled",))
@@ -98,13 +98,13 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
             read_cases(info, cases), total=len(cases), desc="writing labels", file=sys.stderr, disable=not cases
         )
         for record in records:
-            # The last is what the maps became together.
+            # The last label is the fusion of the maps.
             *_, label = teachers.labels(before, found, record).values()
             name = f"{file_stem(record.case_id)}_soft_label.nii.gz"
             write_on_grid(staged / name, np.asarray(label, np.float32), record.grid)
             foreground = float(np.mean(label >= np.float32(0.5)))
             written.append({"case_id": record.case_id, "file": name, "foreground": foreground})
-        held = {
+        provenance = {
             "command": command,
             "label": found.label_name,
             "how": _HOW,
@@ -124,5 +124,5 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
             "cases": written,
             "versions": report.versions(),
         }
-        atomic_files.write_json(staged / FILE_NAME, held)
-    return held
+        atomic_files.write_json(staged / FILE_NAME, provenance)
+    return provenance

@@ -1,4 +1,4 @@
-"""`RUN/evaluation/relearning`: how a run's students learned from a teacher's labels, put together."""
+"""`RUN/evaluation/relearning`: the report on how a run's students learned from a teacher's labels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Taught(TypedDict):
 
 
 class Report(TypedDict):
-    """What is read of `report.json`."""
+    """The fields of `report.json` that are read."""
 
     report_version: Literal[REPORT_VERSION]
     command: str
@@ -79,13 +79,13 @@ def build(
 
     Args:
         run: trained with a stage that learns from a teacher's labels.
-        command: that makes this report again.
+        command: the command line that makes this report again.
         info: the run's dataset; needed with `truth`.
-        truth: the same patients with those labelled that are not in `info`; without it, labels are not measured.
+        truth: the same patients, with labels of those that are unlabelled in `info`. None: the labels are not measured.
         batch_size: slices in one call of a network.
 
     Raises:
-        UserError: the run has no such stage, a file of it lacks, or the datasets do not fit.
+        UserError: the run has no such stage, a file of it is missing, or the datasets do not fit.
     """
     body = run_folder.read_record(run.folder)
     settings = body.get("settings", {})
@@ -96,7 +96,7 @@ def build(
         try:
             initial = Run.load(body["initial_run"]).best
         except UserError:
-            notes.append(f"The run that this one started from, {body['initial_run']}, is gone: no scores before.")
+            notes.append(f"The initial run {body['initial_run']} is missing: there are no scores before the stage.")
     if not found.finished:
         notes.append("The stage is not finished.")
     gaps = relearning.gaps(found, run.modalities, run.best, initial)
@@ -105,7 +105,7 @@ def build(
         calibration = _measured(run, found, gaps, info, truth, batch_size)
         notes += [_HOW, *([_BATCHES] if found.settings.teacher_batch_statistics else [])]
         if not found.last:
-            notes.append("A later stage followed: the teachers at this one's end are no more.")
+            notes.append("A later stage followed: the teachers at the end of this stage are not stored.")
     return {
         "report_version": REPORT_VERSION,
         "command": command,
@@ -140,13 +140,15 @@ def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batc
     from semicml_tf.system import quiet_import
 
     data_provenance.require(run, info)
-    # As in training: who lacks a modality has taught nobody.
+    # As in training: patients who lack a modality are not used.
     cases, _ = whole_cases(info, ("unlabelled",))
     entries = hidden_truth.find(info, truth, cases)
     check_shards(info, ["unlabelled"])
     wanted = {case.case_id for case in entries}
-    held = [name for name in LABELLED_PARTITIONS if wanted & {case.case_id for case in truth.partitions.get(name, ())}]
-    check_shards(truth, held)
+    partitions = [
+        name for name in LABELLED_PARTITIONS if wanted & {case.case_id for case in truth.partitions.get(name, ())}
+    ]
+    check_shards(truth, partitions)
     quiet_import.tensorflow()
     times = teachers.load(run, found, gaps, batch_size)
     patients = tqdm(
@@ -162,14 +164,14 @@ def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batc
 
 
 def write(body: dict, output: pathlib.Path) -> str:
-    """Writes the report's files; returns what of it is for the screen."""
+    """Writes the report's files, and returns the text for the screen."""
     with atomic_files.new_directory(output, overwrite=True) as staged:
         atomic_files.write_json(staged / "report.json", body)
         atomic_files.write_text(staged / "report.md", relearning_text.report(body))
         if body["calibration"]:
             from semicml_tf.diagnostics import reliability_picture
 
-            held, png = body["calibration"], io.BytesIO()
-            reliability_picture.write_png(png, held["rows"], len(held["patients"]))
+            measured, png = body["calibration"], io.BytesIO()
+            reliability_picture.write_png(png, measured["rows"], len(measured["patients"]))
             atomic_files.write_file(staged / "calibration.png", lambda stream: stream.write(png.getvalue()))
     return relearning_text.report(body, bins=False)

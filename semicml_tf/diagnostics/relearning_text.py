@@ -1,4 +1,4 @@
-"""The report on re-learning as people read it."""
+"""The text of the report on re-learning."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def _calibration(rows: Sequence[dict]) -> str:
 def _bins(row: dict) -> str:
     cells = [
         [
-            f"{held['low']:.1f} to {held['high']:.1f}",
-            str(held["count"]),
-            _number(held["mean_label"]),
-            _number(held["observed"]),
+            f"{one['low']:.1f} to {one['high']:.1f}",
+            str(one["count"]),
+            _number(one["mean_label"]),
+            _number(one["observed"]),
         ]
-        for held in row["reliability"]
+        for one in row["reliability"]
     ]
     return f"{row['label']}, {row['when']}:\n\n" + markdown(["q", "voxels", "mean q", "observed"], cells)
 
@@ -91,23 +91,23 @@ def report(body: dict, *, bins: bool = True) -> str:
         _gaps(body),
         "## Foreground of the labels, by epoch\n",
         _epochs(body),
-        "Labelled windows may be drawn nearer to lesions than those that are taught (`--lesion_fraction`): the two "
-        "shares need not be equal.\n",
+        "Labelled windows may lie nearer to lesions than unlabelled windows (`--lesion_fraction`), so the two shares "
+        "need not be equal.\n",
         "## Soft labels against the hidden truth\n",
     ]
-    held = body["calibration"]
-    if held:
+    measured = body["calibration"]
+    if measured:
         low, high = UNSURE
-        patients = held["rows"][0]["patients"]
+        patients = measured["rows"][0]["patients"]
         parts += [
-            _calibration(held["rows"]),
-            f"{patients} patients that were unlabelled to the run, every slice. ECE: mean of |mean q - observed share "
+            _calibration(measured["rows"]),
+            f"{patients} patients that were unlabelled in the run, every slice. ECE: mean of |mean q - observed share "
             f"of truth| over 10 bins, weighted by voxels; unsure: those with q in ({low:g}, {high:g}) alone. Kept: "
             "share of true foreground with q >= 0.5; mass kept: mean of q there; PPV and DSC of q >= 0.5, DSC a mean "
-            f"over {held['rows'][0]['dice_patients']} patients with a lesion, all else over voxels.\n",
-            *(map(_bins, held["rows"]) if bins else ()),
+            f"over {measured['rows'][0]['dice_patients']} patients with a lesion, all else over voxels.\n",
+            *(map(_bins, measured["rows"]) if bins else ()),
         ]
     else:
-        parts.append("Not measured: pass --truth=DATASET, the same patients with everybody labelled.\n")
+        parts.append("Not measured: pass --truth=DATASET, the same patients, all labelled.\n")
     parts += ["\n".join(f"* {note}" for note in body["notes"]) + "\n"] if body["notes"] else []
     return "\n".join(parts)

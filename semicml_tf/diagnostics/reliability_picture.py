@@ -13,11 +13,11 @@ _STYLES = (("#8a8a8a", "o", "--"), ("#0b5fa5", "s", "-"))
 
 
 def write_png(stream: BinaryIO, rows: Sequence[dict], patients: int) -> None:
-    """Draws one diagram a label; the times of the teachers are lines in it, and bars below.
+    """Draws one diagram per label, with a line for each time of the teachers, and bars below.
 
     Args:
         rows: of `teachers.measure`.
-        patients: how many were measured, for the title.
+        patients: number of measured patients, for the title.
     """
     # The figure without pyplot: no display, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,10 +34,10 @@ def write_png(stream: BinaryIO, rows: Sequence[dict], patients: int) -> None:
         for row in (row for row in rows if row["label"] == label):
             number = times.index(row["when"])
             colour, marker, line = _STYLES[number]
-            held = [bin_ for bin_ in row["reliability"] if bin_["count"]]
+            filled = [bin_ for bin_ in row["reliability"] if bin_["count"]]
             curve.plot(
-                [bin_["mean_label"] for bin_ in held],
-                [bin_["observed"] for bin_ in held],
+                [bin_["mean_label"] for bin_ in filled],
+                [bin_["observed"] for bin_ in filled],
                 color=colour,
                 marker=marker,
                 markersize=4,
@@ -48,14 +48,14 @@ def write_png(stream: BinaryIO, rows: Sequence[dict], patients: int) -> None:
             offset = (number - (len(times) - 1) / 2) * width
             bars.bar(centres + offset, [bin_["count"] for bin_ in row["reliability"]], width, color=colour)
         curve.set(xlim=(0, 1), ylim=(0, 1))
-        # Above the axes: a curve may lie anywhere in them.
+        # Above the axes, where no curve is hidden.
         curve.legend(title=f"label: {label}", fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
         bars.set_yscale("log")
-        bars.set_ylim(bottom=0.5)  # So that a single voxel has a bar.
+        bars.set_ylim(bottom=0.5)  # A single voxel has a bar.
         bars.set_xlabel("soft label q")
     grid[0, 0].set_ylabel("observed share of truth")
     grid[1, 0].set_ylabel("voxels")
-    figure.suptitle(f"{patients} patients that were unlabelled to the run", fontsize=11)
+    figure.suptitle(f"{patients} patients that were unlabelled in the run", fontsize=11)
     figure.savefig(stream, format="png", dpi=110)
 
 

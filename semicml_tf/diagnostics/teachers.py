@@ -1,4 +1,4 @@
-"""A run's teachers, as they were before they taught and as they are in its last checkpoint, on whole patients."""
+"""A run's teachers at the beginning of the stage and in the last checkpoint, applied to whole patients."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from semicml_tf.runs.run_folder import Run
 
 @dataclasses.dataclass(frozen=True)
 class Writers:
-    """Teachers at one time; a soft label is theirs together.
+    """The teachers at one time; together they write a soft label.
 
     Attributes:
         when: ``before`` or ``after``.
         segmenters: by modality.
-        thresholds: by modality, those that validation had chosen last.
+        thresholds: by modality, the latest choice of validation.
     """
 
     when: str
@@ -32,14 +32,14 @@ class Writers:
 
 
 def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> list[Writers]:
-    """The teachers before and after; the latter only where the run's last checkpoint still is of that stage.
+    """The teachers before and after the stage; the latter only if the last checkpoint belongs to that stage.
 
     Args:
         gaps: what `relearning.gaps` returned, for the thresholds.
         batch_size: slices in one call of a network.
 
     Raises:
-        UserError: a file of the run lacks, or is damaged.
+        UserError: a file of the run is missing or damaged.
     """
 
     how, cuts = found.settings, {row["when"]: row["threshold"] for row in gaps}
@@ -64,7 +64,7 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
 
 
 def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str, np.ndarray]:
-    """The writers' maps of a record and, where it is more than one of these, the label that they become, by name."""
+    """The writers' maps of a record by name, and the label that is fused from them."""
     from semicml_tf.methods.soft_labels import soft_label
 
     maps = {name: segmenter(record) for name, segmenter in writers.segmenters.items()}
@@ -76,10 +76,10 @@ def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str,
 def measure(
     times: Iterable[Writers], found: Relearning, patients: Iterable[tuple[CaseRecord, np.ndarray]]
 ) -> list[dict]:
-    """Every label at every time against the truth: rows of ``when``, ``label`` and `calibration.measures`.
+    """Compares each label at each time with the truth: rows of ``when``, ``label`` and `calibration.measures`.
 
     Args:
-        patients: records and their true labels; read once, one in memory at a time.
+        patients: records and their true labels; read once, one at a time in memory.
     """
     times = list(times)
     tallies: dict[tuple[str, str], list[Tally]] = {}
@@ -87,4 +87,4 @@ def measure(
         for writers in times:
             for name, q in labels(writers, found, record).items():
                 tallies.setdefault((writers.when, name), []).append(calibration.tally(q, truth))
-    return [{"when": when, "label": name, **calibration.measures(held)} for (when, name), held in tallies.items()]
+    return [{"when": when, "label": name, **calibration.measures(counts)} for (when, name), counts in tallies.items()]

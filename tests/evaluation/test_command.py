@@ -13,8 +13,9 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import comparison, data_provenance, overlay
+from semicml_tf.evaluation import comparison, data_provenance, job, overlay
 from semicml_tf.evaluation.baseline_margin import shortfalls
+from semicml_tf.evaluation.config import EvaluateConfig
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.reporting import headline
 from semicml_tf.runs.run_folder import Run
@@ -155,10 +156,15 @@ def test_the_missing_amount_is_named():
     assert shortfalls({"rows": rows}, 0.1) == ["ct scores DSC 0.550, 0.050 short of 'blind ellipsoid' (0.500) + 0.1"]
 
 
-def test_the_same_evaluation_twice_gives_the_same_numbers(evaluated):
+def test_the_function_gives_the_numbers_of_the_command(evaluated):
     first = _metrics(evaluated)
-    _evaluate(evaluated)
+    result = job.evaluate(EvaluateConfig(run=evaluated))
     assert _metrics(evaluated) == first
+    assert result.metrics_file == evaluated / "evaluation" / "test" / "metrics.json" and result.problem is None
+    means = {row["modality"]: row["summary"]["hd95_mm"]["mean"] for row in first["rows"][:2]}
+    assert {name: scores["hd95_mm"] for name, scores in result.scores.items()} == means
+    with pytest.raises(UserError, match="choose_postprocessing makes no scores"):
+        job.evaluate(EvaluateConfig(run=evaluated, choose_postprocessing=True))
 
 
 def test_an_output_folder_with_other_things_is_left_alone(study, tmp_path):
