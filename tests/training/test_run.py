@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import semicml_tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
@@ -51,11 +52,24 @@ def _rows(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(quick_runs, phantom_dataset, tmp_path_factory):
-    """A run of both stages, never interrupted."""
+def result(quick_runs, phantom_dataset, tmp_path_factory):
+    """The result of a run of both stages, never interrupted, by the Python API."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    _train(phantom_dataset, folder)
-    return folder
+    how = [f"--dataset={phantom_dataset}", f"--output={folder}", *TINY]
+    return semicml_tf.train(commandline.config("semicml_tf.train", how))
+
+
+@pytest.fixture(scope="module")
+def finished(result):
+    """The folder of that run."""
+    return result.folder
+
+
+def test_the_result_of_a_training_is_what_its_folder_holds(result):
+    run = Run.load(result.folder)
+    assert result.epochs_done == 4 and result.best == run.best
+    assert result.thresholds == {name: run.threshold(name) for name in run.modalities}
+    assert result.dice == {name: run.best[name]["dice"] for name in run.modalities}
 
 
 def test_the_run_folder_holds_what_is_promised(finished, phantom_dataset):
