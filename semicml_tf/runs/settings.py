@@ -15,12 +15,25 @@ from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue as networks
 from semicml_tf.networks.spec import NetworkSpec
 
-# Raised when the same flags come to mean another training: a run of before is then told from one of now.
+# Increased when the same flags come to mean another training: runs before and after then have different hashes.
 MEANING = 2
-# At their defaults these change nothing of a run of before they were there, which can then be gone on with.
-_TOLD_IF_SET = ("network", "precision", "synchronized_statistics", "worker_data")
+# The settings of the first runs. Later ones enter the hash only where they differ from their default, so that a new
+# knob or setting changes no hash, and earlier runs can be resumed.
+_ALWAYS_HASHED = frozenset(
+    """
+    asc_empty asc_negatives asc_similarity asc_temperature asc_weight augmentation auxiliary_supervised
+    batch_statistics bce_weight burn_in confidence dice_weight ema_decay epochs input_noise l2 label_fusion
+    label_sharpness labelled_batch learning_rate lesion_fraction lr_drop_epochs lr_later_stages lr_schedule
+    lr_warmup_epochs method mixup_alpha mse_target mse_weight mse_weighting optimizer pool_copy_epoch
+    pool_first_epoch pool_size prel_asc_strong prel_asc_weak prel_keep_labelled prel_strong_from prel_weight
+    pseudo_labels ramp ramp_epochs seed steps_per_epoch strong_view teacher teacher_batch_statistics teacher_dropout
+    teacher_modality teacher_noise teacher_noise_high teacher_noise_low teacher_passes teachers threshold
+    uncertainty_dropout uncertainty_limit uncertainty_passes unlabelled_batch unlabelled_partitions unlabelled_ramp
+    unlabelled_weight width window
+    """.split()
+)
 
-# What the data's streams, which fold numbers of 32 bits, tell apart.
+# The data's streams fold the seed into numbers of 32 bits.
 _HIGHEST_SEED = 2**31 - 1
 
 # Headings of the help.
@@ -177,10 +190,17 @@ def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:
 
 
 def run_hash(train: TrainSettings, method: MethodSettings, data_hash: str, initial_hash: str | None) -> str:
-    """Tells whether two runs were asked to do the same; `initial_hash` is that of the run they start from."""
-    told = as_flags(train, method)
-    for field in dataclasses.fields(train):
-        if field.name in _TOLD_IF_SET and told[field.name] == field.default:
-            del told[field.name]
-    text = json.dumps([MEANING, told, data_hash, initial_hash], sort_keys=True)
+    """SHA-256 of what a run was asked to do.
+
+    Args:
+        train, method: its settings.
+        data_hash: of the dataset.
+        initial_hash: run hash of the run whose networks are the initial ones, if any.
+    """
+    settings = as_flags(train, method)
+    for part in (train, method):
+        for field in dataclasses.fields(part):
+            if field.name not in _ALWAYS_HASHED and getattr(part, field.name) == field.default:
+                del settings[field.name]
+    text = json.dumps([MEANING, settings, data_hash, initial_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,5 +1,7 @@
 """What every method of the catalogue keeps to, with every network that it accepts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -31,12 +33,28 @@ def _forget(method) -> None:
             variable.assign(np.zeros(variable.shape, variable.dtype))
 
 
+@pytest.fixture
+def read_knobs(monkeypatch):
+    """The names of the knobs that are read in a test."""
+    read, usual = set(), MethodSettings.__getattribute__
+
+    def recorded(settings, name):
+        read.add(name)
+        return usual(settings, name)
+
+    monkeypatch.setattr(MethodSettings, "__getattribute__", recorded)
+    return read
+
+
 @pytest.mark.parametrize("name, network", PAIRS)
-def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, tmp_path):
+def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, read_knobs, tmp_path):
     spec = smallest(network, catalogue.METHODS[name].needs_features)
     method = method_batches.method(name, spec=spec, **AT_ONCE)
     before = method_batches.weights(method)
     terms = method.train_step(method_batches.batch(0))
+    known = {field.name for field in dataclasses.fields(MethodSettings)}
+    declared = (*catalogue.COMMON, *catalogue.METHODS[name].knobs)
+    assert read_knobs & known <= {field.name for knobs in declared for field in dataclasses.fields(knobs)}
     assert terms["loss"] > 0 and all(np.isfinite(float(value)) for value in terms.values())
     after, state = _state(method), method.state()
     for key in (key for key in before if key.startswith("student/")):

@@ -7,6 +7,7 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
+from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs.config import TrainConfig
 from semicml_tf.runs.recipes import PAPER
 from semicml_tf.runs.settings import as_flags, run_hash
@@ -53,6 +54,14 @@ def test_a_run_hash_is_that_of_earlier_versions():
     assert hash_of(config(recipe="paper")).startswith("4fb96bac7697fe5c")
     assert hash_of(config(precision="bfloat16")) != hash_of(config())
     assert hash_of(config(devices=("cpu:0",), resume=True)) == hash_of(config())
+
+
+def test_a_new_knob_changes_the_hash_only_where_it_is_set():
+    """Else whoever adds a method could resume no run."""
+    run, knobs = config().run_settings, config().method_settings
+    more = dataclasses.make_dataclass("More", [("new_knob", float, 0.5)], bases=(MethodSettings,), frozen=True)
+    assert run_hash(run, more(), "data", None) == run_hash(run, knobs, "data", None)
+    assert run_hash(run, more(new_knob=1.0), "data", None) != run_hash(run, knobs, "data", None)
 
 
 def test_the_settings_of_a_run_are_its_flags():

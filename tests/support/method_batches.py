@@ -1,6 +1,5 @@
 """Small random batches and methods for the tests of methods and replicas."""
 
-import dataclasses
 import os
 
 import numpy as np
@@ -64,7 +63,7 @@ def method(
     **settings,
 ):
     """A method with tiny networks: of `spec`, or U-Nets of so few levels."""
-    how = dataclasses.replace(MethodSettings(), **settings)
+    how = MethodSettings(**settings)
     spec = spec or NetworkSpec("unet", WINDOW, WIDTH, levels)
 
     def build(modality):
