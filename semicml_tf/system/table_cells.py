@@ -10,6 +10,7 @@ from typing import Any
 
 from semicml_tf.errors import printable
 
+_WIDEST = 48  # characters of a cell on the screen; even
 # What begins a column, an element or the target of a link. Numbers such as "<.001" stay.
 _MARKUP = re.compile(r"\||<(?=[A-Za-z/!?])|\](?=[(\[])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -34,7 +35,16 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return stream.getvalue()
 
 
+def _shortened(cell: str) -> str:
+    """The start and the end of a long cell: names often differ at their end."""
+    return cell if len(cell) <= _WIDEST else f"{cell[: _WIDEST // 2]}…{cell[1 - _WIDEST // 2 :]}"
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table for the screen, with columns as wide as their longest cell and two spaces between them."""
+    """The lines of a table for the screen, with columns as wide as their longest cell and two spaces between them.
+
+    A cell of more than 48 characters, e.g. a case's name, is shortened in its middle. Cells of the last column are not.
+    """
+    rows = [[*map(_shortened, row[:-1]), *row[-1:]] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

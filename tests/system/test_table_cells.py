@@ -58,6 +58,9 @@ def test_markdown_leaves_sound_names_and_numbers_alone():
 
 def test_columns_of_a_table_for_the_screen_are_as_wide_as_their_longest_cell():
     assert table_cells.aligned([["a", "bcd", "e"], ["fgh", "", ""]]) == ["a    bcd  e", "fgh"]
+    long = "A" * 150 + "B" * 150
+    shortened = "A" * 24 + "…" + "B" * 23
+    assert table_cells.aligned([["a", "b"], [long, long]]) == [f"a{' ' * 49}b", f"{shortened}  {long}"]
 
 
 def test_pictures_of_training_take_any_name():
