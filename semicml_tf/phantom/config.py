@@ -7,6 +7,8 @@ import dataclasses
 from semicml_tf.configuration import check, option
 from semicml_tf.phantom.writers import LAYOUTS
 
+_USUAL_CASES = 40
+_SIZES = {"labelled": 6, "validation": 6, "test": 12}  # of as many cases
 _HEADS = ", ".join(name for name, layout in LAYOUTS.items() if layout.body == "head")
 
 
@@ -15,15 +17,24 @@ class PhantomConfig:
     """How phantom patients are made; see the help of each option."""
 
     output: str = option(help="Folder to make.", path=True)
-    cases: int = option(40, "Number of patients.", low=1)
+    cases: int = option(_USUAL_CASES, "Number of patients.", low=1)
     first_case: int = option(0, "Number of the first patient: a later delivery has others.", low=0)
     seed: int = option(0, "Source of all randomness.", low=0)
     layout: str = option(
         "hecktor", f"Layout of the files. Heads: {_HEADS}; trunks: the others.", choices=tuple(LAYOUTS)
     )
-    labelled: int = option(6, "Patients of the partition 'labelled'.", low=0)
-    validation: int = option(6, "Patients of the partition 'validation'.", low=0)
-    test: int = option(12, "Patients of the partition 'test'; all others are unlabelled.", low=0)
+    labelled: int | None = option(
+        None, "Patients of the partition 'labelled'. Default: 6, or 15 % of --cases if they are too few.", low=0
+    )
+    validation: int | None = option(
+        None, "Patients of the partition 'validation'. Default: 6, or 15 % of --cases if they are too few.", low=0
+    )
+    test: int | None = option(
+        None,
+        "Patients of the partition 'test'; all others are unlabelled. Default: 12, or 30 % of --cases if they are too "
+        "few.",
+        low=0,
+    )
     empty_fraction: float = option(0.1, "Fraction of the patients without a lesion.", low=0, high=1)
     oblique: bool = option(False, "Tilt the grids, and order their axes at random.")
     phantom_size_mm: tuple[float, float, float] = option(
@@ -39,3 +50,12 @@ class PhantomConfig:
 
     def __post_init__(self):
         check(self)
+
+    def partition_sizes(self) -> dict[str, int]:
+        """Patients of each partition but 'unlabelled'. At least one where the number is not given."""
+        given = {name: getattr(self, name) for name in _SIZES}
+        sizes = {name: _SIZES[name] if value is None else value for name, value in given.items()}
+        if sum(sizes.values()) <= self.cases:
+            return sizes
+        scaled = {name: max(1, self.cases * size // _USUAL_CASES) for name, size in _SIZES.items()}
+        return {name: scaled[name] if value is None else value for name, value in given.items()}

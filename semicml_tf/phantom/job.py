@@ -47,7 +47,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
     layout = LAYOUTS[config.layout]
     numbers = range(config.first_case, config.first_case + config.cases)
     names = [layout.case_id(number) for number in numbers]
-    split = splits.draw(names, config.seed, labelled=config.labelled, validation=config.validation, test=config.test)
+    split = splits.draw(names, config.seed, **config.partition_sizes())
     drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
     made, paths = [], {}
     with locks.writing(output), atomic_files.new_directory(output, overwrite=config.overwrite) as folder:

@@ -15,6 +15,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.files.layouts import catalogue as chosen
 from semicml_tf.phantom import split
 from semicml_tf.phantom.case import generate
+from semicml_tf.phantom.config import PhantomConfig
 from semicml_tf.phantom.writers import LAYOUTS
 
 SMALL = ["--phantom_size_mm=96,96,32", "--phantom_spacing_mm=6,6,8", "--labelled=1", "--validation=1", "--test=1"]
@@ -139,6 +140,21 @@ def test_split_holds_every_case_once(tmp_path):
     names = [str(index) for index in range(30)]
     sizes = {"labelled": 10, "validation": 5, "test": 5}
     assert split.draw(names, 0, **sizes) == split.draw(names, 0, **sizes) != split.draw(names, 1, **sizes)
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({}, (6, 6, 12)),
+        ({"cases": 24}, (6, 6, 12)),
+        ({"cases": 8}, (1, 1, 2)),
+        ({"cases": 3}, (1, 1, 1)),
+        ({"cases": 8, "labelled": 0, "test": 5}, (0, 1, 5)),
+        ({"cases": 100, "labelled": 80}, (80, 6, 12)),
+    ],
+)
+def test_default_sizes_of_partitions_fit_few_cases(options, sizes):
+    assert tuple(PhantomConfig(output="x", **options).partition_sizes().values()) == sizes
 
 
 def test_phantom_json_says_how_it_was_made(tmp_path):
