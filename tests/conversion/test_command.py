@@ -154,7 +154,9 @@ def test_a_manifest_with_partitions(source, tmp_path, layout):
     tfrecords = {name: digest for name, digest in contents(plain).items() if name.endswith(".tfrecord")}
     assert tfrecords.items() <= contents(manifest).items()
     path.write_text(path.read_text(encoding="utf-8").replace(",test", ",holdout"))
-    assert str(path) in refused(path, tmp_path / "bad", "unknown partition 'holdout'")
+    assert str(path) in refused(
+        path, tmp_path / "bad", "case P4 has the unknown partition 'holdout'.*Known are labelled, unlabelled"
+    )
 
 
 def test_brats_whole_tumour(tmp_path):

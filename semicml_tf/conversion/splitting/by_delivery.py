@@ -100,12 +100,8 @@ def _keep(former: Split, cases: Sequence[CaseFiles], home: dict[str, str], exclu
 
 def _own_split(members: Sequence[CaseFiles], folder: pathlib.Path, privacy: Open | Hidden) -> Split | None:
     """The split that comes with a delivery."""
-    names: dict[str, list[str]] = {}
-    for case in members:
-        if case.partition is not None:
-            names.setdefault(case.partition, []).append(case.case_id)
-    if names:
-        return splits.checked(names, cases=members, source=folder)
+    if any(case.partition is not None for case in members):
+        return splits.from_layout(members, source=folder)
     if (folder / splits.FILE_NAME).is_file():
         return privacy.rename_split(splits.read(folder / splits.FILE_NAME))
     return None

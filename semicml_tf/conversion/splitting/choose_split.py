@@ -54,7 +54,7 @@ def choose(
             cases,
             source,
             modalities,
-            draw=lambda new: _drawn(config, new, modalities, lesion_ml, privacy),
+            draw=lambda new: _drawn(config, new, source, modalities, lesion_ml, privacy),
             privacy=privacy,
             report=report,
         )
@@ -63,7 +63,7 @@ def choose(
         places = ["the deliveries"] if any(case.spans for case in cases) else []
         return split, ", and ".join([*places, *([config.keep_split] if config.keep_split else [])])
     if config.split_seed is not None:
-        return _drawn(config, cases, modalities, lesion_ml, privacy), f"seed {config.split_seed}"
+        return _drawn(config, cases, source, modalities, lesion_ml, privacy), f"seed {config.split_seed}"
     if config.split:
         split, origin = splits.read(config.split), config.split
     elif any(case.partition for case in cases):
@@ -97,7 +97,7 @@ def unused_labels(chosen: Mapping[str, Sequence[CaseFiles]]) -> str:
     return f"{line}: {', '.join(names[:_NAMED])}{more} (unlabelled in the split)"
 
 
-def _drawn(config: ConvertConfig, cases, modalities, lesion_ml: LesionSizes, privacy) -> Split:
+def _drawn(config: ConvertConfig, cases, source, modalities, lesion_ml: LesionSizes, privacy) -> Split:
     fractions = {
         "labelled": config.labelled_fraction,
         "validation": config.validation_fraction,
@@ -114,6 +114,7 @@ def _drawn(config: ConvertConfig, cases, modalities, lesion_ml: LesionSizes, pri
         stratify=stratify,
         modalities=modalities,
         key=privacy.original,
+        source=source,
     )
     if not stratify:
         return sampling.assign(pool)

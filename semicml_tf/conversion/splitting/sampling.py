@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,14 @@ def _counts(fractions: Mapping[str, float], labelled_cases: int | None, patients
     return {name: counts.get(name, 0) for name in _IN_TURN}
 
 
-def _in_order(able: Sequence[str], partial: set[str], counts: Mapping[str, int], *, patients: int) -> list[str]:
+def _in_order(
+    able: Sequence[str],
+    partial: set[str],
+    counts: Mapping[str, int],
+    *,
+    patients: int,
+    source: str | os.PathLike | None,
+) -> list[str]:
     """The first of `able` that the partitions need, in turn; those in `partial` can only be tested on.
 
     Raises:
@@ -76,10 +84,14 @@ def _in_order(able: Sequence[str], partial: set[str], counts: Mapping[str, int],
     rest = [name for name in whole if name not in set(tested)][:others]
     if len(tested) < counts["test"] or len(rest) < others:
         lacking = len(able) - len(whole)
+        remedy = "Lower the fractions, or add label files"
+        if not able:
+            remedy = "Add label files: none was found under the names that the input gives or needs"
         raise UserError(
             f"expected {sum(counts.values())} patients with a label to draw from, got {len(able)} of "
             f"{patients}{f', of which {lacking} lack a modality' if lacking else ''}",
-            remedy="Lower the fractions, or add label files",
+            path=source,
+            remedy=remedy,
         )
     return tested + rest
 
@@ -95,6 +107,7 @@ def draw_pool(
     stratify: str = "",
     modalities: Sequence[str] = (),
     key: Callable[[str], str] = str,
+    source: str | os.PathLike | None = None,
 ) -> Pool:
     """Draws the patients whose labels may be read. Opens no file.
 
@@ -113,6 +126,7 @@ def draw_pool(
             not look.
         key: the name that a patient is drawn by: the original one where cases bear pseudonyms, so that these
             do not change the draw.
+        source: where the cases come from, for messages.
 
     Raises:
         UserError: the numbers do not fit, or too few patients have a label file.
@@ -129,7 +143,7 @@ def draw_pool(
     counts = _counts(fractions, labelled_cases, len(able))
     if everybody and folds is None:
         counts["labelled"] = 1  # the others follow
-    chosen = _in_order(able, partial, counts, patients=len(patients))
+    chosen = _in_order(able, partial, counts, patients=len(patients), source=source)
     if everybody and folds is None:
         others = [name for name in able if name not in {*chosen, *partial}]
         chosen, counts["labelled"] = chosen + others, 1 + len(others)

@@ -181,10 +181,20 @@ def read(path: str | os.PathLike) -> Split:
 
 
 def from_layout(cases: Sequence[CaseFiles], *, source: str | os.PathLike) -> Split:
-    """The split that the layout itself tells (a manifest's column ``partition``); cases without one are left out."""
+    """The split in a manifest's column ``partition``; cases without a partition are left out.
+
+    Raises:
+        UserError: a cell names no partition, or as `checked`.
+    """
     split: dict[str, list[str]] = {}
     for case in cases:
         if case.partition is not None:
+            if case.partition not in NAMES:
+                raise UserError(
+                    f"case {case.case_id} has the unknown partition '{case.partition}'",
+                    path=source,
+                    remedy=f"Correct the column 'partition'. Known are {', '.join(NAMES)}",
+                )
             split.setdefault(case.partition, []).append(case.case_id)
     return checked(split, cases=cases, source=source)
 

@@ -73,8 +73,12 @@ def test_patients_without_a_label_can_only_be_unlabelled(tmp_path):
     for seed in range(20):
         drawn = sampling.draw(numbered(tmp_path, 5, 2), seed, FRACTIONS)
         assert {"C000", "C001"} <= set(drawn["unlabelled"])
-    with pytest.raises(UserError, match="expected 3 patients with a label to draw from, got 2 of 10"):
+    with pytest.raises(
+        UserError, match="expected 3 patients with a label to draw from, got 2 of 10. Lower the fractions"
+    ):
         sampling.draw(numbered(tmp_path / "few", 10, 8), 0, FRACTIONS)
+    with pytest.raises(UserError, match="cases.csv: expected 3 patients.*got 0 of 10. Add label files"):
+        sampling.draw(numbered(tmp_path / "none", 10, 10), 0, FRACTIONS, source="cases.csv")
 
 
 @pytest.mark.parametrize("bad", [{"labelled": 0.8, "test": 0.5}, {"labelled": -0.1}, {"labelled": float("nan")}])
