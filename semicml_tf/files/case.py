@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.source import Source, limited
+from semicml_tf.system import file_kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,25 +79,12 @@ class CaseFiles:
                     ),
                 )
             elif source.missing():
-                yield (
-                    name,
-                    UserError(
-                        f"case {self.case_id} lacks the modality '{name}': expected this file",
-                        path=source.missing(),
-                        remedy=self._offer(name) or "Add the file, or put the case under 'excluded' in the split",
-                    ),
-                )
+                yield name, self._lacks(f"the modality '{name}'", name, "put the case under 'excluded' in the split")
         if not with_label:
             return
         if self.label_on is not None and self.label_on.missing():
-            yield (
-                "label_on",
-                UserError(
-                    f"case {self.case_id} lacks the image on whose grid its label was drawn: expected this file",
-                    path=self.label_on.missing(),
-                    remedy="Add the file, or name another modality in --label_on",
-                ),
-            )
+            what = "the image on whose grid its label was drawn"
+            yield "label_on", self._lacks(what, "label_on", "name another modality in --label_on")
         if self.label is None:
             yield (
                 "label",
@@ -105,18 +94,22 @@ class CaseFiles:
                 ),
             )
         elif self.label.missing():
-            yield (
-                "label",
-                UserError(
-                    f"case {self.case_id} lacks its label: expected this file",
-                    path=self.label.missing(),
-                    remedy=self._offer("label") or "Add the file, or move the case to 'unlabelled'",
-                ),
-            )
+            yield "label", self._lacks("its label", "label", "move the case to 'unlabelled'")
+
+    def _source(self, what: str) -> Source:
+        return {"label": self.label, "label_on": self.label_on}.get(what) or self.images[what]
+
+    def _lacks(self, noun: str, what: str, otherwise: str) -> UserError:
+        """The error of a source that is not there, or is no regular file."""
+        path = self._source(what).missing()
+        kind = file_kind.irregular(path) or ("a link that leads nowhere" if os.path.islink(path) else None)
+        expected = f"expected a file, got {kind}" if kind else "expected this file"
+        remedy = f"{'Name the file that is meant' if kind else 'Add the file'}, or {otherwise}"
+        return UserError(f"case {self.case_id} lacks {noun}: {expected}", path=path, remedy=self._offer(what) or remedy)
 
     def _offer(self, what: str) -> str | None:
         near = self.near_matches.get(what)
         if near is None:
             return None
-        source = self.label if what == "label" else self.images[what]
+        source = self._source(what)
         return f"If {near.name} beside it is meant, rename it to {source.path.name}, or pass --accept_near_matches"

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterator
 
 from semicml_tf.files.dicom import libraries as library
+from semicml_tf.system import file_kind
 
 IMAGES = ("CT", "MR", "PT")
 LABELS = ("SEG", "RTSTRUCT")
@@ -90,7 +91,7 @@ class Scan:
 
 
 def files(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """All files under `root` in a fixed order, links followed, each folder visited once."""
+    """All regular files under `root` in a fixed order, links followed, each folder visited once."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -101,8 +102,9 @@ def files(root: pathlib.Path) -> Iterator[pathlib.Path]:
         folders.sort()
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in sorted(names):
-            if not name.startswith(".") and name.upper() != "DICOMDIR":
-                yield pathlib.Path(folder) / name
+            path = pathlib.Path(folder) / name
+            if not name.startswith(".") and name.upper() != "DICOMDIR" and not file_kind.irregular(path):
+                yield path
 
 
 def is_dicom(path: pathlib.Path) -> bool:

@@ -6,6 +6,7 @@ import os
 import types
 
 from semicml_tf.errors import UserError
+from semicml_tf.system import file_kind
 
 GZIP_MAGIC = b"\x1f\x8b"
 # No deflate stream grows by more when it is unzipped.
@@ -43,6 +44,8 @@ class PlainBytes:
 
     def __init__(self, path: str | os.PathLike):
         self._path = path
+        if kind := file_kind.irregular(path):
+            raise UserError(f"expected a file, got {kind}", path=path, remedy="Name the file that is meant")
         try:
             self._stream = open(path, "rb", buffering=0)
             self.stored_size = os.fstat(self._stream.fileno()).st_size
