@@ -25,7 +25,7 @@ CODES: dict[str, tuple[str, str]] = {
     "missing_modality": (WARNING, "an image is not there, which --allow_missing_modality accepts"),
     "unclaimed_file": (WARNING, "an image or label file in the input's folders belongs to no case"),
     "case_count_differs": (WARNING, "dataset.json names another number of cases than there are"),
-    "unused_column": (WARNING, "a CSV manifest has no column for labels, partitions or patients, but unused columns"),
+    "unused_column": (WARNING, "a CSV manifest has columns that are not read"),
     "near_match": (WARNING, "a misnamed file is taken, as --accept_near_matches says"),
     "unreadable_image": (ERROR, "an image cannot be read: damaged, empty, not 3-D, no affine"),
     "unexpected": (ERROR, "a case raised an exception that no check foresaw; its traceback is in OUTPUT.debug.log"),

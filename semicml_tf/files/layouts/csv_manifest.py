@@ -26,11 +26,16 @@ from semicml_tf.files.layouts import summary
 from semicml_tf.files.layouts.modality_names import spelled
 from semicml_tf.files.layouts.options import DEFAULT, LayoutOptions
 from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.preprocessing.normalisation import usual
 
 NAME = "csv"
 DESCRIPTION = "a CSV file with the columns case, one a modality, label, partition, patient"
 _MOST_BYTES = 1 << 26
 _OTHER_COLUMNS = ("case", "label", "partition", "patient")
+# Names of columns that most likely hold labels, and no modality.
+_LIKE_LABEL = re.compile(
+    r"(labels?|masks?|seg|segmentations?|gt|ground[ _-]?truth|annotations?)[ _-]?\d*", re.IGNORECASE
+)
 
 
 def detect(root: pathlib.Path) -> bool:
@@ -39,10 +44,11 @@ def detect(root: pathlib.Path) -> bool:
 
 
 def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns, and of each row its last line in the file and its cells by column.
+    """The columns, and of each row its first line in the file and its cells by column.
 
     Raises:
-        UserError: the file is no CSV file, a column is there twice, or a row has other cells than the header.
+        UserError: the file is no CSV file, a quote is not closed, a column is there twice, or a row has other cells
+            than the header.
     """
     try:
         numbered = enumerate(io.StringIO(_text(path), newline=""), start=1)
@@ -53,9 +59,8 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]
         if named := re.fullmatch(r"\"?sep=(.)\"?\s*", lines.get(first, ""), re.IGNORECASE):
             delimiter = named[1]
             del lines[first]
-        reader, numbers = csv.reader(lines.values(), skipinitialspace=True, delimiter=delimiter), list(lines)
-        rows = [(numbers[reader.line_num - 1], [cell.strip() for cell in row]) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: it is no text, or the delimiter is none
+        rows = _numbered(lines, delimiter, path)
+    except (OSError, ValueError) as error:  # ValueError: it is no text, or the delimiter is none
         raise UserError(
             f"expected a CSV file in UTF-8, but it cannot be read ({error})",
             path=path,
@@ -77,6 +82,27 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]
                 remedy="Put a cell that holds a separator between quotes, and leave empty cells empty",
             )
     return columns, [(line, dict(zip(columns, row))) for line, row in rows[1:]]
+
+
+def _numbered(lines: Mapping[int, str], delimiter: str, path: pathlib.Path) -> list[tuple[int, list[str]]]:
+    """The rows, each with the number of its first line; `lines` are by number."""
+    numbers, texts = list(lines), list(lines.values())
+    how = {"skipinitialspace": True, "delimiter": delimiter}
+    reader, rows, begin = csv.reader(texts, **how), [], 0
+    try:
+        for row in reader:
+            if reader.line_num > begin + 1:  # a quote that is never closed would take in all rows below it
+                list(csv.reader(texts[begin : reader.line_num], **how, strict=True))
+            rows.append((numbers[begin], [cell.strip() for cell in row]))
+            begin = reader.line_num
+    except csv.Error as error:
+        quoted = "a quote begins in this row and is not closed" if '"' in texts[begin] else "cannot be read"
+        raise UserError(
+            f"row {numbers[begin]}: {quoted} ({error})",
+            path=path,
+            remedy="Close each quote at the end of its cell, or remove it",
+        ) from error
+    return rows
 
 
 def _text(path: pathlib.Path) -> str:
@@ -105,7 +131,7 @@ def holds_patient_names(root: pathlib.Path) -> bool:
     images = [name for name in columns if name and name not in _OTHER_COLUMNS]
     cells = [(name, row.get(name) or "") for _, row in rows for name in (*images, "label")]
     return any(
-        cell and (cell.lower().endswith(".dcm") if name == "label" else os.path.isdir(_path(root, cell)))
+        cell and (cell.lower().endswith(".dcm") if name == "label" else _is_series(_path(root, cell)))
         for name, cell in cells
     )
 
@@ -117,8 +143,17 @@ def _columns_of(modalities: Sequence[str], columns: Sequence[str]) -> dict[str, 
 
 
 def modalities(root: pathlib.Path) -> tuple[str, ...]:
-    """Names of the modalities that there are."""
-    return tuple(name for name in _rows(root)[0] if name and name not in _OTHER_COLUMNS)
+    """Names of the columns that are modalities: names of known modalities, and columns that name files."""
+    columns, rows = _rows(root)
+    return tuple(name for name in columns if name not in _OTHER_COLUMNS and _is_modality(name, rows, root))
+
+
+def _is_modality(column: str, rows: Sequence[tuple[int, Mapping[str, str]]], root: pathlib.Path) -> bool:
+    if not column or _LIKE_LABEL.fullmatch(column):
+        return False
+    return usual(column) is not None or any(
+        row[column] and os.path.lexists(_path(root, row[column])) for _, row in rows
+    )
 
 
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
@@ -127,23 +162,34 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:
-    """Columns that are not read although one that is missing may be meant; see `layouts.choose`."""
+    """The columns that are not read; see `layouts.choose`.
+
+    Raises:
+        UserError: there is no column of labels, and a column that is not read most likely has them.
+    """
     columns, rows = _rows(root)
     missing = [name for name in _OTHER_COLUMNS if name not in columns]
     read = (*_OTHER_COLUMNS, *_columns_of(asked, columns).values())
     unused = [name for name in columns if name and name not in read]
-    # A column of paths that is not asked for is mostly another modality; where no label is named it may be that.
-    strange = [
-        name for name in unused if not any(row[name] and os.path.exists(_path(root, row[name])) for _, row in rows)
-    ]
-    if not missing or not (unused if "label" in missing else strange):
+    labels = [name for name in unused if _LIKE_LABEL.fullmatch(name)]
+    if labels and "label" in missing:
+        raise UserError(
+            f"expected the labels in a column 'label', which is missing; unused: {', '.join(unused)}",
+            path=root,
+            remedy=f"Did you mean 'label'? Rename the column '{labels[0]}', or remove it if it has no labels",
+        )
+    # A modality that is not asked for is nothing strange; where no label is named it may be that.
+    if "label" not in missing:
+        unused = [name for name in unused if not _is_modality(name, rows, root)]
+    if not unused:
         return []
+    lacking = f"no column {' and no column '.join(repr(name) for name in missing)}; " if missing else ""
     return [
         summary.Oddity(
             "unused_column",
             root,
-            f"no column {' and no column '.join(repr(name) for name in missing)}; unused: {', '.join(unused)}",
-            "If an unused column is meant, rename it; else nothing is to do",
+            f"{lacking}unused columns: {', '.join(unused)}",
+            "Rename a column that should be read to case, label, partition, patient or the name of a modality",
         )
     ]
 
@@ -170,6 +216,8 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
             path=root,
             remedy=f"Add or rename the column, or correct --modalities. {_example(modalities)}",
         )
+    if not rows:
+        raise UserError("this manifest has no cases: no row follows its header", path=root, remedy=_example(modalities))
     cases: dict[str, CaseFiles] = {}
     for line, row in rows:
         cell = {name: row.get(column.get(name, name), "") for name in (*_OTHER_COLUMNS, *modalities)}
@@ -178,7 +226,11 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
             raise UserError(f"row {line}: the cell 'case' is empty", path=root, remedy="Fill it, or drop the row")
         if case_id in cases:
             raise UserError(f"row {line}: case {case_id} is there twice", path=root, remedy="Give each case one row")
-        images = {name: _image(_path(root, cell[name])) for name in modalities if cell[name]}
+        images = {
+            name: _image(_path(root, cell[name]), f"row {line}, case {case_id}, '{name}'")
+            for name in modalities
+            if cell[name]
+        }
         label, label_on = _label(_path(root, cell["label"]), images, options) if cell["label"] else (None, None)
         cases[case_id] = CaseFiles(
             case_id=case_id,
@@ -191,12 +243,21 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
     return [cases[name] for name in sorted(cases)]
 
 
-def _image(path: pathlib.Path) -> Source:
-    if os.path.isdir(path):
-        from semicml_tf.files.dicom.series import open_series
+def _is_series(path: pathlib.Path) -> bool:
+    return os.path.isdir(path) and not folders.is_nifti(path.name)
 
+
+def _image(path: pathlib.Path, cell: str) -> Source:
+    """The image at `path`; `cell` is its place in the manifest, for messages."""
+    if not _is_series(path):
+        return NiftiFile(path)
+    from semicml_tf.files.dicom.series import open_series
+
+    try:
         return open_series(path)
-    return NiftiFile(path)
+    except UserError as error:
+        problem = f"{cell}: this is a folder; {error.problem}"
+        raise UserError(problem, path=error.path, remedy=error.remedy) from error
 
 
 def _label(path: pathlib.Path, images: Mapping[str, Source], options: LayoutOptions) -> tuple[Source, Source | None]:

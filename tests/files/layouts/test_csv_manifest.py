@@ -1,5 +1,7 @@
 """The CSV manifest: each case's files, named."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -71,9 +73,26 @@ def test_a_folder_is_a_dicom_series_and_a_label_may_be_dicom_too(tmp_path):
 
 def test_a_folder_without_dicom_files(tmp_path):
     (tmp_path / "series").mkdir()
+    os.mkfifo(tmp_path / "series/pipe.dcm")  # opening it would never end
     (tmp_path / "cases.csv").write_text("case,ct\nA,series\n")
-    with pytest.raises(UserError, match="expected one series of DICOM images"):
+    with pytest.raises(UserError, match="row 2, case A, 'ct': this is a folder; expected one series of DICOM images"):
         csv_manifest.find(tmp_path / "cases.csv", ["ct"])
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a named pipe", "a device", "a link that leads nowhere"])
+def test_a_cell_that_names_no_regular_file(tmp_path, kind):
+    path = tmp_path / "ct.nii.gz"
+    make = {"a folder": path.mkdir, "a named pipe": lambda: os.mkfifo(path)}
+    make.get(kind, lambda: path.symlink_to("/dev/zero" if kind == "a device" else path))()
+    (tmp_path / "cases.csv").write_text("case,ct,label\nA,ct.nii.gz,ct.nii.gz\n")
+    assert not csv_manifest.holds_patient_names(tmp_path / "cases.csv")
+    (case,) = csv_manifest.find(tmp_path / "cases.csv", ["ct"])
+    problems = [error.problem for _, error in case.absent(with_label=True)]
+    assert problems == [
+        f"case A lacks {what}: expected a file, got {kind}" for what in ("the modality 'ct'", "its label")
+    ]
+    with pytest.raises(UserError):
+        case.images["ct"].read_volume()
 
 
 @pytest.mark.parametrize(
@@ -87,6 +106,9 @@ def test_a_folder_without_dicom_files(tmp_path):
         ("case,ct,label\nA,a\n", "row 2 has more or fewer cells"),
         ("case,ct,ct\nA,a,b\n", "the column 'ct' is there twice"),
         ("", "expected a column 'case', got none"),
+        ("case,ct\n", "this manifest has no cases: no row follows its header"),
+        ('case,ct\nA,"a\nB,b\nC,c\n', "row 2: a quote begins in this row and is not closed"),
+        ('case,ct\n# x\nA,"a\nB,"b"\n', "row 3: a quote begins in this row and is not closed"),
     ],
 )
 def test_csv_refused(tmp_path, text, message):
@@ -134,17 +156,29 @@ def test_paths_in_the_home_folder(tmp_path, monkeypatch):
     [
         (
             "case,ct,tumour,notes",
-            "no column 'label' and no column 'partition' and no column 'patient'; unused: tumour, notes",
+            "no column 'label' and no column 'partition' and no column 'patient'; unused columns: tumour, notes",
         ),
-        ("case,ct,label,subject", "no column 'partition' and no column 'patient'; unused: subject"),
-        ("case,ct,label,patient,partition,notes", ""),
+        ("case,ct,label,subject", "no column 'partition' and no column 'patient'; unused columns: subject"),
+        ("case,ct,label,patient,partition,notes", "unused columns: notes"),
+        ("case,ct,label,patient,partition,pet,label2", "unused columns: label2"),
         ("case,ct,label,pet", ""),  # another modality
         ("case,ct", ""),
     ],
 )
 def test_columns_that_are_left_over_are_named(tmp_path, columns, told):
-    cells = {"pet": "a.nii", "tumour": "a.nii"}
+    cells = {"pet": "a.nii", "tumour": "a.nii", "label2": "a.nii"}
     row = ",".join(cells.get(name, "x") for name in columns.split(","))
     (tmp_path / "cases.csv").write_text(f"{columns}\n{row}\n")
     (tmp_path / "a.nii").touch()
     assert [one.problem for one in csv_manifest.oddities(tmp_path / "cases.csv", ["ct"])] == [told] * bool(told)
+    named = [name for name in columns.split(",") if name in ("ct", "pet", "tumour")]
+    assert list(csv_manifest.modalities(tmp_path / "cases.csv")) == named
+
+
+@pytest.mark.parametrize("column", ["mask", "Seg", "segmentation", "gt", "annotation", "label2"])
+def test_a_column_that_most_likely_has_the_labels(tmp_path, column):
+    (tmp_path / "cases.csv").write_text(f"case,ct,{column}\nA,a,b\n")
+    with pytest.raises(UserError, match=f"unused: {column}. Did you mean 'label'\\?") as caught:
+        csv_manifest.oddities(tmp_path / "cases.csv", ["ct"])
+    assert "cases.csv" in caught.value.line
+    assert csv_manifest.oddities(tmp_path / "cases.csv", ["ct", column]) == []  # it is asked for
