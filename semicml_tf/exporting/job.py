@@ -48,10 +48,11 @@ class Exported:
     removed: tuple[int, ...] = ()
 
     def as_json(self) -> dict:
-        """For programs: `status` is ``published`` or ``held back``; the rest is None where there is none."""
+        """For programs: `status` is ``published``, ``held back`` by the gate, or ``failed``."""
         new, former = self.published, self.former
+        missing = "failed" if self.verdict.passes else "held back"
         return {
-            "status": "held back" if new is None else "published",
+            "status": missing if new is None else "published",
             "folder": None if new is None else str(new.folder),
             "version": None if new is None else new.version,
             "max_difference": None if new is None else new.max_difference,

@@ -212,6 +212,21 @@ def test_a_failure_after_the_first_version_leaves_a_report_of_it(run, tmp_path, 
     assert {name: one["version"] for name, one in report.items()} == {"ct": 1, "pet": 1}
 
 
+def test_a_second_version_that_cannot_get_its_number_is_reported_as_failed(run, tmp_path, published, monkeypatch):
+    rename = pathlib.Path.rename
+
+    def failing(path, target):
+        if path.parent.name == "pet":
+            raise UserError("cannot write here")
+        return rename(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    with pytest.raises(UserError, match="cannot write here"):
+        _export(run, tmp_path / "models")
+    report = json.loads((tmp_path / "models" / "export.json").read_text(encoding="utf-8"))["models"]
+    assert {name: one["status"] for name, one in report.items()} == {"ct": "published", "pet": "failed"}
+
+
 def test_modalities_choose(run, tmp_path, published):
     commandline.call("semicml_tf.export", [str(run), f"--output={tmp_path / 'models'}", "--modalities=pet"])
     assert [entry.name for entry in (tmp_path / "models").iterdir() if entry.is_dir()] == ["pet"]
