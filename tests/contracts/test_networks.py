@@ -161,7 +161,7 @@ def test_a_run_of_before_the_specification_is_a_plain_unet(tmp_path):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"name": "unett"}, "a network among unet, gated, got 'unett'.*Did you mean unet"),
+        ({"name": "unett"}, "a network among .*, got 'unett'.*Did you mean unet"),
         ({"output_channels": 3}, r"1 output channel, .*got \(2, 1, 3\)"),
         ({"dimensions": 3}, "of 2 dimensions"),
         ({"options": {"gates": True}}, "options none, got .* and gates"),

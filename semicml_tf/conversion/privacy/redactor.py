@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.errors import UserError, printable
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.layouts.catalogue import LAYOUTS
 from semicml_tf.records.case_record import PARTITIONS
 
 INPUT = "INPUT"
@@ -28,10 +29,10 @@ _SAID = r"\b(?:cases?|patients?|subjects?|sub|study)[ =:_-]*['\"]?"
 # Where a path may end: it goes on with a slash, or neither a name nor an ending goes on.
 _PATH_END = rf"(?={os.sep}|[^\w.~-]|\.(?:\s|$)|$)"
 _SUFFIX = re.compile(r"(?:\.nii|\.json|\.csv|\.tsv|\.dcm|\.mha|\.nrrd)?(?:\.gz)?$", re.IGNORECASE)
-# Folders and files of every layout, and words of every message: none of these is anybody's.
-_PLAIN = {
-    "images", "imagestr", "imagests", "labels", "labelstr", "labelsts", "label", "seg", "ct", "pt", "pet", "mr", "case",
-    "patient", "image", "volume", "scan", "series", "split", "split.json", "dataset", "dataset.json",
+# Words of messages, and of folders in any layout: no patient has such a name.
+_WORDS = {
+    "images", "labels", "label", "seg", "ct", "pt", "pet", "mr", "case", "patient", "image", "volume", "scan", "series",
+    "split", "split.json", "dataset",
 }  # fmt: skip
 # Up to a known ending, spaces included, but not beyond a quote or the end of a clause.
 _TO_AN_ENDING = re.compile(r"(?:(?!: |\. )[^'\"\n])*?\.(?:nii(?:\.gz)?|json|csv|tsv|dcm)(?![\w.])", re.IGNORECASE)
@@ -53,6 +54,12 @@ def _is_short(name: str) -> bool:
     return len(name) <= 2 or (name.isdigit() and len(name) <= 4)
 
 
+def _plain() -> set[str]:
+    """Names, in lower case, that may be shown: words of messages, and the fixed names of the layouts."""
+    fixed = (name for layout in LAYOUTS.values() for name in getattr(layout, "FIXED_NAMES", ()))
+    return _WORDS | {name.lower() for name in fixed}
+
+
 def _found(root: pathlib.Path) -> set[str]:
     """What may be a name in an input whose cases are not known: names of folders and files, cells of a manifest."""
     names: set[str] = set()
@@ -67,7 +74,8 @@ def _found(root: pathlib.Path) -> set[str]:
     names |= {_SUFFIX.sub("", name) for name in names}
     # What layouts put behind the name of a case.
     names |= {name.split("__")[0] for name in names} | {name.rpartition("_")[0] for name in names}
-    return {name for name in names if name and name.lower() not in {*_PLAIN, *PARTITIONS}}
+    plain = {*_plain(), *PARTITIONS}
+    return {name for name in names if name and name.lower() not in plain}
 
 
 class Redactor:
@@ -91,7 +99,8 @@ class Redactor:
         self._paths: dict[str, str] = {}
         self._words: dict[str, str] = {}
         self._shared: set[str] = set()
-        self._plain = _PLAIN | {name.lower() for case in cases for name in case.images}
+        self._folders = _plain()
+        self._plain = self._folders | {name.lower() for case in cases for name in case.images}
         self._sources(cases, base)
         if not cases:
             self._words = {form: _HIDDEN for name in _found(root) for form in _variants(name)}
@@ -221,7 +230,7 @@ class Redactor:
         return "/".join([INPUT, *(self._part(part) for part in parts)])
 
     def _part(self, part: str) -> str:
-        if part in self._shared or part.lower() in _PLAIN:
+        if part in self._shared or part.lower() in self._folders:
             return part
         return self._words.get(_SUFFIX.sub("", part), _HIDDEN) + (_SUFFIX.search(part)[0] if "." in part else "")
 

@@ -38,7 +38,8 @@ def choose(name: str, root: pathlib.Path):
 
     It has ``NAME`` and ``DESCRIPTION``, and ``detect(root)``, ``modalities(root)``, ``describe(root, options)`` and
     ``find(root, modalities, options)``. It may have ``oddities(root, modalities, options)``, which returns
-    `summary.Oddity` for what no case claims.
+    `summary.Oddity` for what no case claims, and ``FIXED_NAMES``: names of folders and files that no case chooses, and
+    that messages may therefore show.
 
     Args:
         name: of the layout, or ``auto`` to look at `root`.

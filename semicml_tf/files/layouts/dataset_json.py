@@ -19,6 +19,8 @@ from semicml_tf.system import json_files
 
 FILE_NAME = "dataset.json"
 PARTS = ("Tr", "Ts")
+# Folders and files that have these names in every data set.
+FIXED_NAMES = (FILE_NAME, *(f"{kind}{part}" for kind in ("images", "labels") for part in PARTS))
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 

@@ -21,6 +21,8 @@ DESCRIPTION = (
     'dataset.json with "modality", imagesTr/CASE.nii.gz (4-D), labelsTr/CASE.nii.gz (Medical Segmentation Decathlon)'
 )
 
+FIXED_NAMES = dataset_json.FIXED_NAMES
+
 
 def detect(root: pathlib.Path) -> bool:
     """Whether `root` looks like this layout."""

@@ -19,6 +19,8 @@ from semicml_tf.files.source import NiftiFile
 NAME = "nnunet"
 DESCRIPTION = 'dataset.json with "channel_names", imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz (nnU-Net v2 and v1)'
 
+FIXED_NAMES = dataset_json.FIXED_NAMES
+
 
 def detect(root: pathlib.Path) -> bool:
     """Whether `root` looks like this layout."""

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shlex
 import time
+import types
 import unicodedata
 
 import pytest
@@ -13,6 +14,7 @@ from semicml_tf.conversion.privacy.redactor import _HIDDEN, Redactor
 from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
+from semicml_tf.files.layouts.catalogue import LAYOUTS
 from semicml_tf.files.source import NiftiFile
 
 ROOT = pathlib.Path("/hospital/study 7/images")
@@ -209,6 +211,13 @@ def test_errors_findings_and_reports(redactor):
     assert redactor.finding(Finding("unreadable_image", "error", "", "", "p", "r")) == Finding(
         "unreadable_image", "error", "", "", "p", "r"
     )
+
+
+def test_fixed_names_are_those_that_the_layouts_declare(redactor, monkeypatch):
+    text = f"{ROOT}/volumesTr/Unknown Person.nii.gz: zero bytes"
+    assert redactor.text(text) == "INPUT/…/….nii.gz: zero bytes"
+    monkeypatch.setitem(LAYOUTS, "new", types.SimpleNamespace(FIXED_NAMES=("volumesTr",)))
+    assert Redactor(ROOT, CASES, NAMES).text(text) == "INPUT/volumesTr/….nii.gz: zero bytes"
 
 
 def test_errors_that_are_raised_lose_their_cause(tmp_path):
