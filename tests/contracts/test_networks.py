@@ -158,27 +158,6 @@ def test_a_run_of_before_the_specification_is_a_plain_unet(tmp_path):
         Run.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "change, said",
-    [
-        ({"name": "unett"}, "a network among .*, got 'unett'.*Did you mean unet"),
-        ({"output_channels": 3}, r"1 output channel, .*got \(2, 1, 3\)"),
-        ({"dimensions": 3}, "of 2 dimensions"),
-        ({"options": {"gates": True}}, "options none, got .* and gates"),
-        ({"levels": 6, "window": 32}, "at most 5 levels, got 6"),
-    ],
-)
-def test_a_specification_that_this_version_cannot_build_is_refused(change, said):
-    with pytest.raises(UserError, match=said):
-        catalogue.build(dataclasses.replace(smallest("unet"), **change), name="ct")
-
-
-@pytest.mark.parametrize("change", [{"window": 40}, {"width": 0}, {"name": "a b"}, {"options": {"a": "\x1b"}}])
-def test_a_specification_out_of_its_ranges_is_refused(change):
-    with pytest.raises(ValueError):
-        NetworkSpec(**change)
-
-
 def test_a_layer_that_the_builder_did_not_make_is_noticed(monkeypatch):
     """Else the teacher with dropout would have initial weights where the student has trained ones."""
     from tests.support import gated_network
