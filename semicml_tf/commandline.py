@@ -12,22 +12,28 @@ Its ``help_groups(names)``, if it has one, gives the names of its flags by the h
 from __future__ import annotations
 
 import difflib
-import errno
 import importlib
 import os
-import pathlib
-import re
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Container, Sequence
 from typing import Any, NoReturn
 
 from absl import flags
 
-from semicml_tf import command_help, configuration
-from semicml_tf.errors import Interrupted, Terminated, UserError, first_line, printable, stop_error, stop_signals
+from semicml_tf import command_help, configuration, flagfile
+from semicml_tf.errors import (
+    SYSTEM_REFUSALS,
+    Interrupted,
+    Terminated,
+    UserError,
+    exhausted,
+    printable,
+    refused,
+    stop_error,
+    stop_signals,
+)
 
 # One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
 # though not to the command that runs, is passed over. On the command line itself it is an error.
@@ -148,40 +154,11 @@ def _check_known(name: str, values: flags.FlagValues, source: str | None) -> Non
         )
 
 
-def _flagfile_lines(path: str, within: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """The flags of a file and of the files that it names, each with the file it stands in.
-
-    absl reads flagfiles, too, but a missing nested one, a circle of them or a line without ``=`` that
-    swallows the next would pass it as a stack trace, a warning, or not noticed at all.
-    """
-    if path in within:
-        raise UserError(f"this flagfile includes itself: {' -> '.join((*within, path))}", path=path)
-    try:
-        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        where = f" named in {within[-1]}" if within else ""
-        raise UserError(
-            f"expected a flagfile{where}, but it cannot be read ({reason})", path=path or "--flagfile"
-        ) from error
-    lines = []
-    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
-        if not line or line.startswith(("#", "//")):
-            continue
-        if not re.match(r"--\w+(=|$)", line):
-            raise UserError(f"line {number}: expected one --flag=value a line, got '{line[:80]}'", path=path)
-        if line.startswith("--flagfile="):
-            lines += _flagfile_lines(line.partition("=")[2], (*within, path))
-        else:
-            lines.append((line, path))
-    return lines
-
-
 def _from_flagfile(path: str, values: flags.FlagValues) -> list[str]:
     """The file's flags that this command knows; raises on those that no command knows."""
     others = _names_of_all_commands()
     kept = []
-    for line, source in _flagfile_lines(path):
+    for line, source in flagfile.lines(path):
         name = _name_of(line)
         if _is_known(name, values):
             if _takes_value(name, values) and "=" not in line:
@@ -335,15 +312,15 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         print(f"{name}: {printable(message)}", file=sys.stderr)
         _leave(code)
     except (MemoryError, RecursionError) as error:
-        print(f"{name}: error: {_exhausted(error).line}", file=sys.stderr)
+        print(f"{name}: error: {exhausted(error).line}", file=sys.stderr)
         _leave(2)
     except BrokenPipeError:  # nobody reads the output any more, e.g. of a pipe into head
         _discard_stdout()
         _leave(128 + signal.SIGPIPE)
     except OSError as error:
-        if error.errno not in _NOT_OUR_FAULT:
+        if error.errno not in SYSTEM_REFUSALS:
             raise
-        print(f"{name}: error: {_refused(error).line}", file=sys.stderr)
+        print(f"{name}: error: {refused(error).line}", file=sys.stderr)
         _leave(2)
     finally:
         for number, handler in former.items():
@@ -360,48 +337,8 @@ def _interruption(name: str, error: KeyboardInterrupt) -> tuple[str, int]:
     return f"{word}. {rest}" if rest else word, 128 + number
 
 
-def _exhausted(error: MemoryError | RecursionError) -> UserError:
-    """The line for memory that ran out, or for data that are nested too deeply."""
-    what = getattr(error, "doing", None) or _place(error)
-    if isinstance(error, RecursionError):
-        return UserError(
-            f"the data are nested too deeply, while {what}", remedy="Check the file: no sound one is nested like this"
-        )
-    size = f" ({first_line(error)})" if str(error) else ""
-    return UserError(
-        f"not enough memory{size}, while {what}",
-        remedy="Check the size of the input, give the process more memory, or use smaller settings",
-    )
-
-
-# What the system refuses; other errors of the kind OSError are faults of the program, whose traceback is of use.
-_NOT_OUR_FAULT = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
-    errno.ENFILE, errno.ENAMETOOLONG, errno.ESTALE,
-)  # fmt: skip
-
-
-def _refused(error: OSError) -> UserError:
-    return UserError(
-        f"the system refused to read or write ({error.strerror}), {_place(error)}",
-        path=error.filename,
-        remedy="Check its permissions and the free space",
-    )
-
-
 def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _place(error: BaseException) -> str:
-    """The innermost function of this package in which an exception was raised."""
-    ours = pathlib.Path(__file__).parents[1]
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    for frame in reversed(frames):
-        path = pathlib.Path(frame.f_code.co_filename)
-        if path.is_relative_to(ours) and "site-packages" not in path.relative_to(ours).parts:
-            return f"in {frame.f_code.co_name} of {path.relative_to(ours)}"
-    return "starting"
 
 
 # A process and its group are often sent one signal each; the second must not break off the clearing up.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -136,3 +137,44 @@ def unexpected(error: Exception, log: str | os.PathLike | None = None) -> UserEr
                 stream.write("".join(traceback.format_exception(error)) + "\n")
             remedy += f"; the traceback is in {os.fspath(log)}"
     return UserError(f"an unexpected {type(error).__name__}{place} ({first_line(error)})", remedy=remedy)
+
+
+# What the system refuses. Other errors of the kind OSError are faults of the program, whose traceback is of use.
+SYSTEM_REFUSALS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.ENAMETOOLONG, errno.ESTALE,
+)  # fmt: skip
+
+
+def refused(error: OSError) -> UserError:
+    """The line for a file that the system refuses to read or write."""
+    return UserError(
+        f"the system refused to read or write ({error.strerror}), {_place(error)}",
+        path=error.filename,
+        remedy="Check its permissions and the free space",
+    )
+
+
+def exhausted(error: MemoryError | RecursionError) -> UserError:
+    """The line for memory that ran out, or for data that are nested too deeply."""
+    what = getattr(error, "doing", None) or _place(error)
+    if isinstance(error, RecursionError):
+        return UserError(
+            f"the data are nested too deeply, while {what}", remedy="Check the file: no sound one is nested like this"
+        )
+    size = f" ({first_line(error)})" if str(error) else ""
+    return UserError(
+        f"not enough memory{size}, while {what}",
+        remedy="Check the size of the input, give the process more memory, or use smaller settings",
+    )
+
+
+def _place(error: BaseException) -> str:
+    """The innermost function of this package in which an exception was raised."""
+    ours = pathlib.Path(__file__).parents[1]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        path = pathlib.Path(frame.f_code.co_filename)
+        if path.is_relative_to(ours) and "site-packages" not in path.relative_to(ours).parts:
+            return f"in {frame.f_code.co_name} of {path.relative_to(ours)}"
+    return "starting"

@@ -18,6 +18,7 @@ ORDER = (
     "semicml_tf.errors",
     "semicml_tf.configuration",
     "semicml_tf.command_help",
+    "semicml_tf.flagfile",
     "semicml_tf.system",
     "semicml_tf.commandline",
     "semicml_tf.storage",
