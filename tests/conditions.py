@@ -22,6 +22,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Python reads the C locale as UTF-8. It takes the encoding of any other locale, unless PYTHONUTF8 is set.
 BARE = {"PYTHONUTF8": "0"}
 LOCALES = {"c-locale": "C", "comma-locale": "de_DE.utf8", "latin-1-locale": "de_DE.iso88591"}
+# Sets of tests with an environment of their own.
+OWN = ("browser", "io", "ray", "tfx")
 CONDITIONS = ["timezone", *LOCALES, "umask", "no-home", "one-core", "spaces", "other-user", "read-only", "shuffled"]
 
 
@@ -39,7 +41,9 @@ def copy_of_checkout(folder: pathlib.Path) -> pathlib.Path:
 def shuffled(arguments: list[str]) -> list[str]:
     """The same arguments, with one test file after another named in an order drawn by chance."""
     named = [argument for argument in arguments if pathlib.Path(argument.partition("::")[0]).exists()]
-    files = named or [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")]
+    files = named or [
+        str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py") if path.parent.name not in OWN
+    ]
     seed = random.randrange(1000)
     print(f"shuffled: seed {seed}")
     random.Random(seed).shuffle(files)

@@ -12,6 +12,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.inference import inputs
 from tests.support import threshold_model
+from tests.support.file_names import any_letters
 from tests.support.layout_folders import touch
 
 COMMAND = "semicml_tf.predict"
@@ -200,6 +201,7 @@ def test_every_volume_of_a_folder_is_a_case(models, tmp_path, capsys):
     assert (tmp_path / "named" / "P1.nii.gz").is_file()
 
 
+@any_letters
 def test_files_of_any_name(models, tmp_path):
     names = [os.fsdecode(b"M\xfcller"), "P\x1b[31m", "L" * 248]
     try:

@@ -15,6 +15,7 @@ from semicml_tf.input.complete_cases import require_whole, whole_cases
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
 from tests.support.evaluation_data import ball, oblique_grid, patient, without, write_dataset
+from tests.support.file_names import any_letters
 from tests.support.tensorboard_files import logged
 
 # A formula, markup, control characters and a broken formula of TeX.
@@ -101,6 +102,7 @@ def test_networks_are_taught_and_chosen_on_whole_cases(tmp_path, name, partition
     assert caught.value.line.isprintable() and not (tmp_path / "run").exists()
 
 
+@any_letters
 def test_training_says_how_many_were_left_out_and_takes_any_name(quick_runs, info, tmp_path, capsys):
     run = tmp_path / "run"
     commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={run}", *TINY])

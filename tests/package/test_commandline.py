@@ -14,6 +14,7 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.errors import Interrupted, Terminated, UserError, doing
 from semicml_tf.training import stop_request
+from tests.support.file_names import any_letters
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CONVERT = "semicml_tf.convert"
@@ -74,6 +75,7 @@ def test_mistakes_on_the_command_line(argument, message):
     assert "\n" not in caught.value.line
 
 
+@any_letters
 def test_a_flagfile_serves_every_command(tmp_path):
     # --modality belongs to prediction.
     path = flagfile(

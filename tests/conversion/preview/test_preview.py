@@ -23,6 +23,7 @@ from semicml_tf.geometry.resample import resample, resample_mask
 from semicml_tf.phantom import case as cases
 from semicml_tf.preprocessing.normalisation import Constants, for_modality
 from semicml_tf.records.case_record import CaseRecord
+from tests.support.file_names import any_letters
 
 GREEN, BLUE, ORANGE = (51, 242, 64), (38, 191, 255), (255, 140, 26)
 
@@ -163,6 +164,7 @@ def test_the_record_is_left_as_it_was(tmp_path):
         np.testing.assert_array_equal(image, before[name])
 
 
+@any_letters
 def test_any_name_of_a_case_can_be_drawn(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -13,6 +13,7 @@ from semicml_tf.records.dataset import DatasetInfo
 from tests.conversion.test_command import bad_case, contents, refused
 from tests.support import image_folders
 from tests.support.conversions import FLAGS, convert, hecktor, write_split
+from tests.support.file_names import any_letters
 
 
 @pytest.fixture
@@ -107,6 +108,7 @@ def test_an_input_that_links_to_itself(tmp_path):
     refused(tmp_path / "source", tmp_path / "out", "there is no such folder or file")
 
 
+@any_letters
 def test_names_that_terminals_and_utf_8_cannot_hold(tmp_path, capsys):
     names = {os.fsdecode(b"M\xfcller"): r"M\xfcller", "P\x1b[31m": r"P\x1b[31m", "L" * 240: "L" * 240}
     parent = tmp_path / os.fsdecode(b"\xe9tude")

@@ -15,6 +15,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.files.nifti import gunzip, reader
 from semicml_tf.files.source import NiftiFile
 from tests.support import image_folders
+from tests.support.file_names import any_letters
 
 
 def refusal(read, path):
@@ -336,6 +337,7 @@ def test_the_digest_is_of_the_bytes(tmp_path):
     assert pickle.loads(pickle.dumps(NiftiFile(path, 3))) == NiftiFile(path, 3)
 
 
+@any_letters
 def test_names_of_any_kind(tmp_path):
     path = image_folders.write(tmp_path / "Ünï 王 #%.nii.gz", image_folders.ct())
     np.testing.assert_array_equal(reader.read_volume(path)[0], image_folders.ct())
