@@ -24,6 +24,7 @@ from semicml_tf.errors import UserError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_LOOK_S = 0.5  # between looks whether workers are alive, while no job ends
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,6 +39,7 @@ class WorkerPool:
         self._workers = workers
         self._executor: concurrent.futures.ProcessPoolExecutor | None = None
         self._others = set(multiprocessing.active_children())
+        self._started: set[multiprocessing.process.BaseProcess] = set()
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -68,8 +70,7 @@ class WorkerPool:
                     running[self._submit(function, job)] = job
                 if not running:
                     return
-                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-                for future in done:
+                for future in self._ended(running):
                     result = future.result()
                     yield running.pop(future), result
         except BaseException as error:
@@ -82,6 +83,19 @@ class WorkerPool:
                 ) from error
             raise
 
+    def _ended(self, running: Iterable[concurrent.futures.Future]) -> set[concurrent.futures.Future]:
+        """Waits until jobs end; returns their futures.
+
+        The executor does not watch a worker that it starts after its own thread began to wait, so its death is
+        looked for here, too.
+        """
+        while True:
+            done, _ = concurrent.futures.wait(running, _LOOK_S, concurrent.futures.FIRST_COMPLETED)
+            if done:
+                return done
+            if any(worker.exitcode is not None for worker in self._started):
+                raise BrokenProcessPool
+
     def _submit(self, function: Callable[[Job], Result], job: Job) -> concurrent.futures.Future:
         try:
             if self._executor is None:
@@ -89,21 +103,28 @@ class WorkerPool:
                     self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
                 )
             with _starting_workers():
-                return self._executor.submit(function, job)
+                future = self._executor.submit(function, job)
+            self._note_workers()
+            return future
         except (OSError, ImportError, NotImplementedError) as error:
             raise UserError(
                 f"the system refused to start a worker process ({error})",
                 remedy="Use fewer --workers; --workers=1 starts none",
             ) from error
 
+    def _note_workers(self) -> None:
+        self._started.update(set(multiprocessing.active_children()) - self._others)
+
     def _end(self, *, kill: bool = False) -> None:
         executor, self._executor = self._executor, None
         if executor is None:
             return
         if kill:
-            for worker in set(multiprocessing.active_children()) - self._others:
+            self._note_workers()  # a signal may have come before this was done for the last one
+            for worker in self._started:
                 worker.kill()
         executor.shutdown(wait=True, cancel_futures=True)
+        self._started.clear()
 
 
 @contextlib.contextmanager
