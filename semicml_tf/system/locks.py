@@ -16,7 +16,7 @@ from typing import NamedTuple
 from semicml_tf.errors import UserError
 from semicml_tf.system import atomic_files
 
-# Inside a folder that a command fills file by file. Whoever asks whether the folder is empty passes over it.
+# The lock file inside a folder that a command fills file by file; `contents` leaves it out.
 FILE_NAME = ".lock"
 _POLL_S = 0.1
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -26,8 +26,8 @@ class Held(NamedTuple):
     """A lock that this process holds.
 
     Attributes:
-        descriptor: of the lock file; a child that inherits it shares the lock.
-        is_exclusive: False on a file system without locks, where nobody else is kept out.
+        descriptor: of the lock file; a child process that inherits it shares the lock.
+        is_exclusive: False on a file system without locks, where other processes are not refused.
     """
 
     descriptor: int
@@ -43,10 +43,12 @@ def held(
     waiting: Callable[[str], None] = lambda holder: None,
     output: pathlib.Path | None = None,
 ) -> Iterator[Held]:
-    """Holds the lock file `path`, which is removed in the end.
+    """Holds the lock file `path`, and removes it in the end.
+
+    The library filelock does not serve here: it empties the file when it tries the lock, so the holder's name is lost.
 
     Args:
-        path: its folder is made if need be, and removed if nothing else was put into it.
+        path: of the lock file. Its folder is made if needed, and removed if it is empty in the end.
         refusal: makes the error from a text that names the holder, e.g. "process 71 on node3".
         wait_s: how long to wait for another holder.
         waiting: called once, with the same text, before waiting.
@@ -73,7 +75,7 @@ def held(
                 waiting(holder)
                 announced = True
             time.sleep(_POLL_S)
-        stack.callback(os.close, descriptor)  # also where Ctrl-C comes while the file is removed
+        stack.callback(os.close, descriptor)  # also if Ctrl-C comes while the file is removed
         try:
             with contextlib.suppress(OSError):  # a full disk: the lock holds without its text
                 os.ftruncate(descriptor, 0)
@@ -89,7 +91,7 @@ def held(
 def writing(*outputs: str | os.PathLike) -> Iterator[None]:
     """Keeps other processes from writing the same outputs, each a file or a folder that is renamed into place.
 
-    What a killed process left half written of them is removed.
+    Partial files of these outputs that a killed process left are removed.
 
     Raises:
         UserError: another process writes one of them, or its parent folder cannot be written to.
@@ -116,7 +118,7 @@ def writing_in(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def contents(folder: pathlib.Path) -> list[pathlib.Path]:
-    """What a folder holds beside the lock, in no order; nothing where there is no folder."""
+    """The items of a folder without the lock file, in no order; none if there is no folder."""
     return [item for item in folder.iterdir() if item.name != FILE_NAME] if folder.is_dir() else []
 
 
@@ -140,7 +142,7 @@ def _written(output: pathlib.Path, lock: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _folder(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
-    """Makes a folder and its parents; those that are empty in the end are removed."""
+    """Makes a folder and its parents, and removes the new ones that are empty in the end."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +160,7 @@ def _opened(path: pathlib.Path, output: pathlib.Path) -> int:
     while True:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        except FileNotFoundError:  # another command has just removed the folder that it had made
+        except FileNotFoundError:  # another command has just removed its folder
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise atomic_files.unwritable(output, error) from error

@@ -1,10 +1,10 @@
-"""Finished cases under the key of what went into them, for other conversions that come upon the same files.
+"""Finished cases by the key of their inputs, for other conversions of the same files.
 
-    CACHE/ab/abcdef...report.json     what verification told of a case
+    CACHE/ab/abcdef...report.json     the report of verification on a case
     CACHE/ab/abcdef...json            a finished case
     CACHE/ab/abcdef...tfrecord        its record, framed
 
-Files appear whole or not at all, a record before the JSON that vouches for it. Any of them may be deleted at any time.
+Files appear whole or not at all, and a record before its JSON file. Any file may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def _path(cache: pathlib.Path, key: str, ending: str) -> pathlib.Path:
 
 
 def report(cache: pathlib.Path, key: str) -> works.Report | None:
-    """The JSON of a report of this key; None where there is none."""
+    """The report of this key; None if there is none."""
     return works.load(_path(cache, key, "report.json"), key, works.Report)
 
 
 def keep_report(cache: pathlib.Path, key: str, body: Mapping[str, Any]) -> None:
-    """Keeps a report."""
+    """Writes a report into the cache."""
     works.save(_path(cache, key, "report.json"), key, body)
 
 
 def record(cache: pathlib.Path, key: str, target: pathlib.Path) -> works.Finished | None:
-    """Puts a record of this key at `target` and returns the JSON of its case; None where there is none."""
+    """Copies the record of this key to `target` and returns the JSON of its case; None if there is none."""
     body, kept = works.load(_path(cache, key, "json"), key, works.Finished), _path(cache, key, "tfrecord")
     if body is None or not kept.is_file() or kept.stat().st_size != body["bytes"]:
         return None
@@ -43,13 +43,13 @@ def record(cache: pathlib.Path, key: str, target: pathlib.Path) -> works.Finishe
 
 
 def keep_record(cache: pathlib.Path, key: str, body: Mapping[str, Any], source: pathlib.Path) -> None:
-    """Keeps the record that lies at `source`."""
+    """Writes the record of the file `source` into the cache."""
     _copy(source, _path(cache, key, "tfrecord"))
     works.save(_path(cache, key, "json"), key, body)
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    """A second name for a file that nobody writes into; a copy where the two are on different file systems."""
+    """A hard link to a file that is never changed; a copy if the file systems differ."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:

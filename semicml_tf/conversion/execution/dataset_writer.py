@@ -1,4 +1,4 @@
-"""From a split to jobs, and from their results to a dataset's folder, whole or not at all."""
+"""Makes jobs of a split, and a dataset's folder of their results."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
 from semicml_tf.system import atomic_files
 
 PREVIEW = "preview"
-# Where a case may lack a modality: nothing is learnt from pairs there, or each modality is scored by itself.
+# Partitions whose cases may lack a modality: no pairs are trained on, or each modality is scored alone.
 _MAY_LACK = ("unlabelled", "test")
 
 
 def plan_shards(partition: str, count: int, cases_per_shard: int) -> list[tuple[str, int]]:
-    """File name of each shard of a partition and how many of its `count` sorted cases it holds, as even as can be."""
+    """File name and number of cases of each shard of a partition; the numbers differ by one at most."""
     number = -(-count // cases_per_shard)
     sizes = [count // number + (index < count % number) for index in range(number)] if number else []
     return [(shards.shard_name(partition, index, number), size) for index, size in enumerate(sizes)]
@@ -36,7 +36,7 @@ def jobs_of(
     cases_per_shard: int,
     preview: bool = False,
 ) -> list[CaseJob]:
-    """One job a case, each with its place in the dataset.
+    """One job per case, each with its place in the dataset.
 
     Args:
         cases: by partition, sorted by name.
@@ -44,10 +44,10 @@ def jobs_of(
     """
     jobs = []
     for partition in PARTITIONS:
-        held = iter(cases.get(partition, ()))
+        remaining = iter(cases.get(partition, ()))
         for shard, size in plan_shards(partition, len(cases.get(partition, ())), cases_per_shard):
             for index in range(size):
-                case = next(held)
+                case = next(remaining)
                 jobs.append(
                     CaseJob(
                         case=case,
@@ -65,9 +65,9 @@ def jobs_of(
 
 
 def picture_name(case_id: str) -> str:
-    """A file name for a case's picture: its own name where a file may bear that."""
+    """A file name for a case's picture: the case's name if it is a valid file name, else a similar name and a hash."""
     plain = re.sub(r"[^\w.-]", "_", case_id).lstrip(".")
-    plain = plain if len(plain.encode()) <= 200 else plain[:50]  # systems take 255 bytes
+    plain = plain if len(plain.encode()) <= 200 else plain[:50]  # file systems allow 255 bytes
     if plain == case_id:
         return f"{case_id}.png"
     return f"{plain}-{hashlib.sha256(case_id.encode()).hexdigest()[:8]}.png"
@@ -76,7 +76,7 @@ def picture_name(case_id: str) -> str:
 def describe(
     jobs: Sequence[CaseJob], entries: Mapping[str, CaseEntry], settings: Settings, *, layout: str, window: int | None
 ) -> DatasetInfo:
-    """What `dataset.json` tells of the shards in the work folder."""
+    """The content of `dataset.json` for the shards in the work folder."""
     root = jobs[0].work.dataset
     return DatasetInfo(
         root=root,
@@ -97,13 +97,13 @@ def describe(
 
 
 def complete(info: DatasetInfo, files: Mapping[str, Mapping], pictures: Sequence[str], **extra) -> None:
-    """Writes what a dataset holds beside its shards, and drops what an earlier conversion with other flags left.
+    """Writes a dataset's files other than its shards, and removes files of an earlier conversion with other flags.
 
     Args:
         info: of the dataset in the work folder.
         files: JSON by file name.
-        pictures: files under it that belong to it.
-        extra: what else `dataset.json` should tell of how it was made.
+        pictures: further files of the dataset, relative to its folder.
+        extra: further fields of `dataset.json`, about how the dataset was made.
     """
     kept = {*info.shard_sha256, *files, *pictures}
     for path in sorted(info.root.rglob("*")):
@@ -117,5 +117,5 @@ def complete(info: DatasetInfo, files: Mapping[str, Mapping], pictures: Sequence
 
 
 def is_dataset(folder: pathlib.Path) -> bool:
-    """Whether a folder is one that conversion made."""
+    """Whether a folder contains a dataset."""
     return (folder / FILE_NAME).is_file()

@@ -22,8 +22,8 @@ class Target:
 
     Attributes:
         name: as the user wrote it.
-        local: folder on this machine that it is made as; work in progress lies beside it.
-        overwrite: whether a dataset that is there may be replaced.
+        local: folder on this machine in which the dataset is made; work in progress lies beside it.
+        overwrite: whether an existing dataset may be replaced.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Target:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is uploaded."""
+        """Whether the output is uploaded."""
         return url.is_remote(self.name)
 
     def beside(self, ending: str) -> pathlib.Path:
-        """A file next to the output, or in the current folder where that is remote: its name and `ending`."""
+        """The output's name and `ending`, next to the output; in the current folder for a remote output."""
         if self.is_remote:
             return pathlib.Path(self.name.rstrip("/").rsplit("/", 1)[-1] + ending)
         return self.local.with_name(self.local.name + ending)
 
     def check(self, source: pathlib.Path) -> None:
-        """Refuses an output that would swallow something.
+        """Refuses an output that would replace other files.
 
         Raises:
-            UserError: it holds the input, or something that is to be kept.
+            UserError: the output folder contains the input, or files that are no dataset.
         """
         if self.is_remote:
             upload.check_target(self.name, overwrite=self.overwrite)
@@ -79,7 +79,7 @@ class Target:
 
     @contextlib.contextmanager
     def work(self, *, cache: str | None = None) -> Iterator[WorkFolder]:
-        """The work folder, for one conversion at a time; see `work.opened`."""
+        """The work folder, for one conversion at a time; see `work_folder.opened`."""
         with works.opened(self.local, cache=cache) as work:
             yield work
 
@@ -87,7 +87,7 @@ class Target:
         """Makes the output of the finished work, whole or not at all.
 
         Raises:
-            UserError: it cannot be written or uploaded; the work is kept.
+            UserError: the output cannot be written or uploaded; the work is kept.
         """
         if not self.is_remote:
             works.publish(work, self.local)

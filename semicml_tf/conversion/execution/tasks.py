@@ -1,7 +1,7 @@
-"""What a worker does: look at a case, make a case's record, put a shard together.
+"""The jobs of a worker: examine a case, make a case's record, assemble a shard.
 
-Each job leaves its result in the work folder under the key of its inputs and is skipped where that is there. A
-mistake of the user becomes a result, too: raised in a worker, a runner would wrap it in pages of its own.
+Each job writes its result into the work folder with the key of its inputs, and is skipped if that result exists. A
+mistake of the user is a result, too: Beam would wrap an exception of a worker in pages of its own text.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from semicml_tf.system import atomic_files
 
 @dataclasses.dataclass(frozen=True)
 class CaseJob:
-    """One case's work.
+    """The work on one case.
 
     Attributes:
-        case: its files.
+        case: the case's files.
         settings: of the conversion.
         with_label: whether its label may be read.
-        missing_allowed: whether it may lack a modality.
-        work: where results go.
-        partition, shard, index: where its record goes.
-        preview: file of the picture to draw, relative to the dataset; "" for none.
+        missing_allowed: whether the case may lack a modality.
+        work: the folder of the results.
+        partition, shard, index: the place of the record.
+        preview: file of the picture to draw, relative to the dataset; "" = no picture.
     """
 
     case: CaseFiles
@@ -54,11 +54,11 @@ class CaseJob:
 
 
 def look(job: CaseJob) -> None:
-    """Examines a case; leaves its report."""
+    """Examines a case and writes its report."""
     path = job.work.report(job.case.case_id)
     try:
         digests = works.digests(job.case, with_label=job.with_label)
-    except Exception:  # a file that cannot be read: examining it says which, in every detail
+    except Exception:  # a file cannot be read: the report names it
         digests = {}
     missing_allowed = job.missing_allowed
     wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
@@ -82,10 +82,9 @@ def look(job: CaseJob) -> None:
 
 
 def _is_sound(done: Mapping[str, Any] | None) -> bool:
-    """Whether a report can be taken as it is.
+    """Whether a report can be used again.
 
-    What is wrong may be mended without another file, by a library that was missing for one: such a case is looked
-    at again.
+    An error may be fixed without a change of files, e.g. by installing a library: such a case is examined again.
     """
     return done is not None and all(finding["severity"] != ERROR for finding in done["report"]["findings"])
 
@@ -104,22 +103,22 @@ def make(job: CaseJob) -> bool:
             preview=job.preview,
         )
         if not (works.load(path, wanted, works.Finished) and _is_kept(job, wanted)):
-            # First, or the former key would vouch for what is written now.
+            # Removed first: its key is not that of the record that is written now.
             path.unlink(missing_ok=True)
-            works.save(path, wanted, _taken(job, wanted) or _built(job, wanted))
+            works.save(path, wanted, _from_cache(job, wanted) or _built(job, wanted))
     except UserError as error:
-        works.save(path, "", {"error": _told(error)})
+        works.save(path, "", {"error": _error_body(error)})
         return False
     except Exception as error:
-        told = unexpected(error, job.work.debug_log)
-        named = UserError(f"case {job.case.case_id}: {told.problem}", remedy=told.remedy)
-        works.save(path, "", {"error": _told(named)})
+        reported = unexpected(error, job.work.debug_log)
+        named = UserError(f"case {job.case.case_id}: {reported.problem}", remedy=reported.remedy)
+        works.save(path, "", {"error": _error_body(named)})
         return False
     return True
 
 
-def _taken(job: CaseJob, wanted: str) -> dict[str, Any] | None:
-    """The record from the conversions' common cache, which holds no pictures; None where it has none."""
+def _from_cache(job: CaseJob, wanted: str) -> dict[str, Any] | None:
+    """The record from the cache, which has no pictures; None if it is not there."""
     if job.work.cache is None or job.preview:
         return None
     body = case_cache.record(job.work.cache, wanted, job.work.record(job.case.case_id))
@@ -128,13 +127,13 @@ def _taken(job: CaseJob, wanted: str) -> dict[str, Any] | None:
 
 def _built(job: CaseJob, wanted: str) -> dict[str, Any]:
     record = build(job.case, job.settings, with_label=job.with_label)
-    kept, encoded = job.work.record(job.case.case_id), case_record.encode(record)
-    atomic_files.write_file(kept, lambda stream: tfrecord_file.write(stream, encoded))
+    path, encoded = job.work.record(job.case.case_id), case_record.encode(record)
+    atomic_files.write_file(path, lambda stream: tfrecord_file.write(stream, encoded))
     if job.preview:
         _draw(job, record)
-    body = {"entry": _entry(record), "bytes": kept.stat().st_size}
+    body = {"entry": _entry(record), "bytes": path.stat().st_size}
     if job.work.cache is not None and not job.preview:
-        case_cache.keep_record(job.work.cache, wanted, body, kept)
+        case_cache.keep_record(job.work.cache, wanted, body, path)
     return body
 
 
@@ -158,12 +157,12 @@ def _entry(record: case_record.CaseRecord) -> dict[str, Any]:
 
 
 def _is_kept(job: CaseJob, wanted: str) -> bool:
-    """Whether a finished record is still there: by itself, or in a shard that is finished."""
+    """Whether a finished record still exists: in its own file, or in a finished shard."""
     if job.work.record(job.case.case_id).is_file():
         return True
     body = works.load(_shard_note(job.work, job.shard), job.shard, works.Shard)
-    there = body is not None and (job.work.dataset / job.shard).is_file()
-    return there and body["keys"].get(job.case.case_id) == wanted
+    is_written = body is not None and (job.work.dataset / job.shard).is_file()
+    return is_written and body["keys"].get(job.case.case_id) == wanted
 
 
 def _shard_note(work: WorkFolder, shard: str) -> pathlib.Path:
@@ -171,11 +170,11 @@ def _shard_note(work: WorkFolder, shard: str) -> pathlib.Path:
 
 
 def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> None:
-    """Puts a shard together from its cases' records, in their order, and removes those.
+    """Assembles a shard from its cases' records, in order, and removes these records.
 
     Args:
         group: file name of the shard, and the jobs of its cases, in any order.
-        sizes: number of cases by shard; one that lacks a case, since that failed, is not made.
+        sizes: number of cases by shard. A shard is not made if one of its cases has failed.
     """
     shard, jobs = group[0], sorted(group[1], key=lambda job: job.index)
     if len(jobs) != sizes[shard]:
@@ -185,7 +184,7 @@ def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> Non
     finished = {job.case.case_id: works.read(work.finished(job.case.case_id), works.Finished) for job in jobs}
     keys = {case: body["key"] for case, body in finished.items()}
     former = works.load(note, shard, works.Shard)
-    # A record that is still there means that the note may not be of the shard that lies there.
+    # If a record still exists, the note may be older than the shard.
     waiting = any(work.record(case).is_file() for case in keys)
     if former and former["keys"] == keys and target.is_file() and not waiting:
         return
@@ -199,14 +198,14 @@ def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> Non
         atomic_files.write_file(target, write)
         works.save(note, shard, {"keys": keys, "bytes": {case: body["bytes"] for case, body in finished.items()}})
     except UserError as error:
-        works.save(note, "", {"error": _told(error)})
+        works.save(note, "", {"error": _error_body(error)})
         return
     for case in keys:
         work.record(case).unlink(missing_ok=True)
 
 
 def _opened_record(work: WorkFolder, case: str, shard: pathlib.Path, note: works.Shard | None) -> BinaryIO:
-    """A case's framed record: of its own file, else cut from the shard that it is in already."""
+    """A case's framed record: its own file, else the part of the existing shard."""
     if work.record(case).is_file():
         return open(work.record(case), "rb")
     with open(shard, "rb") as stream:
@@ -217,12 +216,12 @@ def _opened_record(work: WorkFolder, case: str, shard: pathlib.Path, note: works
     raise FileNotFoundError(work.record(case))
 
 
-def _told(error: UserError) -> dict[str, str | None]:
+def _error_body(error: UserError) -> dict[str, str | None]:
     return {"problem": error.problem, "path": error.path, "remedy": error.remedy}
 
 
 def error_of(path: pathlib.Path) -> UserError | None:
-    """The mistake that a job left as its result; None where it left none."""
+    """The error that a job has as its result; None if it did not fail."""
     body = works.load(path, "", works.Failed)
     if body is None:
         return None
@@ -231,5 +230,5 @@ def error_of(path: pathlib.Path) -> UserError | None:
 
 
 def shard_error(work: WorkFolder, shard: str) -> UserError | None:
-    """The mistake that kept a shard from being written; None where it stands."""
+    """The error that a shard could not be written for; None if it was written."""
     return error_of(_shard_note(work, shard))

@@ -1,14 +1,14 @@
-"""The folder of work in progress beside the output: what a killed conversion has finished already.
+"""The folder of work in progress beside the output: the results that a killed conversion has finished.
 
     .OUTPUT.work/
-        lock                     held by the conversion that is under way
-        reports/CASE.json        what verification told of a case
-        records/CASE.json        a finished case, with the key of what went into it
+        lock                     of the conversion that is running
+        reports/CASE.json        the report of verification on a case
+        records/CASE.json        a finished case, with the key of its inputs
         records/CASE.tfrecord    its record, framed
-        dataset/                 the shards, and in the end all that becomes OUTPUT
+        dataset/                 the shards, and in the end all files of OUTPUT
 
-A file is trusted only if its key is that of the work to be done: a hash of the case's files, their names and bytes,
-of the settings and of the version. Files appear whole or not at all, so a kill at any moment leaves nothing half done.
+A file is used only if its key is that of the job: a hash of the case's files (names and bytes), the settings and the
+version. Files appear whole or not at all, so a kill at any moment leaves no partial file.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from semicml_tf.system.json_files import MAX_BYTES_OF_CASES, Count, Positive
 
 
 class Report(TypedDict):
-    """What verification found in a case."""
+    """The report of verification on a case."""
 
     key: str
     report: CaseReport
 
 
 class Entry(TypedDict):
-    """What a case's record holds."""
+    """The content of a case's record, in short."""
 
     shape: tuple[Positive, Positive, Positive]
     modalities: list[str]
@@ -75,7 +75,7 @@ class _Error(TypedDict):
 
 
 class Failed(TypedDict):
-    """A job that failed by a mistake of the user."""
+    """The error of a failed job."""
 
     key: str
     error: _Error
@@ -86,11 +86,11 @@ Body = TypeVar("Body", Report, Finished, Shard, Failed)
 
 @dataclasses.dataclass(frozen=True)
 class WorkFolder:
-    """Where everything of a conversion under way lies. All workers must see it under this path.
+    """The folder of a conversion in progress. All workers must see it under this path.
 
     Attributes:
         root: the folder.
-        cache: folder of finished cases that conversions share; None for none. See `case_cache`.
+        cache: folder of finished cases that conversions share; None = no cache. See `case_cache`.
     """
 
     root: pathlib.Path
@@ -98,7 +98,7 @@ class WorkFolder:
 
     @property
     def dataset(self) -> pathlib.Path:
-        """What becomes the output."""
+        """The folder that becomes the output."""
         return self.root / "dataset"
 
     @property
@@ -107,11 +107,11 @@ class WorkFolder:
         return self.root.with_name(self.root.name.removeprefix(".").removesuffix(".work") + ".debug.log")
 
     def report(self, case_id: str) -> pathlib.Path:
-        """The file with what verification told of a case."""
+        """The file of a case's report."""
         return self.root / "reports" / f"{_file_stem(case_id)}.json"
 
     def finished(self, case_id: str) -> pathlib.Path:
-        """The file that says that a case's record is finished."""
+        """The file that exists when a case's record is finished."""
         return self.root / "records" / f"{_file_stem(case_id)}.json"
 
     def record(self, case_id: str) -> pathlib.Path:
@@ -119,25 +119,25 @@ class WorkFolder:
         return self.root / "records" / f"{_file_stem(case_id)}.tfrecord"
 
     def count(self, kind: str) -> int:
-        """How many cases have a file in ``reports`` or ``records``."""
+        """The number of cases with a file in ``reports`` or ``records``."""
         with contextlib.suppress(FileNotFoundError):
             return sum(name.endswith(".json") and name[0] != "." for name in os.listdir(self.root / kind))
         return 0
 
 
 def _file_stem(case_id: str) -> str:
-    # A case's name may hold what a file's must not.
+    # A case's name may contain characters that a file's name must not.
     return hashlib.sha256(case_id.encode()).hexdigest()[:24]
 
 
 @contextlib.contextmanager
 def opened(output: str | os.PathLike, *, cache: str | os.PathLike | None = None) -> Iterator[WorkFolder]:
-    """The work folder of an output, made or taken up again, for one conversion at a time.
+    """The work folder of an output, for one conversion at a time; an existing folder is used again.
 
-    It is left as it is when the block ends, unless nothing is finished in it: who finished calls `publish`.
+    The folder stays when the block ends, unless no case is finished. A finished conversion calls `publish`.
 
     Raises:
-        UserError: it cannot be made, or another conversion is at work on the same output.
+        UserError: the folder cannot be made, or another conversion is writing the same output.
     """
     output = pathlib.Path(output).absolute()
     root = output.parent / f".{output.name}.work"
@@ -164,16 +164,16 @@ def opened(output: str | os.PathLike, *, cache: str | os.PathLike | None = None)
 
 
 def publish(work: WorkFolder, output: str | os.PathLike) -> None:
-    """Turns the work's dataset into `output`, replacing what is there, and removes the work folder.
+    """Renames the work's dataset to `output`, replacing an existing dataset, and removes the work folder.
 
     Raises:
-        UserError: it cannot be renamed.
+        UserError: the dataset cannot be renamed.
     """
     output = pathlib.Path(output).absolute()
     former = work.root / "former"
     try:
         if output.exists():
-            shutil.rmtree(former, ignore_errors=True)  # of a conversion that was killed while it cleared up
+            shutil.rmtree(former, ignore_errors=True)  # left by a conversion that was killed during this function
             output.rename(former)
         work.dataset.rename(output)
     except OSError as error:
@@ -189,21 +189,21 @@ def discard(work: WorkFolder) -> None:
 
 
 def key(case: CaseFiles, settings: Settings, digests: Mapping[str, str], **more: Any) -> str:
-    """What a finished file must bear to be the result of this case's files under these settings.
+    """The key of the result of this case's files under these settings.
 
     Args:
         digests: of the bytes of the case's files.
-        more: whatever else the result depends on; JSON values.
+        more: all other inputs of the result; JSON values.
     """
-    told = {
+    inputs = {
         "version": [semicml_tf.__version__, CONTRACT_VERSION],
-        # With all that its sources say of themselves: places, which findings tell, and what part of a file is meant.
+        # With the paths, which findings name, and the channel of each source.
         "case": repr(case),
         "settings": {**dataclasses.asdict(settings), "normalisation": _texts(settings.normalisation)},
         "digests": dict(digests),
         **more,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -219,10 +219,10 @@ def digests(case: CaseFiles, *, with_label: bool) -> dict[str, str]:
 
 
 def read(path: pathlib.Path, schema: type[Body]) -> Body:
-    """What a finished job left, whatever its key.
+    """The result of a finished job, whatever its key.
 
     Raises:
-        UserError: the file cannot be read, or holds something else.
+        UserError: the file cannot be read, or has another content.
     """
     return json_files.read(
         path,
@@ -234,7 +234,7 @@ def read(path: pathlib.Path, schema: type[Body]) -> Body:
 
 
 def load(path: pathlib.Path, wanted: str, schema: type[Body]) -> Body | None:
-    """What `save` left with the key `wanted`; None where there is none, or a file of another key or another content."""
+    """The result that `save` wrote with the key `wanted`; None if the file is missing or has another key or content."""
     with contextlib.suppress(UserError):
         body = read(path, schema)
         if body["key"] == wanted:
