@@ -165,7 +165,8 @@ def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = 
     """The columns that are not read; see `layouts.choose`.
 
     Raises:
-        UserError: there is no column of labels, and a column that is not read most likely has them.
+        UserError: there is no column of labels, and a column that is not read most likely has them; a label file that
+            a row names does not exist.
     """
     columns, rows = _rows(root)
     missing = [name for name in _OTHER_COLUMNS if name not in columns]
@@ -178,6 +179,14 @@ def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = 
             path=root,
             remedy=f"Did you mean 'label'? Rename the column '{labels[0]}', or remove it if it has no labels",
         )
+    for line, row in rows:
+        # The case would pass for an unlabelled one.
+        if row.get("label") and not os.path.exists(_path(root, row["label"])):
+            raise UserError(
+                f"row {line}, case {folders.case_name(row.get('case', ''))}: the label file does not exist",
+                path=_path(root, row["label"]),
+                remedy="Correct the cell, or leave it empty for an unlabelled case",
+            )
     # A modality that is not asked for is nothing strange; where no label is named it may be that.
     if "label" not in missing:
         unused = [name for name in unused if not _is_modality(name, rows, root)]

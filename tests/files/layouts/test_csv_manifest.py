@@ -169,10 +169,20 @@ def test_columns_that_are_left_over_are_named(tmp_path, columns, told):
     cells = {"pet": "a.nii", "tumour": "a.nii", "label2": "a.nii"}
     row = ",".join(cells.get(name, "x") for name in columns.split(","))
     (tmp_path / "cases.csv").write_text(f"{columns}\n{row}\n")
-    (tmp_path / "a.nii").touch()
+    for name in ("a.nii", "x"):
+        (tmp_path / name).touch()
     assert [one.problem for one in csv_manifest.oddities(tmp_path / "cases.csv", ["ct"])] == [told] * bool(told)
     named = [name for name in columns.split(",") if name in ("ct", "pet", "tumour")]
     assert list(csv_manifest.modalities(tmp_path / "cases.csv")) == named
+
+
+def test_a_label_that_a_row_names_exists(tmp_path):
+    manifest = tmp_path / "cases.csv"
+    manifest.write_text("case,ct,label\nA,a,\nB,b,b_label.nii.gz\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"b_label.nii.gz: row 3, case B: the label file does not exist"):
+        csv_manifest.oddities(manifest, ["ct"])
+    (tmp_path / "b_label.nii.gz").touch()
+    assert csv_manifest.oddities(manifest, ["ct"]) == []
 
 
 @pytest.mark.parametrize("column", ["mask", "Seg", "segmentation", "gt", "annotation", "label2"])
