@@ -23,12 +23,14 @@ class ReportResult:
         has_images: whether the page shows images of patients.
         warnings: what the runs' folders lack, one line each.
         text: for the screen.
+        problem: the error of files that exist but cannot be read. The page lacks what they hold.
     """
 
     file: pathlib.Path
     has_images: bool
     warnings: tuple[str, ...]
     text: str
+    problem: UserError | None = None
 
 
 def report(config: ReportConfig) -> ReportResult:
@@ -50,4 +52,7 @@ def report(config: ReportConfig) -> ReportResult:
     text = f"report: {output} ({len(content) / 1e6:.1f} MB)"
     if has_images:
         text += "\nThe page holds images of patients: share it only as you may share these."
-    return ReportResult(output, has_images, tuple(f"{run.folder}: {note}" for run in runs for note in run.notes), text)
+    warnings = [f"{run.folder}: {note}" for run in runs for note in run.notes if note not in run.damaged]
+    damaged = [line for run in runs for line in run.damaged]
+    problem = UserError("; ".join(line.rstrip(".") for line in damaged)) if damaged else None
+    return ReportResult(output, has_images, tuple(warnings), text, problem)

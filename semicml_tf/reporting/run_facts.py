@@ -40,6 +40,7 @@ class RunFacts:
         images: cases/index.json; None where the evaluation left none.
         relearning: the report on re-learning; None if there is none.
         notes: what lacks, and what to do about it.
+        damaged: what is wrong with files that exist but cannot be read, one line each.
     """
 
     key: str
@@ -53,6 +54,7 @@ class RunFacts:
     images: case_images.Index | None
     relearning: relearning_report.Report | None
     notes: tuple[str, ...]
+    damaged: tuple[str, ...]
 
     @property
     def evaluation(self) -> pathlib.Path:
@@ -113,14 +115,14 @@ def _history(folder: pathlib.Path) -> list[dict]:
     return [{**row, "epoch": int(row["epoch"])} for row in found if isinstance(row.get("epoch"), float)]
 
 
-def _read(path: pathlib.Path, read: Callable[[], T], notes: list[str]) -> T | None:
-    """What `read` returns of a file; None where the file is missing or wrong, which is noted."""
+def _read(path: pathlib.Path, read: Callable[[], T], damaged: list[str]) -> T | None:
+    """What `read` returns of a file; None where the file is missing or wrong. A wrong file is added to `damaged`."""
     if not path.is_file():
         return None
     try:
         return read()
     except UserError as error:
-        notes.append(error.line)
+        damaged.append(error.line)
         return None
 
 
@@ -130,10 +132,12 @@ def _again(folder: pathlib.Path, partition: str) -> str:
     return again if partition == "test" else f"{again} --partition={partition}"
 
 
-def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str]) -> dict | None:
+def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str], damaged: list[str]) -> dict | None:
     again = _again(folder, partition)
     path = folder / "evaluation" / partition / report.FILE_NAME
-    body = _read(path, lambda: report.load(path), notes)
+    body = _read(path, lambda: report.load(path), damaged)
+    if body is None and path.is_file():
+        return None
     if body is None:
         others = sorted({each.parent.name for each in folder.glob(f"evaluation/*/{report.FILE_NAME}")} - {partition})
         other = f". It is evaluated on '{others[0]}': pass --partition={others[0]} to report that" if others else ""
@@ -156,13 +160,14 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
     Raises:
         UserError: `folder` is no run's.
     """
-    folder, notes = pathlib.Path(folder), []
+    folder, notes, damaged = pathlib.Path(folder), [], []
     record = run_folder.read_record(folder, _REMEDY)
-    metrics = _metrics(folder, partition, record, notes)
+    metrics = _metrics(folder, partition, record, notes, damaged)
     evaluation = folder / "evaluation" / partition
     index = evaluation / case_images.FOLDER / case_images.INDEX
-    images = _read(index, lambda: case_images.read_index(evaluation), notes) if metrics is not None else None
+    images = _read(index, lambda: case_images.read_index(evaluation), damaged) if metrics is not None else None
     taught = folder / "evaluation" / "relearning"
+    relearned = _read(taught / relearning_report.FILES[0], lambda: relearning_report.read(taught), damaged)
     if images is not None and images.get("case_images") == "none":
         notes.append("This evaluation was told to leave no images (--case_images=none): no pictures and no viewer.")
     try:
@@ -179,8 +184,9 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
         flags=flags,
         metrics=metrics,
         images=images,
-        relearning=_read(taught / relearning_report.FILES[0], lambda: relearning_report.read(taught), notes),
-        notes=tuple(notes),
+        relearning=relearned,
+        notes=(*notes, *damaged),
+        damaged=tuple(damaged),
     )
 
 

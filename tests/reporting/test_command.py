@@ -65,3 +65,12 @@ def test_mistakes_are_told_in_one_line_and_leave_the_former_page(runs, tmp_path)
 def test_a_command_that_takes_one_run_still_refuses_a_second(runs):
     with pytest.raises(UserError, match="unexpected argument"):
         commandline.call("semicml_tf.evaluate", ["a", "b"])
+
+
+@pytest.mark.parametrize("file", ["metrics.json", "cases/index.json"])
+def test_scores_that_cannot_be_read_are_an_error_after_the_page_is_written(tmp_path, file):
+    folder = report_runs.write(tmp_path / "run", DICE)
+    (folder / "evaluation" / "test" / file).write_text('{"report_version": 99}')
+    with pytest.raises(UserError, match=f"{file}: expected .*version") as caught:
+        _report(folder)
+    assert (folder / "report.html").exists() and "\n" not in caught.value.line
