@@ -30,6 +30,7 @@ class Case:
         lacks: modalities that have no image of this name.
         sources: by modality, where a layout of conversion names the images; they go before `images`.
         most_voxels: a volume of more is refused.
+        doubles: by modality, further images of the same name; the case then fails.
     """
 
     name: str
@@ -37,13 +38,21 @@ class Case:
     lacks: tuple[str, ...] = ()
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
     most_voxels: int = MOST_VOXELS
+    doubles: Mapping[str, tuple[pathlib.Path, ...]] = dataclasses.field(default_factory=dict)
 
     def source(self, modality: str) -> Source:
         """The image of a modality.
 
         Raises:
-            UserError: it is not there, or its folder holds no one series of the modality.
+            UserError: it is not there, several images have its name, or its folder holds no one series of the modality.
         """
+        if modality in self.doubles:
+            others = ", ".join(path.name for path in self.doubles[modality])
+            raise UserError(
+                f"several images of '{modality}' are named {self.name}: this one and {others}",
+                path=self.images[modality],
+                remedy="Remove or rename all but one of them",
+            )
         if modality in self.lacks:
             raise UserError(
                 f"case {self.name} lacks its image of '{modality}'", remedy=f"Add it to the input named {modality}=..."
@@ -141,7 +150,7 @@ def _unmarked(name: str, modality: str) -> str | None:
     return rest.rstrip("_") if bar and rest.strip("_") and canonical(ending) == canonical(modality) else None
 
 
-def _of_modality(paths: Sequence[pathlib.Path], modality: str, named: bool) -> dict[str, pathlib.Path]:
+def _of_modality(paths: Sequence[pathlib.Path], modality: str, named: bool) -> dict[str, list[pathlib.Path]]:
     """Images by the names of their cases.
 
     Where the user names modalities and there are files that bear theirs at the end of their names, those are meant.
@@ -151,11 +160,9 @@ def _of_modality(paths: Sequence[pathlib.Path], modality: str, named: bool) -> d
         images += _images_in(path) if os.path.isdir(path) else [path]
     names = [(_unmarked(plain_name(path), modality) if named else None, path) for path in images]
     marked = [(name, path) for name, path in names if name]
-    found: dict[str, pathlib.Path] = {}
+    found: dict[str, list[pathlib.Path]] = {}
     for name, path in marked or [(plain_name(path), path) for path in images]:
-        if name in found:
-            raise UserError(f"two images of '{modality}' are named {name}, this and {found[name]}", path=path)
-        found[name] = path
+        found.setdefault(name, []).append(path)
     if not found:
         raise UserError(
             "expected NIfTI files or DICOM series in this folder, got none", path=paths[0], remedy="Check --input"
@@ -198,6 +205,7 @@ def left_out(paths: Mapping[str, tuple[pathlib.Path, ...]], cases: Sequence[Case
     """The volumes in the folders of ``--input`` that no case has, since their names bear another modality or none."""
     given = [path for of_modality in paths.values() for path in of_modality if os.path.isdir(path)]
     taken = {path for case in cases for path in case.images.values()}
+    taken |= {path for case in cases for doubles in case.doubles.values() for path in doubles}
     return sorted({image for folder in given for image in _images_in(folder)} - taken)
 
 
@@ -241,7 +249,7 @@ def several_cases(paths: Mapping[str, tuple[pathlib.Path, ...]], *, named: bool 
         named: whether the user named the modalities: files may then bear them (``P01_ct.nii.gz``).
 
     Raises:
-        UserError: a path is not there, or holds nothing, or two images have one name.
+        UserError: a path is not there, or holds nothing.
     """
     for given in paths.values():
         for path in given:
@@ -252,8 +260,11 @@ def several_cases(paths: Mapping[str, tuple[pathlib.Path, ...]], *, named: bool 
     return [
         Case(
             name,
-            {modality: images[name] for modality, images in found.items() if name in images},
+            {modality: images[name][0] for modality, images in found.items() if name in images},
             tuple(modality for modality, images in found.items() if name not in images),
+            doubles={
+                modality: tuple(images[name][1:]) for modality, images in found.items() if len(images.get(name, ())) > 1
+            },
         )
         for name in names
     ]
