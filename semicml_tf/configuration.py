@@ -32,7 +32,7 @@ from typing import Any
 from semicml_tf.errors import UserError
 
 MISSING = dataclasses.MISSING
-# A problem and its remedy.
+# A problem and its remedy, which is empty where the problem says it all.
 Problem = tuple[str, str]
 _NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _PLURALS = {bool: "true or false", int: "whole numbers", float: "numbers", str: "texts"}
@@ -172,7 +172,7 @@ class Option:
 
     def _refused(self, value: Any) -> Problem:
         text = f"'{as_list(value)}'" if isinstance(value, (list, tuple)) else f"'{value}'"
-        remedy = f"Correct --{self.name}"
+        remedy = ""  # the problem names the flag and what it must be
         if self.is_list and isinstance(value, str):
             text, remedy = f"the text {text}", "Pass a tuple of values"
         elif self.choices and isinstance(value, str) and (near := difflib.get_close_matches(value, self.choices, n=1)):
@@ -250,9 +250,10 @@ def _option(field: dataclasses.Field, annotation: Any) -> Option:
 
 
 def refusal(problems: Sequence[Problem]) -> UserError:
-    """One error for all problems."""
-    remedies = dict.fromkeys(remedy for _, remedy in problems)
-    return UserError("; ".join(problem for problem, _ in problems), remedy="; ".join(remedies))
+    """One error for all problems, each with its remedy, if there is any."""
+    if len(problems) == 1:
+        return UserError(problems[0][0], remedy=problems[0][1] or None)
+    return UserError("; ".join(f"{problem} ({remedy})" if remedy else problem for problem, remedy in problems))
 
 
 def check(config: Any, further: Iterable[Problem] = ()) -> None:

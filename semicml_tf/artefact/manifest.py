@@ -25,7 +25,7 @@ from annotated_types import Interval, MaxLen, MinLen
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
-from semicml_tf.networks.spec import NetworkSpec
+from semicml_tf.networks.spec import MAX_WINDOW, NetworkSpec
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
 from semicml_tf.preprocessing import body_box
 from semicml_tf.preprocessing.normalisation import Normalisation
@@ -41,7 +41,6 @@ _WHAT = "the manifest of an exported model"
 
 # A manifest comes from a server as well: these limits bound the memory that a client then asks for.
 MAX_BYTES = 2**18
-MAX_WINDOW = 4096  # pixels: a slice of 64 MiB
 SPACING_LIMITS_MM = (0.01, 1000.0)
 # Queries that one call of the signature `manifest` answers: each repeats the whole manifest.
 MAX_QUERIES = 256

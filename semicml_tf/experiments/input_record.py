@@ -9,7 +9,7 @@ from typing import Any
 
 from semicml_tf.configuration import options
 from semicml_tf.errors import UserError
-from semicml_tf.experiments.study import differences
+from semicml_tf.runs.settings import differences
 from semicml_tf.system import atomic_files, json_files
 
 

@@ -11,11 +11,10 @@ from semicml_tf.errors import UserError
 from semicml_tf.experiments import grid, input_record
 from semicml_tf.experiments.plan import Plan
 from semicml_tf.experiments.run_spec import Cell
-from semicml_tf.experiments.study import differences
 from semicml_tf.experiments.workers import Job
 from semicml_tf.records import dataset
 from semicml_tf.runs import run_folder
-from semicml_tf.runs.settings import MEANING
+from semicml_tf.runs.settings import MEANING, differences
 
 VOLUMES = "volumes"
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from semicml_tf import commandline
-from semicml_tf.configuration import as_list, text_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,22 +38,3 @@ class Study:
     def call(self, command: str, *arguments: str) -> tuple[str, ...]:
         """Words of a process that runs the command with this study, without the interpreter."""
         return ("-m", f"semicml_tf.{command}", *self.words, *arguments)
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """How two sets of flags differ, each as ``--name=BEFORE, now VALUE``.
-
-    Args:
-        before: flags by name as they were; a flag that it lacks was unknown then and had its default.
-        now: as they are.
-        defaults: by name.
-    """
-    return [
-        f"--{name}={_text(before.get(name, defaults.get(name)))}, now {_text(now.get(name, defaults.get(name)))}"
-        for name in sorted({*before, *now})
-        if before.get(name, defaults.get(name)) != now.get(name, defaults.get(name))
-    ]
-
-
-def _text(value: Any) -> str:
-    return as_list(value) if isinstance(value, (list, tuple)) else text_of(value)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 
+# Highest values that run.json and the manifest of an exported model may hold; a slice then has 64 MiB.
+MAX_WINDOW, MAX_WIDTH = 4096, 1024
 # The specification of a manifest comes from a server.
 _MOST = {
-    "window": 2**14,
-    "width": 2**12,
+    "window": MAX_WINDOW,
+    "width": MAX_WIDTH,
     "levels": 16,
     "dimensions": 3,
     "input_channels": 2**10,

@@ -14,7 +14,7 @@ from typing_extensions import NotRequired, TypedDict
 from semicml_tf.errors import UserError
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue
-from semicml_tf.networks.spec import NetworkSpec
+from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec
 from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import json_files, npz_files
 from semicml_tf.system.digest import sha256
@@ -45,8 +45,8 @@ class Record(TypedDict):
     data_hash: str
     run_hash: str
     modalities: Annotated[list[str], MinLen(1)]
-    window: NotRequired[Annotated[int, Interval(ge=16, le=2**14)]]
-    width: NotRequired[Annotated[int, Interval(ge=1, le=2**12)]]
+    window: NotRequired[Annotated[int, Interval(ge=16, le=MAX_WINDOW)]]
+    width: NotRequired[Annotated[int, Interval(ge=1, le=MAX_WIDTH)]]
     # Missing in runs of before the specification: they are plain U-Nets.
     network: NotRequired[NetworkSpec]
     best: NotRequired[dict[str, Best]]

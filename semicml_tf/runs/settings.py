@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from semicml_tf.configuration import Problem, option
+from semicml_tf.configuration import Problem, as_list, option, text_of
 from semicml_tf.errors import UserError
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue as networks
-from semicml_tf.networks.spec import NetworkSpec
+from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec
 
 # Increased when the same flags come to mean another training: runs before and after then have different hashes.
 MEANING = 2
@@ -33,6 +33,7 @@ _ALWAYS_HASHED = frozenset(
     """.split()
 )
 
+_MOST_SLICES = 2**16
 # The data's streams fold the seed into numbers of 32 bits.
 _HIGHEST_SEED = 2**31 - 1
 
@@ -55,21 +56,29 @@ class TrainSettings:
         (6, 12),
         "Epochs of each stage; a single stage gets their sum. If the validation DSC in training.png still rises at the "
         "end, train a new run with twice as many (docs/training.md).",
+        high=100_000,
         group=FIRST,
     )
     steps_per_epoch: int = option(
         50,
         "Steps between two validations. 0 means one pass over the labelled slices that are shown.",
         low=0,
+        high=10**6,
         group=DATA,
     )
-    labelled_batch: int = option(16, "Labelled slices per step, over all devices.", low=1, group=DATA)
-    unlabelled_batch: int = option(16, "Unlabelled slices per step, over all devices.", group=DATA)
+    labelled_batch: int = option(
+        16, "Labelled slices per step, over all devices.", low=1, high=_MOST_SLICES, group=DATA
+    )
+    unlabelled_batch: int = option(16, "Unlabelled slices per step, over all devices.", high=_MOST_SLICES, group=DATA)
     network: str = option("unet", "Network of each modality.", choices=tuple(networks.NETWORKS), group=DATA)
     window: int = option(
-        64, "Side in pixels of the square slices that the networks see, a multiple of 16.", low=1, group=FIRST
+        64,
+        "Side in pixels of the square slices that the networks see, a multiple of 16.",
+        low=1,
+        high=MAX_WINDOW,
+        group=FIRST,
     )
-    width: int = option(16, "Channels of the networks' first level.", low=1, group=DATA)
+    width: int = option(16, "Channels of the networks' first level.", low=1, high=MAX_WIDTH, group=DATA)
     lesion_fraction: float = option(
         0.67, "Fraction of the labelled slices that are cut around a lesion.", low=0.0, high=1.0, group=DATA
     )
@@ -127,13 +136,14 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
         return
     if len(train.epochs) != len(train.method) or min(train.epochs) <= 0:
         yield (
-            f"expected positive epochs, one for each of the stages {', '.join(train.method)}, got {list(train.epochs)}",
-            "Correct --epochs or --method",
+            f"expected positive --epochs, one for each of the stages {', '.join(train.method)}, got "
+            f"{as_list(train.epochs)}",
+            "",
         )
     if network := networks.NETWORKS.get(train.network):
         multiple = 2 ** (network.levels - 1)
         if train.window % multiple:
-            yield f"expected a window that is a positive multiple of {multiple}, got {train.window}", "Correct --window"
+            yield f"expected --window to be a positive multiple of {multiple}, got {train.window}", ""
         for name in train.method:
             if lacking := catalogue.METHODS[name].lacking(network, method):
                 problem = f"expected a --network with {lacking} for {name}, got {train.network}"
@@ -182,6 +192,25 @@ def steps_per_epoch(train: TrainSettings, lesion_slices: int, slices: int) -> in
         return train.steps_per_epoch
     shown = lesion_slices if train.lesion_fraction >= 1.0 else slices
     return max(1, -(-shown // train.labelled_batch))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """How two sets of flags differ, each as ``--name=BEFORE, now VALUE``.
+
+    Args:
+        before: flags by name as they were; a flag that it lacks was unknown then and had its default.
+        now: as they are.
+        defaults: by name.
+    """
+    return [
+        f"--{name}={_text(before.get(name, defaults.get(name)))}, now {_text(now.get(name, defaults.get(name)))}"
+        for name in sorted({*before, *now})
+        if before.get(name, defaults.get(name)) != now.get(name, defaults.get(name))
+    ]
+
+
+def _text(value: Any) -> str:
+    return as_list(value) if isinstance(value, (list, tuple)) else text_of(value)
 
 
 def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:

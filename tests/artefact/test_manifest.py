@@ -78,7 +78,7 @@ def changed(change, modality="ct"):
         ({"window": 24, "window_multiple": 16}, "window: expected a multiple of 16, got 24"),
         ({"network": {"window": 40}}, "network: expected a window that is a multiple of 16, got 40"),
         ({"network": {"window": 32}}, "network: its window is not that of the manifest"),
-        ({"network": {"width": 0}}, "network: expected a network's width from 1 to 4096, got 0"),
+        ({"network": {"width": 0}}, "network: expected a network's width from 1 to 1024, got 0"),
         ({"network": {"options": {"gate": [1]}}}, "network.options.gate"),
         ({"normalisation": "hu:3:1"}, "expected a normalisation KIND:LOW:HIGH"),
         ({"normalisation": "hu:-inf:300"}, "expected a normalisation KIND:LOW:HIGH"),

@@ -70,7 +70,7 @@ def test_python_values_get_the_types_of_their_options():
     ("name", "text", "value", "message"),
     [
         ("input", "", "", "expected --input, which is missing. See --help."),
-        ("count", "many", "many", "expected --count to be a whole number of at least 1, got 'many'. Correct --count."),
+        ("count", "many", "many", "expected --count to be a whole number of at least 1, got 'many'."),
         ("count", "0", 0, "expected --count to be a whole number of at least 1, got '0'"),
         ("count", "1.5", 1.5, "expected --count to be a whole number of at least 1, got '1.5'"),
         ("factor", "0", 0.0, "expected --factor to be a number above 0 and up to 2, got"),
@@ -101,8 +101,8 @@ def test_a_wrong_type_is_refused(wrong):
 def test_all_problems_stand_in_one_line():
     with pytest.raises(UserError) as caught:
         ScaleConfig(count=0, kind="none", factor=1.0)
-    expected = "expected --input, which is missing; expected --count to be a whole number of at least 1, got '0'"
-    assert caught.value.line == f"{expected}. See --help; Correct --count."
+    count = "expected --count to be a whole number of at least 1, got '0'"
+    assert caught.value.line == f"expected --input, which is missing (See --help); {count}."
     with pytest.raises(UserError, match="--factor and --kind=none contradict each other. Pass one of them."):
         ScaleConfig(input="a", kind="none", factor=1.0)
 
