@@ -34,6 +34,7 @@ from semicml_tf.errors import (
     stop_error,
     stop_signals,
 )
+from semicml_tf.system import progress
 
 # One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
 # though not to the command that runs, is passed over. On the command line itself it is an error.
@@ -303,12 +304,15 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
     # What matters of TensorFlow's native log comes as an exception, too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        call(name, arguments)
+        try:
+            call(name, arguments)
+        finally:
+            progress.close_all()
     except UserError as error:
         print(f"{name}: error: {error.line}", file=sys.stderr)
         _leave(2)
     except KeyboardInterrupt as error:
-        message, code = _interruption(name, error)
+        message, code = _interruption(name, error, arguments)
         print(f"{name}: {printable(message)}", file=sys.stderr)
         _leave(code)
     except (MemoryError, RecursionError) as error:
@@ -328,13 +332,22 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
     _leave(0)
 
 
-def _interruption(name: str, error: KeyboardInterrupt) -> tuple[str, int]:
+def _interruption(name: str, error: KeyboardInterrupt, arguments: Sequence[str]) -> tuple[str, int]:
     """The line and the exit code of a command that was asked to stop."""
     if isinstance(error, Interrupted):
         return str(error), 128 + error.number
     word, number = ("terminated", signal.SIGTERM) if isinstance(error, Terminated) else ("interrupted", signal.SIGINT)
     rest = getattr(_command_module(name), "AFTER_INTERRUPT", "")
+    if {"--dry_run", "--dry_run=true"} & set(arguments):
+        rest = "Nothing was written."
     return f"{word}. {rest}" if rest else word, 128 + number
+
+
+def end_by_signal(name: str, number: int) -> NoReturn:
+    """Ends the process at once, from any thread, as `run` does where a signal stops a command."""
+    message, code = _interruption(name, stop_error(number)(), ())
+    os.write(2, f"\n{name}: {printable(message)}\n".encode())
+    os._exit(code)
 
 
 def _discard_stdout() -> None:

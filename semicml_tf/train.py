@@ -24,7 +24,7 @@ def main(config: TrainConfig) -> None:
     """Runs the command."""
     from semicml_tf.training import job
 
-    result = job.train(config)
+    result = job.train(config, end=lambda number: commandline.end_by_signal("semicml_tf.train", number))
     for name, best in result.best.items():
         print(f"{name}: best mean validation DSC {best['dice']:.3f} at step {best['step']} ({best['stage']})")
     if result.folder:

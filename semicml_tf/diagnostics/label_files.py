@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import sys
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -14,7 +13,7 @@ from semicml_tf.evaluation import data_provenance, report
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
-from semicml_tf.system import atomic_files, json_files, quiet_import
+from semicml_tf.system import atomic_files, json_files, progress, quiet_import
 
 FILE_NAME = "provenance.json"
 _HOW = (
@@ -74,8 +73,6 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     Raises:
         UserError: the run has no such stage, a file of it is missing, or the data are not the run's own.
     """
-    from tqdm import tqdm
-
     from semicml_tf.diagnostics import teachers
     from semicml_tf.files.nifti.writer import write_on_grid
     from semicml_tf.input.complete_cases import whole_cases
@@ -94,9 +91,7 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     before = teachers.load(run, found, gaps, batch_size)[0]
     written = []
     with atomic_files.new_directory(output, overwrite=True) as staged:
-        records = tqdm(
-            read_cases(info, cases), total=len(cases), desc="writing labels", file=sys.stderr, disable=not cases
-        )
+        records = progress.bar(read_cases(info, cases), total=len(cases), desc="writing labels", disable=not cases)
         for record in records:
             # The last label is the fusion of the maps.
             *_, label = teachers.labels(before, found, record).values()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pathlib
-import sys
 from typing import Literal
 
 from typing_extensions import NotRequired, TypedDict
@@ -16,7 +15,7 @@ from semicml_tf.evaluation.case_images import Measured
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
-from semicml_tf.system import atomic_files, json_files
+from semicml_tf.system import atomic_files, json_files, progress
 
 REPORT_VERSION = 1
 FILES = ("report.json", "report.md", "calibration.png")
@@ -131,8 +130,6 @@ def build(
 
 
 def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batch_size: int) -> dict:
-    from tqdm import tqdm
-
     from semicml_tf.diagnostics import hidden_truth, teachers
     from semicml_tf.input.complete_cases import whole_cases
     from semicml_tf.records.case_record import LABELLED_PARTITIONS
@@ -151,9 +148,7 @@ def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batc
     check_shards(truth, partitions)
     quiet_import.tensorflow()
     times = teachers.load(run, found, gaps, batch_size)
-    patients = tqdm(
-        hidden_truth.read(info, truth, cases, entries), total=len(cases), desc="reading labels", file=sys.stderr
-    )
+    patients = progress.bar(hidden_truth.read(info, truth, cases, entries), total=len(cases), desc="reading labels")
     return {
         "dataset": {"folder": info.location, "data_hash": info.data_hash},
         "truth": {"folder": truth.location, "data_hash": truth.data_hash},

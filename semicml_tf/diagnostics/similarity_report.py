@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
@@ -12,7 +11,7 @@ from semicml_tf.methods.catalogue import MethodSettings, settings_of
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
-from semicml_tf.system import atomic_files, quiet_import
+from semicml_tf.system import atomic_files, progress, quiet_import
 
 REPORT_VERSION = 1
 FILES = ("report.json", "report.md", "similarity.png")
@@ -28,8 +27,6 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     Raises:
         UserError: the data are not the run's, or a file of it lacks.
     """
-    from tqdm import tqdm
-
     from semicml_tf.diagnostics import similarity, similarity_picture
 
     data_provenance.require(run, info)
@@ -45,7 +42,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     quiet_import.tensorflow()
     slices = list(_batches(info, settings, run.window))
     times, shown = [], []
-    for when, networks in tqdm(_times(run, settings, how), desc="comparing maps", file=sys.stderr):
+    for when, networks in progress.bar(_times(run, settings, how), desc="comparing maps"):
         maps = [_maps(networks, batch) for batch in slices]
         times.append({"when": when, **similarity.measure(maps, how)})
         shown.append((when, similarity.by_patient(maps[0])))

@@ -22,12 +22,28 @@ def load(run: Run, config: _Options) -> DatasetInfo:
     Raises:
         UserError: it cannot be read.
     """
-    info = DatasetInfo.load(
-        config.dataset or run.dataset, dataset_access=config.dataset_access, cache_dir=config.cache_dir
-    )
+    info = read(run, config.dataset, dataset_access=config.dataset_access, cache_dir=config.cache_dir)
     if info.url:
         print(info.where, file=sys.stderr)
     return info
+
+
+def read(run: Run, dataset: str | None, **access: str | None) -> DatasetInfo:
+    """The dataset of that path or URL, or the run's own if None.
+
+    Args:
+        access: as `DatasetInfo.load` takes it.
+
+    Raises:
+        UserError: it cannot be read. The remedy names --dataset where the run's own dataset has gone.
+    """
+    try:
+        return DatasetInfo.load(dataset or run.dataset, **access)
+    except UserError as error:
+        if dataset:
+            raise
+        remedy = f"If the data were moved, name their new folder with --dataset. Otherwise: {error.remedy}"
+        raise UserError(error.problem, path=error.path, remedy=remedy) from error
 
 
 def require(run: Run, info: DatasetInfo, *, remedy: str = "Give the run's own data as --dataset") -> None:

@@ -6,9 +6,6 @@ import contextlib
 import dataclasses
 import pathlib
 import shlex
-import sys
-
-from tqdm import tqdm
 
 from semicml_tf.configuration import command_line
 from semicml_tf.errors import UserError
@@ -29,7 +26,7 @@ from semicml_tf.evaluation.metrics.catalogue import METRICS
 from semicml_tf.input.complete_cases import require_whole
 from semicml_tf.records.shards import check_shards, read_cases
 from semicml_tf.runs.run_folder import Run
-from semicml_tf.system import atomic_files, cpu, locks, quiet_import
+from semicml_tf.system import atomic_files, cpu, locks, progress, quiet_import
 
 COMMAND = "semicml_tf.evaluate"
 FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png", "cases")
@@ -117,7 +114,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
     check_shards(info, sorted({"labelled", config.partition}))
 
     quiet_import.tensorflow()
-    records = tqdm(read_cases(info, labelled), total=len(labelled), desc="fitting the baselines", file=sys.stderr)
+    records = progress.bar(read_cases(info, labelled), total=len(labelled), desc="fitting the baselines")
     ellipsoid, threshold = trivial_baselines.fit(records, {name: info.normalisation[name] for name in run.modalities})
     segmenters = {
         name: segment.by_network(run.network(name), name, run.window, config.batch_size) for name in run.modalities
@@ -137,7 +134,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
         images.add(record, answers)
 
     results = score_cases.evaluate_predictions(
-        tqdm(read_cases(info, cases), total=len(cases), desc=f"scoring {config.partition}", file=sys.stderr),
+        progress.bar(read_cases(info, cases), total=len(cases), desc=f"scoring {config.partition}"),
         segmenters,
         thresholds=thresholds,
         postprocessing=postprocessing,
@@ -210,7 +207,7 @@ def choose_postprocessing(config: EvaluateConfig) -> PostprocessingChoice:
     path = run.folder / postprocessing_choice.FILE_NAME
     with locks.writing(path):
         quiet_import.tensorflow()
-        records = tqdm(read_cases(info, cases), total=len(cases), desc="trying post-processing", file=sys.stderr)
+        records = progress.bar(read_cases(info, cases), total=len(cases), desc="trying post-processing")
         body = postprocessing_choice.build(
             run, info, records, batch_size=config.batch_size, command=command_line(COMMAND, config)
         )

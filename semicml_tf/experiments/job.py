@@ -14,7 +14,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.experiments import lock, plan, publish, runs, workers
 from semicml_tf.experiments.config import ExperimentConfig
 from semicml_tf.experiments.plan import Plan
-from semicml_tf.system import cpu
+from semicml_tf.system import cpu, progress
 
 # What decides how, not what: the command that makes the same experiment leaves it out.
 _NOT_REPEATED = ("flagfile", "workers", "dry_run", "tables_only")
@@ -66,8 +66,6 @@ def experiment(config: ExperimentConfig) -> ExperimentResult:
 
 
 def _run(config: ExperimentConfig, planned: Plan, inherited: int) -> ExperimentResult:
-    from tqdm import tqdm
-
     plan.write_splits(planned)
     count = config.workers or cpu.available()
     planned, stale = runs.with_stale_cells(planned)
@@ -79,7 +77,7 @@ def _run(config: ExperimentConfig, planned: Plan, inherited: int) -> ExperimentR
     tables: pathlib.Path | None = None
     with (
         workers.Workers(count, inherited) as pool,
-        tqdm(
+        progress.bar(
             total=len(planned.cells), initial=before, desc="runs", unit="run", dynamic_ncols=True, disable=not jobs
         ) as bar,
     ):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Mapping
-
-from tqdm import tqdm
 
 import semicml_tf
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import postprocessing_choice, report
+from semicml_tf.evaluation import data_provenance, postprocessing_choice, report
 from semicml_tf.evaluation.metrics.catalogue import METRICS
 from semicml_tf.exporting import gate, old_versions, trial
 from semicml_tf.exporting.config import ExportConfig
@@ -24,7 +21,7 @@ from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import Run, read_record
-from semicml_tf.system import atomic_files, locks, quiet_import
+from semicml_tf.system import atomic_files, locks, progress, quiet_import
 
 REPORT_NAME = "export.json"
 
@@ -127,7 +124,7 @@ def export(config: ExportConfig) -> ExportResult:
             network cannot segment a case of ``config.check_input``.
     """
     run = Run.load(config.run)
-    info = DatasetInfo.load(config.dataset or run.dataset)
+    info = data_provenance.read(run, config.dataset)
     if info.data_hash != run.data_hash:
         raise UserError(
             "expected the data that the run was trained on, got data with another hash",
@@ -170,7 +167,7 @@ def _publish(
     folders = {modality: pathlib.Path(config.output) / modality for modality in passing}
     with contextlib.ExitStack() as stack:
         staged = {}
-        for modality in tqdm(passing, desc="exporting", file=sys.stderr, disable=not passing):
+        for modality in progress.bar(passing, desc="exporting", disable=not passing):
             network = run.network(modality)
             staged[modality] = stack.enter_context(
                 stage(

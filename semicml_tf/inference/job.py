@@ -6,7 +6,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.inference.config import PredictConfig
 from semicml_tf.inference.exported_model import Model, load
 from semicml_tf.inference.inputs import split_names
-from semicml_tf.inference.segment_files import PredictResult, segment_files
+from semicml_tf.inference.segment_files import PredictResult, check_outputs, segment_files
 from semicml_tf.inference.volume import check_modality
 
 
@@ -16,6 +16,7 @@ def predict(config: PredictConfig) -> PredictResult:
     Raises:
         UserError: a model or an input cannot be read, they do not fit each other, or an output cannot be written.
     """
+    check_outputs(config)
     return segment_files(_models(config.model), config, fuse=config.fuse)
 
 

@@ -10,8 +10,6 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-import tqdm
-
 from semicml_tf.configuration import as_flags, given
 from semicml_tf.errors import UserError, printable, unexpected
 from semicml_tf.inference import inputs, overlay
@@ -25,7 +23,7 @@ from semicml_tf.inference.segment_case import MAPS, Outputs, segment_case
 from semicml_tf.inference.volume import check_modality
 from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.plausibility import accepted_codes
-from semicml_tf.system import atomic_files, locks
+from semicml_tf.system import atomic_files, locks, progress
 
 DEBUG_LOG = "predictions.debug.log"
 _NAMED = 5  # failed cases that the last line names; predictions.json has all
@@ -102,7 +100,7 @@ def segment_files(
         raise UserError("--dicom_seg writes .dcm files, got another name", path=output, remedy="Pass --output=mask.dcm")
     # The bar appears late, so that a refused input is one line. With several cases, another bar counts the cases.
     name = f"segment {' and '.join(models)}"
-    with tqdm.tqdm(unit=" slices", desc=name, leave=False, disable=not is_one, delay=1e-3) as bar:
+    with progress.bar(unit=" slices", desc=name, leave=False, disable=not is_one, delay=1e-3) as bar:
         ready = {name: _combined(members, config, bar) for name, members in models.items()}
         if is_one:
             with locks.writing(output, *_maps(config).values()):
@@ -117,6 +115,16 @@ def segment_files(
             for folder in sorted({output, *_maps(config).values()}):
                 stack.enter_context(locks.writing_in(folder))
             return _several(cases, ready, output, config, fuse)
+
+
+def check_outputs(config: SegmentConfig) -> None:
+    """Checks what can be checked of the outputs before TensorFlow and the models are loaded.
+
+    Raises:
+        UserError: an output cannot be written.
+    """
+    for path in (config.output, *_maps(config).values()):
+        atomic_files.check_writable(path)
 
 
 def _check_maps(config: SegmentConfig, models: Mapping[str, Sequence], fuse: bool) -> None:
@@ -222,7 +230,7 @@ def _several(
     words = shlex.join(as_flags(config, given(config)))
     record = Predictions(folder, flags=words, settings=settings, overwrite=config.overwrite)
     skipped = 0
-    for case in tqdm.tqdm(cases, unit=" cases", desc=f"segment {' and '.join(models)}", file=sys.stderr):
+    for case in progress.bar(cases, unit=" cases", desc=f"segment {' and '.join(models)}"):
         name = f"{case.name}.nii.gz"
         mask = folder / (f"{case.name}.dcm" if config.dicom_seg else name)
         outputs = Outputs(mask, {what: place / name for what, place in maps.items()})

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from tqdm import tqdm
-
 from semicml_tf.errors import UserError
 from semicml_tf.phantom import case as cases
 from semicml_tf.phantom import split as splits
 from semicml_tf.phantom.config import PhantomConfig
 from semicml_tf.phantom.writers import LAYOUTS
-from semicml_tf.system import atomic_files, locks
+from semicml_tf.system import atomic_files, locks, progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
     drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
     made, paths = [], {}
     with locks.writing(output), atomic_files.new_directory(output, overwrite=config.overwrite) as folder:
-        for name, number in zip(names, tqdm(numbers, desc="phantom", unit="case")):
+        for name, number in zip(names, progress.bar(numbers, desc="phantom", unit="case")):
             case = cases.generate(
                 config.seed,
                 number,

@@ -9,15 +9,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import tqdm
-
 from semicml_tf.errors import UserError, printable_lines
 from semicml_tf.records import case_cards, case_record, check, inspection, shards, tfrecord_file, to_nifti
 from semicml_tf.records.config import InspectConfig
 from semicml_tf.records.dataset import FILE_NAME, DatasetInfo, Origin
 from semicml_tf.storage import access, cache
 from semicml_tf.storage import url as urls
-from semicml_tf.system import atomic_files, json_files
+from semicml_tf.system import atomic_files, json_files, progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +163,7 @@ def _shard(path: pathlib.Path, config: InspectConfig) -> InspectResult:
 
 def _check(paths: Sequence[pathlib.Path], info: DatasetInfo | None) -> list:
     size = sum(path.stat().st_size for path in paths if path.is_file())
-    # The bar is hidden where the output is no terminal (disable=None).
-    with tqdm.tqdm(total=size, desc="reading", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+    with progress.bar(total=size, desc="reading", unit="B", unit_scale=True, leave=False) as bar:
         return [check.check_shard(path, info, progress=bar.update) for path in paths]
 
 

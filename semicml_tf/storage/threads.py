@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-import tqdm
+from semicml_tf.system import progress
 
 _AT_ONCE = 4
 
@@ -19,13 +19,13 @@ def in_threads(work: Callable[[str], Any], names: Sequence[str], what: str) -> l
     results = {}
     with (
         ThreadPoolExecutor(_AT_ONCE) as pool,
-        tqdm.tqdm(total=len(names), desc=what, unit="file", leave=False, disable=None) as progress,
+        progress.bar(total=len(names), desc=what, unit="file", leave=False) as bar,
     ):
         futures = {pool.submit(work, name): name for name in names}
         try:
             for future in as_completed(futures):
                 results[futures[future]] = future.result()
-                progress.update()
+                bar.update()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -60,6 +61,17 @@ def unwritable(path: pathlib.Path, error: OSError) -> UserError:
         path=path,
         remedy="Choose an output in a folder that you may write to and that has free space",
     )
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Raises UserError if an output, a file or a folder, cannot be written; nothing is made."""
+    place = pathlib.Path(path).absolute()
+    if not place.is_dir():
+        place = next(each for each in place.parents if os.path.lexists(each))
+    if not place.is_dir():
+        raise unwritable(pathlib.Path(path), OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise unwritable(pathlib.Path(path), OSError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, private: bool = False) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
-from semicml_tf.runs import run_folder
+from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.runs import run_folder, settings
+from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import atomic_files
 from semicml_tf.training import checkpoint
 
@@ -21,10 +23,12 @@ class Keeper:
     Args:
         folder: of the run.
         run_hash: of what the run was asked to do.
+        asked: that in words: its flags by name, `data_hash` and `initial_run`.
         chief: whether this process writes.
     """
 
-    def __init__(self, folder: pathlib.Path, run_hash: str, chief: bool):
+    def __init__(self, folder: pathlib.Path, run_hash: str, chief: bool, asked: Mapping[str, Any]):
+        self._asked = asked
         self._folder, self._hash, self._chief = folder, run_hash, chief
 
     @property
@@ -47,12 +51,26 @@ class Keeper:
         else:
             return None
         if run_hash != self._hash:
-            raise UserError(
-                "this run was begun with other settings or other data",
-                path=self._folder,
-                remedy="Give the flags that it began with, or another --output",
-            )
+            raise self._other_run()
         return position
+
+    def _other_run(self) -> UserError:
+        """Names what differs between the run in the folder and the run that is asked for, by `run.json`."""
+        try:
+            record = run_folder.read_record(self._folder)
+        except UserError:  # damaged or gone; the checkpoint has the hash alone
+            record = {}
+        parts = []
+        if record.get("settings"):
+            defaults = settings.as_flags(TrainSettings(), MethodSettings())
+            parts = settings.differences(record["settings"], self._asked["settings"], defaults)
+        for key, what in (("data_hash", "data of hash"), ("initial_run", "--init_from")):
+            if record and record.get(key) != self._asked[key]:
+                before, now = (value or "none" for value in (record.get(key), self._asked[key]))
+                parts.append(f"{what} {before}, now {now}")
+        text = "; ".join(parts) or "other settings or other data"
+        remedy = "Give the flags that it began with, or another --output"
+        return UserError(f"this run was begun with {text}", path=self._folder, remedy=remedy)
 
     def save(self, method: Method, position: Mapping[str, Any], own: np.ndarray | None) -> None:
         """Writes a checkpoint; `own` as `checkpoint.save` takes it."""

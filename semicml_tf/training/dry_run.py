@@ -70,6 +70,7 @@ def report(
             f"  memory, an estimate for each device: variables {held / _MIB:.0f} MiB, their gradients and features "
             f"{step / _MIB:.0f} MiB"
         )
+        memory.check(built, sum(sizes.values()), strategy)
         yield from _tried(stages, number, built, strategy)
     yield f"in all {stages.total_steps} steps; nothing was written"
 

@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from semicml_tf.configuration import as_flags
 from semicml_tf.errors import UserError, stop_signals
@@ -51,8 +51,12 @@ class TrainResult:
         return {name: entry["threshold"] for name, entry in self.best.items()}
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, *, end: Callable[[int], object] | None = None) -> TrainResult:
     """Trains a run, or resumes it; with ``dry_run``, prints its plan and writes nothing.
+
+    Args:
+        end: ends the process. It is called with the number of a signal that comes while native code compiles the first
+            step. Without it, such a signal waits until the native code returns.
 
     Raises:
         UserError: the data, the folder or the devices do not allow it, or a loss is not finite.
@@ -61,10 +65,10 @@ def train(config: TrainConfig) -> TrainResult:
     # Of several workers the chief alone writes.
     writes = not config.dry_run and Workers.from_environment().chief
     with locks.writing_in(config.output) if writes else contextlib.nullcontext():
-        return _train(config)
+        return _train(config, end)
 
 
-def _train(config: TrainConfig) -> TrainResult:
+def _train(config: TrainConfig, end: Callable[[int], object] | None) -> TrainResult:
     info = DatasetInfo.load(config.dataset, dataset_access=config.dataset_access, cache_dir=config.cache_dir)
     if info.url:
         print(info.where)
@@ -111,6 +115,17 @@ def _train(config: TrainConfig) -> TrainResult:
             ):
                 print(line, flush=True)
         return TrainResult(None, 0, {})
+
+    def restore() -> None:
+        # Refused or stopped before the first checkpoint: the next command must find the folder as it was.
+        if workers.chief and not begun and not run_folder.checkpoint_file(folder).exists():
+            for item in locks.contents(folder):
+                shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
+
+    def restore_and_end(number: int) -> None:
+        restore()
+        end(number)
+
     trainer = trainers.Trainer(
         info,
         folder,
@@ -122,6 +137,7 @@ def _train(config: TrainConfig) -> TrainResult:
         left_out=lacking,
         picture_every=config.picture_every,
         jit_compile=config.jit_compile,
+        end=restore_and_end if end else None,
     )
     try:
         trainer.agree()
@@ -130,10 +146,7 @@ def _train(config: TrainConfig) -> TrainResult:
         with explained(info, partitions):
             position = trainer.run()
     except (UserError, KeyboardInterrupt):
-        # Refused or stopped before the first checkpoint: the next command must find the folder as it was.
-        if workers.chief and not begun and not run_folder.checkpoint_file(folder).exists():
-            for item in locks.contents(folder):
-                shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
+        restore()
         raise
     return TrainResult(folder, sum(settings.epochs), position.best if workers.chief else {})
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import resource
 
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
 from semicml_tf.methods.base import Method
+
+_REMEDY = "Lower --labelled_batch, --unlabelled_batch, --window or --width, or pass --precision=bfloat16"
+# The estimate counts all features at once; a step may hold a part of them at a time.
+_FAR_ABOVE = 4
 
 
 def _bytes(variables) -> int:
@@ -38,6 +43,30 @@ def step_bytes(method: Method, slices: int) -> int:
     return total
 
 
+def check(method: Method, slices: int, strategy: tf.distribute.Strategy) -> None:
+    """Refuses a step that needs far more memory than the machine has: the system would kill the process.
+
+    Args:
+        method: of the stage.
+        slices: of a step, over all replicas.
+        strategy: of the run. A GPU reports by itself that its memory does not suffice.
+
+    Raises:
+        UserError: the estimate is more than `_FAR_ABOVE` times the RAM.
+    """
+    replicas, ram = strategy.num_replicas_in_sync, _ram_bytes()
+    needed = held_bytes(method) + step_bytes(method, -(-slices // replicas))
+    if "CPU" in strategy.extended.worker_devices[0].upper() and needed > _FAR_ABOVE * ram:
+        raise UserError(
+            f"a step needs about {needed / 2**30:.0f} GiB of memory, and this machine has {ram / 2**30:.0f} GiB",
+            remedy=_REMEDY,
+        )
+
+
+def _ram_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def used_bytes(device: str) -> tuple[int, str]:
     """The most that was used, and of what: a GPU's memory since this was last asked, or RAM since the process began.
 
@@ -59,5 +88,5 @@ def explained():
     except tf.errors.ResourceExhaustedError as error:
         raise UserError(
             "a step needs more memory than the device has",
-            remedy="Lower --labelled_batch, --unlabelled_batch, --window or --width, or pass --precision=bfloat16",
+            remedy=_REMEDY,
         ) from error

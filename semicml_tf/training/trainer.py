@@ -113,13 +113,19 @@ class Trainer:
         left_out: int = 0,
         picture_every: int = 5,
         jit_compile: bool = False,
+        end: Callable[[int], object] | None = None,
     ):
         self._info, self._folder, self._train, self._method, self._strategy = info, folder, train, method, strategy
         self._together = Together(workers, strategy, folder)
         self._workers, self._initial, self._picture_every = workers, initial, max(picture_every, 1)
         self._stages = Stages(info, train, method, strategy, workers, jit_compile=jit_compile)
         self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
-        self._keeper = Keeper(folder, self._hash, workers.chief)
+        asked = {
+            "data_hash": info.data_hash,
+            "initial_run": None if initial is None else str(initial.folder),
+            "settings": run_settings.as_flags(train, method),
+        }
+        self._keeper = Keeper(folder, self._hash, workers.chief, asked)
         self._stored, self._refusal = None, None
         try:
             self._stored = self._stored_position()
@@ -132,24 +138,23 @@ class Trainer:
             folder,
             {
                 "dataset": info.location,
-                "data_hash": info.data_hash,
                 "run_hash": self._hash,
                 "modalities": list(info.modalities),
                 "window": train.window,
                 "width": train.width,
                 "network": dataclasses.asdict(train.spec),
                 "data": seen_cases.seen(info, initial).to_json(),
-                "initial_run": None if initial is None else str(initial.folder),
                 "unlabelled_left_out": left_out,
                 "steps_per_epoch": self._stages.epoch_steps,
                 "devices": strategy.num_replicas_in_sync,
                 "workers": workers.count,
-                "settings": run_settings.as_flags(train, method),
+                **asked,
                 "meaning_of_settings": run_settings.MEANING,
             },
         )
         self._own_statistics: OwnStatistics | None = None
-        self._stop = StopRequest()
+        # Of several workers, one that ended alone would leave the others waiting.
+        self._stop = StopRequest(has_work=workers.count > 1, end=end)
 
     def _stored_position(self) -> Position | None:
         stored = self._keeper.position()
@@ -246,8 +251,11 @@ class Trainer:
         plan, sizes = self._stages.plan(position.stage), self._stages.sizes(position.stage)
         step_function = self._stages.step(position.stage, method)
         means, speed = Means(position.means), Speed()
+        memory.check(method, sum(sizes.values()), self._strategy)
         source, warm = iter(self._stages.batches(position.stage, position.step)), False
         while position.step < plan.steps:
+            if not warm:
+                line.compiles(self._train.method[position.stage])
             with speed:
                 batch = next(source)
                 where = functools.partial(self._where, position.stage, position.step, batch)
@@ -257,6 +265,7 @@ class Trainer:
             else:  # the first step compiles
                 speed.read()
                 warm = True
+                self._stop.has_work = True
             epoch = (plan.first_step + position.step) // self._stages.epoch_steps
             line.step(epoch, self._train.method[position.stage], means.values(), speed.rate)
             position.step += 1

@@ -221,6 +221,13 @@ def test_a_corrupt_shard_is_named(study, made, tmp_path):
     assert not (study / "evaluation").exists()
 
 
+def test_data_that_were_moved_are_named_with_the_flag_for_their_new_folder(study, tmp_path):
+    body = json.loads((study / "run.json").read_text(encoding="utf-8"))
+    (study / "run.json").write_text(json.dumps(body | {"dataset": str(tmp_path / "gone")}), encoding="utf-8")
+    with pytest.raises(UserError, match="gone.*If the data were moved, name their new folder with --dataset"):
+        _evaluate(study)
+
+
 def test_missing_arguments_and_empty_partitions(study):
     with pytest.raises(UserError, match="expected --run, which is missing"):
         _evaluate()

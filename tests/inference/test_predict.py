@@ -1,5 +1,6 @@
 """`python -m semicml_tf.predict`: a NIfTI file in, a mask in place over it out."""
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.inference import job
 from tests.support import threshold_model
 
 COMMAND = "semicml_tf.predict"
@@ -114,7 +116,7 @@ def test_wrong_modality_and_units_are_one_line_unless_accepted(models, tmp_path,
         commandline.call("semicml_tf.predict", [f"--model={models / 'ct'}", f"--input={pet}", out, "--accept=no_code"])
 
 
-def test_other_mistakes_are_one_line(models, tmp_path):
+def test_other_mistakes_are_one_line(models, tmp_path, monkeypatch):
     ct = save(tmp_path / "ct.nii.gz", threshold_model.volume("ct"), np.eye(4))
     model, out = f"--model={models / 'ct'}", f"--output={tmp_path / 'out.nii.gz'}"
     refused(tmp_path, [model, out], "expected --input")
@@ -124,6 +126,11 @@ def test_other_mistakes_are_one_line(models, tmp_path):
     refused(tmp_path, [model, f"--input={ct}", out, f"--probabilities={tmp_path / 'out.nii.gz'}"], "one file")
     refused(tmp_path, [model, f"--input={ct}", f"--output={ct / 'sub' / 'out.nii.gz'}"], "cannot write here")
     refused(tmp_path, [f"--model={models}", f"--input={ct}", out], "several: ct, pet")
+    for where in (out, f"--output={tmp_path / 'masks'}"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "access", lambda place, mode: False)
+            patched.setattr(job, "load", None)  # found before a model is loaded
+            refused(tmp_path, [model, f"--input={ct}", where], "cannot write here .Permission denied")
     (tmp_path / "cut.nii.gz").write_bytes(ct.read_bytes()[:-200])
     refused(tmp_path, [model, f"--input={tmp_path / 'cut.nii.gz'}", out], "truncated")
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import queue
 import re
 import signal
 import subprocess
@@ -231,6 +232,31 @@ def test_a_training_is_stopped_by_the_first_signal_and_ended_by_a_second_ctrl_c(
             time.sleep(1)
     assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert capfd.readouterr().err.count("stopping after this step") == 1
+    # Before the first step has ended there is nothing to save.
+    with stop_request.StopRequest(has_work=False), pytest.raises(Terminated):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+
+def test_a_signal_that_native_code_holds_back_ends_the_process_before_the_first_step(monkeypatch):
+    monkeypatch.setattr(stop_request, "_NATIVE_S", 0.0)
+    monkeypatch.setattr(stop_request.StopRequest, "_note", lambda *_: None)  # as if it were never called
+    ended = queue.Queue()
+    with stop_request.StopRequest(has_work=False, end=ended.put) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ended.get(timeout=60) == signal.SIGTERM
+        stop.has_work = True
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.empty()
+
+
+@pytest.mark.parametrize("flag, rest", [("--dry_run", "Nothing was written."), ("--nodry_run", "with --resume")])
+def test_a_dry_run_that_is_interrupted_leaves_nothing_to_resume(monkeypatch, capsys, flag, rest):
+    monkeypatch.setattr(commandline, "_teardown_aborts", False)
+    monkeypatch.setattr(commandline, "call", lambda *_: _raises(KeyboardInterrupt())())
+    with pytest.raises(SystemExit):
+        commandline.run("semicml_tf.train", [flag])
+    assert rest in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.flags")), ids=lambda path: path.name)

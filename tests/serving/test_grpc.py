@@ -257,8 +257,8 @@ def test_manifest_is_found_beside_the_models(models, tmp_path):
 
 def test_terminated_server_leaves_in_order_and_a_killed_one_is_one_line_for_the_client(models, tmp_path):
     with serving(models, tmp_path) as (process, address):
-        with pytest.raises(UserError, match="cannot listen on"):
-            commandline.call("semicml_tf.serving.server", [f"--models={models}", f"--port={address.split(':')[1]}"])
+        with pytest.raises(UserError, match="cannot listen on"):  # before it looks for models
+            commandline.call("semicml_tf.serving.server", ["--models=none", f"--port={address.split(':')[1]}"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert (tmp_path / "server.log").read_text().splitlines()[-1] == "stopped"

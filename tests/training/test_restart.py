@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib
 import pathlib
 import random
 import resource
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf import commandline, train
+from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.training import trainer as trainers
@@ -134,7 +135,8 @@ def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path
         time.sleep(0.01)
     process.terminate()
     _, errors = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, errors) == (143, f"semicml_tf.train: terminated. {train.AFTER_INTERRUPT}\n")
+    after = importlib.import_module("semicml_tf.train").AFTER_INTERRUPT
+    assert (process.returncode, errors) == (143, f"semicml_tf.train: terminated. {after}\n")
     assert not list(tmp_path.iterdir())
 
 

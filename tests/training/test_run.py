@@ -243,10 +243,10 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     data, out = f"--dataset={phantom_dataset}", f"--output={tmp_path / 'new'}"
     _fails("expected --dataset", out)
     _fails("not empty.*--resume", data, f"--output={finished}")
-    _fails("other settings", data, f"--output={finished}", *TINY, "--resume", "--seed=9")
+    _fails("begun with --seed=0, now 9. Give", data, f"--output={finished}", *TINY, "--resume", "--seed=9")
     _fails("dataset.json.*semicml_tf.convert", f"--dataset={tmp_path}", out)
     _fails("semi-cml", data, out, "--method=semi-cml")
-    _fails("stages semi_cml, prel", data, out, "--epochs=3,1,1")
+    _fails("stages semi_cml, prel, got 3,1,1", data, out, "--epochs=3,1,1")
     _fails("--burn_in to be a number from 0 to 1", data, out, "--burn_in=1.5")
     _fails("got validation.*may learn", data, out, "--unlabelled_partitions=labelled,validation")
     _fails("--teacher_modality.*t2", data, out, *TINY, "--teacher_modality=t2")
@@ -260,7 +260,14 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
 
 def test_a_refused_resume_leaves_the_run_as_it_was(finished, phantom_dataset):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    _fails("other settings", f"--dataset={phantom_dataset}", f"--output={finished}", *TINY, "--resume", "--seed=9")
+    _fails(
+        "begun with --seed=0, now 9",
+        f"--dataset={phantom_dataset}",
+        f"--output={finished}",
+        *TINY,
+        "--resume",
+        "--seed=9",
+    )
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 

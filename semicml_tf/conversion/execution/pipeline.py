@@ -11,8 +11,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import tqdm
-
 from semicml_tf.conversion.execution import tasks
 from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.execution.beam_runner import BeamRunner
@@ -22,6 +20,7 @@ from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.conversion.verification.findings import CaseReport, Finding
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry
+from semicml_tf.system import progress
 
 
 class CasesFailed(UserError):
@@ -117,10 +116,10 @@ def _progress(what: str, total: int, done: Callable[[], int]) -> Iterator[None]:
         done: returns how many are finished.
     """
     stop = threading.Event()
-    # A stream of its own, since stderr is held back meanwhile. Hidden where stderr is no terminal (disable=None).
+    # A stream of its own, since stderr is held back meanwhile.
     with (
         os.fdopen(os.dup(2), "w") as stream,
-        tqdm.tqdm(total=total, desc=what, unit="case", leave=False, disable=None, file=stream) as bar,
+        progress.bar(total=total, desc=what, unit="case", leave=False, file=stream) as bar,
     ):
 
         def watch():

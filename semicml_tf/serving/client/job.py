@@ -8,7 +8,7 @@ import sys
 from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
 from semicml_tf.artefact.versions import version_folder
 from semicml_tf.errors import UserError
-from semicml_tf.inference.segment_files import PredictResult, segment_files
+from semicml_tf.inference.segment_files import PredictResult, check_outputs, segment_files
 from semicml_tf.serving.client.config import ClientConfig
 from semicml_tf.system import quiet_import
 
@@ -23,6 +23,7 @@ def predict(config: ClientConfig) -> PredictResult:
     if config.manifest:
         manifest = read_manifest(config.manifest, config.model_version)
         check_name(config.model, manifest.modality, config.modality)
+    check_outputs(config)
     settings = config.settings() | {"version": config.model_version}
     quiet_import.tensorflow()
     from semicml_tf.serving.client.remote_failure import VersionGone

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from semicml_tf.errors import UserError
 from semicml_tf.inference.inputs import NIFTI_ENDINGS, plain_name
-from semicml_tf.inference.segment_files import PredictResult, segment_files
+from semicml_tf.inference.segment_files import PredictResult, check_outputs, segment_files
 from semicml_tf.serving.route.config import RouteConfig
 from semicml_tf.system import atomic_files, json_files, quiet_import
 from semicml_tf.system.json_files import Positive
@@ -34,6 +34,7 @@ def route(config: RouteConfig) -> PredictResult:
 
     images = routing.images_of(config.input, config.modality)
     addresses = routing.addresses_of(config.address, images)
+    check_outputs(config)
     settings = config.settings()
     quiet_import.tensorflow()
     from semicml_tf.serving.client.remote_failure import RemoteFailure

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import signal
+import socket
 import sys
 import time
 from typing import Any
@@ -29,18 +31,40 @@ def _without_lost_clients(record: logging.LogRecord) -> bool:
 
 
 def _listen(server, host: str, port: int, credentials) -> int:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-    except RuntimeError:
-        bound = 0
+    address = _address(host, port)
+    with quiet_import.stderr_held_back():  # gRPC logs a line of its own
+        try:
+            bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        except RuntimeError:
+            bound = 0
     if not bound:
-        raise UserError(
-            f"cannot listen on {address}",
-            remedy="Choose another --port (0 for a free one) or --host"
-            + (", and see that certificate and key fit each other" if credentials else ""),
-        )
+        raise _cannot_listen(address, ", and see that certificate and key fit each other" if credentials else "")
     return bound
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _cannot_listen(address: str, further: str = "") -> UserError:
+    return UserError(
+        f"cannot listen on {address}", remedy=f"Choose another --port (0 for a free one) or --host{further}"
+    )
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises UserError if no address of `host` can be listened on, before the models are loaded."""
+    try:
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _cannot_listen(_address(host, port)) from error
+    for family, kind, protocol, _, place in places:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC: a closed port may be used again
+            probe.bind(place)
+            probe.listen()
+            return
+    raise _cannot_listen(_address(host, port))
 
 
 def _models(config: ServerConfig):
@@ -144,6 +168,7 @@ def serve(config: ServerConfig) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("grpc._cython.cygrpc").addFilter(_without_lost_clients)
     credentials = tls.server_credentials(config)
+    check_port(config.host, config.port)
     malloc.keep_buffers()
     quiet_import.tensorflow()
     store = ModelStore()

@@ -1,10 +1,11 @@
-"""The one line that tells how a run is doing while it is doing it."""
+"""What a run prints while it trains: one line on a terminal that changes, else one line per epoch."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
-import tqdm
+from semicml_tf.system import progress
 
 # What matters most comes first: a narrow terminal cuts the end.
 _FORMAT = "{desc}: {n_fmt}/{total_fmt} steps |{bar:8}| {remaining} left{postfix}"
@@ -27,8 +28,15 @@ class ProgressLine:
 
     def __init__(self, total: int, done: int, epochs: int, *, silent: bool = False):
         self._epochs, self._dice, self._losses = epochs, "", ""
-        self._bar = tqdm.tqdm(
-            total=total, initial=done, desc="begins", bar_format=_FORMAT, dynamic_ncols=True, disable=silent
+        self._silent = silent
+        self._bar = progress.bar(
+            total=total,
+            initial=done,
+            desc="begins",
+            bar_format=_FORMAT,
+            dynamic_ncols=True,
+            disable=silent,
+            by_request=True,
         )
 
     def __enter__(self) -> ProgressLine:
@@ -36,6 +44,11 @@ class ProgressLine:
 
     def __exit__(self, *_) -> None:
         self._bar.close()
+
+    def compiles(self, stage: str) -> None:
+        """Says why the first step of a stage takes long."""
+        if not self._silent:
+            self._bar.write(f"{stage}: compiling the training step, which can take minutes", file=sys.stderr)
 
     def step(self, epoch: int, stage: str, means: Mapping[str, float], slices_per_second: float) -> None:
         """Takes in a step of an epoch (from 0), with the means of the epoch so far."""

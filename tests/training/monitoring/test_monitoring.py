@@ -9,7 +9,6 @@ from PIL import Image
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.methods import catalogue
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training import memory
 from semicml_tf.training.distributed.devices import strategy_for
@@ -22,18 +21,24 @@ TINY = ["--width=2", "--window=32", "--labelled_batch=4", "--unlabelled_batch=4"
 
 def test_the_line_tells_where_the_run_is_and_how_it_does(capsys):
     with ProgressLine(6, 2, 3) as line:
+        line.compiles("prel")
         line.step(1, "prel", {"loss": 3.0, "loss_supervised": 2.0, "loss_teach_ct": 1.0, "alike": 0.5}, 151.6)
         line.say("warning: something")
         line.validated({"ct": 0.5, "pet": 0.75})
         line.step(2, "prel", {"loss": 2.5, "loss_supervised": 2.5}, 160.0)
         line.validated({"ct": 0.625, "pet": 0.875})
     shown = capsys.readouterr()
-    lines = [text for text in shown.err.replace("\r", "\n").splitlines() if text.strip()]
+    # Without a terminal: why the first step takes long, then a line for each epoch.
+    assert "\r" not in shown.err
+    lines = shown.err.splitlines()
+    assert len(lines) == 3 and lines[0] == "prel: compiling the training step, which can take minutes"
+    assert lines[1].startswith("epoch 2/3 prel: 3/6 steps")
     assert lines[-1].startswith("epoch 3/3 prel: 4/6 steps") and " left" in lines[-1]
     # The last validation is seen though no step comes after it.
     assert lines[-1].endswith(", Dice ct 0.625 pet 0.875, loss 2.50, 160 slices/s")
     assert "warning: something" in shown.out + shown.err
     with ProgressLine(6, 2, 3, silent=True) as line:
+        line.compiles("prel")
         line.step(0, "prel", {"loss": 3.0}, 1.0)
     assert capsys.readouterr().err == ""
 
@@ -115,6 +120,14 @@ def test_bytes_of_variables_are_counted(name):
     assert memory.step_bytes(method, 0) == 4 * learns
 
 
+def test_a_step_that_needs_far_more_than_the_machine_has_is_refused(monkeypatch):
+    method, strategy = method_batches.method("supervised", levels=1), strategy_for(("cpu:0",))
+    memory.check(method, 4, strategy)
+    monkeypatch.setattr(memory, "_ram_bytes", lambda: memory.step_bytes(method, 4) // 8)
+    with pytest.raises(UserError, match="GiB of memory, and this machine has 0 GiB. Lower --labelled_batch"):
+        memory.check(method, 4, strategy)
+
+
 def test_features_of_every_network_that_learns_are_counted():
     def a_slice(name):
         method = method_batches.method(name, levels=1)
@@ -124,17 +137,3 @@ def test_features_of_every_network_that_learns_are_counted():
     pixels = method_batches.WINDOW**2
     assert a_slice("supervised") == 2 * 4 * pixels * (1 + 2 * 3 * 2 + 1)
     assert a_slice("cps") == 2 * a_slice("supervised")
-
-
-def test_a_misspelt_method_is_guessed():
-    with pytest.raises(UserError, match="Did you mean mean_teacher"):
-        catalogue.check(["mean_techer"])
-
-
-def test_contradictions_are_told_all_at_once(phantom_dataset, tmp_path):
-    wrong = ["--window=50", "--burn_in=1.5", "--labelled_batch=0"]
-    where = [f"--dataset={phantom_dataset}", f"--output={tmp_path / 'run'}"]
-    with pytest.raises(UserError, match=r"window.*got 50; expected --labelled_batch.*; expected --burn_in") as caught:
-        commandline.call("semicml_tf.train", [*where, *wrong])
-    assert "Correct --window; Correct --labelled_batch; Correct --burn_in" in caught.value.line
-    assert not (tmp_path / "run").exists()
