@@ -106,7 +106,7 @@ def test_networks_are_taught_and_chosen_on_whole_cases(tmp_path, name, partition
 def test_training_says_how_many_were_left_out_and_takes_any_name(quick_runs, info, tmp_path, capsys):
     run = tmp_path / "run"
     commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={run}", *TINY])
-    line = "left out of the unlabelled stream: 2 of 6 cases, which lack a modality"
+    line = "skipped 2 of 6 unlabelled cases: a modality is missing"
     out = capsys.readouterr().out
     assert out.splitlines().count(line) == 1 and out.replace("\n", "").isprintable()
     body = json.loads((run / "run.json").read_text())
