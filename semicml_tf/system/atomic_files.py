@@ -66,7 +66,11 @@ def unwritable(path: pathlib.Path, error: OSError) -> UserError:
 def check_writable(path: str | os.PathLike) -> None:
     """Raises UserError if an output, a file or a folder, cannot be written; nothing is made."""
     place = pathlib.Path(path).absolute()
-    if not place.is_dir():
+    try:
+        is_folder = place.is_dir()
+    except OSError as error:  # e.g. a name that is too long
+        raise unwritable(pathlib.Path(path), error) from error
+    if not is_folder:
         place = next(each for each in place.parents if os.path.lexists(each))
     if not place.is_dir():
         raise unwritable(pathlib.Path(path), OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
