@@ -147,7 +147,7 @@ def _position(root):
     (root / "checkpoints").mkdir(exist_ok=True)
     np.savez(root / "checkpoints/last.npz", meta=np.array((root / "position.json").read_text()))
     one = Trainer.__new__(Trainer)
-    one._keeper, one._train = Keeper(root, "a", True), types.SimpleNamespace(method=("prel",))
+    one._keeper, one._train = Keeper(root, "a", True, {}), types.SimpleNamespace(method=("prel",))
     one._stages = types.SimpleNamespace(plan=lambda number: types.SimpleNamespace(steps=2))
     one._info = types.SimpleNamespace(modalities=("ct", "pet"))
     found = one._stored_position()

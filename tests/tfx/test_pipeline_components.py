@@ -96,7 +96,7 @@ def test_a_network_that_a_server_does_not_answer_rightly_is_told_and_not_publish
     checks = [{"check": "labels", "result": "passed"}, {"check": "raw", "result": result}]
     monkeypatch.setattr(serving_check, "export", lambda config: None)
     monkeypatch.setattr(serving_check, "served", lambda models: contextlib.nullcontext("an address"))
-    monkeypatch.setattr(serving_check.conformance, "examine", lambda *args, **options: checks)
+    monkeypatch.setattr(serving_check.suite, "examine", lambda *args, **options: checks)
     examples, model = _artefact(Examples, made / "data"), _artefact(Model, made / "run")
     infra = _artefact(InfraBlessing, tmp_path / "infra")
     serving_check.ServingCheck.test_call(examples=examples, model=model, blessing=infra, modality="ct")
