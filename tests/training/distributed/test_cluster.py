@@ -131,7 +131,7 @@ def together(phantom_dataset, tmp_path_factory):
     body = json.loads((folder / "run.json").read_text())
     assert (body["workers"], body["devices"]) == (2, 2)
     # The chief alone speaks of results.
-    assert "best mean validation Dice" in pair.text[0] and "best mean validation Dice" not in pair.text[1]
+    assert "best mean validation DSC" in pair.text[0] and "best mean validation DSC" not in pair.text[1]
     return folder
 
 
