@@ -298,7 +298,7 @@ def test_without_its_checkpoint_a_run_begins_anew_and_so_do_its_logs(finished, p
     (copy / "pictures" / "epoch-009.png").write_bytes(b"of a longer run")
     (old,) = (copy / "tensorboard").iterdir()
     where = [f"--dataset={phantom_dataset}", f"--output={copy}", *TINY, "--resume"]
-    _fails("other settings", *where, "--seed=1")
+    _fails("begun with --seed=0, now 1", *where, "--seed=1")
     _train(phantom_dataset, copy, "--resume")
     assert not old.exists() and len(list((copy / "tensorboard").iterdir())) == 1
     assert sorted(p.name for p in (copy / "pictures").iterdir()) == ["epoch-001.png", "epoch-003.png"]
