@@ -60,7 +60,7 @@ class Means:
             if not math.isfinite(number):
                 raise UserError(
                     f"'{name}' became {number} at {where()}",
-                    remedy="Lower --learning_rate, or look at the input; if there is a checkpoint, it is from before",
+                    remedy="Lower --learning_rate, or check the input; a checkpoint, if there is one, is from before",
                 )
             self.sums[name] = self.sums.get(name, 0.0) + number
         self.count += 1

@@ -1,4 +1,4 @@
-"""The training loop: stages one after another, resumed where a run was cut off."""
+"""The training loop: trains the stages in their order, and resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _MeansState(TypedDict):
 
 
 class _Stored(TypedDict, total=False):
-    """A `Position` as a checkpoint holds it."""
+    """A `Position` as a checkpoint stores it."""
 
     stage: Count
     step: Count
@@ -61,16 +61,16 @@ class _Stored(TypedDict, total=False):
 
 @dataclasses.dataclass
 class Position:
-    """Where a run stands; all of it is in each checkpoint.
+    """The progress of a run. Each checkpoint stores all of it.
 
     Attributes:
-        stage: number of the stage.
-        step: steps done in it.
-        rows: of the history.
-        best: by modality, as in `run.json`.
-        scores: best validation Dice by modality when the stage began: a method that chooses by them must
-            choose alike when it is resumed.
-        means: of the epoch under way.
+        stage: number of the current stage.
+        step: completed steps of this stage.
+        rows: rows of the history, one per epoch.
+        best: best network of each modality, as in `run.json`.
+        scores: best validation Dice of each modality when the stage began. A method that chooses by these scores must
+            make the same choice after a resume.
+        means: state of the running means of the unfinished epoch.
     """
 
     stage: int = 0
@@ -82,22 +82,24 @@ class Position:
 
 
 class Trainer:
-    """Trains the stages of a run and keeps its folder.
+    """Trains the stages of a run and writes the run's folder.
 
     Args:
         info: the converted data.
-        folder: of the run.
-        train, method: the settings, checked.
-        strategy: where to train.
-        workers: that train together, and which one this is; the chief alone writes the folder.
-        initial: the run whose best networks to begin with, if any.
-        left_out: unlabelled cases that are of no use, for `run.json`.
-        picture_every: epochs between two pictures; the last epoch of a stage always gets one.
-        jit_compile: compile the step by XLA; on one device alone.
+        folder: the run's folder.
+        train: the checked settings of the training.
+        method: the checked settings of the method.
+        strategy: the devices to train on.
+        workers: the cooperating workers, and the index of this worker. Only the chief writes to the folder.
+        initial: run whose best networks are the initial networks.
+        left_out: number of skipped unlabelled cases, for `run.json`.
+        picture_every: epochs between two pictures. The last epoch of a stage always gets a picture.
+        jit_compile: whether XLA compiles the step. XLA needs a single device.
+        end: ends the process while native code blocks the signal handler; see `StopRequest`.
 
     Raises:
-        UserError: the folder's checkpoint cannot be read, or belongs to other settings or data. (Of several workers
-            each learns that in `agree`, where the others wait for it.)
+        UserError: the folder's checkpoint cannot be read, or belongs to other settings or data. With several workers,
+            `agree` raises this error instead, so that no worker waits for another one.
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class Trainer:
             },
         )
         self._own_statistics: OwnStatistics | None = None
-        # Of several workers, one that ended alone would leave the others waiting.
+        # A worker that ended alone would leave the others waiting.
         self._stop = StopRequest(has_work=workers.count > 1, end=end)
 
     def _stored_position(self) -> Position | None:
@@ -167,19 +169,19 @@ class Trainer:
             position.step <= self._stages.plan(position.stage).steps
         )
         if not is_in_plan or not {*position.best, *position.scores} <= set(self._info.modalities):
-            raise UserError(f"expected {checkpoint.WHAT} of this run, but its position is of another", **how)
+            raise UserError(f"expected {checkpoint.WHAT} of this run, but its position belongs to another run", **how)
         return position
 
     def agree(self) -> None:
-        """Checks that all workers begin alike. Nothing of the folder has been touched before.
+        """Checks that all workers have the same settings and the same position. Nothing is written before this check.
 
         Raises:
-            UserError: they do not, or cannot.
+            UserError: the workers differ, or a worker cannot read the checkpoint.
         """
         position = self._stored or Position()
         start = [self._hash, position.stage, position.step]
         if self._initial and not self._stored:
-            # Its hash tells what it was asked to do, not how far it is.
+            # The hash of the initial run covers its settings, and not its progress.
             start += [self._initial.best, [self._initial.weights_hash(name) for name in self._info.modalities]]
         with self._together.explained():
             try:
@@ -193,8 +195,8 @@ class Trainer:
         """Trains from the last checkpoint, or from the beginning, to the end.
 
         Raises:
-            Interrupted: a signal asked the run to stop; its state is saved.
-            UserError: a loss is not finite.
+            Interrupted: a signal stopped the run. Its state is saved.
+            UserError: a weight or a loss is not finite.
         """
         position = self._stored or Position()
         resumed_stage = position.stage if self._stored else None
@@ -227,7 +229,7 @@ class Trainer:
         return position
 
     def _make(self, position: Position, previous: Method | None, *, restored: bool) -> Method:
-        """The stage's method with its weights: from the checkpoint, the stage before, or another run."""
+        """The stage's method, with weights from the checkpoint, the previous stage or the initial run."""
         own = None
         with self._strategy.scope():
             method = self._stages.build(position.stage, position.scores)
@@ -274,7 +276,7 @@ class Trainer:
                 self._require_finite(method, where)
                 self._end_epoch(method, position, means, speed, line)
                 means = Means()
-            # Signals reach the workers at different steps; they must leave after the same one.
+            # Signals reach the workers at different steps. All workers must stop after the same step.
             if self._together.any_says(self._stop.asked):
                 position.means = means.state() if means.count else None
                 self._require_finite(method, where)
@@ -287,7 +289,7 @@ class Trainer:
                 )
 
     def _require_finite(self, method: Method, where: Callable[[], str]) -> None:
-        """The last step's update may have spoilt what only the next step's loss would show: never save that."""
+        """Refuses to save weights that the last update made NaN. Only the next step's loss would show them."""
         spoilt = checkpoint.not_finite(method)
         if self._own_statistics and not np.isfinite(self._own_statistics.rows()).all():
             spoilt.append("a replica's batch statistics")
@@ -295,7 +297,7 @@ class Trainer:
             raise UserError(
                 f"weights of {', '.join(spoilt)} became NaN or infinite at {where()}",
                 path=self._folder,
-                remedy="Lower --learning_rate, or look at the input; if there is a checkpoint, it is from before",
+                remedy="Lower --learning_rate, or check the input; a checkpoint, if there is one, is from before",
             )
         for name, value in self._rates(method).items():
             if name.startswith("loss_scale_") and value < 1:
@@ -306,7 +308,7 @@ class Trainer:
                 )
 
     def _where(self, stage: int, step: int, batch) -> str:
-        """The step and its cases, for whoever looks for what went wrong in it."""
+        """The number of a step and the cases of its batch, for an error message."""
         train, first = self._train, self._stages.first_step(stage)
         partitions = {"labelled": ("labelled",), "unlabelled": train.unlabelled_partitions}
         held = []
@@ -328,7 +330,7 @@ class Trainer:
         if validated.silent and epoch > 0:
             who = " and ".join(validated.silent)
             alarms.append(
-                f"the {who} network predicts no foreground in any validation patient; if this lasts, "
+                f"the {who} network predicts no foreground in any validation patient; if this continues, "
                 f"{method.silence_remedy}"
             )
         row: dict[str, Any] = {
@@ -360,13 +362,13 @@ class Trainer:
         return dataclasses.replace(found, dice=dict(zip(names, dice)), thresholds=dict(zip(names, thresholds)))
 
     def _complete_record(self, method: Method, position: Position) -> None:
-        """A kill may have come between the checkpoint of an epoch and what people read of it."""
+        """Writes the log of the last epoch again: a kill may have come between the checkpoint and the log."""
         epoch = position.rows[-1]["epoch"]
         lacks = not position.means and self._shows(position, epoch) and not self._record.has_picture(epoch)
         self._record.epoch(position.rows, self._validator(method.deployed) if lacks else None)
 
     def _shows(self, position: Position, epoch: int) -> bool:
-        """Whether the epoch that ends here gets a picture."""
+        """Whether the current epoch gets a picture."""
         last = position.step == self._stages.plan(position.stage).steps
         return last or (epoch + 1) % self._picture_every == 0
 
@@ -388,12 +390,12 @@ class Trainer:
                 self._keeper.hold_better(name, row["step"], method.deployed[name])
 
     def _tell(self, position: Position) -> None:
-        """Tells of what the checkpoint holds: run.json, then the networks that it names."""
+        """Publishes the checkpoint's state: first run.json, then the networks that it names."""
         if self._together.chief:
             self._record.tell(position.rows, position.best)
         self._keeper.take_better(position.best)
 
     def _save(self, method: Method, position: Position) -> None:
-        # All take part in this, though the chief alone writes. At an epoch's end all replicas hold the same.
+        # All workers take part, and only the chief writes. At the end of an epoch, the replicas' statistics are equal.
         own = self._own_statistics.rows() if self._own_statistics and position.means else None
         self._keeper.save(method, dataclasses.asdict(position), own)

@@ -1,1 +1,1 @@
-"""Checks of a server: does it speak TensorFlow Serving's API as this package's models need?"""
+"""Checks that a server implements TensorFlow Serving's API as this package's models need it."""

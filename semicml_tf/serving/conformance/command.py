@@ -1,9 +1,9 @@
-"""Checks whether a server speaks TensorFlow Serving's API as this package's models need it.
+"""Checks that a server implements TensorFlow Serving's API as this package's models need it.
 
   python -m semicml_tf.serving.conformance --address=127.0.0.1:8500 --model=ct --reference=models/ct
 
-Works with any server: the embedded one, TensorFlow Serving, others that speak its PredictionService. Prints one line
-per check. The exit code is 1 if a check fails.
+The command works with any server of this API: the package's own server, TensorFlow Serving, and others. It prints one
+line per check. The exit code is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ POSITIONAL = ("address",)
 
 
 def main(config: ConformanceConfig) -> None:
-    """Prints the checks."""
+    """Runs the checks and prints their results."""
     from semicml_tf.serving import tls
     from semicml_tf.serving.conformance import suite
     from semicml_tf.system import atomic_files

@@ -13,7 +13,7 @@ class _Checked:
     address: str = option("127.0.0.1:8500", help="HOST:PORT of the server.")
     model: str = option("ct", help="Name of a model on the server.")
     reference: str | None = option(
-        None, help="Folder of the same model on this machine, to compare answers with.", path=True
+        None, help="Local folder of the same model. Its results are compared with the server's results.", path=True
     )
     deadline_s: float = option(60.0, help="Time in seconds for each call.", low=0.1)
     output: str | None = option(None, help="JSON file for the results.", path=True)

@@ -1,4 +1,4 @@
-"""A server as the conformance suite calls it, and what a check says when it finds something wrong."""
+"""The client side of the conformance suite: calls of a server, and the outcomes of a check."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from semicml_tf.artefact.manifest import PROBABILITIES
 from semicml_tf.serving import bounds
 from semicml_tf.serving.tensors import decode
 
-# Floats of one slice alone and in a batch may differ in their last bits: sums are ordered otherwise.
+# The last bits of a slice's floats may depend on the batch, because the order of the sums differs.
 TOLERANCE = 1e-5
-# Between neighbouring numbers of half precision from 0.5 to 1.
+# Distance of neighbouring half-precision numbers between 0.5 and 1.
 HALF_STEP = 2.0**-11
 
 
 class Failed(Exception):
-    """A check found what must not be; its text says what was expected and what came."""
+    """A check failed. The text states what was expected and what was received."""
 
 
 class Skipped(Exception):
-    """A check does not apply to this server; its text says why."""
+    """A check does not apply to this server. The text states the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """How a server is called.
+    """A server under test.
 
     Attributes:
         channel: `grpc.Channel` without limits on message sizes.
-        model: name of a model that it serves.
-        deadline_s: for each call.
-        reference: the signature `probabilities` of the model here, from and to arrays by name; or None.
+        model: name of a served model.
+        deadline_s: time limit of each call, in seconds.
+        reference: the signature `probabilities` of the local model. It maps arrays by name to arrays by name.
     """
 
     channel: Any
@@ -43,11 +43,11 @@ class Server:
     reference: Callable | None = None
 
     def call(self, service: str, method: str, request, kind=None, **options):
-        """Calls a method; `kind` is the answer's message, None gives bytes."""
+        """Calls a method. `kind` is the class of the response; without it, the response is bytes."""
         return self._method(service, method, kind)(_bytes(request), timeout=self.deadline_s, **options)
 
     def begin(self, request):
-        """Begins a Predict; returns its future."""
+        """Starts a Predict call and returns its future."""
         return self._method("PredictionService", "Predict", kinds()["predict"])(
             _bytes(request), timeout=self.deadline_s, as_future=True
         )
@@ -71,15 +71,15 @@ class Server:
         return self.call("PredictionService", "Predict", request, kinds()["predict"])
 
     def outputs(self, inputs, signature: str = PROBABILITIES) -> dict[str, np.ndarray]:
-        """Arrays by output name that Predict gives for arrays by input name."""
+        """Calls Predict with arrays by input name and returns arrays by output name."""
         return arrays(self.predict(self.request(inputs, signature=signature)))
 
     def version(self) -> int:
-        """The number of the version that answers."""
+        """The number of the version that answers a Predict call."""
         return self.predict(self.request()).model_spec.version.value
 
     def signatures(self) -> Mapping[str, Any]:
-        """`SignatureDef`s by name, as GetModelMetadata tells them."""
+        """`SignatureDef`s by name, from GetModelMetadata."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -98,7 +98,7 @@ class Server:
         return found[PROBABILITIES]
 
     def inputs(self, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """Random inputs of the signature `probabilities`; free sizes other than the batch's are 1."""
+        """Random inputs of the signature `probabilities`. Free sizes, except the batch size, are 1."""
         import tensorflow as tf
 
         rng, found = np.random.default_rng(seed), {}
@@ -109,7 +109,7 @@ class Server:
         return found
 
     def request(self, inputs=None, **spec):
-        """A PredictRequest of arrays by input name; one slice if not given."""
+        """A PredictRequest of arrays by input name. Without arrays, the request has one random slice."""
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -124,7 +124,7 @@ class Server:
 
 
 def kinds() -> dict[str, Any]:
-    """The classes of the answers' messages."""
+    """The message classes of the responses."""
     from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
     return {
@@ -139,7 +139,7 @@ def _bytes(request) -> bytes:
 
 
 def arrays(answer) -> dict[str, np.ndarray]:
-    """A PredictResponse's outputs by name."""
+    """The outputs of a PredictResponse, by name."""
     return {name: decode(tensor) for name, tensor in answer.outputs.items()}
 
 
@@ -149,9 +149,9 @@ def part(values: dict[str, np.ndarray], begin: int, end: int) -> dict[str, np.nd
 
 
 def require_close(left: dict, right: dict, tolerance: float, what: str) -> None:
-    """Raises `Failed` unless both hold the same names, of the same shapes, with values within `tolerance`.
+    """Raises `Failed` unless both have the same names and shapes, and values within `tolerance`.
 
-    Values of half precision, which hold numbers of 0 to 1, may differ by one step more.
+    Half-precision values must be between 0 and 1. They may differ by one more rounding step.
     """
     if set(left) != set(right):
         raise Failed(f"{what}: outputs {sorted(left)} and {sorted(right)}")
@@ -165,7 +165,7 @@ def require_close(left: dict, right: dict, tolerance: float, what: str) -> None:
 
 
 def require_code(codes: str, call: Callable) -> str:
-    """Raises `Failed` unless the call ends with one of the codes, ``A|B``; returns which."""
+    """Raises `Failed` unless the call ends with one of the codes ``A|B``; returns the received code."""
     import grpc
 
     try:

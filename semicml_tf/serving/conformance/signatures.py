@@ -1,4 +1,4 @@
-"""What the further signatures of this package's models must give; a model that lacks one is not asked for it."""
+"""Checks of the further signatures of this package's models. A signature that a model lacks is skipped."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def _manifest(server: Server) -> Manifest:
 
 
 def _require_labels(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> None:
-    # Labels are made before probabilities are rounded: where these are all but the threshold, either is right.
+    # Labels are computed before probabilities are rounded. Next to the threshold, both labels are therefore accepted.
     rounding = HALF_STEP if probabilities.dtype == np.float16 else TOLERANCE
     if labels.dtype != np.uint8 or labels.shape != probabilities.shape:
         raise Failed(f"labels: expected uint8 of shape {probabilities.shape}, got {labels.dtype} of {labels.shape}")
     soft = probabilities.astype(np.float64)
     wrong = (labels != (soft >= threshold)) & (np.abs(soft - threshold) > rounding)
     if wrong.any():
-        raise Failed(f"{np.count_nonzero(wrong)} of {wrong.size} labels are not those of the probabilities")
+        raise Failed(f"{np.count_nonzero(wrong)} of {wrong.size} labels contradict the probabilities")
 
 
 def manifest(server: Server) -> str:
-    """The manifest is read from the server, and tells the signatures that the server declares"""
+    """The served manifest lists the signatures that the server declares"""
     import tensorflow as tf
 
     found, declared = _manifest(server), server.signatures()
     for name, told in found.signatures.items():
         if name not in declared:
-            raise Failed(f"the manifest tells of a signature '{name}', which the server has not")
+            raise Failed(f"expected signature '{name}' of the manifest, but the server does not declare it")
         for kind, tensors in told.items():
             actual = {
                 key: {
@@ -75,12 +75,12 @@ def manifest(server: Server) -> str:
                 for key, tensor in getattr(declared[name], kind).items()
             }
             if actual != tensors:
-                raise Failed(f"{kind} of '{name}': the manifest tells {tensors}, the server {actual}")
+                raise Failed(f"{kind} of '{name}': expected {tensors} by the manifest, got {actual}")
     return f"modality {found.modality}, window {found.window}, {len(found.signatures)} signatures"
 
 
 def labels(server: Server) -> str:
-    """The default signature gives the labels of the probabilities"""
+    """The default signature gives labels that match the probabilities"""
     threshold = _manifest(server).threshold
     inputs = server.inputs(3)
     hard = _answer(server, DEFAULT, inputs, LABELS_NAME)[LABELS_NAME]
@@ -89,7 +89,7 @@ def labels(server: Server) -> str:
 
 
 def raw(server: Server) -> str:
-    """Slices in native units give what the same slices give normalised"""
+    """Slices in native units and normalised slices give the same results"""
     _require(server, RAW)
     told = _manifest(server)
     inputs, normalised = native_slices.made_up(told, 3)
@@ -101,7 +101,7 @@ def raw(server: Server) -> str:
 
 
 def serialized(server: Server) -> str:
-    """Serialised examples give what their slices give"""
+    """Serialised examples and their slices give the same results"""
     _require(server, SERIALIZED)
     threshold, inputs = _manifest(server).threshold, server.inputs(3)
     examples = np.array([slice_example.encode(one) for one in inputs[INPUT_NAME]], object)
@@ -112,7 +112,7 @@ def serialized(server: Server) -> str:
 
 
 def monte_carlo(server: Server) -> str:
-    """Dropout is drawn from the seeds: the same ones give the same, others give others"""
+    """Equal dropout seeds give equal results, and different seeds give different results"""
     _require(server, MONTE_CARLO)
     slices = np.repeat(server.inputs(1)[INPUT_NAME], 3, 0)
 
@@ -121,11 +121,11 @@ def monte_carlo(server: Server) -> str:
         return _answer(server, MONTE_CARLO, inputs, OUTPUT_NAME)[OUTPUT_NAME]
 
     first = drawn(1, 2, 1)
-    require_close({"draw": first[:1]}, {"draw": first[2:]}, TOLERANCE, "seed 1 twice")
-    require_close({"draw": first}, {"draw": drawn(1, 2, 1)}, 0.0, "again")
+    require_close({"draw": first[:1]}, {"draw": first[2:]}, TOLERANCE, "equal seeds in a batch")
+    require_close({"draw": first}, {"draw": drawn(1, 2, 1)}, 0.0, "repeated request")
     if np.array_equal(first[0], first[1]):
-        raise Failed("seeds 1 and 2 give the same")
-    return "equal, and others differ"
+        raise Failed("expected different results for seeds 1 and 2, got equal ones")
+    return "equal seeds agree, different seeds differ"
 
 
 ANSWERED = (manifest, labels, raw, serialized, monte_carlo)

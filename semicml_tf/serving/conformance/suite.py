@@ -9,7 +9,7 @@ from semicml_tf.serving.client.channel import open_channel
 from semicml_tf.serving.terminal_text import one_line
 from semicml_tf.system import quiet_import
 
-# Checks that end with their deadline; after so many the server is not asked any more.
+# After this number of checks that exceed their deadline, the remaining checks are skipped.
 MAX_UNANSWERED = 3
 
 
@@ -25,7 +25,11 @@ def _reference(path: str):
 
 
 def check(server) -> list[dict]:
-    """Runs all checks; returns ``check``, ``result`` (passed, failed or skipped), ``details``, ``seconds`` of each."""
+    """Runs all checks on a `Server`.
+
+    Returns:
+        One dict per check: ``check`` (the title), ``result`` (passed, failed or skipped), ``details``, ``seconds``.
+    """
     import grpc
 
     from semicml_tf.serving.conformance.checks import all_checks
@@ -47,25 +51,25 @@ def check(server) -> list[dict]:
         except grpc.RpcError as error:
             unanswered += error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             result, details = "failed", f"{error.code().name} ({error.details() or ''})"
-        except Exception as error:  # what a server answers may break anything: that is a finding, too
+        except Exception as error:  # a hostile response may raise any error, which then is the result
             result, details = "failed", f"{type(error).__name__}: {error}"
         seconds, details = time.perf_counter() - begin, one_line(details)
         found.append({"check": title, "result": result, "details": details, "seconds": round(seconds, 3)})
-    reason = f"{unanswered} checks had no answer within their deadline"
-    return [*found, {"check": "the other checks", "result": "skipped", "details": reason, "seconds": 0.0}]
+    reason = f"{unanswered} checks exceeded their deadline"
+    return [*found, {"check": "the remaining checks", "result": "skipped", "details": reason, "seconds": 0.0}]
 
 
 def examine(
     address: str, model: str, *, reference: str | None = None, deadline_s: float = 60.0, credentials=None
 ) -> list[dict]:
-    """Runs all checks on a server; returns what `check` does.
+    """Connects to a server and runs all checks on it; returns the result of `check`.
 
     Args:
-        address: ``HOST:PORT``.
-        model: name of a model that it serves.
-        reference: folder of the same model here.
-        deadline_s: for each call.
-        credentials: of the channel; none: not encrypted.
+        address: ``HOST:PORT`` of the server.
+        model: name of a served model.
+        reference: local folder of the same model.
+        deadline_s: time limit of each call, in seconds.
+        credentials: credentials of the channel. Without them, the channel is not encrypted.
 
     Raises:
         UserError: the server cannot be reached.
@@ -81,6 +85,6 @@ def examine(
             grpc.channel_ready_future(channel).result(timeout=min(deadline_s, 20))
         except grpc.FutureTimeoutError as error:
             raise UserError(
-                f"the server at {address} cannot be reached", remedy="Start it, or correct --address"
+                f"the server at {address} cannot be reached", remedy="Start the server, or correct --address"
             ) from error
         return check(Server(channel, model, deadline_s, call))
