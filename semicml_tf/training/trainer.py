@@ -68,8 +68,7 @@ class Position:
         step: completed steps of this stage.
         rows: rows of the history, one per epoch.
         best: best network of each modality, as in `run.json`.
-        scores: best validation Dice of each modality when the stage began. A method that chooses by these scores must
-            make the same choice after a resume.
+        scores: best validation Dice of each modality when the stage began. A resumed method chooses by them again.
         means: state of the running means of the unfinished epoch.
     """
 
@@ -87,8 +86,7 @@ class Trainer:
     Args:
         info: the converted data.
         folder: the run's folder.
-        train: the checked settings of the training.
-        method: the checked settings of the method.
+        train, method: the checked settings of the training and of the method.
         strategy: the devices to train on.
         workers: the cooperating workers, and the index of this worker. Only the chief writes to the folder.
         initial: run whose best networks are the initial networks.
