@@ -1,1 +1,1 @@
-"""Measurements: each a command, `python -m benchmarks.NAME`, that prints its table and the machine it ran on."""
+"""Measurements. Each is a command, `python -m benchmarks.NAME`, that prints its tables and describes the machine."""

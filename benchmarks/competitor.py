@@ -1,4 +1,4 @@
-"""Processes that each have a step compiled, and take turns in taking it."""
+"""Processes that each compile one step, and then run it in turns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semicml_tf.errors import UserError
 
 
 class Competitor:
-    """A process that has its step compiled, and takes steps when it is told to."""
+    """A process that compiles its step and then runs as many steps as each line of its input requests."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})):
         self._process = subprocess.Popen(
@@ -29,23 +29,25 @@ class Competitor:
     def _answer(self) -> str:
         line = self._process.stdout.readline()
         if not line:
-            raise UserError(f"a competitor ended: {' '.join(self._command)}", remedy="Run this line to see why")
+            raise UserError(
+                f"a competitor ended: {' '.join(self._command)}", remedy="Run this command to see the reason"
+            )
         return line
 
     def seconds(self, steps: int) -> float:
-        """Takes so many steps."""
+        """Runs this number of steps and returns their time in seconds."""
         self._process.stdin.write(f"{steps}\n")
         self._process.stdin.flush()
         return float(self._answer())
 
     def end(self) -> None:
-        """Lets the process go."""
+        """Ends the process."""
         self._process.stdin.close()
         self._process.wait()
 
 
 def rounds(competitors: Mapping[str, Competitor], count: int, steps: int) -> dict[str, list[float]]:
-    """Seconds a step in each round, by name; in a round all take so many steps, one after another. Ends them."""
+    """Seconds per step in each round, by name. In a round, all competitors run `steps` steps in turns. Ends them."""
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for _ in range(count):
         for name, competitor in competitors.items():

@@ -1,10 +1,10 @@
-"""How fast cases are converted, beside what one would do by hand, in one run; and what memory a worker takes.
+"""Speed of conversion, beside a conversion by hand, and the memory of a worker.
 
     python -m benchmarks.conversion --cases=4
 
-Synthetic pairs of 240 x 240 x 155 int16 voxels with a label, as .nii.gz, in a temporary folder. `by hand` is nibabel,
-and the usual `tf.train.Example` with a float_list an image and an int64_list a label. Rows take turns in one
-process; the last rows are the whole command, start-up included, and a worker's memory.
+The input is synthetic pairs of 240 x 240 x 155 int16 voxels with a label, as .nii.gz, in a temporary folder. `by hand`
+is nibabel with a `tf.train.Example` of one float_list per image and one int64_list per label, as in many tutorials. The
+rows take turns in one process. The last lines give the time of the whole command and the peak memory of a worker.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from collections.abc import Callable
 
 import nibabel
 import numpy as np
-from absl import flags
 
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.verification.examine_case import examine
@@ -47,11 +47,19 @@ SETTINGS = Settings(
 )
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    flags.DEFINE_integer("cases", 4, "Pairs to convert.", lower_bound=2, flag_values=values)
-    flags.DEFINE_integer("rounds", 3, "Measurements of each; the median counts.", lower_bound=1, flag_values=values)
-    flags.DEFINE_list("shape", [str(size) for size in SHAPE], "Voxels of a volume.", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversionSpeedConfig:
+    """Options of `benchmarks.conversion`."""
+
+    cases: int = option(4, "Pairs to convert.", low=2)
+    rounds: int = option(3, "Rounds. The table shows their median.", low=1)
+    shape: tuple[int, int, int] = option(SHAPE, "Voxels of a volume.", low=8)
+
+    def __post_init__(self):
+        check(self)
+
+
+CONFIG = ConversionSpeedConfig
 
 
 class NibabelFile(NiftiFile):
@@ -67,7 +75,7 @@ class NibabelFile(NiftiFile):
 
 
 def write_cases(folder: pathlib.Path, count: int, shape: tuple[int, ...]) -> list[CaseFiles]:
-    """Heads without skull, as BraTS has them: noise within an ellipsoid, 0 outside, a ball of a lesion."""
+    """Skull-stripped heads as in BraTS: noise within an ellipsoid, 0 outside, and a ball as lesion."""
     cases = []
     i, j, k = np.ogrid[: shape[0], : shape[1], : shape[2]]
     centred = [(axis - size / 2) / (0.34 * size) for axis, size in zip((i, j, k), shape)]
@@ -88,7 +96,7 @@ def write_cases(folder: pathlib.Path, count: int, shape: tuple[int, ...]) -> lis
 
 
 def by_hand(cases: list[CaseFiles], path: pathlib.Path) -> None:
-    """nibabel, and number by number into the record, as most tutorials do."""
+    """nibabel, and lists of numbers in the record, as in most tutorials."""
     tf = quiet_import.tensorflow()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for case in cases:
@@ -104,7 +112,7 @@ def by_hand(cases: list[CaseFiles], path: pathlib.Path) -> None:
 
 
 def the_contract(cases: list[CaseFiles], path: pathlib.Path) -> None:
-    """Records alone."""
+    """Writes the records without verification."""
     with open(path, "wb") as stream:
         for case in cases:
             tfrecord_file.write(stream, case_record.encode(build(case, SETTINGS, with_label=True)))
@@ -118,7 +126,7 @@ def the_contract_by_nibabel(cases: list[CaseFiles], path: pathlib.Path) -> None:
 
 
 def verified(cases: list[CaseFiles], path: pathlib.Path) -> None:
-    """Looked at first, as the command does."""
+    """Verifies the cases first, as the command does."""
     for case in cases:
         report = examine(case, SETTINGS, with_label=True)
         if any(finding.severity == "error" for finding in report.findings):
@@ -137,7 +145,7 @@ JOBS: dict[str, Callable] = {
 
 
 def _measured(cases: list[CaseFiles], folder: pathlib.Path, rounds: int) -> dict[str, tuple[float, float]]:
-    """Cases a second by the clock and of processor time, by job; the rounds take turns."""
+    """Cases per second of elapsed time and of processor time, by job. The jobs take turns."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in JOBS}
     for _ in range(rounds):
         for name, job in JOBS.items():
@@ -150,7 +158,7 @@ def _measured(cases: list[CaseFiles], folder: pathlib.Path, rounds: int) -> dict
 
 
 def _copies(cases: list[CaseFiles], folder: pathlib.Path, times: int) -> None:
-    """Links to the cases' files, several cases to each."""
+    """Makes `times` cases of each case by symbolic links."""
     for number, case in enumerate(cases * times):
         name = f"C{number:04d}"
         (folder / name).mkdir(parents=True)
@@ -168,7 +176,7 @@ def _command(folder: pathlib.Path, workers: int) -> float:
     return time.perf_counter() - start
 
 
-# In a process of its own, whose peak the kernel counts from its start.
+# A separate process, because the kernel counts the peak memory from the start of a process.
 _PEAK = """
 import pathlib, pickle, sys
 from benchmarks.conversion import verified
@@ -188,32 +196,31 @@ def _peak_mb(cases: list[CaseFiles], folder: pathlib.Path) -> float:
     return int(done.stdout) / 1024
 
 
-def main(values: flags.FlagValues) -> None:
+def main(config: ConversionSpeedConfig) -> None:
     """Measures and prints a Markdown table."""
-    shape = tuple(int(size) for size in values.shape)
     quiet_import.tensorflow()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         (folder / "source").mkdir()
-        cases = write_cases(folder / "source", values.cases, shape)
-        rates = _measured(cases, folder, values.rounds)
+        cases = write_cases(folder / "source", config.cases, config.shape)
+        rates = _measured(cases, folder, config.rounds)
         few, all_of_them = _peak_mb(cases[:1], folder), _peak_mb(cases, folder)
         workers = cpu.available()
         seconds = _command(folder / "source", workers)
         _copies(cases, folder / "copies", _TIMES)
         many = _command(folder / "copies", workers)
     first = next(iter(rates.values()))[1]
-    print(f"{values.cases} pairs of {' x '.join(map(str, shape))} with label, median of {values.rounds} rounds")
+    print(f"{config.cases} pairs of {' x '.join(map(str, config.shape))} with label, median of {config.rounds} rounds")
     print(f"{cpu.described()}, {os.getloadavg()[0]:.1f} processes wanted them at the end\n")
     print("| what | cases/s by the clock | cases/s of processor time | relative to by hand |")
     print("|---|---|---|---|")
     for name, (clock, processor) in rates.items():
         print(f"| {name} | {clock:.2f} | {processor:.2f} | {processor / first:.1f} |")
-    count = values.cases * _TIMES
-    marginal = (count - values.cases) / (many - seconds) / workers
-    print(f"\nThe whole command, {workers} workers: {seconds:.1f} s for {values.cases} cases, {many:.1f} s for {count}")
+    count = config.cases * _TIMES
+    marginal = (count - config.cases) / (many - seconds) / workers
+    print(f"\nThe whole command, {workers} workers: {seconds:.1f} s for {config.cases} cases, {many:.1f} s for {count}")
     print(f"Without what starting takes: {marginal:.2f} cases/s/core")
-    print(f"A worker's peak memory: {few:.0f} MB with 1 case, {all_of_them:.0f} MB with {values.cases} cases")
+    print(f"A worker's peak memory: {few:.0f} MB with 1 case, {all_of_them:.0f} MB with {config.cases} cases")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Whether training waits for its data: the input alone, and steps on the stream beside steps on data in memory.
+"""Speed of the input pipeline alone, and of training steps on its stream beside steps on batches in memory.
 
     python -m benchmarks.input_speed
 
-A phantom is made and converted in a temporary folder. Rounds take turns; ratios are those of one round, and their
-median counts.
+The command makes and converts a phantom in a temporary folder. The rows take turns. Each ratio compares two rows of one
+round; the table shows the median.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import pathlib
@@ -16,25 +17,31 @@ import statistics
 import tempfile
 import time
 
-from absl import flags
-
-from benchmarks import sizes
+from benchmarks.sizes import StepSizes
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.system import cpu, quiet_import
 
-# Batches that the pipeline makes ahead: a group of windows of each stream, and what is prefetched.
+# Batches that the pipeline prepares ahead: a group of windows per stream, and the prefetched batches.
 _BUFFERED = 8
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    sizes.define(values)
-    flags.DEFINE_integer("steps", 16, "Steps in a round.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("rounds", 11, "Rounds; the median counts.", lower_bound=1, flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputSpeedConfig(StepSizes):
+    """Options of `benchmarks.input_speed`."""
+
+    steps: int = option(16, "Steps in a round.", low=1)
+    rounds: int = option(11, "Rounds. The table shows their median.", low=1)
+
+    def __post_init__(self):
+        check(self)
+
+
+CONFIG = InputSpeedConfig
 
 
 def dataset(folder: pathlib.Path, cases: int) -> pathlib.Path:
-    """A converted phantom of so many unlabelled cases, 4 labelled and 2 to validate on."""
+    """A converted phantom with `cases` unlabelled, 4 labelled, 2 validation cases and 1 test case."""
     total = cases + 7
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         commandline.call(
@@ -48,8 +55,8 @@ def dataset(folder: pathlib.Path, cases: int) -> pathlib.Path:
     return folder / f"data{cases}"
 
 
-def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
-    """The table of speeds."""
+def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
+    """Prints the table of speeds."""
     tf = quiet_import.tensorflow()
 
     from benchmarks.step_of_ours import semi_cml
@@ -61,14 +68,14 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
     from semicml_tf.training.step import compiled_step
 
     info = DatasetInfo.load(data)
-    stream = StreamSettings(info.modalities, values.window, 0, True, 0.67, STANDARD, 0)
-    how = BatchSettings(("labelled",), ("labelled", "unlabelled"), values.labelled, values.unlabelled, stream)
+    stream = StreamSettings(info.modalities, config.window, 0, True, 0.67, STANDARD, 0)
+    how = BatchSettings(("labelled",), ("labelled", "unlabelled"), config.labelled, config.unlabelled, stream)
     share_cores(len(info.modalities))
     strategy = strategy_for(["cpu:0"])
     with strategy.scope():
-        method = semi_cml(info.modalities, values.window, values.width)
+        method = semi_cml(info.modalities, config.window, config.width)
     step = compiled_step(method, strategy)
-    held = list(itertools.islice(batches(info, how), values.steps))
+    held = list(itertools.islice(batches(info, how), config.steps))
     for batch in held[:3]:
         float(step(batch)["loss"])
 
@@ -76,7 +83,7 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
         return tf.nest.flatten(batch)[0].shape
 
     def fresh():
-        # Opened for a round alone, so that it works for no other row, and read past what it has buffered meanwhile.
+        # A new stream for each round does no work during other rows. Its buffered batches are read before the timing.
         source = iter(batches(info, how))
         for _ in range(_BUFFERED):
             next(source)
@@ -84,9 +91,9 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
 
     def timed(call, supply) -> float:
         begin = time.perf_counter()
-        for _ in range(values.steps):
+        for _ in range(config.steps):
             call(next(supply))
-        return (time.perf_counter() - begin) / values.steps
+        return (time.perf_counter() - begin) / config.steps
 
     rows = {
         "the input pipeline alone": lambda: timed(read, fresh()),
@@ -94,22 +101,21 @@ def speeds(data: pathlib.Path, values: flags.FlagValues) -> None:
         "steps on the stream": lambda: timed(lambda batch: float(step(batch)["loss"]), fresh()),
     }
     seconds = {name: [] for name in rows}
-    for _ in range(values.rounds):
+    for _ in range(config.rounds):
         for name, measure in rows.items():
             seconds[name].append(measure())
     base = seconds["steps on batches in memory"]
-    slices = values.labelled + values.unlabelled
     print(f"{cpu.described()}\n")
     print("| what | slices/s | relative to steps on batches in memory |\n|---|---|---|")
     for name, times in seconds.items():
         ratio = statistics.median(one / other for one, other in zip(base, times))
-        print(f"| {name} | {slices / statistics.median(times):.0f} | {ratio:.2f} |")
+        print(f"| {name} | {config.slices / statistics.median(times):.0f} | {ratio:.2f} |")
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
+def main(config: InputSpeedConfig) -> None:
+    """Measures and prints a Markdown table."""
     with tempfile.TemporaryDirectory() as folder:
-        speeds(dataset(pathlib.Path(folder), 10), values)
+        speeds(dataset(pathlib.Path(folder), 10), config)
 
 
 if __name__ == "__main__":

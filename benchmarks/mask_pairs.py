@@ -1,4 +1,4 @@
-"""Random pairs of small masks of every awkward kind, the same on every machine, for comparing implementations."""
+"""Random pairs of small masks of every difficult kind, equal on every machine, for comparing implementations."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class MaskPair:
 
     Attributes:
         kind: a key of `KINDS`.
-        prediction, truth: (i, j, k) of bool.
-        spacing_mm: distance of voxels along i, j, k; nearly always three different ones.
+        prediction: (i, j, k) of bool.
+        truth: (i, j, k) of bool.
+        spacing_mm: distance of voxels along i, j, k. The three values usually differ.
     """
 
     kind: str
@@ -29,7 +30,7 @@ class MaskPair:
 
 
 def _blobs(random: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask with smooth, irregular borders, holes and islands; whole numbers alone, which round nowhere."""
+    """A mask with smooth, irregular borders, holes and islands. Integers avoid rounding."""
     noise = random.randint(0, 1000, shape).astype(np.int64)
     for _ in range(2):
         for axis in range(3):
@@ -47,7 +48,7 @@ def _box(random: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _at_border(random: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
-    """A box from one border of the volume, to the one across in some cases."""
+    """A box at one border of the volume, in some cases up to the opposite border."""
     mask, axis = _box(random, shape), random.randint(3)
     mask = np.moveaxis(mask, axis, 0)
     mask[: random.randint(1, len(mask) + 1)] |= mask.any(axis=0)
@@ -62,7 +63,7 @@ def _voxels(random: np.random.RandomState, shape: tuple[int, ...], count: int) -
 
 
 def _shifted(random: np.random.RandomState, mask: np.ndarray) -> np.ndarray:
-    """The mask a few voxels further, with a few voxels turned: what a network does to a truth."""
+    """The mask shifted by a few voxels, with a few voxels inverted, similar to a prediction."""
     moved = np.roll(mask, random.randint(-2, 3, 3), (0, 1, 2))
     return moved ^ _voxels(random, mask.shape, 5)
 
@@ -94,7 +95,7 @@ def _several(random: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarra
     return _voxels(random, shape, 6) | _box(random, shape)
 
 
-# Prediction and truth of each kind; `pairs` takes the kinds in turns.
+# Prediction and truth of each kind. `pairs` cycles through the kinds.
 KINDS = {
     "blobs": _of(_blobs, _blobs),
     "near": _near,
@@ -112,7 +113,7 @@ KINDS = {
 
 
 def pairs(seed: int = SEED, count: int = COUNT) -> list[MaskPair]:
-    """The pairs of a seed. RandomState, unlike NumPy's newer generators, promises the same stream in all versions."""
+    """The pairs of a seed. Unlike NumPy's newer generators, RandomState gives the same stream in all versions."""
     random, names = np.random.RandomState(seed), list(KINDS)
     found = []
     for index in range(count):
@@ -125,7 +126,7 @@ def pairs(seed: int = SEED, count: int = COUNT) -> list[MaskPair]:
 
 
 def digest(pairs: Sequence[MaskPair]) -> str:
-    """SHA-256 of masks, shapes and spacings: other pairs have other reference values."""
+    """SHA-256 of masks, shapes and spacings, which shows whether reference values belong to these pairs."""
     found = hashlib.sha256()
     for pair in pairs:
         found.update(repr((pair.truth.shape, pair.spacing_mm)).encode())

@@ -1,4 +1,4 @@
-"""SimpleITK's side of `benchmarks.metric_references`: the same numbers by its filters."""
+"""SimpleITK's side of `benchmarks.metric_references`: the same measures by its filters."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import SimpleITK as sitk
 
 def _image(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> sitk.Image:
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.SetSpacing(spacing_mm[::-1])  # its axes run the other way
+    image.SetSpacing(spacing_mm[::-1])  # SimpleITK reverses the axes
     return image
 
 
 def _to_nearest(points: sitk.Image, others: sitk.Image) -> np.ndarray:
     """Distance in mm of each nonzero voxel of `points` to the nearest nonzero one of `others`."""
-    # Outside an object the signed distance is that to the nearest of its voxels; on it, 0 or less.
+    # Outside an object, the signed distance is the distance to its nearest voxel. On the object, it is 0 or less.
     signed = sitk.SignedMaurerDistanceMap(others, squaredDistance=False, useImageSpacing=True)
     return np.maximum(sitk.GetArrayViewFromImage(signed)[sitk.GetArrayViewFromImage(points) != 0], 0.0)
 
 
 def _contour(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> sitk.Image:
-    """Foreground voxels that share a face with background; beyond the volume is background."""
+    """Foreground voxels that share a face with the background. Voxels outside the volume are background."""
     return sitk.LabelContour(sitk.ConstantPad(_image(mask, spacing_mm), (1,) * 3, (1,) * 3), fullyConnected=False)
 
 
 def _corners(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> sitk.Image:
-    """Corners of voxels around which some are foreground and some are not, as an image of corners."""
+    """Image of voxel corners: true where the adjacent voxels are partly foreground and partly background."""
     padded = np.pad(mask, 1)
     around = [
         padded[tuple(slice(start, start + length - 1) for start, length in zip(starts, padded.shape))]
@@ -38,7 +38,7 @@ def _corners(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> sitk.I
 
 def _lesions(prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict[str, int]:
     def components(mask, other):
-        """How many components, and how many of them hold a voxel of the other mask."""
+        """Number of components, and number of those that overlap the other mask."""
         labels = sitk.ConnectedComponent(_image(mask, spacing_mm), True)
         statistics = sitk.LabelStatisticsImageFilter()
         statistics.Execute(_image(other, spacing_mm), labels)
@@ -57,16 +57,17 @@ def _lesions(prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float,
 
 
 def values(prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict:
-    """SimpleITK's numbers of a pair; those of surfaces only where neither mask is empty, None where undefined.
+    """SimpleITK's measures of a pair, None where undefined. Surface measures need two masks that are not empty.
 
     Args:
-        prediction, truth: (i, j, k) of bool.
+        prediction: (i, j, k) of bool.
+        truth: (i, j, k) of bool.
         spacing_mm: distance of voxels along i, j, k.
     """
     found = dict(_lesions(prediction, truth, spacing_mm))
     if prediction.any() or truth.any():
         overlap = sitk.LabelOverlapMeasuresImageFilter()
-        # Source, then target, which is the truth.
+        # The order is source, then target. The target is the truth.
         overlap.Execute(_image(prediction, spacing_mm), _image(truth, spacing_mm))
         found |= {
             "dice": overlap.GetDiceCoefficient(),

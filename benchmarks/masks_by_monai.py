@@ -1,8 +1,8 @@
-"""MONAI's side of `benchmarks.metric_references` and `benchmarks.metrics_speed`, for a Python that has MONAI.
+"""MONAI's side of `benchmarks.metric_references` and `benchmarks.metrics_speed`. Its Python does not have this package.
 
-It has none of this package. ``masks_by_monai.py values PAIRS.npz`` prints its numbers of each pair as JSON;
-``masks_by_monai.py speed MASKS.npz...`` is a competitor: it prints a line, then for each number on its input how many
-seconds so many rounds of HD95 and Dice over all files took.
+``masks_by_monai.py values PAIRS.npz`` prints the measures of each pair as JSON.
+``masks_by_monai.py speed MASKS.npz...`` is a competitor. For each line of its input, it repeats HD95 and Dice of all
+files, and prints the seconds.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def _batch(mask: np.ndarray) -> torch.Tensor:
 
 
 def _percentile(distances: np.ndarray, areas: np.ndarray, percent: float) -> float:
-    """The least distance within which that share of the area lies."""
+    """The smallest distance within which `percent` of the area lies."""
     order = np.lexsort((areas, distances))
     reached = np.cumsum(areas[order]) / np.sum(areas)
     return float(distances[order][min(np.searchsorted(reached, percent / 100), len(order) - 1)])
 
 
 def _subvoxel(prediction: torch.Tensor, truth: torch.Tensor, spacing_mm: list[float]) -> dict[str, float]:
-    """From MONAI's distances and areas of marching cubes' elements; percentile and mean by area are taken here."""
+    """Area-weighted percentile and mean of MONAI's distances between marching-cubes elements."""
     edges, distances, areas = get_edge_surface_distance(
         prediction[0, 0], truth[0, 0], spacing=spacing_mm, use_subvoxels=True, symmetric=True
     )
@@ -56,7 +56,7 @@ def _subvoxel(prediction: torch.Tensor, truth: torch.Tensor, spacing_mm: list[fl
 
 
 def values(prediction: np.ndarray, truth: np.ndarray, spacing_mm: list[float], tolerance_mm: float) -> dict:
-    """MONAI's numbers of a pair; those of surfaces only where neither mask is empty."""
+    """MONAI's measures of a pair. Surface measures need two masks that are not empty."""
     p, t = _batch(prediction), _batch(truth)
     counts = get_confusion_matrix(p, t)
     found = {

@@ -1,13 +1,14 @@
-"""Whether the memory of a training grows with its cases, or from epoch to epoch.
+"""Memory of a training by number of cases, and its growth from epoch to epoch.
 
     python -m benchmarks.memory
 
-Phantoms of few and many unlabelled cases are made and converted in a temporary folder, and trained on: resident MB
-after epochs, and MB that an epoch of the run's second half adds.
+The command makes and converts phantoms with few and many unlabelled cases in a temporary folder, and trains on each.
+The table shows the resident memory in MB after some epochs, and the MB that an epoch of the second half adds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 import subprocess
@@ -15,27 +16,40 @@ import sys
 import tempfile
 import time
 
-from absl import flags
-
 from benchmarks.input_speed import dataset
 from semicml_tf import commandline
+from semicml_tf.configuration import as_list, check, option
 from semicml_tf.errors import UserError
 
-# Epochs whose memory is shown, beside the last one's; PReL's graph is built in the third.
+# Epochs in the table, in addition to the last one. The third epoch builds the graph of PReL.
 SHOWN = (1, 2, 3, 5, 10, 20, 30)
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    flags.DEFINE_list("cases", ["10", "200"], "Unlabelled cases whose memory is compared.", flag_values=values)
-    flags.DEFINE_string("epochs", "2,58", "Of the two stages.", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """Options of `benchmarks.memory`."""
+
+    cases: tuple[int, ...] = option((10, 200), "Numbers of unlabelled cases, one training for each.", low=1)
+    epochs: tuple[int, int] = option((2, 58), "Epochs of the two stages.", low=1)
+
+    def __post_init__(self):
+        check(self)
 
 
-def memory(data: pathlib.Path, epochs: str) -> list[int]:
-    """Resident MB of a training after each of its epochs, read from the system."""
+CONFIG = MemoryConfig
+
+
+def memory(data: pathlib.Path, epochs: tuple[int, int]) -> list[int]:
+    """Resident memory of a training in MB after each epoch."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "semicml_tf.train", f"--dataset={data}", f"--output={folder}/run"]
-        command += ["--window=48", "--width=8", f"--epochs={epochs}", "--steps_per_epoch=20", "--picture_every=100"]
+        command += [
+            "--window=48",
+            "--width=8",
+            f"--epochs={as_list(epochs)}",
+            "--steps_per_epoch=20",
+            "--picture_every=100",
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         status = pathlib.Path(f"/proc/{process.pid}/status")
         seen, history = [], pathlib.Path(folder, "run", "history.csv")
@@ -46,21 +60,21 @@ def memory(data: pathlib.Path, epochs: str) -> list[int]:
                 seen += [int(held[1]) // 1024] if held else []
             time.sleep(0.1)
         if process.returncode:
-            raise UserError(f"a training failed: {' '.join(command)}", remedy="Run this line to see why")
+            raise UserError(f"a training failed: {' '.join(command)}", remedy="Run this command to see the reason")
     return seen
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
+def main(config: MemoryConfig) -> None:
+    """Measures and prints a Markdown table."""
     with tempfile.TemporaryDirectory() as folder:
-        sets = {cases: dataset(pathlib.Path(folder), int(cases)) for cases in values.cases}
-        count = sum(map(int, values.epochs.split(",")))
+        sets = {cases: dataset(pathlib.Path(folder), cases) for cases in config.cases}
+        count = sum(config.epochs)
         shown = [number for number in SHOWN if number < count] + [count]
         print(f"| unlabelled cases | {' | '.join(f'epoch {number}' for number in shown)} | a later epoch |")
         print(f"|{'---|' * (len(shown) + 2)}", flush=True)
         for cases, data in sets.items():
-            seen = memory(data, values.epochs)
-            # The last epoch is missed where the process was quicker to end than it was asked.
+            seen = memory(data, config.epochs)
+            # The process may end before its memory after the last epoch is read.
             seen += seen[-1:] * (count - len(seen))
             half = seen[count // 2 - 1 :]
             slope = f"{(half[-1] - half[0]) / (len(half) - 1):+.2f}"

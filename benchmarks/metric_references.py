@@ -1,10 +1,10 @@
-"""Scores of 50 random mask pairs by MONAI and SimpleITK, which the tests hold this package's scores against.
+"""Scores of 50 random mask pairs by MONAI and SimpleITK, as references for the tests of this package's scores.
 
     make .venv-torch/ready
     python -m benchmarks.metric_references --torch_python=.venv-torch/bin/python
 
-Writes tests/support/metric_references.json and prints how far this package's scores lie from the others
-(the table of docs/evaluation.md).
+The command writes tests/support/metric_references.json. It prints the differences between this package's scores and the
+references, which are the table of docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -18,24 +18,32 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from absl import flags
 
 from benchmarks import mask_pairs
+from benchmarks.sizes import TorchPython
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.errors import UserError
 from semicml_tf.system import atomic_files
 
 _HERE = pathlib.Path(__file__).parent
 FILE = _HERE.parent / "tests" / "support" / "metric_references.json"
 COMMAND = "python -m benchmarks.metric_references --torch_python=.venv-torch/bin/python"
-# Of measures whose surfaces are voxels and not marching cubes': compared within a bound, if at all.
+# Prefix of measures on voxel surfaces instead of marching cubes. The tests compare some of them, within a bound.
 VOXELS = "voxels_"
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("torch_python", ".venv-torch/bin/python", "Python with PyTorch and MONAI.", flag_values=values)
-    flags.DEFINE_string("output", str(FILE), "File to write.", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReferencesConfig(TorchPython):
+    """Options of `benchmarks.metric_references`."""
+
+    output: str = option(str(FILE), "File to write.", path=True)
+
+    def __post_init__(self):
+        check(self)
+
+
+CONFIG = ReferencesConfig
 
 
 def _by_monai(pairs: Sequence[mask_pairs.MaskPair], python: str, tolerance_mm: float) -> dict:
@@ -50,12 +58,12 @@ def _by_monai(pairs: Sequence[mask_pairs.MaskPair], python: str, tolerance_mm: f
             [python, str(_HERE / "masks_by_monai.py"), "values", str(path)], stdout=subprocess.PIPE, text=True
         )
     if done.returncode:
-        raise UserError("MONAI's side failed", path=python, remedy="Read its message above")
+        raise UserError("the MONAI process failed", path=python, remedy="Read its message above")
     return json.loads(done.stdout)
 
 
 def _plain(found: Mapping[str, float | None]) -> dict[str, float | None]:
-    """To seven digits, and None for NaN: JSON has none."""
+    """Values rounded to seven digits, with None for NaN, which JSON lacks."""
     return {
         name: value
         if isinstance(value, int)
@@ -82,7 +90,7 @@ def ours(pair: mask_pairs.MaskPair, tolerance_mm: float) -> dict[str, float | No
 
 
 def differences(body: Mapping) -> dict[tuple[str, str], list[tuple[float, float]]]:
-    """By implementation and its measure, over the pairs that both define: this package's number and theirs."""
+    """Pairs (this package's value, reference value) by implementation and measure, where both are defined."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for pair, row in zip(mask_pairs.pairs(body["seed"], len(body["pairs"])), body["pairs"]):
         own = ours(pair, body["surface_tolerance_mm"])
@@ -110,17 +118,16 @@ def table(body: Mapping) -> str:
     return "\n".join(lines)
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    if not pathlib.Path(values.torch_python).exists():
-        raise UserError("no such Python", path=values.torch_python, remedy="Make it as the help says")
+def main(config: ReferencesConfig) -> None:
+    """Writes the references and prints the table of differences."""
+    config.require_torch()
     import SimpleITK
 
     from benchmarks import masks_by_itk
     from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 
     pairs = mask_pairs.pairs()
-    monai = _by_monai(pairs, values.torch_python, SURFACE_TOLERANCE_MM)
+    monai = _by_monai(pairs, config.torch_python, SURFACE_TOLERANCE_MM)
     body = {
         "command": COMMAND,
         "seed": mask_pairs.SEED,
@@ -136,12 +143,12 @@ def main(values: flags.FlagValues) -> None:
             for pair, theirs in zip(pairs, monai["values"])
         ],
     }
-    atomic_files.write_text(pathlib.Path(values.output), _text(body))
+    atomic_files.write_text(pathlib.Path(config.output), _text(body))
     print(table(body))
 
 
 def _text(body: dict) -> str:
-    """JSON with a line a pair."""
+    """JSON with one line per pair."""
     head = json.dumps({**body, "pairs": []}, indent=1)
     lines = ",\n".join(json.dumps(row) for row in body["pairs"])
     return head.replace('"pairs": []', f'"pairs": [\n{lines}\n]') + "\n"

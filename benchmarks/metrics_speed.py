@@ -1,16 +1,17 @@
-"""Scores of whole volumes, beside MONAI's HD95 and Dice and google-deepmind/surface-distance on the same masks.
+"""Speed of scoring, beside MONAI's HD95 and Dice and google-deepmind/surface-distance on the same masks.
 
     make .venv-torch/ready
     python -m benchmarks.metrics_speed --torch_python=.venv-torch/bin/python
 
-Masks of 240 x 240 x 155 voxels of 1 mm: a lesion and a prediction of it, smooth (compact), with thirty specks all over
-the volume (scattered), and with ragged borders (rough). Each competitor is a process; they take turns, a round each
-after another. Ratios are those of one round, and their median counts. A second table scores whole patients as
-`evaluate` does, resampling included: two networks and two rows without a network, on one thread and on all cores.
+The masks have 240 x 240 x 155 voxels of 1 mm. They are a lesion and a prediction: smooth (compact), with thirty specks
+all over the volume (scattered), and with ragged borders (rough). Each competitor is a process, and they take turns.
+Each ratio compares two competitors in one round; the table shows the median. A second table scores whole patients as
+`evaluate` does, resampling included: two networks and two no-network baselines, on one thread and on all cores.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import statistics
 import sys
@@ -19,15 +20,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from absl import flags
 
 from benchmarks.competitor import Competitor, rounds
+from benchmarks.sizes import TorchPython
 from semicml_tf import commandline
-from semicml_tf.errors import UserError
+from semicml_tf.configuration import check, option
 from semicml_tf.system import cpu
 
 KINDS = ("compact", "scattered", "rough")
-# Of the second table.
+# For the second table.
 NETWORKS = ("ct", "pet")
 PATIENT_SHAPE, SPACING_MM, NETWORK_SPACING_MM = (256, 256, 33), (1.5625, 1.5625, 4.0), (4.0, 3.0, 3.0)
 MONAI = "MONAI: HD95, Dice"
@@ -38,16 +39,23 @@ _OURS = {
 }
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("torch_python", ".venv-torch/bin/python", "Python with PyTorch and MONAI.", flag_values=values)
-    flags.DEFINE_integer("rounds", 7, "Rounds; the median counts.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("patients", 6, "Patients of the second table.", lower_bound=1, flag_values=values)
-    flags.DEFINE_list("shape", ["240", "240", "155"], "Voxels.", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetricsSpeedConfig(TorchPython):
+    """Options of `benchmarks.metrics_speed`."""
+
+    rounds: int = option(7, "Rounds. The tables show their median.", low=1)
+    patients: int = option(6, "Patients of the second table.", low=1)
+    shape: tuple[int, int, int] = option((240, 240, 155), "Voxels of a mask in the first table.", low=8)
+
+    def __post_init__(self):
+        check(self)
+
+
+CONFIG = MetricsSpeedConfig
 
 
 def masks(kind: str, shape: tuple[int, int, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction and truth, (i, j, k) of bool; a lesion of about 110 ml where the volume is of the usual shape."""
+    """Prediction and truth, each (i, j, k) of bool. With the default shape, the lesion has about 110 ml."""
     from scipy import ndimage
 
     random = np.random.default_rng(seed)
@@ -68,32 +76,32 @@ def masks(kind: str, shape: tuple[int, int, int], seed: int = 0) -> tuple[np.nda
     return prediction, truth
 
 
-def beside_others(values: flags.FlagValues, shape: tuple[int, int, int]) -> None:
+def beside_others(config: MetricsSpeedConfig) -> None:
     """Prints the first table."""
     print("| masks | what | s a volume | MONAI takes as often as long |\n|---|---|---|---|", flush=True)
     engines: dict[str, None] = {}
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "masks.npz"
-            prediction, truth = masks(kind, shape)
+            prediction, truth = masks(kind, config.shape)
             np.savez(path, prediction=prediction, truth=truth, spacing_mm=np.ones(3))
             ours = [sys.executable, "-m", "benchmarks.masks_by_ours"]
             by_monai = str(pathlib.Path(__file__).parent / "masks_by_monai.py")
             commands = {name: [*ours, how, str(path)] for name, how in _OURS.items()}
-            commands[MONAI] = [values.torch_python, by_monai, "speed", str(path)]
+            commands[MONAI] = [config.torch_python, by_monai, "speed", str(path)]
             competitors = {name: Competitor(command) for name, command in commands.items()}
             engines |= dict.fromkeys(competitor.facts["engine"] for competitor in competitors.values())
-            seconds = rounds(competitors, values.rounds, 1)
+            seconds = rounds(competitors, config.rounds, 1)
         for name in commands:
             ratio = statistics.median(theirs / own for theirs, own in zip(seconds[MONAI], seconds[name]))
             print(f"| {kind} | {name} | {statistics.median(seconds[name]):.2f} | {ratio:.1f} |", flush=True)
-    print(f"\n{' x '.join(map(str, shape))} voxels; {', '.join(engines)}\n")
+    print(f"\n{' x '.join(map(str, config.shape))} voxels; {', '.join(engines)}\n")
 
 
 def patients(count: int, shape: tuple[int, int, int]) -> list:
-    """Records whose images are what the rows of `rows` read.
+    """Records with the images that the segmenters of `rows` read.
 
-    Two are the probabilities of two networks; the third is an image in which a threshold finds more than the lesion.
+    Two images are the probabilities of two networks. In the third, a threshold finds the lesion and further voxels.
     """
     from scipy import ndimage
 
@@ -128,21 +136,21 @@ def patients(count: int, shape: tuple[int, int, int]) -> list:
 
 
 def rows() -> dict[str, Callable]:
-    """Segmenters: the probabilities of two networks, and the two rows that read no network."""
+    """Segmenters by name: the probabilities of two networks, and the two no-network baselines."""
     from semicml_tf.evaluation.trivial_baselines import Ellipsoid, Threshold
 
     networks = {name: lambda record, name=name: record.images[name].astype(np.float32) for name in NETWORKS}
     return networks | {"ellipsoid": Ellipsoid(20.0, 0.0), "threshold": Threshold("suv", 1.5, 1.5, "z", 0.0)}
 
 
-def whole_patients(values: flags.FlagValues) -> None:
+def whole_patients(config: MetricsSpeedConfig) -> None:
     """Prints the second table."""
     from semicml_tf.evaluation import score_cases
 
-    records, threads = patients(values.patients, PATIENT_SHAPE), max(2, cpu.available())
+    records, threads = patients(config.patients, PATIENT_SHAPE), max(2, cpu.available())
     seconds: dict[int, list[tuple[float, float]]] = {1: [], threads: []}
     scores = {}
-    for _ in range(values.rounds):
+    for _ in range(config.rounds):
         for jobs, times in seconds.items():
             begin = time.perf_counter(), time.process_time()
             scores[jobs] = score_cases.evaluate_predictions(records, rows(), jobs=jobs)
@@ -157,13 +165,11 @@ def whole_patients(values: flags.FlagValues) -> None:
     print(f"\n{' x '.join(map(str, PATIENT_SHAPE))} voxels, {len(records)} patients scored")
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    if not pathlib.Path(values.torch_python).exists():
-        raise UserError("no such Python", path=values.torch_python, remedy="Make it as the help says")
-    shape = tuple(map(int, values.shape))
-    beside_others(values, shape)
-    whole_patients(values)
+def main(config: MetricsSpeedConfig) -> None:
+    """Measures and prints both tables."""
+    config.require_torch()
+    beside_others(config)
+    whole_patients(config)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The tasks of `benchmarks.onednn`: repeats one as often as each line of its input says, answers in seconds.
+"""The tasks of `benchmarks.onednn`: repeats a task as often as each line of its input requests, and prints the seconds.
 
     python -m benchmarks.onednn_task inference|serving|evaluation FOLDER
 
-FOLDER is what `benchmarks.onednn` prepared: `models` with a published network, `run` with a trained one.
+`benchmarks.onednn` prepares FOLDER: `models` with a published network, `run` with a trained run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from semicml_tf.system import quiet_import
 
 
 def main(task: str, folder: pathlib.Path) -> None:
-    """Prepares the task, does it once, reports that it is ready, and obeys."""
+    """Prepares the task, runs it once, prints a line, and then runs it on request."""
     quiet_import.tensorflow()
     with contextlib.ExitStack() as stack:
         repeat = {"inference": _inference, "serving": _serving, "evaluation": _evaluation}[task](folder, stack)
@@ -44,7 +44,7 @@ def _inference(folder: pathlib.Path, stack: contextlib.ExitStack):
 def _serving(folder: pathlib.Path, stack: contextlib.ExitStack):
     from semicml_tf.serving.client.remote_model import RemoteModel
 
-    # The server inherits this process's environment, and with it the choice of kernels.
+    # The server inherits this process's environment, which includes the choice of kernels.
     log = folder / f"server-{time.monotonic_ns()}.log"
     _, address = stack.enter_context(serving_setup.serving(folder / "models", log=log))
     model = stack.enter_context(RemoteModel(address, serving_setup.CUBE.model))

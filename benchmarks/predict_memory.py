@@ -1,14 +1,15 @@
-"""How much memory a prediction takes at its peak, by the size of the volume.
+"""Peak memory of a prediction by size of the volume.
 
     python -m benchmarks.predict_memory
 
-CT-like volumes (int16, 512 x 512 voxels a slice, 0.8 x 0.8 x 1 mm) are written into a temporary folder and segmented by
-a network of one layer: on its own grid, on a coarser one, and on its own grid by a server (then the client's memory
-is told), each time by a process of its own.
+The command writes CT-like volumes (int16, 512 x 512 voxels per slice, 0.8 x 0.8 x 1 mm) into a temporary folder. A
+network of one layer segments them: on the volume's own grid, on a coarser grid, and on the own grid by a server, with
+the memory of the client. Each prediction is a separate process.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -17,24 +18,32 @@ import tempfile
 import time
 
 import numpy as np
-from absl import flags
 
 from pipelines.served import served
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.errors import UserError
 
 SIDE = 512
 GRIDS = {"the volume's own": (0.0, 0.0, 0.0), "3 x 2 x 2 mm": (3.0, 2.0, 2.0)}
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    flags.DEFINE_list("slices", ["250", "1000"], "Sizes that are compared.", flag_values=values)
-    flags.DEFINE_list("more", [], "Further flags of the prediction.", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictMemoryConfig:
+    """Options of `benchmarks.predict_memory`."""
+
+    slices: tuple[int, ...] = option((250, 1000), "Slices of the volumes, one row for each.", low=1)
+    more: tuple[str, ...] = option((), "Further flags of the prediction.")
+
+    def __post_init__(self):
+        check(self)
+
+
+CONFIG = PredictMemoryConfig
 
 
 def write_volume(path: pathlib.Path, slices: int) -> None:
-    """A ball of 40 HU in air, with noise."""
+    """Writes a ball of 40 HU in air, with noise."""
     import nibabel
 
     rng = np.random.default_rng(0)
@@ -48,7 +57,7 @@ def write_volume(path: pathlib.Path, slices: int) -> None:
 
 
 def publish_model(folder: pathlib.Path, spacing_mm: tuple[float, float, float]) -> None:
-    """A network of one layer: foreground is what is bright."""
+    """Publishes a network of one layer that labels bright voxels as foreground."""
     from semicml_tf.system import quiet_import
 
     quiet_import.tensorflow()
@@ -68,36 +77,36 @@ def publish_model(folder: pathlib.Path, spacing_mm: tuple[float, float, float]) 
 
 
 def peak(command: list[str]) -> tuple[int, float]:
-    """MB that a process held at its peak, and its seconds."""
+    """Peak memory of a process in MB, and its time in seconds."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise UserError(f"a prediction failed: {' '.join(command)}", remedy="Run this line to see why")
+        raise UserError(f"a prediction failed: {' '.join(command)}", remedy="Run this command to see the reason")
     return used.ru_maxrss // 1024, time.monotonic() - start
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
+def main(config: PredictMemoryConfig) -> None:
+    """Measures and prints a Markdown table."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for number, spacing_mm in enumerate(GRIDS.values()):
             publish_model(folder / "models" / f"model{number}", spacing_mm)
         print("| network's grid | slices | volume as float32, MB | peak, MB | s |\n|---|---|---|---|---|", flush=True)
-        for slices in map(int, values.slices):
+        for slices in config.slices:
             write_volume(folder / "in.nii", slices)
-            files = [f"--input={folder / 'in.nii'}", f"--output={folder / 'out.nii'}", *values.more]
+            files = [f"--input={folder / 'in.nii'}", f"--output={folder / 'out.nii'}", *config.more]
 
-            def tell(grid: str, module: str, *flags: str, slices=slices, files=files) -> None:
+            def measure(grid: str, module: str, *flags: str, slices=slices, files=files) -> None:
                 held, seconds = peak([sys.executable, "-m", module, *flags, *files])
                 size = SIDE * SIDE * slices * 4 / 2**20
                 print(f"| {grid} | {slices} | {size:.0f} | {held} | {seconds:.0f} |", flush=True)
 
             for number, grid in enumerate(GRIDS):
-                tell(grid, "semicml_tf.predict", f"--model={folder / 'models' / f'model{number}'}")
+                measure(grid, "semicml_tf.predict", f"--model={folder / 'models' / f'model{number}'}")
             with served(folder / "models") as address:
-                tell(
+                measure(
                     f"{next(iter(GRIDS))}, served",
                     "semicml_tf.serving.client",
                     f"--address={address}",

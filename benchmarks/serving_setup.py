@@ -1,4 +1,4 @@
-"""What the benchmarks of serving share: models of random weights, volumes, and a server in a process of its own."""
+"""Shared parts of the serving benchmarks: models with random weights, volumes, and a server in a separate process."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from semicml_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A size that is measured.
+    """A size of volume and network.
 
     Attributes:
-        shape: slices, rows, columns of the volume, each slice one window.
+        shape: slices, rows and columns of the volume. Each slice is one window.
         window: side of the network's slices.
         width: channels of the network's first level.
     """
@@ -37,21 +37,23 @@ class Case:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The size in words."""
         return f"{' x '.join(map(str, self.shape))}, width {self.width}"
 
 
-# The demo's size, where a call costs most beside its work; a cube; a BraTS volume, uncropped.
+# The demo's size, with the highest relative cost of a call; a cube; an uncropped BraTS volume.
 SMALL = Case((60, 48, 48), 48, 8)
 CUBE = Case((128, 128, 128), 128, 16)
 WHOLE = Case((155, 240, 240), 240, 16)
 
 
 def published(case: Case, models: pathlib.Path, dtype: str = "float32") -> pathlib.Path:
-    """A model's version folder, made if it is not there: for CT, weights at random, on the volume's own grid.
+    """The version folder of a CT model with random weights, on the volume's own grid. It is made if it is missing.
 
     Args:
-        dtype: of the probabilities that it gives.
+        case: size of the network.
+        models: folder of all models.
+        dtype: type of the model's probabilities.
     """
     folder = models / case.model
     if (folder / "1" / "saved_model.pb").is_file():
@@ -70,21 +72,21 @@ def published(case: Case, models: pathlib.Path, dtype: str = "float32") -> pathl
 
 
 def volume(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """A CT of noise, (i, j, k) int16 HU whose k are the slices, and its affine."""
+    """A CT of noise, (i, j, k) int16 in HU with slices along k, and its affine."""
     slices, rows, columns = case.shape
     values = np.random.default_rng(0).integers(-1000, 1000, (columns, rows, slices), np.int16)
     return values, np.eye(4)
 
 
 def resident_mb(process: int) -> float:
-    """MiB of memory that a process holds now, as the system counts them."""
+    """Resident memory of a process in MiB."""
     status = pathlib.Path(f"/proc/{process}/status").read_text()
     return int(re.search(r"VmRSS:\s*(\d+)", status)[1]) / 1024
 
 
 @contextlib.contextmanager
 def serving(models: pathlib.Path, *more: str, log: pathlib.Path) -> Iterator[tuple[subprocess.Popen, str]]:
-    """The embedded server in a process of its own: yields it and its address, and ends it."""
+    """The embedded server in a separate process. Yields the process and the address, and ends the process."""
     port_file = log.with_suffix(".port")
     port_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "semicml_tf.serving.server", f"--models={models}", f"--port_file={port_file}"]
@@ -93,7 +95,7 @@ def serving(models: pathlib.Path, *more: str, log: pathlib.Path) -> Iterator[tup
     try:
         wait_for(lambda: port_file.exists() or process.poll() is not None, seconds=120)
         if process.poll() is not None:
-            raise UserError(f"the server ended: {' '.join(command)}", path=log, remedy="Its log says why")
+            raise UserError(f"the server ended: {' '.join(command)}", path=log, remedy="Read its log")
         yield process, f"127.0.0.1:{port_file.read_text().strip()}"
     finally:
         process.terminate()
@@ -104,12 +106,14 @@ def wait_for(happened, *, seconds: float) -> None:
     """Returns when `happened()` is true.
 
     Raises:
-        UserError: it is not, after so many seconds.
+        UserError: it is still false after `seconds`.
     """
     end = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > end:
-            raise UserError(f"waited {seconds:g} s for the server in vain", remedy="Try again on a machine less busy")
+            raise UserError(
+                f"the server did not respond within {seconds:g} s", remedy="Try again when the machine is less busy"
+            )
         time.sleep(0.05)
 
 

@@ -1,11 +1,11 @@
-"""Whether the embedded server's memory stays flat under load, good requests and bad ones.
+"""Memory growth of the embedded server under load with valid and invalid requests.
 
     python -m benchmarks.serving_soak                          # 10 minutes
     python -m benchmarks.serving_soak --seconds=60 --callers=2
 
-Each caller, again and again: connects anew, sends batches of several sizes to two signatures, everything that the
-conformance suite says must be refused, a call that it gives up under way, and one larger than the server takes. An
-outcome other than the right one is an error. Memory is what the system counts as resident in the server's process.
+Each caller repeats these steps: it connects, sends batches of several sizes to two signatures, and sends all invalid
+requests of the conformance suite. It also cancels a call, and sends a message above the server's limit. Each other
+outcome than the expected one is an error. Memory is the resident memory of the server's process.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from absl import flags
 
 from benchmarks import serving_setup
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.errors import UserError
 from semicml_tf.system import atomic_files, quiet_import
 
-# A small network: what is looked for is in the calls, and grows with their number.
+# A small network, because a leak would grow with the number of calls.
 CASE = serving_setup.Case((16, 32, 32), 32, 4)
 BATCHES = (1, 3, 16, 64)
 MESSAGE_MIB = 1
-# The first part of a run is not judged: threads start, each with a heap of its own, and graphs are compiled.
+# The first part of a run does not count: threads start, each with its own heap, and graphs are compiled.
 WARM_UP_SHARE = 1 / 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What was seen at one time.
+    """A measurement during the load.
 
     Attributes:
-        seconds: since the load began.
+        seconds: time since the load began.
         resident_mb: memory of the server's process in MiB.
-        files: that it had open, connections included.
-        requests: answered or refused until then, as they must be.
-        errors: other outcomes until then.
+        files: open files of the process, connections included.
+        requests: number of requests so far with the expected outcome.
+        errors: number of other outcomes so far.
     """
 
     seconds: float
@@ -55,16 +55,24 @@ class Sample:
     errors: int
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    flags.DEFINE_float("seconds", 600.0, "How long.", lower_bound=3, flag_values=values)
-    flags.DEFINE_integer("callers", 4, "Clients at once.", lower_bound=1, flag_values=values)
-    flags.DEFINE_float("most_growth_mb", 16.0, "Exit code 1 if memory grew by more than this.", flag_values=values)
-    flags.DEFINE_string("output", None, "Also write what was measured here, as JSON.", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SoakConfig:
+    """Options of `benchmarks.serving_soak`."""
+
+    seconds: float = option(600.0, "Duration of the load in seconds.", low=3)
+    callers: int = option(4, "Simultaneous clients.", low=1)
+    most_growth_mb: float = option(16.0, "The exit code is 1 if memory grows by more than this.")
+    output: str | None = option(None, "JSON file for the samples.", path=True)
+
+    def __post_init__(self):
+        check(self)
+
+
+CONFIG = SoakConfig
 
 
 class Callers:
-    """Clients that call a server until told to stop; `requests` and `errors` tell how it went so far."""
+    """Clients that call a server while the context is open, and count `requests` and `errors`."""
 
     def __init__(self, address: str, count: int):
         self.address = address
@@ -119,15 +127,15 @@ class Callers:
         large = server.request({name: np.zeros((1 + MESSAGE_MIB * 2**20 // one.nbytes, *one.shape[1:]), one.dtype)})
         require_code("RESOURCE_EXHAUSTED", lambda: server.predict(large))
         count(1)
-        for _, check in refusals(server):
-            check()
+        for _, refused in refusals(server):
+            refused()
             count(2)
             if self._over.is_set():
                 return
 
 
 def soak(seconds: float, callers: int) -> tuple[list[Sample], list[str]]:
-    """Loads a server for so long; returns what was seen each second, and the errors.
+    """Loads a server for `seconds`; returns one sample per second, and the errors.
 
     Raises:
         UserError: the server ended, or cannot be started.
@@ -153,19 +161,19 @@ def soak(seconds: float, callers: int) -> tuple[list[Sample], list[str]]:
 
 
 def growth(samples: Sequence[Sample]) -> float:
-    """MiB by which memory grew after the warm-up: a straight line through the medians of two halves, to the end.
+    """Growth of memory in MiB after the warm-up: a straight line through the medians of two halves.
 
-    Medians, since a large message or a garbage collection shows in single samples.
+    Medians are robust to large messages and garbage collections, which show in single samples.
     """
     judged = [one for one in samples if one.seconds >= samples[-1].seconds * WARM_UP_SHARE]
     middle = len(judged) // 2
     before, after = (statistics.median(one.resident_mb for one in half) for half in (judged[:middle], judged[middle:]))
-    # From one half's middle to the other's is half of the time.
+    # The middles of the two halves are half of the time apart.
     return 2 * (after - before)
 
 
 def table(samples: Sequence[Sample]) -> str:
-    """A row a minute."""
+    """A Markdown table with one row per minute."""
     rows = ["| minute | resident MB | open files | requests | errors |", "|---|---|---|---|---|"]
     minutes: dict[int, list[Sample]] = {}
     for one in samples:
@@ -176,19 +184,19 @@ def table(samples: Sequence[Sample]) -> str:
     return "\n".join(rows)
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
+def main(config: SoakConfig) -> None:
+    """Measures and prints a Markdown table."""
     quiet_import.tensorflow()
-    samples, errors = soak(values.seconds, values.callers)
+    samples, errors = soak(config.seconds, config.callers)
     grown = growth(samples)
     print(table(samples))
     print(f"\nafter the first third, memory grew by {grown:.1f} MB; {len(errors)} errors")
     for error in errors[:10]:
         print(f"  {error}")
-    if values.output:
+    if config.output:
         seen = [dataclasses.asdict(one) for one in samples]
-        atomic_files.write_json(values.output, {"growth_mb": grown, "errors": errors, "samples": seen})
-    if errors or grown > values.most_growth_mb:
+        atomic_files.write_json(config.output, {"growth_mb": grown, "errors": errors, "samples": seen})
+    if errors or grown > config.most_growth_mb:
         sys.exit(1)
 
 

@@ -1,17 +1,18 @@
-"""Whole volumes over gRPC beside the same model called in this process, and by how many clients at once.
+"""Speed of segmenting whole volumes over gRPC, beside the same model in this process, with one and several clients.
 
     python -m benchmarks.serving_speed
     python -m benchmarks.serving_speed --models=DIR --addresses="Ray Serve=127.0.0.1:9000"     # others, that serve DIR
 
-Networks of random weights are published, and served by the embedded server in a process of its own over loopback. A
-volume in native units goes in, probabilities on its own grid come out, everything that the client does included. All
-take turns, a volume each in a round, the order turning; a ratio is that of one round, and the median counts. Each
-process loads a model once, and has answered before it is timed.
+The command publishes networks with random weights. The embedded server serves them in a separate process over loopback.
+A call takes a volume in native units and gives probabilities on the volume's grid. It includes all work of the client.
+In a round, each way segments one volume, in changing order. Each ratio compares two ways in one round; the table shows
+the median. Every process loads a model once, and answers a request before the timing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 import statistics
 import tempfile
@@ -19,10 +20,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from absl import flags
-
 from benchmarks import serving_setup
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.errors import UserError
 from semicml_tf.system import atomic_files, cpu, quiet_import
 
@@ -30,21 +30,44 @@ CASES = {"small": serving_setup.SMALL, "cube": serving_setup.CUBE, "whole": serv
 HERE = "in process"
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
-    flags.DEFINE_list("cases", list(CASES), "Sizes of volume and network.", flag_values=values)
-    flags.DEFINE_list("rounds", ["60", "15", "5"], "Rounds of each size.", flag_values=values)
-    flags.DEFINE_list("clients", ["1", "4", "16"], "Clients at once, on the first size.", flag_values=values)
-    flags.DEFINE_float("seconds", 4.0, "Of a round with so many clients.", lower_bound=0.1, flag_values=values)
-    flags.DEFINE_integer("client_rounds", 3, "Rounds of each number of clients.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("batch_size", 16, "Slices a call.", lower_bound=1, flag_values=values)
-    flags.DEFINE_string("models", None, "Keep the models here; used again if there.", flag_values=values)
-    flags.DEFINE_list("addresses", [], "LABEL=HOST:PORT of further servers of --models.", flag_values=values)
-    flags.DEFINE_string("output", None, "Also write what was measured here, as JSON.", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServingSpeedConfig:
+    """Options of `benchmarks.serving_speed`."""
+
+    cases: tuple[str, ...] = option(tuple(CASES), "Sizes of volume and network.")
+    rounds: tuple[int, ...] = option((60, 15, 5), "Rounds of each size.", low=1)
+    clients: tuple[int, ...] = option((1, 4, 16), "Numbers of simultaneous clients, on the first size.", low=1)
+    seconds: float = option(4.0, "Duration in seconds of a round with several clients.", low=0.1)
+    client_rounds: int = option(3, "Rounds of each number of clients.", low=1)
+    batch_size: int = option(16, "Slices per call.", low=1)
+    models: str | None = option(None, "Folder to keep the models in. Models in it are used again.", path=True)
+    addresses: tuple[str, ...] = option((), "LABEL=HOST:PORT of each further server of --models.")
+    output: str | None = option(None, "JSON file for the measurements.", path=True)
+
+    def __post_init__(self):
+        check(self, self._contradictions())
+
+    def _contradictions(self):
+        if not self.cases or not set(self.cases) <= set(CASES):
+            yield f"expected --cases out of {', '.join(CASES)}, got '{','.join(self.cases)}'", ""
+        if len(self.cases) != len(self.rounds):
+            yield f"expected --rounds for each of {len(self.cases)} --cases, got {len(self.rounds)} numbers", ""
+        if any("=" not in address for address in self.addresses):
+            yield f"expected --addresses as LABEL=HOST:PORT, got '{','.join(self.addresses)}'", ""
+        if self.addresses and not self.models:
+            yield "expected --models beside --addresses", "Pass the folder of the models that the servers load"
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """The addresses of the further servers, by label."""
+        return dict(address.split("=", 1) for address in self.addresses)
+
+
+CONFIG = ServingSpeedConfig
 
 
 def line(*cells) -> str:
-    """A row of a table."""
+    """A row of a Markdown table."""
     return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -54,7 +77,7 @@ def ms(seconds: list[float], share: float) -> str:
 
 
 def in_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each in each round. The order turns, so that nobody always runs behind the same one."""
+    """Seconds of each contestant in each round. The order rotates, so that each contestant follows different ones."""
     for run in contestants.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
@@ -94,10 +117,10 @@ def overhead(case: serving_setup.Case, folder, servers: Mapping[str, str], round
 
 
 def crowd(case: serving_setup.Case, make: Callable, clients: int, seconds: float, batch_size: int) -> dict:
-    """So many clients, each with a connection and a thread of its own, segment volume after volume.
+    """Several clients, each with its own connection and thread, segment volumes for `seconds`.
 
     Returns:
-        ``volumes``, ``elapsed_s`` until the last was done, ``seconds`` of each volume, ``errors`` of those not done.
+        ``elapsed_s`` until the last volume is finished, ``seconds`` of each volume, and ``errors`` of failed volumes.
     """
     array, affine = serving_setup.volume(case)
     found: list[float] = []
@@ -128,20 +151,20 @@ def crowd(case: serving_setup.Case, make: Callable, clients: int, seconds: float
     return {"elapsed_s": time.perf_counter() - start, "seconds": found, "errors": errors}
 
 
-def crowds(case: serving_setup.Case, folder, servers: Mapping[str, str], values: flags.FlagValues) -> dict:
-    """Times several clients at once; prints the rows."""
+def crowds(case: serving_setup.Case, folder, servers: Mapping[str, str], config: ServingSpeedConfig) -> dict:
+    """Times several simultaneous clients; prints the rows."""
     import semicml_tf
     from semicml_tf.serving.client.remote_model import RemoteModel
 
     here = semicml_tf.load(folder)
     settings = {(HERE, 1): lambda: contextlib.nullcontext(here)}
     for label, address in servers.items():
-        for clients in map(int, values.clients):
+        for clients in config.clients:
             settings[label, clients] = lambda address=address: RemoteModel(address, case.model, here.manifest)
     found = {key: {"elapsed_s": 0.0, "seconds": [], "errors": []} for key in settings}
-    for _ in range(values.client_rounds):
+    for _ in range(config.client_rounds):
         for key, make in settings.items():
-            for name, value in crowd(case, make, key[1], values.seconds, values.batch_size).items():
+            for name, value in crowd(case, make, key[1], config.seconds, config.batch_size).items():
                 found[key][name] += value
     rates = {key: len(one["seconds"]) / one["elapsed_s"] for key, one in found.items()}
     for key, one in found.items():
@@ -156,34 +179,29 @@ def crowds(case: serving_setup.Case, folder, servers: Mapping[str, str], values:
     return {f"{label}, {clients}": one for (label, clients), one in found.items()}
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    if len(values.cases) != len(values.rounds) or not set(values.cases) <= set(CASES):
-        raise UserError(f"expected cases of {', '.join(CASES)}, and rounds for each", remedy="Correct the flags")
-    further = dict(one.split("=", 1) for one in values.addresses if "=" in one)
-    if len(further) != len(values.addresses) or (further and not values.models):
-        raise UserError(f"expected LABEL=HOST:PORT, and --models, got {values.addresses}", remedy="See --help")
+def main(config: ServingSpeedConfig) -> None:
+    """Measures and prints both tables."""
     quiet_import.tensorflow()
-    cases = [CASES[name] for name in values.cases]
+    cases = [CASES[name] for name in config.cases]
     with tempfile.TemporaryDirectory() as name:
-        models = pathlib.Path(values.models or name) / "models"
+        models = pathlib.Path(config.models or name) / "models"
         folders = {case: serving_setup.published(case, models) for case in cases}
         with serving_setup.serving(models, log=pathlib.Path(name) / "server.log") as (_, address):
-            servers = {"embedded server": address, **further}
-            print(f"{cpu.described()}, {values.batch_size} slices a call\n")
+            servers = {"embedded server": address, **config.servers}
+            print(f"{cpu.described()}, {config.batch_size} slices a call\n")
             print("| volume | way | p50, ms | p99, ms | volumes/s | relative to in process | rounds |")
             print("|---|---|---|---|---|---|---|", flush=True)
             measured = {
-                case.title: overhead(case, folders[case], servers, int(rounds), values.batch_size)
-                for case, rounds in zip(cases, values.rounds)
+                case.title: overhead(case, folders[case], servers, rounds, config.batch_size)
+                for case, rounds in zip(cases, config.rounds)
             }
             print(
                 f"\n{cases[0].title}\n\n| way | clients | volumes/s | relative | p50, ms | p99, ms | volumes | errors |"
             )
             print("|---|---|---|---|---|---|---|---|", flush=True)
-            many = crowds(cases[0], folders[cases[0]], servers, values)
-    if values.output:
-        atomic_files.write_json(values.output, {"processor": cpu.processor(), "overhead": measured, "clients": many})
+            many = crowds(cases[0], folders[cases[0]], servers, config)
+    if config.output:
+        atomic_files.write_json(config.output, {"processor": cpu.processor(), "overhead": measured, "clients": many})
 
 
 if __name__ == "__main__":

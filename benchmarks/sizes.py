@@ -1,18 +1,41 @@
-"""Sizes of a step that several benchmarks take: slices, networks, batches."""
+"""Options that several benchmarks share: the sizes of a training step, and the Python with PyTorch."""
 
 from __future__ import annotations
 
-from absl import flags
+import dataclasses
+import pathlib
+
+from semicml_tf.configuration import option
+from semicml_tf.errors import UserError
 
 
-def define(values: flags.FlagValues, *, window: int = 64, width: int = 16, slices: int = 16) -> None:
-    """Defines ``--window``, ``--width``, ``--labelled`` and ``--unlabelled`` with these defaults."""
-    flags.DEFINE_integer("window", window, "Side of the slices; a multiple of 16.", lower_bound=16, flag_values=values)
-    flags.DEFINE_integer("width", width, "Channels of the networks' first level.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("labelled", slices, "Labelled slices a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("unlabelled", slices, "Unlabelled slices a step.", lower_bound=2, flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSizes:
+    """Sizes of a training step: slices, networks and batches."""
+
+    window: int = option(64, "Side of the slices in pixels; a multiple of 16.", low=16)
+    width: int = option(16, "Channels of the networks' first level.", low=1)
+    labelled: int = option(16, "Labelled slices per step.", low=1)
+    unlabelled: int = option(16, "Unlabelled slices per step.", low=2)
+
+    @property
+    def slices(self) -> int:
+        """All slices of a step."""
+        return self.labelled + self.unlabelled
+
+    @property
+    def words(self) -> list[str]:
+        """The sizes as arguments of `step_of_ours` and `step_of_torch`."""
+        return [str(size) for size in (self.window, self.width, self.labelled, self.unlabelled)]
 
 
-def words(values: flags.FlagValues) -> list[str]:
-    """The sizes as a competitor takes them."""
-    return [str(getattr(values, name)) for name in ("window", "width", "labelled", "unlabelled")]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TorchPython:
+    """The Python of the competitors that need PyTorch."""
+
+    torch_python: str = option(".venv-torch/bin/python", "Python that has PyTorch and MONAI.", path=True)
+
+    def require_torch(self) -> None:
+        """Raises a `UserError` if this Python does not exist."""
+        if not pathlib.Path(self.torch_python).exists():
+            raise UserError("no such Python", path=self.torch_python, remedy="Run: make .venv-torch/ready")

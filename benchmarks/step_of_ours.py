@@ -1,4 +1,4 @@
-"""Our side of `benchmarks.step_speed`: takes as many steps as each line of its input says, answers in seconds."""
+"""This package's side of `benchmarks.step_speed`: runs as many steps as each line of its input requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODALITIES = ("ct", "pet")
 
 
 def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
-    """The default method's first stage after its burn-in."""
+    """The first stage of the default method, after its burn-in."""
     from semicml_tf.methods import catalogue
     from semicml_tf.methods.catalogue import MethodSettings
     from semicml_tf.methods.schedule import StagePlan
@@ -30,7 +30,7 @@ def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
 
 
 def batch(window: int, labelled: int, unlabelled: int) -> dict:
-    """Random slices as `input.semi_supervised_batches` yields them."""
+    """A batch of random slices, in the form of `input.semi_supervised_batches`."""
     rng = np.random.default_rng(0)
 
     def stream(count):
@@ -44,7 +44,7 @@ def batch(window: int, labelled: int, unlabelled: int) -> dict:
 
 
 def main(window: int, width: int, labelled: int, unlabelled: int, precision: str) -> None:
-    """Compiles the step, prints a line, and then takes steps."""
+    """Compiles the step, prints a line, and then runs steps on request."""
     tf = quiet_import.tensorflow()
 
     from semicml_tf.training.distributed.devices import share_cores, strategy_for
@@ -63,7 +63,7 @@ def main(window: int, width: int, labelled: int, unlabelled: int, precision: str
     for line in sys.stdin:
         begin = time.perf_counter()
         for _ in range(int(line)):
-            # As in training, which reads the loss of each step.
+            # Training reads the loss of each step, too.
             float(step(data)["loss"])
         print(time.perf_counter() - begin, flush=True)
 

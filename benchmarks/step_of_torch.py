@@ -1,4 +1,4 @@
-"""PyTorch's side of `benchmarks.step_speed`, for a Python that has PyTorch, and none of this package."""
+"""PyTorch's side of `benchmarks.step_speed`. Its Python has PyTorch, and does not have this package."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class UNet(nn.Module):
 
 
 def network(kind: str, width: int) -> nn.Module:
-    """Ours written again, or MONAI's of the same widths."""
+    """This package's U-Net in PyTorch, or MONAI's U-Net of the same widths."""
     if kind == "own":
         return UNet(width)
     from monai.networks.nets import BasicUNet
@@ -62,7 +62,7 @@ def segmentation_loss(p, y):
 
 
 def asc_loss(first, second, patients):
-    """Other patients' maps as negatives; empty ones neither negatives nor anchors."""
+    """ASC loss: maps of other patients are negatives. Empty maps are neither negatives nor anchors."""
     maps = torch.cat([first, second])
     count = len(maps)
     flat = maps.flatten(1)
@@ -80,7 +80,7 @@ def asc_loss(first, second, patients):
 
 
 def main(window: int, width: int, labelled: int, unlabelled: int, precision: str, kind: str, layout: str) -> None:
-    """Takes a few steps, says so, and obeys."""
+    """Runs a few steps, prints a line, and then runs steps on request."""
     torch.manual_seed(0)
     form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     students = [network(kind, width).to(memory_format=form).train() for _ in range(2)]
