@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import semicml_tf
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, postprocessing_choice, report
 from semicml_tf.evaluation.metrics.catalogue import METRICS
-from semicml_tf.exporting import gate, old_versions, trial
+from semicml_tf.exporting import gate
 from semicml_tf.exporting.config import ExportConfig
-from semicml_tf.exporting.publish import Published, stage
+from semicml_tf.exporting.publish import Published, clear_left, remove_old, stage
 from semicml_tf.inference import inputs
 from semicml_tf.networks import catalogue
 from semicml_tf.postprocessing.steps import Postprocessing
@@ -24,6 +24,7 @@ from semicml_tf.runs.run_folder import Run, read_record
 from semicml_tf.system import atomic_files, locks, progress, quiet_import
 
 REPORT_NAME = "export.json"
+_NAMED = 5  # failed cases that an error names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,12 +137,12 @@ def export(config: ExportConfig) -> ExportResult:
     if unknown:
         raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
     postprocessing = postprocessing_choice.load(run)
-    cases = {modality: trial.cases(config.check_input, modality) if config.check_input else [] for modality in chosen}
+    cases = {modality: trial_cases(config.check_input, modality) if config.check_input else [] for modality in chosen}
     output = pathlib.Path(config.output)
     with contextlib.ExitStack() as stack:
         for modality in sorted(chosen):
             stack.enter_context(locks.writing_in(output / modality))
-            old_versions.clear_left(output / modality)
+            clear_left(output / modality)
         models = {}
         for modality in chosen:
             manifest = _manifest(run, info, modality, postprocessing[modality], config.probabilities_dtype)
@@ -178,11 +179,11 @@ def _publish(
                     with_dropout=_with_dropout(network, run),
                 )
             )
-            trial.run(staged[modality].path, cases[modality])
+            run_trial(staged[modality].path, cases[modality])
         for modality in passing:
             models[modality] = dataclasses.replace(models[modality], published=staged[modality].publish())
     for modality in passing if config.keep is not None else ():
-        removed = old_versions.remove(folders[modality], models[modality].published.version, config.keep)
+        removed = remove_old(folders[modality], models[modality].published.version, config.keep)
         models[modality] = dataclasses.replace(models[modality], removed=removed)
 
 
@@ -236,3 +237,52 @@ def _validation_scores(run: Run, modality: str, postprocessing: Postprocessing) 
 def _with_dropout(network, run: Run):
     """The network with the teacher's dropout, of the same weights; None where the network has no dropout."""
     return catalogue.with_dropout(network) if catalogue.entry(run.spec.name).dropout else None
+
+
+def trial_cases(location: str, modality: str) -> list[inputs.Case]:
+    """The cases of ``--check_input`` that have an image of `modality`.
+
+    Args:
+        location: a file, a folder or a CSV manifest, as for `semicml_tf.predict` and `semicml_tf.convert`.
+        modality: the modality of the network.
+
+    Raises:
+        UserError: `location` has no such case.
+    """
+    cases = inputs.of_layout(location, (modality,))
+    if cases is None:
+        paths = inputs.by_modality(location, (modality,))
+        cases = inputs.several_cases(paths, named=inputs.split_names(location)[0][0] is not None)
+    cases = [case for case in cases if modality not in case.lacks]
+    if not cases:
+        raise UserError(
+            f"expected cases with an image of '{modality}', got none", path=location, remedy="Correct --check_input"
+        )
+    return cases
+
+
+def run_trial(folder: pathlib.Path, cases: Sequence[inputs.Case]) -> None:
+    """Segments each case with the model in `folder`.
+
+    Raises:
+        UserError: the model cannot segment a case; the message names each such case.
+    """
+    from semicml_tf.inference.exported_model import load
+
+    if not cases:
+        return
+    model = load(folder)
+    failures = []
+    for case in cases:
+        try:
+            array, grid = case.source(model.manifest.modality).read_volume()
+            model.predict(array, grid.affine)
+        except UserError as error:
+            failures.append(f"{case.name} ({error.line.rstrip('.')})")
+    if failures:
+        more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+        raise UserError(
+            f"{len(failures)} of {len(cases)} cases of --check_input cannot be segmented: "
+            f"{'; '.join(failures[:_NAMED])}{more}",
+            remedy="Nothing was published. Correct these cases, or leave them out of --check_input",
+        )

@@ -1,4 +1,4 @@
-"""A network becomes a numbered SavedModel: staged beside its target, checked, then renamed."""
+"""Publishes a network as a numbered SavedModel, and removes old versions: each change is one rename."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from semicml_tf.artefact.manifest import Manifest
-from semicml_tf.artefact.versions import PROTO, STAGED, versions
+from semicml_tf.artefact.versions import PROTO, REMOVED, STAGED, complete_versions, versions
 from semicml_tf.errors import UserError
 from semicml_tf.exporting import model_card, signatures, warmup_requests
 from semicml_tf.exporting.read_back import max_difference, tolerance
@@ -162,3 +162,45 @@ def _rename_to_next(staged: pathlib.Path, folder: pathlib.Path) -> int:
             # something is never replaced.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+
+def clear_left(model: pathlib.Path) -> None:
+    """Removes what a killed export left: unpublished and half removed versions. The caller holds the model's lock."""
+    for prefix in (STAGED, REMOVED):
+        for path in model.glob(f"{prefix}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_old(model: str | pathlib.Path, newest: int, keep: int) -> tuple[int, ...]:
+    """Removes the complete versions below `newest`, except for the highest `keep` of them.
+
+    Folders without `saved_model.pb`, which are being copied, are neither counted nor removed.
+
+    Args:
+        model: folder of the model's versions.
+        newest: the version that was just published.
+        keep: at least 1: the version that the new one was compared with stays, for a rollback.
+
+    Returns:
+        The numbers of the removed versions, ascending.
+
+    Raises:
+        ValueError: `keep` is less than 1.
+        UserError: a folder cannot be removed. Lower versions are removed by then, higher ones are untouched.
+    """
+    if keep < 1:
+        raise ValueError(f"expected to keep at least 1 version, got {keep}")
+    folder = pathlib.Path(model)
+    old = {number: path for number, path in complete_versions(folder).items() if number < newest}
+    removed = sorted(old)[:-keep]
+    for number in removed:
+        # Renamed first, so that a server sees the whole version or none.
+        hidden = folder / f"{REMOVED}{number}-{os.getpid()}"
+        try:
+            os.rename(old[number], hidden)
+            shutil.rmtree(hidden)
+        except FileNotFoundError:  # another exporter removes it at the same time
+            continue
+        except OSError as error:
+            raise atomic_files.unwritable(old[number], error) from error
+    return tuple(removed)

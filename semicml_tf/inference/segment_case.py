@@ -17,7 +17,6 @@ from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import reaches
 from semicml_tf.inference import uncertainty
-from semicml_tf.inference.fusion import Fusion
 from semicml_tf.inference.inputs import Case
 from semicml_tf.inference.volume import Segmenter
 from semicml_tf.preprocessing.pipeline import to_patient_grid
@@ -64,6 +63,41 @@ class Outputs:
                 raise UserError(f"{flags} name one file", path=path)
 
 
+class Fusion:
+    """Probability maps of several modalities on one grid, averaged.
+
+    A voxel that only one image covers has that modality's probability and threshold. Elsewhere both are means.
+
+    Args:
+        first: float32 probabilities of the modality whose grid is used. Its image covers all voxels.
+        threshold: threshold of that modality.
+    """
+
+    def __init__(self, first: np.ndarray, threshold: float):
+        self._sum = first.astype(np.float32)
+        self._count = np.ones(first.shape, np.uint8)
+        self._thresholds = [(threshold, None)]
+
+    def add(self, probabilities: np.ndarray, covered: np.ndarray, threshold: float) -> None:
+        """Adds a further modality's map where its image covers the grid (`covered`, bool)."""
+        self._sum[covered] += probabilities[covered]
+        self._count += covered
+        self._thresholds.append((threshold, covered))
+
+    def probabilities(self) -> np.ndarray:
+        """The mean probabilities, float32."""
+        return self._sum / self._count
+
+    def threshold(self) -> float | np.ndarray:
+        """The mean threshold: a number if all are equal, otherwise float32 of the maps' shape."""
+        if len({threshold for threshold, _ in self._thresholds}) == 1:
+            return self._thresholds[0][0]
+        total = np.zeros(self._sum.shape, np.float32)
+        for threshold, covered in self._thresholds:
+            total[... if covered is None else covered] += np.float32(threshold)
+        return total / self._count
+
+
 def _draws(source: Source, model: Segmenter, batch_size: int, warnings: list[str]) -> tuple[Grid, Iterator[np.ndarray]]:
     """The image's grid, and the maps drawn of the image. The image itself leaves the memory."""
     array, grid = source.read_volume()
@@ -103,7 +137,7 @@ def segment_case(
         models: by modality. The first one's mask and maps are written; the others are there to disagree, or to fuse.
         outputs: what to write.
         batch_size: slices a call, at most.
-        fuse: mask, probabilities and entropy are those of all modalities together (see `fusion.Fusion`), on the first
+        fuse: mask, probabilities and entropy are those of all modalities together (see `Fusion`), on the first
             one's grid and with its post-processing.
 
     Returns:

@@ -14,12 +14,9 @@ from semicml_tf.configuration import as_flags, given
 from semicml_tf.errors import UserError, printable, unexpected
 from semicml_tf.inference import inputs, overlay
 from semicml_tf.inference.config import SegmentConfig
-from semicml_tf.inference.ensemble import Ensemble
-from semicml_tf.inference.flips import Flipped
-from semicml_tf.inference.monte_carlo import MonteCarlo
 from semicml_tf.inference.predictions import FILE_NAME, Predictions
-from semicml_tf.inference.progress import WithProgress
 from semicml_tf.inference.segment_case import MAPS, Outputs, segment_case
+from semicml_tf.inference.segmenter_wrappers import Ensemble, Flipped, MonteCarlo, WithProgress
 from semicml_tf.inference.volume import check_modality
 from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.plausibility import accepted_codes

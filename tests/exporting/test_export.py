@@ -16,7 +16,6 @@ from semicml_tf import commandline
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.exporting import job as exporting
-from semicml_tf.exporting import trial
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.publish import Published
 from semicml_tf.preprocessing.normalisation import Normalisation
@@ -173,10 +172,10 @@ def test_a_model_must_segment_the_cases_of_check_input(models, run, tmp_path):
         nib.save(nib.Nifti1Image(array, np.diag([2, 2, 3, 1])), tmp_path / f"{name}.nii.gz")
     table = tmp_path / "cases.csv"
     table.write_text("case,ct,pet\nA,a.nii.gz,\nB,b.nii.gz,\n", encoding="utf-8")
-    cases = trial.cases(str(table), "ct")
-    trial.run(models / "ct" / "1", cases[:1])
+    cases = exporting.trial_cases(str(table), "ct")
+    exporting.run_trial(models / "ct" / "1", cases[:1])
     with pytest.raises(UserError, match=r"^1 of 2 cases of --check_input .*: B \(.*HU.*Nothing was published"):
-        trial.run(models / "ct" / "1", cases)
+        exporting.run_trial(models / "ct" / "1", cases)
     with pytest.raises(UserError, match="expected cases with an image of 'pet', got none"):
         _export(run, tmp_path / "models", modalities=("pet",), check_input=table)
 
@@ -189,7 +188,7 @@ def test_a_second_modality_that_fails_its_check_leaves_nothing_published(run, tm
         if folder.parent.name == "pet":
             raise UserError("1 of 1 cases of --check_input cannot be segmented")
 
-    monkeypatch.setattr(exporting.trial, "run", check)
+    monkeypatch.setattr(exporting, "run_trial", check)
     for name in ("ct", "pet"):
         nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), tmp_path / f"{name}.nii.gz")
     (tmp_path / "cases.csv").write_text("case,ct,pet\nA,ct.nii.gz,pet.nii.gz\n", encoding="utf-8")
@@ -205,7 +204,7 @@ def test_a_failure_after_the_first_version_leaves_a_report_of_it(run, tmp_path, 
     def failing(*_):
         raise UserError("cannot write here")
 
-    monkeypatch.setattr(exporting.old_versions, "remove", failing)
+    monkeypatch.setattr(exporting, "remove_old", failing)
     with pytest.raises(UserError, match="cannot write here"):
         _export(run, tmp_path / "models", keep=1)
     report = json.loads((tmp_path / "models" / "export.json").read_text())["models"]

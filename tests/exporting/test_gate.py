@@ -1,4 +1,4 @@
-"""Which network may take the place of the published one, and which old versions go."""
+"""The gate: which network may replace the published one."""
 
 import dataclasses
 import json
@@ -6,8 +6,7 @@ import json
 import pytest
 
 from semicml_tf.artefact.manifest import RELATIVE_PATH
-from semicml_tf.errors import UserError
-from semicml_tf.exporting import gate, old_versions
+from semicml_tf.exporting import gate
 from tests.support import threshold_model
 
 
@@ -68,45 +67,3 @@ def test_scores_of_an_older_contract_count_and_unknown_ones_are_told(tmp_path):
     path.unlink()
     assert judged(tmp_path, 0.5).passes
     assert "this run's" in judged(tmp_path, None).reason
-
-
-def left(model):
-    return sorted(entry.name for entry in model.iterdir())
-
-
-def test_the_oldest_go_and_what_is_no_version_stays(tmp_path):
-    for number in (1, 2, 9, 10, 11):
-        version(tmp_path, number)
-    version(tmp_path, 3, complete=False)
-    for name in ("notes", ".staged-x", "9" * 19):
-        (tmp_path / name).mkdir()
-    assert old_versions.remove(tmp_path, 11, 9) == ()
-    assert old_versions.remove(tmp_path, 11, 2) == (1, 2)
-    assert left(tmp_path) == [".staged-x", "10", "11", "3", "9", "9" * 19, "notes"]
-    # One that came meanwhile is none of this export's.
-    version(tmp_path, 12)
-    assert old_versions.remove(tmp_path, 11, 1) == (9,)
-    assert left(tmp_path) == [".staged-x", "10", "11", "12", "3", "9" * 19, "notes"]
-
-
-def test_the_version_that_was_compared_with_is_never_removed(tmp_path):
-    version(tmp_path, 1)
-    with pytest.raises(ValueError, match="at least 1"):
-        old_versions.remove(tmp_path, 2, 0)
-
-
-def test_a_version_goes_whole_and_a_failure_leaves_the_newer_ones(tmp_path, monkeypatch):
-    for number in (1, 2, 3):
-        version(tmp_path, number)
-    seen = []
-
-    def failing(folder):
-        # No server that looks now finds half a version.
-        seen.append(left(tmp_path))
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(old_versions.shutil, "rmtree", failing)
-    with pytest.raises(UserError, match="cannot write here"):
-        old_versions.remove(tmp_path, 3, 1)
-    assert [name for name in seen[0] if not name.startswith(".")] == ["2", "3"]
-    assert left(tmp_path) == seen[0]

@@ -176,3 +176,51 @@ def test_unwritable_output_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write here"):
         publish(threshold_model.network("ct"), threshold_model.manifest("ct"), tmp_path / "file" / "ct")
+
+
+def version(model, number, complete=True):
+    (model / str(number)).mkdir()
+    if complete:
+        (model / str(number) / "saved_model.pb").write_bytes(b"")
+
+
+def left(model):
+    return sorted(entry.name for entry in model.iterdir())
+
+
+def test_only_the_oldest_complete_versions_are_removed(tmp_path):
+    for number in (1, 2, 9, 10, 11):
+        version(tmp_path, number)
+    version(tmp_path, 3, complete=False)
+    for name in ("notes", ".staged-x", "9" * 19):
+        (tmp_path / name).mkdir()
+    assert publishing.remove_old(tmp_path, 11, 9) == ()
+    assert publishing.remove_old(tmp_path, 11, 2) == (1, 2)
+    assert left(tmp_path) == [".staged-x", "10", "11", "3", "9", "9" * 19, "notes"]
+    # A version above `newest` belongs to another export.
+    version(tmp_path, 12)
+    assert publishing.remove_old(tmp_path, 11, 1) == (9,)
+    assert left(tmp_path) == [".staged-x", "10", "11", "12", "3", "9" * 19, "notes"]
+
+
+def test_at_least_one_old_version_is_kept(tmp_path):
+    version(tmp_path, 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        publishing.remove_old(tmp_path, 2, 0)
+
+
+def test_an_old_version_disappears_as_a_whole_and_a_failure_keeps_newer_versions(tmp_path, monkeypatch):
+    for number in (1, 2, 3):
+        version(tmp_path, number)
+    seen = []
+
+    def failing(folder):
+        # At this point, a server must not see half a version.
+        seen.append(left(tmp_path))
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(publishing.shutil, "rmtree", failing)
+    with pytest.raises(UserError, match="cannot write here"):
+        publishing.remove_old(tmp_path, 3, 1)
+    assert [name for name in seen[0] if not name.startswith(".")] == ["2", "3"]
+    assert left(tmp_path) == seen[0]

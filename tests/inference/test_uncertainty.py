@@ -10,9 +10,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.exporting.publish import publish
 from semicml_tf.inference import uncertainty
-from semicml_tf.inference.ensemble import Ensemble
-from semicml_tf.inference.flips import Flipped
-from semicml_tf.inference.monte_carlo import MonteCarlo, slice_seeds
+from semicml_tf.inference.segmenter_wrappers import Ensemble, Flipped, MonteCarlo, slice_seeds
 from semicml_tf.inference.volume import Segmenter
 from semicml_tf.networks import catalogue
 from semicml_tf.postprocessing.steps import Postprocessing

@@ -10,7 +10,7 @@ import pytest
 
 import serving
 from semicml_tf.errors import UserError
-from semicml_tf.inference.monte_carlo import MonteCarlo, slice_seeds
+from semicml_tf.inference.segmenter_wrappers import MonteCarlo, slice_seeds
 from semicml_tf.inference.volume import segment
 from semicml_tf.serving.client.predict_calls import LONGEST_BACKOFF_S
 from semicml_tf.serving.client.remote_failure import RemoteFailure, VersionGone

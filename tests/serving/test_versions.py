@@ -10,8 +10,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from semicml_tf.errors import UserError
+from semicml_tf.exporting import warmup_requests
 from semicml_tf.exporting.publish import publish
-from semicml_tf.serving.server import handlers, model_config, version_watch, warmup
+from semicml_tf.serving.server import handlers, model_config, version_watch
 from semicml_tf.serving.server.model_config import ModelConfig
 from semicml_tf.serving.server.model_store import ModelStore, NotServed, State, UnknownLabel
 from semicml_tf.serving.server.served_model import ServedModel
@@ -73,7 +74,7 @@ def watched(models, **settings):
 
 
 def warm_up(folder: pathlib.Path, *messages) -> None:
-    path = folder / warmup.RELATIVE_PATH
+    path = folder / warmup_requests.RELATIVE_PATH
     with tf.io.TFRecordWriter(str(path)) as writer:
         for message in messages:
             log = prediction_log_pb2.PredictionLog()
@@ -143,7 +144,7 @@ def _cold(folder):
 
 
 def _not_a_log(folder):
-    with tf.io.TFRecordWriter(str(folder / warmup.RELATIVE_PATH)) as writer:
+    with tf.io.TFRecordWriter(str(folder / warmup_requests.RELATIVE_PATH)) as writer:
         writer.write(b"\xff")
 
 

@@ -11,11 +11,11 @@ from semicml_tf.exporting import warmup_requests
 from semicml_tf.exporting.publish import publish
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.preprocessing.normalisation import Normalisation
-from semicml_tf.serving.server import handlers, warmup
+from semicml_tf.serving.server import handlers
 from semicml_tf.serving.server.model_config import ModelConfig
 from semicml_tf.serving.server.model_store import ModelStore
 from semicml_tf.serving.server.served_model import ServedModel
-from semicml_tf.serving.server.version_watch import VersionWatch
+from semicml_tf.serving.server.version_watch import VersionWatch, replay_warmup
 from tests.support import threshold_model
 
 
@@ -79,5 +79,5 @@ def test_the_embedded_server_answers_them_before_it_announces_the_model(tmp_path
 
 def test_the_folder_says_what_is_replayed(tmp_path, models):
     model = ServedModel.open("ct", 1, models / "ct" / "1")
-    assert warmup.replay(model, models / "ct" / "1") == len(requests(models / "ct" / "1")) == 10
-    assert warmup.replay(model, tmp_path) == 0
+    assert replay_warmup(model, models / "ct" / "1") == len(requests(models / "ct" / "1")) == 10
+    assert replay_warmup(model, tmp_path) == 0

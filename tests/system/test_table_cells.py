@@ -10,7 +10,7 @@ import pytest
 
 from semicml_tf.evaluation import comparison, report, table
 from semicml_tf.system import table_cells
-from semicml_tf.training.monitoring import pictures
+from semicml_tf.training.monitoring import run_log
 from tests.support import report_runs
 
 NAMES = (
@@ -66,6 +66,6 @@ def test_columns_of_a_table_for_the_screen_are_as_wide_as_their_longest_cell():
 def test_pictures_of_training_take_any_name():
     image = np.zeros((8, 8), np.float32)
     shown = {name: ({"ct": image}, image, {"ct": image}) for name in NAMES[1:2] + NAMES[-4:]}
-    assert pictures.draw(types.SimpleNamespace(pictures=shown, thresholds={"ct": 0.5}), "epoch 1").startswith(
+    assert run_log.draw_slices(types.SimpleNamespace(pictures=shown, thresholds={"ct": 0.5}), "epoch 1").startswith(
         b"\x89PNG"
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,11 +26,11 @@ from semicml_tf.artefact.manifest import (
 from semicml_tf.errors import UserError
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.volume import Segmenter
-from semicml_tf.serving.client.ordered_map import in_order
 from semicml_tf.serving.client.predict_calls import PredictCalls
 from semicml_tf.serving.client.remote_failure import RemoteFailure, VersionGone
 
-# Of a request, beside its slices: names, shapes, the model's name.
+Item, Result = TypeVar("Item"), TypeVar("Result")
+# Size of a request without its slices: names, shapes, the model's name.
 _HEADER_BYTES = 4096
 _EXPORT_AGAIN = "Export the run again with python -m semicml_tf.export, or name its manifest.json: --manifest=FILE"
 
@@ -216,3 +220,28 @@ class RemoteModel(Segmenter):
             status="NOT_FOUND",
             model=self.name,
         )
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], parallel: int) -> Iterator[Result]:
+    """Like the built-in `map`, with several simultaneous calls. Results have the order of the items.
+
+    Args:
+        function: called in threads.
+        items: read in this thread, as soon as a call can start.
+        parallel: largest number of simultaneous calls, and of results in memory.
+
+    Raises:
+        Exception: the error of a call. No further calls start, and running calls are not waited for.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(parallel, thread_name_prefix="ask")
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    left = iter(items)
+    try:
+        while True:
+            for item in itertools.islice(left, parallel - len(waiting)):
+                waiting.append(pool.submit(function, item))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

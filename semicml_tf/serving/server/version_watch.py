@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from semicml_tf.artefact.versions import versions
-from semicml_tf.errors import UserError
-from semicml_tf.serving.server import warmup
+from semicml_tf.errors import UserError, first_line
+from semicml_tf.exporting import warmup_requests
+from semicml_tf.serving.server import handlers
 from semicml_tf.serving.server.model_config import ModelConfig
 from semicml_tf.serving.server.model_store import ModelStore, State, Version
 from semicml_tf.serving.server.served_model import PROTO, ServedModel
@@ -21,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 
 # As of TensorFlow Serving: memory may have been short, or a volume not there.
 RETRIES, RETRY_S = 5, 60.0
+# TensorFlow Serving replays no more.
+MOST_WARMUP_REQUESTS = 1000
 # What GetModelStatus says of a version that is damaged, or whose warm-up requests fail.
 NOT_LOADED = "the version cannot be loaded; see the server's log"
 
@@ -134,7 +137,7 @@ class VersionWatch:
         self._store.put(name, number, Version(State.LOADING))
         try:
             model = ServedModel.open(name, number, folder)
-            replayed = warmup.replay(model, folder)
+            replayed = replay_warmup(model, folder)
         except UserError as error:
             self._failed[name, number] = _Failure(files, failure.times + 1, time.monotonic())
             # Callers learn neither paths nor reasons: the log has them.
@@ -150,3 +153,42 @@ class VersionWatch:
         if text not in self._told:
             self._told.add(text)
             _LOG.warning(text)
+
+
+def replay_warmup(model: ServedModel, folder: pathlib.Path) -> int:
+    """Answers a model's recorded requests, so that its first real request finds everything compiled.
+
+    Returns:
+        The number of requests.
+
+    Raises:
+        UserError: a request cannot be read or answered. The model's files are not as published.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = folder / warmup_requests.RELATIVE_PATH
+    if not path.is_file():
+        return 0
+    count = 0
+    try:
+        for count, record in enumerate(tf.data.TFRecordDataset(str(path)).take(MOST_WARMUP_REQUESTS + 1), start=1):
+            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+            if count > MOST_WARMUP_REQUESTS or log.WhichOneof("log_type") != "predict_log":
+                raise ValueError(
+                    f"expected at most {MOST_WARMUP_REQUESTS} Predict requests, got {log.WhichOneof('log_type')}"
+                )
+            request = log.predict_log.request
+            for tensor in request.inputs.values():
+                # In this file, a missing value equals the last given value. Clients must send all values.
+                tensor.CopyFrom(tf.make_tensor_proto(tf.make_ndarray(tensor)))
+            handlers.predict_with(model, request)
+    except (handlers.Refused, DecodeError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
+        reason = first_line(error)[:200]
+        raise UserError(
+            f"warm-up request {max(count, 1)} failed ({reason})",
+            path=path,
+            remedy="Export the run again",
+        ) from error
+    return count

@@ -1,18 +1,21 @@
-"""What a run writes for people and programs: run.json, history.csv, curves, TensorBoard, pictures."""
+"""The readable files of a run: run.json, history.csv, learning curves, TensorBoard, pictures."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import pathlib
 import platform
 import sys
 from typing import Any
 
-from semicml_tf.errors import UserError, first_line
+import numpy as np
+
+from semicml_tf.errors import UserError, first_line, printable
 from semicml_tf.runs import run_folder
 from semicml_tf.system import atomic_files, cpu, table_cells
 from semicml_tf.system.versions import versions
-from semicml_tf.training.monitoring import curves, pictures
+from semicml_tf.training.monitoring import curves
 from semicml_tf.training.validation import Validated
 
 # Columns of one kind share a card in TensorBoard.
@@ -30,7 +33,7 @@ _PICTURE = "validation"
 
 
 def _logged(folder: pathlib.Path) -> set[tuple[int, str]]:
-    """Step and tag of all that TensorBoard's files hold; the last record of one may be cut off."""
+    """Step and tag of all values in TensorBoard's files. The last record of a file may be truncated."""
     import tensorflow as tf
     from tensorflow.core.util import event_pb2
 
@@ -47,8 +50,8 @@ class RunRecord:
     """Writes the run folder's readable files.
 
     Args:
-        folder: the run's.
-        head: what `run.json` says besides progress: settings, hashes, modalities, dataset.
+        folder: the run's folder.
+        head: entries of `run.json` beside the progress: settings, hashes, modalities, dataset.
     """
 
     def __init__(self, folder: pathlib.Path, head: dict[str, Any]):
@@ -59,16 +62,16 @@ class RunRecord:
             "versions": {**versions("tensorflow", "keras", "numpy"), "platform": platform.platform()},
             "processor": cpu.processor(),
         }
-        # Made with the first epoch: a run that is refused must leave nothing behind.
+        # Created in the first epoch, because a refused run must not leave files.
         self._summaries = None
         self._there: set[tuple[int, str]] = set()
 
     def has_picture(self, epoch: int) -> bool:
-        """Whether the epoch's picture was written."""
+        """Whether the picture of the epoch exists."""
         return run_folder.picture_file(self._folder, epoch).exists()
 
     def tell(self, rows: list[dict[str, Any]], best: dict[str, dict]) -> None:
-        """Writes run.json: how far the run is, by all rows of the history, and its best networks."""
+        """Writes run.json with the progress, the best networks and the alarms. `rows` is the whole history."""
         alarms = [{key: row[key] for key in ("epoch", "stage", "alarm")} for row in rows if "alarm" in row]
         atomic_files.write_json(
             self._folder / run_folder.FILE_NAME,
@@ -76,9 +79,11 @@ class RunRecord:
         )
 
     def epoch(self, rows: list[dict[str, Any]], shown: Validated | None) -> None:
-        """Takes in an epoch: all rows of the history so far, the last one new, and what to draw a picture of.
+        """Logs an epoch. After a resume, values that TensorBoard already has are not written again.
 
-        What TensorBoard has of the epoch, as where a run goes on after a kill, is not written twice.
+        Args:
+            rows: the whole history. The last row is new.
+            shown: the validation to draw, or None for no picture.
         """
         import tensorflow as tf
 
@@ -98,17 +103,17 @@ class RunRecord:
                 if isinstance(value, float) and (row["step"], _tag(key)) not in self._there:
                     tf.summary.scalar(_tag(key), value)
             if shown:
-                png = pictures.draw(shown, f"epoch {row['epoch']} ({row['stage']})")
+                png = draw_slices(shown, f"epoch {row['epoch']} ({row['stage']})")
                 if (row["step"], _PICTURE) not in self._there:
                     tf.summary.image(_PICTURE, tf.image.decode_png(png, 3)[tf.newaxis])
-                # Before the picture's own file, by which a run that goes on knows that TensorBoard has it, too.
+                # Flushed before the picture's file is written: after a resume, this file shows that TensorBoard has it.
                 self._summaries.flush()
                 path = run_folder.picture_file(self._folder, row["epoch"])
                 atomic_files.write_file(path, lambda stream: stream.write(png))
 
     @contextlib.contextmanager
     def _explained(self):
-        """Turns what TensorFlow raises of its file into one line."""
+        """Converts TensorFlow's errors of its log file to one line."""
         import tensorflow as tf
 
         try:
@@ -121,8 +126,37 @@ class RunRecord:
             ) from error
 
     def _curves(self, rows: list[dict[str, Any]]) -> None:
-        """Writes history.csv and training.png anew."""
+        """Writes history.csv and training.png."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         atomic_files.write_text(self._folder / run_folder.HISTORY_NAME, table_cells.csv_text(columns, rows))
         curve = curves.draw(rows)
         atomic_files.write_file(self._folder / "training.png", lambda stream: stream.write(curve))
+
+
+def draw_slices(validated: Validated, title: str) -> bytes:
+    """A picture of the slices of a validation: modalities side by side, truth and prediction outlined; PNG bytes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    pictures = validated.pictures
+    modalities = list(next(iter(pictures.values()))[0])
+    figure, axes = pyplot.subplots(
+        len(pictures), len(modalities), figsize=(3.2 * len(modalities), 3.2 * len(pictures)), squeeze=False
+    )
+    for row, (case, (images, truth, maps)) in zip(axes, pictures.items()):
+        for axis, name in zip(row, modalities):
+            low, high = np.percentile(images[name], [1, 99])
+            axis.imshow(images[name], cmap="gray", vmin=low, vmax=max(high, low + 1e-3))
+            for values, cut, colour in ((truth, 0.5, "lime"), (maps[name], validated.thresholds[name], "red")):
+                if values.min() < cut < values.max():
+                    axis.contour(values, [cut], colors=colour, linewidths=1.0)
+            axis.set_title(printable(f"{case} {name}"), fontsize=8, parse_math=False)
+            axis.axis("off")
+    figure.suptitle(f"{title}\ngreen: truth, red: prediction", fontsize=9)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    pyplot.close(figure)
+    return buffer.getvalue()

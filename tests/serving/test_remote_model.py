@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from semicml_tf.serving.client.ordered_map import in_order
+from semicml_tf.serving.client.remote_model import in_order
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 8])

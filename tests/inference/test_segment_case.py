@@ -8,7 +8,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.inference.fusion import Fusion
+from semicml_tf.inference.segment_case import Fusion
 from tests.support import threshold_model
 
 

@@ -1,0 +1,170 @@
+"""Segmenters made of other segmenters: a progress bar, test-time flips, Monte-Carlo dropout and ensembles."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from semicml_tf.errors import UserError
+from semicml_tf.geometry import tiling
+from semicml_tf.inference.volume import Segmenter, through
+from semicml_tf.postprocessing.steps import Postprocessing
+from semicml_tf.preprocessing.plausibility import Problem
+
+# Mirrored axes of (batch, rows, columns, 1), one tuple for each test-time flip.
+_FLIPS = ((), (1,), (2,), (1, 2))
+
+
+class Wrapped(Segmenter):
+    """Passes all work on to another segmenter. Subclasses change a part of the work."""
+
+    def __init__(self, model: Segmenter):
+        super().__init__(model.manifest)
+        self._model = model
+
+    def slices(self, batch: np.ndarray) -> np.ndarray:
+        return self._model.slices(batch)
+
+    def each(self, function: Callable, items: Iterable) -> Iterator:
+        return self._model.each(function, items)
+
+    def check_dropout(self) -> None:
+        self._model.check_dropout()
+
+    def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        return self._model.dropout_slices(batch, seeds)
+
+    def origins(self) -> list[dict]:
+        return self._model.origins()
+
+
+class WithProgress(Wrapped):
+    """Counts the finished slices of another segmenter on a progress bar.
+
+    Args:
+        model: the segmenter.
+        bar: a `tqdm` bar that counts slices.
+    """
+
+    def __init__(self, model: Segmenter, bar):
+        super().__init__(model)
+        self._bar = bar
+
+    def each(self, function: Callable, items: Iterable) -> Iterator:
+        # The bar belongs to this thread. A batch may be computed in another thread.
+        for result in self._model.each(function, items):
+            self._bar.update(len(result))
+            yield result
+
+
+class Flipped(Wrapped):
+    """The mean of another segmenter's probabilities over each slice and its mirror images: four passes per slice."""
+
+    def slices(self, batch: np.ndarray) -> np.ndarray:
+        return _mean_over_flips(self._model.slices, batch)
+
+    def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        return _mean_over_flips(lambda flipped: self._model.dropout_slices(flipped, seeds), batch)
+
+
+def _mean_over_flips(predict: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
+    """The mean over all flips of (batch, rows, columns, 1); each result is flipped back."""
+    total = np.zeros(batch.shape, np.float32)
+    for axes in _FLIPS:
+        total += np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
+    return total / np.float32(len(_FLIPS))
+
+
+def slice_seeds(seed: int, number: int, count: int) -> np.ndarray:
+    """The seeds (count,) int32 of the slices of pass `number` (from 0): a pure function of the arguments."""
+    return np.random.default_rng([seed, number]).integers(2**31, size=count).astype(np.int32)
+
+
+def _with_seeds(batches: Iterable[np.ndarray], seeds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of slices in their order, each with the seeds of its slices."""
+    done = 0
+    for batch in batches:
+        yield batch, seeds[done : done + len(batch)]
+        done += len(batch)
+
+
+class MonteCarlo(Wrapped):
+    """Monte-Carlo dropout: several passes of another segmenter, each with random dropout.
+
+    Each slice of each pass has its own seed. The dropout is therefore independent of the batch size and of the order
+    of the work. Source: Gal and Ghahramani 2016, arXiv 1506.02142.
+
+    Args:
+        model: a segmenter with `dropout_slices`.
+        passes: number of draws.
+        seed: seed of all passes, at least 0.
+    """
+
+    def __init__(self, model: Segmenter, passes: int, seed: int):
+        super().__init__(model)
+        self._passes, self._seed = passes, seed
+
+    def _pass(self, seeds: np.ndarray, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The probabilities of one pass."""
+        return self.each(lambda pair: self._model.dropout_slices(*pair), _with_seeds(batches, seeds))
+
+    def draws(self, prepared, *, batch_size: int) -> Iterator[np.ndarray]:
+        """The probabilities of each pass; raises a UserError if the network has no dropout."""
+        count = len(prepared.volume) * tiling.per_slice(prepared.volume.shape, self.manifest.window)
+        for number in range(self._passes):
+            one_pass = functools.partial(self._pass, slice_seeds(self._seed, number, count))
+            yield through(prepared, self.manifest, one_pass, batch_size=batch_size)
+
+
+class Ensemble(Segmenter):
+    """Several models of one modality as one. Each model resamples and normalises as in its training.
+
+    A voxel is foreground where the mean of the probabilities reaches the mean of the models' thresholds.
+
+    Args:
+        members: at least one segmenter.
+        postprocessing: post-processing of the mask. None takes the members' own, which must be equal.
+
+    Raises:
+        UserError: the members are of several modalities, or their post-processing differs and none is given.
+    """
+
+    def __init__(self, members: Sequence[Segmenter], *, postprocessing: Postprocessing | None = None):
+        manifests = [member.manifest for member in members]
+        modalities = sorted({manifest.modality for manifest in manifests})
+        if len(modalities) > 1:
+            raise UserError(
+                f"expected models of one modality, got {', '.join(modalities)}",
+                remedy="Name several modalities' models: --model=ct=FOLDER,pet=FOLDER",
+            )
+        if postprocessing is None:
+            own = sorted({str(manifest.postprocessing) for manifest in manifests})
+            if len(own) > 1:
+                raise UserError(
+                    f"the models' post-processing differs: {' and '.join(own)}", remedy="Choose one: --postprocess=none"
+                )
+            postprocessing = manifests[0].postprocessing
+        threshold = manifests[0].threshold
+        if len(manifests) > 1:
+            threshold = float(np.mean([manifest.threshold for manifest in manifests]))
+        super().__init__(dataclasses.replace(manifests[0], threshold=threshold, postprocessing=postprocessing))
+        self._members = tuple(members)
+
+    def origins(self) -> list[dict]:
+        return [origin for member in self._members for origin in member.origins()]
+
+    def prepare(self, array: np.ndarray, affine: np.ndarray) -> list:
+        return [member.prepare(array, affine) for member in self._members]
+
+    def warnings(self, prepared: list) -> tuple[Problem, ...]:
+        """The warnings of all members, each once."""
+        pairs = zip(self._members, prepared)
+        return tuple(dict.fromkeys(problem for member, of_member in pairs for problem in member.warnings(of_member)))
+
+    def draws(self, prepared: list, *, batch_size: int) -> Iterator[np.ndarray]:
+        """The draws of all members, with equal weights."""
+        for member, of_member in zip(self._members, prepared):
+            yield from member.draws(of_member, batch_size=batch_size)
