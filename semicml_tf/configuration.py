@@ -296,7 +296,7 @@ def given(config: Any) -> tuple[str, ...]:
 
 
 def as_flags(config: Any, names: Iterable[str] | None = None) -> list[str]:
-    """The lines of a flagfile that reproduce a config.
+    """The command-line arguments that reproduce a config, one per element.
 
     Args:
         config: instance of a config dataclass.
@@ -314,6 +314,21 @@ def as_flags(config: Any, names: Iterable[str] | None = None) -> list[str]:
             lines += [f"--{one.name}={text_of(element)}" for element in value]
         else:
             lines.append(f"--{one.name}={as_list(value) if one.is_list else value}")
+    return lines
+
+
+def flagfile_lines(config: Any, names: Iterable[str] | None = None) -> list[str]:
+    """As `as_flags`, for a flagfile with one argument per line.
+
+    Raises:
+        UserError: a value does not fit into one line: it has a line break, or white space at its end.
+    """
+    lines = as_flags(config, names)
+    for line in lines:
+        if line.rstrip().splitlines() != [line]:
+            name, _, value = line.partition("=")
+            problem = f"expected {name} without line breaks and without spaces at its end, got '{value}'"
+            raise UserError(problem, remedy="Choose another value, or rename the file or folder")
     return lines
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+from semicml_tf import commandline
 from semicml_tf.configuration import check, option
 
 _STUDY, _GRID, _TABLES, _WORK = "Study and folders", "Grid of runs", "Tables", "Processes"
@@ -11,7 +13,14 @@ _STUDY, _GRID, _TABLES, _WORK = "Study and folders", "Grid of runs", "Tables", "
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """A grid of runs on one study, and its tables; see the help of each option."""
+    """A grid of runs on one study, and its tables; see the help of each option.
+
+    An option that is not passed has its value of the flagfiles, if they set it. The rows of the flagfiles come before
+    the rows that are passed. The command line has the same rules.
+
+    Raises:
+        UserError: an option is wrong, or a flagfile cannot be read.
+    """
 
     flagfile: tuple[str, ...] = option(
         (),
@@ -62,8 +71,23 @@ class ExperimentConfig:
     workers: int = option(0, "Processes at a time, which share the cores. 0 means one per core.", low=0, group=_WORK)
     dry_run: bool = option(False, "Print what there is to do and what is done, and do nothing.", group=_WORK)
 
+    def __new__(cls, **options: Any):
+        config = super().__new__(cls)
+        object.__setattr__(config, "_passed", frozenset(options))  # the dataclass is frozen
+        return config
+
     def __post_init__(self):
+        if isinstance(self.flagfile, (list, tuple)):
+            self._read_flagfiles()
         check(self, self._further())
+
+    def _read_flagfiles(self) -> None:
+        options = commandline.options("semicml_tf.experiment", [f"--flagfile={path}" for path in self.flagfile])
+        if "row" in self._passed and isinstance(self.row, (list, tuple)):
+            rows = [text for text in options["row"] if text not in self.row]
+            object.__setattr__(self, "row", (*rows, *self.row))
+        for name in options.keys() - self._passed:
+            object.__setattr__(self, name, options[name])
 
     def _further(self):
         if not self.flagfile:

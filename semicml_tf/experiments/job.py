@@ -143,6 +143,5 @@ def command(config: ExperimentConfig) -> str:
         if field.name not in _NOT_REPEATED and getattr(config, field.name) != of_files[field.name]
     ]
     # Rows on the command line are added to those of the flagfiles.
-    added = dataclasses.replace(config, row=[text for text in config.row if text not in of_files["row"]])
-    words = [shlex.join(["python", "-m", "semicml_tf.experiment", *files])]
-    return " ".join(words + [shlex.quote(line) for line in as_flags(added, changed)])
+    repeated = [line for line in as_flags(config, changed) if line.removeprefix("--row=") not in of_files["row"]]
+    return shlex.join(["python", "-m", "semicml_tf.experiment", *files, *repeated])

@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 
-from semicml_tf.configuration import as_flags
+from semicml_tf.configuration import flagfile_lines
 from semicml_tf.errors import UserError, stop_signals
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
@@ -77,6 +77,7 @@ def _train(config: TrainConfig, end: Callable[[int], object] | None) -> TrainRes
     # A dry run stays in this process.
     workers = ALONE if config.dry_run else job
     partitions, lacking = preconditions.check(config, info, workers, job)
+    flags = flagfile(config, info)
 
     tf = quiet_import.tensorflow()
 
@@ -142,7 +143,7 @@ def _train(config: TrainConfig, end: Callable[[int], object] | None) -> TrainRes
     try:
         trainer.agree()
         if workers.chief:
-            atomic_files.write_text(folder / "flags.flagfile", flagfile(config, info))
+            atomic_files.write_text(folder / "flags.flagfile", flags)
         with explained(info, partitions):
             position = trainer.run()
     except (UserError, KeyboardInterrupt):
@@ -160,7 +161,11 @@ def is_finished(folder: pathlib.Path, epochs: int) -> bool:
 
 
 def flagfile(config: TrainConfig, info: DatasetInfo) -> str:
-    """Text of a flagfile that reproduces the run. A path in it is absolute."""
+    """Text of a flagfile that reproduces the run. Its paths are absolute.
+
+    Raises:
+        UserError: a value of an option does not fit into one line.
+    """
     absolute = {
         name: str(pathlib.Path(getattr(config, name)).absolute())
         for name in ("cache_dir", "init_from")
@@ -171,7 +176,7 @@ def flagfile(config: TrainConfig, info: DatasetInfo) -> str:
     left_out |= {name for name in ("devices",) if not config.devices}
     names = [field.name for field in dataclasses.fields(config) if field.name not in left_out]
     head = "# python -m semicml_tf.train --flagfile=THIS --output=NEW_RUN repeats this run."
-    return "\n".join([head, *as_flags(config, names)]) + "\n"
+    return "\n".join([head, *flagfile_lines(config, names)]) + "\n"
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What an experiment plans: its cells in their order, and what it refuses before anything is started."""
 
+import dataclasses
 import json
 import pathlib
 import shlex
@@ -10,6 +11,7 @@ from semicml_tf import commandline
 from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import input_record, job, plan, runs
+from semicml_tf.experiments.config import ExperimentConfig
 from semicml_tf.experiments.method_row import parse_rows
 from semicml_tf.phantom.config import PhantomConfig
 from semicml_tf.runs.settings import MEANING
@@ -105,6 +107,18 @@ def test_the_command_that_is_told_makes_the_same_cells(tmp_path):
     again = commandline.config("semicml_tf.experiment", told[3:])
     assert plan.make(again) == plan.make(config)
     assert len(plan.make(again).cells) == 6
+
+
+def test_a_config_made_in_python_equals_the_config_of_the_command_line(tmp_path):
+    path = flagfile(tmp_path, *ROWS, "--partition=validation", "--workers=3")
+    words = [f"--flagfile={path}", "--output=out", "--workers=0", "--row=more: --method=cps"]
+    config = ExperimentConfig(flagfile=[path], output="out", workers=0, row=["more: --method=cps"])
+    assert config == commandline.config("semicml_tf.experiment", words)
+    assert (config.partition, config.workers, len(config.row)) == ("validation", 0, 3)
+    assert dataclasses.replace(config, partition="test") != config
+    assert dataclasses.replace(config, partition="test").row == config.row
+    with pytest.raises(UserError, match="expected a flagfile"):
+        ExperimentConfig(flagfile=[tmp_path / "none"], output="out")
 
 
 def test_the_other_commands_take_the_same_flagfile(tmp_path):

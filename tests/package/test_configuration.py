@@ -55,6 +55,14 @@ def test_a_config_goes_through_flags_and_back():
     assert from_lines(ScaleConfig, configuration.as_flags(config)) == config
 
 
+@pytest.mark.parametrize("value", ["a\nb", "a\r", "a\u2028b", "a "])
+def test_a_value_that_does_not_fit_into_a_line_of_a_flagfile_is_refused(value):
+    config = ScaleConfig(input=value)
+    assert configuration.as_flags(config, ["input"]) == [f"--input={value}"]
+    with pytest.raises(UserError, match="expected --input without line breaks and without spaces at its end, got"):
+        configuration.flagfile_lines(config, ["input"])
+
+
 def test_an_option_at_its_default_is_given_if_the_user_gave_it():
     assert configuration.given(from_lines(ScaleConfig, ["--input=a", "--count=3"])) == ("input", "count")
     assert configuration.given(ScaleConfig(input="a", count=3)) == ("input",)
@@ -172,6 +180,7 @@ def test_each_option_of_each_command_goes_through_a_flagfile(name, tmp_path):
     for one in options:
         assert one.help.endswith(".") or "\n" in one.help, f"--{one.name}: write sentences"
         for value in samples(one):
+            path.write_text("")  # the config of an experiment reads its flagfile
             try:
                 config = CONFIGS[name](**{**required, one.name: value})
             except UserError:  # a value that contradicts the others, or that has a form of its own
