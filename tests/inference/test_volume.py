@@ -101,7 +101,7 @@ def test_network_input_lies_on_the_manifests_grid():
     ],
 )
 @pytest.mark.parametrize("order, flips", [ORIENTATIONS[0], ORIENTATIONS[13], ORIENTATIONS[30]])
-def test_the_client_of_the_docs_draws_the_mask_of_the_package(
+def test_the_client_of_the_docs_gives_the_packages_mask(
     tmp_path, monkeypatch, modality, shape, spacing_mm, crop, order, flips
 ):
     values = threshold_model.volume("ct" if modality == "ct" else "pet", shape)

@@ -1,4 +1,4 @@
-"""Adam in one operation is Keras's Adam."""
+"""The fused Adam takes the same steps as Keras's Adam."""
 
 import keras
 import numpy as np
@@ -44,19 +44,19 @@ def _trained(kind, devices=("cpu:0",), **how) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("how", [{}, {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3}, {"amsgrad": True}])
-def test_it_takes_the_steps_of_kerass_own(how):
+def test_adam_takes_the_same_steps_as_keras_adam(how):
     ours, theirs = _trained(Adam, **how), _trained(keras.optimizers.Adam, **how)
     assert len(ours) == len(theirs) >= 3 * len(SHAPES)
     for one, other in zip(ours, theirs):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-12)
 
 
-def test_replicas_take_it_together():
+def test_replicas_update_together():
     for one, other in zip(_trained(Adam, ("cpu:0", "cpu:1")), _trained(Adam)):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-12)
 
 
-def test_an_update_is_one_operation():
+def test_an_update_is_a_single_operation():
     variable = keras.Variable(np.ones((2, 2), "float32"))
     optimizer = Adam(0.1)
     optimizer.build([variable])

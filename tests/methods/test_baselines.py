@@ -1,4 +1,4 @@
-"""The semi-supervised baselines: what each adds to `supervised`, and who learns from it."""
+"""The semi-supervised baselines: the term that each adds to `supervised`, and its gradients."""
 
 import dataclasses
 import functools
@@ -70,7 +70,7 @@ def test_without_its_term_a_baseline_is_the_supervised_method_to_the_last_bit(na
         np.testing.assert_array_equal(variable.numpy(), weight, err_msg=variable.path)
 
 
-def test_the_weight_grows_over_its_share_of_the_stage():
+def test_the_unlabelled_weight_ramps_up():
     method = method_batches.method("entropy_minimisation", steps=10, unlabelled_ramp=0.4)
     maps = {view: {name: _flat(0.5) for name in method.modalities} for view in ("labelled", "unlabelled")}
     seen = []
@@ -82,7 +82,7 @@ def test_the_weight_grows_over_its_share_of_the_stage():
 
 
 @pytest.mark.parametrize("name, kinds", [("cps", {"second"}), ("cct", set(PERTURBATIONS)), ("urpc", {"scales"})])
-def test_a_checkpoint_holds_what_learns_beside_the_students(name, kinds, made):
+def test_checkpoints_include_the_auxiliary_networks(name, kinds, made):
     method = made(name)
     assert set(method.networks()) == {
         f"{kind}/{m}" for kind in {"student", "average", *kinds} for m in method.modalities
@@ -92,7 +92,7 @@ def test_a_checkpoint_holds_what_learns_beside_the_students(name, kinds, made):
     assert len(slots) == 2 * learns  # Adam's two moments of each
 
 
-def test_another_runs_networks_are_begun_with_and_companions_begin_anew():
+def test_start_from_copies_the_students_and_keeps_new_auxiliary_networks():
     method, other = method_batches.method("cps"), method_batches.method("supervised")
     for student in other.students.values():
         for weight in student.weights:
@@ -123,14 +123,14 @@ def _term(method, maps, targets=None):
     }
 
 
-def test_mean_teacher_pays_the_distance_to_its_own_average(made):
+def test_mean_teacher_minimises_the_distance_to_its_own_ema(made):
     maps = {"unlabelled": {"ct": _flat(0.5), "pet": _flat(0.2)}}
     value, gradients = _term(made("mean_teacher"), maps, {"ct": _flat(0.9), "pet": _flat(0.3)})
     assert value == pytest.approx(0.16 + 0.01, rel=1e-5)
     assert gradients["unlabelled"] == {"ct": pytest.approx(-0.8, rel=1e-4), "pet": pytest.approx(-0.2, rel=1e-4)}
 
 
-def test_the_averages_see_the_slices_with_noise_of_either_sign_and_their_own():
+def test_each_ema_teacher_sees_its_own_noise_of_both_signs():
     def teacher(x, training):
         assert not training
         return x
@@ -147,7 +147,7 @@ def test_the_averages_see_the_slices_with_noise_of_either_sign_and_their_own():
     assert abs(np.corrcoef(noise["ct"].ravel(), noise["pet"].ravel())[0, 1]) < 0.05
 
 
-def test_ua_mt_lets_doubtful_pixels_in_as_the_weight_grows():
+def test_ua_mt_admits_more_uncertain_pixels_as_the_weight_grows():
     method = method_batches.method("ua_mt", steps=10, unlabelled_ramp=0.4)
     maps = {"unlabelled": {"ct": _flat(0.5), "pet": _flat(0.5)}}
     seen = []
@@ -159,7 +159,7 @@ def test_ua_mt_lets_doubtful_pixels_in_as_the_weight_grows():
     np.testing.assert_allclose(seen, [0.16, 0.0, 0.16, 0.0], rtol=1e-5)
 
 
-def test_ua_mt_doubts_where_its_passes_differ(made):
+def test_ua_mt_is_uncertain_where_its_passes_differ(made):
     method = made("ua_mt")
     unlabelled = method_batches.batch(0)["unlabelled"]
     targets = method.unlabelled_targets(unlabelled)
@@ -169,7 +169,7 @@ def test_ua_mt_doubts_where_its_passes_differ(made):
     np.testing.assert_allclose(method.targets(one)["ct/uncertainty"].numpy(), doubt[1:2], atol=1e-5)
 
 
-def test_ict_compares_the_map_of_a_mixture_with_the_mixed_maps(made, monkeypatch):
+def test_ict_compares_the_map_of_a_mixed_image_with_the_mixed_maps(made, monkeypatch):
     method = made("ict")
     monkeypatch.setattr(method, "_share", lambda batch: tf.constant([0.25, 0.25, 0.0, 1.0]))
     batch = method_batches.batch(0)
@@ -186,7 +186,7 @@ def test_ict_compares_the_map_of_a_mixture_with_the_mixed_maps(made, monkeypatch
     np.testing.assert_allclose(views.mixed(q, np.zeros(4, np.float32)), q)
 
 
-def test_cps_pairs_two_networks_of_unlike_weights_and_one_modality(made):
+def test_cps_pairs_two_different_networks_of_one_modality(made):
     method = made("cps")
     first, second = (
         method.students["ct"].get_weights(),
@@ -208,7 +208,7 @@ def test_cross_modal_cps_pairs_the_modalities(made):
     assert gradients["unlabelled"]["pet"] == pytest.approx(1 / 0.1, rel=1e-4)
 
 
-def test_cct_moves_the_auxiliary_maps_and_not_the_main_one(made):
+def test_cct_trains_the_auxiliary_maps_and_not_the_main_map(made):
     maps = {"ct": _flat(0.5), "pet": _flat(0.5)}
     for kind, p in (("noise", 0.6), ("dropout", 0.7), ("feature_drop", 0.5)):
         maps |= {f"ct/{kind}/0": _flat(p), f"pet/{kind}/0": _flat(0.5)}
@@ -223,7 +223,7 @@ def test_cct_moves_the_auxiliary_maps_and_not_the_main_one(made):
 
 
 @pytest.mark.parametrize("name, outputs", [("cct", 4), ("urpc", 4)])
-def test_every_output_learns_from_labels_and_the_main_one_alone_if_told(name, outputs, made, monkeypatch):
+def test_auxiliary_outputs_learn_from_labels_unless_switched_off(name, outputs, made, monkeypatch):
     method = made(name)
     batch = method_batches.batch(0)
     with tf.GradientTape() as tape:
@@ -241,7 +241,7 @@ def test_every_output_learns_from_labels_and_the_main_one_alone_if_told(name, ou
     assert float(method.supervised_term(batch, flat)) == pytest.approx(0.0, abs=1e-3)
 
 
-def test_urpc_costs_nothing_where_its_four_scales_agree(made):
+def test_urpc_is_zero_where_its_four_scales_agree(made):
     method = made("urpc")
     p = tf.Variable(np.random.default_rng(0).uniform(0.1, 0.9, SIZE).astype(np.float32))
     scales = [f"scales/{number}" for number in range(3)]
@@ -252,13 +252,13 @@ def test_urpc_costs_nothing_where_its_four_scales_agree(made):
     assert value > 1e-4 and gradients["unlabelled"]["ct/scales/1"] > 0
 
 
-def test_entropy_minimisation_makes_sure(made):
+def test_entropy_minimisation_sharpens_predictions(made):
     value, gradients = _term(made("entropy_minimisation"), {"unlabelled": {"ct": _flat(0.5), "pet": _flat(0.3)}})
     assert value == pytest.approx(1.0 + 0.8812909, rel=1e-5)
     assert gradients["unlabelled"]["ct"] == pytest.approx(0.0, abs=1e-4) and gradients["unlabelled"]["pet"] > 0
 
 
-def test_fixmatch_teaches_the_strong_view_what_the_weak_one_is_sure_of(made):
+def test_fixmatch_teaches_confident_labels_of_the_weak_view_to_the_strong_view(made):
     weak = {"ct": _flat(0.79), "pet": _flat(0.81)}
     value, gradients = _term(made("fixmatch"), {"unlabelled": weak, "strong": {"ct": _flat(0.3), "pet": _flat(0.3)}})
     assert value == pytest.approx(-np.log(0.3), rel=1e-5)
@@ -279,7 +279,7 @@ def test_the_strong_view_distorts_intensities_by_the_samples_seed_alone():
     assert min(own) > 0.2
 
 
-def test_rotations_turn_back_exactly_and_as_numpys():
+def test_rotations_equal_numpys_and_are_inverted_exactly():
     x = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)
     turns = np.array([1, 2, 3, 0], np.int32)
     turned = np.asarray(views.rotated(x, turns))
@@ -288,7 +288,7 @@ def test_rotations_turn_back_exactly_and_as_numpys():
     assert set(np.asarray(views.quarter_turns(np.arange(99, dtype=np.int32)))) == {1, 2, 3}
 
 
-def test_co_training_asks_both_views_for_half_the_way(made):
+def test_deep_co_training_moves_both_views_equally(made):
     method, batch = made("deep_co_training"), method_batches.batch(0)
     turns = views.quarter_turns(batch["unlabelled"]["seed"])
     seen = method.views(batch)["rotated"]["image"]["ct"]
@@ -306,7 +306,7 @@ def test_co_training_asks_both_views_for_half_the_way(made):
     assert gradients["rotated"]["pet"] == pytest.approx(-0.1, rel=1e-3)
 
 
-def test_fixmatchs_distorted_view_leaves_no_trace_in_the_moving_statistics():
+def test_the_strong_view_of_fixmatch_does_not_update_moving_statistics():
     def moved(strength):
         made = method_batches.method("fixmatch", strong_view=strength, lr_warmup_epochs=0.0)
         before = [variable.numpy() for variable in made.students["ct"].non_trainable_variables]

@@ -1,4 +1,4 @@
-"""What is logged of the modalities' agreement: closed forms, and that looking changes no step."""
+"""Monitoring of the modalities' agreement: closed forms, and no effect on the step."""
 
 import dataclasses
 
@@ -29,13 +29,13 @@ def _scalars(first, second, patients, **changes):
     return {name: float(value) for name, value in found.items()}
 
 
-def test_slices_are_counted_by_who_sees_something():
+def test_slices_are_counted_by_the_networks_that_predict_foreground():
     found = _scalars(_rows(0, 1, None, None, 2), _rows(0, None, None, 3, 2), [0, 1, 2, 3, 4])
     assert found["seen_by_both"] == pytest.approx(2 / 5)
     assert found["seen_by_one"] == pytest.approx(2 / 5)
 
 
-def test_alike_is_over_anchors_and_apart_over_their_negatives():
+def test_positive_similarity_is_over_anchors_and_negative_similarity_over_their_negatives():
     # Slices 0 and 1 are one patient's. Slice 3 is empty to both: no anchor, no negative.
     first, second = _rows(0, 1, 0, None), _rows(0, 2, 0, None)
     found = _scalars(first, second, [0, 0, 1, 2], asc_negatives="other_patients", asc_empty="skip")
@@ -47,12 +47,12 @@ def test_alike_is_over_anchors_and_apart_over_their_negatives():
     assert everything["alike"] == pytest.approx(3 / 4, abs=1e-5)
 
 
-def test_without_anchors_nothing_is_undefined():
+def test_without_anchors_no_value_is_undefined():
     fog = _rows(None, None)
     assert _scalars(fog, fog, [0, 1]) == dict.fromkeys(NAMES, 0.0)
 
 
-def test_the_same_pairs_as_in_the_loss():
+def test_the_monitor_counts_the_same_pairs_as_the_loss():
     """Where all anchors' negatives are equally alike, the loss follows from `alike` and `apart` alone."""
     first = second = _rows(0, 1, 2)
     found = _scalars(first, second, [0, 1, 2])
@@ -61,7 +61,7 @@ def test_the_same_pairs_as_in_the_loss():
 
 
 @pytest.mark.parametrize("name", ["semi_cml", "prel"])
-def test_looking_changes_no_step(name, monkeypatch):
+def test_the_monitor_changes_no_step(name, monkeypatch):
     plain, watched = method_batches.method(name), method_batches.method(name)
     monkeypatch.setattr(plain, "observations", lambda batch, maps, targets: {})
     batch = method_batches.batch(0)

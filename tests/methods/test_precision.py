@@ -1,4 +1,4 @@
-"""Half precision: what stays float32, sums that float16 cannot hold, and steps that overflow."""
+"""Half precision: float32 sums and variables, and steps that overflow."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def _method(name, precision, synchronized=False, levels=2):
     return method_batches.method(name, precision=precision, synchronized=synchronized, levels=levels, **HOW)
 
 
-def test_sums_over_more_pixels_than_float16_counts():
+def test_sums_over_more_pixels_than_float16_can_count():
     """300 x 300 pixels: their number alone is infinite in float16."""
     assert np.isinf(np.float16(300 * 300))
     ones = tf.ones((2, 300, 300, 1), tf.float16)
@@ -35,7 +35,7 @@ def test_sums_over_more_pixels_than_float16_counts():
 
 @method_batches.half_precision
 @pytest.mark.parametrize("name, precision", [("semi_cml", "float16"), ("prel", "bfloat16")])
-def test_a_step_is_near_that_of_float32(name, precision):
+def test_a_half_precision_step_is_close_to_the_float32_step(name, precision):
     full, half = _method(name, "float32"), _method(name, precision)
     student = half.students["ct"]
     assert student.get_layer("encoder0a_conv").compute_dtype == precision
@@ -55,7 +55,7 @@ def test_a_step_is_near_that_of_float32(name, precision):
 
 
 @method_batches.half_precision
-def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
+def test_an_overflowing_step_is_skipped_and_halves_the_loss_scale():
     method = _method("supervised", "float16")
     optimizer = method.student_optimizers["ct"]
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -85,7 +85,7 @@ def _number(variable) -> float:
 
 
 @method_batches.half_precision
-def test_replicas_in_half_precision_are_near_one():
+def test_replicas_in_half_precision_are_close_to_one_replica():
     """CT's loss is scaled so that its gradients overflow, PET's so that they cannot."""
 
     def on(devices):
@@ -109,7 +109,7 @@ def test_replicas_in_half_precision_are_near_one():
 
 
 @pytest.mark.parametrize("name", ["semi_cml", "prel"])
-def test_a_step_compiled_by_xla_is_the_same(name):
+def test_a_step_compiled_by_xla_gives_the_same_result(name):
     strategy = strategy_for(["cpu:0"])
     losses = []
     for compiled in (False, True):
@@ -123,7 +123,7 @@ def test_a_step_compiled_by_xla_is_the_same(name):
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
-def test_all_replicas_leave_a_step_out_if_one_must():
+def test_all_replicas_skip_a_step_if_one_replica_overflows():
     strategy = strategy_for(["cpu:0", "cpu:1"])
 
     def seen(values):

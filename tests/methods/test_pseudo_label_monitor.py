@@ -1,4 +1,4 @@
-"""The alarm for teachers that teach nothing, and what each method advises where a network sees nothing."""
+"""Pseudo-label health: foreground fractions, collapse alarms, and the remedies of each method."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_observations_are_reported_and_change_no_step(monkeypatch):
         ("cct", "--unlabelled_weight"),
     ],
 )
-def test_methods_advise_their_own_knobs(method, knob):
+def test_alarms_name_the_methods_own_options(method, knob):
     made = method_batches.method(method)
     assert knob in made.silence_remedy
     if method not in ("semi_cml", "prel"):

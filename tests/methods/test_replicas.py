@@ -1,4 +1,4 @@
-"""Two and four replicas take the step that one takes on the same global batch; `fit` takes the loop's steps."""
+"""Two and four replicas take the same step as one replica on the same global batch. Keras's `fit` does, too."""
 
 import functools
 
@@ -107,13 +107,13 @@ def assert_same_steps(steps, weights, case):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_replicas_equal_one(case, count):
+def test_replicas_equal_one_replica(case, count):
     steps, _, weights = train(strategy_for([f"cpu:{number}" for number in range(count)]), case)
     assert steps[0].keys() == alone(case)[0][0].keys()
     assert_same_steps(steps, weights, case)
 
 
-def test_replicas_equal_one_in_float32():
+def test_replicas_equal_one_replica_in_float32():
     """What comes before the first gradient: no kink is in it.
 
     Losses are sums over 6 x 16 x 16 pixels. In another order, their sum differs by at most as many roundings of 2^-24.
@@ -128,7 +128,7 @@ def test_replicas_equal_one_in_float32():
 
 
 @pytest.mark.parametrize("synchronized", [True, False])
-def test_statistics_are_of_all_replicas_or_of_each_one(synchronized):
+def test_batch_statistics_are_of_all_replicas_or_of_each_replica(synchronized):
     """The first replica's slices are dark, the second one's bright."""
     strategy = strategy_for(["cpu:0", "cpu:1"])
     with strategy.scope():
@@ -146,7 +146,7 @@ def test_statistics_are_of_all_replicas_or_of_each_one(synchronized):
 
 
 @pytest.mark.parametrize("name, compiled", [("supervised", True), ("semi_cml", False), ("prel", False)])
-def test_fit_drives_the_same_step(name, compiled):
+def test_keras_fit_takes_the_same_steps(name, compiled):
     strategy = strategy_for(["cpu:0"])
     how = {"levels": 1, "burn_in": 0.0, "ramp": 0.0, "precision": "float64"}
     fitted = method_batches.method(name, **how)

@@ -1,4 +1,4 @@
-"""What each stage minimises, whom it teaches, and when."""
+"""The stages of Semi-CML and PReL: losses, teachers and schedules."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def _maps(value_by_modality):
     return {m: tf.constant(v * rng.uniform(0.2, 1.0, size).astype(np.float32)) for m, v in value_by_modality.items()}
 
 
-def test_prel_minimises_the_published_sum():
+def test_prel_minimises_the_published_loss():
     method = method_batches.method(
         "prel", prel_keep_labelled=False, prel_strong_from=0.8, prel_weight=1.0, asc_negatives="all", asc_empty="keep"
     )
@@ -36,7 +36,7 @@ def test_prel_minimises_the_published_sum():
     assert float(terms["teach_pet"]) == 0.0  # PET teaches: it learns from the labels later.
 
 
-def test_the_stronger_modality_joins_after_its_share_of_the_stage():
+def test_the_stronger_modality_learns_after_a_fraction_of_the_stage():
     method = method_batches.method("prel", steps=10, prel_strong_from=0.8)
     batch, maps = method_batches.batch(0), {s: _maps({"ct": 0.4, "pet": 0.9}) for s in ("labelled", "unlabelled")}
     q = tf.constant(np.full((4, 16, 16, 1), 0.7, np.float32))
@@ -48,12 +48,12 @@ def test_the_stronger_modality_joins_after_its_share_of_the_stage():
 
 
 @pytest.mark.parametrize("scores, teacher", [({"ct": 0.4, "pet": 0.6}, "pet"), ({"ct": 0.7, "pet": 0.6}, "ct")])
-def test_the_better_modality_on_validation_teaches(scores, teacher):
+def test_the_best_modality_on_validation_is_the_strong_teacher(scores, teacher):
     assert method_batches.method("prel", scores=scores).teacher_modality == teacher
     assert method_batches.method("prel", scores=scores, teacher_modality="ct").teacher_modality == "ct"
 
 
-def test_a_teacher_that_is_no_modality_is_refused():
+def test_an_unknown_modality_as_teacher_is_refused():
     with pytest.raises(UserError, match="t2"):
         method_batches.method("prel", teacher_modality="t2")
 
@@ -88,7 +88,7 @@ def _odds(p):
     return p / (1 - p)
 
 
-def test_evidence_of_both_teachers_adds_up_from_their_thresholds():
+def test_evidence_of_both_teachers_adds_up_relative_to_their_thresholds():
     rng = np.random.default_rng(3)
     maps = {name: tf.constant(rng.uniform(0.01, 0.99, (2, 4, 4, 1)), tf.float32) for name in ("ct", "pet")}
     thresholds = {"ct": 0.1, "pet": 0.4}
@@ -103,14 +103,14 @@ def test_evidence_of_both_teachers_adds_up_from_their_thresholds():
     np.testing.assert_allclose(sharp, together**2 / (1 + together**2), rtol=1e-3, atol=1e-6)
 
 
-def test_one_sure_teacher_does_not_silence_the_other_for_ever():
+def test_equally_confident_opposite_teachers_cancel_out():
     maps = {"ct": tf.zeros((1, 2, 2, 1)), "pet": tf.ones((1, 2, 2, 1))}
     q = soft_label(maps, {"ct": 0.5, "pet": 0.5}, MethodSettings(label_fusion="odds"))
     np.testing.assert_allclose(q, 0.5, atol=1e-3)
     np.testing.assert_allclose(soft_label(maps, {}, MethodSettings(label_fusion="mean")), 0.5)
 
 
-def test_labels_count_from_what_the_last_validation_chose_and_the_next_stage_takes_it_over():
+def test_pseudo_labels_use_the_last_validations_threshold_and_pass_it_to_the_next_stage():
     method, batch = method_batches.method("prel"), method_batches.batch(0)
     before = method.targets(batch)["q"]
     method.on_validated(0, {"ct": 0.5, "pet": 0.5}, {"ct": 0.1, "pet": 0.3})
@@ -121,7 +121,7 @@ def test_labels_count_from_what_the_last_validation_chose_and_the_next_stage_tak
     np.testing.assert_array_equal(later.targets(batch)["q"], after)
 
 
-def test_the_papers_input_noise_is_one_sided_as_its_script_has_it():
+def test_the_papers_input_noise_is_one_sided_as_in_its_script():
     seen = []
 
     def teacher(x, training):
@@ -136,7 +136,7 @@ def test_the_papers_input_noise_is_one_sided_as_its_script_has_it():
     assert noise.mean() == pytest.approx(0.0390, abs=0.001)
 
 
-def test_pool_teacher_follows_the_script():
+def test_the_pool_teacher_follows_the_papers_script():
     settings = MethodSettings(pool_first_epoch=2, pool_copy_epoch=3, pool_size=2)
     make = method_batches.method("supervised").students
     pool = PoolTeachers(("ct",), lambda name: method_batches.method("supervised").students[name], settings)
@@ -160,7 +160,7 @@ def test_pool_teacher_follows_the_script():
         assert (weight.numpy() == 1).all()
 
 
-def test_averages_follow_the_students_by_the_warmed_up_decay():
+def test_the_ema_follows_the_students_with_a_warmed_up_decay():
     method = method_batches.method("supervised", ema_decay=0.9)
     start = {m: a.get_weights() for m, a in method.averages.items()}
     method.train_step(method_batches.batch(0, 4, 0))
@@ -170,13 +170,13 @@ def test_averages_follow_the_students_by_the_warmed_up_decay():
         np.testing.assert_allclose(a, 0.5 * w + 0.5 * s, rtol=1e-5, atol=1e-6)
 
 
-def test_cross_modal_terms_wait_for_the_burn_in():
+def test_cross_modal_terms_start_after_the_burn_in():
     weight = [float(ramps.after_burn_in(u, 0.4, 0.3)) for u in (0.0, 0.39, 0.4, 0.55, 0.7, 1.0)]
     expected = [0.0, 0.0, np.exp(-5), np.exp(-1.25), 1.0, 1.0]
     np.testing.assert_allclose(weight, expected, rtol=1e-4)
 
 
-def test_a_term_switched_off_is_not_there():
+def test_a_term_of_weight_zero_is_not_computed():
     batch, maps = method_batches.batch(0), {s: _maps({"ct": 0.4, "pet": 0.9}) for s in ("labelled", "unlabelled")}
     both = {"asc_weight": 1.0, "mse_weight": 1.0}
     for off, left in (("asc_weight", "mse"), ("mse_weight", "asc")):
@@ -193,7 +193,7 @@ def test_the_papers_learning_rate_drops_over_the_run():
     np.testing.assert_allclose([float(second(0)), float(second(50))], [6e-6, 6e-7], rtol=1e-4)
 
 
-def test_a_cosine_falls_over_the_run_or_over_each_stage():
+def test_the_cosine_schedule_spans_the_run_or_each_stage():
     def rate(step, first_step, steps, **settings):
         plan = StagePlan(steps, first_step, steps_per_epoch=10, rate_factor=0.5 if first_step else 1.0, run_steps=110)
         return float(LearningRate(MethodSettings(learning_rate=0.008, **settings), plan)(step))

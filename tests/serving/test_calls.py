@@ -1,4 +1,4 @@
-"""What the client sends to a server that fails, waits, or changes its model, and what it makes of it."""
+"""The client's calls to servers that fail, wait, or replace their model."""
 
 import dataclasses
 import threading
@@ -41,7 +41,7 @@ def here(batch_size=16, manifest=MANIFEST):
 
 
 @pytest.mark.parametrize("parallel, batch_size", [(1, 16), (4, 5), (7, 1)])
-def test_any_number_of_calls_at_once_gives_the_same_volume(fake, address, parallel, batch_size):
+def test_the_result_does_not_depend_on_the_number_of_simultaneous_calls(fake, address, parallel, batch_size):
     together = threading.Barrier(parallel)
 
     def wait(number):
@@ -56,7 +56,7 @@ def test_any_number_of_calls_at_once_gives_the_same_volume(fake, address, parall
     assert max(fake.sizes) == batch_size and sum(fake.sizes) > SHAPE[2]
 
 
-def test_the_manifest_is_the_servers_and_its_version_answers(fake, address):
+def test_the_manifest_comes_from_the_server_and_fixes_the_version(fake, address):
     fake.versions["ct"][7] = dataclasses.replace(MANIFEST, threshold=0.9, run_hash="seven")
     with serving.connect(address, "ct") as model:
         assert (model.version, model.manifest) == (7, fake.versions["ct"][7])
@@ -71,20 +71,20 @@ def test_the_manifest_is_the_servers_and_its_version_answers(fake, address):
         assert (model.version, model.manifest.run_hash) == (7, "seven")
 
 
-def test_a_manifest_sent_as_tensor_content_is_read(fake, address):
+def test_a_manifest_in_tensor_content_is_read(fake, address):
     fake.sends_content = True
     with serving.connect(address, "ct") as model:
         assert (model.version, model.manifest) == (1, MANIFEST)
 
 
-def test_an_answer_that_cannot_be_decoded_is_one_line(fake, address):
+def test_a_response_that_cannot_be_decoded_is_reported_in_one_line(fake, address):
     fake.spoil = lambda tensor: setattr(tensor, "tensor_content", tensor.tensor_content[:-1])
     with RemoteModel(address, "ct", MANIFEST) as model:
         with pytest.raises(RemoteFailure, match="its shape needs 1024 bytes of tensor_content, got 1023"):
             model.slices(SLICE)
 
 
-def test_a_version_that_goes_away_under_way_is_followed_by_the_next_from_the_start(fake, address):
+def test_a_volume_is_repeated_if_its_version_is_replaced(fake, address):
     second = dataclasses.replace(MANIFEST, threshold=0.8, run_hash="second")
 
     def swap(number):
@@ -100,7 +100,7 @@ def test_a_version_that_goes_away_under_way_is_followed_by_the_next_from_the_sta
             model.predict(CT, AFFINE)
 
 
-def test_a_version_that_was_asked_for_is_never_another(fake, address):
+def test_a_requested_version_is_never_replaced_by_another(fake, address):
     fake.versions["ct"][2] = dataclasses.replace(MANIFEST, run_hash="second")
     with serving.connect(address, "ct", version=1) as model:
         del fake.versions["ct"][1]
@@ -111,7 +111,7 @@ def test_a_version_that_was_asked_for_is_never_another(fake, address):
         serving.connect(address, "ct", version=3)
 
 
-def test_with_a_manifest_from_a_file_the_version_that_answers_first_answers_all(fake, address):
+def test_with_a_manifest_file_the_first_version_answers_all_calls(fake, address):
     def swap(number):
         if number == 3:
             fake.versions["ct"][2] = dataclasses.replace(MANIFEST, run_hash="second")
@@ -137,7 +137,7 @@ def test_with_a_manifest_from_a_file_the_version_that_answers_first_answers_all(
             model.probabilities(CT, AFFINE, batch_size=40)
 
 
-def test_unavailable_is_tried_again_and_nothing_else(fake, address, monkeypatch):
+def test_only_unavailable_servers_are_retried(fake, address, monkeypatch):
     waits = []
     with RemoteModel(address, "ct", MANIFEST, backoff_s=0.5) as model:
         monkeypatch.setattr(model._calls._closed, "wait", waits.append)
@@ -162,7 +162,7 @@ def test_unavailable_is_tried_again_and_nothing_else(fake, address, monkeypatch)
             assert fake.calls["probabilities"] == before + 1, code
 
 
-def test_waits_differ_so_that_clients_do_not_come_back_together(fake, address, monkeypatch):
+def test_retry_delays_are_random(fake, address, monkeypatch):
     waits = set()
     with RemoteModel(address, "ct", MANIFEST, retries=1) as model:
         monkeypatch.setattr(model._calls._closed, "wait", waits.add)
@@ -172,7 +172,7 @@ def test_waits_differ_so_that_clients_do_not_come_back_together(fake, address, m
     assert len(waits) == 5
 
 
-def test_a_server_that_gives_no_answer_is_not_waited_for_longer_than_told(fake, address):
+def test_the_deadline_limits_the_wait_for_a_silent_server(fake, address):
     let_go = threading.Event()
     fake.each = lambda number: let_go.wait(30)
     try:
@@ -184,7 +184,7 @@ def test_a_server_that_gives_no_answer_is_not_waited_for_longer_than_told(fake, 
         let_go.set()
 
 
-def test_what_is_under_way_ends_with_the_connection(fake, address):
+def test_closing_the_connection_cancels_running_calls(fake, address):
     let_go = threading.Event()
     fake.each = lambda number: let_go.wait(60)
     before = threading.active_count()
@@ -201,7 +201,7 @@ def test_what_is_under_way_ends_with_the_connection(fake, address):
         let_go.set()
 
 
-def test_the_deadline_holds_for_all_attempts_together(fake, address):
+def test_the_deadline_covers_all_attempts(fake, address):
     fake.fail = grpc.StatusCode.UNAVAILABLE, 99
     start = time.monotonic()
     with RemoteModel(address, "ct", MANIFEST, deadline_s=0.5, retries=99, backoff_s=0.1) as model:
@@ -210,7 +210,7 @@ def test_the_deadline_holds_for_all_attempts_together(fake, address):
     assert time.monotonic() - start < 5 and 2 <= fake.calls["probabilities"] < 20
 
 
-def test_a_batch_goes_in_messages_of_the_size_that_is_allowed(fake, address):
+def test_a_batch_is_split_into_messages_of_the_allowed_size(fake, address):
     limit = 40 * 4 * 16 * 16 / 2**20  # 40 slices and no header
     with serving.connect(address, "ct", max_message_mib=limit) as model:
         most = model.slices_a_message
@@ -223,7 +223,7 @@ def test_a_batch_goes_in_messages_of_the_size_that_is_allowed(fake, address):
         RemoteModel(address, "ct", MANIFEST, max_message_mib=0.002)
 
 
-def test_no_message_is_larger_than_the_limit_that_it_was_made_for():
+def test_no_message_exceeds_its_limit():
     # The server's own limit is the client's, to the byte.
     fake = Fake("ct", window=64)
     for mib in (0.05, 0.5, 1.7):
@@ -232,7 +232,7 @@ def test_no_message_is_larger_than_the_limit_that_it_was_made_for():
                 assert model.slices(np.zeros((300, 64, 64, 1), np.float32)).shape == (300, 64, 64, 1)
 
 
-def test_a_servers_smaller_limit_is_told_with_what_to_set(fake):
+def test_a_smaller_limit_of_the_server_is_reported_with_a_remedy(fake):
     with serve(fake, options=[("grpc.max_receive_message_length", 30000)]) as address:
         with serving.connect(address, "ct") as model:
             with pytest.raises(RemoteFailure, match="takes messages of at most 0.0286 MiB") as caught:
@@ -242,7 +242,7 @@ def test_a_servers_smaller_limit_is_told_with_what_to_set(fake):
             assert len(model.slices(np.zeros((40, 16, 16, 1), np.float32))) == 40
 
 
-def test_an_answer_that_is_larger_than_any_is_not_read(fake):
+def test_an_oversized_response_is_not_read(fake):
     fake.spoil = lambda tensor: setattr(tensor, "tensor_content", bytes(3 << 20))
     with serve(fake, options=[("grpc.max_send_message_length", -1)]) as address:
         with RemoteModel(address, "ct", MANIFEST, max_message_mib=1) as model:
@@ -250,14 +250,14 @@ def test_an_answer_that_is_larger_than_any_is_not_read(fake):
                 model.slices(SLICE)
 
 
-def test_a_server_that_is_too_busy_is_told_as_that(fake, address):
+def test_a_busy_server_is_reported_as_busy(fake, address):
     fake.fail = grpc.StatusCode.RESOURCE_EXHAUSTED, 1
     with RemoteModel(address, "ct", MANIFEST) as model:
         with pytest.raises(RemoteFailure, match="too much to do.*Start again later, or lower --parallel"):
             model.slices(SLICE)
 
 
-def test_dropouts_seeds_stay_with_their_slices_however_many_calls_are_under_way(address):
+def test_dropout_seeds_stay_with_their_slices_in_simultaneous_calls(address):
     class Told(RemoteModel):
         """Answers with the seed of each slice, the later batches first."""
 
@@ -273,7 +273,7 @@ def test_dropouts_seeds_stay_with_their_slices_however_many_calls_are_under_way(
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-6)
 
 
-def test_a_model_that_tells_no_manifest_is_one_line(fake, address, monkeypatch):
+def test_a_model_without_a_served_manifest_is_reported_in_one_line(fake, address, monkeypatch):
     monkeypatch.setattr(fake, "_manifest", lambda manifest, request: ("labels", np.zeros(1, np.uint8)))
     with pytest.raises(RemoteFailure, match="expected 'manifest' from signature 'manifest'"):
         serving.connect(address, "ct")

@@ -1,4 +1,4 @@
-"""The client and the router beside a real server: a machine that has an address, and no exported model."""
+"""The client and the router with a real server, on a machine without the exported model."""
 
 import dataclasses
 import filecmp
@@ -46,7 +46,7 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize("modality", ["ct", "pet"])
-def test_an_address_and_two_paths_are_enough(models, address, images, modality, monkeypatch):
+def test_the_client_needs_an_address_and_two_paths(models, address, images, modality, monkeypatch):
     monkeypatch.chdir(images)
     commandline.call(
         "semicml_tf.serving.client",
@@ -62,7 +62,7 @@ def test_an_address_and_two_paths_are_enough(models, address, images, modality, 
 
 
 @pytest.mark.parametrize("more", [("--parallel=7", "--batch_size=3"), ("--parallel=1", "--flips"), ("--batch_size=1",)])
-def test_files_are_those_of_the_process_itself_at_the_same_batch_size(models, address, images, more):
+def test_files_equal_those_of_predict_at_the_same_batch_size(models, address, images, more):
     ways = {
         "semicml_tf.serving.client": ["--model=ct", f"--address={address}"],
         "semicml_tf.predict": [f"--model={models / 'ct'}"],
@@ -78,7 +78,7 @@ def test_files_are_those_of_the_process_itself_at_the_same_batch_size(models, ad
         )
 
 
-def test_the_python_api_is_that_of_a_model_in_this_process(models, address):
+def test_a_remote_model_has_the_api_of_a_local_model(models, address):
     here = semicml_tf.load(models / "pet")
     with serving.connect(address, "pet", parallel=3) as there:
         assert there.manifest == here.manifest and there.version == 1
@@ -96,7 +96,7 @@ def refused(arguments, message, module="semicml_tf.serving.client"):
     assert "\n" not in caught.value.line
 
 
-def test_volumes_of_the_wrong_modality_or_units_are_refused_with_the_reason(address, images):
+def test_volumes_of_a_wrong_modality_or_unit_are_refused_with_a_reason(address, images):
     out = str(images / "out.nii.gz")
     shared = [f"--address={address}", f"--output={out}"]
     ct, pet = (f"--input={images / name}.nii.gz" for name in ("ct", "pet"))
@@ -110,7 +110,7 @@ def test_volumes_of_the_wrong_modality_or_units_are_refused_with_the_reason(addr
     assert not (images / "out.nii.gz").exists()
 
 
-def test_dicom_is_taken_by_its_modality_tag(address, tmp_path):
+def test_a_dicom_series_is_assigned_by_its_modality_tag(address, tmp_path):
     stored = np.random.default_rng(0).integers(0, 1500, (6, 17, 19)).astype(np.int16)
     dicom_files.write_series(tmp_path / "series", stored, modality="CT")
     shared = [f"--address={address}", f"--input={tmp_path / 'series'}"]
@@ -127,7 +127,7 @@ def test_dicom_is_taken_by_its_modality_tag(address, tmp_path):
     assert not (tmp_path / "other.nii.gz").exists()
 
 
-def test_a_server_that_takes_less_says_what_to_set(address, images):
+def test_a_server_with_a_smaller_limit_names_the_option_to_set(address, images):
     # Its 1 MiB is less than 1024 slices of 16 x 16.
     values = threshold_model.volume("ct", (16, 16, 1100))
     nibabel.save(nibabel.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])), images / "long.nii.gz")
@@ -138,7 +138,7 @@ def test_a_server_that_takes_less_says_what_to_set(address, images):
     np.testing.assert_array_equal(np.asarray(nibabel.load(images / "out.nii.gz").dataobj), values > 51.3)
 
 
-def test_the_router_gives_the_file_that_predict_gives(models, address, images, monkeypatch):
+def test_the_router_writes_the_same_file_as_predict(models, address, images, monkeypatch):
     monkeypatch.chdir(images)
     given = "ct=ct.nii.gz,pet=pet.nii.gz"
     commandline.call("semicml_tf.serving.route", [f"--address={address}", given, "out.nii.gz"])
@@ -159,7 +159,7 @@ def wait_for(address, name, number):
         time.sleep(0.05)
 
 
-def test_a_model_that_is_replaced_is_followed_with_its_own_manifest(served, tmp_path):
+def test_after_a_replacement_the_client_uses_the_new_versions_manifest(served, tmp_path):
     """Last, since it changes what is served."""
     folder, address = served
     manifest = dataclasses.replace(threshold_model.manifest("ct"), run_hash="second")

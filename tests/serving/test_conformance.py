@@ -1,4 +1,4 @@
-"""The conformance suite on the embedded server, and that it finds what a poor server does wrong."""
+"""The conformance suite passes the embedded server, and detects the errors of a wrong server."""
 
 import concurrent.futures
 
@@ -20,7 +20,7 @@ from tests.support.fake_prediction_server import as_content
 from tests.support.serving_process import UNLIMITED, WINDOW, request, require_conformance
 
 
-def test_the_embedded_server_from_the_files_that_tensorflow_serving_starts_from(unet_models, unet_server, tmp_path):
+def test_the_embedded_server_with_tensorflow_servings_own_configuration(unet_models, unet_server, tmp_path):
     require_conformance(unet_server, unet_models, tmp_path / "found.json")
 
 
@@ -75,13 +75,13 @@ def _found(kind, store):
         server.stop(None).wait()
 
 
-def test_strings_as_tensor_content_are_read(served):
+def test_strings_in_tensor_content_are_read(served):
     found = _found(SendsContent, served)
     for check in (checks.predicts, checks.one_by_one, checks.content, *signatures.ANSWERED):
         assert found[check.__doc__]["result"] == "passed", found[check.__doc__]
 
 
-def test_a_check_that_breaks_is_a_check_that_failed(monkeypatch):
+def test_an_exception_in_a_check_fails_the_check(monkeypatch):
     def breaks():
         raise ValueError("no array")
 
@@ -148,7 +148,7 @@ def damaged(draw):
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(data=st.one_of(damaged(), st.binary(max_size=64)))
-def test_whatever_comes_is_answered_or_refused(served, data):
+def test_any_request_is_answered_or_refused(served, data):
     from google.protobuf.message import DecodeError
 
     try:

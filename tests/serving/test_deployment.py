@@ -1,4 +1,4 @@
-"""The files that TensorFlow Serving is started from: valid, and of one mind."""
+"""The deployment files of TensorFlow Serving are valid and consistent."""
 
 import pathlib
 import re
@@ -40,7 +40,7 @@ def _kubernetes():
     return list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
 
 
-def test_the_kubernetes_documents_are_valid_and_fit_each_other():
+def test_the_kubernetes_documents_are_valid_and_consistent():
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     service, deployment = _kubernetes()
     for document in (service, deployment):
@@ -51,7 +51,7 @@ def test_the_kubernetes_documents_are_valid_and_fit_each_other():
     assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pods["spec"]["volumes"]}
 
 
-def test_both_start_the_server_alike():
+def test_compose_and_kubernetes_start_the_server_with_the_same_flags():
     container = _kubernetes()[1]["spec"]["template"]["spec"]["containers"][0]
     assert _settings(container["args"]) == _settings(_compose()["command"])
     assert container["image"].partition(":")[2] in _compose()["image"]
@@ -59,12 +59,12 @@ def test_both_start_the_server_alike():
     assert "TF_ENABLE_ONEDNN_OPTS=1" in (FOLDER.parent / "Dockerfile").read_text()
 
 
-def test_the_server_knows_every_flag():
+def test_the_server_knows_all_flags():
     # It prints what it does not know, and goes on without.
     assert set(_settings(_compose()["command"])) <= FLAGS
 
 
-def test_every_file_that_is_named_is_mounted_and_there():
+def test_all_named_files_are_mounted_and_exist():
     service = _compose()
     mounted = {volume.split(":")[-2]: volume.split(":")[0] for volume in service["volumes"]}
     told = _settings(service["command"])
@@ -74,11 +74,11 @@ def test_every_file_that_is_named_is_mounted_and_there():
         assert model.base_path == pathlib.Path("/elsewhere", model.name)
 
 
-def test_ports_are_open_to_this_machine_alone():
+def test_ports_are_open_only_to_the_local_machine():
     assert all(port.startswith("127.0.0.1:") for port in _compose()["ports"])
 
 
-def test_batches_are_filled_up_to_sizes_that_may_be():
+def test_batches_are_padded_to_allowed_sizes():
     text = (FOLDER / "batching.config").read_text()
     sizes = [int(size) for size in re.findall(r"^allowed_batch_sizes: (\d+)$", text, re.MULTILINE)]
     told = dict(re.findall(r"^(\w+) { value: (\w+) }$", text, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout through a real server: the draws are those of the same model in process."""
+"""Monte-Carlo dropout through a real server equals the dropout of the same model in process."""
 
 import nibabel
 import numpy as np
@@ -9,7 +9,7 @@ from tests.support import threshold_model
 MAPS = ("output", "probabilities", "mutual_information")
 
 
-def test_dropout_over_grpc_draws_what_the_model_draws_in_process(unet_models, unet_server, tmp_path):
+def test_dropout_over_grpc_equals_dropout_in_process(unet_models, unet_server, tmp_path):
     image = nibabel.Nifti1Image(threshold_model.volume("ct", (40, 33, 5)), threshold_model.oblique())
     nibabel.save(image, tmp_path / "in.nii.gz")
 

@@ -1,4 +1,4 @@
-"""What clients and copiers may do wrong: each gets its right answer, none is lost, and the server lives on."""
+"""Faulty clients and half-copied models: correct responses, no lost call, and a server that keeps running."""
 
 import re
 import shutil
@@ -76,7 +76,7 @@ def counted(folder) -> Counter:
     return Counter(dict(zip(("accepted", "answered", "cut off", "refused"), map(int, said.groups()))))
 
 
-def test_clients_that_send_byte_by_byte_hold_nobody_up(narrow):
+def test_clients_that_send_single_bytes_do_not_block_others(narrow):
     slow = [RawCall(narrow, ONE_CALL) for _ in range(20)]
     for call in slow:
         assert call.send(100)
@@ -90,7 +90,7 @@ def test_clients_that_send_byte_by_byte_hold_nobody_up(narrow):
         call.socket.close()
 
 
-def test_clients_that_take_no_answer_hold_nobody_up(narrow):
+def test_clients_that_read_no_response_do_not_block_others(narrow):
     stuck = [RawCall(narrow, ONE_CALL, takes_answers=False) for _ in range(10)]
     for call in stuck:
         call.send()
@@ -100,7 +100,7 @@ def test_clients_that_take_no_answer_hold_nobody_up(narrow):
     assert lives(narrow)
 
 
-def test_clients_that_are_killed_hold_nobody_up(narrow):
+def test_killed_clients_do_not_block_others(narrow):
     for count in (0, 3, 100, 1000, len(ONE_CALL) + 5):
         for _ in range(4):
             call = RawCall(narrow, ONE_CALL)
@@ -115,7 +115,7 @@ def test_clients_that_are_killed_hold_nobody_up(narrow):
     assert lives(narrow)
 
 
-def test_a_call_past_its_deadline_makes_room(narrow):
+def test_a_call_past_its_deadline_frees_its_place(narrow):
     with channel_to(narrow) as channel:
         busy = stub(channel).Predict.future(request(LONG, name="pet"), timeout=60)
         waiting = [stub(channel).Predict.future(request(), timeout=0.05) for _ in range(2)]
@@ -135,7 +135,7 @@ def test_a_call_past_its_deadline_makes_room(narrow):
     ],
     ids=["HTTP/1.1", "TLS", "no frames", "data of no call", "zeros"],
 )
-def test_bytes_that_are_no_grpc(narrow, data):
+def test_bytes_of_another_protocol(narrow, data):
     host, port = narrow.rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(data)
@@ -148,7 +148,7 @@ def test_bytes_that_are_no_grpc(narrow, data):
     assert lives(narrow)
 
 
-def test_a_message_that_claims_another_length(narrow):
+def test_a_message_with_a_wrong_length(narrow):
     for claimed in (0, 9 << 20, 0xFFFFFFFF):
         call = RawCall(narrow, ONE_CALL, claimed=claimed)
         call.send()
@@ -161,7 +161,7 @@ def test_a_message_that_claims_another_length(narrow):
     short.socket.close()
 
 
-def test_an_oversized_message_is_told_so_and_its_connection_goes_on(narrow):
+def test_an_oversized_message_is_refused_and_its_connection_stays_open(narrow):
     with channel_to(narrow) as channel:
         for _ in range(3):
             with pytest.raises(grpc.RpcError) as caught:
@@ -170,7 +170,7 @@ def test_an_oversized_message_is_told_so_and_its_connection_goes_on(narrow):
             assert stub(channel).Predict(request(), timeout=60).outputs
 
 
-def test_a_thousand_in_flight(narrow):
+def test_a_thousand_simultaneous_calls(narrow):
     """On ten connections at once; those for whom there is no room are told so, and each of the thousand hears."""
     channels = [channel_to(narrow) for _ in range(10)]
     calls = [stub(channels[number % 10]).Predict.future(request(), timeout=120) for number in range(1000)]
@@ -181,7 +181,7 @@ def test_a_thousand_in_flight(narrow):
     assert lives(narrow)
 
 
-def test_a_thousand_in_flight_and_told_to_end(published, tmp_path):
+def test_stopping_the_server_during_a_thousand_calls(published, tmp_path):
     with serving(published, tmp_path, "--waiting=1200") as (process, address):
         channels = [channel_to(address) for _ in range(10)]
         calls = [stub(channels[number % 10]).Predict.future(request(), timeout=120) for number in range(1000)]
@@ -219,7 +219,7 @@ def test_a_thousand_in_flight_and_told_to_end(published, tmp_path):
     assert "Traceback" not in log(tmp_path)
 
 
-def test_told_to_end_it_waits_no_longer_than_its_grace(published, tmp_path):
+def test_a_stopped_server_ends_within_its_grace_period(published, tmp_path):
     with serving(published, tmp_path, "--workers=1", "--grace_s=0.3") as (process, address):
         endless = RawCall(address, ONE_CALL)
         endless.send(100)
@@ -273,7 +273,7 @@ def wait_until(happened) -> None:
         time.sleep(0.02)
 
 
-def test_versions_half_copied_and_removed_while_in_use(published, tmp_path, calling, caplog):
+def test_versions_are_copied_and_removed_during_use(published, tmp_path, calling, caplog):
     models = tmp_path / "models"
     shutil.copytree(published, models)
     with serving_here(models, file_system_poll_wait_seconds=0.05) as address:

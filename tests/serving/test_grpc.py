@@ -1,4 +1,4 @@
-"""A real server process on loopback: its status codes, and answers that are the in-process ones bit for bit."""
+"""A real server process on loopback: status codes, and results equal to in-process results bit for bit."""
 
 import dataclasses
 import shutil
@@ -64,7 +64,7 @@ VOLUMES = {"ct": threshold_model.volume("ct", (47, 50, 21)), "pet": threshold_mo
 
 @pytest.mark.parametrize("modality", ["ct", "pet"])
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_answers_are_the_in_process_ones_bit_for_bit(models, address, modality, batch_size):
+def test_served_results_equal_in_process_results_bit_for_bit(models, address, modality, batch_size):
     here = semicml_tf.load(models / modality / "1")
     with RemoteModel(address, modality, read_manifest(models / modality / "1")) as there:
         affine = threshold_model.oblique()
@@ -95,7 +95,7 @@ def test_client_command_writes_the_file_that_predict_writes(models, address, tmp
 
 
 @pytest.mark.parametrize("modality", ["ct", "pet"])
-def test_the_client_of_the_docs_draws_the_mask_of_the_package(models, address, tmp_path, modality):
+def test_the_client_of_the_docs_gives_the_packages_mask(models, address, tmp_path, modality):
     model = semicml_tf.load(models / modality / "1")
     values = VOLUMES[modality].copy()
     values[:20] = {"ct": -1000, "pet": 0}[modality]  # air, which the body's box leaves out
@@ -109,7 +109,7 @@ def test_the_client_of_the_docs_draws_the_mask_of_the_package(models, address, t
     assert 2 * np.sum(mask & expected) / (mask.sum() + expected.sum()) > 0.98
 
 
-def test_response_names_what_answered(stubs):
+def test_the_response_names_model_version_and_signature(stubs):
     response = stubs[0].Predict(request())
     assert (response.model_spec.name, response.model_spec.version.value) == ("ct", 1)
     assert response.model_spec.signature_name == "probabilities"
@@ -121,7 +121,7 @@ def test_response_names_what_answered(stubs):
     assert stubs[0].Predict(request(version=1, signature="serving_default")).outputs == response.outputs
 
 
-def test_more_than_grpcs_default_of_4_mib_passes(models, address):
+def test_messages_above_grpcs_default_of_4_mib_are_accepted(models, address):
     with RemoteModel(address, "ct", read_manifest(models / "ct" / "1")) as model:
         slices = np.zeros((1200, WINDOW, WINDOW, 1), np.float32)
         assert slices.nbytes > 4 << 20
@@ -223,7 +223,7 @@ def client_arguments(tmp_path, models, address, *more, model="ct", manifest="ct"
     ]
 
 
-def test_clients_mistakes_are_one_line(models, address, tmp_path):
+def test_mistakes_of_clients_are_reported_in_one_line(models, address, tmp_path):
     def refused(message, arguments):
         with pytest.raises(UserError, match=message) as caught:
             commandline.call("semicml_tf.serving.client", arguments)
@@ -242,20 +242,20 @@ def test_clients_mistakes_are_one_line(models, address, tmp_path):
     refused("no answer in", client_arguments(tmp_path, models, address, "--deadline_s=0.001", "--retries=0"))
 
 
-def test_a_study_flagfile_serves_the_client_too(models, address, tmp_path):
+def test_the_client_accepts_a_studys_flagfile(models, address, tmp_path):
     (tmp_path / "study.flags").write_text(f"--modalities=ct,pet\n--run={tmp_path}\n--batch_size=4\n")
     arguments = client_arguments(tmp_path, models, address)
     commandline.call("semicml_tf.serving.client", [f"--flagfile={tmp_path / 'study.flags'}", *arguments])
     assert (tmp_path / "out.nii.gz").exists()
 
 
-def test_manifest_is_found_beside_the_models(models, tmp_path):
+def test_the_manifest_is_read_from_the_models_folder(models, tmp_path):
     for path in (models / "pet", models / "pet" / "1", models / "pet" / "1" / "assets.extra" / "manifest.json"):
         assert read_manifest(path).modality == "pet"
     assert read_manifest(models / "ct", version=1).modality == "ct"
 
 
-def test_terminated_server_leaves_in_order_and_a_killed_one_is_one_line_for_the_client(models, tmp_path):
+def test_a_terminated_server_ends_cleanly_and_a_killed_server_is_reported_in_one_line(models, tmp_path):
     with serving(models, tmp_path) as (process, address):
         with pytest.raises(UserError, match="cannot listen on"):  # before it looks for models
             commandline.call("semicml_tf.serving.server", ["--models=none", f"--port={address.split(':')[1]}"])
@@ -268,14 +268,14 @@ def test_terminated_server_leaves_in_order_and_a_killed_one_is_one_line_for_the_
     assert not (tmp_path / "out.nii.gz").exists()
 
 
-def test_server_listens_on_loopback_alone(address):
+def test_the_server_listens_only_on_loopback(address):
     port = int(address.split(":")[1])
     with socket.socket() as probe:
         # Were the server on every address, this one of the loopback net would answer, too.
         assert probe.connect_ex(("127.0.0.2", port)) != 0
 
 
-def test_no_models_is_one_line(tmp_path):
+def test_missing_models_are_reported_in_one_line(tmp_path):
     for folder, message in ((tmp_path / "nowhere", "there is none"), (tmp_path, "expected exported models")):
         with pytest.raises(UserError, match=message):
             commandline.call("semicml_tf.serving.server", [f"--models={folder}", "--port=0"])

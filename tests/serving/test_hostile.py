@@ -1,4 +1,4 @@
-"""Hostile messages, to the server and from it: an error of our own or the right values, in bounded memory and time."""
+"""Hostile messages to and from a server: a clear error or the right values, in bounded memory and time."""
 
 import contextlib
 import pathlib
@@ -126,7 +126,7 @@ FULL, INVALID = "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"
         (request(inputs={"\x1b[2J" * 10_000: SLICES}), INVALID),
     ],
 )
-def test_messages_that_claim_much_are_refused_before_memory_is_taken(store, message, code):
+def test_messages_with_huge_claims_are_refused_before_allocation(store, message, code):
     with memory_limit(1024 * MIB), pytest.raises(handlers.Refused) as caught:
         asked(store, message)
     assert caught.value.code == code, caught.value
@@ -135,7 +135,7 @@ def test_messages_that_claim_much_are_refused_before_memory_is_taken(store, mess
     assert len(caught.value.details) <= handlers.MOST_DETAILS
 
 
-def test_the_graph_itself_bounds_its_answer_on_any_server(models):
+def test_the_graph_itself_limits_its_output_on_any_server(models):
     model = ServedModel.open("ct", 1, models / "ct" / "1")
     told = model.call("manifest", {"queries": np.zeros(MAX_QUERIES, np.int32)})["manifest"]
     assert len(told) == MAX_QUERIES and len(set(told)) == 1 and len(told[0]) < bounds.TEXT_BYTES
@@ -153,7 +153,7 @@ def test_inputs_of_several_batch_sizes_are_refused():
         bounds.rows(declared, {"slices": np.zeros(1), "low": np.zeros(5)})
 
 
-def test_many_slices_are_computed_in_steps_between_which_a_call_may_end(store, monkeypatch):
+def test_many_slices_are_computed_in_interruptible_steps(store, monkeypatch):
     slices = np.resize(SLICES, (50, WINDOW, WINDOW, 1))
     sizes = []
     original = ServedModel.call
@@ -215,7 +215,7 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
     return bytes(found)
 
 
-def test_mutated_requests_get_an_error_of_our_own_or_an_answer_of_the_declared_shapes(store):
+def test_mutated_requests_get_a_clear_error_or_a_result_of_the_declared_shapes(store):
     rng, seen = random.Random(23), {}
     bases = [
         request(name=rng.choice(["ct", "pet"]), signature=signature, inputs=inputs).SerializeToString()
@@ -242,7 +242,7 @@ def test_mutated_requests_get_an_error_of_our_own_or_an_answer_of_the_declared_s
     assert seen["OK"] > 40 and seen[INVALID] > 100, seen
 
 
-def test_mutated_questions_about_models_get_an_error_of_our_own_or_the_right_answer(store):
+def test_mutated_model_queries_get_a_clear_error_or_the_right_response(store):
     rng = random.Random(7)
     cases = (
         (get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), handlers.metadata),
@@ -298,14 +298,14 @@ def answer_of(name: str, tensor) -> bytes:
         (b"\xff" * 100, "expected a PredictResponse"),
     ],
 )
-def test_answers_that_are_not_what_was_asked_for_are_one_line(calls, answer, message):
+def test_unexpected_responses_are_reported_in_one_line(calls, answer, message):
     calls.answer = answer
     with memory_limit(1024 * MIB), pytest.raises(RemoteFailure, match=message) as caught:
         calls.slices(SLICES)
     assert caught.value.line.isprintable() and len(caught.value.line) < 700
 
 
-def test_mutated_answers_give_an_error_of_our_own_or_probabilities(calls):
+def test_mutated_responses_give_a_clear_error_or_probabilities(calls):
     right = np.asarray(threshold_model.predict("ct")(SLICES))
     rng, read = random.Random(25), 0
     with memory_limit(1024 * MIB):
@@ -322,7 +322,7 @@ def test_mutated_answers_give_an_error_of_our_own_or_probabilities(calls):
     assert read > 10
 
 
-def test_mutated_manifests_of_a_server_are_one_line_or_read(monkeypatch):
+def test_mutated_served_manifests_are_read_or_reported_in_one_line(monkeypatch):
     from semicml_tf.serving.client import predict_calls
 
     answer = [b""]
@@ -342,7 +342,7 @@ def test_mutated_manifests_of_a_server_are_one_line_or_read(monkeypatch):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 7.0, -0.001])
-def test_what_is_no_probability_becomes_no_mask(calls, value):
+def test_values_that_are_no_probabilities_are_refused(calls, value):
     wrong = np.zeros((3, WINDOW, WINDOW, 1), np.float32)
     wrong[1, 2, 3] = value
     calls.answer = answer_of("probabilities", tf.make_tensor_proto(wrong))
@@ -350,7 +350,7 @@ def test_what_is_no_probability_becomes_no_mask(calls, value):
         calls.predict(threshold_model.volume("ct", (16, 16, 3)), np.diag([-1.0, -1.0, 1.0, 1.0]))
 
 
-def test_mutated_metadata_and_status_fail_a_check_and_nothing_else(store):
+def test_mutated_metadata_and_status_only_fail_their_check(store):
     """The conformance suite reads them: whatever comes, each check passes or fails in one line."""
     rng = random.Random(11)
     asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -376,7 +376,7 @@ def test_mutated_metadata_and_status_fail_a_check_and_nothing_else(store):
     assert results == {"passed", "failed"}
 
 
-def test_a_suite_ends_soon_where_a_server_takes_calls_and_never_answers(monkeypatch):
+def test_the_suite_ends_soon_if_the_server_never_responds(monkeypatch):
     class Silent(grpc.RpcError):
         def code(self):
             return grpc.StatusCode.DEADLINE_EXCEEDED
@@ -392,7 +392,7 @@ def test_a_suite_ends_soon_where_a_server_takes_calls_and_never_answers(monkeypa
     assert found == ["failed"] * suite.MAX_UNANSWERED + ["skipped"]
 
 
-def test_text_of_others_is_one_line_of_ascii():
+def test_foreign_text_becomes_one_line_of_ascii():
     assert one_line("a\r\nb\x1b[2Jé\u202e") == "a b\\x1b[2J\\xe9\\u202e"
     assert one_line("x" * 5000, 10) == "xxxxxxx..."
     assert len(one_line("\x1b" * 5000, 100)) == 100

@@ -1,4 +1,4 @@
-"""A server under load: versions swapped, too many calls, clients that leave, ends, and certificates."""
+"""A server under load: replaced versions, too many calls, disconnected clients, shutdown, and TLS."""
 
 import asyncio
 import datetime
@@ -54,7 +54,7 @@ def health_of(channel, service=""):
     return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service)).status
 
 
-def test_versions_are_swapped_without_a_failed_call(models, published):
+def test_versions_are_replaced_without_a_failed_call(models, published):
     with serving_here(models, file_system_poll_wait_seconds=0.1) as address:
         with grpc.insecure_channel(address) as channel:
             is_over, seen, failed = threading.Event(), [], []
@@ -92,7 +92,7 @@ def test_versions_are_swapped_without_a_failed_call(models, published):
             assert [(one.version, one.state) for one in states] == [(3, end), (2, available), (1, end)]
 
 
-def test_as_many_calls_as_there_is_room_for_and_not_one_more():
+def test_the_number_of_accepted_calls_is_limited():
     release, begun = threading.Event(), threading.Semaphore(0)
 
     def work(number):
@@ -129,7 +129,7 @@ def test_as_many_calls_as_there_is_room_for_and_not_one_more():
     asyncio.run(calls())
 
 
-def test_a_flood_is_answered_call_by_call_and_health_all_the_while(narrow):
+def test_under_overload_calls_and_health_checks_are_answered(narrow):
     calls = [stub(narrow).Predict.future(request(MANY), timeout=120) for _ in range(40)]
     assert health_of(narrow) == health_of(narrow, "tensorflow.serving.PredictionService") == 1
     codes = [call.code() for call in calls]
@@ -138,7 +138,7 @@ def test_a_flood_is_answered_call_by_call_and_health_all_the_while(narrow):
     assert stub(narrow).Predict(request()).outputs, "the server must live on"
 
 
-def test_clients_that_leave_do_not_hold_it_up(narrow):
+def test_clients_that_disconnect_do_not_block_the_server(narrow):
     for _ in range(3):
         gone = [stub(narrow).Predict.future(request(MANY)) for _ in range(3)]
         time.sleep(0.05)
@@ -233,7 +233,7 @@ def test_mutual_tls(unet_models, tmp_path):
             commandline.call("semicml_tf.serving.client", [*shared, mine[0], f"--output={tmp_path / 'other.nii.gz'}"])
 
 
-def test_tls_encrypts_for_whoever_trusts_the_server(unet_models, tmp_path):
+def test_tls_needs_trust_in_the_server_certificate(unet_models, tmp_path):
     certificate(tmp_path, "server", certificate(tmp_path, "authority"))
     certificate(tmp_path, "stranger")
     pair = {"tls_certificate": tmp_path / "server.pem", "tls_key": tmp_path / "server.key"}
@@ -249,7 +249,7 @@ def test_tls_encrypts_for_whoever_trusts_the_server(unet_models, tmp_path):
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
-def test_half_a_pair_is_one_line(models, tmp_path):
+def test_an_incomplete_pair_of_key_and_certificate_is_reported_in_one_line(models, tmp_path):
     (tmp_path / "key").write_text("none")
     for told, message in (
         (["--tls_key=key"], "expected both"),

@@ -1,4 +1,4 @@
-"""What the Ray application does without Ray: joining calls, naming the model of a request, settings."""
+"""Parts of the Ray application that need no Ray: batching, the model of a request, settings."""
 
 import asyncio
 import subprocess
@@ -62,7 +62,7 @@ def twice(model, size, first=0.0):
     return Call(model, "twice", {"values": values, "names": np.array([b"a"] * size, object)})
 
 
-def test_calls_are_joined_and_split_again(counted):
+def test_calls_are_batched_and_split_again(counted):
     model, sizes = counted
     calls = [twice(model, size, first) for size, first in ((1, 0), (4, 100), (2, 7))]
     answers = batching.answer(calls)
@@ -72,7 +72,7 @@ def test_calls_are_joined_and_split_again(counted):
         assert outputs["names"].tolist() == [b"A"] * call.slices()
 
 
-def test_only_calls_of_one_kind_are_joined(counted):
+def test_only_calls_of_one_kind_are_batched(counted):
     model, sizes = counted
     values = np.ones((2, 3), np.float32)
     other = [Call(model, signature, {"values": values}) for signature in ("total", "total", "fixed", "fixed")]
@@ -84,7 +84,7 @@ def test_only_calls_of_one_kind_are_joined(counted):
     assert [len(answers[index]["values"]) for index in (0, 3)] == [1, 2]
 
 
-def test_a_call_that_fails_fails_alone(counted):
+def test_a_failing_call_does_not_affect_its_batch(counted):
     model, sizes = counted
     good, bad = twice(model, 2), twice(model, 1, -9)
     first, second, third = batching.answer([good, bad, good])
@@ -94,7 +94,7 @@ def test_a_call_that_fails_fails_alone(counted):
     assert sizes == [("twice", 5), ("twice", 2), ("twice", 1), ("twice", 2)]
 
 
-def test_the_model_that_any_request_names():
+def test_the_model_name_is_read_from_any_request():
     metadata = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     status = get_model_status_pb2.GetModelStatusRequest()
     for message in (metadata, status, request(name="", version=3)):
@@ -121,11 +121,11 @@ def test_the_model_that_any_request_names():
         ("", False),
     ],
 )
-def test_who_calls_from_this_machine(peer, here):
+def test_local_callers_are_recognised(peer, here):
     assert is_of_this_machine(peer) is here
 
 
-def test_callers_on_other_machines_are_answered_nothing_unless_it_is_wanted():
+def test_remote_callers_are_refused_by_default():
     class Context:
         code = None
 
@@ -171,7 +171,7 @@ def test_settings_are_read_from_strings_and_checked(tmp_path):
         RaySettings(models=str(tmp_path)).configs()
 
 
-def test_router_and_proxies_wait_for_no_tensorflow():
+def test_router_and_proxies_do_not_import_tensorflow():
     lines = "import sys; from semicml_tf.serving.ray import router, services; router.named_model(b'')"
     done = subprocess.run(
         [sys.executable, "-c", f"{lines}; print('tensorflow' in sys.modules)"], cwd=ROOT, capture_output=True, text=True
@@ -179,7 +179,7 @@ def test_router_and_proxies_wait_for_no_tensorflow():
     assert done.stdout == "False\n", done.stderr
 
 
-def test_the_config_file_names_what_there_is():
+def test_the_config_file_names_existing_classes():
     yaml = pytest.importorskip("yaml")
     from semicml_tf.serving.ray import application as deployed
     from semicml_tf.serving.ray import services
@@ -192,7 +192,7 @@ def test_the_config_file_names_what_there_is():
     assert RaySettings.of(application["args"]).replicas == 2
 
 
-def test_without_ray_the_command_says_what_to_install(monkeypatch):
+def test_without_ray_the_command_names_the_package_to_install(monkeypatch):
     from semicml_tf.serving.ray import application
 
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -201,7 +201,7 @@ def test_without_ray_the_command_says_what_to_install(monkeypatch):
         application._import_ray()
 
 
-def test_services_are_added_as_bytes():
+def test_services_exchange_raw_bytes():
     from semicml_tf.serving.ray import services
 
     added = []

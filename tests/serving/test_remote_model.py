@@ -1,4 +1,4 @@
-"""Several calls at once, results in order, and no more held than calls are under way."""
+"""Simultaneous calls with ordered results and limited memory."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from semicml_tf.serving.client.remote_model import in_order
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 8])
-def test_results_come_in_the_order_of_the_items(parallel):
+def test_results_have_the_order_of_the_items(parallel):
     def later(number):
         time.sleep(0.002 * (7 - number % 7))  # the later items of a group are ready first
         return number * number
@@ -18,7 +18,7 @@ def test_results_come_in_the_order_of_the_items(parallel):
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 5])
-def test_so_many_are_under_way_at_once_and_no_more_are_held(parallel):
+def test_the_number_of_simultaneous_calls_and_stored_results_is_limited(parallel):
     together = threading.Barrier(parallel)
     lock, now, most, taken, given = threading.Lock(), 0, 0, 0, 0
 
@@ -45,7 +45,7 @@ def test_so_many_are_under_way_at_once_and_no_more_are_held(parallel):
     assert (most, given) == (parallel, 4 * parallel)
 
 
-def test_an_error_is_raised_in_its_place_and_begins_no_more():
+def test_an_error_is_raised_in_its_order_and_no_further_calls_start():
     begun = []
 
     def call(number):
@@ -62,7 +62,7 @@ def test_an_error_is_raised_in_its_place_and_begins_no_more():
     assert len(begun) <= 6
 
 
-def test_nothing_begins_before_it_is_asked_for():
+def test_no_call_starts_before_the_first_result_is_requested():
     assert list(in_order(len, [], 4)) == []
     untouched = in_order(pytest.fail, iter(["never"]), 4)
     untouched.close()

@@ -1,4 +1,4 @@
-"""Which models draw a patient's mask: those of the modalities there are, of servers that answer or do not."""
+"""The router: models are chosen by the patient's modalities and by the servers that respond."""
 
 import dataclasses
 import json
@@ -55,7 +55,7 @@ def both(images, first="ct", second="pet"):
 
 
 @pytest.mark.parametrize("name", ["ct", "pet"])
-def test_a_patient_with_one_modality_gets_its_model(images, address, tmp_path, capsys, name):
+def test_a_patient_with_one_modality_is_segmented_by_its_model(images, address, tmp_path, capsys, name):
     mask, told = route(tmp_path, address, f"{name}={images / name}.nii.gz")
     np.testing.assert_array_equal(mask, ALONE[name])
     assert (told["used"], told["fused"], told["grid_of"]) == ([name], False, name)
@@ -69,7 +69,7 @@ def test_a_patient_with_one_modality_gets_its_model(images, address, tmp_path, c
     assert out[0] == f"route: {told['how']} ({told['why']})" and out[1].endswith(f"ml, from {name}")
 
 
-def test_a_patient_with_both_gets_the_mean_on_the_first_ones_grid(images, address, tmp_path, capsys):
+def test_a_patient_with_both_modalities_gets_the_mean_on_the_first_grid(images, address, tmp_path, capsys):
     mask, told = route(tmp_path, address, both(images), f"--probabilities={tmp_path / 'p.nii.gz'}")
     p = np.asarray(nibabel.load(tmp_path / "p.nii.gz").dataobj)
     np.testing.assert_allclose(p, (ALONE["ct"].astype(float) + ALONE["pet"]) / 2, atol=1e-6)
@@ -81,7 +81,7 @@ def test_a_patient_with_both_gets_the_mean_on_the_first_ones_grid(images, addres
     assert route(tmp_path, address, both(images, "pet", "ct"))[1]["grid_of"] == "pet"
 
 
-def test_a_model_that_the_server_lacks_is_left_out_and_told(images, fake, address, tmp_path, capsys):
+def test_a_model_that_the_server_lacks_is_skipped_and_reported(images, fake, address, tmp_path, capsys):
     del fake.versions["ct"]
     mask, told = route(tmp_path, address, both(images))
     np.testing.assert_array_equal(mask, ALONE["pet"])
@@ -95,7 +95,7 @@ def test_a_model_that_the_server_lacks_is_left_out_and_told(images, fake, addres
         route(tmp_path, address, f"ct={images / 'ct.nii.gz'}")
 
 
-def test_a_server_that_is_down_is_done_without(images, address, tmp_path):
+def test_a_server_that_is_down_is_skipped(images, address, tmp_path):
     there = f"ct={address},pet={NOWHERE}"
     mask, told = route(tmp_path, there, both(images))
     np.testing.assert_array_equal(mask, ALONE["ct"])
@@ -106,7 +106,7 @@ def test_a_server_that_is_down_is_done_without(images, address, tmp_path):
         route(tmp_path, f"ct={address}", both(images))
 
 
-def test_a_model_that_fails_under_way_is_done_without(images, fake, address, tmp_path):
+def test_a_model_that_fails_during_a_volume_is_skipped(images, fake, address, tmp_path):
     def fail(number):
         if number == 2:
             fake.fail = grpc.StatusCode.INTERNAL, 1
@@ -121,7 +121,9 @@ def test_a_model_that_fails_under_way_is_done_without(images, fake, address, tmp
         route(tmp_path, address, both(images))
 
 
-def test_a_model_that_is_replaced_under_way_begins_again_with_the_new_version(images, fake, address, tmp_path, capsys):
+def test_a_model_that_is_replaced_during_a_volume_restarts_with_the_new_version(
+    images, fake, address, tmp_path, capsys
+):
     def swap(number):
         if number == 2:
             fake.versions["ct"] = {2: dataclasses.replace(threshold_model.manifest("ct"), run_hash="second")}
@@ -134,7 +136,7 @@ def test_a_model_that_is_replaced_under_way_begins_again_with_the_new_version(im
     assert "starting again with the new version" in capsys.readouterr().err
 
 
-def test_wrong_units_are_an_error_and_no_reason_to_leave_an_image_out(images, address, tmp_path):
+def test_wrong_units_are_an_error_and_do_not_skip_the_image(images, address, tmp_path):
     swapped = f"ct={images / 'pet.nii.gz'},pet={images / 'ct.nii.gz'}"
     with pytest.raises(UserError, match="pet.nii.gz: 'ct' has values .* expected CT in HU"):
         route(tmp_path, address, swapped)
@@ -147,7 +149,7 @@ def test_a_model_under_another_modalitys_name_is_refused(images, fake, address, 
         route(tmp_path, address, both(images))
 
 
-def test_the_modalities_of_a_study_in_dicom_are_told_by_its_headers(fake, address, tmp_path):
+def test_the_modalities_of_a_dicom_study_are_read_from_its_headers(fake, address, tmp_path):
     stored = np.random.default_rng(0).integers(0, 1500, (6, 17, 19)).astype(np.int16)
     study = tmp_path / "study"
     dicom_files.write_series(study / "a", stored, modality="CT", series="1")
@@ -160,7 +162,7 @@ def test_the_modalities_of_a_study_in_dicom_are_told_by_its_headers(fake, addres
     assert told["used"] == ["ct", "pet"] and mask.shape == (19, 17, 6)
 
 
-def test_inputs_that_tell_too_little_are_one_line(images, address, tmp_path):
+def test_ambiguous_inputs_are_reported_in_one_line(images, address, tmp_path):
     for given, message in (
         (str(images / "ct.nii.gz"), "the modality of this image is unknown"),
         (f"ct={images / 'no.nii.gz'}", "there is no such file"),
@@ -174,7 +176,7 @@ def test_inputs_that_tell_too_little_are_one_line(images, address, tmp_path):
     np.testing.assert_array_equal(mask, ALONE["ct"])
 
 
-def test_the_record_goes_where_it_is_wanted(images, address, tmp_path):
+def test_the_record_is_written_to_the_given_path(images, address, tmp_path):
     arguments = [f"--address={address}", both(images), str(tmp_path / "m.nii.gz"), f"--json={tmp_path / 'r.json'}"]
     commandline.call("semicml_tf.serving.route", arguments)
     told = json.loads((tmp_path / "r.json").read_text())
@@ -188,7 +190,7 @@ def test_the_record_goes_where_it_is_wanted(images, address, tmp_path):
     assert (tmp_path / "m.json").read_text() == '{"of": "the scanner"}'
 
 
-def test_paths_may_hold_what_separates_others(address, tmp_path):
+def test_paths_may_contain_separators(address, tmp_path):
     stored = np.random.default_rng(0).integers(0, 1500, (6, 17, 19)).astype(np.int16)
     study = tmp_path / "name, fore=name"
     dicom_files.write_series(study, stored)

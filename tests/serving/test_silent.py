@@ -1,4 +1,4 @@
-"""A server that accepts a connection and never answers: everything that calls one ends with its deadline."""
+"""A server that accepts connections and never responds: each call ends with its deadline."""
 
 import contextlib
 import socket
@@ -42,7 +42,7 @@ def _sends_byte_by_byte(connection):
 
 
 @pytest.mark.parametrize("serve", [_says_nothing, _sends_byte_by_byte])
-def test_a_server_that_never_answers_ends_with_its_deadline(serve):
+def test_calls_to_a_silent_server_end_with_their_deadline(serve):
     with listening(serve) as address:
         with pytest.raises(RemoteFailure, match="no answer in 0.5 s|cannot be reached") as caught:
             RemoteModel(address, "ct", deadline_s=0.5)

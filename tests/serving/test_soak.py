@@ -1,4 +1,4 @@
-"""The embedded server's memory under load, and the benchmarks of serving run in small; their numbers are not judged."""
+"""The embedded server's memory under load, and a small run of the serving benchmark."""
 
 import re
 
@@ -12,7 +12,7 @@ from semicml_tf import commandline
 MOST_GROWTH_MB = 16
 
 
-def test_growth_is_that_of_a_line_and_not_of_single_samples():
+def test_growth_is_a_trend_and_not_a_single_sample():
     def seen(memory):
         return [Sample(float(second), memory(second), 9, 0, 0) for second in range(61)]
 
@@ -33,7 +33,7 @@ def test_memory_and_open_files_stay_flat_for_a_minute():
 
 
 @pytest.mark.soak
-def test_small_runs_of_the_benchmarks(monkeypatch, capsys):
+def test_a_small_run_of_the_serving_benchmark(monkeypatch, capsys):
     tiny = serving_setup.Case((4, 16, 16), 16, 2)
     monkeypatch.setattr(serving_speed, "CASES", {"tiny": tiny})
     commandline.call(

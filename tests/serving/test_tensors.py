@@ -1,4 +1,4 @@
-"""Tensors of requests against the signature, without a server."""
+"""Checks of request tensors against the signature, without a server."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_both_encodings_give_the_array(tensor):
 
 
 @pytest.mark.parametrize("texts", [[b""], [b"a", b"", b"x" * 300], [b"\xff" * 20000]])
-def test_strings_come_in_both_encodings(texts):
+def test_strings_are_read_in_both_encodings(texts):
     signature = meta_graph_pb2.SignatureDef()
     signature.inputs["texts"].dtype = tf.string.as_datatype_enum
     signature.inputs["texts"].tensor_shape.dim.add(size=-1)
@@ -47,7 +47,7 @@ def test_strings_come_in_both_encodings(texts):
             decode_inputs({"texts": tensor}, signature)
 
 
-def test_a_single_value_stands_for_all_of_a_tensor_that_is_not_large():
+def test_a_single_value_fills_a_small_tensor():
     np.testing.assert_array_equal(
         decode_inputs({"slices": tf.make_tensor_proto(0.5, shape=(3, 4, 4, 1))}, SIGNATURE)["slices"],
         np.full((3, 4, 4, 1), 0.5, np.float32),
@@ -58,7 +58,7 @@ def test_a_single_value_stands_for_all_of_a_tensor_that_is_not_large():
         decode_inputs({"slices": large}, SIGNATURE)
 
 
-def test_a_batch_of_none_is_a_batch():
+def test_an_empty_batch_is_accepted():
     assert decode_inputs({"slices": tf.make_tensor_proto(VALUES[:0])}, SIGNATURE)["slices"].shape == (0, 4, 4, 1)
 
 
@@ -84,19 +84,19 @@ def _changed(change):
         (_changed(lambda t: setattr(t.tensor_shape.dim[0], "size", 1 << 40)), "needs .* bytes"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_it_is_decoded(tensor, message):
+def test_wrong_tensors_are_refused_before_decoding(tensor, message):
     with pytest.raises(BadTensor, match=message):
         decode_inputs({"slices": tensor}, SIGNATURE)
 
 
-def test_values_of_another_type_are_not_read_as_zeros():
+def test_values_of_a_wrong_type_are_not_read_as_zeros():
     tensor = _changed(lambda t: t.ClearField("tensor_content"))
     tensor.int_val.extend([1] * 32)
     with pytest.raises(BadTensor, match="float_val, got 0"):
         decode_inputs({"slices": tensor}, SIGNATURE)
 
 
-def test_names_must_be_the_signatures():
+def test_input_names_must_match_the_signature():
     good = tf.make_tensor_proto(VALUES)
     with pytest.raises(BadTensor, match=r"Sent extra: \['other'\]. Missing but required: \[\]"):
         decode_inputs({"slices": good, "other": good}, SIGNATURE)
@@ -106,7 +106,7 @@ def test_names_must_be_the_signatures():
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int32", "int64", "bool", "bytes"])
 @pytest.mark.parametrize("shape", [(2, 3), (1,), (0, 4), ()])
-def test_what_is_encoded_is_what_tensorflow_decodes(dtype, shape):
+def test_tensorflow_decodes_the_encoded_tensors(dtype, shape):
     values = np.random.default_rng(0).integers(0, 2, shape)
     array = np.full(shape, b"\xfftext", object) if dtype == "bytes" else np.asarray(values, dtype)
     tensor = tensor_pb2.TensorProto()

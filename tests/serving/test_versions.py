@@ -1,4 +1,4 @@
-"""Versions come and go in the models' folders; what is served follows, and never what is broken."""
+"""The served versions follow the models' folders. Broken versions are never served."""
 
 import dataclasses
 import pathlib
@@ -82,7 +82,7 @@ def warm_up(folder: pathlib.Path, *messages) -> None:
             writer.write(log.SerializeToString())
 
 
-def test_a_new_version_takes_the_place_of_the_former(models, published):
+def test_a_new_version_replaces_the_previous_version(models, published):
     store, watch = watched(models)
     former = store.get("ct")
     assert former.version == 1
@@ -96,7 +96,7 @@ def test_a_new_version_takes_the_place_of_the_former(models, published):
     assert handlers.predict_with(former, request(SLICE)).model_spec.version.value == 1
 
 
-def test_a_version_that_is_gone_is_followed_by_the_one_before(models, published):
+def test_a_removed_version_is_replaced_by_the_previous_one(models, published):
     copy(published, models / "ct" / "2")
     store, watch = watched(models)
     assert store.names() == {"ct": [2]}
@@ -105,7 +105,7 @@ def test_a_version_that_is_gone_is_followed_by_the_one_before(models, published)
     assert store.names() == {"ct": [1]}
 
 
-def test_the_last_version_is_served_on_when_its_folder_is_emptied(models, caplog):
+def test_the_last_version_stays_served_when_its_folder_is_emptied(models, caplog):
     store, watch = watched(models)
     shutil.rmtree(models / "ct" / "1")
     watch.look()
@@ -166,7 +166,7 @@ def test_a_broken_version_is_never_served(models, published, spoil):
     assert store.names() == {"ct": [3]}, "mended, it is served"
 
 
-def test_a_failed_version_is_told_and_not_opened_again(models, published, caplog):
+def test_a_failed_version_is_reported_and_not_opened_again(models, published, caplog):
     shutil.copytree(published, models / "ct" / "2")
     _torn(models / "ct" / "2")
     store, watch = watched(models)
@@ -177,7 +177,7 @@ def test_a_failed_version_is_told_and_not_opened_again(models, published, caplog
     assert known.state is State.END and known.error == version_watch.NOT_LOADED
 
 
-def test_what_failed_is_tried_again_a_minute_apart_and_not_for_ever(models, published, monkeypatch):
+def test_a_failed_version_is_retried_a_few_times(models, published, monkeypatch):
     now, tries = [0.0], []
     monkeypatch.setattr(version_watch.time, "monotonic", lambda: now[0])
 
@@ -202,7 +202,7 @@ def test_what_failed_is_tried_again_a_minute_apart_and_not_for_ever(models, publ
     assert store.names() == {"ct": [1]}
 
 
-def test_a_folder_that_cannot_be_looked_into_holds_up_no_other(models, monkeypatch, caplog):
+def test_an_unreadable_folder_does_not_affect_other_models(models, monkeypatch, caplog):
     (models / "lost+found").mkdir()
     look = version_watch.versions
 
@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_looked_into_holds_up_no_other(models, monkeypat
     assert caplog.text.count("lost+found: cannot be read (Permission denied)") == 1
 
 
-def test_a_model_that_is_not_there_is_told(models, caplog):
+def test_a_missing_model_is_reported(models, caplog):
     caplog.set_level("WARNING")
     store = ModelStore()
     VersionWatch(store, lambda: [ModelConfig("pet", models / "pet"), ModelConfig("ct", models / "ct")]).look()
@@ -255,7 +255,7 @@ def test_warm_up_requests_are_answered_before_the_model_is_announced(models, pub
         ({"latest": None, "specific": (1, 3, 9)}, [1, 3]),
     ],
 )
-def test_which_versions_the_policy_serves(models, published, settings, served):
+def test_the_policy_selects_the_served_versions(models, published, settings, served):
     for number in (3, 4):
         copy(published, models / "ct" / str(number))
     store, _ = watched(models, labels={"stable": 3, "gone": 2}, **settings)
@@ -310,7 +310,7 @@ def test_a_models_config_of_tensorflow_serving(tmp_path):
         ),
     ],
 )
-def test_a_models_config_that_cannot_be_served_is_one_line(tmp_path, text, message):
+def test_an_invalid_models_config_is_reported_in_one_line(tmp_path, text, message):
     (tmp_path / "models.config").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
         model_config.of_file(tmp_path / "models.config", tmp_path)

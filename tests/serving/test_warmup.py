@@ -1,4 +1,4 @@
-"""Warm-up requests of a published model: of every signature, at the shapes that clients send, and answered by it."""
+"""Warm-up requests of a published model: for all signatures, with the shapes that clients send."""
 
 import dataclasses
 
@@ -49,7 +49,9 @@ def test_one_request_for_each_signature_and_batch_size(tmp_path, modality):
 
 
 @pytest.mark.parametrize("modality", ["ct", "mr"])
-def test_the_embedded_server_answers_them_before_it_announces_the_model(tmp_path, monkeypatch, caplog, modality):
+def test_the_embedded_server_answers_warm_up_requests_before_it_announces_the_model(
+    tmp_path, monkeypatch, caplog, modality
+):
     manifest = dataclasses.replace(
         threshold_model.manifest("ct"),
         modality=modality,
@@ -77,7 +79,7 @@ def test_the_embedded_server_answers_them_before_it_announces_the_model(tmp_path
     assert f"after {len(answered)} warm-up requests" in caplog.text
 
 
-def test_the_folder_says_what_is_replayed(tmp_path, models):
+def test_the_requests_in_the_folder_are_replayed(tmp_path, models):
     model = ServedModel.open("ct", 1, models / "ct" / "1")
     assert replay_warmup(model, models / "ct" / "1") == len(requests(models / "ct" / "1")) == 10
     assert replay_warmup(model, tmp_path) == 0

@@ -1,4 +1,4 @@
-"""What a run keeps of a stage that learns from a teacher's labels: shares, alarms, the networks before it."""
+"""Records of a stage with pseudo-labels: foreground fractions, alarms, and the teachers' weights."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def run(quick_runs, phantom_dataset, tmp_path_factory):
     return folder
 
 
-def test_epochs_of_the_stage_tell_the_labels_shares(run):
+def test_epochs_of_the_stage_log_the_foreground_fractions_of_labels(run):
     rows = _rows(run)
     shares = ("label_foreground", "label_mass", "truth_foreground")
     assert [[row[name] for name in shares] for row in rows[:2]] == [["", "", ""]] * 2
@@ -52,7 +52,7 @@ def test_alarms_are_in_the_history_and_in_the_run_file(run):
         assert ("the teacher's labels" in row.get("alarm", "")) == (drawn < true / 20 or drawn > 0.5)
 
 
-def test_the_networks_before_the_stage_are_kept(run):
+def test_the_teachers_of_a_stage_are_saved(run):
     """What was validated last before PReL is what teaches at its beginning."""
     for name in ("ct", "pet"):
         assert not run_folder.stage_weights_file(run, 1, name).exists()

@@ -1,4 +1,4 @@
-"""Runs that are killed, told to end or run out of disk, and what becomes of them."""
+"""Runs that are killed, stopped or without disk space, and their resume."""
 
 import csv
 import dataclasses
@@ -73,7 +73,7 @@ def _rows(folder):
 
 
 @method_batches.half_precision
-def test_a_run_in_half_precision_goes_on_with_its_loss_scale(phantom_dataset, tmp_path, monkeypatch):
+def test_a_resumed_run_in_half_precision_keeps_its_loss_scale(phantom_dataset, tmp_path, monkeypatch):
     how = [*ONE_STAGE, "--precision=float16"]
     _train(phantom_dataset, tmp_path / "whole", *how)
     at_step(2, pressed_ctrl_c, monkeypatch)
@@ -108,7 +108,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(phantom_dataset, tmp_path, monkey
     _assert_same(folder, tmp_path / "whole")
 
 
-def test_broken_off_it_leaves_a_folder_only_if_something_was_learnt(phantom_dataset, tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_a_folder_only_after_its_first_checkpoint(phantom_dataset, tmp_path, monkeypatch):
     def break_off():
         raise KeyboardInterrupt
 
@@ -127,7 +127,7 @@ def test_broken_off_it_leaves_a_folder_only_if_something_was_learnt(phantom_data
     assert len(_rows(tmp_path / "run")) == 1 and (tmp_path / "run" / "checkpoints" / "last.npz").exists()
 
 
-def test_told_to_end_while_it_starts_it_leaves_nothing(phantom_dataset, tmp_path):
+def test_a_run_that_is_stopped_during_its_start_leaves_nothing(phantom_dataset, tmp_path):
     process = _started(phantom_dataset, tmp_path / "run", *ONE_STAGE, module="semicml_tf.train")
     maps, deadline = pathlib.Path(f"/proc/{process.pid}/maps"), time.monotonic() + PATIENCE_S
     while "libtensorflow" not in maps.read_text():  # its import has begun
@@ -159,9 +159,7 @@ def _best(folder):
 
 
 @pytest.mark.parametrize(("what", "step"), [("tell", 3), ("_curves", 6)])
-def test_without_space_the_best_network_is_the_one_that_run_json_tells_of(
-    phantom_dataset, tmp_path, monkeypatch, what, step
-):
+def test_without_space_the_best_network_is_the_one_in_run_json(phantom_dataset, tmp_path, monkeypatch, what, step):
     """Before run.json the former one stays; what is written after it is no matter."""
     seen, write = _better_each_time(monkeypatch), getattr(trainers.RunRecord, what)
 
@@ -183,7 +181,7 @@ def test_without_space_the_best_network_is_the_one_that_run_json_tells_of(
     assert Run.load(tmp_path / "cut").best["ct"]["step"] == 6 and len(_rows(tmp_path / "cut")) == 2
 
 
-def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_dataset, tmp_path, monkeypatch):
+def test_a_better_network_replaces_the_best_one_after_its_checkpoint(phantom_dataset, tmp_path, monkeypatch):
     seen, save = _better_each_time(monkeypatch), trainers.checkpoint.save
 
     def fails(*arguments):
@@ -218,7 +216,7 @@ def test_a_better_network_takes_its_place_once_a_checkpoint_tells_of_it(phantom_
 
 
 @pytest.mark.parametrize("cut", ["all", "half"])
-def test_what_a_kill_kept_from_the_log_is_added_and_nothing_twice(phantom_dataset, tmp_path, cut):
+def test_log_entries_lost_by_a_kill_are_added_once(phantom_dataset, tmp_path, cut):
     """The kill came after the last epoch's checkpoint, before its row was in TensorBoard's file, or amid it."""
     how = [*ONE_STAGE, "--picture_every=1"]
     _train(phantom_dataset, tmp_path / "whole", *how)
@@ -238,7 +236,7 @@ def test_what_a_kill_kept_from_the_log_is_added_and_nothing_twice(phantom_datase
         _assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
-def test_weights_that_are_no_numbers_reach_no_checkpoint(phantom_dataset, tmp_path, monkeypatch):
+def test_weights_that_are_not_finite_are_never_saved(phantom_dataset, tmp_path, monkeypatch):
     """An epoch's last update spoils them, so that no loss has shown it yet."""
     folder, save, saved = tmp_path / "run", trainers.checkpoint.save, []
     first = trainers.checkpoint.not_finite
@@ -263,7 +261,7 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(phantom_dataset, tmp_pa
 
 
 @method_batches.half_precision
-def test_a_loss_scale_that_falls_for_ever_stops_the_run(phantom_dataset, tmp_path, monkeypatch):
+def test_a_loss_scale_below_one_stops_the_run(phantom_dataset, tmp_path, monkeypatch):
     first = trainers.checkpoint.not_finite
 
     def shrunk(method):
@@ -276,7 +274,7 @@ def test_a_loss_scale_that_falls_for_ever_stops_the_run(phantom_dataset, tmp_pat
     assert "loss_scale_ct" not in caught.value.line and not (tmp_path / "run").exists()
 
 
-def test_too_little_memory_is_a_line(phantom_dataset, tmp_path, monkeypatch):
+def test_too_little_memory_is_reported_in_one_line(phantom_dataset, tmp_path, monkeypatch):
     def exhausted(batch):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith shape[9]")
 
@@ -286,7 +284,7 @@ def test_too_little_memory_is_a_line(phantom_dataset, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_replicas_with_statistics_of_their_own_go_on_with_them(phantom_dataset, tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_the_statistics_of_each_replica(phantom_dataset, tmp_path, monkeypatch):
     how = [*ONE_STAGE, "--devices=cpu:0,cpu:1", "--nosynchronized_statistics"]
     _train(phantom_dataset, tmp_path / "whole", *how)
     at_step(5, told_to_end, monkeypatch)
@@ -305,7 +303,7 @@ def test_replicas_with_statistics_of_their_own_go_on_with_them(phantom_dataset, 
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_a_run_ends_as_if_never_killed(phantom_dataset, tmp_path):
+def test_a_repeatedly_killed_run_ends_like_an_uninterrupted_run(phantom_dataset, tmp_path):
     """SIGKILL a moment after an epoch's end: in a step, a validation or a write, in both stages."""
     how = ["--epochs=2,2", "--deterministic"]
     _train(phantom_dataset, tmp_path / "whole", *how)

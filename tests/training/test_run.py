@@ -1,4 +1,4 @@
-"""Runs of the training command on a phantom: restarts, repetitions, folders, refusals."""
+"""Runs of the training command on a phantom: resume, repetition, folders, refusals."""
 
 import csv
 import json
@@ -65,14 +65,14 @@ def finished(result):
     return result.folder
 
 
-def test_the_result_of_a_training_is_what_its_folder_holds(result):
+def test_the_result_of_a_training_equals_its_folder(result):
     run = Run.load(result.folder)
     assert result.epochs_done == 4 and result.best == run.best
     assert result.thresholds == {name: run.threshold(name) for name in run.modalities}
     assert result.dice == {name: run.best[name]["dice"] for name in run.modalities}
 
 
-def test_the_run_folder_holds_what_is_promised(finished, phantom_dataset):
+def test_the_run_folder_has_the_documented_files(finished, phantom_dataset):
     info = DatasetInfo.load(phantom_dataset)
     body = json.loads((finished / "run.json").read_text())
     assert body["data_hash"] == info.data_hash and body["settings"]["seed"] == 0
@@ -115,7 +115,7 @@ def test_tensorboard_gets_every_number_of_an_epoch_and_the_pictures(finished):
     assert pictures == 2
 
 
-def test_the_best_network_is_read_back(finished):
+def test_the_best_network_can_be_loaded(finished):
     network = Run.load(finished).network("pet")
     stored = _arrays(finished / "checkpoints" / "best-pet.npz")
     assert all((a == stored[f"{i:04d}"]).all() for i, a in enumerate(network.get_weights()))
@@ -124,7 +124,7 @@ def test_the_best_network_is_read_back(finished):
 
 
 @pytest.mark.parametrize("step", [2, 6, 10])
-def test_a_run_cut_off_and_resumed_equals_one_that_was_not(finished, phantom_dataset, tmp_path, monkeypatch, step):
+def test_a_resumed_run_equals_an_uninterrupted_run(finished, phantom_dataset, tmp_path, monkeypatch, step):
     """SIGTERM in the first stage, between the stages and in the second."""
     at_step(step, told_to_end, monkeypatch)
     with pytest.raises(trainers.Interrupted, match="--resume"):
@@ -144,7 +144,7 @@ def test_a_run_cut_off_and_resumed_equals_one_that_was_not(finished, phantom_dat
     assert drop == [{k: v for k, v in row.items() if k != times} for row in _rows(tmp_path / "run")]
 
 
-def test_a_killed_run_goes_on_where_its_last_epoch_ended(finished, phantom_dataset, tmp_path):
+def test_a_killed_run_resumes_after_its_last_epoch(finished, phantom_dataset, tmp_path):
     folder = tmp_path / "run"
     where = [f"--dataset={phantom_dataset}", f"--output={folder}", *TINY]
     command = [sys.executable, "-m", "tests.support.quick_runs", *where]
@@ -199,7 +199,7 @@ def test_the_stored_flagfile_repeats_the_run(finished, tmp_path):
         np.testing.assert_array_equal(whole[key], repeated[key])
 
 
-def test_each_stage_runs_alone_and_prel_starts_from_a_run(finished, phantom_dataset, tmp_path):
+def test_each_stage_can_run_alone_and_prel_starts_from_a_run(finished, phantom_dataset, tmp_path):
     _train(phantom_dataset, tmp_path / "sup", "--method=supervised", "--epochs=1", "--unlabelled_batch=0")
     _train(phantom_dataset, tmp_path / "prel", "--method=prel", "--epochs=1", f"--init_from={tmp_path / 'sup'}")
     assert _rows(tmp_path / "prel")[0]["stage"] == "prel"
@@ -207,7 +207,7 @@ def test_each_stage_runs_alone_and_prel_starts_from_a_run(finished, phantom_data
     assert body["initial_run"].endswith("sup") and body["data"]["trained_on"] and body["data"]["validated_on"]
 
 
-def test_the_paper_recipe_trains_both_stages_and_goes_on_with_its_pool(phantom_dataset, tmp_path, monkeypatch):
+def test_the_paper_recipe_trains_both_stages_and_resumes_with_its_pool(phantom_dataset, tmp_path, monkeypatch):
     """Cut off within the second stage, once the pool's teachers have left the students behind."""
     how = ["--recipe=paper", "--teacher_modality=pet", "--pool_first_epoch=0", "--pool_copy_epoch=1", "--pool_size=1"]
     _train(phantom_dataset, tmp_path / "whole", *how)
@@ -239,7 +239,7 @@ def _fails(match, *arguments):
     assert "\n" not in caught.value.line
 
 
-def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_dataset, tmp_path):
+def test_refusals_name_the_cause_and_keep_the_folder_unchanged(finished, phantom_dataset, tmp_path):
     data, out = f"--dataset={phantom_dataset}", f"--output={tmp_path / 'new'}"
     _fails("expected --dataset", out)
     _fails("not empty.*--resume", data, f"--output={finished}")
@@ -258,7 +258,7 @@ def test_refusals_name_the_cause_and_leave_the_folder_alone(finished, phantom_da
     _fails("each of 2 devices, got 1", data, out, *TINY, "--devices=cpu:0,cpu:1", "--labelled_batch=1")
 
 
-def test_a_refused_resume_leaves_the_run_as_it_was(finished, phantom_dataset):
+def test_a_refused_resume_leaves_the_run_unchanged(finished, phantom_dataset):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     _fails(
         "begun with --seed=0, now 9",
@@ -271,7 +271,7 @@ def test_a_refused_resume_leaves_the_run_as_it_was(finished, phantom_dataset):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_checkpoints_that_are_empty_cut_off_or_changed_are_named(finished, phantom_dataset, tmp_path):
+def test_empty_truncated_and_changed_checkpoints_are_named(finished, phantom_dataset, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     paths = [copy / "checkpoints" / name for name in ("last.npz", "best-ct.npz")]
@@ -291,7 +291,7 @@ def test_checkpoints_that_are_empty_cut_off_or_changed_are_named(finished, phant
             Run.load(copy).network("ct")
 
 
-def test_without_its_checkpoint_a_run_begins_anew_and_so_do_its_logs(finished, phantom_dataset, tmp_path):
+def test_without_its_checkpoint_a_run_and_its_logs_start_again(finished, phantom_dataset, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     (copy / "checkpoints" / "last.npz").unlink()
@@ -307,7 +307,7 @@ def test_without_its_checkpoint_a_run_begins_anew_and_so_do_its_logs(finished, p
         np.testing.assert_array_equal(whole[key], again[key], err_msg=key)
 
 
-def test_workers_take_a_run_for_finished_once_all_of_its_files_are_written(finished, tmp_path):
+def test_workers_consider_a_run_finished_when_all_files_are_written(finished, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     assert job.is_finished(copy, 4) and not job.is_finished(copy, 5)
@@ -327,7 +327,7 @@ def test_a_shard_with_a_flipped_bit_is_named(phantom_dataset, tmp_path):
     _fails(f"{shard.name}.*truncated", f"--dataset={copy}", f"--output={tmp_path / 'run'}", *TINY)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(phantom_dataset, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(phantom_dataset, tmp_path):
     """What became none, where, and with whom; where nothing was learnt, no folder is left."""
     how = [*TINY, "--method=supervised", "--epochs=2", "--optimizer=sgd", "--lr_warmup_epochs=0"]
     _fails(

@@ -1,4 +1,4 @@
-"""Validation: patients' Dice, the threshold chosen on them, the alarm for networks that see nothing."""
+"""Validation: Dice per patient, the chosen threshold, and the alarm for missing foreground."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def _everything_dice(info):
     return np.mean([2 * r.label.sum() / (r.label.sum() + r.label.size) for r in records])
 
 
-def test_the_threshold_is_the_best_on_validation(info):
+def test_validation_chooses_the_threshold_with_the_best_dice(info):
     """Everything at 0.35: above it the mask is empty, below it full."""
     validated = Validator(info, 32, 0.0)({"ct": _Constant(0.35), "pet": _Constant(0.75)})
     full = _everything_dice(info)
@@ -41,18 +41,18 @@ def test_the_threshold_is_the_best_on_validation(info):
         assert validated.dice[name] == pytest.approx(full, abs=1e-6)
 
 
-def test_a_fixed_threshold_is_kept_and_silence_is_named(info):
+def test_a_fixed_threshold_is_kept_and_missing_foreground_is_reported(info):
     validated = Validator(info, 32, 0.5)({"ct": _Constant(0.35), "pet": _Constant(0.75)})
     assert validated.thresholds == {"ct": 0.5, "pet": 0.5}
     assert validated.silent == ("ct",)
     assert validated.dice["pet"] == pytest.approx(_everything_dice(info), abs=1e-6)
 
 
-def test_a_network_that_sees_nothing_scores_nothing(info):
+def test_a_network_without_foreground_scores_zero(info):
     """Also where a patient has no lesion and its empty mask would be perfect."""
     silent = Validator(info, 32, 0.5)({"ct": _Constant(0.1)})
     assert silent.dice["ct"] == 0.0 and silent.silent == ("ct",)
 
 
-def test_of_equal_thresholds_the_one_nearest_a_half_is_taken(info):
+def test_among_equally_good_thresholds_the_one_nearest_one_half_is_chosen(info):
     assert Validator(info, 32, 0.0)({"ct": _Constant(0.95)}).thresholds["ct"] == 0.5

@@ -1,4 +1,4 @@
-"""Two processes on loopback train one run: as one does, after a kill, after SIGTERM, from shards of their own."""
+"""Two processes on loopback train one run: equal to one process, after a kill or SIGTERM, from separate shards."""
 
 import csv
 import json
@@ -66,7 +66,7 @@ def test_tf_config_is_read():
         (_config("worker", 0, worker=["a:1", "b"]), "host:port .*got 'b'"),
     ],
 )
-def test_a_tf_config_that_makes_no_sense_is_refused_in_a_line(environment, match):
+def test_an_invalid_tf_config_is_refused_in_one_line(environment, match):
     with pytest.raises(UserError, match=match) as caught:
         Workers.from_environment(environment)
     assert "\n" not in caught.value.line and "TF_CONFIG" in caught.value.line
@@ -136,7 +136,7 @@ def together(phantom_dataset, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_workers_take_the_steps_of_one_process(tmp_path):
+def test_two_workers_take_the_same_steps_as_one_process(tmp_path):
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
     # Files: who writes more than a pipe holds waits for its reader, and the other worker for both.
     outputs = [tmp_path / str(number) for number in range(2)]
@@ -167,7 +167,7 @@ def _wait_for_rows(folder, pair, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_ends_the_job_and_the_next_one_goes_on(together, phantom_dataset, tmp_path, victim):
+def test_a_killed_worker_ends_the_job_and_the_next_job_resumes(together, phantom_dataset, tmp_path, victim):
     folder = tmp_path / "run"
     with _Pair(phantom_dataset, folder) as pair:
         _wait_for_rows(folder, pair, 1)
@@ -184,7 +184,7 @@ def test_a_killed_worker_ends_the_job_and_the_next_one_goes_on(together, phantom
 
 
 @pytest.mark.slow
-def test_workers_leave_after_the_same_step_when_one_is_told_to(phantom_dataset, tmp_path):
+def test_all_workers_stop_after_the_same_step_when_one_is_stopped(phantom_dataset, tmp_path):
     """Each with batch statistics of its own, which the chief keeps for both."""
     how, folder = ["--nosynchronized_statistics"], tmp_path / "run"
     with _Pair(phantom_dataset, tmp_path / "whole", *how) as pair:
@@ -220,7 +220,7 @@ def test_workers_share_the_shards_of_each_stream(phantom_dataset):
     assert not files[0] & files[1]
 
 
-def test_unlike_parts_add_up_to_the_batch(phantom_dataset):
+def test_unequal_parts_add_up_to_the_batch(phantom_dataset):
     info = DatasetInfo.load(phantom_dataset)
     sizes = [_settings(info, (number, 2), 5, 7).part(size) for size in (5, 7) for number in range(2)]
     assert sizes == [2, 3, 3, 4]
@@ -246,7 +246,7 @@ def test_a_stage_without_shards_for_all_workers_is_refused_before_anything_start
 
 
 @pytest.mark.slow
-def test_workers_with_other_flags_are_told_apart(together, phantom_dataset, tmp_path):
+def test_workers_with_different_flags_are_refused(together, phantom_dataset, tmp_path):
     with _Pair(phantom_dataset, tmp_path / "run", own=(["--seed=1"], ["--seed=2"])) as pair:
         assert pair.wait() == [2, 2]
     assert all("do not see the same run" in text.strip().splitlines()[-1] for text in pair.text), pair.text
@@ -263,7 +263,7 @@ def test_workers_with_other_flags_are_told_apart(together, phantom_dataset, tmp_
 
 
 @pytest.mark.slow
-def test_two_workers_scale_a_loss_of_half_precision_alike(phantom_dataset, tmp_path):
+def test_two_workers_use_the_same_loss_scale(phantom_dataset, tmp_path):
     how = ["--precision=float16", "--method=supervised", "--epochs=1", "--bce_weight=100000"]
     with _Pair(phantom_dataset, tmp_path / "two", *how) as pair:
         assert pair.wait() == [0, 0], pair.text
@@ -278,7 +278,7 @@ def test_two_workers_scale_a_loss_of_half_precision_alike(phantom_dataset, tmp_p
 
 
 @pytest.mark.slow
-def test_two_workers_train_from_shards_of_their_own(phantom_dataset, tmp_path):
+def test_two_workers_train_from_separate_shards(phantom_dataset, tmp_path):
     with _Pair(phantom_dataset, tmp_path / "run", "--worker_data=own", "--epochs=2") as pair:
         assert pair.wait() == [0, 0], pair.text
     assert [row["step"] for row in _rows(tmp_path / "run")] == ["4", "8"]

@@ -1,4 +1,4 @@
-"""What replicas and workers agree on beside their steps: moving statistics, the chief's numbers."""
+"""Consensus of replicas and workers: moving statistics, and the chief's numbers."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def test_statistics_of_each_replica_are_shared_for_validation(moved):
     assert _means(strategy, layer) == [2.0, 2.0]
 
 
-def test_statistics_of_each_replica_are_put_back(moved):
+def test_statistics_of_each_replica_are_restored(moved):
     strategy, layer, own = moved
     rows = own.rows()
     # The mean, and the variance, which is 0 of slices all alike.
@@ -49,7 +49,7 @@ def test_statistics_of_each_replica_are_put_back(moved):
 
 
 @pytest.mark.parametrize("devices", [["cpu:0"], ["cpu:0", "cpu:1"]])
-def test_with_other_devices_than_before_all_get_the_mean(devices):
+def test_with_another_number_of_devices_all_replicas_get_the_mean(devices):
     strategy = strategy_for(devices)
     with strategy.scope():
         layer = BatchNormalization()
@@ -60,7 +60,7 @@ def test_with_other_devices_than_before_all_get_the_mean(devices):
     assert float(layer.moving_variance[0]) == 4.0
 
 
-def test_the_chief_s_numbers_count_for_all_to_the_last_bit():
+def test_all_workers_get_the_exact_numbers_of_the_chief():
     strategy = strategy_for(["cpu:0", "cpu:1"])
     numbers = [0.1, 1 / 3, 2.0**60 + 256]
     together = Together(Workers(2, 0, ("a:1", "b:1")), strategy, None)

@@ -1,4 +1,4 @@
-"""How a run's networks share the cores of a small machine, and how several runs share a process."""
+"""Sharing of cores by the networks of a run, and of a process by several runs."""
 
 import json
 import os
@@ -27,7 +27,7 @@ share_cores(cores.available())  # too late: is passed over
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
-def test_each_network_gets_a_core_and_convolutions_are_onednns():
+def test_each_network_gets_one_core_and_onednn_computes_convolutions():
     """In a process of its own: TensorFlow decides both when it starts."""
     removed = (*THREADS, "TF_ENABLE_ONEDNN_OPTS")
     environment = {name: value for name, value in os.environ.items() if name not in removed}
@@ -42,7 +42,7 @@ def test_each_network_gets_a_core_and_convolutions_are_onednns():
 
 
 @pytest.mark.parametrize("networks, told", [(cpu.available() - 1, {}), (cpu.available(), {THREADS[0]: "3"})])
-def test_cores_are_left_alone_where_there_are_more_or_the_user_says_how_many(networks, told, monkeypatch):
+def test_threads_keep_their_default_with_more_cores_or_a_users_setting(networks, told, monkeypatch):
     for name in THREADS:
         monkeypatch.delenv(name, raising=False)
     for name, value in told.items():
@@ -65,7 +65,7 @@ def test_the_processor_is_described():
     json.dumps(known)
 
 
-def test_runs_on_other_sets_of_devices_follow_each_other_in_one_process():
+def test_runs_on_different_devices_can_follow_each_other_in_one_process():
     for count in (2, 4, 3, 2):
         strategy = strategy_for([f"cpu:{number}" for number in range(count)])
 

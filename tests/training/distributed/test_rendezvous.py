@@ -1,4 +1,4 @@
-"""Workers meet before TensorFlow starts: on loopback, as threads of this process."""
+"""The rendezvous of workers before TensorFlow starts: on loopback, in threads of this process."""
 
 import concurrent.futures
 import socket
@@ -19,7 +19,7 @@ def _workers(count):
     return [Workers(count, number, addresses) for number in range(count)]
 
 
-def test_nobody_goes_before_the_last_one_is_there():
+def test_all_workers_wait_for_the_last_one():
     workers = _workers(3)
     with concurrent.futures.ThreadPoolExecutor() as threads:
         early = [threads.submit(meet, worker, LONG_S) for worker in (workers[2], workers[0])]
@@ -31,7 +31,7 @@ def test_nobody_goes_before_the_last_one_is_there():
     socket.create_server(("127.0.0.1", int(workers[0].addresses[0].split(":")[1]))).close()
 
 
-def test_the_chief_names_who_is_missing():
+def test_the_chief_names_the_missing_workers():
     workers = _workers(3)
     with concurrent.futures.ThreadPoolExecutor() as threads:
         chief = threads.submit(meet, workers[0], 2.0)
@@ -48,7 +48,7 @@ def test_a_worker_without_a_chief_gives_up():
         meet(_workers(2)[1], SHORT_S)
 
 
-def test_strangers_do_not_count():
+def test_connections_of_other_programs_are_ignored():
     workers = _workers(2)
     host, port = workers[0].addresses[0].split(":")
     with concurrent.futures.ThreadPoolExecutor() as threads:
@@ -71,7 +71,7 @@ def _connected(host, port):
     raise AssertionError("nobody listens")
 
 
-def test_a_worker_that_came_and_left_is_waited_for():
+def test_a_worker_that_disconnected_is_waited_for():
     workers = _workers(3)
     host, port = workers[0].addresses[0].split(":")
     with concurrent.futures.ThreadPoolExecutor() as threads:

@@ -1,4 +1,4 @@
-"""What a run shows of itself: the progress line, curves, gradient norms, a dry run."""
+"""Monitoring of a run: progress line, learning curves, gradient norms, dry run."""
 
 import io
 import re
@@ -19,7 +19,7 @@ from tests.support import method_batches
 TINY = ["--width=2", "--window=32", "--labelled_batch=4", "--unlabelled_batch=4", "--devices=cpu:0", "--burn_in=0"]
 
 
-def test_the_line_tells_where_the_run_is_and_how_it_does(capsys):
+def test_the_progress_line_shows_position_speed_and_scores(capsys):
     with ProgressLine(6, 2, 3) as line:
         line.compiles("prel")
         line.step(1, "prel", {"loss": 3.0, "loss_supervised": 2.0, "loss_teach_ct": 1.0, "alike": 0.5}, 151.6)
@@ -43,7 +43,7 @@ def test_the_line_tells_where_the_run_is_and_how_it_does(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_the_loss_is_told_as_the_sum_that_it_is():
+def test_the_progress_line_shows_the_loss_as_a_sum_of_terms():
     assert losses_text({"loss": 3.0, "loss_a": 2.0, "loss_b": 1.0, "seen": 7.0}) == "loss 3.00 = a 2.00 + b 1.00"
     assert losses_text({"loss": 3.0, "loss_a": 3.0}) == "loss 3.00"
 
@@ -91,7 +91,7 @@ def test_the_gradient_norm_is_that_of_the_step(devices):
     assert float(terms["gradient_norm_ct"]) == pytest.approx(moved, rel=1e-6)  # the rate is a float32
 
 
-def test_a_dry_run_tells_the_plan_takes_steps_and_writes_nothing(
+def test_a_dry_run_prints_the_plan_takes_steps_and_writes_nothing(
     quick_runs, phantom_dataset, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -120,7 +120,7 @@ def test_bytes_of_variables_are_counted(name):
     assert memory.step_bytes(method, 0) == 4 * learns
 
 
-def test_a_step_that_needs_far_more_than_the_machine_has_is_refused(monkeypatch):
+def test_a_step_that_exceeds_the_memory_by_far_is_refused(monkeypatch):
     method, strategy = method_batches.method("supervised", levels=1), strategy_for(("cpu:0",))
     memory.check(method, 4, strategy)
     monkeypatch.setattr(memory, "_ram_bytes", lambda: memory.step_bytes(method, 4) // 8)
@@ -128,7 +128,7 @@ def test_a_step_that_needs_far_more_than_the_machine_has_is_refused(monkeypatch)
         memory.check(method, 4, strategy)
 
 
-def test_features_of_every_network_that_learns_are_counted():
+def test_memory_counts_the_features_of_all_trained_networks():
     def a_slice(name):
         method = method_batches.method(name, levels=1)
         return memory.step_bytes(method, 3) - memory.step_bytes(method, 2)

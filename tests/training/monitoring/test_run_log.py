@@ -1,4 +1,4 @@
-"""TensorBoard's file beside the other files of a run: in what order, and without space for it."""
+"""The log of a run: the order of TensorBoard's file and the pictures, and missing disk space."""
 
 import resource
 
@@ -19,7 +19,7 @@ def _shown():
     return Validated({"ct": 0.1}, {"ct": 0.5}, (), {"case": ({"ct": image}, label, {"ct": image})})
 
 
-def test_a_picture_is_in_tensorboard_before_its_own_file_says_so(tmp_path, monkeypatch):
+def test_tensorboard_has_a_picture_before_its_file_exists(tmp_path, monkeypatch):
     """A run that goes on after a kill draws no picture whose file is there."""
     write, seen = run_log.atomic_files.write_file, []
 
@@ -35,7 +35,7 @@ def test_a_picture_is_in_tensorboard_before_its_own_file_says_so(tmp_path, monke
     assert seen == [[(5, "dice/ct"), (5, "loss"), (5, "validation")]] and run.has_picture(0)
 
 
-def test_no_space_for_tensorboard_is_a_line(tmp_path, monkeypatch):
+def test_no_space_for_tensorboard_is_reported_in_one_line(tmp_path, monkeypatch):
     """A limit on the size of files stands for it, from when all but TensorBoard's is written."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     create = tf.summary.create_file_writer
