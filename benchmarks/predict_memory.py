@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from pipelines.served import served
+from pipelines.command import served
 from semicml_tf import commandline
 from semicml_tf.configuration import check, option
 from semicml_tf.errors import UserError

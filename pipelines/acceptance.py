@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from typing_extensions import TypedDict
 
+from semicml_tf.configuration import Problem, check, option, text_of
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.baseline_margin import paired_dice
 
@@ -30,37 +31,32 @@ class Verdict(TypedDict):
     test_dice: float | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Bars:
-    """What a network must reach on the validation patients.
+    """What a network must reach on the validation patients."""
 
-    Attributes:
-        min_dice: mean DSC.
-        max_loss: by how much mean DSC may fall below that of the latest blessed network on the same patients.
-        size_bounds_ml: patients are sliced by their lesions' volume at these bounds, ascending.
-        min_slice_dice: mean DSC in each slice.
-        max_slice_loss: as `max_loss`, in each slice.
-        min_slice_patients: slices of fewer patients are reported and not judged.
-    """
-
-    min_dice: float = 0.3
-    max_loss: float = 0.02
-    size_bounds_ml: tuple[float, ...] = (10.0, 50.0)
-    min_slice_dice: float = 0.0
-    max_slice_loss: float = 0.1
-    min_slice_patients: int = 3
+    min_dice: float = option(0.3, help="Minimum mean DSC.", low=0, high=1)
+    max_loss: float = option(
+        0.02,
+        help="Maximum loss of mean DSC against the latest blessed network, on the same patients.",
+        low=0,
+        high=1,
+    )
+    size_bounds_ml: tuple[float, ...] = option(
+        (10.0, 50.0), help="Bounds in ml, ascending, that group patients by lesion volume.", above=0
+    )
+    min_slice_dice: float = option(0.0, help="Minimum mean DSC in each group.", low=0, high=1)
+    max_slice_loss: float = option(0.1, help="As --max_loss, in each group.", low=0, high=1)
+    min_slice_patients: int = option(3, help="A group with fewer patients is reported and not judged.")
 
     def __post_init__(self):
-        for name in ("min_dice", "max_loss", "min_slice_dice", "max_slice_loss"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise UserError(f"expected {name} from 0 to 1, got {value}", remedy=f"Correct --{name}")
+        check(self, self.contradictions())
+
+    def contradictions(self) -> Iterator[Problem]:
+        """What is wrong with options that are each right."""
         bounds = self.size_bounds_ml
-        if any(not bound > 0 for bound in bounds) or list(bounds) != sorted(set(bounds)):
-            raise UserError(
-                f"expected size_bounds_ml above 0 and ascending, got {', '.join(map(str, bounds))}",
-                remedy="Correct --size_bounds_ml",
-            )
+        if list(bounds) != sorted(set(bounds)):
+            yield f"expected --size_bounds_ml in ascending order, got {', '.join(map(text_of, bounds))}", ""
 
 
 def size_slices(cases: Sequence[dict], bounds_ml: Sequence[float]) -> dict[str, list[dict]]:

@@ -1,17 +1,21 @@
-"""Runs one command of the package as a user would, in a process of its own."""
+"""Commands of the package, and its server, in processes of their own."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 
 from semicml_tf.errors import UserError
 
 _ROOT = pathlib.Path(__file__).parents[1]
+_START_SECONDS = 120
 
 
 def environment() -> dict[str, str]:
@@ -33,3 +37,35 @@ def run(module: str, *arguments: str, flagfile: str | None = None) -> float:
     if code:
         raise UserError(f"{module} failed with exit code {code}", remedy="Its message stands above")
     return time.monotonic() - begun
+
+
+@contextlib.contextmanager
+def served(models: pathlib.Path) -> Iterator[str]:
+    """Serves every model of a folder on a free port of this machine. Yields the address; stops the server at the end.
+
+    Raises:
+        UserError: the server did not start.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        port_file = pathlib.Path(folder) / "port"
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "semicml_tf.serving.server",
+                f"--models={models}",
+                "--port=0",
+                f"--port_file={port_file}",
+            ],
+            env=environment(),
+        )
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while not (port_file.is_file() and port_file.read_text().strip()):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise UserError("the server did not start", path=models, remedy="Its message stands above")
+                time.sleep(0.1)
+            yield f"127.0.0.1:{port_file.read_text().strip()}"
+        finally:
+            process.terminate()
+            process.wait(timeout=30)

@@ -8,15 +8,15 @@ widened. In the environment of TFX (make pipeline).
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from absl import flags
-
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.errors import UserError
 from semicml_tf.records import case_cards
 from semicml_tf.records.case_record import PARTITIONS
@@ -34,28 +34,31 @@ _NOT_COMPARED = ("shape",)  # as extent_mm and spacing_mm say
 DRIFT = SKEW = 0.3
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Defines the command's flags on `values`."""
-    flags.DEFINE_string("dataset", None, "folder of a converted dataset: the first delivery", flag_values=values)
-    flags.DEFINE_string("output", None, "file to write", flag_values=values)
-    flags.DEFINE_float(
-        "widen", 1.0, "how far beyond what is seen: 1 = by the width of what is seen", lower_bound=0, flag_values=values
-    )
-    flags.DEFINE_bool("overwrite", False, "replace a schema that is there, edits included", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CuratedSchemaConfig:
+    """Options of the command."""
+
+    dataset: str = option(help="Folder of a converted dataset: the first delivery.", path=True)
+    output: str = option(help="File to write.", path=True)
+    widen: float = option(1.0, help="How far the bounds exceed the range of the data, in widths of this range.", low=0)
+    overwrite: bool = option(False, help="Replace an existing schema, edits included.")
+
+    def __post_init__(self):
+        check(self)
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    for name in ("dataset", "output"):
-        if not values[name].value:
-            raise UserError(f"expected --{name}, got none", remedy="See --help")
-    output = pathlib.Path(values.output)
-    if output.exists() and not values.overwrite:
+CONFIG = CuratedSchemaConfig
+
+
+def main(config: CuratedSchemaConfig) -> None:
+    """Writes the schema of the dataset's cards."""
+    output = pathlib.Path(config.output)
+    if output.exists() and not config.overwrite:
         raise UserError("there is a schema already", path=output, remedy="Edit it, or pass --overwrite")
     from google.protobuf import text_format
 
-    cards = case_cards.load(values.dataset)
-    schema = curated(inferred(cards), cards, widen=values.widen)
+    cards = case_cards.load(config.dataset)
+    schema = curated(inferred(cards), cards, widen=config.widen)
     head = f"# What the cards of cases may say: made by python -m pipelines.curated_schema from {len(cards)} cases.\n"
     atomic_files.write_text(output, head + text_format.MessageToString(schema))
     compared = sum(feature.HasField("drift_comparator") for feature in schema.feature)

@@ -9,37 +9,42 @@ table: OUTPUT/table.md. Finished steps are not run again.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
-
-from absl import flags
 
 from pipelines import command
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.conversion.splitting.split import read as read_split
-from semicml_tf.errors import UserError
 from semicml_tf.evaluation.compare_job import compare
 from semicml_tf.evaluation.config import CompareConfig
 from semicml_tf.system import atomic_files
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Defines the command's flags on `values`."""
-    flags.DEFINE_string("study", None, "flagfile of the study, handed to every command", flag_values=values)
-    flags.DEFINE_string("input", None, "folder of volumes", flag_values=values)
-    flags.DEFINE_string("output", None, "folder for everything that is made", flag_values=values)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelStudyConfig:
+    """Options of the command."""
+
+    study: str = option(help="Flagfile of the study. Every command gets its flags.", path=True)
+    input: str = option(help="Folder of volumes.", path=True)
+    output: str = option(help="Folder for all results.", path=True)
+
+    def __post_init__(self):
+        check(self)
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    for name in ("study", "input", "output"):
-        if not values[name].value:
-            raise UserError(f"expected --{name}, got none", remedy="See --help")
-    output, study = pathlib.Path(values.output), values.study
+CONFIG = LabelStudyConfig
+AFTER_INTERRUPT = "The same line resumes the study."
+
+
+def main(config: LabelStudyConfig) -> None:
+    """Trains and scores the runs that have not finished yet, and prints the table."""
+    output, study = pathlib.Path(config.output), config.study
     dataset, all_labelled = output / "dataset", output / "dataset_all_labelled"
-    _convert(values.input, dataset, study)
+    _convert(config.input, dataset, study)
     split = output / "split_all_labelled.json"
     _write_all_labelled(dataset / "split.json", split)
-    _convert(values.input, all_labelled, study, f"--split={split}")
+    _convert(config.input, all_labelled, study, f"--split={split}")
 
     # A single stage gets the sum of the study's epochs: the same number of steps.
     supervised = ("--method=supervised",)
@@ -57,8 +62,7 @@ def main(values: flags.FlagValues) -> None:
             command.run(
                 "semicml_tf.evaluate", f"--run={folder}", f"--dataset={dataset}", "--allow_other_data", flagfile=study
             )
-    config = CompareConfig(runs=tuple(folder for folder, _, _ in runs.values()), names=tuple(runs))
-    table = compare(config).text
+    table = compare(CompareConfig(runs=tuple(folder for folder, _, _ in runs.values()), names=tuple(runs))).text
     atomic_files.write_text(output / "table.md", table)
     print(f"\n{table}\ntable: {output / 'table.md'}")
 

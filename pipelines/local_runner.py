@@ -10,137 +10,79 @@ OUTPUT gets metadata.sqlite, root (all artefacts), models (what is served), run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pathlib
 import shutil
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 
-from absl import flags
 from absl import logging as absl_logging
 
-from pipelines import metadata_store, run_lock, run_table
-from pipelines.acceptance import Bars
+from pipelines import metadata_store
+from pipelines.config import KubeflowConfig, LocalRunnerConfig
 from semicml_tf import commandline
 from semicml_tf.errors import UserError, first_line
-from semicml_tf.system import atomic_files, quiet_import
+from semicml_tf.system import atomic_files, locks, quiet_import
 
-_BARS = Bars()
-
-
-def define_flags(values: flags.FlagValues) -> None:
-    """Defines the command's flags on `values`."""
-    text = {"flag_values": values}
-    flags.DEFINE_string("study", None, "Flagfile of the study, handed to every command.", **text)
-    flags.DEFINE_string("deliveries", None, "Folder with span-1, span-2, ...; none: a phantom is made.", **text)
-    flags.DEFINE_string("output", None, "Folder for everything that is made.", **text)
-    flags.DEFINE_integer("span", None, "The last delivery to read; none: the newest.", lower_bound=0, **text)
-    flags.DEFINE_string("models", None, "Folder of the models; OUTPUT/models if not given.", **text)
-    flags.DEFINE_integer("semi_cml_epochs", None, "None: the first of the study's --epochs.", lower_bound=1, **text)
-    flags.DEFINE_integer("prel_epochs", None, "None: the second of them.", lower_bound=1, **text)
-    flags.DEFINE_multi_string("train_flag", [], "One of semicml_tf.train, for both trainers; may be repeated.", **text)
-    flags.DEFINE_multi_string("evaluate_flag", [], "One of semicml_tf.evaluate; may be repeated.", **text)
-    define_gates(values)
-    flags.DEFINE_boolean(
-        "baseline",
-        True,
-        "Compare with the latest blessed network; off, a new line begins, and export's gate stays.",
-        **text,
-    )
-    define_data(values)
-    flags.DEFINE_boolean(
-        "cache", True, "Take from former runs what has not changed; off, unfinished work is made anew, too.", **text
-    )
-    flags.DEFINE_multi_string("beam_flag", [], "One of Beam's flags, e.g. --runner=FlinkRunner.", **text)
-    flags.DEFINE_float("wait_minutes", 0.0, "How long to wait for another run on the same output.", 0.0, **text)
+CONFIG = LocalRunnerConfig
+AFTER_INTERRUPT = "The same line resumes the run."
 
 
-def define_data(values: flags.FlagValues) -> None:
-    """The flags of the data part."""
-    text = {"flag_values": values}
-    flags.DEFINE_string("schema", None, "Curated schema of the cases' cards; none: that of the phantom.", **text)
-    flags.DEFINE_enum("on_anomaly", "fail", ("fail", "warn"), "Deliveries with anomalies: stop, or tell.", **text)
-
-
-def data_of(values: flags.FlagValues, deliveries: str, schema_in_containers: str | None = None):
-    """The data part's components, from a runner's flags; `schema_in_containers` as `data_components` has it."""
+def data_of(config: LocalRunnerConfig | KubeflowConfig, deliveries: str, schema_in_containers: str | None = None):
+    """The components of the data part, from a runner's options; see `data_part.data_components`."""
     from pipelines.data_part import data_components
 
-    schema = {"schema": values.schema} if values.schema else {}
+    schema = {"schema": config.schema} if config.schema else {}
     return data_components(
         deliveries,
-        values.study,
-        span=values.span,
-        on_anomaly=values.on_anomaly,
+        config.study,
+        span=config.span,
+        on_anomaly=config.on_anomaly,
         schema_in_containers=schema_in_containers,
         **schema,
     )
 
 
-def define_gates(values: flags.FlagValues) -> None:
-    """The flags of what a network must reach, as `acceptance.Bars` and export's gate have them."""
-    text = {"flag_values": values}
-    flags.DEFINE_list("modalities", [], "Whose networks to judge and publish; none: all of the study.", **text)
-    flags.DEFINE_float("min_dice", _BARS.min_dice, "Least mean DSC on validation patients.", **text)
-    flags.DEFINE_float("max_loss", _BARS.max_loss, "By so much it may be below the latest blessed network's.", **text)
-    flags.DEFINE_list(
-        "size_bounds_ml", [f"{bound:g}" for bound in _BARS.size_bounds_ml], "Slices by the lesions' volume.", **text
-    )
-    flags.DEFINE_float("min_slice_dice", _BARS.min_slice_dice, "Least mean DSC in each slice.", **text)
-    flags.DEFINE_float("max_slice_loss", _BARS.max_slice_loss, "As --max_loss, in each slice.", **text)
-    flags.DEFINE_integer("min_slice_patients", _BARS.min_slice_patients, "Slices of fewer are not judged.", **text)
-    flags.DEFINE_float("gate_margin", 0.02, "Of export's gate, in validation DSC.", lower_bound=0.0, **text)
-    flags.DEFINE_integer("keep", 0, "Old versions to keep beside a new one; 0: all.", lower_bound=0, **text)
-
-
-def settings_of(values: flags.FlagValues, *, compare_with_blessed: bool):
-    """`semicml_pipeline.Settings` and the modalities, from a runner's flags.
+def settings_of(config: LocalRunnerConfig | KubeflowConfig, *, compare_with_blessed: bool):
+    """`semicml_pipeline.Settings` and the modalities, from a runner's options.
 
     Raises:
-        UserError: a flag or the study does not fit.
+        UserError: an option and the study contradict each other.
     """
     from pipelines.semicml_pipeline import Settings
 
-    study, _ = commandline.parse("semicml_tf.train", [f"--flagfile={values.study}"])
-    convert, _ = commandline.parse("semicml_tf.convert", [f"--flagfile={values.study}"])
-    epochs = [values.semi_cml_epochs, values.prel_epochs]
+    flagfile = [f"--flagfile={config.study}"]
+    study_epochs = commandline.options("semicml_tf.train", flagfile)["epochs"]
+    study_modalities = commandline.options("semicml_tf.convert", flagfile)["modalities"]
+    epochs = [config.semi_cml_epochs, config.prel_epochs]
     if None in epochs:
-        if len(study.epochs) != 2:
+        if len(study_epochs) != 2:
             raise UserError(
-                f"expected two numbers in the study's --epochs, got {','.join(map(str, study.epochs))}",
-                path=values.study,
+                f"expected two numbers in the study's --epochs, got {','.join(map(str, study_epochs))}",
+                path=config.study,
                 remedy="Pass --semi_cml_epochs and --prel_epochs",
             )
-        epochs = [given or int(own) for given, own in zip(epochs, study.epochs)]
-    try:
-        bounds = tuple(float(text) for text in values.size_bounds_ml)
-    except ValueError as error:
-        raise UserError(f"expected numbers in --size_bounds_ml, got {','.join(values.size_bounds_ml)}") from error
-    bars = Bars(
-        size_bounds_ml=bounds,
-        **{
-            name: values[name].value
-            for name in ("min_dice", "max_loss", "min_slice_dice", "max_slice_loss", "min_slice_patients")
-        },
-    )
+        epochs = [given or own for given, own in zip(epochs, study_epochs)]
     settings = Settings.of_study(
-        values.study,
+        config.study,
         semi_cml_epochs=epochs[0],
         prel_epochs=epochs[1],
-        train_flags=values.train_flag,
-        evaluate_flags=values.evaluate_flag,
-        bars=bars,
-        gate_margin=values.gate_margin,
-        keep=values.keep,
+        train_flags=config.train_flag,
+        evaluate_flags=config.evaluate_flag,
+        bars=config.bars,
+        gate_margin=config.gate_margin,
+        keep=config.keep,
         compare_with_blessed=compare_with_blessed,
     )
-    if not convert.modalities:
-        raise UserError("expected --modalities in the study, got none", path=values.study)
-    unknown = [name for name in values.modalities if name not in convert.modalities]
+    if not study_modalities:
+        raise UserError("expected --modalities in the study, got none", path=config.study)
+    unknown = [name for name in config.modalities if name not in study_modalities]
     if unknown:
-        raise UserError(f"expected --modalities among {', '.join(convert.modalities)}, got '{unknown[0]}'")
-    return settings, tuple(values.modalities or convert.modalities)
+        raise UserError(f"expected --modalities among {', '.join(study_modalities)}, got '{unknown[0]}'")
+    return settings, config.modalities or study_modalities
 
 
 class _Told(logging.Handler):
@@ -171,34 +113,58 @@ def _phantom(folder: pathlib.Path, study: str) -> None:
         commandline.call("semicml_tf.phantom", [f"--flagfile={study}", f"--output={folder / 'span-1'}"])
 
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    for name in ("study", "output"):
-        if not values[name].value:
-            raise UserError(f"expected --{name}, got none", remedy="See --help")
-    # Now: a run that fails for this later has lost hours.
-    output = pathlib.Path(values.output).absolute()
+@contextlib.contextmanager
+def locked(metadata: pathlib.Path, wait_minutes: float = 0.0) -> Iterator[None]:
+    """Holds the lock beside a metadata store; the system releases it when the process ends, however it ends.
+
+    Args:
+        metadata: the SQLite file; ``.NAME.lock`` beside it is locked.
+        wait_minutes: how long to wait for another run.
+
+    Raises:
+        UserError: another run holds it, or the folder cannot be written to.
+    """
+
+    def busy(holder: str) -> UserError:
+        return UserError(
+            f"another run ({holder}) is at work with this metadata store",
+            path=metadata,
+            remedy="Wait until it is done, pass --wait_minutes to wait for it, or choose another --output",
+        )
+
+    def waiting(holder: str) -> None:
+        print(f"waiting for the run of {holder}, which is at work with {metadata}", flush=True)
+
+    lock = metadata.with_name(f".{metadata.name}.lock")
+    with locks.held(lock, busy, wait_s=60.0 * wait_minutes, waiting=waiting):
+        yield
+
+
+def main(config: LocalRunnerConfig) -> None:
+    """Runs the pipeline and prints the table of its components."""
+    # Checked first: a run that fails for this reason later has lost hours.
+    output = pathlib.Path(config.output).absolute()
     metadata = output / "metadata.sqlite"
-    for folder in (output, models_of(values)):
+    for folder in (output, models_of(config)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
             raise atomic_files.unwritable(folder, error) from error
-    with run_lock.held(metadata, values.wait_minutes):
-        _run(values, output, metadata)
+    with locked(metadata, config.wait_minutes):
+        _run(config, output, metadata)
 
 
-def models_of(values: flags.FlagValues) -> pathlib.Path:
+def models_of(config: LocalRunnerConfig) -> pathlib.Path:
     """The folder of the models that are served."""
-    return pathlib.Path(values.models or pathlib.Path(values.output, "models")).absolute()
+    return pathlib.Path(config.models or pathlib.Path(config.output, "models")).absolute()
 
 
-def _run(values: flags.FlagValues, output: pathlib.Path, metadata: pathlib.Path) -> None:
-    deliveries = pathlib.Path(values.deliveries or output / "deliveries")
-    if not values.deliveries:
-        _phantom(deliveries, values.study)
+def _run(config: LocalRunnerConfig, output: pathlib.Path, metadata: pathlib.Path) -> None:
+    deliveries = pathlib.Path(config.deliveries or output / "deliveries")
+    if not config.deliveries:
+        _phantom(deliveries, config.study)
     try:
         with quiet_import.stderr_held_back():
             from tfx import v1 as tfx
@@ -208,22 +174,22 @@ def _run(values: flags.FlagValues, output: pathlib.Path, metadata: pathlib.Path)
         ) from error
     from pipelines.semicml_pipeline import NAME, create_pipeline
 
-    settings, modalities = settings_of(values, compare_with_blessed=values.baseline)
+    settings, modalities = settings_of(config, compare_with_blessed=config.baseline)
     work = output / "work"
-    if not values.cache:
+    if not config.cache:
         # What was left unfinished, and the cases converted before, may be of another state of the code, too.
         for left in (work, output / "root" / "CaseExampleGen" / "case_cache"):
             shutil.rmtree(left, ignore_errors=True)
     pipeline = create_pipeline(
-        data_of(values, str(deliveries)),
+        data_of(config, str(deliveries)),
         modalities,
         settings,
         pipeline_root=str(output / "root"),
-        models=str(models_of(values)),
+        models=str(models_of(config)),
         work_root=str(work),
         metadata_path=str(metadata),
-        enable_cache=values.cache,
-        beam_pipeline_args=values.beam_flag,
+        enable_cache=config.cache,
+        beam_pipeline_args=config.beam_flag,
     )
     told = _log_to(output / "pipeline.log")
     before = metadata_store.newest_run_id(metadata_store.open_store(metadata), NAME) if metadata.is_file() else 0
@@ -251,10 +217,10 @@ def _summary(output: pathlib.Path, metadata: pathlib.Path, before: int, componen
     from pipelines.semicml_pipeline import NAME
 
     run, rows = metadata_store.latest_run(metadata_store.open_store(metadata), NAME, before)
-    rows = run_table.complete(rows, components)
-    atomic_files.write_json(output / "run.json", run_table.as_json(run, rows))
+    rows = metadata_store.complete_rows(rows, components)
+    atomic_files.write_json(output / "run.json", metadata_store.run_json(run, rows))
     sys.stderr.flush()
-    print(f"\n{run_table.text(rows)}\nrun: {output / 'run.json'}", flush=True)
+    print(f"\n{metadata_store.table_text(rows)}\nrun: {output / 'run.json'}", flush=True)
     return rows
 
 

@@ -10,45 +10,50 @@ when the same line is started again.
 
 from __future__ import annotations
 
+import dataclasses
 import filecmp
 import pathlib
 
-from absl import flags
-
 from pipelines import command
-from pipelines.served import served
 from semicml_tf import commandline
+from semicml_tf.configuration import check, option
 from semicml_tf.errors import UserError
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Defines the command's flags on `values`."""
-    flags.DEFINE_string("study", None, "flagfile of the study, handed to every command", flag_values=values)
-    flags.DEFINE_string("input", None, "folder of volumes; none: a phantom is made", flag_values=values)
-    flags.DEFINE_string("output", None, "folder for everything that is made", flag_values=values)
-    flags.DEFINE_float(
-        "require_margin", None, "fail unless each modality beats both blind rows by this much DSC", flag_values=values
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MainJobConfig:
+    """Options of the command."""
+
+    study: str = option(help="Flagfile of the study. Every command gets its flags.", path=True)
+    input: str | None = option(None, help="Folder of volumes. By default, a phantom is made.", path=True)
+    output: str = option(help="Folder for all results.", path=True)
+    require_margin: float | None = option(
+        None, help="Minimum lead in mean DSC of each modality over both no-network baselines. A smaller lead fails."
     )
 
+    def __post_init__(self):
+        check(self)
 
-def main(values: flags.FlagValues) -> None:
-    """Runs the command."""
-    for name in ("study", "output"):
-        if not values[name].value:
-            raise UserError(f"expected --{name}, got none", remedy="See --help")
-    output = pathlib.Path(values.output)
+
+CONFIG = MainJobConfig
+AFTER_INTERRUPT = "The same line resumes the job."
+
+
+def main(config: MainJobConfig) -> None:
+    """Runs the steps that have not finished yet, and prints where the results are."""
+    output = pathlib.Path(config.output)
     seconds: dict[str, float] = {}
 
     def step(module: str, *arguments: str, done: pathlib.Path | None = None) -> None:
         if done is not None and done.exists():
             print(f"\n{done} is there: {module} is not run again", flush=True)
             return
-        seconds[module] = command.run(module, *arguments, flagfile=values.study)
+        seconds[module] = command.run(module, *arguments, flagfile=config.study)
 
-    volumes = pathlib.Path(values.input) if values.input else output / "volumes"
+    volumes = pathlib.Path(config.input) if config.input else output / "volumes"
     dataset, run, models = output / "dataset", output / "run", output / "models"
     scores = run / "evaluation" / "test" / "metrics.json"
-    if not values.input:
+    if not config.input:
         step("semicml_tf.phantom", f"--output={volumes}", done=volumes)
     step("semicml_tf.convert", f"--input={volumes}", f"--output={dataset}", done=dataset / "dataset.json")
     step("semicml_tf.train", f"--dataset={dataset}", f"--output={run}", "--resume")
@@ -61,8 +66,8 @@ def main(values: flags.FlagValues) -> None:
     print(f"metrics:  {scores}\noverlays: {scores.with_name('overlays.png')}")
     print(f"report:   {run / 'report.html'} (open it in a browser)")
     print("masks:    " + "\n          ".join(str(path) for path in masks))
-    if values.require_margin is not None:
-        _require(scores, values.require_margin)
+    if config.require_margin is not None:
+        _require(scores, config.require_margin)
 
 
 def _first_test_case(volumes: pathlib.Path, dataset: pathlib.Path):
@@ -86,7 +91,7 @@ def _predict_over_grpc(
     """
     case = _first_test_case(volumes, dataset)
     masks = []
-    with served(models) as address:
+    with command.served(models) as address:
         for name, image in case.images.items():
             if not (models / name).is_dir():
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.errors import UserError
@@ -137,3 +138,24 @@ def producer(store, artefact_id: int):
     events = store.get_events_by_artifact_ids([artefact_id])
     made = [one.execution_id for one in events if one.type == metadata_store_pb2.Event.OUTPUT]
     return store.get_executions_by_id([min(made)])[0] if made else None
+
+
+def complete_rows(rows: Sequence[Row], components: Sequence[str]) -> list[Row]:
+    """One row for each component of the pipeline, in the order of `components`."""
+    by_component = {row.component: row for row in rows}
+    return [by_component.get(name, Row(name, "not reached")) for name in components]
+
+
+def table_text(rows: Sequence[Row]) -> str:
+    """One line for each component: its status, its seconds, its message."""
+    title = "component"
+    name = max(len(title), *(len(row.component) for row in rows))
+    status = max(len(row.status) for row in rows)
+    lines = [f"{title:{name}}  {'':{status}}  {'seconds':>7}"]
+    lines += [f"{row.component:{name}}  {row.status:{status}}  {row.seconds:7.1f}  {row.said}".rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def run_json(run: str, rows: Sequence[Row]) -> dict:
+    """The rows as JSON values."""
+    return {"run": run, "components": [dataclasses.asdict(row) for row in rows]}

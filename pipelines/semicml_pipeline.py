@@ -15,9 +15,8 @@ from pipelines.acceptance import Bars
 from pipelines.components.latest_blessed import LatestOtherBlessed
 from pipelines.components.modality_evaluator import ModalityEvaluator
 from pipelines.components.model_publisher import ModelPublisher
-from pipelines.components.prel_trainer import PrelTrainer
-from pipelines.components.semi_cml_trainer import SemiCmlTrainer
 from pipelines.components.serving_check import ServingCheck
+from pipelines.components.trainers import PrelTrainer, SemiCmlTrainer
 
 NAME = "semicml"
 

@@ -11,8 +11,8 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArti
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 
+from pipelines import command
 from pipelines.components import folders
-from pipelines.served import served
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.job import export
 from semicml_tf.serving.conformance import suite
@@ -44,7 +44,7 @@ def ServingCheck(
     ):
         models = pathlib.Path(folder) / "models"
         export(ExportConfig(run=run, output=models, modalities=(modality,), dataset=dataset))
-        with served(models) as address:
+        with command.served(models) as address:
             found = suite.examine(address, modality, reference=str(models / modality))
         failed = [one["check"] for one in found if one["result"] == "failed"]
         atomic_files.write_json(output / REPORT_NAME, {"model": modality, "failed": failed, "checks": found})

@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from pipelines import acceptance, lineage_graph, lineage_text
+from pipelines import acceptance, lineage, lineage_graph
 from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.privacy import pseudonyms
 from semicml_tf.conversion.splitting import split
@@ -158,7 +158,7 @@ def _position(root):
 
 def _verdict(root):
     verdict = lineage_graph._json(root / "verdict.json", acceptance.Verdict, "a pipeline's verdict")
-    lineage_text.judged(verdict)
+    lineage.judged(verdict)
 
 
 def _bars(root):

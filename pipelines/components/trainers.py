@@ -1,4 +1,4 @@
-"""Trains both networks on by PReL from a Semi-CML run, and keeps the soft labels that they learned from."""
+"""The two trainers: Semi-CML from the pipeline's data, then PReL from the networks of Semi-CML."""
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -12,6 +12,25 @@ from semicml_tf.diagnostics.job import diagnose
 
 
 @component
+def SemiCmlTrainer(
+    examples: InputArtifact[Examples],
+    model: OutputArtifact[Model],
+    flags: Parameter[str],
+    work_root: Parameter[str],
+) -> None:
+    """Trains both networks by Semi-CML.
+
+    Args:
+        examples: folder of a converted dataset.
+        model: folder of the run.
+        flags: flags of `semicml_tf.train`, as `study_flags.flags_of` writes them.
+        work_root: folder of unfinished work, which an interrupted training resumes.
+    """
+    with folders.read(examples) as dataset, folders.written(model) as run:
+        train("SemiCmlTrainer", dataset, run, flags, work_root, model)
+
+
+@component
 def PrelTrainer(
     examples: InputArtifact[Examples],
     initial_model: InputArtifact[Model],
@@ -20,15 +39,15 @@ def PrelTrainer(
     flags: Parameter[str],
     work_root: Parameter[str],
 ) -> None:
-    """Leaves the run's folder as the model, and the labels beside it.
+    """Trains both networks by PReL, and keeps the soft labels that they learned from.
 
     Args:
-        examples: a converted dataset's folder.
-        initial_model: the run whose networks are the first teachers and students.
-        model: the run.
-        pseudo_labels: a NIfTI file an unlabelled patient and `provenance.json`.
-        flags: of `semicml_tf.train`, as `study_flags.flags_of` writes them.
-        work_root: where a run that was cut off waits.
+        examples: folder of a converted dataset.
+        initial_model: run whose networks are the first teachers and students.
+        model: folder of the run.
+        pseudo_labels: a NIfTI file per unlabelled patient, and `provenance.json`.
+        flags: flags of `semicml_tf.train`, as `study_flags.flags_of` writes them.
+        work_root: folder of unfinished work, which an interrupted training resumes.
     """
     with (
         folders.read(examples) as dataset,
