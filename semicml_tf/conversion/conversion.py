@@ -151,7 +151,7 @@ class Conversion:
         self.report(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
         cases = self.privacy.rename(cases)
         if self.privacy.hides:
-            path = self.privacy.text(str(self.privacy.map_file))
+            path = self.privacy.path(str(self.privacy.map_file))
             self.report(f"cases have pseudonyms; {path} has the name of each: keep that file to yourself")
         return cases
 
@@ -180,7 +180,7 @@ class Conversion:
             self.report("no split is known: each label is verified")
             return None, {"labelled": list(cases)}
         chosen, left_out = splits.cases_by_partition(split, cases, source=self.source)
-        self.report(self.privacy.text(f"split from {origin}"))
+        self.report(f"split from {origin}")
         self.report(choose_split.unused_labels(chosen))
         if split[splits.EXCLUDED]:
             self.report(f"note: excluded by the split: {', '.join(split[splits.EXCLUDED])}")

@@ -1,4 +1,4 @@
-"""What may be told of names and places: everything, or pseudonyms alone."""
+"""Which names and paths of the input may be printed or written: all of them, or pseudonyms only."""
 
 from __future__ import annotations
 
@@ -12,50 +12,57 @@ from semicml_tf.conversion.privacy.pseudonyms import Pseudonyms
 from semicml_tf.conversion.privacy.redactor import Redactor
 from semicml_tf.conversion.splitting.split import Split
 from semicml_tf.conversion.verification.findings import Finding
-from semicml_tf.errors import UserError, printable_lines
+from semicml_tf.errors import UserError, printable, printable_lines
 from semicml_tf.files.case import CaseFiles
 
 
 class Open:
-    """Names and paths are told as they are."""
+    """Names and paths are printed unchanged."""
 
     hides = False
 
     def rename(self, cases: Sequence[CaseFiles]) -> list[CaseFiles]:
-        """The cases under the names that a dataset may tell."""
+        """The cases, under the names that the dataset has."""
         return list(cases)
 
     def rename_split(self, split: Split) -> Split:
-        """The split under these names."""
+        """The split, under the names that the dataset has."""
         return split
 
     def original(self, name: str) -> str:
-        """The name in the input."""
+        """The name in the input of a case or a patient of the dataset."""
         return name
 
     def text(self, text: str) -> str:
-        """`text` as it may be told, for a terminal."""
+        """A message as it may be printed."""
         return printable_lines(text)
 
+    def path(self, path: str) -> str:
+        """A path as it may be printed."""
+        return printable(path)
+
     def findings(self, findings: Sequence[Finding]) -> list[Finding]:
-        """The findings as they may be told."""
+        """The findings as they may be printed and written."""
         return list(findings)
 
     def errors(self) -> AbstractContextManager[None]:
-        """Mistakes that are raised within come out as they may be told."""
+        """Replaces errors that the block raises by errors that may be printed."""
         return contextlib.nullcontext()
 
 
 class Hidden:
-    """Cases bear pseudonyms, and nothing of the input's names and paths is told.
+    """Cases have pseudonyms. No name and no path of the input is printed or written.
 
     Args:
         source: the input.
-        map_file: of the pseudonyms; made where there is none.
-        dataset: folder that will be passed on.
+        map_file: file of the pseudonyms, which is made if it does not exist.
+        dataset: folder of the dataset, which must not contain the map.
 
     Attributes:
-        map_file: where the map lies.
+        map_file: file of the pseudonyms.
+
+    Raises:
+        UserError: the map cannot be read or lies in the dataset.
     """
 
     hides = True
@@ -65,20 +72,19 @@ class Hidden:
         self.map_file = pathlib.Path(map_file)
         self._pseudonyms = Pseudonyms.open(map_file, dataset=dataset)
         self._cases: Sequence[CaseFiles] = ()
-        self._know(())
+        self._update()
 
-    def _know(self, cases: Sequence[CaseFiles]) -> None:
-        self._cases = cases or self._cases
+    def _update(self) -> None:
         self._redactor = Redactor(self._source, self._cases, self._pseudonyms.names())
 
     def rename(self, cases: Sequence[CaseFiles]) -> list[CaseFiles]:
-        renamed = self._pseudonyms.rename(cases)
-        self._know(renamed)
-        return renamed
+        self._cases = self._pseudonyms.rename(cases)
+        self._update()
+        return list(self._cases)
 
     def rename_split(self, split: Split) -> Split:
         renamed = self._pseudonyms.rename_split(split)
-        self._know(())
+        self._update()
         return renamed
 
     def original(self, name: str) -> str:
@@ -86,6 +92,9 @@ class Hidden:
 
     def text(self, text: str) -> str:
         return printable_lines(self._redactor.text(text))
+
+    def path(self, path: str) -> str:
+        return printable(self._redactor.path(path))
 
     def findings(self, findings: Sequence[Finding]) -> list[Finding]:
         return [self._redactor.finding(finding) for finding in findings]
@@ -95,5 +104,5 @@ class Hidden:
         try:
             yield
         except UserError as error:
-            # By what is known when it is raised. Its cause holds the path, too, and would be shown with it.
+            # The cause is dropped: its own text may hold a path, and would be shown.
             raise self._redactor.error(error) from None

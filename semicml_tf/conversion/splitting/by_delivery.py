@@ -67,7 +67,7 @@ def choose(
         new = [case for case in delivered if case.patient not in home and not {case.patient, case.case_id} & excluded]
         own = _own_split(delivered, folders[span], privacy)
         if own is not None:
-            _take(own, delivered, folders[span], home, excluded, privacy, report)
+            _take(own, delivered, span, folders[span], home, excluded, report)
             named |= {case.patient for case in delivered}
         elif new and config.split_seed is not None and (not home or config.new_patients == "draw"):
             home |= {name: partition for partition, names in draw(new).items() for name in names}
@@ -110,10 +110,10 @@ def _own_split(members: Sequence[CaseFiles], folder: pathlib.Path, privacy: Open
 def _take(
     own: Split,
     delivered: Sequence[CaseFiles],
+    span: int,
     folder: pathlib.Path,
     home: dict[str, str],
     excluded: set[str],
-    privacy: Open | Hidden,
     report: Callable[[str], None],
 ) -> None:
     """Adds the new patients of a delivery by the delivery's own split."""
@@ -123,8 +123,8 @@ def _take(
         case.patient for name, members in chosen.items() for case in members if home.get(case.patient, name) != name
     }
     if other:
-        path = privacy.text(str(folder))
-        report(f"note: patients keep their partition, though {path} names another: {', '.join(sorted(other))}")
+        place = "the input" if span == _ONLY else f"delivery {span}"
+        report(f"note: patients keep their partition, though {place} names another: {', '.join(sorted(other))}")
     for partition, members in chosen.items():
         home |= {case.patient: partition for case in members if case.patient not in known}
     excluded |= set(own[EXCLUDED]) - known

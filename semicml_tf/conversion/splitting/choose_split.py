@@ -61,15 +61,16 @@ def choose(
         if split is None:
             raise _no_split(source)
         places = ["the deliveries"] if any(case.spans for case in cases) else []
-        return split, ", and ".join([*places, *([config.keep_split] if config.keep_split else [])])
+        return split, ", and ".join([*places, *([privacy.path(config.keep_split)] if config.keep_split else [])])
     if config.split_seed is not None:
         return _drawn(config, cases, source, modalities, lesion_ml, privacy), f"seed {config.split_seed}"
     if config.split:
-        split, origin = splits.read(config.split), config.split
+        split, origin = splits.read(config.split), privacy.path(config.split)
     elif any(case.partition for case in cases):
         split, origin = splits.from_layout(cases, source=source), "the manifest's column 'partition'"
     elif (source / splits.FILE_NAME).is_file():
-        split, origin = splits.read(source / splits.FILE_NAME), f"{source / splits.FILE_NAME} (--split was not given)"
+        path = source / splits.FILE_NAME
+        split, origin = splits.read(path), f"{privacy.path(str(path))} (--split was not given)"
     else:
         raise _no_split(source)
     split = privacy.rename_split(split)

@@ -1,9 +1,8 @@
-"""No name and no path of the input in anything that is told; everything else as it was."""
+"""No name and no path of the input is left in a message; the rest of the message stays."""
 
 import os
 import pathlib
 import shlex
-import time
 import types
 import unicodedata
 
@@ -58,7 +57,7 @@ def _holds_nothing(text):
 
 
 @pytest.mark.parametrize(
-    "text,told",
+    "text,expected",
     [
         # Paths of sources, and what surrounds them.
         (f"{ROOT}/imagesTr/Meier_Hans__CT.nii.gz: not 3-D", "PAAAAAAAA/ct: not 3-D"),
@@ -68,21 +67,21 @@ def _holds_nothing(text):
         (f"{ROOT}/Öztürk, Eve/first/CT/Eve_0001.dcm: truncated", "PCCCCCCCC-1/ct: truncated"),
         (f"below {ROOT}/Öztürk, Eve.", "below PCCCCCCCC."),
         (f"{ROOT}/imagesTr/1__CT.nii.gz and 1 more of 4", "PDDDDDDDD/ct and 1 more of 4"),
-        # The root, and what is nobody's or unknown below it.
+        # The root, and files of no patient or of an unknown one. The clause behind such a file goes, too.
         (f"{ROOT}: none of the layouts", "INPUT: none of the layouts"),
         (f"--input={ROOT} --workers=2", "--input=INPUT --workers=2"),
-        (f"{ROOT}/imagesTr is empty", "INPUT/imagesTr is empty"),
-        (f"{ROOT}/imagesTr/Unknown Person__CT.nii.gz: zero bytes", "INPUT/imagesTr/….nii.gz: zero bytes"),
-        (f"{ROOT}/split.json (--split was not given)", "INPUT/split.json (--split was not given)"),
+        (f"{ROOT}/imagesTr is empty", "INPUT/…"),
+        (f"{ROOT}/imagesTr/Unknown Person__CT.nii.gz: zero bytes", "INPUT/…: zero bytes"),
+        (f"file://{ROOT}/Unknown, Anna.dcm. Remove the file.", "file://INPUT/…. Remove the file."),
         (f"{ROOT}-2/imagesTr is another folder", f"{ROOT}-2/imagesTr is another folder"),
         # Names.
-        ("case Meier_Hans_2 is there twice", "case PBBBBBBBB is there twice"),
+        ("case Meier_Hans_2 exists twice", "case PBBBBBBBB exists twice"),
         ("Meier_Hans__PT.nii.gz is not beside it", "PAAAAAAAA/pet is not beside it"),
         ("Meier_Hans__PT is not Meier_Hans__other", "PAAAAAAAA/pet is not PAAAAAAAA__other"),
         ("not in the split: Öztürk, Eve, Meier_Hans", "not in the split: PCCCCCCCC, PAAAAAAAA"),
         ("Meier_Hansen and XMeier_Hans are others", "Meier_Hansen and XMeier_Hans are others"),
         ("patient 4711234's label; 94711234 voxels", "patient PEEEEEEEE's label; 94711234 voxels"),
-        # A short name is one only where it can be nothing else.
+        # A short name counts as a name only behind a word such as "case", or in quotes.
         ("case 1 has shape (1, 512), slice 1 of 4, 1.0 mm", "case PDDDDDDDD has shape (1, 512), slice 1 of 4, 1.0 mm"),
         ("expected '1', got 1", "expected 'PDDDDDDDD', got 1"),
         ("in case 1.5 mm are meant", "in case 1.5 mm are meant"),
@@ -90,8 +89,8 @@ def _holds_nothing(text):
         ("", ""),
     ],
 )  # fmt: skip
-def test_texts(redactor, text, told):
-    assert redactor.text(text) == told
+def test_text_loses_names_and_paths_and_keeps_the_rest(redactor, text, expected):
+    assert redactor.text(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -107,14 +106,14 @@ def test_texts(redactor, text, told):
         lambda path: str([pathlib.PurePosixPath(path)]),
     ],
 )
-def test_however_a_path_is_written(redactor, write):
+def test_text_finds_a_path_in_every_spelling(redactor, write):
     for case in CASES:
         for source in (*case.images.values(), *([case.label] if case.label else [])):
-            told = _holds_nothing(redactor.text(f"cannot read {write(str(source.path))}, see above"))
-            assert case.case_id in told and told.startswith("cannot read ") and told.endswith(", see above")
+            text = _holds_nothing(redactor.text(f"cannot read {write(str(source.path))}, see above"))
+            assert case.case_id in text and text.startswith("cannot read ") and text.endswith(", see above")
 
 
-def test_apostrophes_and_symbols_of_regular_expressions_in_names():
+def test_names_may_hold_apostrophes_and_symbols_of_regular_expressions():
     names = {"O'Brien (x+)": "PAAAAAAAA", "[a-z]*": "PBBBBBBBB"}
     redactor = Redactor(ROOT, [_case("PAAAAAAAA", "O'Brien (x+)/a.nii", "O'Brien (x+)/b.nii")], names)
     path = f"{ROOT}/O'Brien (x+)/a.nii"
@@ -123,84 +122,80 @@ def test_apostrophes_and_symbols_of_regular_expressions_in_names():
     assert redactor.text("abc [a-z]* [a-z]") == "abc PBBBBBBBB [a-z]"
 
 
-def test_a_pseudonym_is_not_taken_for_a_name_again():
-    """Every text is gone over once: what was put in is not looked at."""
+def test_a_pseudonym_that_is_also_a_name_is_not_replaced_again():
     redactor = Redactor(ROOT, [], {"PAAAAAAAA": "PBBBBBBBB", "Anna": "PAAAAAAAA"})
     assert redactor.text("Anna") == "PAAAAAAAA"
 
 
-def test_a_relative_root_is_a_folder_and_not_a_word():
+def test_a_relative_root_is_hidden_as_a_folder_and_not_as_a_word():
     root = pathlib.Path("data")
     redactor = Redactor(root, [_case("PAAAAAAAA", "Anna/ct.nii", "Anna/pet.nii", root=root)], {"Anna": "PAAAAAAAA"})
     assert redactor.text("the data in data/Anna/ct.nii are no data") == "the data in PAAAAAAAA/ct are no data"
     assert redactor.text("--input=data --output=data2") == "--input=INPUT --output=data2"
-    assert redactor.text("/other/data/x and data/x/y.nii") == "/other/data/x and INPUT/…/….nii"
+    assert redactor.text("/other/data/x and data/x/y.nii") == "/other/data/x and INPUT/…"
     assert redactor.text(f"{root.absolute()}/Anna/pet.nii") == "PAAAAAAAA/pet"
     assert redactor.path("data") == "INPUT" and redactor.path("data/Anna/pet.nii") == "PAAAAAAAA/pet"
 
 
-def test_a_manifest_and_files_elsewhere(tmp_path):
-    """The csv layout: the input is a file, and its cells may point anywhere."""
+def test_a_manifest_may_name_files_outside_its_folder(tmp_path):
     manifest, archive = tmp_path / "Station 3.csv", tmp_path / "archive" / "Anna Huber"
     manifest.touch()
     images = {"ct": NiftiFile(archive / "scan one.nii"), "pet": NiftiFile(tmp_path / "Huber_pet.nii")}
     redactor = Redactor(manifest, [CaseFiles("PAAAAAAAA", images)], {"A7": "PAAAAAAAA"})
-    assert redactor.text(f"{manifest}: row 3: case A7 is there twice") == "INPUT: row 3: case PAAAAAAAA is there twice"
+    assert redactor.text(f"{manifest}: row 3: case A7 exists twice") == "INPUT: row 3: case PAAAAAAAA exists twice"
     assert redactor.path(str(archive / "scan one.nii")) == "PAAAAAAAA/ct"
     assert redactor.text(f"{tmp_path / 'Huber_pet.nii'}: damaged") == "PAAAAAAAA/pet: damaged"
     assert redactor.text(f"{archive} holds more") == "PAAAAAAAA holds more"
     assert "Huber" not in redactor.text("Huber_pet.nii and Anna Huber")
 
 
-def test_a_root_behind_a_link(tmp_path):
+def test_a_root_may_be_a_link(tmp_path):
     (tmp_path / "real").mkdir()
     os.symlink(tmp_path / "real", tmp_path / "link")
     redactor = Redactor(tmp_path / "link", [_case("PAAAAAAAA", "Anna/ct.nii", "Anna/pet.nii", root=tmp_path / "link")])
     assert redactor.text(f"{tmp_path}/real/Anna/ct.nii, {tmp_path}/link/Anna/pet.nii") == "PAAAAAAAA/ct, PAAAAAAAA/pet"
 
 
-def test_unknown_files_with_spaces_are_hidden_whole(tmp_path):
+def test_an_unknown_path_with_spaces_is_hidden_whole(tmp_path):
     (tmp_path / "Huber Anna Maria").mkdir()
     (tmp_path / "Huber Anna Maria" / "notes of the visit").touch()
     redactor = Redactor(tmp_path)
     for path in ("Huber Anna Maria", "Huber Anna Maria/notes of the visit", "Gone Person/x y.nii.gz"):
-        told = redactor.text(f"what is {tmp_path / path}: 3 is too few")
-        assert told.startswith("what is INPUT/…") and told.endswith(": 3 is too few")
-        assert not any(word in told for word in ("Anna", "Maria", "visit", "Person", "y.nii"))
-        assert redactor.path(str(tmp_path / path)).startswith("INPUT/…")
+        assert redactor.text(f"in {tmp_path / path}: 3 is too few") == "in INPUT/…: 3 is too few"
+        assert redactor.text(f"in '{tmp_path / path}', too") == "in 'INPUT/…', too"
+        shown = redactor.path(str(tmp_path / path))
+        assert shown.startswith("INPUT/…") and not any(word in shown for word in ("Anna", "visit", "Person", "y.nii"))
 
 
-def test_names_are_hidden_before_it_is_known_whose_they_are(tmp_path):
-    """Layouts name cases when they cannot make sense of them."""
+def test_names_are_hidden_before_the_cases_are_known(tmp_path):
     for name in ("imagesTr/Huber_Anna__CT.nii.gz", "Meier/Meier_t2.nii", "labelsTr/Doe_J_0000.nii.gz"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).touch()
     redactor = Redactor(tmp_path / "in")
     for text in ("case Huber_Anna lacks pet", "Huber_Anna__PT.nii.gz", "Meier_t1.nii", "case Doe_J of imagesTr"):
-        told = redactor.text(text)
-        assert _HIDDEN in told and not any(name in told for name in ("Huber", "Anna", "Meier", "Doe_J")), told
+        shown = redactor.text(text)
+        assert _HIDDEN in shown and not any(name in shown for name in ("Huber", "Anna", "Meier", "Doe_J")), shown
     assert redactor.text("the folder imagesTr, case by case") == "the folder imagesTr, case by case"
     manifest = tmp_path / "list.csv"
     manifest.write_text('case,ct,pet,partition\n"Huber, Anna",a/Anna_ct.nii,b.nii,test\n')
-    told = Redactor(manifest).text("row 2: case Anna is there twice; Anna_ct.nii; partition test")
-    assert told == "row 2: case … is there twice; …; partition test"
+    shown = Redactor(manifest).text("row 2: case Anna exists twice; Anna_ct.nii; partition test")
+    assert shown == "row 2: case … exists twice; …; partition test"
 
 
-def test_near_matches_are_paths_of_the_case():
+def test_a_misnamed_file_belongs_to_its_case():
     path = ROOT / "imagesTr" / "W39_Anna_segm.nii"
     redactor = Redactor(ROOT, [_case("PAAAAAAAA", "a.nii", "b.nii", near_matches={"label": path})])
     assert redactor.text(f"{path} may be meant") == "PAAAAAAAA/label (misnamed) may be meant"
     assert "Anna" not in redactor.text("If W39_Anna_segm.nii beside it is meant")
 
 
-def test_errors_findings_and_reports(redactor):
+def test_errors_and_findings_are_redacted_field_by_field(redactor):
     error = UserError(
         "case Meier_Hans lacks 'pet'",
         path=ROOT / "imagesTr" / "Meier_Hans__PT.nii.gz",
         remedy=f"Add Meier_Hans__PT.nii.gz to {ROOT}/imagesTr",
     )
-    told = redactor.error(error)
-    assert told.line == "PAAAAAAAA/pet: case PAAAAAAAA lacks 'pet'. Add PAAAAAAAA/pet to INPUT/imagesTr."
+    assert redactor.error(error).line == "PAAAAAAAA/pet: case PAAAAAAAA lacks 'pet'. Add PAAAAAAAA/pet to INPUT/…."
     assert redactor.error(UserError("4 GPUs")).line == "4 GPUs."
     finding = Finding(
         "unreadable_image", "error", "1", str(ROOT / "imagesTr" / "1__CT.nii.gz"), "case 1: 1 slice", "Remove 4711234"
@@ -214,13 +209,13 @@ def test_errors_findings_and_reports(redactor):
 
 
 def test_fixed_names_are_those_that_the_layouts_declare(redactor, monkeypatch):
-    text = f"{ROOT}/volumesTr/Unknown Person.nii.gz: zero bytes"
-    assert redactor.text(text) == "INPUT/…/….nii.gz: zero bytes"
+    path = f"{ROOT}/volumesTr/Unknown Person.nii.gz"
+    assert redactor.path(path) == "INPUT/…/….nii.gz"
     monkeypatch.setitem(LAYOUTS, "new", types.SimpleNamespace(FIXED_NAMES=("volumesTr",)))
-    assert Redactor(ROOT, CASES, NAMES).text(text) == "INPUT/volumesTr/….nii.gz: zero bytes"
+    assert Redactor(ROOT, CASES, NAMES).path(path) == "INPUT/volumesTr/….nii.gz"
 
 
-def test_errors_that_are_raised_lose_their_cause(tmp_path):
+def test_an_error_that_is_raised_loses_its_cause(tmp_path):
     hidden = Hidden(ROOT, tmp_path / "map.json", dataset=tmp_path / "out")
     with pytest.raises(UserError) as caught, hidden.errors():
         try:
@@ -229,19 +224,3 @@ def test_errors_that_are_raised_lose_their_cause(tmp_path):
             raise UserError(f"cannot be read ({error})", path=ROOT) from error
     _holds_nothing(caught.value.line)
     assert caught.value.__suppress_context__ and caught.value.__cause__ is None
-
-
-def test_a_redactor_travels_and_is_quick_with_many_cases(redactor):
-    import pickle
-
-    assert pickle.loads(pickle.dumps(redactor)).text("Meier_Hans") == "PAAAAAAAA"
-    many = [
-        _case(f"P{n:08X}", f"imagesTr/Person_{n}_x__CT.nii.gz", f"imagesTr/Person_{n}_x__PT.nii.gz")
-        for n in range(3000)
-    ]
-    large = Redactor(ROOT, many, {f"Person_{n}_x": f"P{n:08X}" for n in range(3000)})
-    begun = time.process_time()
-    for n in range(100):
-        assert large.text(f"{ROOT}/imagesTr/Person_{n}_x__PT.nii.gz of Person_{n}_x") == f"P{n:08X}/pet of P{n:08X}"
-    # Processor time, a fraction of a second as a rule; a search case by case takes minutes.
-    assert time.process_time() - begun < 60
