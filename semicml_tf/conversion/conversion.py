@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from semicml_tf import configuration
-from semicml_tf.conversion import provenance
-from semicml_tf.conversion.config import ConvertConfig
+from semicml_tf.configuration import as_flags, given
+from semicml_tf.conversion.config import WITH_PATHS, WITHOUT_EFFECT, ConvertConfig
 from semicml_tf.conversion.execution import dataset_writer, pipeline
 from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.execution.beam_runner import BeamRunner
@@ -23,7 +24,7 @@ from semicml_tf.conversion.privacy.names import Hidden, Open
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.splitting import choose_split
 from semicml_tf.conversion.splitting import split as splits
-from semicml_tf.conversion.verification import case_card, findings, gate
+from semicml_tf.conversion.verification import findings, statistics
 from semicml_tf.conversion.verification.across_cases import across
 from semicml_tf.conversion.verification.findings import CaseReport, Finding
 from semicml_tf.errors import UserError
@@ -32,6 +33,10 @@ from semicml_tf.files.layouts.options import LayoutOptions
 from semicml_tf.records import case_cards
 from semicml_tf.records.case_record import PARTITIONS
 from semicml_tf.system import atomic_files
+from semicml_tf.system.versions import versions
+
+# Their versions are written into a dataset.
+_DISTRIBUTIONS = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Conversion:
             if self.config.verify_only:
                 if not work.count("records"):  # else a conversion that was killed will want them
                     works.discard(work)
-                gate.refuse(issues, self._report)
+                findings.refuse(issues, self._report)
                 names = {name: tuple(case.case_id for case in members) for name, members in chosen.items()}
                 return ConvertResult(None, None, names, tuple(issues))
             split, chosen, reports = self._usable(split, chosen, cases, reports, issues)
@@ -131,9 +136,9 @@ class Conversion:
     def _usable(self, split, chosen, cases: Sequence[CaseFiles], reports, issues: Sequence[Finding]):
         """Split, cases and reports without the cases that have an error, if they may be left out; else refuses."""
         if not self.config.skip_bad_cases:
-            gate.refuse(issues, self._report)
+            findings.refuse(issues, self._report)
             return split, chosen, reports
-        bad = set(gate.bad_cases(issues))
+        bad = set(findings.bad_cases(issues))
         if bad:
             self.report(f"note: left out for their errors: {', '.join(sorted(bad))}")
             split = splits.without(split, bad, cases)
@@ -217,14 +222,15 @@ class Conversion:
 
     @property
     def _provenance(self) -> dict:
-        facts = provenance.provenance(self.config, with_places=not self.privacy.hides)
+        facts = provenance(self.config, with_places=not self.privacy.hides)
         return {**facts, "command": self.privacy.text(facts["command"])}
 
     def _report_findings(self, issues: Sequence[Finding], cases: int) -> None:
         self.report(findings.summary(issues, cases=cases))
         if issues:
             self.report(findings.table(issues))
-        if self.config.report or self.config.verify_only or (gate.errors(issues) and not self.config.skip_bad_cases):
+        stops = findings.errors(issues) and not self.config.skip_bad_cases
+        if self.config.report or self.config.verify_only or stops:
             atomic_files.write_json(self._report, self._verify_json(issues, cases))
             self.report(f"all findings: {self._report}")
 
@@ -275,7 +281,7 @@ class Conversion:
 
     def _card(self, job: CaseJob, report: CaseReport) -> case_cards.Card:
         span = job.case.spans[-1] if job.case.spans else 0
-        return case_card.card(report, partition=job.partition, span=span, modalities=self.settings.modalities)
+        return statistics.card(report, partition=job.partition, span=span, modalities=self.settings.modalities)
 
     def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
         """Chooses what the user has not, if asked to; the window that training should have."""
@@ -296,3 +302,29 @@ class Conversion:
         name = f"{dataset_writer.PREVIEW}/index.html"
         write_page(work.dataset / name, jobs, issues)
         return name
+
+
+def command_line(config: ConvertConfig, *, with_places: bool = True) -> str:
+    """The command line of a conversion, with the options that were given and that change the output.
+
+    Args:
+        config: options of the conversion.
+        with_places: whether to write folders and files of this machine.
+    """
+    hidden = (*WITHOUT_EFFECT, *(() if with_places else WITH_PATHS))
+    lines = as_flags(config, [name for name in given(config) if name not in hidden])
+    return " ".join(["python -m semicml_tf.convert", *map(_as_typed, lines)])
+
+
+def _as_typed(argument: str) -> str:
+    """The argument quoted for a shell, with each name in one piece, so that a redactor finds the name."""
+    return f'"{argument}"' if "'" in argument else shlex.quote(argument)
+
+
+def provenance(config: ConvertConfig, *, with_places: bool = True) -> dict:
+    """Command, source and versions, for people; no part of the data's hash."""
+    return {
+        "command": command_line(config, with_places=with_places),
+        **({"source": str(pathlib.Path(config.input).resolve())} if with_places else {}),
+        "versions": versions(*_DISTRIBUTIONS),
+    }

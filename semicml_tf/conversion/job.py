@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from semicml_tf.conversion import source as sources
-from semicml_tf.conversion.config import ConvertConfig
+from semicml_tf.conversion.config import LOCAL_RUNNER, ConvertConfig
 from semicml_tf.conversion.conversion import Conversion, ConvertResult
-from semicml_tf.conversion.execution import runner as runners
+from semicml_tf.conversion.execution.beam_runner import BeamRunner
+from semicml_tf.conversion.execution.local_runner import LocalRunner
 from semicml_tf.conversion.execution.output import Target
 from semicml_tf.errors import UserError
 from semicml_tf.system import cpu
@@ -39,5 +40,26 @@ def convert(config: ConvertConfig, report: Callable[[str], None] = print) -> Con
     settings = config.settings()
     if len(settings.modalities) != 2:
         report(f"warning: training takes two modalities, got --modalities={','.join(settings.modalities)}")
-    runner = runners.choose(config.runner, workers=config.workers or cpu.available(), beam_flags=config.beam_flag)
+    runner = runner_of(config.runner, workers=config.workers or cpu.available(), beam_flags=config.beam_flag)
     return Conversion(config, source, target, layout, settings, runner, privacy, report).run()
+
+
+def runner_of(name: str, *, workers: int, beam_flags: Sequence[str] = ()) -> LocalRunner | BeamRunner:
+    """The runner of the work on cases: processes of this machine, or Apache Beam.
+
+    Args:
+        name: ``local``, or a runner of Beam, e.g. ``FlinkRunner``.
+        workers: number of processes on this machine. Beam's runners have flags of their own for it.
+        beam_flags: flags that are passed to Beam unchanged.
+
+    Raises:
+        UserError: flags of Beam are given, but no runner of Beam.
+    """
+    if name != LOCAL_RUNNER:
+        return BeamRunner(name, tuple(beam_flags))
+    if beam_flags:
+        raise UserError(
+            f"expected --runner=NAME of an Apache Beam runner with --beam_flag={beam_flags[0]}, got --runner={name}",
+            remedy="Name the runner, e.g. --runner=FlinkRunner, or leave out --beam_flag",
+        )
+    return LocalRunner(workers)

@@ -109,3 +109,36 @@ def limited(source: Source, most_voxels: int) -> Source:
     series = getattr(source, "series", None)  # of a label, the images that it was drawn on
     inner = {} if series is None else {"series": limited(series, most_voxels)}
     return dataclasses.replace(source, most_voxels=most_voxels, **inner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """A `Source` whose reading raises an error, for example because several files may be meant.
+
+    Attributes:
+        path: folder of the files.
+        problem: of the error.
+        remedy: of the error.
+    """
+
+    path: pathlib.Path
+    problem: str
+    remedy: str
+
+    def missing(self) -> pathlib.Path | None:
+        return None
+
+    def _error(self) -> UserError:
+        return UserError(self.problem, path=self.path, remedy=self.remedy)
+
+    def digest(self) -> str:
+        raise self._error()
+
+    def read_volume(self) -> tuple[np.ndarray, Grid]:
+        raise self._error()
+
+    def read_label(self) -> tuple[np.ndarray, Grid]:
+        raise self._error()
+
+    def read_grid(self) -> Grid:
+        raise self._error()

@@ -6,8 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.phantom.scene import Scene, world_points
-from semicml_tf.phantom.texture import Texture
+from semicml_tf.phantom.scene import Scene, Texture, world_points
 
 _MM_FWHM_TO_SIGMA = 1 / 2.3548
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from semicml_tf.phantom import lesions
-from semicml_tf.phantom.placement import Placement
+from semicml_tf.phantom.lesions import Placement
 from semicml_tf.phantom.scan import Scan
-from semicml_tf.phantom.scene import Look, Part, Scene
+from semicml_tf.phantom.scene import Look, Part, Scene, Texture
 from semicml_tf.phantom.shapes import Blob, Lobes, Tube
-from semicml_tf.phantom.texture import Texture
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 4  # BraTS' label values; their union is the whole tumour

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from semicml_tf.phantom import lesions
-from semicml_tf.phantom.placement import Placement
+from semicml_tf.phantom.lesions import Placement
 from semicml_tf.phantom.scan import Scan
-from semicml_tf.phantom.scene import Look, Part, Scene
+from semicml_tf.phantom.scene import Look, Part, Scene, Texture
 from semicml_tf.phantom.shapes import Blob, Tube
-from semicml_tf.phantom.texture import Texture
 
 _LESION_RADII_MM = (14.0, 26.0)
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import gzip
+import io
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from semicml_tf.phantom import writers_index as index
+from semicml_tf.system import atomic_files
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from semicml_tf.geometry.grid import Grid
     from semicml_tf.phantom.case import PhantomCase
 
 Paths = dict[str, str]  # relative to the phantom's folder, by modality and of the label as ``label``
+MR_CHANNELS = ("flair", "t1", "t1ce", "t2")
+_CHANNEL_NAMES = {"flair": "FLAIR", "t1": "T1w", "t1ce": "t1gd", "t2": "T2w"}  # as Decathlon's brain tumours have them
+_LABELS = ("background", "edema", "non-enhancing tumor", "enhancing tumour")
+_SUV_STEP = 1 / 1024  # SUV a stored unit: int16 then reaches SUV 32
 
 
 def _phantom_id(number: int) -> str:
@@ -42,7 +52,6 @@ def _files(name: Callable[[str, str], str]) -> Callable[[pathlib.Path, PhantomCa
     """A writer of one NIfTI file for each modality and the label, at ``name(case_id, what)``."""
 
     def write(folder: pathlib.Path, case: PhantomCase) -> Paths:
-        from semicml_tf.phantom.write_volume import write_volume
 
         paths = {what: name(case.case_id, what) for what in (*case.images, "label")}
         for what, (volume, grid) in {**case.images, "label": (case.label, case.label_grid)}.items():
@@ -78,7 +87,7 @@ def _brats2023(case: str, what: str) -> str:
 def _nnunet(case: str, what: str) -> str:
     if what == "label":
         return f"labelsTr/{case}.nii.gz"
-    return f"imagesTr/{case}_{index.MR_CHANNELS.index(what):04d}.nii.gz"
+    return f"imagesTr/{case}_{MR_CHANNELS.index(what):04d}.nii.gz"
 
 
 def _bids(case: str, what: str) -> str:
@@ -95,19 +104,100 @@ def _plain(case: str, what: str) -> str:
 def _decathlon(folder: pathlib.Path, case: PhantomCase) -> Paths:
     import numpy as np
 
-    from semicml_tf.phantom.write_volume import write_volume
-
     image, label = f"imagesTr/{case.case_id}.nii.gz", f"labelsTr/{case.case_id}.nii.gz"
-    stacked = np.stack([case.images[name][0] for name in index.MR_CHANNELS], axis=-1)
-    write_volume(folder / image, stacked, case.images[index.MR_CHANNELS[0]][1])
+    stacked = np.stack([case.images[name][0] for name in MR_CHANNELS], axis=-1)
+    write_volume(folder / image, stacked, case.images[MR_CHANNELS[0]][1])
     write_volume(folder / label, case.label, case.label_grid)
-    return {**dict.fromkeys(index.MR_CHANNELS, image), "label": label}
+    return {**dict.fromkeys(MR_CHANNELS, image), "label": label}
 
 
 def _dicom(folder: pathlib.Path, case: PhantomCase) -> Paths:
     from semicml_tf.phantom.dicom_writer import write_dicom
 
     return write_dicom(folder, case)
+
+
+def write_volume(path: pathlib.Path, volume: np.ndarray, grid: Grid) -> None:
+    """Writes integers as they are; float32 as int16 with a scale, as scanners' exports store SUV.
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        volume: of the grid's shape, or with a fourth axis of channels.
+        grid: of the volume.
+    """
+    import nibabel
+    import numpy as np
+
+    stored = np.round(volume / _SUV_STEP).clip(0, 32767).astype(np.int16) if volume.dtype == np.float32 else volume
+    image = nibabel.Nifti1Image(stored, grid.affine)
+    image.header.set_xyzt_units("mm")
+    content = bytearray(image.to_bytes())
+    if stored is not volume:
+        # nibabel drops a scale that was set by hand, so it goes into the header's bytes.
+        offset = nibabel.nifti1.header_dtype.fields["scl_slope"][1]
+        content[offset : offset + 4] = np.float32(_SUV_STEP).tobytes()
+
+    def write(stream):
+        if path.suffix != ".gz":
+            stream.write(content)
+            return
+        # gzip stores name and time of its input by default, and the bytes would differ at every run.
+        with gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0) as zipped:
+            zipped.write(content)
+
+    atomic_files.write_file(path, write)
+
+
+def _channel_names() -> dict[str, str]:
+    return {str(number): _CHANNEL_NAMES[name] for number, name in enumerate(MR_CHANNELS)}
+
+
+def write_decathlon(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
+    """``dataset.json`` as the Medical Segmentation Decathlon has it."""
+    training = [{"image": f"./{files['flair']}", "label": f"./{files['label']}"} for files in paths.values()]
+    body = {
+        "name": "Phantom",
+        "tensorImageSize": "4D",
+        "modality": _channel_names(),
+        "labels": {str(number): name for number, name in enumerate(_LABELS)},
+        "numTraining": len(training),
+        "numTest": 0,
+        "training": training,
+        "test": [],
+    }
+    atomic_files.write_json(folder / "dataset.json", body)
+
+
+def write_nnunet(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
+    """``dataset.json`` as nnU-Net v2 has it."""
+    body = {
+        "channel_names": _channel_names(),
+        "labels": {name: number for number, name in enumerate(_LABELS)},
+        "numTraining": len(paths),
+        "file_ending": ".nii.gz",
+    }
+    atomic_files.write_json(folder / "dataset.json", body)
+
+
+def write_bids(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
+    """The description of the data set and of its derivatives, and the list of its participants."""
+    about = {"Name": "Phantom", "BIDSVersion": "1.9.0"}
+    atomic_files.write_json(folder / "dataset_description.json", {**about, "DatasetType": "raw"})
+    made = {**about, "DatasetType": "derivative", "GeneratedBy": [{"Name": "semicml_tf.phantom"}]}
+    atomic_files.write_json(folder / "derivatives/phantom/dataset_description.json", made)
+    atomic_files.write_text(folder / "participants.tsv", "\n".join(["participant_id", *paths]) + "\n")
+
+
+def write_manifest(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
+    """``manifest.csv``: case, a path for every modality relative to the table, label, partition."""
+    partition = {case_id: name for name, case_ids in split.items() for case_id in case_ids}
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    columns = list(next(iter(paths.values())))
+    table.writerow(["case", *columns, "partition"])
+    for case_id, row in paths.items():
+        table.writerow([case_id, *(row[column] for column in columns), partition[case_id]])
+    atomic_files.write_text(folder / "manifest.csv", text.getvalue())
 
 
 # Decathlon and nnU-Net count label values without a gap, edema first; BraTS closed its gap in 2023.
@@ -121,9 +211,9 @@ LAYOUTS = {
     "brats2023": Layout(
         "head", _files(_brats2023), case_id=lambda number: f"BraTS-GLI-{number:05d}-000", label_values={4: 3}
     ),
-    "decathlon": Layout("head", _decathlon, index.write_decathlon, label_values=_CONSECUTIVE),
-    "nnunet": Layout("head", _files(_nnunet), index.write_nnunet, label_values=_CONSECUTIVE),
-    "bids": Layout("head", _files(_bids), index.write_bids, case_id=lambda number: f"sub-PHANTOM{number:03d}"),
-    "csv": Layout("trunk", _files(_plain), index.write_manifest),
+    "decathlon": Layout("head", _decathlon, write_decathlon, label_values=_CONSECUTIVE),
+    "nnunet": Layout("head", _files(_nnunet), write_nnunet, label_values=_CONSECUTIVE),
+    "bids": Layout("head", _files(_bids), write_bids, case_id=lambda number: f"sub-PHANTOM{number:03d}"),
+    "csv": Layout("trunk", _files(_plain), write_manifest),
     "dicom": Layout("trunk", _dicom),
 }

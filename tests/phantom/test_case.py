@@ -8,9 +8,8 @@ from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample
 from semicml_tf.phantom import lesions
 from semicml_tf.phantom.case import BODIES, generate
-from semicml_tf.phantom.scene import world_points
+from semicml_tf.phantom.scene import Texture, world_points
 from semicml_tf.phantom.shapes import Blob
-from semicml_tf.phantom.texture import Texture
 
 SEED = 11
 WHOLE_TUMOUR_CLEAREST = {"trunk": "pet", "head": "flair"}

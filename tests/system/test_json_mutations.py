@@ -14,7 +14,7 @@ from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.privacy import pseudonyms
 from semicml_tf.conversion.splitting import split
 from semicml_tf.conversion.verification import findings, statistics
-from semicml_tf.conversion.verification.case_card import card
+from semicml_tf.conversion.verification.statistics import card
 from semicml_tf.diagnostics import label_files, relearning_report
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import case_images, postprocessing_choice, report

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
 from semicml_tf.conversion.build_case import build
-from semicml_tf.conversion.execution import case_cache
 from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.conversion.settings import Settings
@@ -66,7 +65,7 @@ def look(job: CaseJob) -> None:
     if _is_sound(done):
         return
     cache = job.work.cache
-    done = case_cache.report(cache, wanted) if digests and cache else None
+    done = works.cached_report(cache, wanted) if digests and cache else None
     if not _is_sound(done):
         report = examine(
             job.case,
@@ -77,7 +76,7 @@ def look(job: CaseJob) -> None:
         )
         done = {"report": report.to_json()}
         if cache and _is_sound(done):
-            case_cache.keep_report(cache, wanted, done)
+            works.keep_report(cache, wanted, done)
     works.save(path, wanted, {"report": done["report"]})
 
 
@@ -121,7 +120,7 @@ def _from_cache(job: CaseJob, wanted: str) -> dict[str, Any] | None:
     """The record from the cache, which has no pictures; None if it is not there."""
     if job.work.cache is None or job.preview:
         return None
-    body = case_cache.record(job.work.cache, wanted, job.work.record(job.case.case_id))
+    body = works.cached_record(job.work.cache, wanted, job.work.record(job.case.case_id))
     return body and {"entry": body["entry"], "bytes": body["bytes"]}
 
 
@@ -133,7 +132,7 @@ def _built(job: CaseJob, wanted: str) -> dict[str, Any]:
         _draw(job, record)
     body = {"entry": _entry(record), "bytes": path.stat().st_size}
     if job.work.cache is not None and not job.preview:
-        case_cache.keep_record(job.work.cache, wanted, body, path)
+        works.keep_record(job.work.cache, wanted, body, path)
     return body
 
 

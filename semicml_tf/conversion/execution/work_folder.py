@@ -245,3 +245,43 @@ def load(path: pathlib.Path, wanted: str, schema: type[Body]) -> Body | None:
 def save(path: pathlib.Path, wanted: str, body: Mapping[str, Any]) -> None:
     """Writes `body` with its key."""
     atomic_files.write_json(path, {"key": wanted, **body})
+
+
+def _cache_path(cache: pathlib.Path, key: str, ending: str) -> pathlib.Path:
+    return cache / key[:2] / f"{key}.{ending}"
+
+
+def cached_report(cache: pathlib.Path, key: str) -> Report | None:
+    """The report of this key; None if there is none."""
+    return load(_cache_path(cache, key, "report.json"), key, Report)
+
+
+def keep_report(cache: pathlib.Path, key: str, body: Mapping[str, Any]) -> None:
+    """Writes a report into the cache."""
+    save(_cache_path(cache, key, "report.json"), key, body)
+
+
+def cached_record(cache: pathlib.Path, key: str, target: pathlib.Path) -> Finished | None:
+    """Copies the record of this key to `target` and returns the JSON of its case; None if there is none."""
+    body, kept = load(_cache_path(cache, key, "json"), key, Finished), _cache_path(cache, key, "tfrecord")
+    if body is None or not kept.is_file() or kept.stat().st_size != body["bytes"]:
+        return None
+    _copy(kept, target)
+    return body
+
+
+def keep_record(cache: pathlib.Path, key: str, body: Mapping[str, Any], source: pathlib.Path) -> None:
+    """Writes the record of the file `source` into the cache."""
+    _copy(source, _cache_path(cache, key, "tfrecord"))
+    save(_cache_path(cache, key, "json"), key, body)
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    """A hard link to a file that is never changed; a copy if the file systems differ."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        with open(source, "rb") as stream:
+            atomic_files.write_file(target, lambda staged: shutil.copyfileobj(stream, staged, 1 << 20))

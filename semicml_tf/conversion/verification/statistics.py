@@ -13,9 +13,11 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
+from semicml_tf.conversion.verification.findings import CaseReport
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.preprocessing.body_box import body_box
 from semicml_tf.preprocessing.intensities import intensities, rounded6
+from semicml_tf.records.case_cards import AXES, CASE, PARTITION, SPAN, Card
 
 LABEL_PERCENTILES = (0.5, 50.0, 99.5)
 
@@ -136,3 +138,49 @@ def _box_mm(box: tuple[slice, ...], grid: Grid) -> list[list[float]]:
     corners = np.array(list(itertools.product(*((bounds.start - 0.5, bounds.stop - 0.5) for bounds in box))))
     world = corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     return [rounded6(world.min(axis=0)), rounded6(world.max(axis=0))]
+
+
+def card(report: CaseReport, *, partition: str, span: int, modalities: tuple[str, ...]) -> Card:
+    """A case's card; a feature that a case has no value of (a lesion's extent, where there is none) is left out.
+
+    Args:
+        report: of verification, with its label's facts where the partition has labels.
+        partition: of the case.
+        span: number of the delivery; 0 for none.
+        modalities: of the dataset; the lesion is compared with the body in the first that the case has.
+    """
+    names = [name for name in modalities if name in report.images]
+    told: dict[str, Any] = {}
+    for name in names:
+        told |= {f"{name}/{what}": value for what, value in _of_image(report.images[name]).items()}
+    if report.label is not None:
+        told |= _of_label(report.label, report.images[names[0]])
+        for name in names:
+            inside = report.label["images"].get(name) or {}
+            told |= {f"{name}/lesion/{what}": inside.get(what) for what in ("mean", "covered")}
+    numbers = {name: float(value) for name, value in told.items() if value is not None}
+    return {CASE: report.case_id, PARTITION: partition, SPAN: span, **numbers}
+
+
+def _of_image(facts: Mapping[str, Any]) -> dict[str, Any]:
+    grid = facts["grid"]
+    by_axis = {
+        f"{what}/{axis}": value
+        for what in ("spacing_mm", "shape", "extent_mm")
+        for axis, value in zip(AXES, grid[what])
+    }
+    percentiles = {f"p{share}": value for share, value in (facts["percentiles"] or {}).items()}
+    of_all = {what: facts[what] for what in ("min", "max", "mean", "std")}
+    return {**by_axis, **of_all, **percentiles, "body_fraction": facts["body"]["fraction"]}
+
+
+def _of_label(label: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
+    extent = image["grid"]["extent_mm"]
+    body_ml = extent[0] * extent[1] * extent[2] / 1000 * image["body"]["fraction"]
+    empty = not label["voxels"]
+    return {
+        "lesion/volume_ml": label["volume_ml"],
+        "lesion/count": label["lesions"],
+        "lesion/fraction": label["volume_ml"] / body_ml if body_ml else None,
+        "lesion/largest_extent_mm": None if empty else label["largest_extent_mm"],
+    }

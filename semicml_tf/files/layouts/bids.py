@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.ambiguous_source import Refused
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.layouts import folder as folders
 from semicml_tf.files.layouts import modality_names, summary
 from semicml_tf.files.layouts.options import DEFAULT, LayoutOptions
-from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.files.source import NiftiFile, Refused, Source
 
 NAME = "bids"
 DESCRIPTION = "sub-*/[ses-*/]anat/*_T2w.nii.gz, pet/*_pet.nii.gz, derivatives/*/sub-*/**/*_dseg.nii.gz (BIDS)"

@@ -21,7 +21,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.ambiguous_source import Refused
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.dicom import scan as dicom_scan
 from semicml_tf.files.dicom import series as dicom_series
@@ -31,7 +30,7 @@ from semicml_tf.files.dicom.series import DicomSeries
 from semicml_tf.files.layouts import folder as folders
 from semicml_tf.files.layouts import summary
 from semicml_tf.files.layouts.options import DEFAULT, LayoutOptions
-from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.files.source import NiftiFile, Refused, Source
 from semicml_tf.preprocessing.normalisation import canonical
 
 NAME = "dicom"

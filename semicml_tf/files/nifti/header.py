@@ -15,7 +15,6 @@ import nibabel
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.nifti import file_type
 from semicml_tf.geometry.grid import Grid
 
 BYTES = 540  # of NIfTI-2, the longer of the two
@@ -24,6 +23,28 @@ _LARGEST_OFFSET = 1 << 28  # bytes; header extensions hold text and are far smal
 _CODES = range(6)  # of sform and qform: 0 is none, 5 is any other template
 _MILLIMETRES = (0, 2)  # codes of the unit of length; 0 is not known
 _OTHER_UNITS = {1: "metres", 3: "micrometres"}
+
+# Files of other formats: first bytes, name, remedy.
+_DICOM = ("a DICOM file", "Give the folder of its series, which the layout dicom reads, or convert it to NIfTI")
+_PICTURE = "Pictures hold no spacing and no position: use the volume that this was made from"
+_DOWNLOAD = "The download did not work: get the file itself"
+_CONVERT = "Convert it to NIfTI (.nii.gz)"
+_STARTS = (
+    (b"\x89PNG", "a PNG picture", _PICTURE),
+    (b"\xff\xd8\xff", "a JPEG picture", _PICTURE),
+    (b"II*\0", "a TIFF picture", _PICTURE),
+    (b"MM\0*", "a TIFF picture", _PICTURE),
+    (b"NRRD", "an NRRD file", _CONVERT),
+    (b"ObjectType", "a MetaImage file", _CONVERT),
+    (b"\x89HDF", "an HDF5 file", _CONVERT),
+    (b"\x93NUMPY", "a NumPy array", "An array holds no spacing and no position: use its NIfTI file"),
+    (b"PK\x03\x04", "a zip archive", "Unpack it"),
+    (b"version https://git-lfs", "a pointer of git-lfs", "Run 'git lfs pull' where it comes from"),
+    (b"<!DOCTYPE", "a web page", _DOWNLOAD),
+    (b"<!doctype", "a web page", _DOWNLOAD),
+    (b"<html", "a web page", _DOWNLOAD),
+    (b"<?xml", "an XML file", _DOWNLOAD),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +121,7 @@ def _fields(content: bytes, path: str | os.PathLike):
             for order in "<>":
                 if struct.unpack(f"{order}i", content[:4])[0] == size:
                     return header_class(content[:size], endianness=order, check=False)
-    found = file_type.recognise(content, path)
+    found = _recognised(content, path)
     raise UserError(
         f"expected a NIfTI file (.nii or .nii.gz), got {found[0] if found else 'something else, or only a start'}",
         path=path,
@@ -221,3 +242,22 @@ def _qform_remarks(fields, code: int) -> tuple[str, ...]:
     except (ValueError, nibabel.spatialimages.HeaderDataError) as error:
         return (f"the qform is unusable: {error}",)
     return ()
+
+
+def _recognised(content: bytes, path: str | os.PathLike) -> tuple[str, str] | None:
+    """The other format of a file, and the remedy; None if the format is unknown.
+
+    Args:
+        content: the first bytes of the file, unzipped; 348 are enough.
+        path: of the file. The halves of .hdr/.img pairs are recognised by their names.
+    """
+    if content[128:132] == b"DICM":
+        return _DICOM
+    for start, name, remedy in _STARTS:
+        if content.startswith(start):
+            return name, remedy
+    name = os.fspath(path).lower().removesuffix(".gz")
+    if content[344:347] == b"ni1" or name.endswith((".hdr", ".img")):
+        # Analyze 7.5 and NIfTI pairs: header and voxels in two files.
+        return "one half of a .hdr/.img pair", "Convert the pair into one file: nib-convert NAME.hdr NAME.nii.gz"
+    return None

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from semicml_tf.conversion.execution import runner as runners
 from semicml_tf.conversion.execution.beam_runner import BeamRunner
 from semicml_tf.conversion.execution.work_folder import WorkFolder
+from semicml_tf.conversion.job import runner_of
 from semicml_tf.errors import UserError
 from tests.conversion.execution.test_restart import contents
 from tests.support import image_folders
@@ -124,6 +124,6 @@ def test_the_users_flags_win_over_the_defaults():
 
 
 def test_flags_of_beam_need_a_runner_of_beam():
-    assert isinstance(runners.choose("DaskRunner", workers=2, beam_flags=["--x=1"]), BeamRunner)
+    assert isinstance(runner_of("DaskRunner", workers=2, beam_flags=["--x=1"]), BeamRunner)
     with pytest.raises(UserError, match=r"--runner=NAME .* with --beam_flag=--x=1, got --runner=local"):
-        runners.choose("local", workers=2, beam_flags=["--x=1"])
+        runner_of("local", workers=2, beam_flags=["--x=1"])

@@ -8,7 +8,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.conversion.splitting import resolve_deliveries
-from semicml_tf.conversion.verification import gate
+from semicml_tf.conversion.verification import findings
 from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.errors import UserError
 from semicml_tf.files.layouts import deliveries
@@ -219,7 +219,7 @@ def test_pseudonyms_stay_from_delivery_to_delivery(source, tmp_path):
 def test_a_refusal_names_the_case_where_its_file_does_not():
     def line(*found):
         with pytest.raises(UserError) as caught:
-            gate.refuse(found, "verify.json")
+            findings.refuse(found, "verify.json")
         return caught.value.line
 
     constant = [Finding.of("constant_image", "'pet' is 3 everywhere", case="A7", file=f) for f in ("x.nii", "A7.nii")]

@@ -75,3 +75,13 @@ def test_long_texts_are_wrapped_and_none_is_told():
 @pytest.mark.parametrize("number,told", [(1, "1 error, 0 warnings"), (2, "2 errors, 0 warnings")])
 def test_summary(number, told):
     assert findings.summary(some(number), cases=1) == f"verified 1 case: {told}"
+
+
+@pytest.mark.parametrize(
+    "codes,named", [(("empty_label", "empty_label"), True), (("empty_label", "label_values"), False)]
+)
+def test_refuse_names_a_remedy_that_all_errors_share(codes, named):
+    found = [Finding.of(code, "bad", case=f"P{i}", remedy=f"Remedy of {code}") for i, code in enumerate(codes)]
+    with pytest.raises(UserError, match="2 errors in 2 cases.*All are in r.json.*--skip_bad_cases") as caught:
+        findings.refuse(found, "r.json")
+    assert ("Remedy of empty_label. All" in caught.value.line) == named
