@@ -1,4 +1,4 @@
-"""What a dataset or a shard holds, as people read it, and as data."""
+"""Overviews of a dataset or a shard, as text for people and as JSON values."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from semicml_tf.system import table_cells
 
 
 def check_ours(path: pathlib.Path) -> None:
-    """Tells a shard of this contract from any other file, by its first record.
+    """Checks by the first record that a file is a shard of this package.
 
     Raises:
-        UserError: it is something else.
+        UserError: the file is no such shard, or cannot be read.
     """
     remedy = "Pass a folder made by python -m semicml_tf.convert, or one of its .tfrecord files"
     try:
@@ -34,25 +34,32 @@ def check_ours(path: pathlib.Path) -> None:
         if first.damage.at_header:
             problem = f"expected a TFRecord file, got something else, or its start is damaged ({first.damage})"
             raise UserError(problem, path=path, remedy=remedy)
-        return  # a shard whose first record is damaged: the check tells more
+        return  # a shard whose first record is damaged: the check reports the details
     try:
         features = sorted(example_proto.parse(first.content))
     except example_proto.NoExample as error:
-        raise UserError("a TFRecord file, but not of tf.train.Examples", path=path, remedy=remedy) from error
+        problem = "expected a shard, got a TFRecord file without tf.train.Examples"
+        raise UserError(problem, path=path, remedy=remedy) from error
     if "contract_version" not in features:
         named = ", ".join(features[:8]) + (", ..." if len(features) > 8 else "")
-        problem = f"a TFRecord file of other tf.train.Examples (features {named or 'none'}), none of ours"
+        problem = f"expected a shard, got a TFRecord file of other tf.train.Examples (features {named or 'none'})"
         raise UserError(problem, path=path, remedy=remedy)
 
 
 def of_dataset(info: DatasetInfo, checked: Sequence[Checked], made: Mapping) -> str:
-    """The overview of a dataset; of what its records hold where they were read."""
-    held = {"none": "the whole grid", "body": "the body's box of the grid"}
+    """The overview of a dataset.
+
+    Args:
+        info: the description of the dataset.
+        checked: the shards that were read; () if none was.
+        made: how the dataset was made: command, source and versions.
+    """
+    contents = {"none": "the whole grid", "body": "the body's box of the grid"}
     lines = [f"{info.where}: dataset of contract version {CONTRACT_VERSION}, data hash {info.data_hash[:12]}"]
     lines += [f"  {name:15s} {info.normalisation[name]} ({info.normalisation[name].unit})" for name in info.modalities]
     lines += [
         f"  grid            of {info.reference_modality}, spacing {_spacing(info.spacing_mm)}; "
-        f"records hold {held.get(info.crop, info.crop)}",
+        f"records hold {contents.get(info.crop, info.crop)}",
         f"  label           values {', '.join(map(str, info.label_values))} are foreground",
         f"  source          layout {info.layout}" + (f", {made['source']}" if made.get("source") else ""),
     ]
@@ -84,18 +91,24 @@ def of_dataset(info: DatasetInfo, checked: Sequence[Checked], made: Mapping) -> 
 
 
 def of_shard(path: pathlib.Path, checked: Checked, *, beside: bool) -> str:
-    """The overview of a single shard."""
+    """The overview of a single shard.
+
+    Args:
+        path: file of the shard.
+        checked: the shard as it was read.
+        beside: whether a dataset.json beside the shard names it.
+    """
     lines = [
         f"{path}: shard of contract version {CONTRACT_VERSION}, {_some(len(checked.cases), 'readable record')}, "
         f"{_mb(checked.bytes)} MB, SHA-256 {checked.sha256[:12]}"
     ]
     if not beside:
-        lines.append("note: no dataset.json beside it names it: hash and partition cannot be compared")
+        lines.append("note: no dataset.json beside the shard names it, so hash and partition are not checked")
     return "\n".join(lines) + "\n" + _ranges(checked.cases) + _verdict([checked])
 
 
 def list_of_cases(checked: Sequence[Checked]) -> str:
-    """A line for each case that was read."""
+    """One line for each case that was read."""
     head = ["case", "partition", "record", "modalities", "shape", "spacing mm", "crop at", "native shape"]
     head += ["label slices", "voxels", "drawn ml", "range"]
     rows = [
@@ -121,7 +134,7 @@ def list_of_cases(checked: Sequence[Checked]) -> str:
 
 
 def list_of_entries(info: DatasetInfo, checked: Sequence[Checked]) -> str:
-    """A line for each case: as it was read, or, where nothing was, as `dataset.json` has it."""
+    """One line for each case, from its record or, if no record was read, from `dataset.json`."""
     if checked:
         return list_of_cases(checked)
     rows = [
@@ -133,14 +146,14 @@ def list_of_entries(info: DatasetInfo, checked: Sequence[Checked]) -> str:
             _by(case.shape),
             "-" if case.lesion_slices is None else str(case.lesion_slices),
         ]
-        for name, held in info.partitions.items()
-        for case in held
+        for name, members in info.partitions.items()
+        for case in members
     ]
     return _table(["case", "partition", "record", "modalities", "shape", "label slices"], rows)
 
 
 def as_data(info: DatasetInfo) -> dict:
-    """The dataset's description for programs."""
+    """The description of a dataset as JSON values."""
     return {
         "contract_version": CONTRACT_VERSION,
         "data_hash": info.data_hash,
@@ -152,12 +165,12 @@ def as_data(info: DatasetInfo) -> dict:
         "layout": info.layout,
         "crop": info.crop,
         "window": info.window,
-        "partitions": {name: [case.case_id for case in held] for name, held in info.partitions.items()},
+        "partitions": {name: [case.case_id for case in members] for name, members in info.partitions.items()},
     }
 
 
 def _ranges(cases: Sequence[CaseFacts]) -> str:
-    """Smallest and largest of what the cases' grids are."""
+    """The ranges of the cases' shapes and spacings."""
     if not cases:
         return ""
 

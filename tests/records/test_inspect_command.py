@@ -110,7 +110,7 @@ def starts(path):
         return [record.offset for record in tfrecord_file.scan(stream)]
 
 
-def test_what_a_sound_dataset_shows(dataset, tmp_path, capsys):
+def test_overview_of_a_sound_dataset(dataset, tmp_path, capsys):
     inspect(dataset, "--list", f"--json={tmp_path / 'a.json'}")
     shown = capsys.readouterr().out
     for text in (
@@ -148,14 +148,14 @@ def test_what_a_sound_dataset_shows(dataset, tmp_path, capsys):
     assert [one["label_voxels"] for one in body["cases"] if one["partition"] == "unlabelled"] == [None, None]
 
 
-def test_without_reading_the_records(dataset, capsys):
+def test_nocheck_reads_no_record(dataset, capsys):
     flip(dataset / "test-00000-of-00001.tfrecord", 40)
     inspect(dataset, "--nocheck", "--list")
     shown = capsys.readouterr().out
     assert "not checked" in shown and "labelled-00000-of-00001.tfrecord:2" in shown
 
 
-def test_one_shard_beside_its_description_and_alone(dataset, tmp_path, capsys):
+def test_overview_of_one_shard_with_and_without_dataset_json(dataset, tmp_path, capsys):
     name = "labelled-00000-of-00001.tfrecord"
     inspect(dataset / name)
     shown = capsys.readouterr().out
@@ -163,11 +163,11 @@ def test_one_shard_beside_its_description_and_alone(dataset, tmp_path, capsys):
     alone = tmp_path / "alone.tfrecord"
     alone.write_bytes((dataset / name).read_bytes())
     inspect(alone, f"--json={tmp_path / 'a.json'}")
-    assert "no dataset.json beside it names it" in capsys.readouterr().out
+    assert "no dataset.json beside the shard names it" in capsys.readouterr().out
     assert [one["partition"] for one in json.loads((tmp_path / "a.json").read_text())["cases"]] == [None] * 3
 
 
-def test_a_flipped_bit_in_an_image(dataset, tmp_path, capsys):
+def test_a_flipped_bit_in_an_image_is_reported(dataset, tmp_path, capsys):
     path = dataset / "labelled-00000-of-00001.tfrecord"
     place = starts(path)[1]
     flip(path, place + 500)
@@ -181,7 +181,7 @@ def test_a_flipped_bit_in_an_image(dataset, tmp_path, capsys):
     assert [shard["sound"] for shard in body["shards"]] == [False, True, True]
 
 
-def test_a_damaged_header_and_what_is_lost_behind_it(dataset, capsys):
+def test_a_damaged_header_hides_the_records_behind_it(dataset, capsys):
     path = dataset / "labelled-00000-of-00001.tfrecord"
     place = starts(path)[1]
     flip(path, place + 2)
@@ -192,7 +192,7 @@ def test_a_damaged_header_and_what_is_lost_behind_it(dataset, capsys):
     assert "record 1 at byte" in refused(capsys, path)[1]
 
 
-def test_a_shard_that_is_cut_off(dataset, capsys):
+def test_a_truncated_shard_is_reported(dataset, capsys):
     path = dataset / "labelled-00000-of-00001.tfrecord"
     place = starts(path)[2]
     content = path.read_bytes()
@@ -205,7 +205,7 @@ def test_a_shard_that_is_cut_off(dataset, capsys):
     assert "record 2 (case C): it is not there" in shown and "its SHA-256 is" in shown
 
 
-def test_shards_that_were_swapped_or_lost(dataset, capsys):
+def test_swapped_and_missing_shards_are_reported(dataset, capsys):
     labelled, test = dataset / "labelled-00000-of-00001.tfrecord", dataset / "test-00000-of-00001.tfrecord"
     contents = labelled.read_bytes(), test.read_bytes()
     labelled.write_bytes(contents[1])
@@ -219,7 +219,7 @@ def test_shards_that_were_swapped_or_lost(dataset, capsys):
     assert f"{test.name}: this shard is missing, with the cases F" in shown
 
 
-def test_an_edited_description(dataset, capsys):
+def test_an_edited_dataset_json_is_reported(dataset, capsys):
     path = dataset / "dataset.json"
     path.write_text(path.read_text().replace("hu:-200:300", "hu:-200:301"))
     line, shown = refused(capsys, dataset)
@@ -251,7 +251,7 @@ def test_an_unlabelled_case_with_a_label(tmp_path, capsys):
         ({"index": 1}, "record 1 (case F): it is not there"),
     ],
 )
-def test_a_description_that_tells_another_story(tmp_path, capsys, change, message):
+def test_dataset_json_that_contradicts_the_records_is_reported(tmp_path, capsys, change, message):
     def entries(listed):
         return {"test": (dataclasses.replace(listed["test"][0], **change),)}
 
@@ -265,7 +265,7 @@ def test_a_labelled_case_without_a_label(tmp_path, capsys):
     assert "(case F): it holds no label, though it is in the partition 'test'" in refused(capsys, folder)[1]
 
 
-def test_values_that_cannot_be(tmp_path, capsys, monkeypatch):
+def test_impossible_values_are_reported(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(case_record, "_check", lambda record: None)  # as another program may write records
     held = records()
     held["test"][0].images["pet"][1, 2, 3] = np.nan
@@ -296,14 +296,14 @@ def other_files(tmp_path):
         "empty": (b"", "expected a shard, got an empty file"),
         "text": (b"case_id,ct,pet\nA,a.nii,b.nii\n", "expected a TFRecord file, got something else"),
         "gzip": (b"\x1f\x8b\x08" + bytes(60), "expected a shard, got a gzip file"),
-        "bytes": (framed(b"\xff\xff\xff"), "a TFRecord file, but not of tf.train.Examples"),
-        "example": (framed(example.SerializeToString()), "other tf.train.Examples (features image_raw), none of ours"),
+        "bytes": (framed(b"\xff\xff\xff"), "expected a shard, got a TFRecord file without"),
+        "example": (framed(example.SerializeToString()), "other tf.train.Examples (features image_raw)"),
         "old": (framed(old.SerializeToString()), "expected records of contract version 2, got 1"),
     }
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "gzip", "bytes", "example", "old"])
-def test_what_is_none_of_ours(tmp_path, capsys, kind):
+def test_other_files_are_refused(tmp_path, capsys, kind):
     content, message = other_files(tmp_path)[kind]
     path = tmp_path / "a.tfrecord"
     path.write_bytes(content)
@@ -311,7 +311,7 @@ def test_what_is_none_of_ours(tmp_path, capsys, kind):
     assert str(path) in line and message in line
 
 
-def test_mistakes_of_the_call(dataset, tmp_path, capsys):
+def test_contradicting_options_are_refused(dataset, tmp_path, capsys):
     for arguments, message in (
         ([], "expected --path, which is missing"),
         ([tmp_path / "none"], "no such file or folder"),

@@ -1,6 +1,7 @@
-"""Draws partitions of patients from a seed: first who gets labels, then, knowing their lesions or not, which partition.
+"""Random splits of patients from a seed, optionally stratified by lesion volume.
 
-A patient's place in the draw is a hash of the seed and its name: no library version changes it.
+`draw_pool` draws the patients whose labels may be read. `assign` then gives each of these a partition. The order of
+the draw is a hash of the seed and the patient's name, which no library version changes.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.records.case_record import LABELLED_PARTITIONS
 
-# Test first: for one seed the test patients stay the same whatever fraction is labelled.
+# Test first, so that the test patients of a seed do not depend on the labelled fraction.
 _IN_TURN = tuple(reversed(LABELLED_PARTITIONS))
 
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Who will be read with a label, before it is said for what.
+    """The patients whose labels may be read, before they have a partition.
 
     Attributes:
-        candidates: patients in the order of the draw.
-        unlabelled: patients whose labels stay closed.
-        counts: patients a partition gets, by ``test``, ``validation``, ``labelled`` or, with folds, ``test`` alone.
-        only_test: candidates that lack a modality and can only be tested on.
-        seed: of the draw.
-        plan: of the folds; None if there are none.
+        candidates: these patients, in the order of the draw.
+        unlabelled: patients whose labels are not read.
+        counts: number of patients by partition: ``test``, ``validation`` and ``labelled``; with folds, only ``test``.
+        only_test: candidates that lack a modality. They can only be test patients.
+        seed: seed of the draw.
+        plan: plan of the folds; None without folds.
     """
 
     candidates: tuple[str, ...]
@@ -44,16 +45,16 @@ class Pool:
 
 
 def rank(seed: int, key: Callable[[str], str] = str) -> Callable[[str], str]:
-    """What patients are ordered by: maps a name to a hash of the seed and ``key(name)``."""
+    """The sort key of the draw: maps a name to a hash of the seed and ``key(name)``."""
     return lambda name: hashlib.sha256(f"{seed}/{key(name)}".encode()).hexdigest()
 
 
 def _counts(fractions: Mapping[str, float], labelled_cases: int | None, patients: int) -> dict[str, int]:
-    """Patients by partition, of `patients` with a label."""
+    """The number of patients by partition, out of `patients` with a label."""
     fractions = {name: share for name, share in fractions.items() if name != "labelled" or labelled_cases is None}
     if any(not 0 <= share <= 1 for share in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
-        told = ", ".join(f"{name} {share:g}" for name, share in fractions.items())
-        raise UserError(f"expected fractions from 0 to 1 that sum to 1 at most, got {told}")
+        received = ", ".join(f"{name} {share:g}" for name, share in fractions.items())
+        raise UserError(f"expected fractions from 0 to 1 that sum to 1 at most, got {received}")
     if labelled_cases is not None and labelled_cases < 0:
         raise UserError(f"expected --labelled_cases of 0 or more, got {labelled_cases}")
     counts = {name: max(math.floor(share * patients + 0.5), 1) if share > 0 else 0 for name, share in fractions.items()}
@@ -70,14 +71,14 @@ def _in_order(
     patients: int,
     source: str | os.PathLike | None,
 ) -> list[str]:
-    """The first of `able` that the partitions need, in turn; those in `partial` can only be tested on.
+    """The first patients of `able` that fill the partitions. Those in `partial` can only be test patients.
 
     Raises:
-        UserError: there are too few.
+        UserError: there are too few patients.
     """
     whole = [name for name in able if name not in partial]
     others = sum(counts.values()) - counts["test"]
-    # Where few have all modalities, these are kept for the partitions that need them.
+    # If few patients have all modalities, they are kept for the partitions that need all modalities.
     spare = set(whole[others:]) if len(whole) < others + counts["test"] else set(whole)
     tested = [name for name in able if name in partial or name in spare][: counts["test"]]
     rest = [name for name in whole if name not in set(tested)][:others]
@@ -85,7 +86,7 @@ def _in_order(
         lacking = len(able) - len(whole)
         remedy = "Lower the fractions, or add label files"
         if not able:
-            remedy = "Add label files: none was found under the names that the input gives or needs"
+            remedy = "Add label files: none exists under the names that the layout or the manifest gives"
         raise UserError(
             f"expected {sum(counts.values())} patients with a label to draw from, got {len(able)} of "
             f"{patients}{f', of which {lacking} lack a modality' if lacking else ''}",
@@ -111,21 +112,20 @@ def draw_pool(
     """Draws the patients whose labels may be read. Opens no file.
 
     Args:
-        cases: with or without a label file; a patient with a study without one can only become unlabelled.
-        seed: of the draw.
-        fractions: of the patients with a label, for each of the partitions with labels, rounded to whole patients,
-            at least one where above 0; all other patients become unlabelled. A ``labelled`` of None or 1 means all
-            patients with a label and all modalities who are not in another partition. With folds, ``validation`` is
-            not read.
-        labelled_cases: number of labelled patients, in place of their fraction.
-        folds: number of folds to make of the patients with labels outside test; None for none.
-        fold: the one whose patients are in validation, from 0.
-        stratify: ``lesion_size`` if `assign` will be told of the lesions, else "".
-        modalities: a patient without files of all of these can only be tested on or be unlabelled; () = do
-            not look.
-        key: the name that a patient is drawn by: the original one where cases bear pseudonyms, so that these
-            do not change the draw.
-        source: where the cases come from, for messages.
+        cases: all cases. A patient with a study without a label file can only be unlabelled.
+        seed: seed of the draw.
+        fractions: fraction of the patients with a label, by partition. Numbers are rounded to whole patients; a
+            fraction above 0 gives at least one patient. All other patients are unlabelled. A ``labelled`` of None or
+            1 means all remaining patients with a label and all modalities. With folds, ``validation`` is ignored.
+        labelled_cases: number of labelled patients, instead of their fraction.
+        folds: number of folds of the patients with labels outside the test partition; None for no folds.
+        fold: number of the fold whose patients are the validation partition, from 0.
+        stratify: ``lesion_size`` if `assign` will get lesion volumes, else "".
+        modalities: a patient without all of these modalities can only be a test patient or unlabelled. With (),
+            modalities are not checked.
+        key: returns the name that a patient is drawn by. For cases with pseudonyms this is the original name, so that
+            pseudonyms do not change the draw.
+        source: the input, for messages.
 
     Raises:
         UserError: the numbers do not fit, or too few patients have a label file.
@@ -165,16 +165,16 @@ def draw_pool(
 
 
 def assign(pool: Pool, lesion_ml: Mapping[str, float] | None = None) -> Split:
-    """Says for what each candidate is read.
+    """Gives each candidate a partition.
 
     Args:
-        pool: of `draw_pool`.
-        lesion_ml: volume of the lesions by patient of the pool; every partition then gets about the same
-            distribution of it. A candidate that is not in it counts as the smallest: a case that cannot be read is
-            left out later. None = drawn without looking.
+        pool: the result of `draw_pool`.
+        lesion_ml: lesion volume in ml by patient, for a stratified split. Every partition then gets about the same
+            distribution of volumes. A candidate without a volume counts as the smallest; its case cannot be read and
+            is left out later. With None, the split is not stratified.
 
     Raises:
-        ValueError: `lesion_ml` is of other patients.
+        ValueError: `lesion_ml` holds none of the candidates.
     """
     if lesion_ml is not None and pool.candidates and not set(lesion_ml) & set(pool.candidates):
         raise ValueError("expected the lesions of the pool's candidates")
@@ -204,7 +204,7 @@ def _fold_name(number: int) -> str:
 
 
 def _in_turn(pool: Pool) -> dict[str, list[str]]:
-    """One partition after another; folds take turns."""
+    """Fills one partition after the other. The folds take turns."""
     groups, rest = {}, list(pool.candidates)
     for name, count in pool.counts.items():
         groups[name], rest = rest[:count], rest[count:]
@@ -213,38 +213,46 @@ def _in_turn(pool: Pool) -> dict[str, list[str]]:
 
 
 def _stratified(pool: Pool, lesion_ml: Mapping[str, float]) -> dict[str, list[str]]:
-    counts = {name: len(held) for name, held in _in_turn(pool).items()}
-    return dealt(pool.candidates, counts, lesion_ml, dict.fromkeys(pool.only_test, "test"))
+    counts = {name: len(patients) for name, patients in _in_turn(pool).items()}
+    return stratified_groups(pool.candidates, counts, lesion_ml, dict.fromkeys(pool.only_test, "test"))
 
 
 def draw(cases: Sequence[CaseFiles], seed: int, fractions: Mapping[str, float], **options) -> Split:
-    """A split without a look at any lesion; see `draw_pool`."""
+    """A split that is not stratified; see `draw_pool` for the arguments."""
     return assign(draw_pool(cases, seed, fractions, **options))
 
 
 def lesion_ml_by_patient(cases: Sequence[CaseFiles], lesion_ml: Mapping[str, float]) -> dict[str, float]:
-    """The largest of each patient's studies, from lesion volumes by case name; patients without any are left out."""
-    told: dict[str, float] = {}
+    """The largest lesion volume of each patient's studies, in ml.
+
+    Args:
+        cases: cases of the patients.
+        lesion_ml: lesion volume in ml by case name. A patient without any volume is left out of the result.
+    """
+    largest: dict[str, float] = {}
     for patient, studies in by_patient(cases).items():
         known = [lesion_ml[case.case_id] for case in studies if case.case_id in lesion_ml]
         if known:
-            told[patient] = max(known)
-    return told
+            largest[patient] = max(known)
+    return largest
 
 
-def dealt(
+def stratified_groups(
     candidates: Sequence[str], counts: Mapping[str, int], lesion_ml: Mapping[str, float], fixed: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Every candidate in one group.
+    """Assigns candidates to groups of given sizes, stratified by lesion volume.
 
-    Patients are sorted by size and cut into strata, as many as the smallest group has members; in each stratum
-    every group gets its share, and who of the stratum goes where is random.
+    Candidates are sorted by volume and cut into as many strata as the smallest group has members. Every group gets
+    its share of each stratum.
 
     Args:
-        candidates: in random order: all randomness comes from it.
-        counts: size by group; their sum is the number of candidates.
-        lesion_ml: by candidate; one that is not in it counts as 0.
-        fixed: the group of those that cannot be in another.
+        candidates: patients in random order. This order is the only source of randomness.
+        counts: size by group. The sizes sum to the number of candidates.
+        lesion_ml: lesion volume in ml by candidate. A missing volume counts as 0.
+        fixed: group by candidate, for candidates that can be in one group only.
+
+    Returns:
+        The candidates by group.
     """
     groups: dict[str, list[str]] = {name: [] for name in counts}
     for name, group in fixed.items():
@@ -262,10 +270,10 @@ def dealt(
 
 
 def _interleaved(counts: Mapping[str, int]) -> list[str]:
-    """Each group's name as often as it has members, spread as evenly as can be."""
+    """The groups' names, each as often as the group has members, spread as evenly as possible."""
     total, given, turns = sum(counts.values()), dict.fromkeys(counts, 0), []
     for number in range(1, total + 1):
-        # Whoever is furthest behind its share.
+        # The group that is furthest behind its share is next.
         group = max(counts, key=lambda name: counts[name] * number - given[name] * total)
         given[group] += 1
         turns.append(group)

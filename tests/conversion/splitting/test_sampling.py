@@ -10,7 +10,7 @@ from tests.support.patients import case, numbered, touch
 FRACTIONS = {"labelled": 0.1, "validation": 0.1, "test": 0.2}
 
 
-def test_the_draws_of_earlier_versions_stay_as_they_are(tmp_path):
+def test_a_seed_gives_the_split_of_version_0_1(tmp_path):
     """Written down from version 0.1: a seed that stands in a paper must go on meaning the same patients."""
     found = numbered(tmp_path, 20)
     for seed, labelled, validation, test in (
@@ -41,7 +41,7 @@ def test_a_drawn_split_depends_on_the_seed_alone(tmp_path):
     assert set(more["labelled"]) > set(sampling.draw(found, 1, FRACTIONS)["labelled"])
 
 
-def test_a_number_of_labelled_patients_in_place_of_their_fraction(tmp_path):
+def test_labelled_cases_replaces_the_labelled_fraction(tmp_path):
     found = numbered(tmp_path, 40)
     drawn = sampling.draw(found, 1, {**FRACTIONS, "labelled": 0.9}, labelled_cases=4)
     assert drawn == sampling.draw(found, 1, FRACTIONS)
@@ -52,7 +52,7 @@ def test_a_number_of_labelled_patients_in_place_of_their_fraction(tmp_path):
 
 
 @pytest.mark.parametrize("labelled", [{}, {"labelled": None}, {"labelled": 1}])
-def test_nobodys_label_is_hidden_unless_that_is_asked_for(tmp_path, labelled):
+def test_all_labels_are_used_without_a_labelled_fraction(tmp_path, labelled):
     found = numbered(tmp_path, 40, without_label=10)
     found[20].images["pet"].path.unlink()
     drawn = sampling.draw(found, 1, {"validation": 0.1, "test": 0.2, **labelled}, modalities=("ct", "pet"))
@@ -82,7 +82,7 @@ def test_patients_without_a_label_can_only_be_unlabelled(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [{"labelled": 0.8, "test": 0.5}, {"labelled": -0.1}, {"labelled": float("nan")}])
-def test_fractions_that_do_not_fit(tmp_path, bad):
+def test_fractions_outside_0_to_1_are_refused(tmp_path, bad):
     with pytest.raises(UserError, match="fractions"):
         sampling.draw(numbered(tmp_path, 10), 0, bad)
 
@@ -98,7 +98,7 @@ def _studies(root, patients=30):
     )
 
 
-def test_the_unit_is_the_patient(tmp_path):
+def test_all_studies_of_a_patient_share_a_partition(tmp_path):
     found = _studies(tmp_path)
     drawn = sampling.draw(found, 3, FRACTIONS)
     assert {name: len(names) for name, names in drawn.items()} == {
@@ -119,7 +119,7 @@ def test_one_study_without_a_label_keeps_its_patient_unlabelled(tmp_path):
         assert "P02" in sampling.draw(found, seed, {"labelled": 0.5, "test": 0.4})["unlabelled"]
 
 
-def test_a_patient_who_lacks_a_modality_is_tested_on_or_unlabelled(tmp_path):
+def test_a_patient_without_a_modality_is_a_test_patient_or_unlabelled(tmp_path):
     found = numbered(tmp_path, 12)
     for one in found[:6]:
         one.images["pet"].path.unlink()
@@ -165,7 +165,7 @@ def _worst_gap(part, everybody):
     return max(abs((part <= cut).mean() - (everybody <= cut).mean()) for cut in everybody)
 
 
-def test_the_pool_is_drawn_without_a_look_and_keeps_its_members(tmp_path):
+def test_stratifying_keeps_the_members_of_the_pool(tmp_path):
     found = numbered(tmp_path, 60)
     fractions = {"labelled": 0.3, "validation": 0.2, "test": 0.2}
     pool = sampling.draw_pool(found, 1, fractions, stratify="lesion_size")
@@ -176,7 +176,7 @@ def test_the_pool_is_drawn_without_a_look_and_keeps_its_members(tmp_path):
     assert {name: len(held) for name, held in stratified.items()} == {name: len(held) for name, held in plain.items()}
 
 
-def test_every_partition_gets_lesions_of_all_sizes(tmp_path):
+def test_stratified_partitions_have_similar_lesion_volumes(tmp_path):
     found = numbered(tmp_path, 80)
     fractions = {"labelled": 0.4, "validation": 0.2, "test": 0.2}
     worst = {"stratified": 0.0, "plain": 0.0}
@@ -202,7 +202,7 @@ def test_a_stratified_draw_depends_on_the_seed_and_not_on_the_order(tmp_path):
     assert drawn(found, 1) == drawn(found[::-1], 1) and drawn(found, 1) != drawn(found, 2)
 
 
-def test_patients_who_lack_a_modality_stay_in_test_when_stratified(tmp_path):
+def test_stratifying_keeps_patients_without_a_modality_in_test(tmp_path):
     found = numbered(tmp_path, 20)
     for one in found[:5]:
         one.images["ct"].path.unlink()
@@ -214,7 +214,7 @@ def test_patients_who_lack_a_modality_stay_in_test_when_stratified(tmp_path):
     assert (len(drawn["labelled"]), len(drawn["validation"]), len(drawn["test"])) == (8, 2, 6)
 
 
-def test_lesions_of_nobody_in_the_pool_are_a_mistake_and_one_unread_is_not(tmp_path):
+def test_volumes_of_other_patients_are_refused_and_a_missing_volume_is_not(tmp_path):
     pool = sampling.draw_pool(numbered(tmp_path, 20), 0, FRACTIONS, stratify="lesion_size")
     with pytest.raises(ValueError, match="pool's candidates"):
         sampling.assign(pool, {"somebody": 1.0})
@@ -225,6 +225,6 @@ def test_lesions_of_nobody_in_the_pool_are_a_mistake_and_one_unread_is_not(tmp_p
     ) == sampling.assign(pool, unread)
 
 
-def test_a_patients_size_is_its_largest_studys():
+def test_a_patients_lesion_volume_is_that_of_the_largest_study():
     cases = [case("A-1", "A"), case("A-2", "A"), case("B"), case("C")]
     assert sampling.lesion_ml_by_patient(cases, {"A-1": 2.0, "A-2": 5.0, "B": 1.0}) == {"A": 5.0, "B": 1.0}
