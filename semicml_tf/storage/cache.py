@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from semicml_tf.errors import UserError
 from semicml_tf.storage import url as urls
-from semicml_tf.storage.store import store_for
-from semicml_tf.storage.threads import in_threads
+from semicml_tf.storage.store import in_threads, store_for
 from semicml_tf.system.digest import sha256
 
 VARIABLE = "SEMICML_TF_CACHE"

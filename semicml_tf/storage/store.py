@@ -1,4 +1,4 @@
-"""What is needed of a store: list, read, write whole files. One engine for each kind of URL."""
+"""Stores of files by URL: list, read and write whole files, several at the same time."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import dataclasses
 import errno
 import os
 import pathlib
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Protocol
 
 from semicml_tf.errors import UserError
 from semicml_tf.storage import problems
 from semicml_tf.storage import url as urls
-from semicml_tf.system import quiet_import
+from semicml_tf.system import progress, quiet_import
 
 # TensorFlow's own file systems; `ram` is its toy, on which this engine is tested.
 BY_TENSORFLOW = ("gs", "ram")
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_AT_ONCE = 4  # files that are copied at the same time
 _WAIT = {"connect_timeout": 10, "read_timeout": 60}
 _RETRIES = {"retries": {"mode": "standard", "max_attempts": 3}}
 
@@ -204,3 +206,27 @@ class TensorFlowStore:
     def delete(self, url: str) -> None:
         with self._explained(url, "writing"):
             self._files.remove(url)
+
+
+def in_threads(work: Callable[[str], Any], names: Sequence[str], what: str) -> list[tuple[str, Any]]:
+    """Calls `work` with each name, on several threads, and shows a progress bar.
+
+    After an error, no further call starts. The error is raised when the running calls have ended.
+
+    Returns:
+        Name and result of each call, in the order of the names.
+    """
+    results = {}
+    with (
+        ThreadPoolExecutor(_AT_ONCE) as pool,
+        progress.bar(total=len(names), desc=what, unit="file", leave=False) as bar,
+    ):
+        futures = {pool.submit(work, name): name for name in names}
+        try:
+            for future in as_completed(futures):
+                results[futures[future]] = future.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [(name, results[name]) for name in names]

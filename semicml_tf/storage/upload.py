@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from semicml_tf.errors import UserError
 from semicml_tf.storage import cache, listing
 from semicml_tf.storage import url as urls
-from semicml_tf.storage.store import Stat, Store, store_for
-from semicml_tf.storage.threads import in_threads
+from semicml_tf.storage.store import Stat, Store, in_threads, store_for
 from semicml_tf.system.digest import sha256
 
 _ATTEMPTS = 3

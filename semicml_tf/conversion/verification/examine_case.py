@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.conversion.settings import Settings
-from semicml_tf.conversion.verification import label_on_grid, overlap, plausible_grids, registration, statistics
+from semicml_tf.conversion.verification import label_on_grid, plausible_grids, registration, statistics
 from semicml_tf.conversion.verification.findings import ERROR, CaseReport, Finding
 from semicml_tf.errors import UserError, unexpected
 from semicml_tf.files.case import CaseFiles
@@ -179,7 +179,7 @@ class _Examination:
             about = {"case_id": self.case.case_id, "reference_name": reference, "name": name}
             about["path"] = self.case.images[name].path
             before = len(self.findings)
-            self._try("overlap_too_small", overlap.check_overlap, *two, **about)
+            self._try("overlap_too_small", plausible_grids.check_overlap, *two, **about)
             if len(self.findings) == before:  # else the two have nothing to do with each other
                 self.findings += plausible_grids.of_two(*two, **about)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from semicml_tf.conversion.settings import Settings
-from semicml_tf.conversion.verification.overlap import check_overlap
+from semicml_tf.conversion.verification.plausible_grids import check_overlap
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.geometry.grid import Grid

@@ -1,4 +1,4 @@
-"""What is odd about where the voxels of two images lie that should show the same box."""
+"""Checks of two grids that should cover the same box: overlap, ends, slice positions and orientation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import os
 import numpy as np
 
 from semicml_tf.conversion.verification.findings import Finding
+from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 
+# A modality that covers less of the reference's box than this shows another patient or another region.
+LEAST_OVERLAP = 0.5
 MOST_TURNED_DEGREES = 20.0
 # In voxels of the coarser of two grids: cutting to whole voxels costs up to half of one, a lost slice a whole one.
 MOST_MISSED_VOXELS = 0.75
@@ -23,7 +26,7 @@ _TOWARDS = (("the left", "the right"), ("the back", "the front"), ("the feet", "
 def of_two(
     reference: Grid, grid: Grid, *, case_id: str, reference_name: str, name: str, path: str | os.PathLike
 ) -> list[Finding]:
-    """Findings about a modality's `grid` beside the reference's; how much they overlap is `overlap`'s matter."""
+    """Findings about a modality's grid against the reference's, other than too little overlap."""
     found = []
 
     def odd(code: str, problem: str, remedy: str) -> None:
@@ -100,3 +103,34 @@ def _slice_offset(reference: Grid, grid: Grid) -> tuple[float, float] | None:
     apart = float(normal @ (grid.affine[:3, 3] - reference.affine[:3, 3])) / step
     offset = abs(apart - round(apart))
     return (step, offset) if offset > LEAST_OFFSET_SLICES and offset * step > LEAST_OFFSET_MM else None
+
+
+def covered(reference: Grid, other: Grid) -> float:
+    """Fraction of `reference`'s box that lies in `other`'s box, on a lattice of 16 points an axis."""
+    steps = [(np.arange(16) + 0.5) / 16 * size - 0.5 for size in reference.shape]
+    points = np.array([(*point, 1.0) for point in itertools.product(*steps)])
+    indices = (points @ (np.linalg.inv(other.affine) @ reference.affine).T)[:, :3]
+    inside = (indices >= -0.5) & (indices <= np.array(other.shape) - 0.5)
+    return float(inside.all(axis=1).mean())
+
+
+def check_overlap(
+    reference: Grid, other: Grid, *, case_id: str, reference_name: str, name: str, path: str | os.PathLike
+) -> None:
+    """Refuses a modality that covers too little of the reference's box.
+
+    Args:
+        reference, other: grids of the two images.
+        case_id, reference_name, name, path: for the message; `name` and `path` belong to the other image.
+
+    Raises:
+        UserError: the other grid covers less than `LEAST_OVERLAP` of the box.
+    """
+    share = covered(reference, other)
+    if share < LEAST_OVERLAP:
+        raise UserError(
+            f"'{name}' of case {case_id} covers {share:.0%} of the box of '{reference_name}', "
+            f"expected at least {LEAST_OVERLAP:.0%}",
+            path=path,
+            remedy="Check that both are of one patient and that their affines are right, or exclude the case",
+        )
