@@ -5,38 +5,25 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection
 
-from absl import flags
-
 from semicml_tf import configuration
 
 
-def text(module, values: flags.FlagValues, *, hidden: Collection[str]) -> str:
+def text(module, *, hidden: Collection[str] = ()) -> str:
     """The help of a command's module, with its flags in the order of their definition.
 
     Args:
-        module: has a docstring and ``CONFIG``; or ``define_flags`` and, perhaps, ``help_groups``.
-        values: the flags that the module defines.
+        module: a module with a docstring and ``CONFIG``.
         hidden: names of flags to leave out.
     """
     groups: dict[str, list[str]] = {}
-    if hasattr(module, "CONFIG"):
-        for one in configuration.options(module.CONFIG):
-            if one.name not in hidden:
-                groups.setdefault(one.group or "Flags", []).extend(_flag(one.name, _of_option(one)))
-    else:
-        names = [name for name in values if name not in hidden]
-        by_heading = module.help_groups(names) if hasattr(module, "help_groups") else {"Flags": names}
-        for heading, members in by_heading.items():
-            groups[heading] = [line for name in members for line in _flag(name, _of_flag(values[name]))]
+    for one in configuration.options(module.CONFIG):
+        if one.name not in hidden:
+            groups.setdefault(one.group or "Flags", []).extend(_flag(one.name, _of_option(one)))
     lines = [(module.__doc__ or "").strip()]
     for heading, members in groups.items():
         lines += ["", f"{heading}:", *members]
     lines += _flag("flagfile", "File with one --flag=value a line. Flags after it on the command line win.")
     return "\n".join(lines)
-
-
-def _of_flag(flag: flags.Flag) -> str:
-    return flag.help if flag.default in (None, "", []) else f"{flag.help} (default: {flag.default_as_str})"
 
 
 def _of_option(one: configuration.Option) -> str:

@@ -4,9 +4,6 @@ A command is a module with ``CONFIG``, a config class (see `configuration`), and
 ``if __name__ == "__main__": commandline.run("package.module")``. Its docstring is its help. ``POSITIONAL`` names the
 options that may be given without their names. ``check_arguments(arguments)``, if the module has it, may refuse them
 before they are parsed. ``AFTER_INTERRUPT`` says what is left after Ctrl-C, and how to continue.
-
-A module may instead have ``define_flags(values)`` and ``main(values)``, both with an absl `FlagValues`.
-Its ``help_groups(names)``, if it has one, gives the names of its flags by the heading in its help.
 """
 
 from __future__ import annotations
@@ -61,17 +58,14 @@ FLAGFILE = "flagfile"
 def _command_module(name: str):
     # A package (phantom/) keeps its command in a file of its own; __main__ only starts it.
     module = importlib.import_module(name)
-    if hasattr(module, "CONFIG") or hasattr(module, "define_flags"):
+    if hasattr(module, "CONFIG"):
         return module
     return importlib.import_module(f"{name}.command")
 
 
 def _flag_values(module) -> flags.FlagValues:
     values = flags.FlagValues()
-    if hasattr(module, "CONFIG"):
-        define(module.CONFIG, values)
-    else:
-        module.define_flags(values)
+    define(module.CONFIG, values)
     return values
 
 
@@ -217,8 +211,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
 
 def help_text(name: str) -> str:
     """What ``--help`` prints of a command."""
-    module = _command_module(name)
-    return command_help.text(module, _flag_values(module), hidden=(FLAGFILE,))
+    return command_help.text(_command_module(name), hidden=(FLAGFILE,))
 
 
 def summary(name: str) -> str:
@@ -227,7 +220,7 @@ def summary(name: str) -> str:
 
 
 def config(name: str, arguments: Sequence[str]) -> Any:
-    """What `parse` makes of a command's arguments: its config, or its flags where the command has no config.
+    """The config that a command's arguments describe.
 
     Raises:
         UserError: as `parse`; an option is missing, or options contradict each other.
@@ -244,7 +237,7 @@ def config(name: str, arguments: Sequence[str]) -> Any:
         raise UserError(f"unexpected argument '{positional[len(names)]}'", remedy="Write --name=value; see --help")
     for flag, value in zip(names, positional):
         values[flag].parse(value)
-    return config_from(module.CONFIG, values) if hasattr(module, "CONFIG") else values
+    return config_from(module.CONFIG, values)
 
 
 def options(name: str, arguments: Sequence[str]) -> dict[str, Any]:

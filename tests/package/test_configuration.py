@@ -131,7 +131,7 @@ def test_a_class_may_choose_defaults_by_what_was_given():
 
 def test_help_shows_each_option_in_its_group():
     module = types.SimpleNamespace(__doc__="Scales.", CONFIG=ScaleConfig)
-    lines = command_help.text(module, commandline._flag_values(module), hidden=("check",)).splitlines()
+    lines = command_help.text(module, hidden=("check",)).splitlines()
     assert lines[:5] == ["Scales.", "", "Flags:", "  --input", "      Folder of the images. (required)"]
     assert lines[lines.index("Kinds:") + 1 :][:2] == [
         "  --kind",
