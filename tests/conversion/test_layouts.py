@@ -132,13 +132,13 @@ def test_no_patient_tag_path_or_name_of_dicom_reaches_the_dataset_or_a_log(made,
     for where, content in told.items():
         for secret in secrets:
             assert secret.encode() not in content, (where, secret)
-    # The map, which stays with its owner, tells who is who.
+    # The map, which stays with its owner, names the patients.
     known = (tmp_path / "out.pseudonyms.json").read_text()
     cases = [case["case_id"] for held in json.loads(told["dataset.json"])["partitions"].values() for case in held]
     assert len(cases) == 4 and all(case in known for case in cases)
 
 
-def test_a_manifest_that_names_dicom_is_told_under_pseudonyms(made, tmp_path, capsys):
+def test_a_manifest_that_names_dicom_gets_pseudonyms(made, tmp_path, capsys):
     root = made("dicom")
     series = sorted({path.parent for path in root.rglob("*.dcm") if "ct" in path.parent.name.lower()})
     manifest = tmp_path / "cases.csv"

@@ -1,6 +1,6 @@
-"""Names for patients that tell nothing: salted hashes, and a map beside the dataset that its owner keeps.
+"""Pseudonyms of patients: salted hashes, and a map file that stays with the owner of the data.
 
-The map file holds the salt and who is who; with the same map the same patients get the same names.
+The map file holds the salt, and the patient and case of each pseudonym. The same map gives the same pseudonyms.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from semicml_tf.system import atomic_files, json_files
 
 _VERSION = 1
 _DIGITS, _MORE_DIGITS = 8, 4
-_NOTE = "Keep this file to yourself: it tells whose pseudonym is whose."
+_NOTE = "Keep this file to yourself: it names the patient of each pseudonym."
 
 
 @dataclasses.dataclass(frozen=True)
 class Original:
-    """Whom a pseudonym stands for.
+    """The names behind a pseudonym.
 
     Attributes:
         case: name of the case in the input.
-        patient: name of its patient there.
+        patient: name of the patient in the input.
     """
 
     case: str
@@ -64,10 +64,10 @@ class _File:
 
 
 def default_map(output: str | os.PathLike) -> pathlib.Path:
-    """Where the map lies if nothing else was said: beside the folder `output`.
+    """The default path of the map file, beside the folder `output`.
 
     Raises:
-        UserError: `output` is no folder of this machine; the map must not leave it.
+        UserError: `output` is a URL. The map must stay on this machine.
     """
     if "://" in os.fspath(output):
         raise UserError(
@@ -80,15 +80,15 @@ def default_map(output: str | os.PathLike) -> pathlib.Path:
 
 
 def _plain(name: str) -> str:
-    # File systems differ in how they write an umlaut; the patient is the same.
+    # File systems write an umlaut in two ways. Both mean the same patient.
     return unicodedata.normalize("NFC", name)
 
 
 class Pseudonyms:
-    """The map: read, extended, and written back whole.
+    """The map of pseudonyms, which is written back as a whole when patients are added.
 
     Attributes:
-        path: of its file.
+        path: path of the map file.
     """
 
     def __init__(self, path: pathlib.Path, salt: str, cases: Mapping[str, Original]):
@@ -100,24 +100,24 @@ class Pseudonyms:
         self._patients = {_base(pseudonym): one.patient for pseudonym, one in cases.items()}
         self._of_case = {(_plain(one.patient), _plain(one.case)): name for name, one in cases.items()}
         self._names = {_plain(one.case): name for name, one in cases.items()}
-        # The name of a patient goes before that of a case: it stands for all studies.
+        # A patient's name wins over a case's name: it stands for all studies.
         self._names |= {_plain(patient): name for name, patient in self._patients.items()}
 
     @classmethod
     def open(cls, map_file: str | os.PathLike, *, dataset: str | os.PathLike | None = None) -> Pseudonyms:
-        """Reads the map; a new one, with a salt of its own, where there is none. Writes nothing yet.
+        """Reads the map, or makes a new map with a new salt if the file does not exist. Writes nothing.
 
         Args:
-            map_file: its place.
-            dataset: folder that will be passed on, in which the map must not lie.
+            map_file: path of the map file.
+            dataset: folder of the dataset, which must not contain the map.
 
         Raises:
-            UserError: the file is broken, others may read it, or it lies in the dataset.
+            UserError: the file is broken, other users may read it, or it lies in the dataset.
         """
         path = pathlib.Path(map_file).absolute()
         if dataset is not None and pathlib.Path(dataset).resolve() in path.resolve().parents:
             raise UserError(
-                "the map of pseudonyms must not lie in the dataset: who gets that would know the patients",
+                "the map of pseudonyms must not lie in the dataset: whoever gets the dataset would know the patients",
                 path=path,
                 remedy="Choose another --pseudonym_map",
             )
@@ -126,24 +126,24 @@ class Pseudonyms:
         return cls(path, *_read(path))
 
     def original(self, name: str) -> str:
-        """The name in the input of a pseudonym of a case or a patient; any other name as it is."""
+        """The name in the input behind a pseudonym of a case or a patient. Any other name stays."""
         if name in self._patients:
             return self._patients[name]
         return self._cases[name].case if name in self._cases else name
 
     def pseudonym(self, name: str) -> str:
-        """The pseudonym of a patient or a case of the input; any other name as it is."""
+        """The pseudonym of a patient or a case of the input. Any other name stays."""
         return self._names.get(_plain(name), name)
 
     def names(self) -> dict[str, str]:
-        """Pseudonyms by name in the input, of all patients and cases of the map."""
+        """The pseudonyms of all patients and cases of the map, by name in the input."""
         known = {one.case: name for name, one in self._cases.items()}
         return known | {patient: name for name, patient in self._patients.items()}
 
     def rename(self, cases: Sequence[CaseFiles]) -> list[CaseFiles]:
-        """The cases under their pseudonyms, sorted by these; new patients come into the map, which is written.
+        """The cases under their pseudonyms, sorted by pseudonym. New patients are added to the map file.
 
-        Nothing but `case_id` and `patient_id` is changed.
+        Only `case_id` and `patient_id` change.
 
         Raises:
             UserError: the map cannot be read or written.
@@ -156,25 +156,25 @@ class Pseudonyms:
         return sorted(renamed, key=lambda case: case.case_id)
 
     def rename_split(self, split: Split) -> Split:
-        """The split under pseudonyms, whichever of the two its names are; drawn folds included.
+        """The split under pseudonyms, with its folds. Names that are pseudonyms already stay.
 
-        Names that nobody in the input has get a pseudonym, too: a split travels with the dataset.
+        Names that are not in the input also get a pseudonym, because the dataset contains the split.
 
         Raises:
             UserError: the map cannot be read or written.
         """
-        named = [*(name for held in split.values() for name in held), *(name for held in split.folds for name in held)]
+        named = [name for names in (*split.values(), *split.folds) for name in names]
         strangers = {name for name in named if not self._knows(name)}
         self._add([Original(name, name) for name in sorted(strangers)])
 
-        def renamed(held: Sequence[str]) -> tuple[str, ...]:
-            known = (name if name in self._cases or name in self._patients else self.pseudonym(name) for name in held)
+        def renamed(names: Sequence[str]) -> tuple[str, ...]:
+            known = (name if name in self._cases or name in self._patients else self.pseudonym(name) for name in names)
             return tuple(sorted(known))
 
         return dataclasses.replace(
             split,
-            names={partition: renamed(held) for partition, held in split.items()},
-            folds=tuple(renamed(held) for held in split.folds),
+            names={partition: renamed(names) for partition, names in split.items()},
+            folds=tuple(renamed(names) for names in split.folds),
         )
 
     def _knows(self, name: str) -> bool:
@@ -186,7 +186,7 @@ class Pseudonyms:
                 # Another conversion may have added patients since.
                 salt, cases = _read(self.path)
                 if salt != self._salt and self._cases:
-                    raise UserError("the map of pseudonyms was replaced meanwhile", path=self.path, remedy="Start anew")
+                    raise UserError("another process replaced this map", path=self.path, remedy="Run it again")
                 self._salt = salt
                 self._take(cases)
             cases = dict(self._cases)
@@ -197,12 +197,12 @@ class Pseudonyms:
             for one in sorted(new, key=lambda one: (one.patient, one.case)):
                 studies.setdefault(_plain(one.patient), []).append(one)
             taken = {name: _plain(patient) for name, patient in self._patients.items()}
-            for patient, held in studies.items():
+            for patient, cases_of_patient in studies.items():
                 base = _free(self._salt, patient, taken)
                 taken[base] = patient
                 earlier = sum(_base(name) == base for name in cases)
-                alone = earlier == 0 and len(held) == 1
-                for number, one in enumerate(held, start=earlier + 1):
+                alone = earlier == 0 and len(cases_of_patient) == 1
+                for number, one in enumerate(cases_of_patient, start=earlier + 1):
                     cases[base if alone else f"{base}-{number}"] = one
             self._take(cases)
             self._write()
@@ -222,7 +222,7 @@ class Pseudonyms:
 
 
 def _base(pseudonym: str) -> str:
-    """The patient's pseudonym in that of a case."""
+    """The patient's part of a case's pseudonym."""
     return pseudonym.partition("-")[0]
 
 
@@ -231,7 +231,7 @@ def _hash(salt: str, patient: str) -> str:
 
 
 def _free(salt: str, patient: str, taken: Mapping[str, str]) -> str:
-    """The patient's pseudonym; longer where another patient has the short one."""
+    """A patient's pseudonym, which is longer if another patient has the short one."""
     digest, digits = _hash(salt, patient), _DIGITS
     while taken.get(f"P{digest[:digits]}", patient) != patient:
         digits += _MORE_DIGITS
@@ -240,7 +240,7 @@ def _free(salt: str, patient: str, taken: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def _locked(path: pathlib.Path) -> Iterator[None]:
-    """Two conversions at once must not each make a salt, or lose the other's patients."""
+    """Keeps two conversions at the same time from making two salts, or from losing patients."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
@@ -260,10 +260,10 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
 
 def _read(path: pathlib.Path) -> tuple[str, dict[str, Original]]:
     """Salt and cases of a map file."""
-    remedy = "Restore it, or choose another --pseudonym_map: without it nobody can tell the patients"
+    remedy = "Restore it, or choose another --pseudonym_map: without it nobody knows the patients"
     if path.is_file() and path.stat().st_mode & 0o077:
         raise UserError(
-            f"this map tells who the patients are, but others on this machine have access to it "
+            "this map names the patients, but other users of this machine have access to it "
             f"(mode {path.stat().st_mode & 0o777:04o}, expected 0600)",
             path=path,
             remedy=f"chmod 600 {path.name}",

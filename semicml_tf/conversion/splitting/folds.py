@@ -1,4 +1,4 @@
-"""Cross-validation: every patient with a label outside test is validated on once; the test patients stay."""
+"""Cross-validation: every patient with a label outside test is a validation patient once; the test patients stay."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from semicml_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class FoldPlan:
-    """How many folds, which of them is validated on, and who is labelled.
+    """The number of folds, the validation fold, and the number of labelled patients.
 
     Attributes:
-        number: of folds.
-        fold: whose patients are in validation, from 0.
-        labelled: patients of the other folds that are labelled; None = all of them.
+        number: number of folds.
+        fold: number of the validation fold, from 0.
+        labelled: number of labelled patients in the other folds; None means all of them.
     """
 
     number: int
@@ -66,12 +66,12 @@ def check_number(fold: int, number: int) -> None:
 
 
 def with_fold(split: Split, fold: int, rank: Callable[[str], object]) -> Split:
-    """The split with another of its folds in validation, as if it had been drawn with that one.
+    """The split with another of its folds as validation fold.
 
     Args:
-        split: with folds.
-        fold: number of the wanted one.
-        rank: what patients are ordered by: `draw.rank` of the split's seed.
+        split: a split with folds.
+        fold: number of the validation fold.
+        rank: sort key of the patients: `sampling.rank` of the split's seed.
 
     Raises:
         UserError: the split has no folds, or not so many.
