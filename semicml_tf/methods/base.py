@@ -20,7 +20,7 @@ NetworkFactory = Callable[[str], keras.Model]
 
 
 class Method(keras.Model):
-    """Two students, and the step that updates them. Subclasses override `loss_terms`, and hooks where needed.
+    """A student per modality, and the step that updates them. Subclasses override `loss_terms`, and hooks where needed.
 
     A batch is ``{"labelled": stream, "unlabelled": stream}``, as `input.semi_supervised_batches.batches` yields it.
 

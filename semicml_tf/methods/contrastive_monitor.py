@@ -1,32 +1,39 @@
-"""How alike the modalities' maps are, and what the contrastive loss pushes apart: scalars to log of a step."""
+"""How similar the modalities' maps are, and what the contrastive loss pushes apart: scalars of a step to log."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
 
 from semicml_tf.losses.asc import relations, sees_something, similarity_matrix
 from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.methods.modality_pairs import mean_over_pairs
 
 
 def _mean(values, where):
     return ops.sum(ops.where(where, values, 0.0)) / ops.maximum(ops.sum(ops.cast(where, values.dtype)), 1.0)
 
 
-def scalars(first, second, patients, settings: MethodSettings) -> dict[str, Any]:
-    """What two networks make of the same unlabelled slices.
+def scalars(maps: Mapping[str, Any], patients, settings: MethodSettings) -> dict[str, Any]:
+    """Compares what the networks predict on the same unlabelled slices.
 
     Args:
-        first, second: their maps, (batch, h, w, 1).
-        patients: (batch,) integers that tell patients apart.
+        maps: maps (batch, height, width, 1) by modality, of at least two modalities.
+        patients: (batch,) integers that identify the patients.
         settings: similarity, negatives and empty-map rule as in the loss.
 
     Returns:
-        ``seen_by_both``, ``seen_by_one``: shares of the slices in which both networks, or one alone, have a pixel of at
-        least 0.5. ``alike``: mean similarity of a slice's two maps over the loss's anchors; ``apart``: mean similarity
-        of an anchor and its negatives. Both 0 where there is no anchor or no negative.
+        Scalars, each a mean over all pairs of modalities. ``seen_by_both`` and ``seen_by_one``: fractions of the slices
+        in which both networks of a pair, or only one of them, have a pixel of at least 0.5. ``alike``: mean similarity
+        of a slice's two maps over the anchors of the loss. ``apart``: mean similarity of an anchor and its negatives.
+        ``alike`` is 0 without an anchor, and ``apart`` is 0 without a negative.
     """
+    return mean_over_pairs(list(maps), lambda one, other: _of_pair(maps[one], maps[other], patients, settings))
+
+
+def _of_pair(first, second, patients, settings: MethodSettings) -> dict[str, Any]:
     first, second = ops.stop_gradient(first), ops.stop_gradient(second)
     sees = [ops.cast(sees_something(maps), "float32") for maps in (first, second)]
     both = sees[0] * sees[1]

@@ -1,4 +1,4 @@
-"""Cross pseudo supervision with one network a modality: each learns from the other's hard labels."""
+"""Cross pseudo supervision with one network per modality: each learns from the hard labels of the others."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from semicml_tf.methods.shared_knobs import UnlabelledLoss
 METHOD = Declaration(
     "the modalities learn from each other's hard labels (cross-modal CPS)",
     knobs=(UnlabelledLoss,),
+    least_modalities=2,
 )
 
 
 def stage_class():
     """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
     from semicml_tf.losses.pseudo_labels import cross_pseudo_supervision
+    from semicml_tf.methods.modality_pairs import mean_over_pairs
     from semicml_tf.methods.semi_supervised import SemiSupervised
 
     class Stage(SemiSupervised):
-        """``L_unl = BCE(p_1, 1[p_2 > 0.5]) + BCE(p_2, 1[p_1 > 0.5])`` of the modalities 1 and 2 of a slice."""
+        """``L_unl = BCE(p_1, 1[p_2 > 0.5]) + BCE(p_2, 1[p_1 > 0.5])``, mean over the pairs (1, 2) of modalities."""
 
         def unlabelled_term(self, maps, targets, batch):
-            return cross_pseudo_supervision(*(maps["unlabelled"][name] for name in self.modalities))
+            unlabelled = maps["unlabelled"]
+            return mean_over_pairs(
+                self.modalities, lambda one, other: cross_pseudo_supervision(unlabelled[one], unlabelled[other])
+            )
 
     return Stage

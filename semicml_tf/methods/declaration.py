@@ -22,6 +22,7 @@ class Declaration:
     Attributes:
         help: one line.
         knobs: classes of the options that the method reads beside those that all methods read.
+        least_modalities: number of modalities that the method needs. Methods with mutual terms need two.
         needs_unlabelled: whether a step needs unlabelled slices.
         needs_average: whether, with these settings, the method learns from the students' moving averages.
         needs_scores: whether, with these settings, the method begins with a choice by validation scores.
@@ -32,6 +33,7 @@ class Declaration:
 
     help: str
     knobs: tuple[type, ...] = ()
+    least_modalities: int = 1
     needs_unlabelled: bool = True
     needs_average: Callable[[Settings], bool] = lambda settings: False
     needs_scores: Callable[[Settings], bool] = lambda settings: False

@@ -1,4 +1,4 @@
-"""PReL: teachers, of both modalities together or of the better one, write soft labels, from which students learn."""
+"""PReL: teachers of all modalities, or the best modality's teacher, write soft labels. All students learn from them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class PrelKnobs:
 
     teacher_modality: str = option(
         "auto",
-        "The stronger modality, which alone teaches with --teachers=better. auto chooses it by validation DSC.",
+        "The strongest modality, which alone teaches with --teachers=better. auto chooses it by validation DSC.",
     )
     teachers: str = option(
         "both",
-        "Teachers that make the pseudo-labels: the better modality's, or both together.",
+        "Teachers that make the pseudo-labels: those of all modalities together (both), or the best modality's "
+        "(better).",
         choices=("better", "both"),
     )
     label_fusion: str = option(
@@ -44,14 +45,14 @@ class PrelKnobs:
     prel_weight: float = option(1.0, "Weight of the pseudo-label loss beside the labelled loss.", low=0.0)
     prel_keep_labelled: bool = option(True, "Keep the labelled loss.")
     prel_asc_weak: float = option(
-        0.01, "Fraction of ASC in the pseudo-label loss of the weaker modality.", low=0.0, high=1.0
+        0.01, "Fraction of ASC in the pseudo-label loss of the weaker modalities.", low=0.0, high=1.0
     )
     prel_asc_strong: float = option(
-        0.2, "Fraction of ASC in the pseudo-label loss of the stronger modality.", low=0.0, high=1.0
+        0.2, "Fraction of ASC in the pseudo-label loss of the strongest modality.", low=0.0, high=1.0
     )
     prel_strong_from: float = option(
         0.0,
-        "Fraction of the stage after which the stronger modality learns from the pseudo-labels, too.",
+        "Fraction of the stage after which the strongest modality learns from the pseudo-labels, too.",
         low=0.0,
         high=1.0,
     )
@@ -72,8 +73,9 @@ def _contradictions(settings) -> Iterator[Problem]:
 
 
 METHOD = Declaration(
-    "re-learning from soft pseudo-labels of both teachers, or of the better one (PReL)",
+    "re-learning from soft pseudo-labels of all teachers, or of the best one (PReL)",
     knobs=(AscLoss, PoolTeacher, PrelKnobs),
+    least_modalities=2,
     needs_average=lambda settings: settings.teacher == "average",
     needs_scores=lambda settings: settings.teacher_modality == "auto",
     needs_dropout=lambda settings: settings.teacher_dropout,
@@ -92,13 +94,14 @@ def stage_class():
     from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
 
     class Stage(PooledMethod):
-        """``L = prel_weight (L_teach,weak + W(t) L_teach,strong)``, with the labelled loss beside it if it is kept::
+        """``L = prel_weight (sum over weak m of L_teach,m + W(t) L_teach,strong)``, and the labelled loss if kept::
 
             L_teach,m = a_m L_ASC(q, p_m) + (1 - a_m) [bce_weight BCE(p_m, q) + dice_weight DiceLoss(p_m, q)]
 
-        W = 0 until `prel_strong_from` of the stage, then 1; a_m is `prel_asc_weak` or `prel_asc_strong`, 0 where
-        `asc_weight` is. Strong is the better modality, whoever writes q. Zhang et al., Medical Image Analysis 83 (2023)
-        102656, by a third-party copy of its training script; there the better modality alone writes q.
+        W is 0 until `prel_strong_from` of the stage, then 1. a_m is `prel_asc_weak` or `prel_asc_strong`, and 0 where
+        `asc_weight` is 0. Strong is the best modality on validation patients, and all others are weak. Zhang et al.,
+        Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script. There, the better of
+        two modalities alone writes q.
         """
 
         def __init__(self, modalities, build, settings, plan, scores):
@@ -111,7 +114,7 @@ def stage_class():
             self.labellers = {name: SoftLabeller(teachers[name], settings) for name in writers}
 
         def _choose(self, scores) -> str:
-            """The named modality, or the better one on validation patients."""
+            """The named modality, or the best one on validation patients."""
             name = self.settings.teacher_modality
             if name != "auto":
                 if name not in self.modalities:
@@ -163,11 +166,11 @@ def stage_class():
             return terms
 
         def observations(self, batch, maps, targets):
-            first, second = (maps["unlabelled"][name] for name in self.modalities)
+            students = {name: maps["unlabelled"][name] for name in self.modalities}
             patients = batch["unlabelled"]["patient"]
             return {
                 **pseudo_label_monitor.shares(targets["q"], batch["labelled"]["label"]),
-                **contrastive_monitor.scalars(first, second, patients, self.settings),
+                **contrastive_monitor.scalars(students, patients, self.settings),
             }
 
         def alarms(self, means):

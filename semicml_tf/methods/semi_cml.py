@@ -1,4 +1,4 @@
-"""Semi-CML: both students learn from the labelled slices and from each other on the unlabelled ones."""
+"""Semi-CML: all students learn from the labelled slices, and from each other on the unlabelled slices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semicml_tf.methods.shared_knobs import AscLoss, PoolTeacher
 
 @knobs("Semi-CML")
 class SemiCmlKnobs:
-    """The squared difference of the two modalities' maps, and when the cross-modal terms begin."""
+    """The squared difference of two modalities' maps, and when the cross-modal terms begin."""
 
     mse_weight: float = option(
         0.0, "Weight of the squared difference between the modalities' maps. 0 turns it off.", low=0.0
@@ -34,8 +34,9 @@ class SemiCmlKnobs:
 
 
 METHOD = Declaration(
-    "contrastive mutual learning of both modalities (Semi-CML)",
+    "contrastive mutual learning of the modalities (Semi-CML)",
     knobs=(AscLoss, PoolTeacher, SemiCmlKnobs),
+    least_modalities=2,
     needs_average=lambda settings: settings.mse_weight > 0 and settings.mse_target == "average",
 )
 
@@ -47,14 +48,15 @@ def stage_class():
     from semicml_tf.losses.asc import asc_loss
     from semicml_tf.losses.consistency import seen_by_either, squared_difference
     from semicml_tf.methods import contrastive_monitor, ramps
+    from semicml_tf.methods.modality_pairs import mean_over_pairs
     from semicml_tf.methods.pool_teacher import PooledMethod
 
     class Stage(PooledMethod):
-        """``L = L_sup,1 + L_sup,2 + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
+        """``L = sum over m of L_sup,m + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
 
-        Zhang et al., Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script.
-        With a burn-in, ASC and MSE begin after it and grow by a ramp; both networks then see something
-        before they are asked to agree.
+        L_ASC and L_MSE are means over all pairs of modalities. Zhang et al., Medical Image Analysis 83 (2023) 102656,
+        by a third-party copy of its training script, which has two modalities. With a burn-in, ASC and MSE begin
+        after the burn-in and grow by a ramp. All networks then see something before they are asked to agree.
         """
 
         def weights_of_terms(self):
@@ -84,34 +86,38 @@ def stage_class():
 
         def loss_terms(self, batch, maps, targets):
             how, unlabelled = self.settings, maps["unlabelled"]
-            first, second = (unlabelled[name] for name in self.modalities)
             asc_weight, mse_weight = self.weights_of_terms()
-            terms = {"supervised": self.supervised_term(batch, maps)}
-            if how.asc_weight:
-                contrast = asc_loss(
-                    first,
-                    second,
+
+            def contrast(one, other):
+                return asc_loss(
+                    unlabelled[one],
+                    unlabelled[other],
                     batch["unlabelled"]["patient"],
                     temperature=how.asc_temperature,
                     similarity=how.asc_similarity,
                     negatives=how.asc_negatives,
                     empty=how.asc_empty,
                 )
-                terms["asc"] = ops.multiply(asc_weight, contrast)
+
+            def difference(one, other):
+                return self._mean_difference(one, other, unlabelled, targets)
+
+            terms = {"supervised": self.supervised_term(batch, maps)}
+            if how.asc_weight:
+                terms["asc"] = ops.multiply(asc_weight, mean_over_pairs(self.modalities, contrast))
             if how.mse_weight:
-                terms["mse"] = ops.multiply(mse_weight, self._mean_difference(first, second, targets))
+                terms["mse"] = ops.multiply(mse_weight, mean_over_pairs(self.modalities, difference))
             return terms
 
         def observations(self, batch, maps, targets):
-            first, second = (maps["unlabelled"][name] for name in self.modalities)
-            return contrastive_monitor.scalars(first, second, batch["unlabelled"]["patient"], self.settings)
+            maps = {name: maps["unlabelled"][name] for name in self.modalities}
+            return contrastive_monitor.scalars(maps, batch["unlabelled"]["patient"], self.settings)
 
-        def _mean_difference(self, first, second, targets):
+        def _mean_difference(self, one, other, maps, targets):
             if self._against_averages:
-                one, other = self.modalities
-                pairs = [(first, targets[other]), (second, targets[one])]
+                pairs = [(maps[one], targets[other]), (maps[other], targets[one])]
             else:
-                pairs = [(first, second)]
+                pairs = [(maps[one], maps[other])]
             values = []
             for p, q in pairs:
                 weight = seen_by_either(p, q) if self.settings.mse_weighting == "seen" else 1.0

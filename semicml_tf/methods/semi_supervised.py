@@ -18,7 +18,9 @@ class SemiSupervised(Method):
     """
 
     def unlabelled_term(self, maps, targets, batch):
-        """Sum over modalities of the unlabelled loss: (batch,) or, where it is coupled over the batch, a scalar.
+        """The unlabelled loss: (batch,) or, where it is coupled over the batch, a scalar.
+
+        Terms of single networks are summed over modalities. Mutual terms are means over pairs of modalities.
 
         Args:
             maps, targets: as in `loss_terms`.

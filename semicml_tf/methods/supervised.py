@@ -12,6 +12,6 @@ def stage_class():
     from semicml_tf.methods.base import Method
 
     class Stage(Method):
-        """Each student minimises the supervised loss on its own modality; nothing ties the two."""
+        """Each student minimises the supervised loss on its own modality; nothing connects the modalities."""
 
     return Stage

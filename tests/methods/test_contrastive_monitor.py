@@ -25,7 +25,7 @@ def _rows(*drawn):
 
 def _scalars(first, second, patients, **changes):
     how = dataclasses.replace(MethodSettings(), **changes)
-    found = contrastive_monitor.scalars(first, second, np.array(patients, np.int32), how)
+    found = contrastive_monitor.scalars({"ct": first, "pet": second}, np.array(patients, np.int32), how)
     return {name: float(value) for name, value in found.items()}
 
 

@@ -28,8 +28,8 @@ half_precision = pytest.mark.skipif(
 )
 
 
-def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float32"):
-    """A global batch as `input.semi_supervised_batches` yields it, in float32; images show their label faintly."""
+def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float32", modalities=MODALITIES):
+    """A global batch as `input.semi_supervised_batches` yields it; images show their label faintly."""
     rng = np.random.default_rng(seed)
 
     def stream(count, with_label):
@@ -37,7 +37,7 @@ def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float
         for index in range(count):
             row, column = rng.integers(0, WINDOW - 6, 2)
             label[index, row : row + 6, column : column + 6] = 1.0
-        image = {name: (label + rng.normal(scale=0.5, size=label.shape)).astype(dtype) for name in MODALITIES}
+        image = {name: (label + rng.normal(scale=0.5, size=label.shape)).astype(dtype) for name in modalities}
         made = {
             "image": image,
             "patient": np.arange(count, dtype=np.int32) // 2,
@@ -54,6 +54,7 @@ def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float
 def method(
     name: str,
     *,
+    modalities: tuple[str, ...] = MODALITIES,
     steps: int = 10,
     scores=None,
     synchronized: bool = False,
@@ -71,7 +72,8 @@ def method(
         return networks.build(spec, name=modality, seed=seed, synchronized=synchronized, precision=precision)
 
     plan = StagePlan(steps=steps, first_step=0, steps_per_epoch=5)
-    made = catalogue.stage_class(name)(MODALITIES, build, how, plan, scores or {"ct": 0.4, "pet": 0.6})
+    scores = scores or dict(zip(modalities, (0.4, 0.6, 0.5, 0.3)))
+    made = catalogue.stage_class(name)(modalities, build, how, plan, scores)
     made.begin()
     return made
 
