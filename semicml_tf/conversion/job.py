@@ -35,11 +35,11 @@ def convert(config: ConvertConfig, report: Callable[[str], None] = print) -> Con
             raise UserError(
                 "expected --modalities, which is missing",
                 path=source,
-                remedy=f"Name two of what is there: {layout.describe(source, config.layout_options())}",
+                remedy=f"Name those to train on: {layout.describe(source, config.layout_options())}",
             )
     settings = config.settings()
-    if len(settings.modalities) != 2:
-        report(f"warning: training takes two modalities, got --modalities={','.join(settings.modalities)}")
+    if len(settings.modalities) == 1:
+        report(f"warning: one modality, {settings.modalities[0]}: the default methods of training need at least two")
     runner = runner_of(config.runner, workers=config.workers or cpu.available(), beam_flags=config.beam_flag)
     return Conversion(config, source, target, layout, settings, runner, privacy, report).run()
 

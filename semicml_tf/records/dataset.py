@@ -98,7 +98,7 @@ class DatasetInfo:
 
     Attributes:
         root: the folder; that of its copies if it was read from a URL.
-        modalities: the two names, in the order the user gave.
+        modalities: names, in the order the user gave.
         reference_modality: whose box the network's grid covers.
         spacing_mm: (slice, row, column) of the network's grid; 0 = each case's own.
         normalisation: by modality name.

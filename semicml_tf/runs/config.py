@@ -98,4 +98,4 @@ class TrainConfig(MethodSettings, TrainSettings, DatasetAccess, _Place):
 
     def check_modalities(self, modalities: Sequence[str]) -> None:
         """Raises UserError if the settings contradict the dataset's modalities."""
-        settings.check_modalities(self.method_settings, modalities)
+        settings.check_modalities(self.run_settings, self.method_settings, modalities)

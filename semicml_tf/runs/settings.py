@@ -83,7 +83,7 @@ class TrainSettings:
         0.67, "Fraction of the labelled slices that are cut around a lesion.", low=0.0, high=1.0, group=DATA
     )
     augmentation: str = option(
-        "standard", "Augmentation, the same for both modalities.", choices=("none", "standard"), group=DATA
+        "standard", "Augmentation, the same for all modalities.", choices=("none", "standard"), group=DATA
     )
     unlabelled_partitions: tuple[str, ...] = option(
         ("labelled", "unlabelled"),
@@ -173,12 +173,15 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
     yield from catalogue.contradictions(method)
 
 
-def check_modalities(method: MethodSettings, modalities: Sequence[str]) -> None:
+def check_modalities(train: TrainSettings, method: MethodSettings, modalities: Sequence[str]) -> None:
     """Raises UserError on settings that contradict the dataset's modalities."""
-    if len(modalities) != 2:
-        raise UserError(
-            f"expected a dataset of two modalities, got {', '.join(modalities)}", remedy="Convert with two --modalities"
-        )
+    for name in train.method:
+        if len(modalities) < (least := catalogue.METHODS[name].least_modalities):
+            single = [other for other, entry in catalogue.METHODS.items() if entry.least_modalities == 1]
+            raise UserError(
+                f"expected a dataset of at least {least} modalities for {name}, got {', '.join(modalities)}",
+                remedy=f"Convert with more --modalities, or choose --method among {', '.join(single)}",
+            )
     if method.teacher_modality not in ("auto", *modalities):
         raise UserError(
             f"expected --teacher_modality among auto, {', '.join(modalities)}, got '{method.teacher_modality}'",

@@ -23,7 +23,7 @@ class Keeper:
     Args:
         folder: of the run.
         run_hash: of what the run was asked to do.
-        asked: that in words: its flags by name, `data_hash` and `initial_run`.
+        asked: that in words: its flags by name, `modalities`, `data_hash` and `initial_run`.
         chief: whether this process writes.
     """
 
@@ -64,9 +64,12 @@ class Keeper:
         if record.get("settings"):
             defaults = settings.as_flags(TrainSettings(), MethodSettings())
             parts = settings.differences(record["settings"], self._asked["settings"], defaults)
-        for key, what in (("data_hash", "data of hash"), ("initial_run", "--init_from")):
+        for key, what in (("modalities", "modalities"), ("data_hash", "data of hash"), ("initial_run", "--init_from")):
             if record and record.get(key) != self._asked[key]:
-                before, now = (value or "none" for value in (record.get(key), self._asked[key]))
+                before, now = (
+                    ",".join(value) if isinstance(value, list) else value or "none"
+                    for value in (record.get(key), self._asked[key])
+                )
                 parts.append(f"{what} {before}, now {now}")
         text = "; ".join(parts) or "other settings or other data"
         remedy = "Give the flags that it began with, or another --output"

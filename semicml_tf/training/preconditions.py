@@ -72,11 +72,28 @@ def _check_cases(config: TrainConfig, info: DatasetInfo) -> tuple[list[str], int
     for partition in partitions:
         info.cases(partition)
     require_whole(info, ("labelled", "validation"))
+    _check_labelled(config, info)
     complete, lacking = whole_cases(info, unlabelled)
     if lacking:
         count = len(complete) + len(lacking)
         print(f"skipped {len(lacking)} of {count} unlabelled cases: a modality is missing")
     return partitions, len(lacking)
+
+
+def _check_labelled(config: TrainConfig, info: DatasetInfo) -> None:
+    """Mutual terms spread what a network learns. One labelled patient per modality is too little to start from."""
+    mutual = [name for name in config.method if catalogue.METHODS[name].least_modalities > 1]
+    for modality in info.modalities:
+        count = sum(modality in info.modalities_of(case) for case in info.cases("labelled"))
+        if count >= 2:
+            continue
+        if mutual:
+            raise UserError(
+                f"expected at least 2 labelled patients with {modality} for {', '.join(mutual)}, got {count}",
+                path=info.location,
+                remedy="Convert with more labelled patients, or train --method=supervised",
+            )
+        print(f"warning: {count} labelled patient with {modality}: its network will hardly generalise")
 
 
 def check_initial(initial: Run, info: DatasetInfo, settings: TrainSettings) -> None:

@@ -81,7 +81,7 @@ class Stages:
         synchronized = self._strategy.num_replicas_in_sync > 1 and train.synchronized_statistics
 
         def network(modality: str):
-            # Both modalities begin alike or not by the seed alone, whatever their order.
+            # The initial weights of a modality depend on the seed and its name, and not on the other modalities.
             seed = train.seed * 101 + sum(map(ord, modality))
             return networks.build(
                 train.spec, name=modality, seed=seed, synchronized=synchronized, precision=train.precision

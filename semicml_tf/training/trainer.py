@@ -121,6 +121,7 @@ class Trainer:
         self._stages = Stages(info, train, method, strategy, workers, jit_compile=jit_compile)
         self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
         asked = {
+            "modalities": list(info.modalities),
             "data_hash": info.data_hash,
             "initial_run": None if initial is None else str(initial.folder),
             "settings": run_settings.as_flags(train, method),
@@ -139,7 +140,6 @@ class Trainer:
             {
                 "dataset": info.location,
                 "run_hash": self._hash,
-                "modalities": list(info.modalities),
                 "window": train.window,
                 "width": train.width,
                 "network": dataclasses.asdict(train.spec),

@@ -146,8 +146,10 @@ def test_options_that_contradict_each_other_are_refused(options, message):
 def test_a_modality_that_the_data_lack_is_refused():
     with pytest.raises(UserError, match="--teacher_modality among auto, ct, pet, got 'mr'"):
         config(teacher_modality="mr").check_modalities(("ct", "pet"))
-    with pytest.raises(UserError, match="two modalities, got ct"):
+    with pytest.raises(UserError, match="at least 2 modalities for semi_cml, got ct"):
         config().check_modalities(("ct",))
+    config(method=("mean_teacher",)).check_modalities(("ct",))
+    config().check_modalities(("t1", "t1ce", "t2", "flair"))
 
 
 def test_a_run_needs_a_folder_and_a_dry_run_does_not():

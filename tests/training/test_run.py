@@ -16,10 +16,11 @@ import semicml_tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.runs.run_folder import Run
+from semicml_tf.runs.run_folder import Run, read_record
 from semicml_tf.system import atomic_files, cpu
 from semicml_tf.training import job
 from semicml_tf.training import trainer as trainers
+from semicml_tf.training.checkpoint_manager import Keeper
 from tests.support.interruptions import at_step, told_to_end
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -256,6 +257,13 @@ def test_refusals_name_the_cause_and_keep_the_folder_unchanged(finished, phantom
     _fails("named twice", data, out, *TINY, "--devices=cpu:0,cpu:0")
     _fails("--jit_compile works on one device, got 2", data, out, *TINY, "--devices=cpu:0,cpu:1", "--jit_compile")
     _fails("each of 2 devices, got 1", data, out, *TINY, "--devices=cpu:0,cpu:1", "--labelled_batch=1")
+
+
+def test_a_resume_with_other_modalities_names_them(finished):
+    record = read_record(finished)
+    asked = {**record, "modalities": ["ct", "pet", "mr"], "data_hash": "0" * 64}
+    with pytest.raises(UserError, match="begun with modalities ct,pet, now ct,pet,mr; data of hash"):
+        Keeper(finished, "another hash", True, asked).position()
 
 
 def test_a_refused_resume_leaves_the_run_unchanged(finished, phantom_dataset):

@@ -204,7 +204,7 @@ def test_a_guessed_modality_is_verified_by_what_was_guessed(source, tmp_path, ca
             "semicml_tf.convert", [f"--input={source / 'cases.csv'}", f"--output={tmp_path / 'out'}", *flags]
         )
     printed = capsys.readouterr().out
-    assert printed.startswith("warning: training takes two modalities, got --modalities=second\n")
+    assert printed.startswith("warning: one modality, second: the default methods of training need at least two\n")
     assert "plan: --normalisation=second=hu:-200:300: a guess" in printed and "verified again" in printed
 
 
