@@ -11,7 +11,7 @@ from semicml_tf.phantom.scene import Scene, Texture, world_points
 _MM_FWHM_TO_SIGMA = 1 / 2.3548
 
 # Full width at half maximum of the point spread in mm; noise as a fraction of the image's typical level.
-_MR_BLUR_MM = {"t1": 2.0, "t1ce": 2.0, "t2": 4.0, "flair": 6.0}
+_MR_BLUR_MM = {"t1": 2.0, "t1ce": 2.0, "t2": 4.0, "flair": 6.0, "mr": 4.0}
 _MR_NOISE = 22.0
 
 
@@ -53,10 +53,10 @@ def pet(rng: np.random.Generator, scene: Scene, grid: Grid) -> np.ndarray:
 
 
 def mr(rng: np.random.Generator, scene: Scene, grid: Grid, modality: str) -> np.ndarray:
-    """MR without skull: bias field, noise, a gain of its own, 0 outside the brain. int16 of the grid's shape."""
+    """MR: bias field, noise, a gain of its own, 0 outside the body or the brain. int16 of the grid's shape."""
     image = _blurred(scene, modality, grid, _MR_BLUR_MM[modality])
     image *= np.exp(0.12 * _shading(rng, grid)) * rng.uniform(0.7, 1.4)
     image += _MR_NOISE * rng.normal(size=grid.shape)
     within = scene.body.shape.distance_mm(world_points(grid)).reshape(grid.shape) < 0
-    # The stripped background is exactly 0, so within the brain the least stored value is 1.
+    # The background is exactly 0, so the least value within the body is 1.
     return np.where(within, np.clip(np.round(image), 1, 32000), 0).astype(np.int16)

@@ -19,6 +19,7 @@ SPACING_MM = (3.0, 3.0, 4.0)
 BODIES = {"trunk": ("ct", "pet"), "head": MR_MODALITIES}
 
 _PET_COARSER = np.array([1.4, 1.4, 1.25])
+_MR_COARSER = np.array([1.0, 1.0, 1.25])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ def generate(
     body: str = "trunk",
     oblique: bool = False,
     empty_fraction: float = 0.1,
+    mr: bool = False,
     size_mm: tuple[float, float, float] = SIZE_MM,
     spacing_mm: tuple[float, float, float] = SPACING_MM,
 ) -> PhantomCase:
@@ -59,8 +61,9 @@ def generate(
         body: ``trunk`` (CT and PET) or ``head`` (four MR contrasts).
         oblique: tilted grids with index axes in any order; otherwise LPS along the world's axes.
         empty_fraction: share of cases without a lesion.
+        mr: add MR to a trunk. Its CT, PET and label are the same without.
         size_mm: of the field of view: left-right, back-front, feet-head.
-        spacing_mm: likewise, of every grid but PET's, which is coarser.
+        spacing_mm: in the same order, of every grid but those of PET and of a trunk's MR, which are coarser.
     """
     rng = np.random.default_rng([seed, 0, index])
     scan = Scan.random(rng, size_mm, oblique=oblique)
@@ -70,10 +73,14 @@ def generate(
         scene = head(rng, scan, empty=empty)
         images = {m: (acquisition.mr(rng, scene, grid, m), grid) for m in MR_MODALITIES}
     else:
-        scene = trunk(rng, scan, empty=empty)
+        mr_rng = np.random.default_rng([seed, 2, index]) if mr else None
+        scene = trunk(rng, scan, empty=empty, mr_rng=mr_rng)
         coarse = scan.second(rng, oblique=oblique).grid(np.array(spacing_mm) * _PET_COARSER)
         images = {
             "ct": (acquisition.ct(rng, scene, grid), grid),
             "pet": (acquisition.pet(rng, scene, coarse), coarse),
         }
+        if mr:
+            own = scan.second(mr_rng, oblique=oblique).grid(np.array(spacing_mm) * _MR_COARSER)
+            images["mr"] = (acquisition.mr(mr_rng, scene, own, "mr"), own)
     return PhantomCase(name(index), images, scene.labels(grid), grid)

@@ -1,9 +1,9 @@
 """Makes phantom patients: paired volumes with known truth and a real gap between the modalities.
 
 The trunk has CT, which shows a lesion faintly but sharply, and PET, which shows it clearly but blurred. Each has
-structures that look like a lesion in it and not in the other. The head has T1, T1ce, T2 and FLAIR without skull. The
-layout decides which of them is made. The same flags write the same bytes, and a case does not depend on the number
-of cases.
+structures that look like a lesion in it and not in the other. With --phantom_mr the trunk also has MR, which lies
+between the two. The head has T1, T1ce, T2 and FLAIR without skull. The layout decides which of them is made. The same
+flags write the same bytes, and a case does not depend on the number of cases.
 
 Beside the volumes: split.json (cases by partition) and phantom.json (how they were made).
 

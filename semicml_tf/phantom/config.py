@@ -10,6 +10,7 @@ from semicml_tf.phantom.writers import LAYOUTS
 _USUAL_CASES = 40
 _SIZES = {"labelled": 6, "validation": 6, "test": 12}  # of as many cases
 _HEADS = ", ".join(name for name, layout in LAYOUTS.items() if layout.body == "head")
+_WITH_MR = ", ".join(name for name, layout in LAYOUTS.items() if layout.takes_mr)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class PhantomConfig:
         low=0,
     )
     empty_fraction: float = option(0.1, "Fraction of the patients without a lesion.", low=0, high=1)
+    phantom_mr: bool = option(False, f"Add MR to trunks (layouts {_WITH_MR}). CT and PET stay the same.")
     oblique: bool = option(False, "Tilt the grids, and order their axes at random.")
     phantom_size_mm: tuple[float, float, float] = option(
         (192.0, 192.0, 96.0), "Field of view in mm: left-right, back-front, feet-head.", above=0, high=10000
@@ -49,7 +51,11 @@ class PhantomConfig:
     overwrite: bool = option(False, "Replace a phantom that is already in --output.")
 
     def __post_init__(self):
-        check(self)
+        check(self, self._further())
+
+    def _further(self):
+        if self.phantom_mr and self.layout in LAYOUTS and not LAYOUTS[self.layout].takes_mr:
+            yield f"expected a --layout among {_WITH_MR} for --phantom_mr, got {self.layout}", ""
 
     def partition_sizes(self) -> dict[str, int]:
         """Patients of each partition but 'unlabelled'. At least one where the number is not given."""

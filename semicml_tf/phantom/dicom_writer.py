@@ -19,7 +19,7 @@ INJECTION, UPTAKE_S = "230000", 3600  # before a scan at midnight
 
 _SUV_STEP = 1 / 1024  # as in the NIfTI phantom
 _CODES = {"ct": "CT", "pet": "PT"}
-_NUMBERS = {"ct": 2, "pet": 3, "t1": 2, "t1ce": 3, "t2": 4, "flair": 5}
+_NUMBERS = {"ct": 2, "pet": 3, "mr": 4, "t1": 2, "t1ce": 3, "t2": 4, "flair": 5}
 
 
 def _place(dataset, grid: Grid, index: int) -> None:

@@ -56,6 +56,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
                 body=layout.body,
                 oblique=config.oblique,
                 empty_fraction=config.empty_fraction,
+                mr=config.phantom_mr,
                 size_mm=config.phantom_size_mm,
                 spacing_mm=config.phantom_spacing_mm,
             )
@@ -76,7 +77,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
                 "empty_fraction": config.empty_fraction,
                 "size_mm": list(config.phantom_size_mm),
                 "spacing_mm": list(config.phantom_spacing_mm),
-                "modalities": list(cases.BODIES[layout.body]),
+                "modalities": list(case.images),
                 "label_values": sorted(layout.label_values.get(value, value) for value in drawn),
                 "cases": made,
             },

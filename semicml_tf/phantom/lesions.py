@@ -26,6 +26,12 @@ class Placement:
         self._rng, self._scan, self._body = rng, scan, body
         self._taken: list[tuple[np.ndarray, float]] = []
 
+    def continued(self, rng: np.random.Generator) -> Placement:
+        """A placement with another source of randomness, which keeps out of all places that are taken now."""
+        placement = Placement(rng, self._scan, self._body)
+        placement._taken = list(self._taken)
+        return placement
+
     def reserve(self, centre: np.ndarray, radius_mm: float) -> None:
         """Keeps later structures out of this ball."""
         self._taken.append((np.asarray(centre, float), radius_mm))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from semicml_tf.phantom import lesions
+from semicml_tf.phantom import lesions, trunk_mr
 from semicml_tf.phantom.lesions import Placement
 from semicml_tf.phantom.scan import Scan
 from semicml_tf.phantom.scene import Look, Part, Scene, Texture
@@ -13,8 +13,16 @@ from semicml_tf.phantom.shapes import Blob, Tube
 _LESION_RADII_MM = (14.0, 26.0)
 
 
-def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool) -> Scene:
-    """A patient under the field of view `scan`, which cuts the body anywhere."""
+def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool, mr_rng: np.random.Generator | None = None) -> Scene:
+    """A patient under the field of view `scan`, which cuts the body anywhere.
+
+    Args:
+        rng: source of randomness of body, CT and PET.
+        scan: the field of view.
+        empty: whether the patient has no lesion.
+        mr_rng: source of randomness of the looks in MR; None for a patient without MR. CT and PET are the same in
+            both cases.
+    """
     offset = rng.uniform(-1, 1, 3) * (30, 30, 20)
     centre = scan.centre + offset
     body = Blob.random(rng, centre, rng.uniform((78, 66, 260), (108, 92, 320)), depth=0.02, tilt_degrees=8.0)
@@ -26,13 +34,15 @@ def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool) -> Scene:
     masses = [] if empty else lesions.draw(rng, placement, _LESION_RADII_MM)
     parts = [*_fat(rng, body, activity), *_organs(rng, scan, activity), _spine(spine, activity)]
     parts += [*_pet_lures(rng, placement, activity), *_ct_lures(rng, placement, activity)]
+    parts += trunk_mr.lures(mr_rng, placement.continued(mr_rng)) if mr_rng else []
     parts += [_lesion(rng, shape, activity) for shape in masses]
-    return Scene(
+    scene = Scene(
         Part("body", body, {"ct": Look(-95, 6), "pet": Look(0.4 * activity, 0.05)}),
         parts,
         {"ct": -1000.0, "pet": 0.0},
         Texture.random(rng, (9, 26)),
     )
+    return trunk_mr.with_mr(mr_rng, scene) if mr_rng else scene
 
 
 def _lesion(rng, shape, activity: float) -> Part:

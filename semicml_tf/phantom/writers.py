@@ -39,6 +39,7 @@ class Layout:
         finish: writes what belongs to all cases, given the folder, paths by case, and split.
         case_id: the name under which the layout knows case number i.
         label_values: what a value of the case's label map is written as; others stay.
+        takes_mr: whether a trunk may have MR beside CT and PET.
     """
 
     body: str
@@ -46,6 +47,7 @@ class Layout:
     finish: Callable[[pathlib.Path, Mapping[str, Paths], Mapping[str, list[str]]], None] = lambda *_: None
     case_id: Callable[[int], str] = _phantom_id
     label_values: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    takes_mr: bool = False
 
 
 def _files(name: Callable[[str, str], str]) -> Callable[[pathlib.Path, PhantomCase], Paths]:
@@ -62,7 +64,7 @@ def _files(name: Callable[[str, str], str]) -> Callable[[pathlib.Path, PhantomCa
 
 
 def _hecktor(case: str, what: str) -> str:
-    words = {"ct": "__CT", "pet": "__PT"}
+    words = {"ct": "__CT", "pet": "__PT", "mr": "__MR"}
     return f"labelsTr/{case}.nii.gz" if what == "label" else f"imagesTr/{case}{words[what]}.nii.gz"
 
 
@@ -204,7 +206,7 @@ def write_manifest(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]],
 _CONSECUTIVE = {1: 2, 2: 1, 4: 3}
 
 LAYOUTS = {
-    "hecktor": Layout("trunk", _files(_hecktor)),
+    "hecktor": Layout("trunk", _files(_hecktor), takes_mr=True),
     "hecktor2021": Layout("trunk", _files(_hecktor2021)),
     "brats": Layout("head", _files(_brats)),
     "brats2020": Layout("head", _files(_brats2020), case_id=lambda number: f"BraTS20_Training_{number + 1:03d}"),
@@ -214,6 +216,6 @@ LAYOUTS = {
     "decathlon": Layout("head", _decathlon, write_decathlon, label_values=_CONSECUTIVE),
     "nnunet": Layout("head", _files(_nnunet), write_nnunet, label_values=_CONSECUTIVE),
     "bids": Layout("head", _files(_bids), write_bids, case_id=lambda number: f"sub-PHANTOM{number:03d}"),
-    "csv": Layout("trunk", _files(_plain), write_manifest),
-    "dicom": Layout("trunk", _dicom),
+    "csv": Layout("trunk", _files(_plain), write_manifest, takes_mr=True),
+    "dicom": Layout("trunk", _dicom, takes_mr=True),
 }
