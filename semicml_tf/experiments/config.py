@@ -37,13 +37,14 @@ class ExperimentConfig:
     row: tuple[str, ...] = option(
         (),
         "NAME: FLAGS, a row of the table and the flags of semicml_tf.train that it adds to the study's. Its own "
-        "--pairs, --labelled_patients and --seeds replace the experiment's.",
+        "--modality_sets, --labelled_patients and --seeds replace the experiment's.",
         repeated=True,
         group=_GRID,
     )
-    pairs: tuple[str, ...] = option(
-        (), "Pairs of modalities, e.g. ct:pet,ct:mr. The default is the study's --modalities.", group=_GRID
+    modality_sets: tuple[str, ...] = option(
+        (), "Sets of modalities, e.g. ct:pet:mr,ct:pet. The default is the study's --modalities.", group=_GRID
     )
+    pairs: tuple[str, ...] = option((), "Former name of --modality_sets.", group=_GRID)
     labelled_patients: tuple[str, ...] = option(("4",), "Numbers of labelled patients, e.g. 2,4,8,all.", group=_GRID)
     seeds: tuple[str, ...] = option(
         ("0", "1", "2", "3", "4"), "Seeds of the draw of labelled patients and of the run.", group=_GRID
@@ -92,3 +93,5 @@ class ExperimentConfig:
     def _further(self):
         if not self.flagfile:
             yield "expected --flagfile of the study, which is missing", "See --help"
+        if self.pairs and self.modality_sets:
+            yield "--pairs is the former name of --modality_sets, and both are given", "Leave --pairs out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 from semicml_tf.experiments import summary
 from semicml_tf.experiments.results import BOTH, Results
@@ -57,7 +58,7 @@ def _bars(axis, blind: Sequence[Line], ceiling: Line | None, baseline: str | Non
 
 
 def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes:
-    """A dot plot of DSC: a panel per pair and modality, a line per row and labelled count.
+    """A dot plot of DSC: a panel per set of modalities and modality, a line per row and labelled count.
 
     Small dots are seeds, the large one is their mean (a diamond for the reference); vertical lines are the blind rows
     and, with a baseline, its runs with all labels. Returns PNG bytes.
@@ -68,8 +69,14 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     labelled = sorted({line.labelled for line in networks}, key=Results.order)
     colours = {name: palette(0.15 + 0.7 * place / max(len(labelled) - 1, 1)) for place, name in enumerate(labelled)}
     heights = [len(results.settings(pair)) * _ROW + _FRAME for pair in results.pairs]
+    width = max(map(len, results.pairs))
     figure, axes = pyplot.subplots(
-        len(heights), 2, figsize=(11, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
+        len(heights),
+        width,
+        figsize=(1 + 5 * width, sum(heights)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
     for pair, row in zip(results.pairs, axes):
         for axis, modality in zip(row, pair):
@@ -85,13 +92,17 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
             axis.set_axisbelow(True)
             axis.set_title(f"{modality} (of {' + '.join(pair)})", fontsize=10)
             axis.set_xlabel("DSC, mean over patients")
-        handles, texts = row[0].get_legend_handles_labels()
-        for handle, text in zip(*row[1].get_legend_handles_labels()):
-            if text not in texts:
-                handles.append(handle)
-                texts.append(text)
+        for axis in row[len(pair) :]:
+            axis.set_axis_off()
+        drawn = row[: len(pair)]
+        handles: dict[str, Any] = {}
+        for axis in drawn:
+            for handle, text in zip(*axis.get_legend_handles_labels()):
+                handles.setdefault(text, handle)
         if handles:
-            row[1].legend(handles, texts, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            drawn[-1].legend(
+                list(handles.values()), list(handles), fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+            )
     figure.suptitle("Small: each seed. Large: mean over seeds; diamond: the reference row", fontsize=9)
     return _png(figure)
 
@@ -138,7 +149,7 @@ def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
             axis.set_xticks(list(ticks), list(ticks.values()))
             axis.minorticks_off()
             axis.grid(color="0.9")
-            axis.set_title("both, each patient's mean" if modality == BOTH else modality, fontsize=10)
+            axis.set_title("each patient's mean" if modality == BOTH else modality, fontsize=10)
             axis.set_xlabel("labelled patients (logarithmic)")
         row[0].set_ylabel(f"DSC ({' + '.join(pair)}), mean ± sd over seeds")
         for axis in row[len(columns[pair]) :]:

@@ -1,4 +1,4 @@
-"""The grid of an experiment: rows by pairs, labelled patients and seeds, each with its settings."""
+"""The grid of an experiment: rows by modality sets, labelled patients and seeds, each with its settings."""
 
 from __future__ import annotations
 
@@ -30,22 +30,21 @@ def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int,
     Raises:
         UserError: training does not take a row's flags, or there are fewer patients.
     """
-    seeds, pairs, counts = (
+    seeds, sets, counts = (
         list(dict.fromkeys(value for row in rows for value in getattr(row, what)))
-        for what in ("seeds", "pairs", "labelled")
+        for what in ("seeds", "modality_sets", "labelled")
     )
     cells = []
     extra = {
         (row.name, labelled): _extra_flags(row, labelled, study, pool) for row in rows for labelled in row.labelled
     }
     for seed in seeds:
-        for pair in pairs:
+        for modalities in sets:
             for labelled in counts:
                 for row in rows:
-                    if seed in row.seeds and pair in row.pairs and labelled in row.labelled:
-                        cell = Cell(
-                            row.name, pair, labelled, seed, output, row.flags + extra[row.name, labelled], partition
-                        )
+                    if seed in row.seeds and modalities in row.modality_sets and labelled in row.labelled:
+                        flags = row.flags + extra[row.name, labelled]
+                        cell = Cell(row.name, modalities, labelled, seed, output, flags, partition)
                         folder = output / "runs" / cell.data_name / row.slug
                         cells.append(dataclasses.replace(cell, folder=folder))
     return cells
@@ -55,8 +54,8 @@ def _extra_flags(row: Row, labelled: str, study: Study, pool: int) -> tuple[str,
     """What a row needs where everybody is labelled: the unlabelled stream is then fed by the labelled patients."""
     with in_row(row.name):
         config = config_of(study, row.flags)
-        for pair in row.pairs:
-            config.check_modalities(pair)
+        for modalities in row.modality_sets:
+            config.check_modalities(modalities)
         needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in config.method)
         if number_of(labelled, pool) < pool or not needs_unlabelled or "unlabelled" not in config.unlabelled_partitions:
             return ()

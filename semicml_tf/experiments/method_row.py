@@ -23,12 +23,12 @@ class Row:
     Attributes:
         name: as the table shows it.
         flags: of `semicml_tf.train`.
-        pairs, labelled, seeds: where it is run.
+        modality_sets, labelled, seeds: where it is run.
     """
 
     name: str
     flags: tuple[str, ...]
-    pairs: tuple[tuple[str, str], ...]
+    modality_sets: tuple[tuple[str, ...], ...]
     labelled: tuple[str, ...]
     seeds: tuple[int, ...]
 
@@ -38,16 +38,19 @@ class Row:
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
-def parse_pairs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Reads ``ct:pet,ct:mr``.
+def parse_modality_sets(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Reads ``ct:pet:mr,ct:pet``.
 
     Raises:
-        UserError: one is no pair of two names, or comes twice.
+        UserError: an item is not a list of different names, or an item comes twice.
     """
-    pairs = tuple(tuple(text.split(":")) for text in texts)
-    if any(len(pair) != 2 or len(set(pair)) != 2 or not all(name.isidentifier() for name in pair) for pair in pairs):
-        raise UserError(f"expected two modalities in each of --pairs, got '{','.join(texts)}'", remedy="Write ct:pet")
-    return _distinct(pairs, "pairs", texts)
+    sets = tuple(tuple(text.split(":")) for text in texts)
+    if not sets or any(len(set(names)) != len(names) or not all(map(str.isidentifier, names)) for names in sets):
+        raise UserError(
+            f"expected different modalities in each of --modality_sets, got '{','.join(texts)}'",
+            remedy="Write ct:pet:mr,ct:pet",
+        )
+    return _distinct(sets, "modality_sets", texts)
 
 
 def parse_labelled(texts: Sequence[str]) -> tuple[str, ...]:
@@ -81,13 +84,16 @@ def _distinct(values: tuple, flag: str, texts: Sequence[str]) -> tuple:
     return values
 
 
-_OWN = {"pairs": parse_pairs, "labelled_patients": parse_labelled, "seeds": parse_seeds}
+# The flags that a row may replace.
+_OWN = {"modality_sets": parse_modality_sets, "labelled_patients": parse_labelled, "seeds": parse_seeds}
+# Former names of flags.
+_FORMER = {"pairs": "modality_sets"}
 
 
 def parse_rows(
     texts: Sequence[str],
     *,
-    pairs: tuple[tuple[str, str], ...],
+    modality_sets: tuple[tuple[str, ...], ...],
     labelled: tuple[str, ...],
     seeds: tuple[int, ...],
 ) -> tuple[Row, ...]:
@@ -95,14 +101,15 @@ def parse_rows(
 
     Args:
         texts: ``NAME: --flag=value ...`` each.
-        pairs, labelled, seeds: of the experiment; a row's own go before them.
+        modality_sets, labelled, seeds: of the experiment. A row's own replace them.
 
     Raises:
         UserError: there is none, one is malformed, or two have one name. Whether training knows its flags is not asked.
     """
     if not texts:
         raise UserError("expected a --row, got none", remedy=_EXAMPLE)
-    rows = tuple(_row(text, {"pairs": pairs, "labelled_patients": labelled, "seeds": seeds}) for text in texts)
+    where = {"modality_sets": modality_sets, "labelled_patients": labelled, "seeds": seeds}
+    rows = tuple(_row(text, where) for text in texts)
     seen: dict[str, str] = {}
     for row in rows:
         if row.slug in seen:
@@ -125,6 +132,7 @@ def _row(text: str, where: dict) -> Row:
     kept, where = [], dict(where)
     for word in words:
         flag, equals, value = word.removeprefix("--").partition("=")
+        flag = _FORMER.get(flag, flag)
         if not re.match(r"--\w", word):
             raise UserError(f"row '{name}': expected --flag=value, got '{word}'", remedy=_EXAMPLE)
         if flag in _NOT_A_ROWS_OWN:
@@ -134,7 +142,7 @@ def _row(text: str, where: dict) -> Row:
             continue
         with in_row(name):
             where[flag] = _OWN[flag](value.split(",") if value else [])
-    return Row(name, tuple(kept), where["pairs"], where["labelled_patients"], where["seeds"])
+    return Row(name, tuple(kept), where["modality_sets"], where["labelled_patients"], where["seeds"])
 
 
 @contextlib.contextmanager

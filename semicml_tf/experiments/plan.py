@@ -108,7 +108,9 @@ def make(config: ExperimentConfig) -> Plan:
             )
     table = method_row.parse_rows(
         config.row,
-        pairs=method_row.parse_pairs(config.pairs or [":".join(convert["modalities"])]),
+        modality_sets=method_row.parse_modality_sets(
+            config.modality_sets or config.pairs or [":".join(convert["modalities"])]
+        ),
         labelled=method_row.parse_labelled(config.labelled_patients),
         seeds=method_row.parse_seeds(config.seeds),
     )

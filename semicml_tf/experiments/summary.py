@@ -92,8 +92,8 @@ class Line:
 
 
 def columns(results: Results, pair: tuple[str, str]) -> tuple[str, ...]:
-    """The modalities of a pair's table: its own and, if any patient was scored in each, `BOTH`."""
-    return (*pair, BOTH) if results.of_pair(pair)[0].values(BOTH, "dice") else pair
+    """The modalities of a table: those of the set and, if any patient was scored in each of several, `BOTH`."""
+    return (*pair, BOTH) if len(pair) > 1 and results.of_pair(pair)[0].values(BOTH, "dice") else pair
 
 
 def _dice(runs: dict[int, Result], modality: str, seeds: Sequence[int]) -> dict[int, dict[str, float]]:

@@ -32,10 +32,10 @@ def test_every_command_understands_it(path):
         taken |= {name for name in values if values[name].present}
     assert {"modalities", "spacing_mm", "label_values"} <= taken
     modalities = commandline.parse("semicml_tf.convert", [f"--flagfile={path}"])[0].modalities
-    pairs = commandline.parse("semicml_tf.experiment", [f"--flagfile={path}"])[0].pairs
-    for pair in [pair.split(":") for pair in pairs] or [modalities]:
-        assert set(pair) <= set(modalities)
-        training(path).check_modalities(pair)
+    sets = commandline.parse("semicml_tf.experiment", [f"--flagfile={path}"])[0].modality_sets
+    for names in [text.split(":") for text in sets] or [modalities]:
+        assert set(names) <= set(modalities)
+        training(path).check_modalities(names)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -67,7 +67,7 @@ def test_the_paper_configurations_run_on_a_phantom_in_their_layout(name, label_v
         commandline.call(f"semicml_tf.{command}", [f"--flagfile={path_of(name)}", *arguments])
 
     call("phantom", f"--output={volumes}", *("--cases=8", "--labelled=1", "--validation=1", "--test=2"), *SMALL)
-    call("convert", f"--input={volumes}", f"--output={dataset}", "--spacing_mm=6,4,4")
+    call("convert", f"--input={volumes}", f"--output={dataset}", "--spacing_mm=6,4,4", "--labelled_fraction=0.4")
     call(
         "train",
         *(f"--dataset={dataset}", f"--output={run}", "--window=32", "--width=2"),

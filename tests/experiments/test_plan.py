@@ -19,7 +19,7 @@ from tests.support.experiments import ROWS, flagfile, planned
 
 
 def test_a_row_is_a_name_and_flags_and_where_it_is_run():
-    where = {"pairs": (("ct", "pet"),), "labelled": ("4",), "seeds": (0, 1)}
+    where = {"modality_sets": (("ct", "pet"),), "labelled": ("4",), "seeds": (0, 1)}
     first, second = parse_rows(
         [
             "Mean  Teacher: --method=mean_teacher --unlabelled_weight=2",
@@ -29,7 +29,7 @@ def test_a_row_is_a_name_and_flags_and_where_it_is_run():
     )
     assert (first.name, first.slug) == ("Mean Teacher", "mean-teacher")
     assert first.flags == ("--method=mean_teacher", "--unlabelled_weight=2")
-    assert (first.pairs, first.labelled, first.seeds) == ((("ct", "pet"),), ("4",), (0, 1))
+    assert (first.modality_sets, first.labelled, first.seeds) == ((("ct", "pet"),), ("4",), (0, 1))
     assert (second.flags, second.labelled, second.seeds) == (("--window=48",), ("2", "all"), (3,))
 
 
@@ -76,8 +76,9 @@ def test_where_all_are_labelled_the_unlabelled_stream_is_fed_by_them(tmp_path):
         ((*ROWS, "--labelled_patients=2,2"), "each of --labelled_patients once"),
         ((*ROWS, "--seeds=-1"), "whole numbers from 0 on"),
         ((*ROWS, "--seeds=1,01"), "each of --seeds once"),
-        ((*ROWS, "--pairs=ct"), "expected two modalities"),
-        ((*ROWS, "--pairs=ct:ct"), "expected two modalities"),
+        ((*ROWS, "--modality_sets=ct"), "row 'ours': expected a dataset of at least 2 modalities for semi_cml"),
+        ((*ROWS, "--modality_sets=ct:ct"), "expected different modalities"),
+        ((*ROWS, "--modality_sets=ct:pet", "--pairs=ct:pet"), "the former name of --modality_sets"),
         ((*ROWS, "--reference=theirs"), "one of the rows in --reference, got 'theirs'. Name one of ours, plain"),
         ((*ROWS, "--baseline=theirs"), "one of the rows in --baseline"),
         ((*ROWS, "--split_seed=0"), "--split_seed cannot be in an experiment"),
@@ -122,14 +123,20 @@ def test_a_config_made_in_python_equals_the_config_of_the_command_line(tmp_path)
 
 
 def test_the_other_commands_take_the_same_flagfile(tmp_path):
-    path = flagfile(tmp_path, *ROWS, "--reference=ours", "--pairs=ct:pet")
+    path = flagfile(tmp_path, *ROWS, "--reference=ours", "--modality_sets=ct:pet")
     values, _ = commandline.parse("semicml_tf.train", [f"--flagfile={path}"])
     assert values.steps_per_epoch == 3
 
 
-def test_each_pair_is_converted_with_what_the_study_says_of_it(tmp_path):
+def test_the_former_name_of_modality_sets_plans_the_same(tmp_path):
+    former = planned(tmp_path, *ROWS, "--pairs=ct:pet,pet:mr", "--row=more: --pairs=ct:mr")
+    now = planned(tmp_path, *ROWS, "--modality_sets=ct:pet,pet:mr", "--row=more: --modality_sets=ct:mr")
+    assert former.cells == now.cells
+
+
+def test_each_set_of_modalities_is_converted_with_what_the_study_says_of_it(tmp_path):
     how = "--normalisation=ct=hu:-200:300,pet=suv:0:15,mr=percentile:1:99"
-    experiment = planned(tmp_path, *ROWS, how, "--pairs=ct:pet,pet:mr", "--reference_modality=ct")
+    experiment = planned(tmp_path, *ROWS, how, "--modality_sets=ct:pet,pet:mr", "--reference_modality=ct")
     plan.write_splits(experiment)
     jobs = dict((job.name, job) for job, _ in runs.jobs_of(experiment, threads=1))
     words = jobs["dataset pet-mr-2-seed0"].commands[0]
