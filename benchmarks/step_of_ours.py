@@ -10,7 +10,7 @@ import numpy as np
 
 from semicml_tf.system import quiet_import
 
-MODALITIES = ("ct", "pet")
+NAMES = ("ct", "pet", "mr", "us")
 
 
 def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
@@ -29,13 +29,13 @@ def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
     )
 
 
-def batch(window: int, labelled: int, unlabelled: int) -> dict:
+def batch(modalities, window: int, labelled: int, unlabelled: int) -> dict:
     """A batch of random slices, in the form of `input.semi_supervised_batches`."""
     rng = np.random.default_rng(0)
 
     def stream(count):
         shape = (count, window, window, 1)
-        image = {name: rng.normal(size=shape).astype(np.float32) for name in MODALITIES}
+        image = {name: rng.normal(size=shape).astype(np.float32) for name in modalities}
         label = (rng.uniform(size=shape) > 0.9).astype(np.float32)
         numbers = np.arange(count, dtype=np.int32)
         return {"image": image, "label": label, "patient": numbers // 2, "seed": numbers}
@@ -43,23 +43,24 @@ def batch(window: int, labelled: int, unlabelled: int) -> dict:
     return {"labelled": stream(labelled), "unlabelled": stream(unlabelled)}
 
 
-def main(window: int, width: int, labelled: int, unlabelled: int, precision: str) -> None:
-    """Compiles the step, prints a line, and then runs steps on request."""
+def main(window: int, width: int, labelled: int, unlabelled: int, precision: str, count: str = "2") -> None:
+    """Compiles the step of `count` modalities, prints a line, and then runs steps on request."""
+    modalities = NAMES[: int(count)]
     tf = quiet_import.tensorflow()
 
     from semicml_tf.training.distributed.devices import share_cores, strategy_for
     from semicml_tf.training.step import compiled_step
 
-    share_cores(len(MODALITIES))
+    share_cores(len(modalities))
     strategy = strategy_for(["cpu:0"])
     with strategy.scope():
-        method = semi_cml(MODALITIES, window, width, precision)
-    data = tf.nest.map_structure(tf.constant, batch(window, labelled, unlabelled))
+        method = semi_cml(modalities, window, width, precision)
+    data = tf.nest.map_structure(tf.constant, batch(modalities, window, labelled, unlabelled))
     step = compiled_step(method, strategy)
     for _ in range(3):
         float(step(data)["loss"])
-    count = sum(int(tf.size(variable)) for variable in method.students["ct"].trainable_variables)
-    print(json.dumps({"engine": f"TensorFlow {tf.__version__}", "parameters": count}), flush=True)
+    parameters = sum(int(tf.size(variable)) for variable in method.students["ct"].trainable_variables)
+    print(json.dumps({"engine": f"TensorFlow {tf.__version__}", "parameters": parameters}), flush=True)
     for line in sys.stdin:
         begin = time.perf_counter()
         for _ in range(int(line)):

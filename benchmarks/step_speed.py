@@ -9,6 +9,8 @@ The slices are random and in memory, and all cores are used. This package compil
 agreement. PyTorch runs eagerly with the fused Adam, in both memory layouts, with autocast for bfloat16. The networks
 are this package's U-Net and MONAI's, which has more channels in its last convolutions. Competitors stay in memory and
 take turns. Each ratio compares two competitors in one round; the table shows the median.
+
+With --modality_counts=2,4 the competitors are our steps with two and with four networks.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ class StepSpeedConfig(TorchPython, StepSizes):
         ("float32", "bfloat16"), "Types of the features, one table for each.", choices=("float32", "bfloat16")
     )
 
+    modality_counts: tuple[str, ...] = option(
+        (), "Compare our step with these numbers of modalities, e.g. 2,4, instead of with PyTorch."
+    )
+
     def __post_init__(self):
         check(self)
 
@@ -70,8 +76,27 @@ def table(config: StepSpeedConfig, precision: str) -> None:
     print(flush=True)
 
 
+def table_of_modalities(config: StepSpeedConfig, precision: str) -> None:
+    """Times our step with different numbers of modalities in one precision and prints a table."""
+    words = [sys.executable, "-m", "benchmarks.step_of_ours", *config.words, precision]
+    competitors = {count: Competitor([*words, count]) for count in config.modality_counts}
+    seconds = rounds(competitors, config.rounds, config.steps)
+    first = config.modality_counts[0]
+    print(f"{precision}, {config.slices} slices of {config.window} x {config.window}, width {config.width}")
+    print(f"{cpu.described()}")
+    print(f"\n| modalities | ms a step | times that of {first} |\n|---|---|---|")
+    for count in competitors:
+        ratio = statistics.median(one / base for one, base in zip(seconds[count], seconds[first]))
+        print(f"| {count} | {1000 * statistics.median(seconds[count]):.0f} | {ratio:.2f} |")
+    print(flush=True)
+
+
 def main(config: StepSpeedConfig) -> None:
     """Measures and prints a table per precision."""
+    if config.modality_counts:
+        for precision in config.precisions:
+            table_of_modalities(config, precision)
+        return
     config.require_torch()
     for precision in config.precisions:
         table(config, precision)
