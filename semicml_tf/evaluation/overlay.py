@@ -11,6 +11,7 @@ import numpy as np
 from semicml_tf.errors import printable
 from semicml_tf.evaluation.metrics.case_score import CaseScore
 from semicml_tf.evaluation.score_cases import Answer
+from semicml_tf.geometry import outlines
 from semicml_tf.records.case_record import CaseRecord
 
 _TRUTH, _PREDICTION = "#19d219", "#ff5a1f"
@@ -76,15 +77,6 @@ def choose(panels: Sequence[Panel], count: int = 6) -> list[Panel]:
     return [ordered[index] for index in np.round(np.linspace(0, len(ordered) - 1, count)).astype(int)]
 
 
-def _outline(axes, mask: np.ndarray, colour: str, style: str) -> None:
-    # Padded, so that a mask at the border has a line there. `contour` refuses constant input.
-    if mask.any():
-        size = np.arange(-1, max(mask.shape) + 1)
-        rows, columns = size[: mask.shape[0] + 2], size[: mask.shape[1] + 2]
-        padded = np.pad(mask, 1).astype(float)
-        axes.contour(columns, rows, padded, [0.5], colors=colour, linewidths=1.6, linestyles=style)
-
-
 def _title(item: Panel, modality: str) -> str:
     score = item.scores[modality]
     outcome = "" if score.outcome == "both present" else f" ({score.outcome})"
@@ -121,8 +113,8 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
             # The brightest 0.5 % of the pixels would make the others black.
             low, high = float(image.min()), float(np.percentile(image, 99.5))
             axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=item.aspect)
-            _outline(axes, item.truth, _TRUTH, "solid")
-            _outline(axes, item.predictions[modality], _PREDICTION, "dashed")
+            outlines.draw(axes, item.truth, _TRUTH, linewidths=1.6)
+            outlines.draw(axes, item.predictions[modality], _PREDICTION, linewidths=1.6, linestyles="dashed")
             axes.set_title(_title(item, modality), fontsize=9, parse_math=False)
     figure.legend(
         handles=[

@@ -12,6 +12,7 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.files.source import NiftiFile, Source
+from semicml_tf.geometry import outlines
 from semicml_tf.geometry.resample import resample, resample_mask
 from semicml_tf.inference.inputs import NIFTI_ENDINGS
 from semicml_tf.preprocessing.normalisation import Normalisation
@@ -78,6 +79,6 @@ def _draw(stream, cuts, shown: tuple[float, float], title: str) -> None:
         axes.imshow(image, cmap="gray", vmin=shown[0], vmax=shown[1], aspect=aspect)
         if mask.any():
             axes.imshow(np.ma.masked_equal(mask, False), cmap=ListedColormap([_COLOUR]), alpha=0.3, aspect=aspect)
-            axes.contour(mask.astype(float), [0.5], colors=_COLOUR, linewidths=1.4)
+            outlines.draw(axes, mask, _COLOUR, linewidths=1.4)
     figure.suptitle(title, fontsize=10)
     figure.savefig(stream, format="png", dpi=100)

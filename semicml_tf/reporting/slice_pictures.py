@@ -9,6 +9,7 @@ import io
 import numpy as np
 
 from semicml_tf.evaluation import case_images
+from semicml_tf.geometry import outlines
 from semicml_tf.reporting.kept_images import KeptCase
 
 # Pixels of a picture's longer side, about.
@@ -58,15 +59,6 @@ def _enlarged(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))
 
 
-def _contour(mask: np.ndarray) -> np.ndarray:
-    """The border of a mask from within, two pixels wide."""
-    inner = np.pad(mask, 2)
-    kept = mask.copy()
-    for shift in (-2, -1, 1, 2):
-        kept &= inner[2 + shift : 2 + shift + mask.shape[0], 2:-2] & inner[2:-2, 2 + shift : 2 + shift + mask.shape[1]]
-    return mask & ~kept
-
-
 def _jpeg(pixels: np.ndarray) -> str:
     from PIL import Image
 
@@ -101,7 +93,7 @@ class _Slice:
         physical = (columns, rows * case.pixel_aspect)
         scale = max(1.0, _SIDE / max(physical))
         self._size = max(1, round(physical[0] * scale)), max(1, round(physical[1] * scale))
-        self._truth = _contour(_enlarged((arrays["truth"] != 0).astype(np.uint8) * 255, self._size) >= 128)
+        self._truth = outlines.border(_enlarged((arrays["truth"] != 0).astype(np.uint8) * 255, self._size) >= 128)
         self._where = f"slice {index + 1} of {case.slices}"
         self.soft = {name: arrays[f"probability-{number}"] for name, number in case.modalities.items()}
 
@@ -115,7 +107,7 @@ class _Slice:
         pixels = np.repeat(grey[..., None], 3, axis=2)
         mask = _as_scored(self._case, name, self.soft[name], self._arrays[f"mask-{number}"])
         pixels[self._truth] = TRUTH
-        pixels[_contour(_enlarged(mask, self._size) >= 128)] = PREDICTION
+        pixels[outlines.border(_enlarged(mask, self._size) >= 128)] = PREDICTION
         return self._picture(title, f"{name} with the contours of truth and prediction", pixels)
 
     def map(self, title: str, alternative: str, values: np.ndarray) -> Picture:

@@ -56,13 +56,6 @@ def test_heat_grows_lighter_with_the_value():
     assert colours.shape == (1, 50) and np.all(np.diff(colours[0]) > 0)
 
 
-def test_a_contour_is_the_border_of_the_mask():
-    mask = np.zeros((20, 20), bool)
-    mask[5:15, 4:16] = True
-    border = slice_pictures._contour(mask)
-    assert border.sum() == 10 * 12 - 6 * 8 and not border[7:13, 6:14].any()
-
-
 def test_markup_escapes_all_but_itself():
     made = markup.element("a", "<b>", markup.element("i", "&"), href='"><script>', hidden=True, title=None)
     assert made == '<a href="&quot;&gt;&lt;script&gt;" hidden>&lt;b&gt;<i>&amp;</i></a>'

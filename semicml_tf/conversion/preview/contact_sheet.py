@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import ndimage
 
+from semicml_tf.geometry import outlines
 from semicml_tf.preprocessing.normalisation import Constants
 from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.system import atomic_files
@@ -180,12 +181,12 @@ class _Sheet:
         self.canvas = np.empty((bottom + _FOOT, sides + _SIDE + _GAP, 3), np.float32)
         self.canvas[:] = [int(_BACKGROUND[at : at + 2], 16) / 255 for at in (1, 3, 5)]
         along, back, across = record.grid.spacing_mm
-        for row, (title, paint, outlines) in enumerate(rows):
+        for row, (title, paint, outlined) in enumerate(rows):
             top = _TITLE + row * (_PANEL + _GAP)
             self._text(_MARGIN / 2, top + _PANEL / 2, title, rotation=90, ha="center", va="center")
             for column, index in enumerate(indices):
                 box = (_MARGIN + column * (_PANEL + _GAP), top, _PANEL, _PANEL)
-                place, scale = self._draw(box, _Cut(0, index), (back, across), paint, outlines)
+                place, scale = self._draw(box, _Cut(0, index), (back, across), paint, outlined)
                 if row == 0:
                     self._text(box[0] + 4, top + 3, f"slice {index + 1}", size=8)
                 if row == column == 0:
@@ -197,8 +198,8 @@ class _Sheet:
         ):
             index = self._middle(axis, record.grid.shape[axis])
             top = _TITLE + row * (height + _GAP)
-            paint, outlines = (self._overlay, True) if pair else (rows[0][1], False)
-            place, _ = self._draw((sides, top, _SIDE, height), _Cut(axis, index), size_mm, paint, outlines)
+            paint, outlined = (self._overlay, True) if pair else (rows[0][1], False)
+            place, _ = self._draw((sides, top, _SIDE, height), _Cut(axis, index), size_mm, paint, outlined)
             self._text(sides + 4, top + 3, f"{title} {index + 1}", size=8)
             self._text(place[0] + 3, top + height / 2, ends[0], color=_DIM, size=8, va="center")
             self._text(place[0] + place[2] - 3, top + height / 2, ends[1], color=_DIM, size=8, va="center", ha="right")
@@ -207,19 +208,19 @@ class _Sheet:
     def _text(self, x: float, y: float, text: str, **style) -> None:
         self.texts.append((x, y, text, {"color": _TEXT, "size": 9, "va": "top", **style}))
 
-    def _draw(self, box, cut, size_mm, paint, outlines: bool) -> tuple[tuple[int, int, int, int], float]:
+    def _draw(self, box, cut, size_mm, paint, outlined: bool) -> tuple[tuple[int, int, int, int], float]:
         """Paints a slice into a box of the canvas, in its true proportions; its place there, and pixels a mm."""
         left, top, width, height = box
         extent = np.multiply(cut(self.shown[self.names[0]].image).shape, size_mm)
         scale = float(min(height / extent[0], width / extent[1]))
         pixels = tuple(max(int(round(float(side) * scale)), 1) for side in extent)
         picture = paint(lambda name: _resized(self.shown[name].plane(cut), pixels), scale)
-        if outlines:
+        if outlined:
             for name, colour in zip(self.names, _OUTLINES):
                 silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
-                _outline(picture, silhouette, colour)
+                picture[outlines.border(silhouette, outside=True)] = colour
         if self.label is not None and cut(self.label).any():
-            _outline(picture, _resized(cut(self.label), pixels) >= 0.5, _LABEL)
+            picture[outlines.border(_resized(cut(self.label), pixels) >= 0.5, outside=True)] = _LABEL
         top, left = top + (height - pixels[0]) // 2, left + (width - pixels[1]) // 2
         self.canvas[top : top + pixels[0], left : left + pixels[1]] = picture
         return (left, top, pixels[1], pixels[0]), scale
@@ -294,11 +295,6 @@ class _Sheet:
 def _resized(plane: np.ndarray, pixels: tuple[int, int]) -> np.ndarray:
     factors = [target / size for target, size in zip(pixels, plane.shape)]
     return np.clip(ndimage.zoom(plane.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True), 0, 1)
-
-
-def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[float, ...]) -> None:
-    """Draws a line round the mask, outside: a small lesion stays visible in it."""
-    picture[ndimage.binary_dilation(mask, iterations=2) & ~mask] = colour
 
 
 def _grey(values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.errors import UserError, first_line, printable
+from semicml_tf.geometry import outlines
 from semicml_tf.runs import run_folder
 from semicml_tf.system import atomic_files, cpu, table_cells
 from semicml_tf.system.versions import versions
@@ -150,8 +151,7 @@ def draw_slices(validated: Validated, title: str) -> bytes:
             low, high = np.percentile(images[name], [1, 99])
             axis.imshow(images[name], cmap="gray", vmin=low, vmax=max(high, low + 1e-3))
             for values, cut, colour in ((truth, 0.5, "lime"), (maps[name], validated.thresholds[name], "red")):
-                if values.min() < cut < values.max():
-                    axis.contour(values, [cut], colors=colour, linewidths=1.0)
+                outlines.draw(axis, values, colour, cut=cut, linewidths=1.0)
             axis.set_title(printable(f"{case} {name}"), fontsize=8, parse_math=False)
             axis.axis("off")
     figure.suptitle(f"{title}\ngreen: truth, red: prediction", fontsize=9)

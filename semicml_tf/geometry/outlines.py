@@ -1,0 +1,33 @@
+"""Outlines of masks in pictures: as pixels, and on the axes of a figure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def border(mask: np.ndarray, *, outside: bool = False) -> np.ndarray:
+    """The pixels of a line along the border of a mask, two pixels wide. Beyond the picture is background.
+
+    Args:
+        mask: (rows, columns) of bool.
+        outside: whether the line lies outside the mask. A small lesion then stays visible inside the line.
+    """
+    from scipy import ndimage
+
+    if outside:
+        return ndimage.binary_dilation(mask, iterations=2) & ~mask
+    return mask & ~ndimage.binary_erosion(mask, iterations=2)
+
+
+def draw(axes, values: np.ndarray, colour: str, *, cut: float = 0.5, **style) -> None:
+    """Draws the line along which `values` cross `cut`. Beyond the picture is background.
+
+    Args:
+        axes: of a matplotlib figure, which shows the picture.
+        values: (rows, columns): a mask, or probabilities. Nothing is drawn where no value is above `cut`.
+        style: further arguments of `matplotlib.axes.Axes.contour`.
+    """
+    if values.max() > cut:
+        rows, columns = (np.arange(-1, size + 1) for size in values.shape)
+        # Padded: a mask at the border of the picture has a line there, and `contour` refuses constant values.
+        axes.contour(columns, rows, np.pad(values, 1).astype(float), [cut], colors=colour, **style)
