@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semicml_tf.evaluation.calibration import UNSURE
-from semicml_tf.evaluation.table import markdown
+from semicml_tf.system.tables import Table
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -36,7 +36,7 @@ def _gaps(body: dict) -> str:
         for row in body["gap"]
     ]
     other = next(name for name in names if name != body["taught"]["teacher"])
-    return markdown(["", *names, f"gap ({body['taught']['teacher']} - {other})"], rows)
+    return Table(["", *names, f"gap ({body['taught']['teacher']} - {other})"], rows).markdown()
 
 
 def _epochs(body: dict) -> str:
@@ -50,7 +50,7 @@ def _epochs(body: dict) -> str:
         ]
         for row in body["epochs"]
     ]
-    return markdown(["epoch", "q >= 0.5", "mean q", "labelled windows", "alarm"], rows)
+    return Table(["epoch", "q >= 0.5", "mean q", "labelled windows", "alarm"], rows).markdown()
 
 
 def _calibration(rows: Sequence[dict]) -> str:
@@ -66,7 +66,7 @@ def _calibration(rows: Sequence[dict]) -> str:
         ]
         for row in rows
     ]
-    return markdown(header, cells)
+    return Table(header, cells).markdown()
 
 
 def _bins(row: dict) -> str:
@@ -79,7 +79,7 @@ def _bins(row: dict) -> str:
         ]
         for one in row["reliability"]
     ]
-    return f"{row['label']}, {row['when']}:\n\n" + markdown(["q", "voxels", "mean q", "observed"], cells)
+    return f"{row['label']}, {row['when']}:\n\n" + Table(["q", "voxels", "mean q", "observed"], cells).markdown()
 
 
 def report(body: dict, *, bins: bool = True) -> str:

@@ -6,12 +6,12 @@ import pathlib
 
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
-from semicml_tf.evaluation.table import markdown
 from semicml_tf.methods.catalogue import MethodSettings, settings_of
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import atomic_files, progress, quiet_import
+from semicml_tf.system.tables import Table
 
 REPORT_VERSION = 1
 FILES = ("report.json", "report.md", "similarity.png")
@@ -133,7 +133,7 @@ def _slices(row: dict, one: str, other: str) -> str:
     shares = [f"{row[f'seen_by_{name}']:.0%}" for name in ("none", "one", "both")]
     header = [f"of a slice's {one} and {other} maps", *SEEN]
     alike = [_number(row["alike"][kind]) for kind in SEEN]
-    return markdown(header, [["share of the slices", *shares], ["similarity of the two", *alike]])
+    return Table(header, [["share of the slices", *shares], ["similarity of the two", *alike]]).markdown()
 
 
 def _pairs(row: dict) -> str:
@@ -147,7 +147,7 @@ def _pairs(row: dict) -> str:
         ]
         for kind in row["kinds"]
     ]
-    return markdown(["maps of two slices", "pairs", "similarity", "weight", "pushed apart"], cells)
+    return Table(["maps of two slices", "pairs", "similarity", "weight", "pushed apart"], cells).markdown()
 
 
 def write(body: dict, png: bytes, output: pathlib.Path) -> str:

@@ -8,9 +8,10 @@ import pathlib
 from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import failures, paired_tests, report, table
+from semicml_tf.evaluation import failures, paired_tests, report, score_table, table
 from semicml_tf.evaluation.scores import summarise
-from semicml_tf.system import table_cells
+from semicml_tf.system.tables import Table
+from semicml_tf.system.tables import markdown as escaped
 
 COMPARISON_VERSION = 1
 FILES = ("comparison.json", "comparison.md")
@@ -123,7 +124,7 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
             for name, path, body in zip(names, paths, reports)
         ],
         "blind": [summarised(row, first) for row in report.blind_rows(first)],
-        "blind_notes": [*(f"{note}." for note in table.blind_notes(first)), *table.lacking_notes(first)],
+        "blind_notes": [*(f"{note}." for note in table.baseline_notes(first)), *table.lacking_notes(first)],
         "failure_dice": failure_dice,
         "surface_tolerance_mm": first["surface_tolerance_mm"],
         "test": METHOD,
@@ -144,7 +145,7 @@ def markdown(body: dict) -> str:
         *body["blind_notes"],
         *(f"{run['name']}: {note}" for run in body["runs"] for note in run["notes"]),
     ]
-    tables = table.score_tables(rows, ("run", "modality"), notes, body["surface_tolerance_mm"])
+    tables = score_table.tables(rows, ("run", "modality"), notes, body["surface_tolerance_mm"])
     if body["tests"]:
         lines = [
             [
@@ -158,10 +159,10 @@ def markdown(body: dict) -> str:
             for one in body["tests"]
         ]
         headings = ["modality", "runs", "difference in DSC", "patients that differ", "p", "p corrected"]
-        tables.append(table.Table(headings, lines, (f"{body['test']}.",)))
+        tables.append(Table(headings, lines, (f"{body['test']}.",)))
     failed = "".join(
-        f"{table_cells.markdown(run['name'])}, {row['modality']}: "
-        f"{table_cells.markdown(failures.sentence(row['failures'], body['failure_dice']))}  \n"
+        f"{escaped(run['name'])}, {row['modality']}: "
+        f"{escaped(failures.sentence(row['failures'], body['failure_dice']))}  \n"
         for run in body["runs"]
         for row in run["rows"]
     )

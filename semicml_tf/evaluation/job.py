@@ -169,7 +169,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
 def _write(output: pathlib.Path, body: dict, panels: list, images: case_images.CaseImages) -> None:
     with atomic_files.new_directory(output, overwrite=True) as staged:
         atomic_files.write_json(staged / "metrics.json", body)
-        atomic_files.write_text(staged / "metrics.csv", table.csv_text(body))
+        atomic_files.write_text(staged / "metrics.csv", table.scores_csv(body))
         atomic_files.write_text(staged / "table.txt", table.screen(body))
         atomic_files.write_text(staged / "table.md", table.summary_markdown(body))
         chosen, modalities = overlay.choose(panels), tuple(row["modality"] for row in report.networks(body))

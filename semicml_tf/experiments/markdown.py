@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from semicml_tf.evaluation.table import blind_notes, markdown
+from semicml_tf.evaluation import score_table
+from semicml_tf.evaluation.score_table import Column
+from semicml_tf.evaluation.table import baseline_notes
 from semicml_tf.experiments import summary
 from semicml_tf.experiments.results import BOTH, Results
 from semicml_tf.experiments.statistics import Spread
 from semicml_tf.experiments.summary import Line
+from semicml_tf.system.tables import Table
 
 _NONE = "–"
 # Lines of a table: the modality's lines of one row and labelled count, by modality.
@@ -35,7 +39,7 @@ def probability(value: float) -> str:
     return "<.001" if value < 0.0005 else number(value)
 
 
-def _pm(spread: Spread) -> str:
+def _mean_and_sd(spread: Spread) -> str:
     return number(spread.mean) if spread.sd_seeds is None else f"{number(spread.mean)} ± {number(spread.sd_seeds)}"
 
 
@@ -60,84 +64,79 @@ def _seeds(group: Group) -> str:
     return str(len(line.seeds)) if line.kind == "network" else _NONE
 
 
-# Of a column: heading, text of a cell, number to be best in, whether the largest is best (None: no best is shown).
-Column = tuple[str, Callable[[Line], str], Callable[[Line], float], bool | None]
-_SCORES: tuple[Column, ...] = (
-    ("DSC", lambda line: _pm(line.metrics["dice"]), lambda line: round(line.metrics["dice"].mean, 3), True),
-    (
-        "HD95 mm",
-        lambda line: f"{line.metrics['hd95_mm'].mean:.1f}",
-        lambda line: round(line.metrics["hd95_mm"].mean, 1),
-        False,
-    ),
-    (
-        "ASSD mm",
-        lambda line: f"{line.metrics['assd_mm'].mean:.1f}",
-        lambda line: round(line.metrics["assd_mm"].mean, 1),
-        False,
-    ),
-    (
-        "missed",
-        lambda line: f"{100 * line.metrics['missed'].mean:.1f} %",
-        lambda line: round(line.metrics["missed"].mean, 3),
-        None,  # most rows miss nobody
-    ),
+@dataclasses.dataclass(frozen=True)
+class _Score:
+    """A metric of the table.
+
+    Attributes:
+        title: heading of its columns.
+        metric: its name in `Line.metrics`.
+        text: a cell's text.
+        decimals: to which means are rounded before the best one is chosen.
+        best: chooses the best of several means; None where no mean is marked as the best.
+    """
+
+    title: str
+    metric: str
+    text: Callable[[Spread], str]
+    decimals: int
+    best: Callable[[set[float]], float] | None
+
+
+_SCORES = (
+    _Score("DSC", "dice", _mean_and_sd, 3, max),
+    _Score("HD95 mm", "hd95_mm", lambda spread: f"{spread.mean:.1f}", 1, min),
+    _Score("ASSD mm", "assd_mm", lambda spread: f"{spread.mean:.1f}", 1, min),
+    # In most rows no patient is missed.
+    _Score("missed", "missed", lambda spread: f"{100 * spread.mean:.1f} %", 3, None),
 )
 
 
-def _columns(modality: str) -> tuple[Column, ...]:
-    return _SCORES[:1] if modality == BOTH else _SCORES
+def _of_line(title: str, text: Callable[[Line], str], name: str) -> Column:
+    """A modality's column: the text of the modality's line."""
+    return Column(title, lambda group: text(group[name]) if name in group else _NONE, name)
 
 
-def _score_cell(line: Line | None, column: Column, rivals: Sequence[Line]) -> str:
-    if line is None:
-        return _NONE
-    _, text, value, largest = column
-    if largest is None or line.kind != "network":
-        return text(line)
-    values = [value(rival) for rival in rivals]
-    # "Best" says nothing of one alone, nor where all are equal.
-    best = len(values) > 1 and min(values) != max(values) and value(line) == (max(values) if largest else min(values))
-    return f"**{text(line)}**" if best else text(line)
+def _of_score(score: _Score, groups: Sequence[Group], name: str) -> Column:
+    """A modality's column of a metric. The best mean of all networks with as many labelled patients is bold."""
+
+    def rounded(line: Line) -> float:
+        return round(line.metrics[score.metric].mean, score.decimals)
+
+    def text(line: Line) -> str:
+        shown = score.text(line.metrics[score.metric])
+        if score.best is None or line.kind != "network":
+            return shown
+        rivals = [group[name] for group in groups if name in group]
+        values = {rounded(one) for one in rivals if (one.kind, one.labelled) == (line.kind, line.labelled)}
+        # No row is the best one where all are equal.
+        return f"**{shown}**" if len(values) > 1 and rounded(line) == score.best(values) else shown
+
+    return _of_line(score.title, text, name)
+
+
+def _table(groups: Sequence[Group], columns: Sequence[Column], seeds: Callable[[Group], str] | None = None) -> str:
+    first = {"method": lambda group: _any(group).row, "labelled": lambda group: _count(_any(group))}
+    if seeds:
+        first["seeds"] = seeds
+    rows = [([text(group) for text in first.values()], group) for group in groups]
+    return score_table.table(columns, rows, tuple(first)).markdown()
 
 
 def _score_table(groups: Sequence[Group], names: Sequence[str]) -> str:
-    header = ["method", "labelled", "seeds", *(f"{name} {column[0]}" for name in names for column in _columns(name))]
-    rows = []
-    for group in groups:
-        first = _any(group)
-        row = [first.row, _count(first), _seeds(group)]
-        for name in names:
-            rivals = [
-                other[name]
-                for other in groups
-                if _any(other).kind == "network" and _any(other).labelled == first.labelled and name in other
-            ]
-            row += [_score_cell(group.get(name), column, rivals) for column in _columns(name)]
-        rows.append(row)
-    return markdown(header, rows)
+    shown = [(name, score) for name in names for score in (_SCORES[:1] if name == BOTH else _SCORES)]
+    return _table(groups, [_of_score(score, groups, name) for name, score in shown], _seeds)
 
 
 def _against_table(groups: Sequence[Group], names: Sequence[str]) -> str | None:
     compared = [group for group in groups if any(line.against for line in group.values())]
-    if not compared:
-        return None
-    header = [
-        "method",
-        "labelled",
-        "seeds",
-        *(f"{name} {what}" for name in names for what in ("difference", "p", "wins")),
-    ]
-    rows = []
-    for group in compared:
-        first = _any(group)
-        row = [first.row, _count(first), str(first.against.seeds)]
-        for name in names:
-            against = group[name].against
-            won = f"{against.reference_wins}/{against.seeds}"
-            row += [signed(against.difference), probability(against.p_holm), won]
-        rows.append(row)
-    return markdown(header, rows)
+    parts = {
+        "difference": lambda line: signed(line.against.difference),
+        "p": lambda line: probability(line.against.p_holm),
+        "wins": lambda line: f"{line.against.reference_wins}/{line.against.seeds}",
+    }
+    columns = [_of_line(title, text, name) for name in names for title, text in parts.items()]
+    return _table(compared, columns, lambda group: str(_any(group).against.seeds)) if compared else None
 
 
 def saved_text(line: Line) -> str:
@@ -148,27 +147,21 @@ def saved_text(line: Line) -> str:
     return f"{bound}{line.saved.needed:.1f} ({bound}{line.saved.saved:+.1f})"
 
 
+def _gap_closed(line: Line) -> str:
+    return _NONE if line.gap is None or line.gap.closed is None else f"{100 * line.gap.closed:.0f} %"
+
+
 def _baseline_table(groups: Sequence[Group], names: Sequence[str], baseline: str) -> str | None:
     own = [group for group in groups if _any(group).row != baseline]
-    gaps = any(line.gap for group in own for line in group.values())
-    saved = any(line.saved for group in own for line in group.values())
-    parts = [what for what, given in (("gap closed", gaps), ("labels needed (saved)", saved)) if given]
-    rows = []
-    for group in own:
-        if not any(line.gap or line.saved for line in group.values()):
-            continue
-        first = _any(group)
-        row = [first.row, _count(first)]
-        for what in parts:
-            for line in (group[name] for name in names):
-                if what == "gap closed":
-                    closed = None if line.gap is None else line.gap.closed
-                    row.append(_NONE if closed is None else f"{100 * closed:.0f} %")
-                else:
-                    row.append(saved_text(line))
-        rows.append(row)
-    header = ["method", "labelled", *(f"{name} {what}" for what in parts for name in names)]
-    return markdown(header, rows) if rows else None
+    lines = [line for group in own for line in group.values()]
+    parts = {}
+    if any(line.gap for line in lines):
+        parts["gap closed"] = _gap_closed
+    if any(line.saved for line in lines):
+        parts["labels needed (saved)"] = saved_text
+    columns = [_of_line(title, text, name) for title, text in parts.items() for name in names]
+    shown = [group for group in own if any(line.gap or line.saved for line in group.values())]
+    return _table(shown, columns) if shown else None
 
 
 def _listed(values: Iterable) -> str:
@@ -199,7 +192,7 @@ def _pair_notes(results: Results, pair: tuple[str, str], lines: Sequence[Line], 
     notes += _seed_notes(results, pair)
     cell = first.cell
     drawn = f"with {cell.labelled} labelled patients and seed {cell.seed}"
-    notes += [f"{note}, drawn {drawn}." for note in blind_notes(first.report)]
+    notes += [f"{note}, drawn {drawn}." for note in baseline_notes(first.report)]
     counted = [line for line in lines if line.labelled == "all" and line.labelled_patients is None]
     if counted and baseline:
         notes.append("How many patients 'all' are is not known here (the data are gone): left out of the cost curve.")
@@ -268,12 +261,12 @@ def table_md(
     notes = _reading_notes(reference, baseline, compared, saved)
     text.append("## How to read it\n\n" + "".join(f"- {note}\n" for note in notes))
     rows = dict.fromkeys((result.cell.row, result.cell.flags) for result in results.done)
-    flags = markdown(["method", "flags of semicml_tf.train"], [[row, f"`{shlex.join(given)}`"] for row, given in rows])
+    flags = Table(["method", "flags of semicml_tf.train"], [[row, f"`{shlex.join(given)}`"] for row, given in rows])
     kept = "".join(f"- {name}: `{value}`\n" for name, value in hashes.items())
     text.append(
         f"## How to make it again\n\n```sh\n{command}\n```\n\n"
         "It skips runs that are there. The rows differ in these flags alone; experiment.json has the hashes "
         "of each run and its data:\n\n"
-        f"{flags}\nHashes:\n\n{kept}"
+        f"{flags.markdown()}\nHashes:\n\n{kept}"
     )
     return "\n".join(text)

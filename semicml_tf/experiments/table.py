@@ -7,7 +7,7 @@ from typing import Any
 
 from semicml_tf.experiments.results import Results
 from semicml_tf.experiments.summary import METRICS, Line
-from semicml_tf.system import table_cells
+from semicml_tf.system import tables
 
 _SCORES = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "outcome")
 
@@ -34,7 +34,7 @@ def scores_csv(results: Results) -> str:
                 add(result, result.cell.row, "network", modality, result.scores[modality])
         for name, cases in done[0].blind.items():
             add(done[0], name, "blind", "", cases)
-    return table_cells.csv_text(["pair", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
+    return tables.csv_text(["pair", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
 
 
 def _column(metric: str) -> str:
@@ -79,4 +79,4 @@ def record(line: Line) -> dict[str, Any]:
 def table_csv(lines: Sequence[Line]) -> str:
     """One line per pair, row, labelled count and modality ("both": a patient's mean over the modalities)."""
     rows = [record(line) for line in lines]
-    return table_cells.csv_text(list(rows[0]), rows)
+    return tables.csv_text(list(rows[0]), rows)

@@ -29,7 +29,7 @@ from typing_extensions import TypedDict
 
 from semicml_tf.errors import UserError
 from semicml_tf.records import example_proto, tfrecord_file
-from semicml_tf.system import atomic_files, json_files, table_cells
+from semicml_tf.system import atomic_files, json_files, tables
 from semicml_tf.system.json_files import MAX_BYTES_OF_CASES, Count
 
 FILE_NAME = "cards.json"
@@ -90,7 +90,7 @@ def table(cards: Sequence[Card]) -> str:
             row.append("-" if None in spacing else " x ".join(f"{value:.3g}" for value in spacing))
             row += [_number(card.get(f"{name}/{what}")) for what in ("mean", "p99.5")]
         rows.append([*row, *(_number(card.get(f"lesion/{what}")) for what in ("count", "volume_ml", "fraction"))])
-    return "".join(f"  {line}\n" for line in table_cells.aligned(rows))
+    return "".join(f"  {line}\n" for line in tables.aligned(rows))
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from semicml_tf.records import example_proto, tfrecord_file
 from semicml_tf.records.case_record import CONTRACT_VERSION
 from semicml_tf.records.check import CaseFacts, Checked
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.system import table_cells
+from semicml_tf.system import tables
 
 
 def check_ours(path: pathlib.Path) -> None:
@@ -246,4 +246,4 @@ def _spacing(spacing_mm: Sequence[float], unit: str = " mm") -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "".join(f"  {line}\n" for line in table_cells.aligned([head, *rows]))
+    return "".join(f"  {line}\n" for line in tables.aligned([head, *rows]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from semicml_tf.conversion.verification.findings import CaseReport
-from semicml_tf.system import json_files, table_cells
+from semicml_tf.system import json_files, tables
 
 FILE_NAME = "fingerprint.json"
 AXES = ("slice", "row", "column")
@@ -75,7 +75,7 @@ class Fingerprint:
                     f"{_median(shares.get('0.5'))} to {_median(shares.get('99.5'))}",
                 ]
             )
-        lines = table_cells.aligned(rows)
+        lines = tables.aligned(rows)
         if self.foreground:
             found = self.foreground
             lines.append(

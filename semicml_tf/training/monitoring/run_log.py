@@ -14,7 +14,7 @@ import numpy as np
 from semicml_tf.errors import UserError, first_line, printable
 from semicml_tf.geometry import outlines
 from semicml_tf.runs import run_folder
-from semicml_tf.system import atomic_files, cpu, table_cells
+from semicml_tf.system import atomic_files, cpu, tables
 from semicml_tf.system.versions import versions
 from semicml_tf.training.monitoring import curves
 from semicml_tf.training.validation import Validated
@@ -129,7 +129,7 @@ class RunRecord:
     def _curves(self, rows: list[dict[str, Any]]) -> None:
         """Writes history.csv and training.png."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        atomic_files.write_text(self._folder / run_folder.HISTORY_NAME, table_cells.csv_text(columns, rows))
+        atomic_files.write_text(self._folder / run_folder.HISTORY_NAME, tables.csv_text(columns, rows))
         curve = curves.draw(rows)
         atomic_files.write_file(self._folder / "training.png", lambda stream: stream.write(curve))
 

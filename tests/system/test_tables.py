@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from semicml_tf.evaluation import comparison, report, table
-from semicml_tf.system import table_cells
+from semicml_tf.system import tables
 from semicml_tf.training.monitoring import run_log
 from tests.support import report_runs
 
@@ -32,9 +32,9 @@ def groups(text):
 
 def test_markdown_has_as_many_cells_and_lines_as_there_are(metrics):
     text = comparison.markdown(comparison.build([metrics], ["=run|a\n"]))
-    tables = [list(lines) for is_table, lines in groups(text) if is_table]
-    assert len(tables) >= 2
-    for lines in tables:
+    blocks = [list(lines) for is_table, lines in groups(text) if is_table]
+    assert len(blocks) >= 2
+    for lines in blocks:
         assert len({line.replace("\\|", "").count("|") for line in lines}) == 1, lines
     assert "<script" not in text.replace("\\<script", "") and "](" not in text.replace("\\](", "")
     assert not any(character in text for character in "\x1b\x07\u202e") and "\\x1b[2J\\x07bell" in text
@@ -43,24 +43,24 @@ def test_markdown_has_as_many_cells_and_lines_as_there_are(metrics):
 
 
 def test_csv_has_no_formula(metrics):
-    rows = list(csv.DictReader(io.StringIO(table.csv_text(report.load(metrics)))))
+    rows = list(csv.DictReader(io.StringIO(table.scores_csv(report.load(metrics)))))
     names = {row["case_id"] for row in rows}
     assert not [name for name in names if name[0] in "=+-@"]
     assert {name.removeprefix("'") for name in names} == set(NAMES)
     assert {row["dice"] for row in rows} == {"0.0", "0.1"}
-    assert [table_cells.csv(value) for value in (-1.5, "-1", "a-1", None, "")] == [-1.5, "'-1", "a-1", None, ""]
+    assert [tables.csv(value) for value in (-1.5, "-1", "a-1", None, "")] == [-1.5, "'-1", "a-1", None, ""]
 
 
 def test_markdown_leaves_sound_names_and_numbers_alone():
     for text in ("P_001 [left]", "<.001", "0.61 ± 0.10", "-", "**.800**", "a * b", "`--flag`"):
-        assert table_cells.markdown(text) == text
+        assert tables.markdown(text) == text
 
 
 def test_columns_of_a_table_for_the_screen_are_as_wide_as_their_longest_cell():
-    assert table_cells.aligned([["a", "bcd", "e"], ["fgh", "", ""]]) == ["a    bcd  e", "fgh"]
+    assert tables.aligned([["a", "bcd", "e"], ["fgh", "", ""]]) == ["a    bcd  e", "fgh"]
     long = "A" * 150 + "B" * 150
     shortened = "A" * 24 + "…" + "B" * 23
-    assert table_cells.aligned([["a", "b"], [long, long]]) == [f"a{' ' * 49}b", f"{shortened}  {long}"]
+    assert tables.aligned([["a", "b"], [long, long]]) == [f"a{' ' * 49}b", f"{shortened}  {long}"]
 
 
 def test_pictures_of_training_take_any_name():
