@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, Required, TypedDict
 
 from semicml_tf.evaluation import bootstrap, failures, trivial_baselines
 from semicml_tf.evaluation.metrics.case_score import CaseScore
@@ -44,11 +44,20 @@ Measures = TypedDict("Measures", dict.fromkeys(METRICS, Mean), total=False)
 class Summary(Measures, total=False):
     """What `scores.summarise` returns."""
 
-    cases: Count
+    cases: Required[Count]
     missed: Count
     false_alarms: Count
     lesions: dict[str, int] | None
     without_missed_and_false_alarms: Measures
+
+
+class Failures(TypedDict, total=False):
+    """What `failures.listed` returns."""
+
+    missed: list[str]
+    false_alarms: list[str]
+    dice_below: list[tuple[str, float]]
+    not_finite: list[str]
 
 
 class Row(TypedDict):
@@ -58,6 +67,7 @@ class Row(TypedDict):
     kind: Literal["network", "blind"]
     modality: str | None
     summary: Summary
+    failures: NotRequired[Failures]
     cases: list[CaseScore]
 
 

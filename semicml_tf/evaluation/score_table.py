@@ -93,11 +93,12 @@ def mean(name: str, *, undefined: str = UNKNOWN, heading: str | None = None) -> 
     return Column(heading or title(name), cell)
 
 
-def count(name: str, of: str = "/") -> Column:
-    """How many patients of all are `missed` or `false_alarms`."""
+def count(name: str, of: str = "/", *, undefined: str = UNKNOWN) -> Column:
+    """How many of all patients are counted under the name `missed` or `false_alarms`."""
 
     def cell(summary: dict) -> Cell:
-        return Cell(f"{summary[name]}{of}{summary['cases']}", summary[name])
+        value = summary.get(name)
+        return Cell(undefined) if value is None else Cell(f"{value}{of}{summary['cases']}", value)
 
     return Column(title(name), cell)
 

@@ -1,18 +1,27 @@
-"""Scores over the number of labelled patients, where the runs differ in it."""
+"""Scores by number of labelled patients, and the labelled patients that a method saves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from semicml_tf.reporting import labels_saved, line_chart
+from semicml_tf.experiments import annotation_cost
+from semicml_tf.reporting import line_chart
 from semicml_tf.reporting.line_chart import Series
-from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting.markup import Html, element, join, number, sortable
 from semicml_tf.reporting.run_facts import RunFacts
+from semicml_tf.system.tables import Cell, Table
+
+BASELINE = "supervised"
+_BOUNDS = {"": "", "<": "fewer than ", ">": "more than "}
+_UNKNOWN = (
+    "How many labelled patients are saved cannot be told from these runs: it takes runs of labelled patients alone "
+    f"(--method={BASELINE}) with at least two numbers of labelled patients"
+)
 
 
 def _scores(runs: Sequence[RunFacts], modality: str) -> dict[str, dict[int, list[tuple[float, str]]]]:
-    """By method, then by number of labelled patients: mean DSC and name of each run."""
+    """Mean DSC and name of each run, by method and by number of labelled patients."""
     found: dict[str, dict[int, list[tuple[float, str]]]] = {}
     for run in runs:
         for row in run.networks:
@@ -45,7 +54,7 @@ def _figure(runs: Sequence[RunFacts], modality: str) -> Html:
 
 
 def section(runs: Sequence[RunFacts]) -> Html | None:
-    """The curve; None where the runs do not have several numbers of labelled patients."""
+    """The section; None where all runs have the same number of labelled patients."""
     held = [run for run in runs if run.networks and run.labelled]
     if len({run.labelled for run in held}) < 2:
         return None
@@ -64,5 +73,65 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
     return join(
         element("p", note),
         element("div", [_figure(held, name) for name in names], class_="plots"),
-        labels_saved.section(scores),
+        labels_saved(scores),
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _needed(curve: Mapping[int, float], mean: float, labelled: int) -> list[Cell]:
+    if curve[max(curve)] <= curve[min(curve)]:
+        return [Cell("more labels do not help it here"), Cell("cannot be told")]
+    needed = annotation_cost.needed(curve, mean)
+    bound = _BOUNDS[needed.bound]
+    saved = needed.saved(labelled)
+    # Where the smallest number already does better, nothing is saved.
+    told = "none" if needed.bound == "<" else f"{bound}{round(saved, 1):g}"
+    return [Cell(f"{bound}{round(needed.labels, 1):g}", needed.labels), Cell(told, saved)]
+
+
+def labels_saved(scores: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Html:
+    """A table of the labelled patients saved, or the reason why the table is missing.
+
+    Args:
+        scores: by modality, method and number of labelled patients, the mean DSC of each run.
+    """
+    body = []
+    for modality, methods in scores.items():
+        curve = {count: _mean(values) for count, values in methods.get(BASELINE, {}).items()}
+        if len(curve) < 2:
+            continue
+        for method, by_count in methods.items():
+            for labelled, values in sorted(by_count.items()) if method != BASELINE else ():
+                body.append(
+                    [
+                        method,
+                        modality,
+                        Cell(labelled, labelled),
+                        Cell(len(values), len(values)),
+                        Cell(number(_mean(values)), _mean(values)),
+                        *_needed(curve, _mean(values), labelled),
+                    ]
+                )
+    behind = {count: len(held) for methods in scores.values() for count, held in methods.get(BASELINE, {}).items()}
+    if not body:
+        return element("p", f"{_UNKNOWN}; here are {_listed(sorted(behind))}.")
+    headings = ["method", "network", "labelled", "runs", "mean DSC", f"'{BASELINE}' would need", "patients saved"]
+    points = ", ".join(f"{count} ({runs})" for count, runs in sorted(behind.items()))
+    return join(
+        sortable(Table(headings, body, caption="Labelled patients saved at the same DSC")),
+        element(
+            "p",
+            f"Beside '{BASELINE}', labelled patients alone, with so many of them (runs): {points}. Its curve is taken "
+            "as rising, and as straight between its points over the logarithm of their number. More than: its "
+            "largest number does not reach this DSC. Fewer than: its smallest one does better. With few runs, another "
+            "training moves these numbers by much.",
+            class_="note",
+        ),
+    )
+
+
+def _listed(counts: Sequence[int]) -> str:
+    return f"such runs with {', '.join(map(str, counts))} only" if counts else "none"

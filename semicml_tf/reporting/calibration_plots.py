@@ -1,15 +1,15 @@
-"""Whether a probability is a frequency: reliability diagrams."""
+"""Calibration: reliability diagrams of networks and of soft labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from semicml_tf.evaluation.calibration import UNSURE
-from semicml_tf.reporting import by_run, line_chart, tables
+from semicml_tf.reporting import line_chart
 from semicml_tf.reporting.line_chart import Series
-from semicml_tf.reporting.markup import Html, element, join, number
+from semicml_tf.reporting.markup import Html, by_run, element, join, number, sortable
 from semicml_tf.reporting.run_facts import RunFacts
-from semicml_tf.reporting.tables import Cell
+from semicml_tf.system.tables import Cell, Table
 
 
 def _series(name: str, bins: Sequence[dict], colour: int, dashed: bool = False) -> Series:
@@ -42,7 +42,7 @@ def _numbers(caption: str, rows: Sequence[tuple[str, dict]]) -> Html:
     headings = ["of", "patients", "ECE", "ECE unsure", "Brier"]
     body = [
         [
-            tables.text_cell(name),
+            name,
             Cell(held.get("patients", "–"), held.get("patients")),
             *(
                 Cell(number(held.get(key), digits), held.get(key))
@@ -51,7 +51,7 @@ def _numbers(caption: str, rows: Sequence[tuple[str, dict]]) -> Html:
         ]
         for name, held in rows
     ]
-    return tables.sortable(caption, headings, body)
+    return sortable(Table(headings, body, caption=caption))
 
 
 def _of_run(run: RunFacts) -> list[Html]:
@@ -87,7 +87,7 @@ def _of_run(run: RunFacts) -> list[Html]:
 
 
 def section(runs: Sequence[RunFacts]) -> Html:
-    """Diagrams and their numbers, by run."""
+    """Diagrams and their numbers by run."""
     held = [(run, _of_run(run)) for run in runs]
     if not any(parts for _, parts in held):
         return element("p", "No evaluation of these runs has left what this is drawn from.")
@@ -99,5 +99,5 @@ def section(runs: Sequence[RunFacts]) -> Html:
             "sure. Over all voxels of the network's grid. ECE: mean of |probability - observed| over 10 bins, weighted "
             f"by voxels, nearly all of which are background; unsure: those within ({low:g}, {high:g}) alone.",
         ),
-        by_run.parts([(run.name, element("div", parts, class_="plots")) for run, parts in held if parts]),
+        by_run([(run.name, element("div", parts, class_="plots")) for run, parts in held if parts]),
     )

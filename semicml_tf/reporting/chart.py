@@ -1,4 +1,4 @@
-"""The frame of a plot as inline SVG: axes, ticks, grid; colours come from the page's style, light or dark."""
+"""The frame of a plot in inline SVG: axes, ticks and grid. The page's style sets the colours, light or dark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from semicml_tf.reporting.markup import Html, element, join
 
-# Classes s0 to s7 of the page's style; more series begin again.
+# The page's style has the classes s0 to s7. Further series start again at s0.
 SERIES = 8
 
 
@@ -19,7 +19,7 @@ def series_class(index: int) -> str:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from `low` to `high`."""
+    """About `count` round numbers from `low` to `high`, in order."""
     if not high > low:
         return [low]
     raw = (high - low) / count
@@ -47,7 +47,7 @@ def shown(value: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """Where data lie in a picture.
+    """The place of data in a picture.
 
     Attributes:
         x_range, y_range: of the data.
@@ -126,13 +126,13 @@ class Frame:
         return join(parts)
 
     def picture(self, title: str, *parts: Any) -> Html:
-        """The SVG element, told by `title` to who cannot see it."""
+        """The SVG element. Screen readers read its `title`."""
         box = f"0 0 {self.width:g} {self.height:g}"
         return element("svg", *parts, viewBox=box, role="img", aria_label=title, class_="chart")
 
 
 def padded(values: Sequence[float], *, log: bool = False, share: float = 0.05) -> tuple[float, float]:
-    """The range of values with some room at both ends."""
+    """The range of the values, with a margin at both ends."""
     low, high = min(values), max(values)
     if log:
         return (low / 1.3, high * 1.3) if low == high else (low / (high / low) ** share, high * (high / low) ** share)
@@ -147,5 +147,5 @@ def legend(names: Sequence[tuple[str, int]]) -> Html:
 
 
 def figure(title: str, picture: Html, *below: Any) -> Html:
-    """A picture with its title above and what belongs to it below."""
+    """A picture with its title above and further parts below."""
     return element("figure", element("figcaption", title), picture, *below, class_="plot")

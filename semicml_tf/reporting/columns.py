@@ -1,20 +1,23 @@
-"""Which numbers of an evaluation stand in a table, and how they are written; unknown ones are shown by their names."""
+"""Numbers of an evaluation in the tables of the page. Metrics that this version does not know appear by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+from semicml_tf.errors import UserError
 from semicml_tf.evaluation.metrics import catalogue
+from semicml_tf.evaluation.report import Mean
 from semicml_tf.reporting.markup import number
+from semicml_tf.system import json_files
 
 _TITLES = {"cases": "patients"}
-# Told in words elsewhere, or no number of a patient.
+# The page shows these in other places.
 _NOT_SHOWN = ("case_id", "outcome")
 
 
 def title(name: str) -> str:
-    """What a column is called."""
+    """The heading of a column."""
     return _TITLES.get(name) or catalogue.title(name)
 
 
@@ -24,25 +27,32 @@ def is_number(value: Any) -> bool:
 
 
 def plain(name: str, value: Any) -> str:
-    """A number as text: whole ones without decimals."""
+    """A number as text. Integers have no decimals."""
     return (
         str(value) if isinstance(value, int) and not isinstance(value, bool) else number(value, catalogue.digits(name))
     )
 
 
 def averaged(rows: Iterable[dict]) -> list[str]:
-    """Names in the rows' summaries that are means over patients, in their order."""
-    found = dict.fromkeys(
-        name
-        for row in rows
-        for name, value in row.get("summary", {}).items()
-        if isinstance(value, dict) and "mean" in value
-    )
-    return list(found)
+    """Names of the means over patients in the rows' summaries, in order."""
+    values: dict[str, list[dict]] = {}
+    for row in rows:
+        for name, value in row["summary"].items():
+            if isinstance(value, dict) and "mean" in value:
+                values.setdefault(name, []).append(value)
+    return [name for name, means in values.items() if all(map(_is_mean, means))]
+
+
+def _is_mean(value: dict) -> bool:
+    try:
+        json_files.of_value(value, Mean, what="a mean")
+    except UserError:
+        return False
+    return True
 
 
 def numbers(summary: dict) -> dict[str, float]:
-    """The single numbers of a summary; those of a group of numbers (``lesions``) under its name and theirs."""
+    """The single numbers of a summary. Those of a group have the group's name before theirs: ``lesions_found``."""
     found = {}
     for name, value in summary.items():
         if is_number(value):
@@ -53,12 +63,12 @@ def numbers(summary: dict) -> dict[str, float]:
 
 
 def counted(rows: Iterable[dict]) -> list[str]:
-    """Names in the rows' summaries that are single numbers, in their order."""
-    return list(dict.fromkeys(name for row in rows for name in numbers(row.get("summary", {}))))
+    """Names of the single numbers in the rows' summaries, in order."""
+    return list(dict.fromkeys(name for row in rows for name in numbers(row["summary"])))
 
 
 def of_cases(rows: Iterable[dict]) -> list[str]:
-    """Names of the numbers that patients have, in their order."""
+    """Names of the patients' numbers, in order."""
     return list(
         dict.fromkeys(
             name
@@ -68,15 +78,3 @@ def of_cases(rows: Iterable[dict]) -> list[str]:
             if name not in _NOT_SHOWN and (is_number(value) or value is None)
         )
     )
-
-
-def interval(value: dict) -> tuple[float, float] | None:
-    """The confidence interval of a mean, under whatever name it stands: a pair, or two numbers low and high."""
-    for name, held in value.items():
-        if not any(word in name for word in ("ci", "interval", "confidence", "bootstrap")):
-            continue
-        if isinstance(held, dict):
-            held = [held.get("low"), held.get("high")]
-        if isinstance(held, list) and len(held) == 2 and all(map(is_number, held)):
-            return held[0], held[1]
-    return None

@@ -1,62 +1,59 @@
-"""What a reader in a hurry must know of each network: its mean, who was missed, whether it beats what is blind."""
+"""The first lines of the page: each network's mean, its missed patients, and its lead over the best baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semicml_tf.reporting import columns
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
 
-# Of more runs, the table tells more quickly.
+# The table is quicker to read for more runs.
 _MOST_RUNS = 3
 
 
-def _dice(row: dict) -> dict:
-    value = row.get("summary", {}).get("dice")
-    return value if isinstance(value, dict) and columns.is_number(value.get("mean")) else {}
+def _mean_dice(row: dict) -> float | None:
+    return row["summary"].get("dice", {}).get("mean")
 
 
-def _best_blind(run: RunFacts) -> dict | None:
-    """The row without a network of the highest mean DSC."""
-    blind = [row for row in run.rows if row.get("kind") == "blind" and _dice(row)]
-    return max(blind, key=lambda row: _dice(row)["mean"], default=None)
+def _best_baseline(run: RunFacts) -> dict | None:
+    """The no-network baseline with the highest mean DSC."""
+    rows = [row for row in run.rows if row["kind"] == "blind" and _mean_dice(row) is not None]
+    return max(rows, key=_mean_dice, default=None)
 
 
 def _counts(summary: dict) -> list[str]:
-    found = []
-    if columns.is_number(summary.get("missed")) and columns.is_number(summary.get("cases")):
-        found.append(f"{summary['missed']} of {summary['cases']} patients missed")
+    texts = []
+    if "missed" in summary:
+        texts.append(f"{summary['missed']} of {summary['cases']} patients missed")
     if summary.get("false_alarms"):
-        found.append(f"{summary['false_alarms']} false alarms")
-    lesions = summary.get("lesions")
-    if isinstance(lesions, dict) and all(columns.is_number(lesions.get(key)) for key in ("found", "true", "false")):
-        found.append(f"{lesions['found']} of {lesions['true']} lesions found, {lesions['false']} false ones")
-    return found
+        texts.append(f"{summary['false_alarms']} false alarms")
+    lesions = summary.get("lesions") or {}
+    if {"found", "true", "false"} <= set(lesions):
+        texts.append(f"{lesions['found']} of {lesions['true']} lesions found, {lesions['false']} false ones")
+    return texts
 
 
 def _of_network(run: RunFacts, row: dict, several: bool) -> Html | None:
-    dice = _dice(row)
-    if not dice:
+    mean = _mean_dice(row)
+    if mean is None:
         return None
-    ends = columns.interval(dice)
-    told = f"mean DSC {number(dice['mean'])}"
-    told += f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
-    told = ", ".join([told, *_counts(row["summary"])]) + ". "
-    name = f"{run.name}, {row.get('name')}" if several else str(row.get("name"))
-    blind = _best_blind(run)
-    if blind is None:
-        return element("li", element("b", name), ": ", told)
-    read = ((run.metrics or {}).get("blind") or {}).get(blind.get("name"), {}).get("modality")
-    other = f"; it reads {read}, which this network does not" if read not in (None, row.get("modality")) else ""
-    beside = f"the best row that reads no network ({blind.get('name')}, {number(_dice(blind)['mean'])}{other})"
-    if dice["mean"] > _dice(blind)["mean"]:
-        return element("li", element("b", name), ": ", told, f"Above {beside}.")
-    return element("li", element("b", name), ": ", told, element("b", "Not above "), f"{beside}.", class_="warning")
+    ends = row["summary"]["dice"].get("interval")
+    interval = f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
+    text = ", ".join([f"mean DSC {number(mean)}{interval}", *_counts(row["summary"])]) + ". "
+    name = element("b", f"{run.name}, {row['name']}" if several else row["name"])
+    baseline = _best_baseline(run)
+    if baseline is None:
+        return element("li", name, ": ", text)
+    read = run.metrics["blind"].get(baseline["name"], {}).get("modality")
+    other = f"; it reads {read}, which this network does not" if read not in (None, row["modality"]) else ""
+    beside = f"the best row that reads no network ({baseline['name']}, {number(_mean_dice(baseline))}{other})"
+    if mean > _mean_dice(baseline):
+        return element("li", name, ": ", text, f"Above {beside}.")
+    return element("li", name, ": ", text, element("b", "Not above "), f"{beside}.", class_="warning")
 
 
 def lines(runs: Sequence[RunFacts]) -> Html | None:
-    """A line for each network; None of many runs, or of runs without scores."""
+    """A line per network; None for many runs, or for runs without scores."""
     if len(runs) > _MOST_RUNS:
         return None
     items = [_of_network(run, row, len(runs) > 1) for run in runs for row in run.networks]
@@ -68,7 +65,7 @@ def _patients(count: int, partition: str) -> str:
 
 
 def origin(runs: Sequence[RunFacts]) -> Html:
-    """Who was scored, and of a run alone how it was trained."""
+    """How many patients were scored. For a single run also how the run was trained."""
     patients = {len({case["case_id"] for row in run.rows for case in row["cases"]}) for run in runs if run.rows}
     partition = runs[0].partition
     parts = [_patients(patients.pop(), partition) if len(patients) == 1 else f"Partition '{partition}'"]

@@ -1,12 +1,12 @@
-"""How a run went, over its epochs."""
+"""Learning curves: losses and validation scores by epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semicml_tf.reporting import by_run, line_chart
+from semicml_tf.reporting import line_chart
 from semicml_tf.reporting.line_chart import Series
-from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting.markup import Html, by_run, element, join
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.training.monitoring import curves
 
@@ -64,11 +64,11 @@ def _of_run(run: RunFacts) -> Html:
 
 
 def section(runs: Sequence[RunFacts]) -> Html:
-    """Curves of every run."""
+    """The curves of all runs."""
     held = [run for run in runs if run.history]
     if not held:
         return element("p", "No run has a history yet.")
     return join(
         element("p", "Dashed uprights: a stage begins. Validation patients are others than those who are tested."),
-        by_run.parts([(run.name, _of_run(run)) for run in held]),
+        by_run([(run.name, _of_run(run)) for run in held]),
     )

@@ -1,19 +1,19 @@
-"""The gap between the modalities' networks before and after they learned from a teacher's labels."""
+"""The gap in DSC between the networks of two modalities, before and after re-learning from a teacher's labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semicml_tf.reporting import by_run, chart, columns, tables
-from semicml_tf.reporting.markup import Html, element, join, number
+from semicml_tf.reporting import chart, columns
+from semicml_tf.reporting.markup import Html, by_run, element, join, number, sortable
 from semicml_tf.reporting.run_facts import RunFacts
-from semicml_tf.reporting.tables import Cell
+from semicml_tf.system.tables import Cell, Table
 
 _ROW = 34.0
 
 
 def _from_history(run: RunFacts) -> list[dict]:
-    """As `diagnostics.relearning.gaps` tells them, for runs without its report."""
+    """Rows as in `diagnostics.relearning.gaps`, for runs without that report."""
     names, rows = run.modalities, run.history
     stages = [index for index in range(1, len(rows)) if rows[index].get("stage") != rows[index - 1].get("stage")]
     taught = [row for row in rows if row.get("teacher")]
@@ -32,7 +32,7 @@ def _from_history(run: RunFacts) -> list[dict]:
 
 
 def _rows(run: RunFacts) -> tuple[list[dict], str]:
-    """Rows of `when` and `dice` by modality, and where they come from."""
+    """Rows with `when` and `dice` by modality, and the source of the rows."""
     if run.relearning and isinstance(run.relearning.get("gap"), list):
         rows, source = [dict(row) for row in run.relearning["gap"]], "report on re-learning"
     else:
@@ -104,12 +104,12 @@ def _of_run(run: RunFacts) -> Html:
         element(
             "div",
             _picture(run, rows),
-            tables.sortable(f"Modality gap of {run.name}", headings, body),
+            sortable(Table(headings, body, caption=f"Modality gap of {run.name}")),
             class_="plots",
         ),
     )
 
 
 def section(runs: Sequence[RunFacts]) -> Html:
-    """The gap of every run."""
-    return by_run.parts([(run.name, _of_run(run)) for run in runs])
+    """The gaps of all runs."""
+    return by_run([(run.name, _of_run(run)) for run in runs])

@@ -11,8 +11,6 @@ from semicml_tf.errors import UserError
 from semicml_tf.reporting import (
     annotation_curve,
     calibration_plots,
-    definitions,
-    failures,
     headline,
     learning_curves,
     modality_gap,
@@ -21,11 +19,10 @@ from semicml_tf.reporting import (
     run_comparison,
     strip_plots,
     summary,
-    tables,
     viewer,
     viewer_volumes,
 )
-from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting.markup import Html, block, element, join
 from semicml_tf.reporting.ranking import RankedCase, ranked
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.reporting.viewer_volumes import ViewerVolumes
@@ -114,7 +111,7 @@ class _Page:
                 notes.append(element("p", f"{self._pictures.left_out} patients have no pictures: they did not fit in."))
         found = [
             ("summary", "Scores", summary.section(runs)),
-            ("failures", "Missed, false alarms, failures", failures.section(runs)),
+            ("failures", "Missed, false alarms, failures", summary.failures(runs)),
             ("patients", "Patient by patient", strip_plots.section(runs)),
             ("comparison", "Runs against each other", run_comparison.section(runs)),
             ("cost", "Annotation cost", cost),
@@ -122,11 +119,11 @@ class _Page:
             ("curves", "Learning curves", learning_curves.section(runs)),
             ("calibration", "Calibration", calibration_plots.section(runs)),
             ("cases", "Patients, worst first", join(notes, ranked_cases.section(self._cases, self._pictures, keys))),
-            ("policy", "What the numbers mean", definitions.section(runs)),
+            ("policy", "What the numbers mean", summary.definitions(runs)),
             (
                 "provenance",
                 "Commands, seeds, hashes",
-                join(element("h3", "This page"), tables.block(self._command), provenance.section(runs)),
+                join(element("h3", "This page"), block(self._command), provenance.section(runs)),
             ),
         ]
         return [(key, title, body) for key, title, body in found if body is not None]

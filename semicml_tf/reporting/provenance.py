@@ -1,4 +1,4 @@
-"""Where the numbers come from: commands, seeds, hashes, settings, versions."""
+"""Provenance of the numbers: commands, seeds, hashes, settings, versions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from semicml_tf.reporting import by_run, tables
-from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting.markup import Html, block, by_run, code, element, facts, join
 from semicml_tf.reporting.run_facts import RunFacts
 
 
@@ -37,14 +36,14 @@ def _of_run(run: RunFacts) -> Html:
         if isinstance(held, dict)
     ]
     known = [
-        ("folder", tables.code(run.folder)),
+        ("folder", code(run.folder)),
         ("method", run.method),
         ("seed", settings.get("seed")),
         ("labelled patients", run.labelled),
-        ("run hash", tables.code(record.get("run_hash"))),
-        ("data hash", tables.code(record.get("data_hash"))),
-        ("scored on data", tables.code((metrics.get("dataset") or {}).get("data_hash")) if metrics else None),
-        ("dataset", tables.code(record.get("dataset"))),
+        ("run hash", code(record.get("run_hash"))),
+        ("data hash", code(record.get("data_hash"))),
+        ("scored on data", code((metrics.get("dataset") or {}).get("data_hash")) if metrics else None),
+        ("dataset", code(record.get("dataset"))),
         ("networks kept", "; ".join(best)),
         ("trained with", _versions(record.get("versions"))),
         ("scored with", _versions(metrics.get("versions"))),
@@ -56,19 +55,19 @@ def _of_run(run: RunFacts) -> Html:
     ]
     every = "\n".join(f"{name} = {_plain(value)}" for name, value in settings.items())
     return join(
-        tables.facts([(name, value) for name, value in known if value not in (None, "")]),
-        [join(element("h4", what), tables.block(str(text))) for what, text in commands if text],
+        facts([(name, value) for name, value in known if value not in (None, "")]),
+        [join(element("h4", what), block(str(text))) for what, text in commands if text],
         element(
             "details",
             element("summary", "Flagfile: python -m semicml_tf.train --flagfile=IT --output=NEW_RUN repeats the run"),
-            tables.block(run.flags),
+            block(run.flags),
         )
         if run.flags
         else None,
-        element("details", element("summary", "All settings"), tables.block(every)) if every else None,
+        element("details", element("summary", "All settings"), block(every)) if every else None,
     )
 
 
 def section(runs: Sequence[RunFacts]) -> Html:
-    """What each run was made by."""
-    return by_run.parts([(run.name, _of_run(run)) for run in runs])
+    """The provenance of each run."""
+    return by_run([(run.name, _of_run(run)) for run in runs])

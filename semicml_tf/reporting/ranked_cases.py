@@ -1,25 +1,25 @@
-"""The patients, worst first: their scores in a table, and a card with pictures for each."""
+"""The patients, worst first: a table of their scores, and a card with pictures per patient."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 from semicml_tf.evaluation.case_images import BEST, WORST
-from semicml_tf.reporting import by_run, columns, slice_pictures, tables
-from semicml_tf.reporting.markup import Html, element, join, number
+from semicml_tf.reporting import columns, slice_pictures
+from semicml_tf.reporting.markup import Html, by_run, element, join, number, sortable
 from semicml_tf.reporting.ranking import RankedCase
-from semicml_tf.reporting.tables import Cell
+from semicml_tf.system.tables import Cell, Table
 
-# A page with more patients keeps those between the worst and the best folded.
+# With more patients, those between the worst and the best are folded.
 _OPEN = WORST + BEST
 
 
-# What is read first of a patient; the whole stands folded below.
+# The first table has these numbers. The whole table is folded below it.
 _FIRST = ("dice", "hd95_mm", "volume_error_ml", "lesions_missed", "lesions_false")
 
 
 def _tables(cases: Sequence[RankedCase]) -> Html:
-    """What is read first, and everything folded below it."""
+    """A table of the most important numbers, and a folded table of all numbers below it."""
     run = cases[0].run
     every = [name for name in columns.of_cases(run.networks) if name != "truth_ml"]
     first = [name for name in _FIRST if name in every]
@@ -32,10 +32,10 @@ def _tables(cases: Sequence[RankedCase]) -> Html:
 
 def _table(caption: str, cases: Sequence[RankedCase], names: Sequence[str]) -> Html:
     networks = [str(row.get("name")) for row in cases[0].run.networks]
-    # Where all masks are present, the outcomes tell nothing.
-    told = {score.get("outcome") for case in cases for score in case.scores.values()} != {"both present"}
+    # The outcomes are left out where all masks are present.
+    with_outcome = {score.get("outcome") for case in cases for score in case.scores.values()} != {"both present"}
     headings = ["place", "patient", "mean DSC", "truth ml"]
-    own = [*(["outcome"] if told else []), *map(columns.title, names)]
+    own = [*(["outcome"] if with_outcome else []), *map(columns.title, names)]
     headings += [f"{network} {title}" for network in networks for title in own]
     body = []
     for case in cases:
@@ -48,13 +48,13 @@ def _table(caption: str, cases: Sequence[RankedCase], names: Sequence[str]) -> H
         ]
         for network in networks:
             score = case.scores.get(network, {})
-            cells += [tables.text_cell(score.get("outcome", "not scored"))] if told else []
+            cells += [score.get("outcome", "not scored")] if with_outcome else []
             cells += [
                 Cell(columns.plain(name, score[name]), score[name]) if columns.is_number(score.get(name)) else Cell("–")
                 for name in names
             ]
         body.append(cells)
-    return tables.sortable(caption, headings, body)
+    return sortable(Table(headings, body, caption=caption))
 
 
 def _scores(case: RankedCase) -> Html:
@@ -118,7 +118,7 @@ def _card(case: RankedCase, pictures: Sequence[slice_pictures.Picture], in_viewe
 
 
 class Pictures:
-    """Pictures of patients while there is room for them in the page.
+    """Pictures of patients, as many as the page has room for.
 
     Attributes:
         left_out: how many patients had pictures for which there was no room.
@@ -130,7 +130,7 @@ class Pictures:
         self.left_out = 0
 
     def draw(self, cases: Sequence[RankedCase]) -> None:
-        """Draws those of the patients, the most wanted first."""
+        """Draws the pictures of the patients in this order, while there is room."""
         for case in cases:
             if case.kept is None or case.key in self._made:
                 continue
@@ -143,7 +143,7 @@ class Pictures:
             self._made[case.key] = made
 
     def of(self, case: RankedCase) -> list[slice_pictures.Picture]:
-        """What was drawn of a patient."""
+        """The pictures of a patient."""
         return self._made.get(case.key, [])
 
 
@@ -168,4 +168,4 @@ def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewe
                 element("div", cards[-BEST:], class_="cases"),
             ]
         held.append((cases[0].run.name, parts))
-    return by_run.parts(held) if held else element("p", "No scores yet.")
+    return by_run(held) if held else element("p", "No scores yet.")

@@ -16,13 +16,13 @@ class RankedCase:
     """A patient.
 
     Attributes:
-        run: in which the patient was scored.
+        run: the run that scored the patient.
         place: from 1, the worst.
-        of: how many there are.
+        of: number of patients.
         case_id: name.
         mean_dice: over the networks that the patient was scored with.
-        scores: by name of the network, the patient's entry in metrics.json.
-        kept: images that are there; None if there are none.
+        scores: the patient's entry in metrics.json by name of the network.
+        kept: the stored images; None without images.
     """
 
     run: RunFacts
@@ -35,17 +35,17 @@ class RankedCase:
 
     @property
     def key(self) -> str:
-        """Of the patient on the page, safe in an identifier."""
+        """Identifier of the patient on the page."""
         return f"{self.run.key}-case{self.place}"
 
     @property
     def is_worst(self) -> bool:
-        """Whether the viewer is for this patient as one of the worst."""
+        """Whether the viewer shows the patient as one of the worst."""
         return self.place <= WORST
 
     @property
     def is_best(self) -> bool:
-        """Whether as one of the best."""
+        """Whether the viewer shows the patient as one of the best."""
         return not self.is_worst and self.place > self.of - BEST
 
     @property
@@ -55,7 +55,12 @@ class RankedCase:
 
 
 def ranked(run: RunFacts, *, images: bool = True) -> list[RankedCase]:
-    """All scored patients of a run by mean DSC over its networks, then by name; without `images`, none are kept."""
+    """All scored patients of a run, sorted by mean DSC over the networks, then by name.
+
+    Args:
+        run: the run.
+        images: whether the patients have their stored images.
+    """
     scores: dict[str, dict[str, dict]] = {}
     for row in run.networks:
         for case in row["cases"]:

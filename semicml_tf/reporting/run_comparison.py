@@ -1,26 +1,25 @@
-"""Runs tested against each other, patient by patient."""
+"""Tests of the runs against each other, paired over patients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from semicml_tf.evaluation import comparison
-from semicml_tf.reporting import tables
-from semicml_tf.reporting.markup import Html, element, join
+from semicml_tf.reporting.markup import Html, element, join, sortable
 from semicml_tf.reporting.run_facts import RunFacts
-from semicml_tf.reporting.tables import Cell
+from semicml_tf.system.tables import Cell, Table
 
 # ml; the same mask on the same grid has the same volume but for rounding.
 _SAME_ML = 1e-6
 
 
 def _truths(run: RunFacts) -> dict[tuple[str, str], float | None]:
-    """Volume of the truth by network and patient."""
+    """Volume of the truth by modality and patient."""
     return {(row["modality"], case["case_id"]): case.get("truth_ml") for row in run.networks for case in row["cases"]}
 
 
 def _differs(first: RunFacts, other: RunFacts) -> str | None:
-    """Why two runs cannot be compared, if they cannot."""
+    """The reason why two runs cannot be compared; None if they can."""
     own, others = _truths(first), _truths(other)
     common = [key for key in own if key in others]
     if not common:
@@ -36,7 +35,7 @@ def _p(value: float) -> str:
 
 
 def section(runs: Sequence[RunFacts]) -> Html | None:
-    """A test of every two runs in each modality; None of fewer than two runs with scores."""
+    """A test of every two runs in each modality; None with fewer than two evaluated runs."""
     held = [run for run in runs if run.networks]
     if len(held) < 2:
         return None
@@ -47,9 +46,9 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
     found = comparison.tests([run.metrics for run in held], [run.name for run in held])
     body = [
         [
-            tables.text_cell(one["modality"]),
-            tables.text_cell(one["first"]),
-            tables.text_cell(one["second"]),
+            one["modality"],
+            one["first"],
+            one["second"],
             Cell(f"{one['difference']:+.3f}", one["difference"]),
             Cell(f"{one['differing']} of {one['patients']}", one["differing"]),
             Cell(_p(one["p"]), one["p"]),
@@ -59,6 +58,8 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
     ]
     headings = ["network", "run", "less run", "difference in DSC", "patients that differ", "p", "p corrected"]
     return join(
-        tables.sortable("Difference in mean DSC, and whether other patients would show it, too", headings, body),
+        sortable(
+            Table(headings, body, caption="Difference in mean DSC, and whether other patients would show it, too")
+        ),
         element("p", f"{comparison.METHOD}.", class_="note"),
     )

@@ -1,58 +1,128 @@
-"""Every patient's score as a dot, by network and run."""
+"""The scores of each patient as dots, one row of dots per network and run. Dots show the spread behind a mean."""
 
 from __future__ import annotations
 
+import dataclasses
+import statistics
 from collections.abc import Sequence
 
 from semicml_tf.evaluation.metrics import catalogue
-from semicml_tf.reporting import columns, strip_chart
+from semicml_tf.reporting import chart, columns
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
-from semicml_tf.reporting.strip_chart import Strip
 
-# Those that are drawn where they are there; the others stand in the tables.
+# Metrics that are drawn where they were measured. The tables have all metrics.
 _DRAWN = ("dice", "surface_dice", "hd95_mm", "volume_error_ml")
 _SHARES = ("dice", "surface_dice", "iou")
+_ROW, _RADIUS, _STEP = 40.0, 3.4, 3.2  # pixels of the picture
+
+
+@dataclasses.dataclass(frozen=True)
+class _Strip:
+    """The patients of a network.
+
+    Attributes:
+        name: beside the line.
+        colour: number of its colour.
+        dots: (value, text under the pointer, whether the patient was missed or is a false alarm).
+    """
+
+    name: str
+    colour: int
+    dots: Sequence[tuple[float, str, bool]]
+
+
+def _offsets(places: Sequence[float]) -> list[float]:
+    """The distance of each dot from its line: as small as possible, without hiding another dot. Places are sorted."""
+    settled: list[tuple[float, float]] = []
+    limit = int(_ROW / 2 / _STEP) - 1
+    tried = sorted((step * _STEP for step in range(-limit, limit + 1)), key=abs)
+    for place in places:
+        near = [(x, y) for x, y in settled if abs(x - place) < 2 * _RADIUS]
+        free = (y for y in tried if all((x - place) ** 2 + (y - other) ** 2 >= (2 * _RADIUS) ** 2 for x, other in near))
+        settled.append((place, next(free, 0.0)))
+    return [offset for _, offset in settled]
+
+
+def _dot(x: float, y: float, note: str, failed: bool) -> Html:
+    title = element("title", note)
+    if failed:
+        return element("path", title, d=f"M{x - 4:g} {y - 4:g}l8 8m0 -8l-8 8", class_="cross")
+    return element("circle", title, cx=x, cy=y, r=_RADIUS, class_="patient")
+
+
+def _figure(title: str, rows: Sequence[_Strip], x_label: str, x_range: tuple[float, float] | None = None) -> Html:
+    """A figure of strips, one below the other, with a thick line at each median."""
+    rows = [row for row in rows if row.dots]
+    if not rows:
+        return Html("")
+    values = [value for row in rows for value, _, _ in row.dots]
+    longest = max(len(row.name) for row in rows)
+    frame = chart.Frame(
+        x_range or chart.padded(values),
+        (len(rows) - 0.5, -0.5),  # the first row on top
+        width=500,
+        height=_ROW * len(rows) + 56,
+        left=min(30 + 6.6 * longest, 260),
+    )
+    parts = [frame.axes(x_label, "", y_ticks=[(index, _short(row.name)) for index, row in enumerate(rows)])]
+    for index, row in enumerate(rows):
+        dots = sorted(row.dots, key=lambda dot: dot[0])
+        places, line = [frame.x(value) for value, _, _ in dots], frame.y(index)
+        middle = frame.x(statistics.median(value for value, _, _ in dots))
+        drawn = [
+            _dot(place, round(line + offset, 2), note, failed)
+            for place, offset, (_, note, failed) in zip(places, _offsets(places), dots)
+        ]
+        median = element(
+            "line", element("title", "median"), class_="median", x1=middle, x2=middle, y1=line - 13, y2=line + 13
+        )
+        parts.append(element("g", drawn, median, class_=chart.series_class(row.colour)))
+    return chart.figure(title, frame.picture(title, join(parts)))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 36 else f"{name[:17]}…{name[-18:]}"
 
 
 def failed(case: dict) -> bool:
-    """Whether a mask is there where it should not be, or the other way round."""
-    return case.get("outcome") not in (None, "both present", "both empty")
+    """Whether the patient was missed or is a false alarm."""
+    return case["outcome"] not in ("both present", "both empty")
 
 
-def _strip(run: RunFacts, row: dict, metric: str, alone: bool) -> Strip:
+def _strip(run: RunFacts, row: dict, metric: str, alone: bool) -> _Strip:
     dots = [
         (
             float(case[metric]),
-            f"{case['case_id']}: {number(case[metric], catalogue.digits(metric))} ({case.get('outcome', '')})",
+            f"{case['case_id']}: {number(case[metric], catalogue.digits(metric))} ({case['outcome']})",
             failed(case),
         )
         for case in row["cases"]
         if columns.is_number(case.get(metric))
     ]
-    modality = row.get("modality") or row.get("name")
+    modality = row["modality"] or row["name"]
     colour = run.modalities.index(modality) if modality in run.modalities else 2
-    return Strip(str(modality) if alone else f"{run.name}, {modality}", colour, dots)
+    return _Strip(modality if alone else f"{run.name}, {modality}", colour, dots)
 
 
 def section(runs: Sequence[RunFacts]) -> Html:
-    """A figure a metric."""
+    """One figure per metric."""
     held = [(run, row) for run in runs for row in run.networks]
     if not held:
         return element("p", "No scores yet.")
-    there = columns.of_cases([row for _, row in held])
+    measured = columns.of_cases([row for _, row in held])
     alone = len({run.key for run, _ in held}) == 1
     # Modality by modality, so that the runs stand one below the other.
     held.sort(
         key=lambda pair: (
-            pair[0].modalities.index(pair[1]["modality"]) if pair[1].get("modality") in pair[0].modalities else 99
+            pair[0].modalities.index(pair[1]["modality"]) if pair[1]["modality"] in pair[0].modalities else 99
         )
     )
     figures = []
-    for metric in (name for name in _DRAWN if name in there):
+    for metric in (name for name in _DRAWN if name in measured):
         strips = [_strip(run, row, metric, alone) for run, row in held]
         name = columns.title(metric)
-        figures.append(strip_chart.strips(name, strips, name, (-0.02, 1.02) if metric in _SHARES else None))
+        figures.append(_figure(name, strips, name, (-0.02, 1.02) if metric in _SHARES else None))
     return join(
         element(
             "p",

@@ -1,122 +1,97 @@
-"""The summary tables: a line for each network and for the rows that read none."""
+"""The scores of the page: tables of all rows, failed patients by name, and what the numbers mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from semicml_tf.evaluation.metrics import catalogue
-from semicml_tf.reporting import columns, tables
-from semicml_tf.reporting.markup import Html, element, join, number
+from semicml_tf.evaluation import score_table
+from semicml_tf.evaluation.score_table import Column
+from semicml_tf.evaluation.scores import WITHOUT
+from semicml_tf.reporting import columns
+from semicml_tf.reporting.markup import Html, element, facts, join, number, sortable
 from semicml_tf.reporting.run_facts import RunFacts
-from semicml_tf.reporting.tables import Cell
+from semicml_tf.system.tables import Cell
 
-# What is read first; everything else stands in the second table.
+# The metrics of the first table; all others are in the last one.
 _FIRST = ("dice", "surface_dice", "hd95_mm", "assd_mm", "sensitivity", "ppv")
 _COUNTS = ("missed", "false_alarms")
-_WITHOUT = "without_missed_and_false_alarms"
+_UNKNOWN = "–"
+_OUTCOMES = {
+    "missed": "missed: a lesion, and nothing was found",
+    "false alarm": "false alarm: found, where no lesion is",
+}
+_TITLES = {
+    "undefined": "undefined (–)",
+    "hd95": "HD95",
+    "assd": "ASSD",
+    "sd": "± sd",
+    "surface_dice": "surface DSC",
+    "volume_error": "volume error",
+    "without_missed_and_false_alarms": "without the missed and the false alarms",
+}
+_FORMULAS = {
+    "DSC": "2 |P and T| / (|P| + |T|): P is the predicted mask, T the truth; 1 where they are the same, 0 where they "
+    "share nothing",
+    "PPV": "|P and T| / |P|: how much of what is predicted is true",
+    "sensitivity": "|P and T| / |T|: how much of the truth is predicted",
+}
+
+# The first cells of each row, and the row.
+Rows = Sequence[tuple[Sequence[Cell], dict]]
 
 
-def _mean(name: str, value: dict | None, cases: int | None) -> Cell:
-    if not isinstance(value, dict) or not columns.is_number(value.get("mean")):
-        return Cell("–")
-    digits = catalogue.digits(name)
-    shown = number(value["mean"], digits)
-    if columns.is_number(value.get("sd")):
-        shown += f" ± {number(value['sd'], digits)}"
-    small = []
-    ends = columns.interval(value)
-    if ends:
-        small.append(f"{number(ends[0], digits)} to {number(ends[1], digits)}")
-    if columns.is_number(value.get("median")):
-        small.append(f"median {number(value['median'], digits)}")
-    if cases is not None and value.get("n") not in (None, cases):
-        small.append(f"n = {value['n']}")
-    return Cell(join(shown, [element("small", line) for line in small]), value["mean"])
-
-
-def _count(name: str, summary: dict) -> Cell:
-    value, cases = summary.get(name), summary.get("cases")
-    if not columns.is_number(value):
-        return Cell("–")
-    return Cell(f"{value} of {cases}" if columns.is_number(cases) else str(value), value)
-
-
-def _single(name: str, numbers: dict) -> Cell:
-    return Cell(columns.plain(name, numbers[name]), numbers[name]) if name in numbers else Cell("–")
-
-
-def _is_told(row: dict, told: Sequence[dict]) -> bool:
-    return any(all(row.get(key) == other.get(key) for key in ("name", "kind", "summary")) for other in told)
-
-
-def _held(runs: Sequence[RunFacts]) -> list[tuple[RunFacts, dict]]:
-    # The rows that read no network are the same for all runs that are scored on the same patients of the same data.
-    held: list[tuple[RunFacts, dict]] = []
+def _rows(runs: Sequence[RunFacts]) -> Rows:
+    """The rows of all runs. Runs that were scored on the same patients of the same data share their baselines."""
+    rows: list[tuple[list[Cell], dict]] = []
     for run in runs:
-        told = [row for _, row in held]
-        held += [(run, row) for row in run.rows if row.get("kind") == "network" or not _is_told(row, told)]
-    return held
-
-
-def _table(
-    caption: str,
-    held: Sequence[tuple[RunFacts, dict]],
-    several: bool,
-    headings: Sequence[str],
-    cells: Callable[[dict], list[Cell]],
-    **attributes,
-) -> Html:
-    """A line a row, its names before what `cells` makes of its summary."""
-    body = []
-    for run, row in held:
         labelled = "" if run.labelled is None else f", {run.labelled} labelled"
-        small = None if row.get("kind") == "network" else element("small", "reads no network")
-        body.append(
-            [
-                *([Cell(join(run.name, element("small", run.method, labelled)), run.name)] if several else []),
-                Cell(join(row.get("name"), small), row.get("name")),
-                *cells(row.get("summary", {})),
-            ]
-        )
-    return tables.sortable(caption, [*(["run"] if several else []), "network", *headings], body, **attributes)
+        first = [Cell(run.name, run.name, (f"{run.method}{labelled}",))] if len(runs) > 1 else []
+        baselines = [(row["name"], row["summary"]) for _, row in rows if row["kind"] != "network"]
+        for row in run.rows:
+            if row["kind"] == "network":
+                rows.append(([*first, Cell(row["name"], row["name"])], row))
+            elif (row["name"], row["summary"]) not in baselines:
+                rows.append(([*first, Cell(row["name"], row["name"], ("reads no network",))], row))
+    return rows
 
 
-def _further(held, several: bool) -> Html | None:
-    rows = [row for _, row in held]
-    averaged = [name for name in columns.averaged(rows) if name not in _FIRST]
-    counted = [name for name in columns.counted(rows) if name not in _COUNTS]
+def _means(names: Sequence[str]) -> list[Column]:
+    return [score_table.mean(name, undefined=_UNKNOWN) for name in names]
+
+
+def _table(caption: str, rows: Rows, shown: Sequence[Column], *, of: str | None = None, **attributes) -> Html:
+    """A line per row: its names, and the columns of its summary or of the part `of` it."""
+    body = [(names, row["summary"] if of is None else row["summary"].get(of) or {}) for names, row in rows]
+    first = ("run", "network")[-len(rows[0][0]) :]
+    return sortable(score_table.table(shown, body, first, caption=caption), **attributes)
+
+
+def _further(rows: Rows) -> Html | None:
+    averaged = [name for name in columns.averaged(row for _, row in rows) if name not in _FIRST]
+    counted = [name for name in columns.counted(row for _, row in rows) if name not in _COUNTS]
     if not averaged and counted in ([], ["cases"]):
         return None
 
-    def cells(summary: dict) -> list[Cell]:
-        numbers = columns.numbers(summary)
-        means = [_mean(name, summary.get(name), summary.get("cases")) for name in averaged]
-        return means + [_single(name, numbers) for name in counted]
+    def single(name: str) -> Column:
+        def cell(summary: dict) -> Cell:
+            value = columns.numbers(summary).get(name)
+            return Cell(_UNKNOWN) if value is None else Cell(columns.plain(name, value), value)
 
-    return _table("Further measures", held, several, [columns.title(name) for name in [*averaged, *counted]], cells)
+        return Column(columns.title(name), cell)
+
+    return _table("Further measures", rows, [*_means(averaged), *map(single, counted)])
 
 
-def _without(held, several: bool) -> Html | None:
-    """The means over the patients who are neither missed nor false alarms, where these are not all."""
-    told = [row["summary"] for _, row in held if isinstance(row.get("summary", {}).get(_WITHOUT), dict)]
-    if not told:
+def _without(rows: Rows) -> Html | None:
+    """The means over the patients who are neither missed nor false alarms, where these are not all patients."""
+    summaries = [row["summary"] for _, row in rows if row["summary"].get(WITHOUT)]
+    if not summaries:
         return None
-    if all(summary[_WITHOUT].get("cases") == summary.get("cases") for summary in told):
+    if all(summary[WITHOUT].get("cases") == summary.get("cases") for summary in summaries):
         return element("p", "Nobody was missed or is a false alarm: means without them are the same.", class_="note")
-
-    def cells(summary: dict) -> list[Cell]:
-        part = summary.get(_WITHOUT) or {}
-        means = [_mean(name, part.get(name), part.get("cases")) for name in _FIRST]
-        return [*means, Cell(part.get("cases", "–"), part.get("cases"))]
-
+    left = Column("patients left", lambda part: Cell(part.get("cases", _UNKNOWN), part.get("cases")))
     return join(
-        _table(
-            "Without the missed and the false alarms",
-            held,
-            several,
-            [*map(columns.title, _FIRST), "patients left"],
-            cells,
-        ),
+        _table("Without the missed and the false alarms", rows, [*_means(_FIRST), left], of=WITHOUT),
         element(
             "p",
             "A method that finds nothing in the hard patients looks better here: read it beside the number of those "
@@ -127,45 +102,90 @@ def _without(held, several: bool) -> Html | None:
 
 
 def section(runs: Sequence[RunFacts]) -> Html:
-    """The tables of all runs that were evaluated, and what their evaluations note."""
-    held = _held(runs)
-    if not held:
+    """The tables of all evaluated runs, and the notes of their evaluations."""
+    rows = _rows(runs)
+    if not rows:
         return element("p", "None of the runs was evaluated; what to run stands at the top.")
-    rows, several = [row for _, row in held], len(runs) > 1
-    first = [name for name in _FIRST if name in columns.averaged(rows)]
-    counts = [name for name in _COUNTS if name in columns.counted(rows)]
-
-    def cells(summary: dict) -> list[Cell]:
-        means = [_mean(name, summary.get(name), summary.get("cases")) for name in first]
-        return means + [_count(name, summary) for name in counts]
-
-    intervals = any(
-        columns.interval(value) for row in rows for value in row["summary"].values() if isinstance(value, dict)
-    )
-    tolerance = next((run.metrics.get("surface_tolerance_mm") for run, _ in held if run.metrics), None)
+    first = [name for name in _FIRST if name in columns.averaged(row for _, row in rows)]
+    counts = [name for name in _COUNTS if name in columns.counted(row for _, row in rows)]
+    means = [value for _, row in rows for value in row["summary"].values() if isinstance(value, dict)]
+    tolerance = next(run.metrics["surface_tolerance_mm"] for run in runs if run.metrics)
     notes = [
-        element("li", f"{run.name}: {note}" if several else note)
+        element("li", f"{run.name}: {note}" if len(runs) > 1 else note)
         for run in runs
-        for note in (run.metrics or {}).get("notes") or ()
+        for note in (run.metrics or {}).get("notes", ())
     ]
     return join(
         element("ul", notes, class_="notices") if notes else None,
         _table(
             "Mean ± sd over patients, each scored on the patient's own grid",
-            held,
-            several,
-            [columns.title(name) for name in [*first, *counts]],
-            cells,
+            rows,
+            [*_means(first), *(score_table.count(name, " of ", undefined=_UNKNOWN) for name in counts)],
             id="summary",
         ),
         element(
             "p",
-            "Below each mean: its 95 % bootstrap interval, the median. " if intervals else "",
-            f"Surface DSC at {tolerance:g} mm. " if columns.is_number(tolerance) else "",
+            "Below each mean: its 95 % bootstrap interval, the median. "
+            if any(value.get("interval") for value in means)
+            else "",
+            f"Surface DSC at {tolerance:g} mm. "
             "A click on a heading sorts by it. The last rows of a run read no network: a network that does not beat "
             "them has learned nothing of the lesion.",
             class_="note",
         ),
-        _without(held, several),
-        _further(held, several),
+        _without(rows),
+        _further(rows),
+    )
+
+
+def _failures_of(run: RunFacts, row: dict) -> list[Html]:
+    """List items of a row: the patients by kind of failure."""
+    metrics = run.metrics or {}
+    named = {
+        text: [case["case_id"] for case in row["cases"] if case["outcome"] == outcome]
+        for outcome, text in _OUTCOMES.items()
+    }
+    named["some of the lesions missed (how many)"] = [
+        f"{case['case_id']} ({case['lesions_missed']})"
+        for case in row["cases"]
+        if case["outcome"] == "both present" and case.get("lesions_missed")
+    ]
+    below = (row.get("failures") or {}).get("dice_below") or ()
+    named[f"DSC below {metrics.get('failure_dice')}"] = [f"{name} ({number(dice)})" for name, dice in below]
+    named["not scored: without this image"] = metrics.get("lacking", {}).get(row["modality"], ())
+    return [element("li", element("b", text), ": ", ", ".join(names)) for text, names in named.items() if names]
+
+
+def failures(runs: Sequence[RunFacts]) -> Html:
+    """The failed patients by run and network."""
+    parts, without = [], []
+    for run in runs:
+        for row in run.networks:
+            name = f"{run.name}, {row['name']}" if len(runs) > 1 else row["name"]
+            items = _failures_of(run, row)
+            if items:
+                parts.append((name, element("ul", items)))
+            else:
+                without.append(name)
+    if without:
+        parts.append(("; ".join(without), "nobody"))
+    return facts(parts) if parts else element("p", "No scores yet.")
+
+
+def definitions(runs: Sequence[RunFacts]) -> Html | None:
+    """The definitions of the first evaluated run; None without an evaluated run."""
+    first = next((run.metrics for run in runs if run.metrics), None)
+    if first is None:
+        return None
+    measured = [
+        ("surface DSC's tolerance, mm", first["surface_tolerance_mm"]),
+        ("listed by name below DSC", first["failure_dice"]),
+        ("intervals", first.get("intervals")),
+    ]
+    return facts(
+        [
+            *_FORMULAS.items(),
+            *((_TITLES.get(name, name), text) for name, text in first["policy"].items()),
+            *(pair for pair in measured if pair[1] is not None),
+        ]
     )
