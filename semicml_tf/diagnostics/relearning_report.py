@@ -8,7 +8,7 @@ from typing import Literal
 
 from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf.diagnostics import relearning, relearning_text
+from semicml_tf.diagnostics import relearning, relearning_presentation
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
 from semicml_tf.evaluation.case_images import Measured
@@ -162,11 +162,9 @@ def write(body: dict, output: pathlib.Path) -> str:
     """Writes the report's files, and returns the text for the screen."""
     with atomic_files.new_directory(output, overwrite=True) as staged:
         atomic_files.write_json(staged / "report.json", body)
-        atomic_files.write_text(staged / "report.md", relearning_text.report(body))
+        atomic_files.write_text(staged / "report.md", relearning_presentation.report(body))
         if body["calibration"]:
-            from semicml_tf.diagnostics import reliability_picture
-
             measured, png = body["calibration"], io.BytesIO()
-            reliability_picture.write_png(png, measured["rows"], len(measured["patients"]))
+            relearning_presentation.write_png(png, measured["rows"], len(measured["patients"]))
             atomic_files.write_file(staged / "calibration.png", lambda stream: stream.write(png.getvalue()))
-    return relearning_text.report(body, bins=False)
+    return relearning_presentation.report(body, bins=False)

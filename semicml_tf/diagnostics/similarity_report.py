@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
@@ -13,9 +18,13 @@ from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import atomic_files, progress, quiet_import
 from semicml_tf.system.tables import Table
 
+if TYPE_CHECKING:
+    from semicml_tf.diagnostics.similarity import Batch
+
 REPORT_VERSION = 1
 FILES = ("report.json", "report.md", "similarity.png")
 SLICES = 256
+_SHOWN = 8
 
 
 def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
@@ -27,7 +36,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     Raises:
         UserError: the data are not the run's, or a file of it lacks.
     """
-    from semicml_tf.diagnostics import similarity, similarity_picture
+    from semicml_tf.diagnostics import similarity
 
     data_provenance.require(run, info)
     settings = run_folder.read_record(run.folder).get("settings", {})
@@ -58,7 +67,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
         "empty": how.asc_empty,
         "times": times,
         "versions": report.versions(),
-    }, similarity_picture.draw(shown, run.modalities, how)
+    }, picture(shown, run.modalities, how)
 
 
 def _batches(info: DatasetInfo, settings: dict, window: int):
@@ -95,8 +104,6 @@ def _times(run: Run, settings: dict, how: MethodSettings):
 
 
 def _maps(networks, batch):
-    import numpy as np
-
     from semicml_tf.diagnostics.similarity import Batch
 
     maps = [np.asarray(network(batch["image"][name], training=False)) for name, network in networks.items()]
@@ -148,6 +155,54 @@ def _pairs(row: dict) -> str:
         for kind in row["kinds"]
     ]
     return Table(["maps of two slices", "pairs", "similarity", "weight", "pushed apart"], cells).markdown()
+
+
+def picture(shown: Sequence[tuple[str, Batch]], modalities: Sequence[str], settings: MethodSettings) -> bytes:
+    """Draws a column for each time: the matrix above, maps below; returns PNG bytes.
+
+    Args:
+        shown: (when, maps), a patient's slices side by side.
+        modalities: names of the batches' maps.
+        settings: which pairs are pushed apart: dots.
+    """
+    # The figure without pyplot: no display, no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from semicml_tf.diagnostics.similarity import pairs
+
+    figure = Figure(figsize=(5.4 * len(shown), 7.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(2, len(shown), squeeze=False, height_ratios=(3, 1))
+    for (when, batch), axis, strip in zip(shown, grid[0], grid[1]):
+        found = pairs(batch, settings)
+        count = len(batch.patients)
+        image = axis.imshow(found.scores, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+        rows, columns = np.nonzero(found.used)
+        axis.scatter(columns, rows, s=60 / count, color="white", linewidths=0)
+        axis.axhline(count - 0.5, color="white")
+        axis.axvline(count - 0.5, color="white")
+        middles = [count / 2 - 0.5, 1.5 * count - 0.5]
+        axis.set_xticks(middles, modalities)
+        axis.set_yticks(middles, modalities, rotation=90, va="center")
+        axis.set_title(f"{when}: similarity; dots: pushed apart", fontsize=10)
+        strip.imshow(_side_by_side(batch), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        height = batch.first.shape[1]
+        strip.set_yticks([height / 2, 1.5 * height], modalities, rotation=90, va="center")
+        width = batch.first.shape[2]
+        owners = batch.patients[:_SHOWN]
+        strip.set_xticks(
+            [(k + 0.5) * width for k in range(len(owners))], [str(number) for number in owners], fontsize=8
+        )
+        strip.set_xlabel("the first slices' maps, by number of the patient", fontsize=9)
+    figure.colorbar(image, ax=list(grid[0]), shrink=0.8)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    return stream.getvalue()
+
+
+def _side_by_side(batch: Batch) -> np.ndarray:
+    return np.concatenate([np.concatenate(list(maps[:_SHOWN, ..., 0]), axis=1) for maps in (batch.first, batch.second)])
 
 
 def write(body: dict, png: bytes, output: pathlib.Path) -> str:

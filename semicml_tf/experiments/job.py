@@ -11,7 +11,7 @@ import sys
 from semicml_tf import commandline
 from semicml_tf.configuration import as_flags
 from semicml_tf.errors import UserError
-from semicml_tf.experiments import lock, plan, publish, runs, workers
+from semicml_tf.experiments import plan, publish, runs, workers
 from semicml_tf.experiments.config import ExperimentConfig
 from semicml_tf.experiments.plan import Plan
 from semicml_tf.system import cpu, progress
@@ -54,7 +54,7 @@ def experiment(config: ExperimentConfig) -> ExperimentResult:
     """
     planned = plan.make(config)
     if not (config.dry_run or config.tables_only):
-        with lock.held(planned.output) as inherited:
+        with workers.hold(planned.output) as inherited:
             return _run(config, planned, inherited)
     planned, stale = runs.with_stale_cells(planned)
     if config.dry_run:

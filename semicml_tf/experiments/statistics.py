@@ -1,13 +1,14 @@
-"""From scores by seed and patient to means and shares: pure functions of numbers."""
+"""Statistics of an experiment: means over seeds and patients, the gap closed, and the labels that a method saves."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from semicml_tf.evaluation.scores import mean_and_sd
 
-# Means over seeds differ in their last bits by the order of summing: as far apart, scores count as equal.
+# Equal means can differ in their last bits, because of the order of summing. Such means count as equal.
 _EQUAL_DIGITS = 12
 
 
@@ -19,7 +20,7 @@ class Spread:
         mean: over seeds, of the mean over patients.
         sd_seeds: sample sd over seeds of the mean over patients; None with one seed.
         sd_patients: sample sd over patients of each patient's mean over seeds; None with one patient.
-        seeds, patients: how many.
+        seeds, patients: their numbers.
     """
 
     mean: float
@@ -61,3 +62,58 @@ def gap_closed(score: float, baseline: float, ceiling: float) -> float | None:
     """
     gap = ceiling - baseline
     return (score - baseline) / gap if round(gap, _EQUAL_DIGITS) > 0 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Needed:
+    """Labelled patients that the baseline needs for a score.
+
+    Attributes:
+        labels: the number, not rounded, or a bound of the number.
+        bound: "" if the curve crosses the score. ">" if the whole curve is below the score: `labels` is its largest
+            count. "<" if the whole curve is above the score: `labels` is its smallest count.
+    """
+
+    labels: float
+    bound: str = ""
+
+    def saved(self, labelled: int) -> float:
+        """Labels saved by a method that reached the score with `labelled` patients, under the same `bound`."""
+        return self.labels - labelled
+
+
+def rising(curve: Mapping[int, float]) -> list[tuple[int, float]]:
+    """The curve's running maximum: points (labels, best score with at most these labels), in order of labels."""
+    points, best = [], -math.inf
+    for labelled in sorted(curve):
+        best = max(best, round(curve[labelled], _EQUAL_DIGITS))
+        points.append((labelled, best))
+    return points
+
+
+def needed(curve: Mapping[int, float], score: float) -> Needed:
+    """The least number of labelled patients with which the baseline scores `score`.
+
+    The curve is replaced by its running maximum (`rising`), and is straight between its points over the logarithm of
+    the number of labelled patients.
+
+    Args:
+        curve: the baseline's mean score by number of labelled patients (1 or more); two points or more.
+        score: to reach.
+    """
+    if len(curve) < 2 or min(curve) < 1:
+        raise ValueError(f"expected a curve of two or more points from 1 label on, got {dict(curve)}")
+    points, score = rising(curve), round(score, _EQUAL_DIGITS)
+    if score < points[0][1]:
+        return Needed(points[0][0], "<")
+    if score > points[-1][1]:
+        return Needed(points[-1][0], ">")
+    before = points[0]
+    for point in points:
+        if score <= point[1]:
+            break
+        before = point
+    if point[1] == before[1]:
+        return Needed(float(point[0]))
+    part = (score - before[1]) / (point[1] - before[1])
+    return Needed(math.exp(math.log(before[0]) + part * (math.log(point[0]) - math.log(before[0]))))

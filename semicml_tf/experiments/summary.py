@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from semicml_tf.evaluation import paired_tests
 from semicml_tf.evaluation.scores import mean_and_sd
-from semicml_tf.experiments import annotation_cost, statistics
+from semicml_tf.experiments import statistics
 from semicml_tf.experiments.results import BOTH, Result, Results, value_of
 from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.statistics import Spread
@@ -51,7 +51,7 @@ class Saved:
     """Labelled patients that the baseline needs for the row's score, over the seeds that the row and the curve have.
 
     Attributes:
-        needed, saved: numbers of patients; bounds of them where `bound` is "<" or ">" (`annotation_cost.Needed`).
+        needed, saved: numbers of patients; bounds of them where `bound` is "<" or ">" (`statistics.Needed`).
         seeds: in common.
     """
 
@@ -135,7 +135,7 @@ def _saved(
     seeds = _common(runs, *curve.values())
     if not seeds:
         return None
-    found = annotation_cost.needed(
+    found = statistics.needed(
         {count: _mean(point, modality, seeds) for count, point in curve.items()}, _mean(runs, modality, seeds)
     )
     return Saved(found.labels, found.saved(labelled), found.bound, len(seeds))

@@ -1,4 +1,4 @@
-"""Processes that do the work of an experiment, some at a time, each with its share of the cores."""
+"""The processes of an experiment, each with its share of the cores, and the lock on the experiment's folder."""
 
 from __future__ import annotations
 
@@ -15,15 +15,56 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from semicml_tf.errors import stop_error, stop_signals
-from semicml_tf.system import atomic_files, cpu
+from semicml_tf.errors import UserError, stop_error, stop_signals
+from semicml_tf.system import atomic_files, cpu, locks
 
+FILE_NAME = ".experiment.lock"
+CHILDREN_FILE_NAME = ".experiment.children.lock"
 # What decides how many threads TensorFlow and the linear algebra beneath NumPy start.
 _THREADS = (
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 )  # fmt: skip
 _POLL_S = 0.1
 _PATIENCE_S = 90.0  # a training saves its state at the end of its step, the first of which takes long to prepare
+
+
+@contextlib.contextmanager
+def hold(folder: pathlib.Path, *, patience_s: float = 120.0) -> Iterator[int]:
+    """Locks the folder of an experiment for this process. Yields a descriptor that the child processes inherit.
+
+    The system releases the first lock when this process ends, and the second lock when the last child ends. A killed
+    process releases its lock, too.
+
+    Args:
+        folder: of the experiment. It is made if it is missing.
+        patience_s: time to wait for the children of a killed experiment to end.
+
+    Raises:
+        UserError: another experiment works in the folder, or the children of a killed experiment do not end.
+    """
+
+    def busy(holder: str) -> UserError:
+        return UserError(
+            f"another experiment ({holder}) works in this folder",
+            path=folder,
+            remedy="Wait for it, end it, or choose another --output",
+        )
+
+    def left_running(holder: str) -> UserError:
+        return UserError(
+            "runs that a killed experiment had begun still work in this folder",
+            path=folder,
+            remedy="Wait for them to end, or end them",
+        )
+
+    def waiting(holder: str) -> None:
+        print(f"{folder}: waiting for what a killed experiment left running", file=sys.stderr, flush=True)
+
+    with (
+        locks.held(folder / FILE_NAME, busy),
+        locks.held(folder / CHILDREN_FILE_NAME, left_running, wait_s=patience_s, waiting=waiting) as children,
+    ):
+        yield children.descriptor
 
 
 def threads_each(workers: int) -> int:

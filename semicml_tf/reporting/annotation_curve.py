@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from semicml_tf.experiments import annotation_cost
+from semicml_tf.experiments import statistics
 from semicml_tf.reporting import line_chart
 from semicml_tf.reporting.line_chart import Series
 from semicml_tf.reporting.markup import Html, element, join, number, sortable
@@ -84,7 +84,7 @@ def _mean(values: Sequence[float]) -> float:
 def _needed(curve: Mapping[int, float], mean: float, labelled: int) -> list[Cell]:
     if curve[max(curve)] <= curve[min(curve)]:
         return [Cell("more labels do not help it here"), Cell("cannot be told")]
-    needed = annotation_cost.needed(curve, mean)
+    needed = statistics.needed(curve, mean)
     bound = _BOUNDS[needed.bound]
     saved = needed.saved(labelled)
     # Where the smallest number already does better, nothing is saved.

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from semicml_tf.experiments import annotation_cost, statistics
-from semicml_tf.experiments.annotation_cost import Needed
+from semicml_tf.experiments import statistics
+from semicml_tf.experiments.statistics import Needed
 
 
 def test_spread_over_seeds_and_over_patients():
@@ -39,29 +39,29 @@ def test_gap_closed():
 def test_labels_needed_are_interpolated_over_the_logarithm():
     curve = {2: 0.4, 8: 0.6, 32: 0.7}
     # Half way from 2 to 8 over the logarithm is their geometric mean.
-    assert annotation_cost.needed(curve, 0.5).labels == pytest.approx(4.0)
-    assert annotation_cost.needed(curve, 0.65).labels == pytest.approx(16.0)
+    assert statistics.needed(curve, 0.5).labels == pytest.approx(4.0)
+    assert statistics.needed(curve, 0.65).labels == pytest.approx(16.0)
     for labelled, score in curve.items():
-        assert annotation_cost.needed(curve, score) == Needed(pytest.approx(labelled))
-    assert annotation_cost.needed(curve, 0.5).saved(2) == pytest.approx(2.0)
+        assert statistics.needed(curve, score) == Needed(pytest.approx(labelled))
+    assert statistics.needed(curve, 0.5).saved(2) == pytest.approx(2.0)
 
 
 def test_labels_needed_beyond_the_curve_are_bounds():
     curve = {2: 0.4, 8: 0.6}
-    assert annotation_cost.needed(curve, 0.61) == Needed(8, ">")
-    assert annotation_cost.needed(curve, 0.39) == Needed(2, "<")
-    assert annotation_cost.needed({2: 0.1, 8: 0.3}, 0.1 + 0.2).bound == ""  # .3 but for the last bit
+    assert statistics.needed(curve, 0.61) == Needed(8, ">")
+    assert statistics.needed(curve, 0.39) == Needed(2, "<")
+    assert statistics.needed({2: 0.1, 8: 0.3}, 0.1 + 0.2).bound == ""  # .3 but for the last bit
 
 
 def test_a_curve_that_falls_is_raised_to_its_best():
     curve = {2: 0.4, 4: 0.6, 8: 0.5, 16: 0.8}
-    assert annotation_cost.rising(curve) == [(2, 0.4), (4, 0.6), (8, 0.6), (16, 0.8)]
+    assert statistics.rising(curve) == [(2, 0.4), (4, 0.6), (8, 0.6), (16, 0.8)]
     # .6 is had with 4 already; from there it takes until 8 before anything is gained.
-    assert annotation_cost.needed(curve, 0.6).labels == pytest.approx(4.0)
-    assert annotation_cost.needed(curve, 0.7).labels == pytest.approx(math.sqrt(8 * 16))
-    assert annotation_cost.needed({4: 0.5, 8: 0.5}, 0.5) == Needed(4.0)
+    assert statistics.needed(curve, 0.6).labels == pytest.approx(4.0)
+    assert statistics.needed(curve, 0.7).labels == pytest.approx(math.sqrt(8 * 16))
+    assert statistics.needed({4: 0.5, 8: 0.5}, 0.5) == Needed(4.0)
 
 
 def test_a_point_is_no_curve():
     with pytest.raises(ValueError, match="two or more"):
-        annotation_cost.needed({4: 0.5}, 0.5)
+        statistics.needed({4: 0.5}, 0.5)

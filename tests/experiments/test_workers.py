@@ -10,7 +10,7 @@ import time
 import pytest
 
 from semicml_tf.errors import Terminated, UserError
-from semicml_tf.experiments import lock, workers
+from semicml_tf.experiments import workers
 from semicml_tf.experiments.workers import Job, Workers
 
 
@@ -19,7 +19,7 @@ def job(folder, name, code, *more, after=None):
 
 
 def outcomes(folder, count, *jobs):
-    with lock.held(folder) as inherited, Workers(count, inherited) as pool:
+    with workers.hold(folder) as inherited, Workers(count, inherited) as pool:
         return {outcome.job.name: outcome for outcome in pool.run(jobs)}
 
 
@@ -113,7 +113,7 @@ def test_told_to_end_it_tells_the_children_and_waits_for_them(number, kind, tmp_
 
 EXPERIMENT = """
 import os, pathlib, sys
-from semicml_tf.experiments import lock
+from semicml_tf.experiments import workers
 from semicml_tf.experiments.workers import Job, Workers
 here = pathlib.Path(sys.argv[1])
 child = (
@@ -126,7 +126,7 @@ child = (
     "(here / 'child').write_text(str(os.getpid()))\\n"
     "time.sleep(60)\\n"
 )
-with lock.held(here) as inherited, Workers(1, inherited) as pool:
+with workers.hold(here) as inherited, Workers(1, inherited) as pool:
     list(pool.run([Job("one", (("-c", child),), here / "log")]))
 """
 
@@ -136,16 +136,16 @@ def test_one_experiment_a_folder_and_none_beside_the_children_of_a_killed_one(tm
     try:
         child = int(wait_for(tmp_path / "child"))
         with pytest.raises(UserError, match=rf"another experiment \(process {first.pid} on .+\) works in this folder"):
-            with lock.held(tmp_path):
+            with workers.hold(tmp_path):
                 pass
     finally:
         first.kill()
         first.wait()
     # Told of its parent's death, the child takes a second to end.
     with pytest.raises(UserError, match="still work in this folder"):
-        with lock.held(tmp_path, patience_s=0):
+        with workers.hold(tmp_path, patience_s=0):
             pass
-    with lock.held(tmp_path):
+    with workers.hold(tmp_path):
         assert not is_alive(child)
     assert "waiting for what a killed experiment left" in capsys.readouterr().err
 

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from semicml_tf.reporting import chart, markup, slice_pictures, strip_chart
+from semicml_tf.reporting import chart, markup, slice_pictures, strip_plots
 
 
 def test_a_contour_is_that_of_the_scored_mask_and_smooth_where_probabilities_agree():
@@ -33,17 +33,17 @@ def test_a_frame_puts_the_ends_of_the_data_at_the_ends_of_its_box():
 
 def test_dots_of_a_strip_hide_none_while_there_is_room():
     places = sorted(np.random.default_rng(0).uniform(0, 150, 30).tolist())
-    spots = list(zip(places, strip_chart._offsets(places)))
+    spots = list(zip(places, strip_plots._offsets(places)))
     near = [
         (first, second)
         for number, first in enumerate(spots)
         for second in spots[:number]
-        if np.hypot(first[0] - second[0], first[1] - second[1]) < 2 * strip_chart._RADIUS - 1e-9
+        if np.hypot(first[0] - second[0], first[1] - second[1]) < 2 * strip_plots._RADIUS - 1e-9
     ]
     assert not near
-    crowd = strip_chart._offsets([0.0] * 50)
-    assert max(map(abs, crowd)) <= strip_chart._ROW / 2
-    assert strip_chart._offsets([0.0, 50.0, 100.0]) == [0, 0, 0]
+    crowd = strip_plots._offsets([0.0] * 50)
+    assert max(map(abs, crowd)) <= strip_plots._ROW / 2
+    assert strip_plots._offsets([0.0, 50.0, 100.0]) == [0, 0, 0]
 
 
 def test_entropy_is_one_bit_at_a_half_and_nothing_where_sure():

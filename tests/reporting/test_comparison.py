@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from semicml_tf.reporting import labels_saved, page, run_facts
+from semicml_tf.reporting import annotation_curve, page, run_facts
 from tests.reporting.test_page import Parsed
 from tests.support import report_runs
 
@@ -75,15 +75,17 @@ def test_labels_saved_are_read_from_the_curve_of_labelled_patients_alone(tmp_pat
 
 @pytest.mark.parametrize(("curve", "told"), [({4: [0.5]}, "such runs with 4 only"), ({}, "here are none")])
 def test_where_labels_saved_cannot_be_told_the_page_says_why(curve, told):
-    body = labels_saved.section({"ct": {"prel": {4: [0.6], 8: [0.7]}, **({"supervised": curve} if curve else {})}})
+    body = annotation_curve.labels_saved(
+        {"ct": {"prel": {4: [0.6], 8: [0.7]}, **({"supervised": curve} if curve else {})}}
+    )
     assert "cannot be told" in body and told in body
 
 
 def test_a_score_below_the_curve_saves_nothing():
-    body = labels_saved.section({"ct": {"prel": {4: [0.3]}, "supervised": {4: [0.5], 8: [0.5, 0.7]}}})
+    body = annotation_curve.labels_saved({"ct": {"prel": {4: [0.3]}, "supervised": {4: [0.5], 8: [0.5, 0.7]}}})
     assert "fewer than 4<" in body and ">none<" in body and "4 (1), 8 (2)" in body
 
 
 def test_nothing_is_told_from_a_curve_that_does_not_rise():
-    body = labels_saved.section({"ct": {"prel": {4: [0.7]}, "supervised": {4: [0.6], 8: [0.59]}}})
+    body = annotation_curve.labels_saved({"ct": {"prel": {4: [0.7]}, "supervised": {4: [0.6], 8: [0.59]}}})
     assert "more labels do not help it here" in body and "cannot be told" in body

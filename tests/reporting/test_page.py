@@ -298,7 +298,7 @@ def test_columns_that_this_version_does_not_know_are_shown(tmp_path):
     path = folder / "evaluation" / "test" / "metrics.json"
     body = json.loads(path.read_text())
     for row in body["rows"]:
-        row["summary"]["novel_mm"] = {"mean": 12.34, "sd": None, "n": 2, "median": 11.0, "ci95": [10.5, 14.25]}
+        row["summary"]["novel_mm"] = {"mean": 12.34, "sd": None, "n": 2, "median": 11.0, "interval": [10.5, 14.25]}
         row["summary"]["lesions"] = {"found": 4, "missed": 3}
         row["failures"] = {"dice_below": [["b", 0.321]]}
         for case in row["cases"]:

@@ -35,7 +35,7 @@ Attributes:
     case_id: name of the case.
     outcome: see `MaskPair.outcome`.
     truth_ml, prediction_ml: volumes of the two masks.
-    lesions_true, lesions_predicted, lesions_found, lesions_missed, lesions_false: as in `lesions.Lesions`; None in
+    lesions_true, lesions_predicted, lesions_found, lesions_missed, lesions_false: as in `masks.Lesions`; None in
         scores of a report that lacks them.
 
     One attribute per metric of the catalogue. It is None where the metric is undefined, and further metrics are None in

@@ -1,4 +1,4 @@
-"""Two masks of one patient, and what several metrics read of them, computed once."""
+"""Two masks of one patient, and the quantities that several metrics share: voxels, surfaces, lesions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,30 @@ import functools
 
 import numpy as np
 
-from semicml_tf.evaluation import lesions, surfaces
+from semicml_tf.evaluation import surfaces
 from semicml_tf.geometry.box import bounding_box
 from semicml_tf.geometry.grid import Grid
 
 SURFACE_TOLERANCE_MM = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesions:
+    """Connected components of two masks, counted.
+
+    Attributes:
+        true: components of the truth.
+        predicted: components of the prediction.
+        found: components of the truth with at least one predicted voxel.
+        missed: ``true - found``.
+        false: components of the prediction that touch no voxel of the truth.
+    """
+
+    true: int
+    predicted: int
+    found: int
+    missed: int
+    false: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +93,28 @@ class MaskPair:
         return surfaces.surface_distances(self.prediction, self.truth, self.grid.spacing_mm)
 
     @functools.cached_property
-    def lesions(self) -> lesions.Lesions:
+    def lesions(self) -> Lesions:
         """Connected components of both masks, counted."""
-        return lesions.count(self.prediction, self.truth)
+        return _count_lesions(self.prediction, self.truth)
+
+
+def _count_lesions(prediction: np.ndarray, truth: np.ndarray) -> Lesions:
+    """Counts the components of two masks of one shape, (i, j, k) of bool, and the components that overlap.
+
+    One predicted component can find several lesions, and several components can find the same lesion.
+    """
+    true, found = _components(truth, prediction)
+    predicted, right = _components(prediction, truth)
+    return Lesions(true, predicted, found, true - found, predicted - right)
+
+
+def _components(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """The number of components of a mask, and how many of them share a voxel with `other`."""
+    from scipy import ndimage
+
+    box = bounding_box(mask)
+    if box is None:
+        return 0, 0
+    # Voxels that share a face, an edge or a corner are connected: 26 neighbours.
+    labels, count = ndimage.label(mask[box], np.ones((3, 3, 3), bool))
+    return count, len(np.unique(labels[mask[box] & other[box]]))
