@@ -31,7 +31,7 @@ def shortfalls(body: Mapping, margin: float) -> list[str]:
     """
     failures = []
     for network in report.networks(body):
-        for row in report.blind_rows(body):
+        for row in report.baselines(body):
             dice, bar, common = paired_dice(network, row)
             if not common:
                 failures.append(f"{network['modality']} and '{row['name']}' have no patient in common")

@@ -82,7 +82,7 @@ def check_names(runs: Sequence[object], names: Sequence[str]) -> None:
 
 
 def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dice: float = failures.DICE_BOUND) -> dict:
-    """What `comparison.json` holds: the runs with their rows and failures, the tests, the blind rows once.
+    """What `comparison.json` holds: the runs with their rows and failures, the tests, and the no-network baselines.
 
     Args:
         paths: of `metrics.json` files, of any version that `report.load` reads.
@@ -123,7 +123,7 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
             }
             for name, path, body in zip(names, paths, reports)
         ],
-        "blind": [summarised(row, first) for row in report.blind_rows(first)],
+        "blind": [summarised(row, first) for row in report.baselines(first)],
         "blind_notes": [*(f"{note}." for note in table.baseline_notes(first)), *table.lacking_notes(first)],
         "failure_dice": failure_dice,
         "surface_tolerance_mm": first["surface_tolerance_mm"],
@@ -137,7 +137,7 @@ def _p(value: float) -> str:
 
 
 def markdown(body: dict) -> str:
-    """One row per run and modality, then the two blind rows once; medians and intervals; tests; failures by name."""
+    """Tables in Markdown: a row per run and modality, then the no-network baselines; tests; failures by name."""
     rows = [([run["name"], row["title"]], row["summary"]) for run in body["runs"] for row in run["rows"]]
     rows += [([row["title"], ""], row["summary"]) for row in body["blind"]]
     notes = [

@@ -1,4 +1,4 @@
-"""`metrics.json`: everything an evaluation found; the tables are drawn from it alone."""
+"""`metrics.json`: the contents of an evaluation. All tables are written from this file alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Mean(TypedDict):
     interval: NotRequired[tuple[float, float] | None]
 
 
-# Others than these may stand beside them.
+# A report of a later version can have further measures.
 Measures = TypedDict("Measures", dict.fromkeys(METRICS, Mean), total=False)
 
 
@@ -61,7 +61,7 @@ class Failures(TypedDict, total=False):
 
 
 class Row(TypedDict):
-    """A method's patients; `modality` is a network's."""
+    """The patients of a network or a no-network baseline (`kind` "blind", without `modality`)."""
 
     name: str
     kind: Literal["network", "blind"]
@@ -191,7 +191,7 @@ def load(path: str | pathlib.Path) -> dict:
 
 
 def scores(row: dict) -> list[CaseScore]:
-    """A row's scores; measures that are newer than the report are None."""
+    """A row's scores. Measures that the report lacks are None."""
     names = [field.name for field in dataclasses.fields(CaseScore)]
     return [CaseScore(**{name: case[name] for name in names if name in case}) for case in row["cases"]]
 
@@ -203,7 +203,7 @@ def shared_policy(first: dict, other: dict) -> tuple[dict, dict]:
 
 
 def patients(report: dict) -> list[str]:
-    """Everybody who was scored in some row, in the partition's order: rows lack those without the row's modality."""
+    """All patients with a score in any row, in the partition's order. A row lacks patients without its modality."""
     longest = max(report["rows"], key=lambda row: len(row["cases"]))
     return list(dict.fromkeys(case["case_id"] for row in (longest, *report["rows"]) for case in row["cases"]))
 
@@ -213,6 +213,6 @@ def networks(report: dict) -> list[dict]:
     return [row for row in report["rows"] if row["kind"] == "network"]
 
 
-def blind_rows(report: dict) -> list[dict]:
-    """The rows that read no network."""
+def baselines(report: dict) -> list[dict]:
+    """The rows of the no-network baselines."""
     return [row for row in report["rows"] if row["kind"] == "blind"]

@@ -14,7 +14,7 @@ from semicml_tf.experiments.summary import Line
 _DPI = 110
 # Inches: a row of the dot plot, and what a panel needs besides.
 _ROW, _FRAME = 0.26, 1.5
-_BLIND_COLOURS = ("tab:gray", "tab:brown")
+_BASELINE_COLOURS = ("tab:gray", "tab:brown")
 
 
 def _pyplot():
@@ -49,8 +49,8 @@ def _dots(axis, lines: Sequence[Line], colours: dict[str, str], reference: str) 
             axis.axhline(place - 0.5, color="black", linewidth=0.6)
 
 
-def _bars(axis, blind: Sequence[Line], ceiling: Line | None, baseline: str | None) -> None:
-    for line, colour in zip(blind, _BLIND_COLOURS):
+def _bars(axis, baselines: Sequence[Line], ceiling: Line | None, baseline: str | None) -> None:
+    for line, colour in zip(baselines, _BASELINE_COLOURS):
         axis.axvline(line.metrics["dice"].mean, color=colour, linestyle=":", linewidth=1.5, label=line.row)
     if ceiling is not None:
         label = f"{baseline}, all labels"
@@ -60,8 +60,8 @@ def _bars(axis, blind: Sequence[Line], ceiling: Line | None, baseline: str | Non
 def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes:
     """A dot plot of DSC: a panel per set of modalities and modality, a line per row and labelled count.
 
-    Small dots are seeds, the large one is their mean (a diamond for the reference); vertical lines are the blind rows
-    and, with a baseline, its runs with all labels. Returns PNG bytes.
+    Small dots are seeds, the large one is their mean (a diamond for the reference); vertical lines are the
+    no-network baselines and, with a baseline, its runs with all labels. Returns PNG bytes.
     """
     pyplot = _pyplot()
     networks = [line for line in lines if line.kind == "network"]
@@ -83,8 +83,8 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
             own = [line for line in networks if line.pair == pair and line.modality == modality]
             _dots(axis, own, colours, reference)
             ceiling = next((line for line in own if (line.row, line.labelled) == (baseline, ALL)), None)
-            blind = [one for one in lines if (one.pair, one.modality, one.kind) == (pair, modality, "blind")]
-            _bars(axis, blind, ceiling, baseline)
+            without_network = [one for one in lines if (one.pair, one.modality, one.kind) == (pair, modality, "blind")]
+            _bars(axis, without_network, ceiling, baseline)
             axis.set_ylim(len(own) - 0.5, -0.5)
             counts = len({line.labelled for line in own}) > 1
             axis.set_yticks(range(len(own)), [_title(line, counts) for line in own] if axis is row[0] else [])

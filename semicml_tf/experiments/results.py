@@ -32,14 +32,14 @@ class Result:
         report: its `metrics.json`.
         run: its `run.json`.
         scores: by modality, then by test patient.
-        blind: by name of the row that reads no network, then by test patient.
+        baselines: by name of the no-network baseline, then by test patient.
     """
 
     cell: Cell
     report: dict
     run: dict
     scores: dict[str, dict[str, CaseScore]]
-    blind: dict[str, dict[str, CaseScore]]
+    baselines: dict[str, dict[str, CaseScore]]
 
     def values(self, modality: str, metric: str) -> dict[str, float]:
         """A metric by patient; of `BOTH`, the mean over the modalities of each patient who was scored in all.
@@ -100,7 +100,7 @@ def _read_one(cell: Cell) -> Result:
     body = reports.load(cell.metrics_path)
     run = run_folder.read_record(cell.folder, _REMEDY)
     scores = {row["modality"]: _cases(row) for row in reports.networks(body)}
-    blind = {row["name"]: _cases(row) for row in reports.blind_rows(body)}
+    baselines = {row["name"]: _cases(row) for row in reports.baselines(body)}
     if set(scores) != set(cell.pair):
         raise UserError(
             f"expected scores of {' and '.join(cell.pair)}, got {', '.join(scores) or 'none'}",
@@ -110,7 +110,7 @@ def _read_one(cell: Cell) -> Result:
     if not all(scores.values()):
         empty = next(name for name, cases in scores.items() if not cases)
         raise UserError(f"no test patient has {empty}", path=cell.metrics_path, remedy="Choose other test patients")
-    return Result(cell, body, run, scores, blind)
+    return Result(cell, body, run, scores, baselines)
 
 
 def _cases(row: dict) -> dict[str, CaseScore]:

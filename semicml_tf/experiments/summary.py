@@ -68,8 +68,8 @@ class Line:
     Attributes:
         pair: the two modalities.
         row: its name.
-        kind: ``network``, or ``blind`` for a row that reads none.
-        labelled: as in `Cell`; "" for blind rows.
+        kind: ``network``, or ``blind`` for a no-network baseline.
+        labelled: as in `Cell`; "" for no-network baselines.
         labelled_patients: the same as a number; None where unknown.
         modality: a name of the pair, or `BOTH`.
         seeds: those that are finished.
@@ -195,11 +195,11 @@ def _holm(lines: list[Line]) -> list[Line]:
     ]
 
 
-def _blind_lines(first: Result, modality: str) -> list[Line]:
+def _baseline_lines(first: Result, modality: str) -> list[Line]:
     # On the patients of the networks' column, so that they are a bar for it.
     wanted = set(first.values(modality, "dice"))
     lines = []
-    for name, scores in first.blind.items():
+    for name, scores in first.baselines.items():
         held = {patient: score for patient, score in scores.items() if patient in wanted}
         if not held:
             continue
@@ -213,7 +213,7 @@ def _blind_lines(first: Result, modality: str) -> list[Line]:
 
 
 def lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
-    """All lines: by pair, then rows with few labels first, each in its modalities and `BOTH`, blind rows last.
+    """All lines by pair: rows with few labels first, each in its modalities and `BOTH`; no-network baselines last.
 
     Args:
         reference: the row that the others are compared with.
@@ -226,6 +226,6 @@ def lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
         by_modality = [_holm(_network_lines(results, pair, name, reference, baseline)) for name in names]
         found += [line for same in zip(*by_modality) for line in same]
         first = results.of_pair(pair)[0]
-        blind = [line for name in names for line in _blind_lines(first, name)]
-        found += sorted(blind, key=lambda line: list(first.blind).index(line.row))
+        baselines = [line for name in names for line in _baseline_lines(first, name)]
+        found += sorted(baselines, key=lambda line: list(first.baselines).index(line.row))
     return found

@@ -13,9 +13,10 @@ _SCORES = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "outcome")
 
 
 def scores_csv(results: Results) -> str:
-    """One line per cell, modality and test patient; blind rows once per pair, with the seed of its first cell.
+    """One line per cell, modality and test patient.
 
-    A blind row's modality is empty: it is one mask, whatever network it stands beside. Undefined scores are empty.
+    The no-network baselines have one line per pair and test patient, with the seed of the pair's first cell. Their
+    modality is empty: one mask is compared with all networks. Undefined scores are empty.
     """
     rows = []
 
@@ -32,7 +33,7 @@ def scores_csv(results: Results) -> str:
         for result in done:
             for modality in pair:
                 add(result, result.cell.row, "network", modality, result.scores[modality])
-        for name, cases in done[0].blind.items():
+        for name, cases in done[0].baselines.items():
             add(done[0], name, "blind", "", cases)
     return tables.csv_text(["pair", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
 

@@ -1,4 +1,4 @@
-"""The images that an evaluation has left, opened file by file and only within its own folder."""
+"""The stored images of an evaluation. Only files within the evaluation's own folder are opened."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|mask|proba
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KeptCase:
-    """A patient of an evaluation of whom images are there.
+    """A patient of an evaluation with stored images.
 
     Attributes:
         case_id: name.
         folder: of the patient's files.
-        modalities: that the patient has, with the numbers by which files are named.
+        modalities: the patient's modalities, with the numbers in the names of their files.
         thresholds: on the probability, by modality.
-        slice_index, slices: which slice the pictures show, of how many.
-        error_slice_index: the one with the most errors, where that is another one.
+        slice_index, slices: the slice that the pictures show, and the number of slices.
+        error_slice_index: the slice with the most errors, where that is another slice.
         pixel_aspect: height of a pixel over its width.
-        has_volumes: whether whole volumes are there.
+        has_volumes: whether whole volumes are stored.
     """
 
     case_id: str
@@ -55,7 +55,7 @@ class KeptCase:
         return found if plain and len(shapes) == 1 else None
 
     def volume(self, name: str) -> bytes | None:
-        """A file of a volume as it is; None where there is none."""
+        """The bytes of a volume's file; None if the file is missing."""
         if not _VOLUME.fullmatch(name):
             return None
         try:
@@ -68,7 +68,7 @@ _KINDS = ("image", "mask", "probability")
 
 
 def of_run(run: RunFacts) -> dict[str, KeptCase]:
-    """The patients of whom something is there, by name; entries that are not as they should be are passed over."""
+    """The patients with stored images, by name. Invalid entries are skipped."""
     if run.images is None:
         return {}
     numbers = {name: number for number, name in enumerate(run.images.get("modalities", ()))}

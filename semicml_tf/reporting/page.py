@@ -27,11 +27,10 @@ from semicml_tf.reporting.ranking import RankedCase, ranked
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.reporting.viewer_volumes import ViewerVolumes
 
-# 50 MB, whichever way they are counted.
 LARGEST_BYTES = 50_000_000
-# Of the page, at most, for pictures of slices: the viewer's volumes need the rest.
+# The largest share of the page for pictures of slices. The viewer's volumes need the rest.
 _SHARE_OF_PICTURES = 0.4
-# More than so many notes, or names in the title, are put together.
+# More notes than these are folded. More names than these are left out of the title.
 _NOTICES, _NAMES = 4, 3
 _PRIVATE = join(
     "This page holds images of patients, and their names as the evaluation knows them. Whoever gets the file gets "
@@ -57,7 +56,7 @@ def _digest(source: str) -> str:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Content-Security-Policy: the browser itself refuses any network, and any script but these."""
+    """Content-Security-Policy: the browser refuses all network access, and all scripts except these."""
     allowed = {
         "default-src": "'none'",
         "script-src": " ".join(_digest(source) for source in scripts),
@@ -96,7 +95,7 @@ class _Page:
                     "p",
                     "Pictures show the slice with the most truth and, where that is another one, the one with the most "
                     "wrong voxels. ",
-                    viewer_volumes.told(volumes),
+                    viewer_volumes.sentence(volumes),
                 ),
                 element(
                     "p",

@@ -1,6 +1,6 @@
-"""What a report tells of a run, read from the run's folder alone: no dataset is opened for its images.
+"""The facts of a run that the page shows, read from the run's folder. No dataset is opened for its images.
 
-Files are read with a tolerant eye: a page of an older or a half-finished run is better than none. What lacks is told.
+The page of an older or unfinished run shows what the run has, and notes what is missing.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _REMEDY = "Choose the folder that python -m semicml_tf.train wrote"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunFacts:
-    """A run and what is known of it.
+    """The facts of a run.
 
     Attributes:
         key: of the run on the page, safe in an identifier.
         name: shown; differs from those of the other runs.
         folder: the run's.
-        partition: whose scores are told.
+        partition: the partition whose scores are shown.
         record: run.json.
         history: rows of history.csv; values are numbers where they read as such, columns without a value are left out.
         flags: the flagfile that repeats the run; None if there is none.
         metrics: metrics.json; None where the partition was not evaluated.
         images: cases/index.json; None where the evaluation left none.
         relearning: the report on re-learning; None if there is none.
-        notes: what lacks, and what to do about it.
-        damaged: what is wrong with files that exist but cannot be read, one line each.
+        notes: what is missing, and what to do about it.
+        damaged: problems of files that exist but cannot be read, one line each.
     """
 
     key: str
@@ -73,12 +73,12 @@ class RunFacts:
 
     @property
     def modalities(self) -> list[str]:
-        """The run's."""
+        """The modalities of the run, in order."""
         return list(self.record["modalities"])
 
     @property
     def method(self) -> str:
-        """Its stages in words."""
+        """The stages of the run in words."""
         stages = self.record.get("settings", {}).get("method") or list(
             dict.fromkeys(str(row["stage"]) for row in self.history if "stage" in row)
         )
@@ -86,7 +86,7 @@ class RunFacts:
 
     @property
     def labelled(self) -> int | None:
-        """Labelled patients that it learned from; None where nothing tells."""
+        """Number of labelled patients that the run was trained with; None where the number is unknown."""
         if self.images is not None:
             return self.images["labelled_patients"]
         dataset = self.record["dataset"]
@@ -191,7 +191,7 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
 
 
 def load_all(folders: Sequence[str | pathlib.Path], partition: str) -> list[RunFacts]:
-    """Reads runs, each under a name of its own.
+    """Reads runs, each with a unique name.
 
     Raises:
         UserError: one is no run's folder, or comes twice.
@@ -207,8 +207,8 @@ def load_all(folders: Sequence[str | pathlib.Path], partition: str) -> list[RunF
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:
-    """The shortest ends of the paths by which all differ."""
-    # A run is often called "run": alone on the page, it is told with its folder's.
+    """The shortest ends of the paths that are all different."""
+    # A run is often called "run": a single run is named with its parent folder.
     for parts in itertools.count(1 if len(paths) > 1 else 2):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names) or parts > max(len(path.parts) for path in paths):

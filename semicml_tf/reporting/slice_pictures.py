@@ -1,4 +1,4 @@
-"""A patient's slice as small pictures: modalities with contours, where the networks disagree, how unsure they are."""
+"""Small pictures of a patient's slice: modalities with outlines, disagreement of the networks, and uncertainty."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEAT = np.array([(8, 6, 30), (74, 16, 106), (158, 42, 99), (229, 92, 48), (250,
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One of them.
+    """A picture.
 
     Attributes:
         title: below it.
@@ -101,7 +101,7 @@ class _Slice:
         return Picture(title, f"{self._case.case_id}, {self._where}: {alternative}", _jpeg(pixels), *self._size)
 
     def modality(self, name: str, title: str) -> Picture:
-        """The image in grey, with contours of the truth and of the mask that was scored."""
+        """The image in grey, with outlines of the truth and of the mask that was scored."""
         number = self._case.modalities[name]
         grey = _enlarged(_stretched(self._arrays[f"image-{number}"]), self._size)
         pixels = np.repeat(grey[..., None], 3, axis=2)
@@ -111,7 +111,7 @@ class _Slice:
         return self._picture(title, f"{name} with the contours of truth and prediction", pixels)
 
     def map(self, title: str, alternative: str, values: np.ndarray) -> Picture:
-        """Values of 0 to 1 as colours, with the contour of the truth."""
+        """Values of 0 to 1 as colours, with the outline of the truth."""
         pixels = heat(_enlarged(np.rint(values * 255).astype(np.uint8), self._size) / 255.0)
         pixels[self._truth] = TRUTH
         return self._picture(title, alternative, pixels)

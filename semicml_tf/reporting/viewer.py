@@ -1,4 +1,4 @@
-"""The viewer's dialog, its data and NiiVue's source, as they stand in the page."""
+"""The viewer in the page: its dialog, its data and NiiVue's source."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def asset(name: str) -> str:
 
 
 def niivue_source() -> str:
-    """NiiVue, as it came from npm."""
+    """NiiVue, unchanged from npm."""
     return asset("niivue/niivue.umd.js")
 
 
 def niivue_note() -> Html:
-    """Its version and source, and the licences under which a page that holds it is handed on."""
+    """NiiVue's version and source, and the licences of a page that contains NiiVue."""
     held = json.loads(asset("niivue/source.json"))
     return join(
         element(
@@ -111,7 +111,7 @@ def dialog() -> Html:
 
 
 def data(volumes: ViewerVolumes) -> Html:
-    """The patients and their volumes, and NiiVue's source, as blocks that are not run."""
+    """The patients and their volumes, and NiiVue's source, as blocks that the browser does not run."""
     blocks = [
         Html(f'<script type="text/plain" id="volume-{key}">{body}</script>\n') for key, body in volumes.files.items()
     ]

@@ -1,4 +1,4 @@
-"""The volumes that the page's viewer shows: which patients, within the page's size, and as what it reads."""
+"""The volumes of the viewer: the choice of patients within the size of the page, and the viewer's format."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from semicml_tf.reporting.ranking import RankedCase
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ViewerVolumes:
-    """What goes into the page.
+    """The volumes in the page.
 
     Attributes:
         cases: in the page's order, as the viewer reads them.
-        files: gzipped NIfTI as base64, by a name that equal files share.
+        files: gzipped NIfTI in base64, by name. Equal files have one name.
         keys: of the patients in `cases`.
-        left_out: patients whose volumes are there, for whom the page had no room.
+        left_out: patients with volumes for which the page had no room.
     """
 
     cases: tuple[dict, ...]
@@ -44,7 +44,12 @@ def _window(data: bytes) -> tuple[float, float]:
 
 
 def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
-    """Where to begin, RAS+ mm: the middle of the lesion in the kept slice, by the affine of the volume `data`."""
+    """The first position of the viewer, RAS+ mm: the middle of the lesion in the stored slice.
+
+    Args:
+        kept: the patient.
+        data: a volume of the patient, for its affine.
+    """
     affine = np.frombuffer(gzip.decompress(data), "<f4", 12, 280).reshape(3, 4).astype(float)
     arrays = kept.slice()
     found = [] if arrays is None else [array for key, array in arrays.items() if key == "truth" or key[:4] == "mask"]
@@ -57,7 +62,7 @@ def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
 
 
 def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
-    """The viewer's entry of a patient, its files put into `files`; None where one cannot be read."""
+    """The viewer's entry of a patient; None where a file cannot be read. Adds the patient's files to `files`."""
     kept = case.kept
 
     def take(name: str) -> tuple[str, bytes] | None:
@@ -108,7 +113,7 @@ def _bytes(value) -> int:
 
 
 def wanted(ranked: Sequence[Sequence[RankedCase]]) -> list[RankedCase]:
-    """The patients of all runs whom the viewer is for, the most wanted first: the worst, then the best."""
+    """The patients of all runs for the viewer, by priority: the worst patients, then the best ones."""
     cases = [case for run in ranked for case in run if case.has_volumes and (case.is_worst or case.is_best)]
     runs = {run[0].run.key: index for index, run in enumerate(ranked) if run}
 
@@ -120,7 +125,7 @@ def wanted(ranked: Sequence[Sequence[RankedCase]]) -> list[RankedCase]:
 
 
 def choose(ranked: Sequence[Sequence[RankedCase]], room: int) -> ViewerVolumes:
-    """The patients for whom there is room: the best ones are left out first, then the worst from their end.
+    """The patients that fit into the page. The best ones are left out first, then the worst ones from the end.
 
     Reads one patient's files at a time.
 
@@ -150,8 +155,8 @@ def choose(ranked: Sequence[Sequence[RankedCase]], room: int) -> ViewerVolumes:
     return ViewerVolumes(tuple(taken), files, frozenset(entry["key"] for entry in taken), tuple(left_out))
 
 
-def told(volumes: ViewerVolumes) -> str:
-    """Whom the viewer shows, in words."""
+def sentence(volumes: ViewerVolumes) -> str:
+    """The patients of the viewer in words."""
     if not volumes.cases:
         return "No patient's volumes are in this page."
     text = f"The viewer shows {len(volumes.cases)} patients: the up to {WORST} worst and {BEST} best of each run."

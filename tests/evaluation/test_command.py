@@ -125,7 +125,7 @@ def test_a_run_without_skill_gives_every_output(study, made, capsys):
     )
 
 
-def test_a_network_that_knows_is_perfect_and_beats_the_blind_rows(study, skilled):
+def test_a_perfect_network_beats_the_no_network_baselines(study, skilled):
     _evaluate("--run", study, "--require_margin=0.1")
     body = _metrics(study)
     for row in body["rows"][:2]:
@@ -250,7 +250,7 @@ def test_one_patient_is_no_evidence():
     assert headline._patients(4, "test") == "4 test patients"
 
 
-def test_comparison_prints_the_blind_rows_once(evaluated, study, capsys, monkeypatch):
+def test_comparison_prints_the_no_network_baselines_once(evaluated, study, capsys, monkeypatch):
     second = study
     monkeypatch.setattr(Run, "network", lambda self, modality: band_network())
     _evaluate(second)

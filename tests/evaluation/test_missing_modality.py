@@ -140,7 +140,7 @@ def test_a_row_without_any_patient_is_undefined_and_not_perfect():
     assert scores["pet threshold"] == [] and len(scores["ellipsoid"]) == 2
 
 
-def test_labelled_patients_without_a_modality_fit_no_blind_row(tmp_path):
+def test_labelled_patients_without_a_modality_fit_no_baseline(tmp_path):
     partitions = _partitions()
     partitions["labelled"][1] = without(partitions["labelled"][1], "ct")
     info = write_dataset(tmp_path / "data", partitions)

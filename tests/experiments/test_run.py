@@ -43,7 +43,7 @@ def experiment(tmp_path_factory):
     return root, runs, stamp, second
 
 
-def test_it_goes_on_where_it_was_killed(experiment):
+def test_a_killed_experiment_resumes(experiment):
     root, runs, stamp, second = experiment
     assert second.returncode == 0, second.stderr
     assert "2 of 2 runs finished" in second.stdout

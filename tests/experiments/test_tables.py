@@ -96,7 +96,7 @@ def test_gap_closed_and_labels_saved(output):
     assert _line(output, "supervised", "8", "ct")["labels_needed"] == ""
 
 
-def test_blind_rows_stand_once_per_pair_at_the_end(output):
+def test_no_network_baselines_are_once_per_pair_at_the_end(output):
     lines = _table(output)
     assert [line["row"] for line in lines if line["kind"] == "blind"] == ["blind ellipsoid"] * 3 + ["pet threshold"] * 3
     assert all(line["kind"] == "blind" for line in lines[-6:])

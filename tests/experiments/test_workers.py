@@ -131,7 +131,7 @@ with workers.hold(here) as inherited, Workers(1, inherited) as pool:
 """
 
 
-def test_one_experiment_a_folder_and_none_beside_the_children_of_a_killed_one(tmp_path, capsys):
+def test_a_folder_takes_one_experiment_and_waits_for_killed_children(tmp_path, capsys):
     first = subprocess.Popen([sys.executable, "-c", EXPERIMENT, str(tmp_path)])
     try:
         child = int(wait_for(tmp_path / "child"))
@@ -150,7 +150,7 @@ def test_one_experiment_a_folder_and_none_beside_the_children_of_a_killed_one(tm
     assert "waiting for what a killed experiment left" in capsys.readouterr().err
 
 
-def test_a_child_whose_parent_is_gone_already_does_not_begin(tmp_path):
+def test_a_child_without_its_parent_does_not_start(tmp_path):
     words = [sys.executable, "-m", "semicml_tf.experiments.child_process", "1", "-c", "print('begun')"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (143, "")

@@ -39,7 +39,7 @@ def test_several_runs_in_one_page_named_one_after_the_other(runs, tmp_path):
     assert (tmp_path / "flags.html").read_text(encoding="utf-8").count("Report: one, two") == 2
 
 
-def test_what_lacks_is_told_on_the_screen_too(tmp_path, capsys):
+def test_missing_parts_are_also_printed(tmp_path, capsys):
     folder = report_runs.write(tmp_path / "fresh", {}, evaluated=False)
     _report(folder)
     told = capsys.readouterr()
@@ -50,7 +50,7 @@ def test_what_lacks_is_told_on_the_screen_too(tmp_path, capsys):
     ]
 
 
-def test_mistakes_are_told_in_one_line_and_leave_the_former_page(runs, tmp_path):
+def test_mistakes_give_one_line_and_leave_the_former_page(runs, tmp_path):
     with pytest.raises(UserError, match="expected --run, which is missing"):
         _report()
     with pytest.raises(UserError, match="expected a run's folder"):

@@ -25,7 +25,7 @@ def _rows(parsed, caption):
     return parsed.texts[start : start + 60]
 
 
-def test_the_first_lines_say_whether_a_network_beats_what_reads_none(tmp_path):
+def test_the_first_lines_say_whether_a_network_beats_the_baselines(tmp_path):
     dice = {"ct": dict.fromkeys(NAMES, 0.05), "pet": dict.fromkeys(NAMES, 0.7)}  # the blind row has 0.1
     parsed = _page(report_runs.write(tmp_path / "run", dice, images=None))
     told = parsed.text
@@ -74,7 +74,7 @@ def test_labels_saved_are_read_from_the_curve_of_labelled_patients_alone(tmp_pat
 
 
 @pytest.mark.parametrize(("curve", "told"), [({4: [0.5]}, "such runs with 4 only"), ({}, "here are none")])
-def test_where_labels_saved_cannot_be_told_the_page_says_why(curve, told):
+def test_the_page_says_why_labels_saved_are_unknown(curve, told):
     body = annotation_curve.labels_saved(
         {"ct": {"prel": {4: [0.6], 8: [0.7]}, **({"supervised": curve} if curve else {})}}
     )
@@ -86,6 +86,6 @@ def test_a_score_below_the_curve_saves_nothing():
     assert "fewer than 4<" in body and ">none<" in body and "4 (1), 8 (2)" in body
 
 
-def test_nothing_is_told_from_a_curve_that_does_not_rise():
+def test_a_curve_that_does_not_rise_gives_no_number():
     body = annotation_curve.labels_saved({"ct": {"prel": {4: [0.7]}, "supervised": {4: [0.6], 8: [0.59]}}})
     assert "more labels do not help it here" in body and "cannot be told" in body

@@ -171,16 +171,16 @@ def test_tables_can_be_sorted_by_numbers(parsed):
     assert len(keys) > 50
 
 
-def test_the_missed_are_told_by_name(parsed):
+def test_missed_patients_are_listed_by_name(parsed):
     where = parsed.texts.index("missed: a lesion, and nothing was found")
     assert NAMES[-1] in parsed.texts[where + 1]
 
 
-def test_the_gap_before_and_after_is_that_of_the_history(parsed):
+def test_the_gap_before_and_after_is_read_from_the_history(parsed):
     assert {"+0.300", "+0.100"} <= set(parsed.texts)  # pet less ct before the stage, and at its end
 
 
-def test_the_gap_is_that_of_the_report_on_relearning_where_there_is_one(run, tmp_path):
+def test_the_gap_is_read_from_the_report_on_relearning_if_present(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     bins = [{"low": 0.0, "high": 0.1, "count": 9, "mean_label": 0.05, "observed": 0.2}]
@@ -199,7 +199,7 @@ def test_the_gap_is_that_of_the_report_on_relearning_where_there_is_one(run, tmp
     assert "0.1234" in text and "Teachers' labels against the hidden truth" in text
 
 
-def test_commands_seeds_and_hashes_are_told(parsed):
+def test_the_page_shows_commands_seeds_and_hashes(parsed):
     for told in ("python -m semicml_tf.train '--dataset=some where'", "a" * 64, "d" * 64, "--seed=7"):
         assert told in parsed.text
     assert parsed.texts[parsed.texts.index("seed") + 1] == "7"
@@ -244,7 +244,7 @@ def test_an_evaluation_without_images_still_gives_a_page_that_says_why(tmp_path)
     assert parsed.identifiers("article") == ["run0-case1", "run0-case2"]
 
 
-def test_a_run_that_was_not_evaluated_is_told_of_with_what_to_run(run, tmp_path):
+def test_a_run_without_evaluation_is_named_with_the_command_to_run(run, tmp_path):
     folder = report_runs.write(tmp_path / "fresh", {}, evaluated=False)
     parsed = Parsed(_build(run, folder).decode())
     assert f"run python -m semicml_tf.evaluate --run={shlex.quote(str(folder))}" in parsed.text
