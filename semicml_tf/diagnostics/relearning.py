@@ -1,4 +1,4 @@
-"""What a run's files tell of the stage in which students learned from a teacher's labels."""
+"""The stage in which students learned from a teacher's labels, read from the run's files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = Mapping[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Relearning:
-    """The stage, and who taught in it.
+    """The stage and its teachers.
 
     Attributes:
         stage: its number in the run, from 0.
@@ -40,7 +40,7 @@ class Relearning:
 
     @property
     def label_name(self) -> str:
-        """What the writers' maps become, in words."""
+        """The fusion of the writers' maps in words."""
         cut = ", cut at 0.5" if self.settings.pseudo_labels == "hard" else ""
         return f"{self.settings.label_fusion} of {' and '.join(self.writers)}{cut}"
 

@@ -1,4 +1,4 @@
-"""How alike two networks' maps of unlabelled slices are, by who sees what in them and whose they are."""
+"""Similarity of two networks' maps of unlabelled slices, by visible foreground and by patient."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def measure(batches: Iterable[Batch], settings: MethodSettings) -> dict:
-    """Shares and means over batches, each as a step of training would see it.
+    """Shares and means over batches. Each batch is a batch of a training step.
 
     Returns:
         ``slices``; ``seen_by_both``, ``seen_by_one``, ``seen_by_none``: shares of them; ``alike``: mean similarity of

@@ -1,4 +1,4 @@
-"""`RUN/evaluation/similarity`: what a run's networks make of the unlabelled slices, and how alike that is."""
+"""`RUN/evaluation/similarity`: the maps of a run's networks on unlabelled slices, and their similarity."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _maps(networks, batch):
 
 
 def text(body: dict) -> str:
-    """The report as people read it."""
+    """The report in Markdown."""
     one, other = body["modalities"]
     parts = [
         "# What the networks make of unlabelled slices",
@@ -206,7 +206,7 @@ def _side_by_side(batch: Batch) -> np.ndarray:
 
 
 def write(body: dict, png: bytes, output: pathlib.Path) -> str:
-    """Writes the report's files; returns what of it is for the screen."""
+    """Writes the report's files, and returns the text for the screen."""
     with atomic_files.new_directory(output, overwrite=True) as staged:
         atomic_files.write_json(staged / "report.json", body)
         atomic_files.write_text(staged / "report.md", text(body))

@@ -1,1 +1,1 @@
-"""How good networks are: per patient on the patient's own grid, beside rows that read no network."""
+"""Scores of networks per patient, on the patient's own grid, beside no-network baselines."""

@@ -151,7 +151,7 @@ def _with_scaling(image) -> bytes:
 
 @dataclasses.dataclass
 class _Kept:
-    """A patient of whom something is kept."""
+    """The stored images of a patient."""
 
     entry: dict
     folder: pathlib.Path
@@ -268,7 +268,7 @@ class CaseImages:
 
     @staticmethod
     def _slice(record: CaseRecord, masks: Sequence[np.ndarray]) -> int:
-        """The one with the most truth; where there is none, with the most prediction; else the middle."""
+        """The slice with the most truth; without truth, with the most prediction; without both, the middle slice."""
         for area in (record.label != 0, sum(mask.astype(np.uint8) for mask in masks)):
             counts = np.count_nonzero(area, axis=(1, 2))
             if counts.any():
@@ -277,7 +277,7 @@ class CaseImages:
 
     @staticmethod
     def _errors(record: CaseRecord, masks: Sequence[np.ndarray], index: int) -> int | None:
-        """The slice with the most wrong voxels of all networks; None where that is `index`, or nothing is wrong."""
+        """The slice with the most wrong voxels of all networks; None if that is `index`, or if no voxel is wrong."""
         truth = record.label != 0
         counts = sum(np.count_nonzero(mask != truth, axis=(1, 2)) for mask in masks)
         most = int(np.argmax(counts))

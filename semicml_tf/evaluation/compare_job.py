@@ -17,7 +17,7 @@ from semicml_tf.system import atomic_files, locks
 
 @dataclasses.dataclass(frozen=True)
 class CompareResult:
-    """Several evaluated runs beside each other.
+    """The comparison of several evaluated runs.
 
     Attributes:
         comparison: contents of comparison.json; see `comparison.build`.

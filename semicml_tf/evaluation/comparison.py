@@ -1,4 +1,4 @@
-"""Several evaluated runs side by side: one table, and a test of every two of them in every modality."""
+"""Comparison of evaluated runs: tables, and a paired test of every two runs in every modality."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
 
 
 def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
-    """Every two runs in every modality that both have.
+    """Tests of every two runs in every common modality.
 
     Returns:
         By comparison ``modality``, ``first``, ``second`` (names), the fields of `paired_tests.Paired` (``difference``

@@ -1,4 +1,4 @@
-"""Checks the dataset that a run is scored on: is it the run's own, or another one that may be used?"""
+"""Checks the dataset that a run is scored on: the run's own, or another allowed dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a patient's record to a mask on the patient's own grid, whoever draws it."""
+"""From a patient's record to a mask on the patient's own grid."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def by_network(
     """
     import tensorflow as tf
 
-    # The batch axis is free, so that a last, smaller batch compiles nothing anew.
+    # The batch axis is free, so that a smaller last batch is not compiled again.
     signature = [tf.TensorSpec((None, window, window, 1), tf.float32)]
     predict = tf.function(lambda batch: network(batch, training=batch_statistics), input_signature=signature)
 

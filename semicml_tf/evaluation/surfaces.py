@@ -1,4 +1,4 @@
-"""Surface elements of two masks and how far each lies from the other surface, in mm.
+"""Surface elements of two masks, and the distance of each element from the other surface, in mm.
 
 Elements, their areas and the measures made of them are those of google-deepmind/surface-distance: marching cubes
 (Lorensen and Cline 1987, doi 10.1145/37401.37422) on voxel centres, one element a corner of voxels of which some of the

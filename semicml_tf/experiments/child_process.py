@@ -1,10 +1,10 @@
-"""Becomes another program, which the system ends when its parent ends, also where the parent was killed.
+"""Starts a program that the system ends when its parent ends, also if the parent is killed.
 
     python -m semicml_tf.experiments.child_process PARENT ARGUMENT ...
 
 runs ``python ARGUMENT ...`` as a child of the process PARENT.
 
-A program of its own, since what a process may safely do between fork and exec is too little for it.
+This is a separate program, because few calls are safe in a process between fork and exec.
 """
 
 from __future__ import annotations

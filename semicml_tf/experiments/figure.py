@@ -107,7 +107,7 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     return _png(figure)
 
 
-def _curves(lines: Sequence[Line], pair: tuple[str, str], modality: str) -> dict[str, list[Line]]:
+def _curves(lines: Sequence[Line], pair: tuple[str, ...], modality: str) -> dict[str, list[Line]]:
     """By row, its lines of known labelled counts in order, of rows that have two or more."""
     found: dict[str, list[Line]] = {}
     for line in lines:

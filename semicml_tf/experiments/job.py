@@ -1,4 +1,4 @@
-"""Running an experiment: what is left of its grid, in processes of their own, and its tables."""
+"""The job of `semicml_tf.experiment`: runs the unfinished cells in child processes, and writes the tables."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from semicml_tf.experiments.config import ExperimentConfig
 from semicml_tf.experiments.plan import Plan
 from semicml_tf.system import cpu, progress
 
-# What decides how, not what: the command that makes the same experiment leaves it out.
+# Options that do not change the results. The command in the tables leaves them out.
 _NOT_REPEATED = ("flagfile", "workers", "dry_run", "tables_only")
 
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentResult:
-    """What an experiment has made.
+    """The results of an experiment.
 
     Attributes:
         plan: the experiment; its cells are the runs.
         tables: folder of tables and figures; None where no run is finished, and after a dry run.
-        not_used: runs of other settings or data, each with what differs.
+        not_used: runs of other settings or data, each with the differences.
     """
 
     plan: Plan
@@ -36,17 +36,17 @@ class ExperimentResult:
 
     @property
     def finished(self) -> int:
-        """Runs that are trained and scored."""
+        """Number of runs that are trained and scored."""
         return sum(cell.finished for cell in self.plan.cells)
 
     @property
     def text(self) -> str:
-        """How many runs are finished, for people."""
+        """The number of finished runs in words."""
         return f"{self.plan.output}: {self.finished} of {len(self.plan.cells)} runs finished"
 
 
 def experiment(config: ExperimentConfig) -> ExperimentResult:
-    """Trains and scores what is left of the grid and makes the tables; with ``dry_run``, only plans it.
+    """Trains and scores the unfinished cells, and writes the tables. With ``dry_run``, only makes the plan.
 
     Raises:
         UserError: the experiment cannot be planned, another one works in its folder, or a run fails; runs that do not
@@ -134,7 +134,7 @@ def _publish(config: ExperimentConfig, planned: Plan) -> pathlib.Path | None:
 
 
 def command(config: ExperimentConfig) -> str:
-    """The command that makes the same experiment: its flagfiles, and what they do not say."""
+    """The command that repeats the experiment: its flagfiles, and the options that the flagfiles lack."""
     files = [f"--flagfile={path}" for path in config.flagfile]
     of_files = commandline.options("semicml_tf.experiment", files)
     changed = [

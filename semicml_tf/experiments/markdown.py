@@ -1,4 +1,4 @@
-"""The experiment's table as people read it in a README."""
+"""The experiment's tables in Markdown, with notes on how to read and repeat them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from semicml_tf.experiments.summary import Line
 from semicml_tf.system.tables import Table
 
 _NONE = "–"
-# Lines of a table: the modality's lines of one row and labelled count, by modality.
+# The lines of one row and labelled count, by modality.
 Group = dict[str, Line]
 
 
@@ -168,7 +168,7 @@ def _listed(values: Iterable) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def _seed_notes(results: Results, pair: tuple[str, str]) -> list[str]:
+def _seed_notes(results: Results, pair: tuple[str, ...]) -> list[str]:
     whole = sorted({result.cell.seed for result in results.of_pair(pair)})
     notes = [f"Seeds: {_listed(whole)}; a seed draws the labelled patients, the weights and the batches."]
     waiting: dict[tuple[str, str], list[int]] = {}
@@ -181,7 +181,7 @@ def _seed_notes(results: Results, pair: tuple[str, str]) -> list[str]:
     return notes
 
 
-def _pair_notes(results: Results, pair: tuple[str, str], lines: Sequence[Line], baseline: str | None) -> list[str]:
+def _pair_notes(results: Results, pair: tuple[str, ...], lines: Sequence[Line], baseline: str | None) -> list[str]:
     first = results.of_pair(pair)[0]
     counts = {line.modality: line.metrics["dice"].patients for line in lines if line.kind == "network"}
     shown = _listed(dict.fromkeys(counts.values()))
@@ -240,7 +240,7 @@ def table_md(
     command: str,
     hashes: Mapping[str, str],
 ) -> str:
-    """A section per pair: scores, differences to the reference, what labels are worth; then how to read and redo it."""
+    """Sections per set of modalities: scores, differences, labels saved; then how to read and repeat the table."""
     text = []
     for pair in results.pairs:
         own = [line for line in lines if line.pair == pair]

@@ -18,7 +18,7 @@ _NOT_A_ROWS_OWN = ("dataset", "output", "resume", "seed", "flagfile")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row as the user wrote it.
+    """A row of the table.
 
     Attributes:
         name: as the table shows it.
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def slug(self) -> str:
-        """The name as a folder's."""
+        """The name of the row's folder."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
@@ -147,7 +147,7 @@ def _row(text: str, where: dict) -> Row:
 
 @contextlib.contextmanager
 def in_row(name: str) -> Iterator[None]:
-    """Errors within name the row."""
+    """Adds the row's name to errors inside the context."""
     try:
         yield
     except UserError as error:

@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def volumes(self) -> pathlib.Path:
-        """Folder of the volumes, whoever makes them."""
+        """Folder of the volumes, made by the experiment or given."""
         return self.source or self.output / "volumes"
 
     def dataset(self, cell: Cell) -> pathlib.Path:
@@ -52,11 +52,11 @@ class Plan:
         return self.output / "splits" / f"{cell.labelled}-seed{cell.seed}.json"
 
     def is_converted(self, cell: Cell) -> bool:
-        """Whether the cell's dataset is there."""
+        """Whether the cell's dataset exists."""
         return (self.dataset(cell) / dataset.FILE_NAME).is_file()
 
     def hashes(self) -> dict[str, str]:
-        """The data hash of each dataset that is there, by its name."""
+        """The data hash of each existing dataset, by name."""
         return {
             cell.data_name: dataset.DatasetInfo.load(self.dataset(cell)).data_hash
             for cell in self.cells
@@ -64,7 +64,7 @@ class Plan:
         }
 
     def text(self) -> str:
-        """What there is to do and what is done."""
+        """The plan in words: the finished and the unfinished steps."""
         datasets = {cell.data_name: self.is_converted(cell) for cell in self.cells}
         finished = sum(cell.finished for cell in self.cells)
         lines = [

@@ -1,4 +1,4 @@
-"""The scores of an experiment's finished cells, once they are known to be comparable."""
+"""The scores of an experiment's finished cells, checked to be comparable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REMEDY = "Remove this run's folder and run the experiment again"
 
 
 def value_of(score: CaseScore, metric: str) -> float:
-    """An attribute of the score, or whether `metric` is its outcome."""
+    """An attribute of the score; for an outcome, 1 if the score has this outcome, else 0."""
     return float(score.outcome == metric) if metric in OUTCOMES else getattr(score, metric)
 
 
@@ -58,40 +58,40 @@ class Results:
     """All finished cells, in the grid's order.
 
     Attributes:
-        done: one a finished cell.
+        done: one per finished cell.
         missing: cells without scores yet.
         all_labelled: number of patients that "all" means, by pair; only where a dataset shows it.
     """
 
     done: tuple[Result, ...]
     missing: tuple[Cell, ...]
-    all_labelled: dict[tuple[str, str], int]
+    all_labelled: dict[tuple[str, ...], int]
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Pairs with a finished cell."""
+    def pairs(self) -> list[tuple[str, ...]]:
+        """The sets of modalities with a finished cell."""
         return list(dict.fromkeys(result.cell.pair for result in self.done))
 
-    def of_pair(self, pair: tuple[str, str]) -> list[Result]:
-        """The finished cells of a pair."""
+    def of_pair(self, pair: tuple[str, ...]) -> list[Result]:
+        """The finished cells of a set of modalities."""
         return [result for result in self.done if result.cell.pair == pair]
 
-    def settings(self, pair: tuple[str, str]) -> list[tuple[str, str]]:
+    def settings(self, pair: tuple[str, ...]) -> list[tuple[str, str]]:
         """(row, labelled) of a pair's finished cells: few labels first, "all" last, rows in the grid's order."""
         found = dict.fromkeys((result.cell.row, result.cell.labelled) for result in self.of_pair(pair))
         return sorted(found, key=lambda setting: self.order(setting[1]))
 
     @staticmethod
     def order(labelled: str) -> float:
-        """Sorts labelled counts."""
+        """The sort key of a labelled count."""
         return float("inf") if labelled == ALL else int(labelled)
 
-    def seeds(self, pair: tuple[str, str], row: str, labelled: str) -> dict[int, Result]:
+    def seeds(self, pair: tuple[str, ...], row: str, labelled: str) -> dict[int, Result]:
         """The finished cells of a setting by seed; empty if there is none."""
         wanted = (row, labelled)
         return {one.cell.seed: one for one in self.of_pair(pair) if (one.cell.row, one.cell.labelled) == wanted}
 
-    def count(self, pair: tuple[str, str], labelled: str) -> int | None:
+    def count(self, pair: tuple[str, ...], labelled: str) -> int | None:
         """`labelled` as a number of patients; None where it is "all" and no dataset shows the number."""
         return self.all_labelled.get(pair) if labelled == ALL else int(labelled)
 
@@ -154,8 +154,8 @@ def _which(left, right) -> str:
     return f" ({key}: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''} in one only)"
 
 
-def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, str], int]:
-    counts: dict[tuple[str, str], int] = {}
+def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, ...], int]:
+    counts: dict[tuple[str, ...], int] = {}
     for result in done:
         if result.cell.labelled != ALL:
             continue
@@ -174,7 +174,7 @@ def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, str], int]:
 
 
 def read(cells: Iterable[Cell]) -> Results:
-    """Reads the scores of those cells that are finished.
+    """Reads the scores of the finished cells.
 
     Raises:
         UserError: a file is broken; a cell comes twice; runs of a pair were not scored on the same test patients in
@@ -194,7 +194,7 @@ def read(cells: Iterable[Cell]) -> Results:
     done = tuple(_read_one(cell) for cell in cells if cell.finished)
     if not done:
         raise UserError("no run of this experiment is finished", remedy="Let it run longer")
-    firsts: dict[tuple[str, str], Result] = {}
+    firsts: dict[tuple[str, ...], Result] = {}
     for result in done:
         _check_same(firsts.setdefault(result.cell.pair, result), result)
     return Results(done, tuple(cell for cell in cells if not cell.finished), _all_labelled(done))

@@ -26,7 +26,7 @@ class Cell:
     """
 
     row: str
-    pair: tuple[str, str]
+    pair: tuple[str, ...]
     labelled: str
     seed: int
     folder: pathlib.Path
@@ -36,19 +36,19 @@ class Cell:
 
     @property
     def metrics_path(self) -> pathlib.Path:
-        """Where its scores are, once it is finished."""
+        """Path of the run's `metrics.json`."""
         return self.folder / "evaluation" / self.partition / "metrics.json"
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained and scored."""
+        """Whether the run is trained and scored."""
         return not self.stale and self.metrics_path.is_file()
 
     @property
     def data_name(self) -> str:
-        """Name of its dataset's folder, which all rows of the same draw share."""
+        """Name of the dataset's folder. All rows of one draw share the dataset."""
         return f"{'-'.join(self.pair)}-{self.labelled}-seed{self.seed}"
 
     def labelled_count(self, dataset: DatasetInfo) -> int:
-        """Cases with labels that `dataset`, the cell's own, gives to training; also where `labelled` is "all"."""
+        """Number of labelled cases in the cell's `dataset`, also where `labelled` is "all"."""
         return len(dataset.cases("labelled"))

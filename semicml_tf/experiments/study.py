@@ -1,4 +1,4 @@
-"""A study: the flagfiles that describe it, and the commands that they are handed to."""
+"""A study: its flagfiles, and the options and commands that they give."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from semicml_tf import commandline
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """The flagfiles of a study, in their order; a later one overrules an earlier."""
+    """The flagfiles of a study, in order. A later file overrides an earlier one."""
 
     flagfiles: tuple[str, ...]
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The arguments that hand them on."""
+        """The arguments that pass the flagfiles to a command."""
         return tuple(f"--flagfile={path}" for path in self.flagfiles)
 
     def options(self, command: str) -> dict[str, Any]:
-        """The options of a command with this study, by name, where other arguments are still to come.
+        """The options of a command with this study, by name, before other arguments.
 
         Raises:
             UserError: an unknown flag, or a value that it does not take.

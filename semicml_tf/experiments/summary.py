@@ -1,4 +1,4 @@
-"""The lines of an experiment's table: means, differences to the reference, gap closed, labels saved."""
+"""The lines of an experiment's table: means, differences from the reference, gap closed, labels saved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS = ("dice", "hd95_mm", "assd_mm", "missed", "false alarm")
 
 @dataclasses.dataclass(frozen=True)
 class Against:
-    """A row beside the reference row with as many labelled patients, over the seeds that both have.
+    """A row compared with the reference row for the same number of labelled patients, over their common seeds.
 
     Attributes:
         difference: mean DSC of the row less that of the reference: below 0 where the reference is better.
@@ -40,7 +40,7 @@ class Against:
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """Share of the gap between the baseline with as many labels and with all, over the seeds that all three have."""
+    """Share of the gap that a row closes: from the baseline with as many labels to the baseline with all labels."""
 
     closed: float | None
     seeds: int
@@ -48,7 +48,7 @@ class Gap:
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """Labelled patients that the baseline needs for the row's score, over the seeds that the row and the curve have.
+    """Labelled patients that the baseline needs for the row's score, over the common seeds of row and curve.
 
     Attributes:
         needed, saved: numbers of patients; bounds of them where `bound` is "<" or ">" (`statistics.Needed`).
@@ -66,7 +66,7 @@ class Line:
     """One row of the table in one modality.
 
     Attributes:
-        pair: the two modalities.
+        pair: the set of modalities.
         row: its name.
         kind: ``network``, or ``blind`` for a no-network baseline.
         labelled: as in `Cell`; "" for no-network baselines.
@@ -77,7 +77,7 @@ class Line:
         metrics: by name of `METRICS`; of outcomes, the share of patients.
     """
 
-    pair: tuple[str, str]
+    pair: tuple[str, ...]
     row: str
     kind: str
     labelled: str
@@ -91,7 +91,7 @@ class Line:
     saved: Saved | None = None
 
 
-def columns(results: Results, pair: tuple[str, str]) -> tuple[str, ...]:
+def columns(results: Results, pair: tuple[str, ...]) -> tuple[str, ...]:
     """The modalities of a table: those of the set and, if any patient was scored in each of several, `BOTH`."""
     return (*pair, BOTH) if len(pair) > 1 and results.of_pair(pair)[0].values(BOTH, "dice") else pair
 
@@ -141,8 +141,8 @@ def _saved(
     return Saved(found.labels, found.saved(labelled), found.bound, len(seeds))
 
 
-def curve(results: Results, pair: tuple[str, str], row: str) -> dict[int, dict[int, Result]]:
-    """A row's finished cells by number of labelled patients, then by seed; without an "all" of unknown number."""
+def curve(results: Results, pair: tuple[str, ...], row: str) -> dict[int, dict[int, Result]]:
+    """A row's finished cells by number of labelled patients, then by seed. An "all" of unknown number is left out."""
     found = {}
     for name, labelled in results.settings(pair):
         count = results.count(pair, labelled)
@@ -151,7 +151,7 @@ def curve(results: Results, pair: tuple[str, str], row: str) -> dict[int, dict[i
     return found
 
 
-def _network_lines(results: Results, pair: tuple[str, str], modality: str, reference: str, baseline: str | None):
+def _network_lines(results: Results, pair: tuple[str, ...], modality: str, reference: str, baseline: str | None):
     baseline_curve = curve(results, pair, baseline) if baseline else {}
     lines = []
     for row, labelled in results.settings(pair):

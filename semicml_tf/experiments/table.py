@@ -1,4 +1,4 @@
-"""The experiment's numbers as CSV: every patient's scores, and the table's lines."""
+"""The experiment's CSV files: the scores of all patients, and the lines of the table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _column(metric: str) -> str:
 
 
 def record(line: Line) -> dict[str, Any]:
-    """A line as flat columns, None where a number is not defined."""
+    """The columns of a line by name; None where a number is undefined."""
     spread = line.metrics["dice"]
     body: dict[str, Any] = {
         "pair": "+".join(line.pair),

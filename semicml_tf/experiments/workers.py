@@ -20,7 +20,7 @@ from semicml_tf.system import atomic_files, cpu, locks
 
 FILE_NAME = ".experiment.lock"
 CHILDREN_FILE_NAME = ".experiment.children.lock"
-# What decides how many threads TensorFlow and the linear algebra beneath NumPy start.
+# Variables that limit the threads of TensorFlow and of NumPy's linear algebra.
 _THREADS = (
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 )  # fmt: skip
@@ -91,7 +91,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `failure` is None where it went well; `begun` is False where the one before it failed."""
+    """The end of a job. `failure` is None after success. `begun` is False if the job before it failed."""
 
     job: Job
     failure: str | None = None
@@ -136,7 +136,7 @@ class Workers:
                 signal.signal(number, handler)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Runs jobs, the first that can be begun first; yields each as it ends.
+        """Runs jobs in order, as soon as each can start. Yields each job as it ends.
 
         Raises:
             KeyboardInterrupt, Terminated: a signal asked this process to stop.
@@ -217,7 +217,7 @@ def _failure(one: _Running) -> str | None:
 
 
 def last_line(path: pathlib.Path) -> str:
-    """The last line of a log that says something; a progress bar's states are lines."""
+    """The last line of a log that is not blank. Each state of a progress bar is a line."""
     with open(path, "rb") as stream:
         stream.seek(max(os.path.getsize(path) - 20000, 0))
         text = stream.read().decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The gap in DSC between the networks of two modalities, before and after re-learning from a teacher's labels."""
+"""The gap in DSC between the modalities' networks, before and after re-learning from a teacher's labels."""
 
 from __future__ import annotations
 
@@ -77,27 +77,26 @@ def _picture(run: RunFacts, rows: Sequence[dict]) -> Html:
 
 def _of_run(run: RunFacts) -> Html:
     rows, source = _rows(run)
-    if not rows or len(run.modalities) != 2:
+    if not rows or len(run.modalities) < 2:
         return element("p", "No scores of two networks.")
     taught = (run.relearning or {}).get("taught") or {}
     teacher = taught.get("teacher") or next((row["teacher"] for row in rows if row.get("teacher")), None)
-    first, second = (
-        run.modalities
-        if teacher not in run.modalities
-        else (
-            teacher,
-            next(name for name in run.modalities if name != teacher),
-        )
-    )
+    first = teacher if teacher in run.modalities else run.modalities[0]
+    others = [name for name in run.modalities if name != first]
+
+    def gap(row: dict, other: str) -> Cell:
+        difference = row["dice"][first] - row["dice"][other]
+        return Cell(f"{difference:+.3f}", difference)
+
     body = [
         [
             Cell(str(row["when"]), float(index)),
             *(Cell(number(row["dice"][name]), row["dice"][name]) for name in run.modalities),
-            Cell(f"{row['dice'][first] - row['dice'][second]:+.3f}", row["dice"][first] - row["dice"][second]),
+            *(gap(row, other) for other in others),
         ]
         for index, row in enumerate(rows)
     ]
-    headings = ["when", *run.modalities, f"{first} less {second}"]
+    headings = ["when", *run.modalities, *(f"{first} less {other}" for other in others)]
     why = f"Teacher: {teacher}. " if teacher else "No stage of this run learned from a teacher's labels. "
     return join(
         element("p", why, f"From the {source}. Before, after and kept: mean DSC of validation patients."),

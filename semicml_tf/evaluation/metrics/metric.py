@@ -1,4 +1,4 @@
-"""What a metric is: the interface behind which each file of this package stands."""
+"""The interface of a metric."""
 
 from __future__ import annotations
 
