@@ -21,13 +21,17 @@ def _dsc(prediction, truth):
 
 @pytest.fixture(scope="module")
 def trunks():
-    """30 patients with a lesion in the field of view, both modalities on CT's grid."""
+    """30 patients with a lesion in the field of view, all modalities on CT's grid."""
     found = []
     for index in range(40):
-        case = generate(SEED, index, spacing_mm=(4, 4, 4))
+        case = generate(SEED, index, spacing_mm=(4, 4, 4), mr=True)
         if case.label.any() and len(found) < 30:
-            (ct, grid), (pet, coarse) = case.images["ct"], case.images["pet"]
-            found.append({"ct": ct, "pet": resample(pet, coarse, grid, outside=0.0), "label": case.label, "grid": grid})
+            ct = case.images.pop("ct")[0]
+            others = {
+                name: resample(volume.astype(np.float32), grid, case.label_grid, outside=0.0)
+                for name, (volume, grid) in case.images.items()
+            }
+            found.append({"ct": ct, **others, "label": case.label, "grid": case.label_grid})
     assert len(found) == 30
     return found
 
@@ -146,17 +150,16 @@ def test_the_field_of_view_tells_nothing_of_the_place(trunks):
     assert best < 0.35
 
 
-@pytest.mark.parametrize("modality", ["ct", "pet"])
-def test_no_single_threshold_finds_the_lesions(trunks, modality):
-    low, high = (-200, 400) if modality == "ct" else (0.5, 15)
+@pytest.mark.parametrize("modality, low, high", [("ct", -200, 400), ("pet", 0.5, 15), ("mr", 50, 1200)])
+def test_no_single_threshold_finds_the_lesions(trunks, modality, low, high):
     levels = np.linspace(low, high, 60)
     scores = [[_dsc(case[modality] > level, case["label"]) for case in trunks] for level in levels]
     assert np.mean(scores, axis=1).max() < 0.5
 
 
 def test_the_gap_between_the_modalities(trunks):
-    """Contrast over noise, within a lesion against the tissue around it: high in PET, low in CT."""
-    contrast = {"ct": [], "pet": []}
+    """Contrast over noise, within a lesion against tissue: high in PET, low in CT, MR between them."""
+    contrast = {"ct": [], "pet": [], "mr": []}
     for case in trunks:
         lesion = case["label"] > 0
         tissue = (
@@ -164,8 +167,24 @@ def test_the_gap_between_the_modalities(trunks):
         )
         for modality, found in contrast.items():
             image = case[modality]
-            found.append((np.median(image[lesion]) - np.median(image[tissue])) / np.std(image[tissue]))
-    assert np.median(contrast["pet"]) > 2 * np.median(contrast["ct"]) > 2
+            middle = np.median(image[tissue])
+            # Not the standard deviation: some tissue of a CT or PET value is fluid, which is bright in MR.
+            noise = 1.4826 * np.median(np.abs(image[tissue] - middle))
+            found.append((np.median(image[lesion]) - middle) / noise)
+    ct, pet, mr = (np.median(contrast[name]) for name in ("ct", "pet", "mr"))
+    assert pet > 2 * mr and mr > 1.2 * ct > 1.2
+
+
+def test_mr_changes_neither_ct_nor_pet():
+    how = {"spacing_mm": (6, 6, 6), "oblique": True}
+    without, with_mr = generate(SEED, 3, **how), generate(SEED, 3, **how, mr=True)
+    assert list(without.images) == ["ct", "pet"] and list(with_mr.images) == ["ct", "pet", "mr"]
+    for name, (volume, grid) in without.images.items():
+        np.testing.assert_array_equal(volume, with_mr.images[name][0])
+        np.testing.assert_array_equal(grid.affine, with_mr.images[name][1].affine)
+    np.testing.assert_array_equal(without.label, with_mr.label)
+    mr = with_mr.images["mr"][0]
+    assert mr.dtype == np.int16 and mr.min() == 0 and mr.max() > 500
 
 
 def test_a_blob_without_waves_is_an_ellipsoid():

@@ -118,11 +118,11 @@ def test_label_values_without_a_gap_are_those_of_their_makers(tmp_path):
 
 
 def test_csv_manifest_names_files_that_are_there(tmp_path):
-    folder = _make(tmp_path / "a", "--cases=5", "--layout=csv")
+    folder = _make(tmp_path / "a", "--cases=5", "--layout=csv", "--phantom_mr")
     with open(folder / "manifest.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["case", "ct", "pet", "label", "partition"]
-    assert all((folder / row[column]).is_file() for row in rows for column in ("ct", "pet", "label"))
+    assert list(rows[0]) == ["case", "ct", "pet", "mr", "label", "partition"]
+    assert all((folder / row[column]).is_file() for row in rows for column in ("ct", "pet", "mr", "label"))
     drawn = json.loads((folder / "split.json").read_text())
     assert {row["case"]: row["partition"] for row in rows} == {c: name for name, cases in drawn.items() for c in cases}
 
@@ -174,6 +174,7 @@ def test_phantom_json_says_how_it_was_made(tmp_path):
         (["--cases=3", "--phantom_size_mm=1,2"], "to be 3 numbers above 0"),
         (["--cases=3", "--phantom_spacing_mm=3,3,x"], "to be 3 numbers above 0"),
         (["--cases=3", "--layout=bmp"], "layout"),
+        (["--cases=3", "--layout=hecktor2021", "--phantom_mr"], "among hecktor, csv, dicom for --phantom_mr"),
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(tmp_path, arguments, words):

@@ -36,10 +36,11 @@ def check_same(read, made, tolerance=0.0):
 @pytest.mark.parametrize("oblique", [False, True])
 @pytest.mark.parametrize("label", ["seg", "rtstruct"])
 def test_trunk_comes_back(tmp_path, oblique, label):
-    made = with_lesion(oblique=oblique)
+    made = with_lesion(oblique=oblique, mr=True)
     paths = write_dicom(tmp_path, made, label=label)
     assert all((tmp_path / path).exists() for path in paths.values())
-    (found,) = dicom.find(tmp_path, ("ct", "pet"))
+    (found,) = dicom.find(tmp_path, ("ct", "pet", "mr"))
+    check_same(found.images["mr"].read_volume(), made.images["mr"])
     assert found.case_id == found.patient == made.case_id
     check_same(found.images["ct"].read_volume(), made.images["ct"])
     # The NIfTI phantom's steps of 1/1024 SUV, exactly, through Bq/ml, slopes of their own and the decay.
