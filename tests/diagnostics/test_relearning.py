@@ -151,7 +151,7 @@ def test_a_run_without_such_a_stage_gets_one_line(study):
     assert "\n" not in caught.value.line
 
 
-def test_without_a_truth_the_run_alone_is_told(study, capsys):
+def test_without_truth_the_report_has_the_run_only(study, capsys):
     body = _report(study)
     assert body["calibration"] is None
     assert body["taught"]["teacher"] == "pet" and body["taught"]["writers"] == ["ct", "pet"]
@@ -242,7 +242,7 @@ def test_the_runs_data_must_be_its_own(study):
         _report(study, f"--truth={study / 'truth'}", everybody)
 
 
-def test_a_teacher_that_is_gone_is_named(study):
+def test_a_missing_teacher_is_named(study):
     run_folder.teacher_weights_file(study / "run", 1, "ct").unlink()
     with pytest.raises(UserError, match="stage-1-teacher-ct.npz"):
         _report(study, f"--truth={study / 'truth'}")
@@ -258,13 +258,13 @@ def test_a_teacher_that_is_gone_is_named(study):
         (["run", "similarity", "--require_margin=0.1"], "unknown flag --require_margin"),
     ],
 )
-def test_wrong_options_are_one_line(arguments, match):
+def test_wrong_options_give_one_line(arguments, match):
     with pytest.raises(UserError, match=match) as caught:
         commandline.call("semicml_tf.diagnose", arguments)
     assert "\n" not in caught.value.line
 
 
-def test_another_folders_files_are_left_alone(study, tmp_path):
+def test_a_folder_with_other_files_is_refused(study, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(UserError, match="notes.txt"):
@@ -272,7 +272,7 @@ def test_another_folders_files_are_left_alone(study, tmp_path):
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 
-def test_the_labels_are_files_on_the_records_grid_and_say_whose_they_are(study, capsys):
+def test_label_files_are_on_the_records_grid_with_their_provenance(study, capsys):
     commandline.call("semicml_tf.diagnose", [str(study / "run"), "labels"])
     folder = study / "run" / "evaluation" / "labels"
     body = json.loads((folder / "provenance.json").read_text())
@@ -291,6 +291,6 @@ def test_the_labels_are_files_on_the_records_grid_and_say_whose_they_are(study, 
     assert "labels of 2 patients" in capsys.readouterr().out
 
 
-def test_labels_come_from_the_runs_own_data_alone(study):
+def test_labels_come_from_the_runs_own_data_only(study):
     with pytest.raises(UserError, match="are not those that the run was trained on"):
         commandline.call("semicml_tf.diagnose", [str(study / "run"), "labels", f"--dataset={study / 'truth'}"])

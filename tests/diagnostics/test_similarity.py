@@ -65,7 +65,7 @@ def test_pairs_are_sorted_by_whose_they_are_and_who_sees_something():
     assert {kind["used"] for kind in everything.values()} == {1.0, None}
 
 
-def test_alike_pairs_push_more():
+def test_similar_pairs_have_more_weight():
     # Slice 1 coincides with slice 0, slice 2 with neither: from slice 0's maps, weights e, e, 1, 1.
     maps, patients = _rows(0, 0, 1), np.array([0, 1, 2], np.int32)
     same = dataclasses.replace(MethodSettings(), asc_temperature=0.5)
@@ -133,7 +133,7 @@ def test_networks_of_each_time_are_compared(study, capsys):
     assert "## after semi_cml" in text and text in capsys.readouterr().out
 
 
-def test_a_run_in_its_first_stage_can_be_looked_at(study):
+def test_a_run_in_its_first_stage_has_a_report(study):
     for name in NORMALISATION:
         run_folder.stage_weights_file(study / "run", 0, name).unlink()
     assert [row["when"] for row in _report(study)["times"]] == ["last checkpoint"]

@@ -49,7 +49,7 @@ def test_a_patient_is_counted_by_hand():
     assert found["ece"] == pytest.approx((0.01 + 0.2 + 0.5 + 0.6 + abs(1.9 - 2)) / 8)
 
 
-def test_patients_are_pooled_but_for_the_dice():
+def test_patients_are_pooled_except_for_dice():
     sure = calibration.tally(_volume(1, 1, 0, 0), _volume(1, 1, 0, 0))
     missed = calibration.tally(_volume(0, 0, 0, 0, 0, 0), _volume(1, 1, 1, 1, 1, 0))
     healthy = calibration.tally(_volume(0.75, 0), _volume(0, 0))
@@ -63,7 +63,7 @@ def test_patients_are_pooled_but_for_the_dice():
     assert counts == [9, 0, 0, 0, 0, 0, 0, 1, 0, 2]
 
 
-def test_what_is_undefined_is_none():
+def test_undefined_numbers_are_none():
     found = calibration.measures([calibration.tally(_volume(0, 0), _volume(0, 0))])
     assert [found[name] for name in ("kept", "mass_kept", "ppv", "dice", "ece_unsure")] == [None] * 5
     assert found["ece"] == found["brier"] == 0.0

@@ -26,7 +26,7 @@ def _kept(output, dice, kind="shown"):
     return json.loads((output / "cases" / "index.json").read_text())
 
 
-def test_volumes_come_back_on_their_grid_in_native_units(tmp_path):
+def test_volumes_are_read_back_on_their_grid_in_native_units(tmp_path):
     index = _kept(tmp_path / "out", {HOSTILE: 0.5})
     (entry,) = index["cases"]
     assert entry["case_id"] == HOSTILE and entry["folder"] == "0000"
@@ -55,7 +55,7 @@ def test_volumes_come_back_on_their_grid_in_native_units(tmp_path):
         assert header.get_qform() == pytest.approx(grid.affine, abs=1e-3)
 
 
-def test_a_slice_of_everybody_is_the_one_with_the_most_truth(tmp_path):
+def test_the_stored_slice_has_the_most_truth(tmp_path):
     index = _kept(tmp_path / "out", {"a": 0.5})
     one = report_runs.record("a", 0)
     place = index["cases"][0]["slice_index"]
@@ -106,7 +106,7 @@ def test_volumes_are_kept_of_the_worst_and_the_best(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "images", "volumes"), [("all", 18, 18), ("none", 0, 0)])
-def test_other_kinds_keep_all_or_nothing_and_calibration_always(tmp_path, kind, images, volumes):
+def test_other_settings_keep_all_volumes_or_none_and_always_calibration(tmp_path, kind, images, volumes):
     index = _kept(tmp_path / "out", {f"p{number}": number / 20 for number in range(18)}, kind)
     assert len(index["cases"]) == images
     assert sum(bool(entry["volumes"]) for entry in index["cases"]) == volumes
@@ -117,7 +117,7 @@ def test_other_kinds_keep_all_or_nothing_and_calibration_always(tmp_path, kind, 
     assert index["labelled_patients"] == 3
 
 
-def test_nothing_is_left_of_an_evaluation_that_fails(tmp_path):
+def test_a_failed_evaluation_leaves_no_files(tmp_path):
     with pytest.raises(RuntimeError):
         with case_images.CaseImages(tmp_path / "out", MODALITIES, THRESHOLDS, "shown", 3) as kept:
             one = report_runs.record("a", 0)

@@ -243,7 +243,7 @@ def test_without_test_patients_the_validation_patients_are_named():
         data_provenance.cases_to_score(info, "test")
 
 
-def test_one_patient_is_no_evidence():
+def test_scores_of_one_patient_have_a_note():
     (note,) = data_provenance.one_patient_note(1, "test")
     assert note.startswith("One test patient is no evidence") and not data_provenance.one_patient_note(2, "test")
     assert headline._patients(1, "test") == "One test patient, which is no evidence"

@@ -44,7 +44,7 @@ def test_every_two_runs_are_tested_in_every_modality(runs):
     assert all(one["p_holm"] >= one["p"] for one in found)
 
 
-def test_failures_stand_by_name_in_table_and_json(runs):
+def test_failures_are_named_in_table_and_json(runs):
     body = comparison.build([runs["a"], runs["b"]], ["a", "b"], failure_dice=0.45)
     failed = {(run["name"], row["modality"]): row["failures"] for run in body["runs"] for row in run["rows"]}
     assert failed["a", "pet"]["dice_below"] == [["t0", 0.3], ["t1", 0.4]] and failed["b", "pet"]["missed"] == ["t0"]

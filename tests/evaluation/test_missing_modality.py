@@ -60,7 +60,7 @@ def _row(body, name):
     return next(row for row in body["rows"] if row["name"] == name)
 
 
-def test_every_row_holds_the_patients_that_have_what_it_reads(body):
+def test_every_row_has_the_patients_with_its_modality(body):
     held = {row["name"]: [case["case_id"] for case in row["cases"]] for row in body["rows"]}
     threshold = next(name for name in held if name.endswith("threshold"))
     expected = {"ct": ["t0", "t1", "t3"], "pet": ["t0", "t2", "t3"], "blind ellipsoid": ["t0", "t1", "t2", "t3"]}
@@ -72,7 +72,7 @@ def test_every_row_holds_the_patients_that_have_what_it_reads(body):
     assert report.patients(body) == ["t0", "t1", "t2", "t3"]
 
 
-def test_the_number_of_patients_stands_in_every_output(run, body):
+def test_the_number_of_patients_is_in_every_output(run, body):
     text = (run / "evaluation" / "test" / "table.txt").read_text(encoding="utf-8")
     assert "ct network (n=3)" in text and "pet network (n=3)" in text
     assert "blind ellipsoid " in text and "blind ellipsoid (n" not in text
@@ -102,7 +102,7 @@ def test_comparisons_are_between_patients_that_both_rows_have(body):
     assert len(notes) == len(set(notes)) == 4  # ct and pet, each with the ellipsoid, and one with the threshold
 
 
-def test_the_margin_is_asked_of_common_patients():
+def test_the_margin_is_measured_on_common_patients():
     """The row's one good patient is not the network's."""
 
     def row(name, kind, scores):
@@ -149,7 +149,7 @@ def test_labelled_patients_without_a_modality_fit_no_baseline(tmp_path):
         commandline.call("semicml_tf.evaluate", [str(tmp_path / "run")])
 
 
-def test_overlays_show_what_is_there():
+def test_overlays_show_the_modalities_that_a_patient_has():
     record = _partitions()["test"][1]
     blank = np.zeros(record.grid.shape, np.float32)
 

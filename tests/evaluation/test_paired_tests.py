@@ -29,7 +29,7 @@ def _by_enumeration(differences):
         [0.3, -0.3],
     ],
 )
-def test_wilcoxon_is_that_of_all_changes_of_sign(differences):
+def test_wilcoxon_equals_the_enumeration_of_all_signs(differences):
     second = [0.4] * len(differences)
     found = paired_tests.wilcoxon([0.4 + value for value in differences], second)
     assert found.p == pytest.approx(_by_enumeration(differences))
@@ -44,17 +44,17 @@ def test_wilcoxon_of_one_sign_is_two_to_the_one_minus_n():
     assert paired_tests.wilcoxon([0.1] * 8, first).p == pytest.approx(2 / 2**8)
 
 
-def test_wilcoxon_of_equal_scores_finds_nothing():
+def test_wilcoxon_of_equal_scores_is_one():
     found = paired_tests.wilcoxon([0.1 + 0.2, 0.5], [0.3, 0.5])  # 0.1 + 0.2 is not 0.3 to the last bit
     assert (found.difference, found.p, found.patients, found.differing) == (0.0, 1.0, 2, 0)
 
 
-def test_wilcoxon_takes_pairs_alone():
+def test_wilcoxon_refuses_unpaired_scores():
     with pytest.raises(ValueError, match="pairs"):
         paired_tests.wilcoxon([0.1, 0.2], [0.1])
 
 
-def test_holm_by_hand():
+def test_holm_equals_a_calculation_by_hand():
     # Sorted .005 .01 .03 .04: times 4, 3, 2, 1 = .02 .03 .06 .04, the last raised to .06.
     assert paired_tests.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert paired_tests.holm([0.5, 0.6]) == [1.0, 1.0]

@@ -99,7 +99,7 @@ def test_scored_and_served_masks_are_post_processed_alike(study, made, tmp_path,
         ([0.7, 0.5, 0.6], 0),
     ],
 )
-def test_none_stays_unless_something_gains(means, chosen):
+def test_post_processing_is_none_unless_another_choice_gains(means, chosen):
     assert choice.choose(means) == chosen
     assert choice.CANDIDATES[0] == choice.NONE and choice.MARGIN == 0.005
 

@@ -39,7 +39,7 @@ def test_the_pairs_are_those_of_the_file(body):
 
 
 @pytest.mark.parametrize("whose", ["monai", "itk"])
-def test_what_is_defined_alike_is_equal(scored, whose):
+def test_measures_of_the_same_definition_are_equal(scored, whose):
     compared = {}
     for pair, row, own in scored:
         for measure, value in row[whose].items():
@@ -61,7 +61,7 @@ def test_what_is_defined_alike_is_equal(scored, whose):
     assert min(compared.values()) >= 35
 
 
-def test_surfaces_of_voxels_are_a_voxel_off_at_most(scored):
+def test_distances_of_voxel_surfaces_differ_by_at_most_a_voxel(scored):
     """Their surfaces are voxels with a face on the background, at their centres; ours corners amid mixed voxels.
 
     Each such voxel has such a corner, and each corner such a voxel, half a voxel's diagonal h away. So a distance
@@ -83,7 +83,7 @@ def test_surfaces_of_voxels_are_a_voxel_off_at_most(scored):
     assert compared >= 70
 
 
-def test_the_others_agree_with_each_other_on_surfaces_of_voxels(scored):
+def test_the_references_agree_on_voxel_surfaces(scored):
     """So that neither's numbers are those of a mistake in how it was called."""
     for pair, row, _ in scored:
         for measure in ("hd_max_mm", "hd95_mm", "assd_mm"):

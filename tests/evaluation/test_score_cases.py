@@ -36,7 +36,7 @@ def test_the_truth_scores_one_on_an_oblique_grid_of_its_own_spacing():
     assert [score.case_id for score in scores] == ["p0", "p1", "p2"]
 
 
-def test_the_truth_is_off_by_resampling_alone_on_another_spacing():
+def test_the_truth_on_another_spacing_differs_by_resampling_only():
     scores = evaluate_predictions(_patients((4.0, 2.2, 2.2)), {"truth": _truth})["truth"]
     for score in scores[:2]:
         assert 0.85 < score.dice < 1.0
@@ -44,7 +44,7 @@ def test_the_truth_is_off_by_resampling_alone_on_another_spacing():
     assert scores[2].outcome == "both empty"
 
 
-def test_a_mask_shifted_in_the_patient_is_off_by_that_shift():
+def test_a_shifted_mask_has_the_distance_of_its_shift():
     """A transposed or flipped way back to the native grid would not give the shift's own distance."""
     record = _patients((0.0, 0.0, 0.0))[0]
     _, order, flips = record.native_grid.reordered()
@@ -85,7 +85,7 @@ def test_mean_and_sample_sd():
         mean_and_sd([1.0, math.nan])
 
 
-def test_a_network_that_answers_nan_is_no_empty_prediction():
+def test_nan_probabilities_are_an_error_and_not_an_empty_prediction():
     with pytest.raises(UserError, match="'ct' gave probabilities that are not finite for case p0"):
         evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"ct": lambda r: np.full(r.grid.shape, np.nan)})
 
@@ -143,7 +143,7 @@ def test_the_mask_that_is_shown_is_the_one_that_is_scored(spacing_mm):
     assert np.count_nonzero(kept.mask != lesion) <= (0 if spacing_mm == (0.0, 0.0, 0.0) else 0.25 * lesion.sum())
 
 
-def test_few_patients_are_held_at_a_time():
+def test_few_patients_are_in_memory_at_a_time():
     """A record is read only when one before it is finished."""
     finished, ahead = [], []
 

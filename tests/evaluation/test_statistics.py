@@ -15,14 +15,14 @@ from semicml_tf.evaluation.metrics import masks
 from tests.support.experiment_data import case_score
 
 
-def test_an_interval_is_that_of_the_normal_mean_where_there_are_many():
+def test_the_interval_of_many_patients_equals_the_normal_interval():
     values = np.random.default_rng(3).normal(2.0, 0.5, 400)
     (interval,) = bootstrap.intervals([values])
     half = 1.96 * values.std(ddof=1) / math.sqrt(len(values))
     assert interval == pytest.approx([values.mean() - half, values.mean() + half], abs=0.1 * half)
 
 
-def test_intervals_are_the_same_again_and_share_their_draws():
+def test_intervals_are_reproducible_and_share_their_resamples():
     values = [0.1, 0.4, 0.5, 0.7, 0.9, 0.95]
     found = bootstrap.intervals([values, [10 * value for value in values], [0.5] * 6])
     assert found == bootstrap.intervals([values, [10 * value for value in values], [0.5] * 6])
@@ -31,7 +31,7 @@ def test_intervals_are_the_same_again_and_share_their_draws():
     assert min(values) < found[0][0] < statistics.mean(values) < found[0][1] < max(values)
 
 
-def test_how_often_an_interval_of_few_patients_holds_the_mean():
+def test_the_coverage_of_intervals_of_few_patients():
     for patients, share in bootstrap.HOLDS.items():
         reach = scipy.stats.norm.ppf(0.975) * math.sqrt((patients - 1) / patients)
         assert 2 * scipy.stats.t.cdf(reach, patients - 1) - 1 == pytest.approx(share, abs=0.005)
@@ -76,7 +76,7 @@ def test_lesions_are_added_up_where_all_patients_have_them_counted():
     assert scores.summarise([*held, without])["lesions"] is None
 
 
-def test_nobody_but_the_missed_may_leave_nothing():
+def test_a_row_with_missed_patients_only_has_no_other_means():
     summary = scores.summarise([case_score("a", 0.0)])
     assert summary[scores.WITHOUT]["cases"] == 0 and summary[scores.WITHOUT]["dice"]["mean"] is None
 

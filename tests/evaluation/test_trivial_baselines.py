@@ -77,7 +77,7 @@ def test_scan_over_thresholds_equals_counting_voxels():
         assert scanned[index] == pytest.approx(2 * (mask & label).sum() / (mask.sum() + label.sum()))
 
 
-def test_patients_without_lesion_have_no_say_in_the_fit():
+def test_patients_without_lesion_do_not_change_the_fit():
     """Nine of ten patients have none: a row that draws nothing would else be the best one."""
     grid = _network_grid((10, 20, 20), (3.0, 2.0, 2.0))
     records = [_record(grid, trivial_baselines.ellipsoid(grid, 5.0))] + [_record(grid, np.zeros(grid.shape))] * 9

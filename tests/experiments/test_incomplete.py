@@ -67,7 +67,7 @@ def test_the_gap_is_over_the_seeds_that_all_three_have(tmp_path):
     assert (line.saved.needed, line.saved.saved, line.saved.seeds) == (pytest.approx(8.0), pytest.approx(4.0), 1)
 
 
-def test_all_without_its_data_has_a_gap_and_no_place_on_the_curve(tmp_path):
+def test_all_without_its_data_has_a_gap_but_is_not_on_the_curve(tmp_path):
     cells = [
         finish(tmp_path, "sup", "4", 1, _same([0.4, 0.4, 0.4])),
         finish(tmp_path, "sup", "all", 1, _same([0.8, 0.8, 0.8])),
@@ -79,7 +79,7 @@ def test_all_without_its_data_has_a_gap_and_no_place_on_the_curve(tmp_path):
     assert not (tmp_path / "out" / "curve.png").exists()
 
 
-def test_a_curve_of_an_earlier_grid_does_not_stay(tmp_path):
+def test_the_curve_of_an_earlier_grid_is_removed(tmp_path):
     several = [finish(tmp_path, "ours", labelled, 1, _same(GOOD)) for labelled in ("2", "4")]
     _publish(several, tmp_path / "out")
     assert (tmp_path / "out" / "curve.png").exists()
@@ -97,7 +97,7 @@ def test_a_miss_is_counted_and_costs(tmp_path):
     assert metrics["hd95_mm"].mean == pytest.approx((100 + 5 * 10) / 6)
 
 
-def test_patients_who_lack_a_modality_are_left_out_of_both_alone(tmp_path):
+def test_patients_without_a_modality_are_left_out_of_the_mean_over_modalities(tmp_path):
     cell = finish(tmp_path, "ours", "4", 1, {"ct": [0.2, 0.4, 0.9], "pet": [0.4, 0.6]})
     lines = summary.lines(results.read([cell]), "ours", None)
     assert _find(lines, "ours", "ct").metrics["dice"].patients == 3
@@ -130,7 +130,7 @@ def test_another_truth_under_the_same_names_is_refused(tmp_path):
         results.read(cells)
 
 
-def test_a_cell_that_comes_twice_is_refused(tmp_path):
+def test_a_duplicate_cell_is_refused(tmp_path):
     cell = finish(tmp_path, "ours", "4", 1, _same(GOOD))
     with pytest.raises(UserError, match="'ours' with 4 labelled patients and seed 1 comes twice"):
         results.read([cell, cell])
@@ -142,7 +142,7 @@ def test_scores_of_other_modalities_are_refused(tmp_path):
         results.read([Cell("ours", ("ct", "mr"), "4", 1, cell.folder)])
 
 
-def test_all_must_be_as_many_with_every_seed(tmp_path):
+def test_all_must_be_the_same_number_for_every_seed(tmp_path):
     cells = [
         finish(tmp_path, "sup", "all", seed, _same(GOOD), dataset=write_labelled(tmp_path / f"data{seed}", 10 + seed))
         for seed in (1, 2)
@@ -152,12 +152,12 @@ def test_all_must_be_as_many_with_every_seed(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{"reference": "us"}, {"baseline": "us"}])
-def test_an_unknown_row_lists_the_known(tmp_path, changes):
+def test_an_unknown_row_is_an_error_that_lists_the_rows(tmp_path, changes):
     cells = [finish(tmp_path, row, "4", 1, _same(GOOD)) for row in ("ours", "other")]
     with pytest.raises(UserError, match="one of the rows ours, other, got 'us'"):
         _publish(cells, tmp_path / "out", **changes)
 
 
-def test_nothing_finished_is_said(tmp_path):
+def test_an_experiment_without_finished_runs_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no run of this experiment is finished"):
         results.read([Cell("ours", PAIR, "4", 1, tmp_path / "waiting")])

@@ -42,7 +42,7 @@ def test_all_rows_of_a_seed_come_before_the_next(tmp_path):
     assert cells[0].folder == tmp_path / "out" / "runs" / "ct-pet-2-seed4" / "ours"
 
 
-def test_where_all_are_labelled_the_unlabelled_stream_is_fed_by_them(tmp_path):
+def test_labelled_patients_feed_the_unlabelled_stream_if_all_are_labelled(tmp_path):
     made_of = {
         (cell.row, cell.labelled): cell.flags for cell in planned(tmp_path, *ROWS, "--labelled_patients=5,all").cells
     }
@@ -85,13 +85,13 @@ def test_where_all_are_labelled_the_unlabelled_stream_is_fed_by_them(tmp_path):
         ((*ROWS, "--cases=3"), "3 cases|got 3"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_started(lines, message, tmp_path):
+def test_mistakes_are_errors_before_any_process_starts(lines, message, tmp_path):
     with pytest.raises(UserError, match=message):
         planned(tmp_path, *lines)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path, capsys):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
     words = [f"--flagfile={flagfile(tmp_path, *ROWS, '--seeds=0,1')}", f"--output={tmp_path / 'out'}", "--dry_run"]
     commandline.call("semicml_tf.experiment", words)
     told = capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_that_is_told_makes_the_same_cells(tmp_path):
+def test_the_printed_command_makes_the_same_cells(tmp_path):
     path = flagfile(tmp_path, *ROWS)
     words = [f"--flagfile={path}", "--output=out folder", "--seeds=3,1", "--row=more: --method=cps --width=4"]
     config = commandline.config("semicml_tf.experiment", [*words, "--workers=1", "--tables_only"])
@@ -134,7 +134,7 @@ def test_the_former_name_of_modality_sets_plans_the_same(tmp_path):
     assert former.cells == now.cells
 
 
-def test_each_set_of_modalities_is_converted_with_what_the_study_says_of_it(tmp_path):
+def test_each_set_of_modalities_is_converted_with_the_options_of_the_study(tmp_path):
     how = "--normalisation=ct=hu:-200:300,pet=suv:0:15,mr=percentile:1:99"
     experiment = planned(tmp_path, *ROWS, how, "--modality_sets=ct:pet,pet:mr", "--reference_modality=ct")
     plan.write_splits(experiment)
@@ -161,7 +161,7 @@ def test_another_split_in_the_same_folder_is_refused(tmp_path):
         plan.write_splits(planned(tmp_path, *ROWS, "--labelled=2"))  # the phantom draws others to test on
 
 
-def test_data_that_other_flags_made_are_refused(tmp_path):
+def test_data_made_with_other_flags_are_refused(tmp_path):
     record, product = tmp_path / "made" / "a.json", tmp_path / "data" / "dataset.json"
     input_record.check_or_note(record, product, {"spacing": [4, 4], "old": 1})
     input_record.check_or_note(record, product, {"spacing": [3, 3], "old": 1})  # not made yet: may change
@@ -175,7 +175,7 @@ def test_data_that_other_flags_made_are_refused(tmp_path):
         input_record.check_or_note(record, product, {"spacing": [3, 3]})
 
 
-def test_data_of_an_earlier_version_are_those_of_the_same_flags(tmp_path):
+def test_data_of_an_earlier_version_are_accepted_with_the_same_flags(tmp_path):
     """It recorded the numbers of a list as text."""
     record, product = tmp_path / "a.json", tmp_path / "dataset.json"
     product.write_text("{}")
@@ -203,7 +203,7 @@ def _write_run(cell, **body):
     ],
     ids=["begun with another run", "of another version"],
 )
-def test_a_run_that_the_same_flags_would_not_make_is_not_used(change, told_of, tmp_path):
+def test_a_run_made_with_other_flags_is_not_used(change, told_of, tmp_path):
     experiment = planned(tmp_path, *ROWS)
     for cell in experiment.cells:
         cell.folder.mkdir(parents=True)
@@ -214,7 +214,7 @@ def test_a_run_that_the_same_flags_would_not_make_is_not_used(change, told_of, t
     assert len(told) == 1 and "row 'plain'" in told[0] and told_of in told[0]
 
 
-def test_a_run_of_other_settings_is_named_with_what_differs(tmp_path):
+def test_a_run_of_other_settings_is_named_with_the_differences(tmp_path):
     experiment = planned(tmp_path, *ROWS)
     ours, plain = experiment.cells
     for cell, width in ((ours, 2), (plain, 4)):

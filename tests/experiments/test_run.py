@@ -77,7 +77,7 @@ def test_the_table_names_rows_and_hashes(experiment):
     assert (root / "tables" / "scores.csv").read_text() == (root / "out" / "scores.csv").read_text()
 
 
-def test_what_is_finished_is_not_run_again(experiment):
+def test_finished_runs_are_not_repeated(experiment):
     root, runs, _, _ = experiment
     log = (runs / "plain.log").read_text()
     again = run(root)
@@ -86,7 +86,7 @@ def test_what_is_finished_is_not_run_again(experiment):
     assert "1 datasets, 1 made; 2 runs, 2 finished" in run(root, "--dry_run").stdout
 
 
-def test_a_row_that_changed_is_named_and_the_others_go_on(experiment, tmp_path):
+def test_a_changed_row_is_named_and_the_others_continue(experiment, tmp_path):
     root, runs, _, _ = experiment
     changed = flagfile(tmp_path, ROWS[0] + " --asc_weight=2", ROWS[1], "--row=bad: --method=supervised --init_from=/no")
     done = run(root, flags=changed)
@@ -107,7 +107,7 @@ def test_data_of_other_flags_are_refused(experiment, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_told_to_end_training_saves_its_state_and_goes_on(experiment, tmp_path):
+def test_training_saves_its_state_on_a_signal_and_resumes(experiment, tmp_path):
     root, runs, _, _ = experiment
     longer = flagfile(tmp_path, *ROWS, "--row=long: --method=supervised --epochs=2000")
     with open(tmp_path / "log", "w") as log:

@@ -22,33 +22,33 @@ BASE = splits.checked(
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
-def test_fewer_labelled_patients_are_among_more(seed):
+def test_smaller_draws_are_subsets_of_larger_draws(seed):
     labelled = [set(drawn(BASE, count, seed)["labelled"]) for count in ("2", "4", "8", "all")]
     assert [len(names) for names in labelled] == [2, 4, 8, 12]
     assert all(few < more for few, more in zip(labelled, labelled[1:]))
 
 
 @pytest.mark.parametrize("labelled", ["1", "5", "12", "all"])
-def test_everybody_of_the_pool_is_in_one_partition_and_the_others_stay(labelled):
+def test_each_patient_of_the_pool_is_in_one_partition_and_the_others_stay(labelled):
     split = drawn(BASE, labelled, 3)
     assert sorted([*split["labelled"], *split["unlabelled"]]) == list(pool_of(BASE))
     assert all(split[name] == BASE[name] for name in ("validation", "test", "excluded"))
     assert splits.checked(split.to_json()) == split
 
 
-def test_the_draw_is_the_seeds_alone():
+def test_the_draw_depends_on_the_seed_only():
     # Another split of the same pool into labelled and unlabelled patients is the same pool.
     other = splits.checked({**BASE, "labelled": BASE["unlabelled"], "unlabelled": BASE["labelled"]})
     assert drawn(other, "4", 5) == drawn(BASE, "4", 5)
     assert len({drawn(BASE, "4", seed)["labelled"] for seed in range(5)}) == 5
 
 
-def test_more_than_there_are_is_refused():
+def test_more_labelled_patients_than_the_pool_has_are_refused():
     with pytest.raises(UserError, match="at most 12 labelled patients.*got 13"):
         drawn(BASE, "13", 0)
 
 
-def test_the_base_split_of_a_phantom_is_the_one_it_will_have(tmp_path):
+def test_the_base_split_of_a_phantom_is_known_before_it_is_made(tmp_path):
     from semicml_tf import commandline
 
     study = Study((str(flagfile(tmp_path)),))
@@ -56,7 +56,7 @@ def test_the_base_split_of_a_phantom_is_the_one_it_will_have(tmp_path):
     assert base_split(study, None, None) == splits.read(tmp_path / "volumes" / "split.json")
 
 
-def test_the_base_split_of_volumes_is_told_or_lies_beside_them(tmp_path):
+def test_the_base_split_of_volumes_is_given_or_lies_beside_them(tmp_path):
     study, source = Study((str(flagfile(tmp_path)),)), tmp_path / "volumes"
     source.mkdir()
     with pytest.raises(UserError, match="--base_split"):

@@ -53,7 +53,7 @@ def test_labels_needed_beyond_the_curve_are_bounds():
     assert statistics.needed({2: 0.1, 8: 0.3}, 0.1 + 0.2).bound == ""  # .3 but for the last bit
 
 
-def test_a_curve_that_falls_is_raised_to_its_best():
+def test_a_falling_curve_is_replaced_by_its_running_maximum():
     curve = {2: 0.4, 4: 0.6, 8: 0.5, 16: 0.8}
     assert statistics.rising(curve) == [(2, 0.4), (4, 0.6), (8, 0.6), (16, 0.8)]
     # .6 is had with 4 already; from there it takes until 8 before anything is gained.
@@ -62,6 +62,6 @@ def test_a_curve_that_falls_is_raised_to_its_best():
     assert statistics.needed({4: 0.5, 8: 0.5}, 0.5) == Needed(4.0)
 
 
-def test_a_point_is_no_curve():
+def test_a_curve_needs_two_points():
     with pytest.raises(ValueError, match="two or more"):
         statistics.needed({4: 0.5}, 0.5)

@@ -140,7 +140,7 @@ def test_the_record_holds_cells_and_lines(output, cells):
     assert body["table"][0]["by_seed"] == pytest.approx([0.38, 0.42])
 
 
-def test_made_twice_it_is_the_same(output, cells, tmp_path):
+def test_the_same_cells_give_the_same_files(output, cells, tmp_path):
     hashes = {"a.flags": "f1a65"}
     publish(cells, tmp_path, reference="ours", baseline="supervised", command=COMMAND, hashes=hashes)
     names = sorted(path.name for path in output.iterdir())

@@ -38,7 +38,7 @@ def is_alive(process):
         return False
 
 
-def test_a_failure_is_told_by_the_last_line_of_its_log_and_the_others_go_on(tmp_path):
+def test_a_failure_is_reported_with_its_last_log_line_and_the_others_continue(tmp_path):
     bad = "import sys; print('begins'); sys.stderr.write('1%\\r2%\\rexpected x, got y\\n'); sys.exit(2)"
     found = outcomes(
         tmp_path,
@@ -57,7 +57,7 @@ def test_a_failure_is_told_by_the_last_line_of_its_log_and_the_others_go_on(tmp_
     assert "ended with code 1: no" in found["half"].failure
 
 
-def test_a_job_waits_for_the_one_before_and_others_use_the_time(tmp_path):
+def test_a_job_waits_for_its_predecessor_while_others_run(tmp_path):
     order = tmp_path / "order"
     note = f"import time; open({str(order)!r}, 'a').write('%s ')"
     outcomes(
@@ -71,7 +71,7 @@ def test_a_job_waits_for_the_one_before_and_others_use_the_time(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_no_more_processes_than_asked_for_and_each_with_its_share_of_the_cores(count, tmp_path):
+def test_processes_are_limited_and_share_the_cores(count, tmp_path):
     code = (
         "import os, pathlib, sys, time; here = pathlib.Path(sys.argv[1]); mine = here / f'live-{os.getpid()}'; "
         "mine.touch(); time.sleep(0.3); n = len(list(here.glob('live-*'))); mine.unlink(); "
@@ -87,7 +87,7 @@ def test_no_more_processes_than_asked_for_and_each_with_its_share_of_the_cores(c
 
 
 @pytest.mark.parametrize("number,kind", [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
-def test_told_to_end_it_tells_the_children_and_waits_for_them(number, kind, tmp_path):
+def test_a_signal_is_passed_to_the_children_and_waits_for_their_end(number, kind, tmp_path):
     code = (
         "import pathlib, signal, sys, time\n"
         f"here = pathlib.Path({str(tmp_path)!r})\n"

@@ -8,7 +8,7 @@ import pytest
 from semicml_tf.reporting import chart, markup, slice_pictures, strip_plots
 
 
-def test_a_contour_is_that_of_the_scored_mask_and_smooth_where_probabilities_agree():
+def test_an_outline_follows_the_scored_mask_and_smooth_probabilities():
     case = types.SimpleNamespace(thresholds={"ct": 0.2})
     soft = np.array([[0, 40, 60, 200, 255, 0]], np.uint8)  # the threshold lies at 51
     scored = np.array([[0, 0, 1, 1, 0, 1]], np.uint8)  # the fifth was dropped, the last one filled
@@ -46,7 +46,7 @@ def test_dots_of_a_strip_hide_none_while_there_is_room():
     assert strip_plots._offsets([0.0, 50.0, 100.0]) == [0, 0, 0]
 
 
-def test_entropy_is_one_bit_at_a_half_and_nothing_where_sure():
+def test_entropy_is_one_bit_at_a_half_and_zero_at_the_ends():
     values = slice_pictures.entropy_bits(np.array([0.0, 0.11, 0.5, 0.89, 1.0]))
     assert values == pytest.approx([0, 0.49992, 1, 0.49992, 0], abs=1e-4)
 

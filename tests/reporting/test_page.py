@@ -155,7 +155,7 @@ def test_the_viewer_has_the_ten_worst_and_the_five_best_and_their_files(parsed):
     assert entries[0]["focus_mm"] == pytest.approx(inside[:3], abs=6)
 
 
-def test_the_bundled_viewer_is_the_one_that_its_note_names():
+def test_the_bundled_viewer_has_the_hash_of_its_note():
     held, source = json.loads(viewer.asset("niivue/source.json")), viewer.niivue_source()
     assert hashlib.sha256(source.encode()).hexdigest() == held["sha256"]
     # It stands within a script element, whose hash the page's policy names: a browser must find it unchanged.
@@ -216,7 +216,7 @@ def test_images_can_be_left_out(run):
     assert len(parsed.identifiers("article")) == len(NAMES)
 
 
-def test_the_largest_size_is_kept_to_by_leaving_out_the_best_first(run, made):
+def test_the_page_keeps_its_largest_size_and_leaves_out_the_best_first(run, made):
     def shown(largest):
         body = _build(run, largest_bytes=largest)
         assert len(body) <= largest
@@ -236,7 +236,7 @@ def test_the_largest_size_is_kept_to_by_leaving_out_the_best_first(run, made):
         _build(run, largest_bytes=10_000)
 
 
-def test_an_evaluation_without_images_still_gives_a_page_that_says_why(tmp_path):
+def test_an_evaluation_without_images_gives_a_page_with_a_note(tmp_path):
     folder = report_runs.write(tmp_path / "run", _dice(["a", "b"]), images=None)
     parsed = Parsed(_build(folder).decode())
     assert "This evaluation left no images" in parsed.text and "semicml_tf.evaluate --run=" in parsed.text
