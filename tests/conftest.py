@@ -95,20 +95,15 @@ def unet_server(unet_models, tmp_path_factory):
         yield address
 
 
-# Files that take minutes, longest first: two processes that take file after file then end together.
-_LONG = (
-    "test_training_run",
-    "test_methods_replicas",
-    "test_methods_",
-    "test_training_",
-    "test_conversion_",
-    "test_serving_",
-)
+# Rooms whose files take minutes, longest first: two processes that take file after file then end together.
+_LONG = ("training", "methods", "contracts", "storage", "exporting", "docs", "conversion", "serving")
+_TESTS = pathlib.Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
     def rank(item):
-        return next((place for place, prefix in enumerate(_LONG) if item.path.name.startswith(prefix)), len(_LONG))
+        room = item.path.relative_to(_TESTS).parts[0]
+        return _LONG.index(room) if room in _LONG else len(_LONG)
 
     items.sort(key=rank)  # stable: a file's own order stays
 

@@ -18,19 +18,21 @@ from semicml_tf.errors import UserError
 from semicml_tf.exporting import job as exporting
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.publish import Published
+from semicml_tf.networks import catalogue
+from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import weights_file
-from tests.support.networks import unet
 
-WINDOW, WIDTH = 32, 2
+# Two levels: the depth changes only the time of an export.
+SPEC = NetworkSpec("unet", 32, 2, levels=2)
 
 
 @pytest.fixture(scope="module")
 def weights():
     """Of both networks, all random, so that none is like the other's: those of a new network are 0 and 1 in part."""
     rng = np.random.default_rng(3)
-    shapes = [weight.shape for weight in unet(WINDOW, WIDTH, name="any").get_weights()]
+    shapes = [weight.shape for weight in catalogue.build(SPEC, name="any").get_weights()]
     # Around 1, so that the running variances are none below 0.
     return {name: [rng.normal(1, 0.1, shape).astype(np.float32) for shape in shapes] for name in ("ct", "pet")}
 
@@ -58,8 +60,9 @@ def make_run(root, weights):
         "data_hash": info.data_hash,
         "run_hash": "abc",
         "modalities": ["ct", "pet"],
-        "window": WINDOW,
-        "width": WIDTH,
+        "window": SPEC.window,
+        "width": SPEC.width,
+        "network": dataclasses.asdict(SPEC),
         "best": {
             "ct": {"dice": 0.6, "threshold": 0.4, "step": 3, "stage": "semi_cml"},
             "pet": {"dice": 0.7, "threshold": 0.5, "step": 4, "stage": "prel"},

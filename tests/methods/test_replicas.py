@@ -48,9 +48,9 @@ CASES = {
 # As heavy as the labelled loss, so that a term of its own part alone would show.
 BASELINES = {"unlabelled_weight": 10.0, "unlabelled_ramp": 0.0}
 CASES |= {name: (name, BASELINES) for name in method_batches.BASELINES}
-# A level of the U-Net has all that replicas could get wrong, and takes a tenth of the time. Two levels have a skip and
-# up-sampling; URPC's coarser scales need three.
-LEVELS = {"semi_cml_paper": 2, "urpc": 3}
+# One level of the U-Net has most of what replicas could get wrong, and takes a tenth of the time. Two levels have a
+# skip connection and up-sampling. URPC's coarser scales need three.
+LEVELS = {"semi_cml_joint": 2, "urpc": 3}
 # These cases take two steps as the graphs that users run. Graphs take long to build, so the other cases take one step,
 # operation by operation.
 COMPILED = ("semi_cml_paper", "prel")

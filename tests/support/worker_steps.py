@@ -8,7 +8,7 @@ from semicml_tf.training.distributed.devices import strategy_for
 
 
 def main(cases):
-    """Trains each of the cases of `test_methods_replicas`."""
+    """Trains each of the cases of `tests.methods.test_replicas`."""
     strategy = strategy_for([], Workers.from_environment())
 
     from tests.methods.test_replicas import train
