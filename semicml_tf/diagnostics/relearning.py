@@ -103,15 +103,16 @@ def scores_before(found: Relearning, modalities: Sequence[str], initial: Mapping
 def gaps(
     found: Relearning, modalities: Sequence[str], best: Mapping[str, Mapping], initial: Mapping[str, Mapping] | None
 ) -> list[dict]:
-    """Mean validation DSC of both modalities before, after, and of the networks that the run keeps.
+    """Mean validation DSC of all modalities before, after, and of the networks that the run keeps.
 
     Args:
         best: `best` of the run.
         initial: that of the run that it started from, if any.
 
     Returns:
-        Rows of ``when``, ``dice`` and ``threshold`` by modality, and ``gap``: the teacher's DSC less the other's, so
-        that a gap below 0 says that the other has overtaken it. Thresholds are those that validation chose.
+        Rows of ``when``, ``dice`` and ``threshold`` by modality, and ``gap``: the DSC of the teacher's modality less
+        the best DSC of the others. A gap below 0 means that another modality has overtaken it. Validation chose the
+        thresholds.
     """
 
     def of_epoch(when: str, row: Row) -> tuple:
@@ -135,9 +136,14 @@ def gaps(
         rows.append(of_best("before", initial))
     rows.append(of_epoch("after" if found.finished else "so far", found.rows[-1]))
     rows.append(of_best("kept", best))
-    (other,) = (name for name in modalities if name != found.teacher)
+    others = [name for name in modalities if name != found.teacher]
     return [
-        {"when": when, "dice": dice, "threshold": cut, "gap": dice[found.teacher] - dice[other]}
+        {
+            "when": when,
+            "dice": dice,
+            "threshold": cut,
+            "gap": dice[found.teacher] - max(dice[name] for name in others),
+        }
         for when, dice, cut in rows
     ]
 

@@ -26,7 +26,7 @@ def _who(body: dict) -> list[str]:
         seen = f"best mean validation DSC before the stage: {text}"
     else:
         seen = "there were no validation scores before the stage"
-    why = "named by --teacher_modality" if taught["named"] else "the better one on validation"
+    why = "named by --teacher_modality" if taught["named"] else "the best one on validation"
     done = f"{taught['epochs_done']} of {taught['epochs']} epochs"
     return [
         f"The run's stage {taught['stage']}, counted from 0 ({taught['method']}): {done}.",
@@ -41,7 +41,8 @@ def _gaps(body: dict) -> str:
         [row["when"], *(f"{row['dice'][n]:.3f} (at {row['threshold'][n]:g})" for n in names), f"{row['gap']:+.3f}"]
         for row in body["gap"]
     ]
-    other = next(name for name in names if name != body["taught"]["teacher"])
+    others = [name for name in names if name != body["taught"]["teacher"]]
+    other = others[0] if len(others) == 1 else "best other"
     return Table(["", *names, f"gap ({body['taught']['teacher']} - {other})"], rows).markdown()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -33,11 +34,19 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     Networks are those at the end of each stage that is over, and those of the last checkpoint. Slices are the first
     `SLICES` or so of the run's own unlabelled stream, without augmentation, in batches of the run's size.
 
+    Each pair of modalities is compared alone.
+
     Raises:
-        UserError: the data are not the run's, or a file of it lacks.
+        UserError: the run has one modality, the data are not the run's, or a file of it lacks.
     """
     from semicml_tf.diagnostics import similarity
 
+    if len(run.modalities) < 2:
+        raise UserError(
+            f"expected a run of at least two modalities to compare, got {', '.join(run.modalities)}",
+            path=run.folder,
+            remedy="Choose another run",
+        )
     data_provenance.require(run, info)
     settings = run_folder.read_record(run.folder).get("settings", {})
     lacking = [name for name in ("method", "seed", "unlabelled_batch", "unlabelled_partitions") if name not in settings]
@@ -53,8 +62,10 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     times, shown = [], []
     for when, networks in progress.bar(_times(run, settings, how), desc="comparing maps"):
         maps = [_maps(networks, batch) for batch in slices]
-        times.append({"when": when, **similarity.measure(maps, how)})
-        shown.append((when, similarity.by_patient(maps[0])))
+        for one, other in itertools.combinations(run.modalities, 2):
+            pair = [similarity.Batch(held[one], held[other], batch["patient"]) for held, batch in zip(maps, slices)]
+            times.append({"when": when, "modalities": [one, other], **similarity.measure(pair, how)})
+            shown.append((when, (one, other), similarity.by_patient(pair[0])))
     return {
         "report_version": REPORT_VERSION,
         "command": command,
@@ -67,7 +78,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
         "empty": how.asc_empty,
         "times": times,
         "versions": report.versions(),
-    }, picture(shown, run.modalities, how)
+    }, picture(shown, how)
 
 
 def _batches(info: DatasetInfo, settings: dict, window: int):
@@ -103,23 +114,21 @@ def _times(run: Run, settings: dict, how: MethodSettings):
     return [*times, ("last checkpoint", last)]
 
 
-def _maps(networks, batch):
-    from semicml_tf.diagnostics.similarity import Batch
-
-    maps = [np.asarray(network(batch["image"][name], training=False)) for name, network in networks.items()]
-    return Batch(*maps, batch["patient"])
+def _maps(networks, batch) -> dict[str, np.ndarray]:
+    """Maps of a batch by modality, (batch, height, width, 1)."""
+    return {name: np.asarray(network(batch["image"][name], training=False)) for name, network in networks.items()}
 
 
 def text(body: dict) -> str:
     """The report in Markdown."""
-    one, other = body["modalities"]
     parts = [
         "# What the networks make of unlabelled slices",
         f"{body['times'][0]['slices']} slices in batches of {body['batch']}, as in training, without augmentation. A "
         f"network sees something in a slice where a pixel of its map reaches 0.5. Similarity: {body['similarity']}.",
     ]
     for row in body["times"]:
-        parts += [f"## {row['when']}", _slices(row, one, other), _pairs(row)]
+        of_pair = f": {' and '.join(row['modalities'])}" if len(body["modalities"]) > 2 else ""
+        parts += [f"## {row['when']}{of_pair}", _slices(row), _pairs(row)]
     rule = f"`--asc_negatives={body['negatives']} --asc_empty={body['empty']}`"
     parts += [
         "Weight: what share of the push apart these pairs get when every map is every other's negative, at temperature "
@@ -134,11 +143,11 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _slices(row: dict, one: str, other: str) -> str:
+def _slices(row: dict) -> str:
     from semicml_tf.diagnostics.similarity import SEEN
 
     shares = [f"{row[f'seen_by_{name}']:.0%}" for name in ("none", "one", "both")]
-    header = [f"of a slice's {one} and {other} maps", *SEEN]
+    header = [f"of a slice's {' and '.join(row['modalities'])} maps", *SEEN]
     alike = [_number(row["alike"][kind]) for kind in SEEN]
     return Table(header, [["share of the slices", *shares], ["similarity of the two", *alike]]).markdown()
 
@@ -157,13 +166,15 @@ def _pairs(row: dict) -> str:
     return Table(["maps of two slices", "pairs", "similarity", "weight", "pushed apart"], cells).markdown()
 
 
-def picture(shown: Sequence[tuple[str, Batch]], modalities: Sequence[str], settings: MethodSettings) -> bytes:
-    """Draws a column for each time: the matrix above, maps below; returns PNG bytes.
+def picture(shown: Sequence[tuple[str, tuple[str, str], Batch]], settings: MethodSettings) -> bytes:
+    """Draws a column for each time, and in it for each pair of modalities the matrix above the maps.
 
     Args:
-        shown: (when, maps), a patient's slices side by side.
-        modalities: names of the batches' maps.
+        shown: (when, pair of modalities, maps), a patient's slices side by side; all pairs of a time together.
         settings: which pairs are pushed apart: dots.
+
+    Returns:
+        PNG bytes.
     """
     # The figure without pyplot: no display, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -171,15 +182,19 @@ def picture(shown: Sequence[tuple[str, Batch]], modalities: Sequence[str], setti
 
     from semicml_tf.diagnostics.similarity import pairs
 
-    figure = Figure(figsize=(5.4 * len(shown), 7.2), layout="constrained")
+    columns = len({when for when, _, _ in shown})
+    rows = len(shown) // columns
+    figure = Figure(figsize=(5.4 * columns, 7.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, len(shown), squeeze=False, height_ratios=(3, 1))
-    for (when, batch), axis, strip in zip(shown, grid[0], grid[1]):
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(3, 1) * rows)
+    # Column by column, as the pairs of a time follow each other.
+    matrices, strips = grid[::2].T.flat, grid[1::2].T.flat
+    for (when, modalities, batch), axis, strip in zip(shown, matrices, strips):
         found = pairs(batch, settings)
         count = len(batch.patients)
         image = axis.imshow(found.scores, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-        rows, columns = np.nonzero(found.used)
-        axis.scatter(columns, rows, s=60 / count, color="white", linewidths=0)
+        anchors, negatives = np.nonzero(found.used)
+        axis.scatter(negatives, anchors, s=60 / count, color="white", linewidths=0)
         axis.axhline(count - 0.5, color="white")
         axis.axvline(count - 0.5, color="white")
         middles = [count / 2 - 0.5, 1.5 * count - 0.5]

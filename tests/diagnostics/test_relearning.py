@@ -132,6 +132,15 @@ def test_the_gap_is_the_teachers_lead():
     assert relearning.scores_before(found, ("ct", "pet"), None) == {"ct": 0.30, "pet": 0.60}
 
 
+def test_of_several_modalities_the_lead_is_over_the_best_other_one():
+    found = relearning.find(_history(), SETTINGS, ("ct", "pet"), "run")
+    best = {name: {"dice": dice, "threshold": 0.5} for name, dice in (("ct", 0.5), ("pet", 0.7), ("mr", 0.6))}
+    mr = {"dice_mr": "0.6", "threshold_mr": "0.5"}
+    rows, earlier = ([row | mr for row in part] for part in (found.rows, found.earlier))
+    found = dataclasses.replace(found, rows=rows, earlier=earlier)
+    assert relearning.gaps(found, tuple(best), best, None)[-1]["gap"] == pytest.approx(0.1)
+
+
 def test_a_run_that_began_with_the_stage_is_compared_with_where_it_began():
     rows = [row | {"epoch": str(index)} for index, row in enumerate(_history()[2:])]
     found = relearning.find(rows, SETTINGS | {"epochs": [3], "teachers": "better"}, ("ct", "pet"), "run")

@@ -1,10 +1,13 @@
 """`python -m semicml_tf.diagnose RUN similarity`: closed forms, and networks with known maps."""
 
 import dataclasses
+import io
+import itertools
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from semicml_tf import commandline
 from semicml_tf.diagnostics import similarity, similarity_report
@@ -83,6 +86,20 @@ def test_a_patients_slices_are_put_side_by_side():
     assert list(ordered.patients) == [5, 7, 7]
     np.testing.assert_array_equal(ordered.first, batch.first[[1, 0, 2]])
     np.testing.assert_array_equal(ordered.second, batch.second[[1, 0, 2]])
+
+
+def test_of_several_modalities_each_pair_is_reported_and_drawn():
+    maps, patients, settings = _rows(0, 1, 2), np.array([0, 1, 2], np.int32), MethodSettings()
+    batch = similarity.Batch(maps, maps, patients)
+    pairs = list(itertools.combinations(("ct", "pet", "mr"), 2))
+    times = [{"when": "now", "modalities": list(pair), **similarity.measure([batch], settings)} for pair in pairs]
+    body = {"modalities": ["ct", "pet", "mr"], "times": times, "batch": 3, "similarity": "dice", "temperature": 1.0}
+    body |= {"negatives": "all", "empty": "keep", "run": {"run_hash": "a", "data_hash": "b"}, "command": "c"}
+    text = similarity_report.text(body)
+    assert all(f"## now: {one} and {other}\n" in text for one, other in pairs)
+    png = similarity_report.picture([("now", pair, batch) for pair in pairs], settings)
+    width, height = Image.open(io.BytesIO(png)).size
+    assert height == 3 * 720 and width == 540
 
 
 def _constant(level: float) -> list:
