@@ -1,4 +1,4 @@
-"""The processes that train one run together, each on its machine, as TF_CONFIG describes them."""
+"""The workers of a distributed run, as TF_CONFIG describes them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """All of them, and which one this process is.
+    """The workers of a run, and the number of this one.
 
     Attributes:
-        count: processes.
-        number: of this one, from 0. The first, the chief, writes the run's folder; the others read it.
-        addresses: of all of them, ``host:port``, by number; none where there is one.
+        count: number of workers.
+        number: number of this worker, from 0. Worker 0 is the chief: it writes the run's folder, and the others read.
+        addresses: ``host:port`` of each worker, by number. A single worker has no address.
     """
 
     count: int = 1
@@ -29,17 +29,17 @@ class Workers:
 
     @property
     def chief(self) -> bool:
-        """Whether this process writes."""
+        """Whether this worker writes the run's folder."""
         return self.number == 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Workers:
-        """What ``TF_CONFIG`` says; one process where it is not set.
+        """The workers of ``TF_CONFIG``, or a single worker if the variable is not set.
 
-        A ``chief``, if the cluster has one, is counted before the ``worker``s.
+        A ``chief`` of the cluster has a number before the ``worker``s.
 
         Raises:
-            UserError: it cannot be read, or names tasks that take no part here.
+            UserError: ``TF_CONFIG`` cannot be read, or has tasks other than chief and workers.
         """
         text = environment.get("TF_CONFIG", "").strip()
         if not text:

@@ -1,4 +1,4 @@
-"""What several workers, or replicas, must agree on beside their steps."""
+"""Agreement of several workers beside their steps: stops, starts, and the chief's numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 from semicml_tf.errors import UserError, first_line
 from semicml_tf.training.distributed.cluster import Workers
 
-# What a collective ends with when a worker is gone.
+# Errors of a collective after the loss of a worker.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -24,12 +24,12 @@ _LOST = (
 
 
 class Together:
-    """The workers of a run, as one of them sees the others. Where there is one, nothing is asked.
+    """Agreement of the workers of a run. A single worker needs no communication.
 
     Args:
-        workers: how many, and which one this is.
-        strategy: that they share.
-        folder: the run's, for messages.
+        workers: the workers of the run, and the number of this one.
+        strategy: the strategy that the workers share.
+        folder: the run's folder, for messages.
     """
 
     def __init__(self, workers: Workers, strategy: tf.distribute.Strategy, folder: pathlib.Path):
@@ -37,40 +37,40 @@ class Together:
 
     @property
     def chief(self) -> bool:
-        """Whether this process writes."""
+        """Whether this worker writes the run's folder."""
         return self._workers.chief
 
     def any_says(self, said: bool) -> bool:
-        """Whether any worker says so; all must ask, and none goes on before the others have."""
+        """Whether `said` is true on any worker. All workers must call this, and each waits for the others."""
         if self._workers.count == 1:
             return said
         return bool(_summed(tf.constant(float(said)), self._strategy) > 0)
 
     def wait(self) -> None:
-        """Until all are here: who leaves first may take the others with it."""
+        """Waits for all workers: the first worker to leave could end the others."""
         self.any_says(True)
 
     def of_chief(self, numbers: Sequence[float]) -> list[float]:
-        """The chief's numbers, which all go by: machines that differ may find others."""
+        """The chief's numbers, for all workers. Different machines may compute different numbers."""
         if self._workers.count == 1:
             return list(numbers)
         return _summed(tf.constant(numbers, tf.float64), self._strategy, of_first=True).numpy().tolist()
 
     def require_same(self, start: str, checkpoint: pathlib.Path) -> None:
-        """Checks that all begin alike.
+        """Checks that all workers start with the same settings and checkpoint.
 
         Args:
-            start: what they begin with, in words.
-            checkpoint: file that they begin from, if it is there.
+            start: the settings and the position, as text.
+            checkpoint: file of the checkpoint, which may be missing.
 
         Raises:
-            UserError: one of them has another start, or sees another file.
+            UserError: a worker has another start, or reads another file.
         """
         if self._workers.count == 1:
             return
         content = checkpoint.read_bytes() if checkpoint.exists() else b""
         own = tf.constant(list(hashlib.sha256(start.encode() + content).digest()), tf.float32)
-        # Bytes are all alike if their mean is the own one; a worker that differs sees it, and tells the others.
+        # All bytes are equal if their mean equals the own bytes. A worker that differs informs the others.
         differs = bool(tf.reduce_any(_summed(own, self._strategy) != self._strategy.num_replicas_in_sync * own))
         if self.any_says(differs):
             raise UserError(
@@ -81,7 +81,7 @@ class Together:
 
     @contextlib.contextmanager
     def explained(self):
-        """Turns what TensorFlow raises where another worker is gone into one line."""
+        """Converts TensorFlow's errors after the loss of a worker to one line."""
         try:
             yield
         except _LOST as error:
@@ -101,12 +101,12 @@ def _summed(value, strategy: tf.distribute.Strategy, *, of_first: bool = False):
 
 @functools.cache
 def _sum(strategy: tf.distribute.Strategy, of_first: bool):
-    """The sum over replicas, to which the first one's value alone counts if it is `of_first`."""
+    """The sum over replicas, or the value of the first replica if `of_first`."""
 
     def summed(value):
         context = tf.distribute.get_replica_context()
         counts = context.replica_id_in_sync_group == 0 if of_first else True
-        # A tensor made here names a device, which workers' collectives ask for.
+        # A tensor that is made here has a device, which the workers' collectives need.
         return context.all_reduce("SUM", tf.where(counts, value, tf.zeros_like(value)))
 
     return tf.function(lambda value: strategy.run(summed, args=(value,)))

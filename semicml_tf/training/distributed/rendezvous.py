@@ -1,4 +1,8 @@
-"""Workers wait for one another before TensorFlow does, which could neither be told to end nor say who is missing."""
+"""The rendezvous of the workers before TensorFlow starts, with a time limit and the names of missing workers.
+
+TensorFlow's coordination service has no such limit. Its register timeout covers only the connection to the chief. The
+chief and the connected workers wait for a missing worker beyond this timeout, and SIGTERM does not end them.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +18,17 @@ _AGAIN_S = 0.5
 
 
 def meet(workers: Workers, patience_s: float) -> None:
-    """Returns once all workers are here, on all of them.
+    """Returns when all workers are connected, on each of them.
 
-    The chief listens at its own address of TF_CONFIG, the others go there; TensorFlow takes the address over.
+    The chief listens at its own address of TF_CONFIG, and the other workers connect to it. Afterwards, TensorFlow uses
+    this address.
 
     Args:
-        workers: all of them, and which one this is.
-        patience_s: how long to wait for the others.
+        workers: the workers of the run, and the number of this one.
+        patience_s: time limit in seconds.
 
     Raises:
-        UserError: some did not come in that time, or left again, or the chief's address is not to be had.
+        UserError: workers are missing after the time limit, or the chief cannot listen at its address.
     """
     until = time.monotonic() + patience_s
     if workers.chief:
@@ -51,13 +56,13 @@ def _gather(workers: Workers, until: float, patience_s: float) -> None:
                 if number is None or not 0 < number < workers.count:
                     guest.close()
                     continue
-                here[number] = guest  # one that was started again comes anew
+                here[number] = guest  # a restarted worker connects again
                 here = {number: guest for number, guest in here.items() if _waits(guest)}
             for guest in here.values():
                 with contextlib.suppress(OSError):
                     guest.settimeout(5.0)
                     guest.sendall(_GO)
-                    # They hang up first: the port is then free at once.
+                    # The workers close first. The port is then free at once.
                     guest.recv(1)
     except OSError as error:
         raise UserError(f"the workers cannot meet ({error.strerror or error})", remedy=_REMEDY) from error
@@ -67,7 +72,7 @@ def _gather(workers: Workers, until: float, patience_s: float) -> None:
 
 
 def _waits(guest: socket.socket) -> bool:
-    """Whether a guest is still there: it says nothing until it is told to go."""
+    """Whether a worker is still connected. It sends nothing while it waits."""
     guest.setblocking(False)
     try:
         return guest.recv(1) != b""
@@ -78,7 +83,7 @@ def _waits(guest: socket.socket) -> bool:
 
 
 def _watched(connection: socket.socket) -> None:
-    """Lets the system notice within half a minute that the other machine is gone without a word."""
+    """Lets the system detect within half a minute that the other machine has disappeared."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
         connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
@@ -100,7 +105,7 @@ def _listening(port: int, workers: Workers) -> socket.socket:
 
 
 def _number(guest: socket.socket) -> int | None:
-    """The guest's number; None if it is no worker, or gone."""
+    """The number of a connected worker; None for other programs and closed connections."""
     guest.settimeout(5.0)
     with contextlib.suppress(OSError, ValueError):
         _watched(guest)
@@ -119,7 +124,7 @@ def _go_to_chief(workers: Workers, until: float, patience_s: float) -> None:
                 f"{workers.addresses[0]} and the others",
                 remedy=_REMEDY,
             )
-        # Not there yet, no name for it yet, or gone while others were waited for: again.
+        # Retries if the chief is not up yet, its name cannot be resolved yet, or it closed the connection.
         with contextlib.suppress(OSError), socket.create_connection(_address(workers), timeout=left) as chief:
             _watched(chief)
             chief.sendall(_GREETING + str(workers.number).encode() + b"\n")
