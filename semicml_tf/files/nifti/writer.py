@@ -1,4 +1,4 @@
-"""Results written as NIfTI, in place over the image that they were made from."""
+"""Results as NIfTI files, on the grid of the image that they were made from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LONGEST_NAME = 255  # bytes, on common file systems
 
 
 def check_output(path: str | pathlib.Path, *, like: str | pathlib.Path) -> None:
-    """Refuses an output's name before any work is done.
+    """Checks the name of an output file before any work is done.
 
     Raises:
-        UserError: it does not end as NIfTI files do, is too long, or is the input.
+        UserError: the name has no NIfTI ending or is too long, or the output is the input.
     """
     if not str(path).endswith(SUFFIXES):
         raise UserError(f"expected an output that ends in {' or '.join(SUFFIXES)}", path=path)
@@ -30,11 +30,6 @@ def check_output(path: str | pathlib.Path, *, like: str | pathlib.Path) -> None:
         raise UserError(f"its name has more than {_LONGEST_NAME} bytes", path=path, remedy="Choose a shorter one")
     if pathlib.Path(path).resolve() == pathlib.Path(like).resolve():
         raise UserError("the output would replace the input", path=path, remedy="Choose another output")
-
-
-def write_mask(path: str | pathlib.Path, mask: np.ndarray, *, like: str | pathlib.Path) -> None:
-    """Writes a mask as uint8; see `write_array`."""
-    write_array(path, np.asarray(mask, np.uint8), like=like)
 
 
 def write_array(
@@ -45,24 +40,24 @@ def write_array(
     The same array and header give the same bytes.
 
     Args:
-        path: ends in .nii or .nii.gz; appears whole or not at all.
+        path: file to write, which ends in .nii or .nii.gz and appears whole or not at all.
         array: (i, j, k) in the index order of `like`.
         channel: the volume of `like` that the result was made from, if `like` is 4-D.
 
     Raises:
-        UserError: the path cannot be written to or does not end as NIfTI files do; `like` cannot be read.
+        UserError: the path cannot be written to or has no NIfTI ending, or `like` cannot be read.
     """
     check_output(path, like=like)
-    held = reader.read_header(like, channel=channel)
-    if held.grid.shape != array.shape:
-        raise ValueError(f"expected an array of shape {held.grid.shape}, got {array.shape}")
-    if held.remarks:  # a header that contradicts itself is not passed on
-        write_on_grid(path, array, held.grid)
+    original = reader.read_header(like, channel=channel)
+    if original.grid.shape != array.shape:
+        raise ValueError(f"expected an array of shape {original.grid.shape}, got {array.shape}")
+    if original.remarks:  # a header that contradicts itself is not copied
+        write_on_grid(path, array, original.grid)
         return
-    header = held.fields
+    header = original.fields
     header.set_data_shape(array.shape)  # `like` may have a fourth axis
-    # The image's own scaling, display range and texts say nothing about the result. Extensions, which
-    # may name the patient, are left behind with the rest of the file.
+    # Scaling, display range and texts of the image do not apply to the result. Extensions are not copied: they may
+    # name the patient.
     header.set_data_dtype(array.dtype)
     header.set_slope_inter(1, 0)
     header["vox_offset"] = 0
@@ -71,14 +66,16 @@ def write_array(
         if name in header.keys():
             header[name] = b""
     header.set_intent("none")
-    _write(path, held.image_class(array, held.grid.affine, header))
+    _write(path, original.image_class(array, original.grid.affine, header))
 
 
 def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> None:
-    """Writes `array`, of the shape of `grid`, where no file is there to take the header from.
+    """Writes `array` with a new header, without a NIfTI file to copy the header from.
 
     Args:
-        path: ends in .nii or .nii.gz; appears whole or not at all.
+        path: file to write, which ends in .nii or .nii.gz and appears whole or not at all.
+        array: (i, j, k), of the shape of `grid`.
+        grid: grid of the array.
 
     Raises:
         UserError: the path cannot be written to.
@@ -90,7 +87,7 @@ def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> No
     image = nibabel.Nifti1Image(array, grid.affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(grid.affine, code=1)
-    # Readers that look at the qform first get it, too, unless the axes are askew, which it cannot say.
+    # Some readers use the qform first. A qform cannot describe oblique axes that are not orthogonal.
     with contextlib.suppress(nibabel.spatialimages.HeaderDataError):
         image.set_qform(grid.affine, code=1, strip_shears=False)
     _write(path, image)
@@ -98,7 +95,7 @@ def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> No
 
 def _write(path: str | pathlib.Path, image) -> None:
     def write(stream):
-        # Slice by slice: the bytes of a large volume are never held as a whole.
+        # Slice by slice, so that a large volume is not copied as a whole.
         if str(path).endswith(".gz"):
             # No name and no time in the gzip header, so that equal masks are equal files.
             with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as compressed:

@@ -125,7 +125,7 @@ def test_a_mutated_header_is_refused_or_read_right(tmp_path, version, order):
                 reader.read_label(path)
             NiftiFile(path).remarks()
             if read % 8 == 0:
-                writer.write_mask(mask, volume > 0, like=path)
+                writer.write_array(mask, (volume > 0).astype(np.uint8), like=path)
                 assert reader.read_grid(mask).is_close(grid, tolerance_mm=1e-4 * np.abs(affine).max())
             read += 1
     assert 20 < read < 100  # both outcomes are tried
@@ -169,7 +169,7 @@ def test_a_field_that_contradicts_the_others_is_reported(tmp_path, fields, words
     np.testing.assert_array_equal(reader.read_volume(path)[0], image_folders.ct())
     remarks = NiftiFile(path).remarks()
     assert words in "; ".join(remarks) and bool(remarks) == bool(words)
-    writer.write_mask(tmp_path / "mask.nii", image_folders.label(), like=path)
+    writer.write_array(tmp_path / "mask.nii", image_folders.label().astype(np.uint8), like=path)
     written = nibabel.load(tmp_path / "mask.nii")
     np.testing.assert_allclose(written.affine, image_folders.AFFINE, atol=1e-5)
     assert not NiftiFile(tmp_path / "mask.nii").remarks()
