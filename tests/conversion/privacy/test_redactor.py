@@ -8,7 +8,6 @@ import unicodedata
 
 import pytest
 
-from semicml_tf.conversion.privacy.names import Hidden
 from semicml_tf.conversion.privacy.redactor import _HIDDEN, Redactor
 from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.errors import UserError
@@ -213,14 +212,3 @@ def test_fixed_names_are_those_that_the_layouts_declare(redactor, monkeypatch):
     assert redactor.path(path) == "INPUT/…/….nii.gz"
     monkeypatch.setitem(LAYOUTS, "new", types.SimpleNamespace(FIXED_NAMES=("volumesTr",)))
     assert Redactor(ROOT, CASES, NAMES).path(path) == "INPUT/volumesTr/….nii.gz"
-
-
-def test_an_error_that_is_raised_loses_its_cause(tmp_path):
-    hidden = Hidden(ROOT, tmp_path / "map.json", dataset=tmp_path / "out")
-    with pytest.raises(UserError) as caught, hidden.errors():
-        try:
-            open(ROOT / "imagesTr" / "Meier_Hans__CT.nii.gz")
-        except OSError as error:
-            raise UserError(f"cannot be read ({error})", path=ROOT) from error
-    _holds_nothing(caught.value.line)
-    assert caught.value.__suppress_context__ and caught.value.__cause__ is None
