@@ -1,4 +1,4 @@
-"""Looks at one case before anything is made of it, and tells everything that is wrong with it, not the first thing."""
+"""Verification of one case: reports all of its problems, not only the first one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from semicml_tf.files.source import NiftiFile, Source, read_label_with_warnings
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.preprocessing import plausibility
 
-# Foreground of fewer voxels is a slip of the pen, or will be lost on a coarser grid.
+# A smaller foreground is a slip of the pen, or is lost on a coarser grid.
 TINY_VOXELS = 10
-# Of the label map's voxels; in the sarcoma patients of the README, cut to their tumours, it is 25 % at most.
+# Shares of the label map's voxels. In the cropped volumes of the sarcoma patients, the foreground is 25 % at most.
 LARGE_SHARE, WHOLE_SHARE = 0.5, 0.9
 _NO_SUV = ("suv_no_suv", "suv_too_low", "suv_like_ct")
-# Of the foreground inside a modality's box; borders cut to whole voxels cost a lesion at the border some of it.
+# Share of the foreground inside a modality's box. Borders cut to whole voxels cost a lesion at the border a part.
 LEAST_COVERED = 0.95
 
 
@@ -37,24 +37,24 @@ def examine(
     missing_allowed: bool = False,
     debug_log: pathlib.Path | None = None,
 ) -> CaseReport:
-    """Checks a case and takes its facts.
+    """Verifies a case, and computes its statistics.
 
-    What `conversion.build_case` refuses is an error here, by the same checks; the rest are warnings.
+    An error is what `conversion.build_case` refuses, by the same checks. All other findings are warnings.
 
     Args:
-        case: its files.
-        settings: of the conversion.
-        with_label: whether its partition has labels; the label's file is not opened otherwise.
+        case: files of the case.
+        settings: settings of the conversion.
+        with_label: whether the partition has labels. The label file is not opened otherwise.
         missing_allowed: whether the case may lack some of the modalities, but not all.
-        debug_log: file that the traceback of an exception that no check foresaw is added to.
+        debug_log: file that gets the tracebacks of unexpected exceptions.
 
     Returns:
-        Its findings and facts. A case that cannot be used gets findings, never an exception.
+        Findings and statistics. A case that cannot be used gets findings, never an exception.
     """
     examination = _Examination(case, settings, missing_allowed, debug_log)
     try:
         return examination.report(with_label)
-    except Exception as error:  # the other cases go on, whatever is wrong with this one
+    except Exception as error:  # an unexpected exception must not stop the other cases
         examination.unexpected(error, None)
         return CaseReport(case.case_id, tuple(examination.findings), {}, None, examination.digests)
 
@@ -81,7 +81,7 @@ class _Examination:
         return CaseReport(self.case.case_id, tuple(self.findings), self.images, label, self.digests)
 
     def _try(self, code: str, step: Callable, *args, **named) -> Any:
-        """What the step returns; None, and a finding under `code`, where it refuses or fails."""
+        """The result of a step; None, with a finding under `code`, if the step raises an error."""
         try:
             return step(*args, **named)
         except UserError as error:
@@ -91,12 +91,12 @@ class _Examination:
         return None
 
     def unexpected(self, error: Exception, source: Source | None) -> None:
-        """Adds the finding of an exception that no check foresaw; `source` is what was read, if it is known."""
-        told = unexpected(error, self.debug_log)
-        problem = f"case {self.case.case_id}: {told.problem}"
+        """Adds the finding of an unexpected exception; `source` is the file that was read, if it is known."""
+        reported = unexpected(error, self.debug_log)
+        problem = f"case {self.case.case_id}: {reported.problem}"
         path = getattr(source, "path", None)
         self.findings.append(
-            Finding.of("unexpected", problem, case=self.case.case_id, file=path, remedy=told.remedy or "")
+            Finding.of("unexpected", problem, case=self.case.case_id, file=path, remedy=reported.remedy or "")
         )
 
     def _look_at_header(self, source: Source) -> None:
@@ -118,15 +118,15 @@ class _Examination:
         ]
 
     def _look_at_files(self, with_label: bool) -> tuple[str, ...]:
-        """Tells what is missing or misnamed; returns the modalities that are there."""
+        """Reports missing and misnamed files; returns the modalities whose files exist."""
         case, modalities = self.case, self.settings.modalities
         there = case.held(modalities)
-        told = set()
+        reported = set()
         for what, error in case.absent(with_label=with_label, modalities=modalities):
-            # The image that the label was drawn on is mostly one of the modalities: once is enough.
-            if what == "label_on" and (error.path in told or self.missing_allowed):
+            # The image that the label was drawn on is usually one of the modalities, and is reported once.
+            if what == "label_on" and (error.path in reported or self.missing_allowed):
                 continue
-            told.add(error.path)
+            reported.add(error.path)
             code = "missing_modality" if what in modalities and there and self.missing_allowed else "missing_file"
             self.findings.append(Finding.of_error(code, error, case=case.case_id))
         for what, near in case.near_matches.items():
@@ -145,7 +145,7 @@ class _Examination:
         limits = plausibility.Plausibility.of(self.settings.normalisation[name], self.settings.accepted)
         read = self._try("unreadable_image", source.read_volume)
         if read is None:
-            # Its place may be known all the same; what its header lacks has been told already.
+            # The grid may still be readable. What the header lacks is reported already.
             try:
                 self.grids[name] = source.read_grid()
             except Exception:
@@ -156,17 +156,17 @@ class _Examination:
             if digest is not None:
                 self.digests[name] = digest
             normalisation = self.settings.normalisation[name]
-            told = statistics.image_facts(volume, self.grids[name], normalisation.kind)
+            facts = statistics.image_facts(volume, self.grids[name], normalisation.kind)
             self._try("unreadable_image", self._look_at_header, source)
-            values = {**told, "fraction": told["body"]["fraction"]}
+            values = {**facts, "fraction": facts["body"]["fraction"]}
             self._implausible(source, plausibility.of_values(volume, values, normalisation, limits, name=name))
-            self.images[name] = {**told, "voxels_sha256": _voxels_sha256(volume)}
+            self.images[name] = {**facts, "voxels_sha256": _voxels_sha256(volume)}
             self.volumes[name] = read
         self._implausible(source, plausibility.of_grid(self.grids[name], limits, name=name))
 
     @property
     def _reference(self) -> str | None:
-        """The reference modality; where it is allowed to lack and does, the first that is there."""
+        """The reference modality, or the first modality with a grid if the reference is missing."""
         names = (self.settings.reference_modality, *self.settings.modalities)
         return next((name for name in names if name in self.grids), None)
 
@@ -180,7 +180,7 @@ class _Examination:
             about["path"] = self.case.images[name].path
             before = len(self.findings)
             self._try("overlap_too_small", plausible_grids.check_overlap, *two, **about)
-            if len(self.findings) == before:  # else the two have nothing to do with each other
+            if len(self.findings) == before:  # without enough overlap, other comparisons mean nothing
                 self.findings += plausible_grids.of_two(*two, **about)
 
     def _look_at_label(self) -> dict[str, Any] | None:
@@ -191,27 +191,27 @@ class _Examination:
         if mask is None or not sound:
             return None
         label = self.case.label
-        told = statistics.label_facts(mask, grid, self.volumes)
-        if 0 < told["voxels"] < TINY_VOXELS:
+        facts = statistics.label_facts(mask, grid, self.volumes)
+        if 0 < facts["voxels"] < TINY_VOXELS:
             self._odd(
                 "tiny_label",
                 label,
-                f"the label of case {self.case.case_id} has {told['voxels']} voxels of foreground",
+                f"the label of case {self.case.case_id} has {facts['voxels']} voxels of foreground",
                 "Check that the file is the right one and whole",
             )
-        self._look_at_share(told["voxels"] / mask.size)
-        for name, inside in told["images"].items():
-            if told["voxels"] and inside["covered"] < LEAST_COVERED:
+        self._look_at_share(facts["voxels"] / mask.size)
+        for name, inside in facts["images"].items():
+            if facts["voxels"] and inside["covered"] < LEAST_COVERED:
                 self._odd(
                     "label_outside_image",
                     label,
                     f"{1 - inside['covered']:.0%} of the foreground of case {self.case.case_id} lies outside '{name}'",
                     f"Nothing if '{name}' truly ends there; the network of '{name}' cannot see that part",
                 )
-        return told
+        return facts
 
     def _look_at_share(self, share: float) -> None:
-        """Whether the foreground is too much of the volume to be a lesion."""
+        """Reports a foreground that is too large a part of the volume for a lesion."""
         if share <= LARGE_SHARE:
             return
         code = "whole_label" if share > WHOLE_SHARE else "large_label"
@@ -228,7 +228,7 @@ class _Examination:
         )
 
     def _foreground(self) -> tuple[np.ndarray | None, Grid | None]:
-        """The label's foreground, with as many findings as it takes."""
+        """The label's foreground and its grid; (None, None) if the label cannot be read."""
         case, settings = self.case, self.settings
         if case.label is None or case.label.missing():
             return None, None
@@ -247,12 +247,12 @@ class _Examination:
         before = len(self.findings)
         self._try("label_values", label_on_grid.check_values, case, settings, values)
         mask = label_on_grid.foreground(values, settings)
-        if len(self.findings) == before:  # a map of other values is empty for that reason
+        if len(self.findings) == before:  # a map of unknown values is empty for that reason
             self._try("empty_label", label_on_grid.check_not_empty, case, settings, mask)
         return mask, grid
 
     def _drawn_on_can_be_read(self) -> bool:
-        """Whether the image that the label was drawn on tells its place, or is allowed to lack."""
+        """Whether the grid of the image that the label was drawn on can be read, or the image may be missing."""
         drawn_on = self.case.label_on or self.case.images.get(self.settings.reference_modality)
         if drawn_on is None or drawn_on.missing():
             return self.missing_allowed
@@ -267,7 +267,7 @@ class _Examination:
         return True
 
     def _look_for_displacement(self, mask: np.ndarray | None, grid: Grid | None) -> None:
-        """Every pair of a CT and a PET; with a label, whether it is its lesion that is displaced."""
+        """Reports PET uptake in the air beside the body in CT, for every pair; with a label, beside its lesion."""
         kinds = {name: self.settings.normalisation[name].kind for name in self.volumes}
         for ct in (name for name, kind in kinds.items() if kind == "hu"):
             for pet in (name for name, kind in kinds.items() if kind == "suv"):
@@ -291,7 +291,7 @@ class _Examination:
                 )
 
     def _is_suv(self, pet: str) -> bool:
-        """Whether values are SUV, and the normalisation does not say that they are in another unit."""
+        """Whether the values are SUV, by the normalisation and by the findings so far."""
         if plausibility.Plausibility.of(self.settings.normalisation[pet]).median_below is None:
             return False
         path = str(self.case.images[pet].path)
@@ -299,8 +299,8 @@ class _Examination:
 
 
 def _voxels_sha256(volume: np.ndarray) -> str:
-    """Hash of shape and values: the same image zipped again has it, too."""
-    # Most readers yield Fortran order: its transpose is contiguous, and not copied.
+    """Hash of shape and values, which does not change if the file is compressed again."""
+    # Most readers return Fortran order, whose transpose is contiguous and is not copied.
     digest = hashlib.sha256(repr(volume.shape).encode())
     digest.update(np.ascontiguousarray(volume.T).data)
     return digest.hexdigest()

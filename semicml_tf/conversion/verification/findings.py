@@ -1,4 +1,4 @@
-"""What verification finds: data first, then a table for people."""
+"""Findings of verification: as data, as a table for people, and as the error that stops a conversion."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ CODES: dict[str, tuple[str, str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong or odd.
+    """One problem of a case or of the input.
 
     Attributes:
-        code: what kind of thing, a key of CODES; stable, for programs.
+        code: kind of the problem, a key of CODES; stable, for programs.
         severity: ``error`` (the case cannot be used) or ``warning``.
-        case: name of the case; "" where it is the whole input.
-        file: the file concerned; "" if none.
-        problem: what was expected and what came.
-        remedy: what to do about it.
+        case: name of the case; "" for the whole input.
+        file: path of the file; "" for no file.
+        problem: what was expected and what was received.
+        remedy: what to do.
     """
 
     code: str
@@ -98,7 +98,7 @@ class Finding:
 
     @classmethod
     def of_error(cls, code: str, error: UserError, *, case: str = "") -> Finding:
-        """The finding that a refused step tells: under the error's own code if it names one, else under `code`."""
+        """The finding of an error, under the error's own code if it has one, else under `code`."""
         own = error.code if error.code in CODES else code
         return cls.of(own, error.problem, case=case, file=error.path, remedy=error.remedy or "")
 
@@ -164,14 +164,14 @@ class LabelFacts(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class CaseReport:
-    """What looking at one case told. Travels as JSON.
+    """The result of verifying one case, which workers pass on as JSON.
 
     Attributes:
         case_id: name of the case.
-        findings: about it alone.
-        images: facts by modality name (see `conversion.verification.statistics`), with ``voxels_sha256``, which
-            unlike the file's digest does not depend on how the file was zipped.
-        label: facts of the label's foreground; None where the label was not to be read, or could not be.
+        findings: findings about this case alone.
+        images: statistics by modality name (see `conversion.verification.statistics`), with ``voxels_sha256``. Unlike
+            the file's digest, this hash does not depend on the compression of the file.
+        label: statistics of the label's foreground; None if the label was not read or cannot be read.
         digests: SHA-256 of each source, by modality name and ``label``.
     """
 
@@ -182,12 +182,12 @@ class CaseReport:
     digests: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; `from_json` is the way back."""
+        """The report as JSON values; see `from_json`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> CaseReport:
-        """The report that `to_json` told."""
+        """The report from the JSON values of `to_json`."""
         findings = tuple(_of_fields(Finding, finding) for finding in body["findings"])
         return _of_fields(cls, {**body, "findings": findings})
 
@@ -197,7 +197,7 @@ def _of_fields(kind: type, body: Mapping[str, Any]) -> Any:
 
 
 def count(findings: Iterable[Finding], severity: str) -> int:
-    """How many findings are of this severity."""
+    """The number of findings of this severity."""
     return sum(finding.severity == severity for finding in findings)
 
 
@@ -214,9 +214,9 @@ def as_json(findings: Sequence[Finding], *, cases: int, command: str) -> dict[st
     """The contents of `verify.json`.
 
     Args:
-        findings: all, in any order.
-        cases: how many cases were looked at.
-        command: how verification was called.
+        findings: all findings, in any order.
+        cases: number of verified cases.
+        command: command line of the verification.
     """
     return {
         "version": VERSION,
@@ -229,18 +229,19 @@ def as_json(findings: Sequence[Finding], *, cases: int, command: str) -> dict[st
 
 
 def errors(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings that stop a conversion, in the order in which they are told."""
+    """The findings that stop a conversion, in the order of the table."""
     return [finding for finding in ordered(findings) if finding.severity == ERROR]
 
 
 def refuse(findings: Sequence[Finding], report: pathlib.Path) -> None:
-    """Stops where there is an error.
+    """Raises the errors among the findings as one `UserError`.
 
     Args:
-        report: the file in which all of them are.
+        findings: all findings.
+        report: file that lists them.
 
     Raises:
-        UserError: the only one, or their number and the first of them.
+        UserError: the only error, or the number of errors and the first of them.
     """
     found = errors(findings)
     if not found:
@@ -257,7 +258,7 @@ def refuse(findings: Sequence[Finding], report: pathlib.Path) -> None:
     raise UserError(
         f"{len(found)} errors in {cases} case{'s' if cases > 1 else ''}, the first: {problem}",
         path=first.file or None,
-        remedy=f"{shared}All are in {report}; mend them, or pass --skip_bad_cases to leave these cases out",
+        remedy=f"{shared}All are in {report}; fix them, or pass --skip_bad_cases to leave these cases out",
     )
 
 
@@ -265,7 +266,7 @@ def bad_cases(findings: Sequence[Finding]) -> list[str]:
     """The cases with an error.
 
     Raises:
-        UserError: an error is no single case's: leaving cases out would not mend it.
+        UserError: an error concerns the whole input, so that leaving cases out does not fix it.
     """
     found = errors(findings)
     for finding in found:
@@ -277,17 +278,17 @@ def bad_cases(findings: Sequence[Finding]) -> list[str]:
 def summary(findings: Sequence[Finding], *, cases: int) -> str:
     """One line: how many cases, errors and warnings."""
 
-    def told(number: int, what: str) -> str:
+    def counted(number: int, what: str) -> str:
         return f"{number} {what}{'' if number == 1 else 's'}"
 
-    errors, warnings = (told(count(findings, severity), severity) for severity in SEVERITIES)
-    return f"verified {told(cases, 'case')}: {errors}, {warnings}"
+    of_each = ", ".join(counted(count(findings, severity), severity) for severity in SEVERITIES)
+    return f"verified {counted(cases, 'case')}: {of_each}"
 
 
 def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 120) -> str:
-    """A table for the screen: severity, code, case, file, what was found, and below it what to do.
+    """A table for the screen: severity, code, case, file, problem, and below the problem its remedy.
 
-    Findings of one code stand together; of many, the first ones are shown and the others counted and named.
+    Findings are grouped by code. Of many findings, the first ones are shown; the others are counted and named.
 
     Args:
         findings: in any order.
@@ -316,7 +317,7 @@ def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 1
     for group in groups.values():
         for place, finding in enumerate(group[:rows_per_code]):
             lines.append(row(_cells(finding), " ".join(finding.problem.split())))
-            # What to do is told once below the rows that share it.
+            # A remedy is printed once, below the rows that share it.
             following = group[place + 1 : rows_per_code][:1]
             if finding.remedy and not (following and following[0].remedy == finding.remedy):
                 lines.append(row([""] * len(sizes), f"-> {' '.join(finding.remedy.split())}"))
@@ -332,5 +333,5 @@ def _cells(finding: Finding) -> tuple[str, ...]:
 
 def _others(findings: Sequence[Finding], names: int = 8) -> str:
     cases = list(dict.fromkeys(finding.case for finding in findings if finding.case))
-    told = ", ".join(cases[:names]) + (f" and {len(cases) - names} more" if len(cases) > names else "")
-    return f"... and {len(findings)} more of this code" + (f": {told}" if told else "")
+    named = ", ".join(cases[:names]) + (f" and {len(cases) - names} more" if len(cases) > names else "")
+    return f"... and {len(findings)} more of this code" + (f": {named}" if named else "")

@@ -1,6 +1,6 @@
-"""What a volume and a label tell in numbers: for verification, for the fingerprint of a dataset, for stratification.
+"""Statistics of volumes and labels: for verification, for the fingerprint of a dataset and for stratified splits.
 
-Facts in mm and in intensities do not depend on the order in which a file stores its axes.
+Statistics in mm and in intensities do not depend on the order in which a file stores its axes.
 """
 
 from __future__ import annotations
@@ -141,24 +141,26 @@ def _box_mm(box: tuple[slice, ...], grid: Grid) -> list[list[float]]:
 
 
 def card(report: CaseReport, *, partition: str, span: int, modalities: tuple[str, ...]) -> Card:
-    """A case's card; a feature that a case has no value of (a lesion's extent, where there is none) is left out.
+    """The card of a case: its statistics as scalars by name; see `records.case_cards`.
+
+    A feature without a value, e.g. the extent of a missing lesion, is left out.
 
     Args:
-        report: of verification, with its label's facts where the partition has labels.
-        partition: of the case.
-        span: number of the delivery; 0 for none.
-        modalities: of the dataset; the lesion is compared with the body in the first that the case has.
+        report: report of verification, with the label's statistics if the partition has labels.
+        partition: partition of the case.
+        span: number of the delivery; 0 for no delivery.
+        modalities: modalities of the dataset. The lesion is compared with the body in the first one of the case.
     """
     names = [name for name in modalities if name in report.images]
-    told: dict[str, Any] = {}
+    features: dict[str, Any] = {}
     for name in names:
-        told |= {f"{name}/{what}": value for what, value in _of_image(report.images[name]).items()}
+        features |= {f"{name}/{what}": value for what, value in _of_image(report.images[name]).items()}
     if report.label is not None:
-        told |= _of_label(report.label, report.images[names[0]])
+        features |= _of_label(report.label, report.images[names[0]])
         for name in names:
             inside = report.label["images"].get(name) or {}
-            told |= {f"{name}/lesion/{what}": inside.get(what) for what in ("mean", "covered")}
-    numbers = {name: float(value) for name, value in told.items() if value is not None}
+            features |= {f"{name}/lesion/{what}": inside.get(what) for what in ("mean", "covered")}
+    numbers = {name: float(value) for name, value in features.items() if value is not None}
     return {CASE: report.case_id, PARTITION: partition, SPAN: span, **numbers}
 
 
