@@ -31,6 +31,7 @@ from semicml_tf.conversion.verification.examine_case import examine
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.source import NiftiFile
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import PLAIN
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records import case_record, tfrecord_file
 from semicml_tf.system import cpu, quiet_import
@@ -43,7 +44,7 @@ SETTINGS = Settings(
     reference_modality="t2",
     spacing_mm=(0.0, 0.0, 0.0),
     normalisation={name: Normalisation("percentile", 0.5, 99.5) for name in MODALITIES},
-    label_values=(1,),
+    labels=PLAIN,
 )
 
 

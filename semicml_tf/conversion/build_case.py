@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from semicml_tf.conversion.settings import Settings
-from semicml_tf.conversion.verification.label_on_grid import read_foreground
+from semicml_tf.conversion.verification.label_on_grid import read_codes
 from semicml_tf.conversion.verification.plausible_grids import check_overlap
 from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
-from semicml_tf.geometry.resample import resample_mask
+from semicml_tf.preprocessing.label_codes import resample_codes
 from semicml_tf.preprocessing.pipeline import preprocess
 from semicml_tf.records.case_record import CaseRecord
 
@@ -50,8 +50,8 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
     label = native_label = None
     native_grid = reference
     if with_label:
-        native_label, native_grid = read_foreground(case, settings, reference)
-        label = resample_mask(native_label, native_grid, network.grid)
+        native_label, native_grid = read_codes(case, settings, reference)
+        label = resample_codes(native_label, settings.labels, native_grid, network.grid)
     return CaseRecord(
         case_id=case.case_id,
         grid=network.grid,
@@ -62,4 +62,5 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
         native_label=native_label,
         crop_offset=network.crop_offset,
         full_shape=network.full_shape,
+        labels=settings.labels,
     )

@@ -9,6 +9,7 @@ from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
 from semicml_tf.files.layouts.names import AUTO, PLACES
 from semicml_tf.files.layouts.options import LayoutOptions
+from semicml_tf.labels import ACTIVATIONS, SIGMOID
 
 MAX_VOXELS = 1 << 30
 LOCAL_RUNNER = "local"
@@ -94,7 +95,26 @@ class ConvertConfig:
         choices=("body", "none"),
         group=_GRID,
     )
-    label_values: tuple[int, ...] = option((1,), "Values of the label map that are foreground.", group=_LABEL)
+    label_values: tuple[int, ...] = option(
+        (1,), "Values of the label map that are foreground, of one target.", group=_LABEL
+    )
+    labels: tuple[str, ...] = option(
+        (),
+        "NAME:VALUE+VALUE,...: several targets, each with its values in the label map, such as wt:1+2+4,tc:1+4,et:4. "
+        "Replaces --label_values.",
+        group=_LABEL,
+    )
+    label_activation: str = option(
+        SIGMOID,
+        "Kind of the targets of --labels. sigmoid: regions, which may overlap. softmax: classes, one for each voxel.",
+        choices=ACTIVATIONS,
+        group=_LABEL,
+    )
+    ignore_value: int | None = option(
+        None,
+        "Value of voxels that nobody annotated. They count in no loss, no score and no choice of slices.",
+        group=_LABEL,
+    )
     background_values: tuple[int, ...] = option(
         (0,), "Values of the label map that are background. Each other value is an error.", group=_LABEL
     )
@@ -228,6 +248,8 @@ class ConvertConfig:
 
     def _contradictions(self):
         yield from self._contradictions_of_the_split()
+        if self.labels and self.label_values != (1,):
+            yield "--labels and --label_values contradict each other", "Pass one of them"
         if not self.modalities:  # the job names those of the input
             return
         try:
@@ -285,6 +307,9 @@ class ConvertConfig:
             label_values=self.label_values,
             background_values=self.background_values,
             allow_empty_labels=self.allow_empty_labels,
+            labels=self.labels,
+            label_activation=self.label_activation,
+            ignore_value=self.ignore_value,
             allow_missing_modality=self.allow_missing_modality,
             crop=self.crop,
             accept=self.accept,

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from semicml_tf.errors import UserError
+from semicml_tf.labels import SIGMOID, LabelDefinition
 from semicml_tf.preprocessing.normalisation import USUAL_MR, Normalisation, for_modality, usual
 from semicml_tf.preprocessing.plausibility import accepted_codes
 
@@ -19,8 +20,8 @@ class Settings:
         reference_modality: whose box the network's grid covers.
         spacing_mm: (slice, row, column) of that grid; 0 = the case's own.
         normalisation: by modality name.
-        label_values: values of the label map that are foreground.
-        background_values: values of the label map that are not; any other is an error.
+        labels: the classes or regions, and their values in the label map.
+        background_values: values of the label map that belong to no class; any other is an error.
         allow_empty_labels: whether a labelled case may have no foreground.
         allow_missing_modality: whether an unlabelled or test case may lack a modality.
         accepted: codes of verification's errors that are warnings in this study; see `plausibility.ACCEPTABLE`.
@@ -31,7 +32,7 @@ class Settings:
     reference_modality: str
     spacing_mm: tuple[float, float, float]
     normalisation: dict[str, Normalisation]
-    label_values: tuple[int, ...]
+    labels: LabelDefinition
     background_values: tuple[int, ...] = (0,)
     allow_empty_labels: bool = False
     allow_missing_modality: bool = False
@@ -49,6 +50,9 @@ class Settings:
         label_values: Sequence[int],
         background_values: Sequence[int],
         allow_empty_labels: bool,
+        labels: Sequence[str] = (),
+        label_activation: str = SIGMOID,
+        ignore_value: int | None = None,
         allow_missing_modality: bool = False,
         crop: str = "body",
         accept: Sequence[str] = (),
@@ -71,23 +75,47 @@ class Settings:
         reference = reference_modality or modalities[0]
         if reference not in modalities:
             raise UserError(f"--reference_modality={reference} is none of --modalities={','.join(modalities)}")
-        foreground, background = tuple(sorted(set(label_values))), tuple(sorted(set(background_values)))
-        if not foreground or set(foreground) & set(background):
+        background = tuple(sorted(set(background_values)))
+        target = _target(labels, label_values, label_activation, ignore_value)
+        if not target or set(target.values) & set(background) or ignore_value in background:
             raise UserError(
-                f"expected --label_values apart from --background_values, got {list(foreground)} and {list(background)}"
+                f"expected --{'labels' if labels else 'label_values'} apart from --background_values, got "
+                f"{list(target.values if target else ())} and {list(background)}"
+                + ("" if ignore_value is None else f", ignored {ignore_value}")
             )
         return cls(
             modalities=modalities,
             reference_modality=reference,
             spacing_mm=_spacing(spacing_mm),
             normalisation=_normalisation(modalities, normalisation, planned),
-            label_values=foreground,
+            labels=target,
             background_values=background,
             allow_empty_labels=allow_empty_labels,
             allow_missing_modality=allow_missing_modality,
             crop=crop,
             accepted=accepted_codes(accept),
         )
+
+
+def _target(
+    labels: Sequence[str], label_values: Sequence[int], activation: str, ignore_value: int | None
+) -> LabelDefinition | None:
+    """What --labels says, or the one region of --label_values; None if that has no value."""
+    if labels:
+        return LabelDefinition.parse(labels, activation=activation, ignore_value=ignore_value)
+    if activation != SIGMOID:
+        raise UserError(
+            f"--label_activation={activation} is for the classes of --labels, and there are none",
+            remedy="Pass --labels=NAME:VALUE,..., too",
+        )
+    try:
+        return (
+            dataclasses.replace(LabelDefinition.plain(label_values), ignore_value=ignore_value)
+            if label_values
+            else None
+        )
+    except ValueError as error:
+        raise UserError(f"--label_values: {error}", remedy="Correct --label_values or --ignore_value") from error
 
 
 def _spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:

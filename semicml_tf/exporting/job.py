@@ -205,7 +205,7 @@ def _manifest(
         spacing_mm=info.spacing_mm,
         normalisation=info.normalisation[modality],
         window=run.window,
-        label_values=info.label_values,
+        label_values=info.labels.values,
         threshold=run.threshold(modality),
         data_hash=run.data_hash,
         run_hash=run.run_hash,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 from scipy import ndimage
@@ -183,24 +184,37 @@ def resample_mask(mask: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     Raises:
         ValueError: the mask has values other than 0 and 1.
     """
+    hits, points = cover(mask, source, target)
+    return (2 * hits >= points).view(np.uint8)
+
+
+def cover(mask: np.ndarray, source: Grid, target: Grid) -> tuple[np.ndarray, int]:
+    """How much of each voxel of another grid a binary mask covers; see `resample_mask`.
+
+    Returns:
+        The number of points in each target voxel that the mask covers, uint32, and the number of points in a voxel.
+
+    Raises:
+        ValueError: the mask has values other than 0 and 1.
+    """
     mask = binary(mask)
-    whole = np.zeros(target.shape, np.uint8)
+    whole = np.zeros(target.shape, np.uint32)
+    step = np.abs(np.linalg.inv(source.affine) @ target.affine)[:3, :3].max(axis=0)  # source voxels a target voxel
+    counts = [1 if size <= 1 + 1e-3 else 2 * int(np.ceil(size)) for size in step]
+    points = math.prod(counts)
     part = _reach(mask, source, target)
     if part is None:
-        return whole
+        return whole, points
     affine = target.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.array([bounds.start for bounds in part])
     shape = tuple(bounds.stop - bounds.start for bounds in part)
     soft = mask.astype(np.float32)
-    step = np.abs(np.linalg.inv(source.affine) @ target.affine)[:3, :3].max(axis=0)  # source voxels a target voxel
-    counts = [1 if size <= 1 + 1e-3 else 2 * int(np.ceil(size)) for size in step]
-    hits = np.zeros(shape, np.uint32)
+    hits = whole[part]
     for place in itertools.product(*((np.arange(n) + 0.5) / n - 0.5 for n in counts)):
         shifted = affine.copy()
         shifted[:3, 3] += shifted[:3, :3] @ np.array(place)
         hits += resample(soft, source, Grid(shape, shifted), outside=0.0, smooth=False) >= 0.5
-    whole[part] = 2 * hits >= np.prod(counts)
-    return whole
+    return whole, points
 
 
 def changed_volume(before: np.ndarray, source: Grid, after: np.ndarray, target: Grid) -> str:

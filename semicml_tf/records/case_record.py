@@ -1,16 +1,17 @@
-"""The TFRecord contract: one `tf.train.Example` a case. No other file names a feature.
+"""The TFRecord contract: one `tf.train.Example` per case. No other file names a feature.
 
 | feature | type | what |
 |---|---|---|
-| `contract_version` | int64 | `CONTRACT_VERSION` |
+| `contract_version` | int64 | 2 for a plain target (`LabelDefinition.is_plain`), else 3 |
 | `case_id` | bytes | the case's name, UTF-8 |
 | `grid/shape`, `grid/affine` | 3 int64, 16 float | the record's grid: slices, rows, columns; RAS+ mm |
 | `crop/full_shape`, `crop/offset` | 3 int64 each | the network's grid that it was cut from, and its first voxel there |
 | `image/<modality>` | bytes | normalised values, float16, little-endian, C order, of `grid/shape` |
 | `normalisation/<modality>` | 4 float | low, high, center, scale that made them (`normalisation.Constants`) |
 | `native/shape`, `native/affine` | 3 int64, 16 float | the patient's own grid, onto which masks go back |
-| `label` | bytes | uint8 0/1 of `grid/shape`; **absent in unlabelled records** |
-| `native/label` | bytes | the annotator's mask on the patient's own grid, bits packed, zlib; absent likewise |
+| `label` | bytes | codes of `grid/shape`: uint8 0/1 in version 2; **absent in unlabelled records** |
+| `native/label` | bytes | the annotator's label on the patient's own grid: codes (version 2: bits packed), zlib |
+| `labels` | bytes | in version 3: the classes, JSON of `LabelDefinition.to_json`; codes are those of this definition |
 
 A case without one of the dataset's modalities has neither `image/<modality>` nor `normalisation/<modality>`.
 Only `parse_in_graph` imports TensorFlow: the workers of a conversion stay small.
@@ -26,13 +27,15 @@ from typing import Any
 
 import numpy as np
 
+from semicml_tf import labels_file
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.mask import binary
+from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.preprocessing.normalisation import Constants
 from semicml_tf.records import example_proto
 
-CONTRACT_VERSION = 2
+PLAIN_VERSION, CONTRACT_VERSION = 2, 3
 PARTITIONS = ("labelled", "unlabelled", "validation", "test")
 LABELLED_PARTITIONS = ("labelled", "validation", "test")
 # Of each of a record's three grids. A record of 8 kB can claim any number, and masks of it would fill the memory.
@@ -49,10 +52,12 @@ class CaseRecord:
         images: by modality name, (slices, rows, columns) float16, normalised; at least one.
         constants: by modality name, what normalised them.
         native_grid: the patient's own grid.
-        label: (slices, rows, columns) uint8 0/1, or None where the case is unlabelled.
-        native_label: uint8 0/1 on `native_grid`, or None likewise.
+        label: (slices, rows, columns) codes of `labels`, or None if the case is unlabelled. Codes of a plain target are
+            uint8 0/1.
+        native_label: codes on `native_grid`, or None if the case is unlabelled.
         crop_offset: index of `grid`'s first voxel in the network's whole grid.
         full_shape: of the network's whole grid; None stands for that of `grid`, which is then not cropped.
+        labels: the classes of the codes.
     """
 
     case_id: str
@@ -64,6 +69,12 @@ class CaseRecord:
     native_label: np.ndarray | None = None
     crop_offset: tuple[int, int, int] = (0, 0, 0)
     full_shape: tuple[int, int, int] | None = None
+    labels: LabelDefinition = PLAIN
+
+    @property
+    def contract_version(self) -> int:
+        """Of the record: a plain target keeps the bytes of before."""
+        return PLAIN_VERSION if self.labels.is_plain else CONTRACT_VERSION
 
     @property
     def full_grid(self) -> Grid:
@@ -95,10 +106,17 @@ def _check(record: CaseRecord) -> None:
         raise ValueError("expected both labels or none")
     for name in ("label", "native_label"):
         if arrays[name] is not None:
-            binary(arrays[name], f"a {name}")
+            _check_codes(arrays[name], name, record.labels)
     ends = tuple(start + size for start, size in zip(record.crop_offset, record.grid.shape))
     if min(record.crop_offset) < 0 or any(end > size for end, size in zip(ends, full_shape)):
         raise ValueError(f"expected a box within {full_shape}, got {record.crop_offset} to {ends}")
+
+
+def _check_codes(codes: np.ndarray, name: str, labels: LabelDefinition) -> None:
+    if labels.is_plain:
+        binary(codes, f"a {name}")
+    elif codes.dtype != np.dtype(labels.dtype) or not labels.is_valid(codes):
+        raise ValueError(f"expected a {name} of codes of {labels}, of type {np.dtype(labels.dtype)}")
 
 
 def encode(record: CaseRecord) -> bytes:
@@ -118,7 +136,7 @@ def encode(record: CaseRecord) -> bytes:
     _check(record)
     raw, ints, floats = example_proto.raw, example_proto.ints, example_proto.floats
     features = {
-        "contract_version": ints([CONTRACT_VERSION]),
+        "contract_version": ints([record.contract_version]),
         "case_id": raw(record.case_id.encode("utf-8")),
         "grid/shape": ints(record.grid.shape),
         "grid/affine": floats(record.grid.affine),
@@ -131,8 +149,12 @@ def encode(record: CaseRecord) -> bytes:
         features[f"image/{name}"] = raw(np.ascontiguousarray(image, "<f2"))
         features[f"normalisation/{name}"] = floats(dataclasses.astuple(record.constants[name]))
     if record.label is not None:
-        features["label"] = raw(np.ascontiguousarray(record.label, np.uint8))
-        features["native/label"] = raw(zlib.compress(np.packbits(record.native_label).tobytes(), 6))
+        plain = record.labels.is_plain
+        native = np.packbits(record.native_label) if plain else np.ascontiguousarray(record.native_label)
+        features["label"] = raw(np.ascontiguousarray(record.label, record.labels.dtype))
+        features["native/label"] = raw(zlib.compress(native.tobytes(), 6))
+    if not record.labels.is_plain:
+        features["labels"] = raw(labels_file.text(record.labels).encode())
     try:
         return example_proto.serialize(features)
     except ValueError as error:
@@ -154,17 +176,20 @@ def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
         version = example_proto.ints_of(features.get("contract_version", memoryview(b"")))
     except example_proto.NoExample as error:
         raise UserError("a record is no tf.train.Example", path=path, remedy="Convert the data again") from error
-    if version != [CONTRACT_VERSION]:
+    if version not in ([PLAIN_VERSION], [CONTRACT_VERSION]):
         raise UserError(
-            f"expected records of contract version {CONTRACT_VERSION}, got {version[0] if version else 'none'}",
+            f"expected records of contract version {PLAIN_VERSION} or {CONTRACT_VERSION}, got "
+            f"{version[0] if version else 'none'}",
             path=path,
             remedy="Convert the data again with this version",
         )
     try:
-        return _case(features)
+        return _case(features, plain=version == [PLAIN_VERSION])
+    except UserError as error:
+        raise UserError(f"in a record: {error.problem}", path=path, remedy="Convert the data again") from error
     except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
         raise UserError(
-            f"a record of contract version {CONTRACT_VERSION} lacks a feature, or has a wrong one ({error})",
+            f"a record of contract version {version[0]} lacks a feature, or has a wrong one ({error})",
             path=path,
             remedy="Convert the data again",
         ) from error
@@ -179,7 +204,7 @@ def _array(feature: memoryview, dtype: str) -> np.ndarray:
     return array
 
 
-def _case(features: Mapping[str, memoryview]) -> CaseRecord:
+def _case(features: Mapping[str, memoryview], *, plain: bool) -> CaseRecord:
     def three(name):
         first, second, third = example_proto.ints_of(features[name])
         return first, second, third
@@ -190,10 +215,11 @@ def _case(features: Mapping[str, memoryview]) -> CaseRecord:
 
     network, native = grid("grid"), grid("native")
     names = sorted(key.split("/", 1)[1] for key in features if key.startswith("image/"))
+    labels = PLAIN if plain else labels_file.parse(bytes(example_proto.raw_of(features["labels"])))
     label = native_label = None
     if "label" in features or "native/label" in features:
-        label = _array(features["label"], "u1").reshape(network.shape)
-        native_label = _native_label(example_proto.raw_of(features["native/label"]), native.shape)
+        label = _array(features["label"], labels.dtype).reshape(network.shape)
+        native_label = _native_label(example_proto.raw_of(features["native/label"]), native.shape, labels)
     record = CaseRecord(
         case_id=str(example_proto.raw_of(features["case_id"]), "utf-8"),
         grid=network,
@@ -204,37 +230,44 @@ def _case(features: Mapping[str, memoryview]) -> CaseRecord:
         native_label=native_label,
         crop_offset=three("crop/offset"),
         full_shape=three("crop/full_shape"),
+        labels=labels,
     )
     _check(record)
     return record
 
 
-def _native_label(content: memoryview, shape: tuple[int, int, int]) -> np.ndarray:
-    """The mask of exactly `shape` in zlib's bytes; a few kilobytes of zlib can stand for gigabytes."""
+def _native_label(content: memoryview, shape: tuple[int, int, int], labels: LabelDefinition) -> np.ndarray:
+    """The codes of exactly `shape` in zlib's bytes; a few kilobytes of zlib can stand for gigabytes."""
     voxels = math.prod(shape)
     if voxels > MOST_VOXELS:
         raise ValueError(f"expected a native shape of at most {MOST_VOXELS} voxels, got {voxels}")
-    size = -(-voxels // 8)
+    size = -(-voxels // 8) if labels.is_plain else voxels * np.dtype(labels.dtype).itemsize
     unzip = zlib.decompressobj()
-    bits = unzip.decompress(content, size + 1)
-    if len(bits) != size or not unzip.eof or unzip.unused_data:
+    data = unzip.decompress(content, size + 1)
+    if len(data) != size or not unzip.eof or unzip.unused_data:
         raise ValueError(f"expected a native label of exactly {size} bytes for {voxels} voxels")
-    return np.unpackbits(np.frombuffer(bits, np.uint8), count=voxels).reshape(shape)
+    if labels.is_plain:
+        return np.unpackbits(np.frombuffer(data, np.uint8), count=voxels).reshape(shape)
+    return np.frombuffer(data, labels.dtype).reshape(shape)
 
 
-def parse_in_graph(serialized, modalities: Sequence[str], *, labelled: bool) -> dict[str, Any]:
+def parse_in_graph(
+    serialized, modalities: Sequence[str], *, labelled: bool, labels: LabelDefinition = PLAIN
+) -> dict[str, Any]:
     """The images (and label) of one serialised record, by TensorFlow operations.
 
     Args:
         serialized: scalar string tensor.
         modalities: names to read.
         labelled: whether to read the label, too; a record without one is then an error.
+        labels: the classes of the dataset.
 
     Returns:
-        ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: uint8 0/1 likewise.
+        ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: codes of `labels`, of its
+        type, of the same shape.
 
     Raises:
-        tf.errors.InvalidArgumentError: a feature is missing, or the label has values other than 0 and 1.
+        tf.errors.InvalidArgumentError: a feature is missing, or the label has values that are no codes.
     """
     import tensorflow as tf
 
@@ -247,8 +280,15 @@ def parse_in_graph(serialized, modalities: Sequence[str], *, labelled: bool) -> 
     images = {name: tf.reshape(tf.io.decode_raw(parsed[f"image/{name}"], tf.float16), shape) for name in modalities}
     if not labelled:
         return {"image": images}
-    label = tf.reshape(tf.io.decode_raw(parsed["label"], tf.uint8), shape)
-    # Augmentation interpolates labels and cuts them at 0.5: a label of several values would become another one.
-    known = tf.debugging.assert_less(label, tf.constant(2, tf.uint8), message="expected a label of the values 0 and 1")
-    with tf.control_dependencies([known] if known is not None else []):
+    dtype = tf.as_dtype(np.dtype(labels.dtype))
+    label = tf.reshape(tf.io.decode_raw(parsed["label"], dtype), shape)
+    # Augmentation interpolates each class by itself: another value would silently become background.
+    end = len(labels.classes) + 1 if labels.exclusive else 1 << len(labels.classes)
+    # 8 regions use all values of a byte.
+    known = tf.constant(True) if end > dtype.max else label < tf.constant(end, dtype)
+    if labels.ignored_code is not None:
+        known = tf.logical_or(known, label == tf.constant(labels.ignored_code, dtype))
+    values = "0 and 1" if labels.is_plain else f"of {labels}"
+    checked = tf.debugging.Assert(tf.reduce_all(known), [f"expected a label of the values {values}"])
+    with tf.control_dependencies([checked] if checked is not None else []):
         return {"image": images, "label": tf.identity(label)}

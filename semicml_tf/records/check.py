@@ -73,6 +73,7 @@ class CaseFacts:
     label_slices: int | None
     lesion_voxels: int | None
     lesion_ml: float | None
+    contract_version: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,8 @@ def _facts(record: case_record.CaseRecord, file: str, found: tfrecord_file.Recor
         low, high = (float(value) * constants.scale + constants.center for value in (image.min(), image.max()))
         ranges[name] = (round(max(low, constants.low), 4), round(min(high, constants.high), 4))
     labelled = record.label is not None
-    native_voxels = int(np.count_nonzero(record.native_label)) if labelled else None
+    label = record.labels.any(record.label) if labelled else None
+    native_voxels = int(np.count_nonzero(record.labels.any(record.native_label))) if labelled else None
     return CaseFacts(
         case_id=record.case_id,
         partition=partition,
@@ -121,10 +123,11 @@ def _facts(record: case_record.CaseRecord, file: str, found: tfrecord_file.Recor
         native_spacing_mm=_spacing(record.native_grid),
         ranges=ranges,
         constants={name: dataclasses.asdict(value) for name, value in record.constants.items()},
-        label_voxels=int(np.count_nonzero(record.label)) if labelled else None,
-        label_slices=int(record.label.any(axis=(1, 2)).sum()) if labelled else None,
+        label_voxels=int(np.count_nonzero(label)) if labelled else None,
+        label_slices=int(label.any(axis=(1, 2)).sum()) if labelled else None,
         lesion_voxels=native_voxels,
         lesion_ml=round(native_voxels * record.native_grid.voxel_volume_ml, 3) if labelled else None,
+        contract_version=record.contract_version,
     )
 
 

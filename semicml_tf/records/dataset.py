@@ -9,12 +9,14 @@ import math
 import pathlib
 from typing import Annotated, Literal
 
-from annotated_types import Interval, MinLen
+from annotated_types import Interval, MaxLen, MinLen
 from typing_extensions import TypedDict
 
 from semicml_tf.errors import UserError
+from semicml_tf.labels import LabelDefinition
+from semicml_tf.labels_file import LabelFile
 from semicml_tf.preprocessing.normalisation import Normalisation
-from semicml_tf.records.case_record import CONTRACT_VERSION, MOST_VOXELS, PARTITIONS
+from semicml_tf.records.case_record import CONTRACT_VERSION, MOST_VOXELS, PARTITIONS, PLAIN_VERSION
 from semicml_tf.storage import access, listing
 from semicml_tf.storage import url as urls
 from semicml_tf.system import atomic_files, json_files
@@ -35,8 +37,10 @@ class CaseEntry:
         shard: file name beside `dataset.json`.
         index: position of the record in it.
         shape: (slices, rows, columns) on the network's grid.
-        lesion_slices: slices with a labelled voxel; None where the case is unlabelled.
+        lesion_slices: slices with a voxel of any class; None if the case is unlabelled.
         modalities: images that the record holds; () = all of the dataset's.
+        class_slices: by class, slices with a voxel of it; empty if the case is unlabelled or the target is plain.
+        annotated_slices: slices with a voxel that is not ignored; None if the case is unlabelled or nothing is ignored.
     """
 
     case_id: str
@@ -45,18 +49,19 @@ class CaseEntry:
     shape: tuple[Positive, Positive, Positive]
     lesion_slices: Count | None
     modalities: tuple[str, ...] = ()
+    class_slices: dict[str, Count] = dataclasses.field(default_factory=dict, hash=False)
+    annotated_slices: Count | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class _File:
     """`dataset.json` as it is read; see `DatasetInfo`."""
 
-    contract_version: Literal[CONTRACT_VERSION]
+    contract_version: Literal[PLAIN_VERSION, CONTRACT_VERSION]
     modalities: Annotated[tuple[str, ...], MinLen(1)]
     reference_modality: str
     spacing_mm: tuple[_Spacing, _Spacing, _Spacing]
     normalisation: dict[str, str]
-    label_values: tuple[int, ...]
     layout: str
     partitions: dict[Literal[PARTITIONS], tuple[CaseEntry, ...]]
     shard_sha256: dict[str, str]
@@ -64,8 +69,15 @@ class _File:
     window: Positive | None
     data_hash: str
     accepted: tuple[str, ...] = ()
+    # Of version 2, and of version 3.
+    label_values: Annotated[tuple[int, ...], MaxLen(1000)] | None = None
+    labels: LabelFile | None = None
 
     def __post_init__(self):
+        if (self.labels is None) != (self.contract_version == PLAIN_VERSION) or (
+            self.labels or self.label_values
+        ) is None:
+            raise ValueError("expected label_values in version 2, and labels in version 3")
         names = set(self.modalities)
         if not all(name.isidentifier() for name in names):
             raise ValueError(f"expected names of modalities such as ct, got {self.modalities}")
@@ -82,6 +94,15 @@ class _File:
                 raise ValueError(f"case {case.case_id!r} has an impossible shape or number of slices with a lesion")
             if not set(case.modalities) <= names:
                 raise ValueError(f"case {case.case_id!r} has modalities that the dataset lacks")
+            known = self.labels.classes if self.labels else ()
+            counts = (case.annotated_slices or 0, *case.class_slices.values())
+            if not set(case.class_slices) <= set(known) or max(counts) > case.shape[0]:
+                raise ValueError(f"case {case.case_id!r} has classes or numbers of slices that the dataset lacks")
+
+    @property
+    def definition(self) -> LabelDefinition:
+        """The target of either version."""
+        return self.labels.definition() if self.labels else LabelDefinition.plain(self.label_values)
 
 
 class Origin(TypedDict, total=False):
@@ -98,11 +119,11 @@ class DatasetInfo:
 
     Attributes:
         root: the folder; that of its copies if it was read from a URL.
-        modalities: names, in the order the user gave.
+        modalities: their names, in the order of the conversion.
         reference_modality: whose box the network's grid covers.
         spacing_mm: (slice, row, column) of the network's grid; 0 = each case's own.
         normalisation: by modality name.
-        label_values: values of the source's label map that are foreground.
+        labels: what is segmented.
         layout: of the source files.
         partitions: cases by partition name.
         shard_sha256: by file name.
@@ -119,7 +140,7 @@ class DatasetInfo:
     reference_modality: str
     spacing_mm: tuple[float, float, float]
     normalisation: dict[str, Normalisation]
-    label_values: tuple[int, ...]
+    labels: LabelDefinition
     layout: str
     partitions: dict[str, tuple[CaseEntry, ...]]
     shard_sha256: dict[str, str]
@@ -166,21 +187,33 @@ class DatasetInfo:
         """The modalities that the record of `case` holds, in the dataset's order."""
         return case.modalities or self.modalities
 
+    @property
+    def contract_version(self) -> int:
+        """Of its records and of `dataset.json`: a plain target keeps the version, and the hash, of before."""
+        return PLAIN_VERSION if self.labels.is_plain else CONTRACT_VERSION
+
+    def _target(self) -> dict:
+        return {"label_values": list(self.labels.values)} if self.labels.is_plain else {"labels": self.labels.to_json()}
+
+    def _entry(self, case: CaseEntry) -> dict:
+        entry = dataclasses.asdict(case)
+        for name in ("class_slices", "annotated_slices") if self.labels.is_plain else ():
+            del entry[name]
+        return entry
+
     def _body(self) -> dict:
         return {
-            "contract_version": CONTRACT_VERSION,
+            "contract_version": self.contract_version,
             "modalities": list(self.modalities),
             "reference_modality": self.reference_modality,
             "spacing_mm": list(self.spacing_mm),
             "axis_order": ["slice", "row", "column"],
             "normalisation": {name: str(how) for name, how in self.normalisation.items()},
-            "label_values": list(self.label_values),
+            **self._target(),
             "layout": self.layout,
             "crop": self.crop,
             "window": self.window,
-            "partitions": {
-                name: [dataclasses.asdict(case) for case in self.partitions.get(name, ())] for name in PARTITIONS
-            },
+            "partitions": {name: [self._entry(case) for case in self.partitions.get(name, ())] for name in PARTITIONS},
             "shard_sha256": self.shard_sha256,
             # Left out where there is nothing in it, so that the hash of other data stays what it was.
             **({"accepted": list(self.accepted)} if self.accepted else {}),
@@ -229,6 +262,7 @@ class DatasetInfo:
         info = cls(
             root=root,
             normalisation=normalisation,
+            labels=held.definition,
             **{name: getattr(held, name) for name in _AS_IN_THE_FILE},
         )
         if held.data_hash != _hash({name: body.get(name) for name in info._body()}):
@@ -238,7 +272,7 @@ class DatasetInfo:
 
 # Fields of `DatasetInfo` that are read as they are.
 _AS_IN_THE_FILE = (
-    "modalities", "reference_modality", "spacing_mm", "label_values", "layout", "partitions", "shard_sha256", "crop",
+    "modalities", "reference_modality", "spacing_mm", "layout", "partitions", "shard_sha256", "crop",
     "window", "data_hash", "accepted",
 )  # fmt: skip
 

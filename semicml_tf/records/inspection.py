@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from semicml_tf.errors import UserError
+from semicml_tf.labels import LabelDefinition
 from semicml_tf.records import example_proto, tfrecord_file
-from semicml_tf.records.case_record import CONTRACT_VERSION
 from semicml_tf.records.check import CaseFacts, Checked
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.system import tables
@@ -55,12 +55,12 @@ def of_dataset(info: DatasetInfo, checked: Sequence[Checked], made: Mapping) -> 
         made: how the dataset was made: command, source and versions.
     """
     contents = {"none": "the whole grid", "body": "the body's box of the grid"}
-    lines = [f"{info.where}: dataset of contract version {CONTRACT_VERSION}, data hash {info.data_hash[:12]}"]
+    lines = [f"{info.where}: dataset of contract version {info.contract_version}, data hash {info.data_hash[:12]}"]
     lines += [f"  {name:15s} {info.normalisation[name]} ({info.normalisation[name].unit})" for name in info.modalities]
     lines += [
         f"  grid            of {info.reference_modality}, spacing {_spacing(info.spacing_mm)}; "
         f"records hold {contents.get(info.crop, info.crop)}",
-        f"  label           values {', '.join(map(str, info.label_values))} are foreground",
+        f"  label           {_described(info.labels)}",
         f"  source          layout {info.layout}" + (f", {made['source']}" if made.get("source") else ""),
     ]
     if info.window is not None:
@@ -99,7 +99,7 @@ def of_shard(path: pathlib.Path, checked: Checked, *, beside: bool) -> str:
         beside: whether a dataset.json beside the shard names it.
     """
     lines = [
-        f"{path}: shard of contract version {CONTRACT_VERSION}, {_some(len(checked.cases), 'readable record')}, "
+        f"{path}: shard{_versions(checked.cases)}, {_some(len(checked.cases), 'readable record')}, "
         f"{_mb(checked.bytes)} MB, SHA-256 {checked.sha256[:12]}"
     ]
     if not beside:
@@ -152,16 +152,26 @@ def list_of_entries(info: DatasetInfo, checked: Sequence[Checked]) -> str:
     return _table(["case", "partition", "record", "modalities", "shape", "label slices"], rows)
 
 
+def _versions(cases: Sequence[CaseFacts]) -> str:
+    """The contract versions of records, for a heading."""
+    numbers = sorted({case.contract_version for case in cases})
+    return f" of contract version {' and '.join(map(str, numbers))}" if numbers else ""
+
+
+def _described(labels: LabelDefinition) -> str:
+    return f"values {', '.join(map(str, labels.values))} are foreground" if labels.is_plain else labels.described()
+
+
 def as_data(info: DatasetInfo) -> dict:
     """The description of a dataset as JSON values."""
     return {
-        "contract_version": CONTRACT_VERSION,
+        "contract_version": info.contract_version,
         "data_hash": info.data_hash,
         "modalities": list(info.modalities),
         "reference_modality": info.reference_modality,
         "spacing_mm": list(info.spacing_mm),
         "normalisation": {name: str(how) for name, how in info.normalisation.items()},
-        "label_values": list(info.label_values),
+        **({"label_values": list(info.labels.values)} if info.labels.is_plain else {"labels": info.labels.to_json()}),
         "layout": info.layout,
         "crop": info.crop,
         "window": info.window,

@@ -53,8 +53,6 @@ def problems_in(record: case_record.CaseRecord) -> Iterator[str]:
         # By the bits, where float16's exponent is full: numpy's own isfinite converts every value.
         if np.any((image.view(np.uint16) & 0x7C00) == 0x7C00):
             yield f"image '{name}' holds NaN or infinite values"
-    if record.label is not None and record.label.max() > 1:
-        yield f"the label holds the value {record.label.max()}, expected 0 and 1"
 
 
 def problems_with_entry(
@@ -66,6 +64,9 @@ def problems_with_entry(
         return
     if record.grid.shape != entry.shape:
         yield f"its shape is {record.grid.shape}, but {FILE_NAME} says {entry.shape}"
+    if (record.labels.names, record.labels.activation) != (info.labels.names, info.labels.activation):
+        yield f"its labels are {record.labels.described()}, but {FILE_NAME} says {info.labels.described()}"
+        return
     expected = set(info.modalities_of(entry))
     if set(record.images) != expected:
         yield f"it holds {sorted(record.images)}, but {FILE_NAME} says {sorted(expected)}"
@@ -75,9 +76,13 @@ def problems_with_entry(
     if record.label is None and may_be_labelled:
         yield f"it holds no label, though it is in the partition '{partition}'"
     if record.label is not None and may_be_labelled:
-        slices = int(record.label.any(axis=(1, 2)).sum())
+        slices = int(record.labels.any(record.label).any(axis=(1, 2)).sum())
         if slices != entry.lesion_slices:
             yield f"{slices} slices of its label have a lesion, but {FILE_NAME} says {entry.lesion_slices}"
+        for name, expected_slices in entry.class_slices.items():
+            slices = int(record.labels.mask(record.label, name).any(axis=(1, 2)).sum())
+            if slices != expected_slices:
+                yield f"{slices} slices of its label have {name}, but {FILE_NAME} says {expected_slices}"
 
 
 def _open(path: str) -> BinaryIO:

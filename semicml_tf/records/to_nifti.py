@@ -40,7 +40,7 @@ def write_case(folder: str | pathlib.Path, record: CaseRecord, *, overwrite: boo
     """Writes a record's images, labels and numbers.
 
     `CASE_MODALITY.nii.gz` (float32, native units) and `CASE_label.nii.gz` lie on the record's grid,
-    `CASE_native_label.nii.gz` on the patient's own, `CASE.json` holds what made them.
+    `CASE_native_label.nii.gz` on the patient's own; both hold codes of the classes. `CASE.json` holds what made them.
 
     Args:
         folder: made where it is not there; each file in it appears whole or not at all.
@@ -75,6 +75,7 @@ def write_case(folder: str | pathlib.Path, record: CaseRecord, *, overwrite: boo
         "crop_offset": list(record.crop_offset),
         "full_shape": list(record.full_grid.shape),
         "axis_order": ["slice", "row", "column"],
+        **({} if record.labels.is_plain else {"labels": record.labels.to_json()}),
     }
     atomic_files.write_json(folder / names[-1], body)
     return names

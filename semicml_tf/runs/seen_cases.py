@@ -25,6 +25,7 @@ class SeenData:
         trained_on, validated_on: names of cases, and of patients where the split names patients; also those of the run
             that this one began with.
         spacing_mm, normalisation, label_values, crop: of the dataset.
+        labels: its target in words; "" if it is plain.
     """
 
     trained_on: tuple[str, ...]
@@ -33,6 +34,7 @@ class SeenData:
     normalisation: dict[str, str]
     label_values: tuple[int, ...]
     crop: str
+    labels: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -75,8 +77,9 @@ def seen(info: DatasetInfo, initial: run_folder.Run | None) -> SeenData:
         validated_on=tuple(sorted(validated)),
         spacing_mm=tuple(info.spacing_mm),
         normalisation={name: str(how) for name, how in info.normalisation.items()},
-        label_values=tuple(info.label_values),
+        label_values=info.labels.values,
         crop=info.crop,
+        labels="" if info.labels.is_plain else info.labels.described(),
     )
 
 
@@ -116,7 +119,7 @@ def check(run: run_folder.Run, info: DatasetInfo, scored: Collection[str] = ("va
     if run.data_hash == info.data_hash:
         return
     before, now = _of_run(run, info), seen(info, None)
-    for what in ("spacing_mm", "normalisation", "label_values", "crop"):
+    for what in ("spacing_mm", "normalisation", "label_values", "labels", "crop"):
         if getattr(before, what) != getattr(now, what):
             raise UserError(
                 f"expected data with the {what} of the run {run.folder}, {_plain(getattr(before, what))}, got "

@@ -23,7 +23,7 @@ GOOD = {
 def test_values_are_put_in_order():
     settings = Settings.parse(**GOOD)
     assert settings.reference_modality == "ct" and settings.spacing_mm == (3, 0, 1.5)
-    assert settings.label_values == (1, 2, 4)
+    assert settings.labels.values == (1, 2, 4)
     assert {name: str(how) for name, how in settings.normalisation.items()} == {
         "ct": "hu:-200:300",
         "t2": "percentile:0.5:99.5",

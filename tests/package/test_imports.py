@@ -23,6 +23,8 @@ ORDER = (
     "semicml_tf.commandline",
     "semicml_tf.storage",
     "semicml_tf.geometry",
+    "semicml_tf.labels",
+    "semicml_tf.labels_file",
     "semicml_tf.preprocessing",
     "semicml_tf.postprocessing",
     "semicml_tf.files",

@@ -13,6 +13,7 @@ from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.source import NiftiFile
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.volume import network_input
+from semicml_tf.labels import PLAIN
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.preprocessing.pipeline import preprocess, to_patient_grid
 from tests.support import threshold_model
@@ -47,7 +48,7 @@ def test_prediction_sees_the_voxels_of_the_record(tmp_path, affine, crop, spacin
     for name, source in files.items():
         nibabel.save(nibabel.Nifti1Image(volume(name), affine), source.path)
     how = {name: NORMALISATION[name] for name in names}
-    settings = Settings(names, names[0], spacing_mm, how, label_values=(1,), crop=crop)
+    settings = Settings(names, names[0], spacing_mm, how, labels=PLAIN, crop=crop)
     record = build(CaseFiles("case", files), settings, with_label=False)
     assert list(record.images) == list(names)
     for name, source in files.items():

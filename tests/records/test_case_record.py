@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import SOFTMAX, LabelDefinition
 from semicml_tf.preprocessing.normalisation import Constants
 from semicml_tf.records import case_record
 from tests.geometry.test_resample import OBLIQUE
@@ -80,7 +81,7 @@ def test_a_label_that_is_not_there_cannot_be_parsed():
 def test_something_else_than_a_record():
     with pytest.raises(UserError, match=r"a.tfrecord: a record is no tf.train.Example.*Convert"):
         case_record.decode(b"\xff\xff\xff", path="a.tfrecord")
-    with pytest.raises(UserError, match="contract version 2, got none"):
+    with pytest.raises(UserError, match="contract version 2 or 3, got none"):
         case_record.decode(tf.train.Example().SerializeToString())
 
 
@@ -280,3 +281,40 @@ def test_arrays_are_aligned_wherever_their_bytes_lie(length):
         assert image.flags.aligned and not image.flags.writeable
         np.testing.assert_array_equal(image, whole.images[name])
     assert np.shares_memory(after.label, np.frombuffer(content, np.uint8))  # not copied
+
+
+CLASSES = LabelDefinition({"liver": (1,), "kidney": (2, 3)}, SOFTMAX, ignore_value=255)
+REGIONS = LabelDefinition({f"r{number}": (number + 1,) for number in range(9)})
+
+
+@pytest.mark.parametrize("labels,highest", [(CLASSES, 3), (REGIONS, 1 << 9)], ids=["classes", "regions"])
+def test_codes_of_several_classes_come_back_by_both_readers(labels, highest):
+    rng = np.random.default_rng(1)
+    before = record()
+    codes = {
+        "label": rng.integers(0, highest, before.grid.shape).astype(labels.dtype),
+        "native_label": rng.integers(0, highest, before.native_grid.shape).astype(labels.dtype),
+    }
+    if labels.ignored_code is not None:
+        codes["label"][0] = labels.ignored_code
+    before = dataclasses.replace(before, labels=labels, **codes)
+    content = case_record.encode(before)
+    after = case_record.decode(content)
+    assert after.labels == labels and after.contract_version == 3
+    np.testing.assert_array_equal(after.label, codes["label"])
+    np.testing.assert_array_equal(after.native_label, codes["native_label"])
+    parsed = case_record.parse_in_graph(content, ["ct"], labelled=True, labels=labels)
+    np.testing.assert_array_equal(parsed["label"], codes["label"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected a label of the values"):
+        fewer = (
+            LabelDefinition({"liver": (1,)}, SOFTMAX)
+            if labels.exclusive
+            else LabelDefinition({f"r{number}": (number + 1,) for number in range(8)}, ignore_value=99)
+        )
+        case_record.parse_in_graph(content, ["ct"], labelled=True, labels=fewer)
+
+
+def test_codes_of_no_class_are_refused():
+    wrong = np.full((3, 4, 5), 3, np.uint8)
+    with pytest.raises(ValueError, match="a label of codes of liver:1,kidney:2"):
+        case_record.encode(dataclasses.replace(record(), labels=CLASSES, label=wrong))

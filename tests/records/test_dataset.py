@@ -44,7 +44,7 @@ def test_loaded_as_saved(dataset):
     [
         (lambda body: body.update(spacing_mm=[1, 1, 1]), "it was edited"),
         (lambda body: body["partitions"]["test"].extend(body["partitions"]["labelled"]), "it was edited"),
-        (lambda body: body.update(contract_version=0), "contract_version: expected 2, got 0"),
+        (lambda body: body.update(contract_version=0), "contract_version: expected 2 or 3, got 0"),
         (lambda body: body.pop("modalities"), "the field modalities is missing"),
         (lambda body: body["partitions"]["test"][0].pop("shape"), r"the field partitions.test\[0\].shape is missing"),
         (lambda body: body["partitions"]["test"][0].update(shard="../a.tfrecord"), "expected the name of a shard"),
@@ -85,7 +85,7 @@ def test_a_dataset_of_an_earlier_version_is_to_be_converted_again(dataset):
     with pytest.raises(UserError) as caught:
         DatasetInfo.load(dataset)
     assert caught.value.line == (
-        f"{path}: expected a converted dataset, but contract_version: expected 2, got 1. "
+        f"{path}: expected a converted dataset, but contract_version: expected 2 or 3, got 1. "
         "Convert the data again with python -m semicml_tf.convert of this version."
     )
 

@@ -7,6 +7,7 @@ import pathlib
 import pytest
 
 from semicml_tf.errors import UserError
+from semicml_tf.labels import PLAIN
 from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
@@ -21,7 +22,7 @@ def dataset(root, **partitions):
         reference_modality="ct",
         spacing_mm=(3.0, 4.0, 4.0),
         normalisation={"ct": Normalisation("hu", -200, 300), "pet": Normalisation("suv", 0, 15)},
-        label_values=(1,),
+        labels=PLAIN,
         layout="csv",
         partitions={
             name: tuple(CaseEntry(case, "x.tfrecord", place, (4, 4, 4), None) for place, case in enumerate(cases))

@@ -8,6 +8,7 @@ import numpy as np
 
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample_mask
+from semicml_tf.labels import PLAIN
 from semicml_tf.preprocessing.normalisation import Constants, Normalisation
 from semicml_tf.records import case_record, shards
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
@@ -97,7 +98,7 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[case_record.C
         "reference_modality": "ct",
         "spacing_mm": (0.0, 0.0, 0.0),
         "normalisation": {name: NORMALISATION.get(name, NORMALISATION["ct"]) for name in modalities},
-        "label_values": (1,),
+        "labels": PLAIN,
         "layout": "csv",
         "partitions": entries,
         "shard_sha256": digests,

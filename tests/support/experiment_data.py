@@ -9,6 +9,7 @@ from semicml_tf.evaluation.metrics.case_score import CaseScore
 from semicml_tf.evaluation.metrics.catalogue import POLICY
 from semicml_tf.evaluation.scores import summarise
 from semicml_tf.experiments.run_spec import Cell
+from semicml_tf.labels import PLAIN
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.records.shards import shard_name
 from tests.support.evaluation_data import NORMALISATION
@@ -63,7 +64,7 @@ def write_labelled(folder: pathlib.Path, count: int) -> pathlib.Path:
         reference_modality="ct",
         spacing_mm=(0.0, 0.0, 0.0),
         normalisation=NORMALISATION,
-        label_values=(1,),
+        labels=PLAIN,
         layout="test",
         partitions={
             "labelled": tuple(

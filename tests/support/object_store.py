@@ -9,6 +9,7 @@ import urllib.request
 import numpy as np
 
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import PLAIN
 from semicml_tf.records import case_record, tfrecord_file
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.records.shards import sha256, shard_name
@@ -112,7 +113,7 @@ def write_dataset(folder: pathlib.Path, *, seed: int = 0) -> DatasetInfo:
         reference_modality="ct",
         spacing_mm=(4.0, 3.0, 3.0),
         normalisation=NORMALISATION,
-        label_values=(1,),
+        labels=PLAIN,
         layout="hecktor",
         partitions={name: tuple(cases) for name, cases in entries.items()},
         shard_sha256=digests,

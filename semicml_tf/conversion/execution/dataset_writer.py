@@ -84,7 +84,7 @@ def describe(
         reference_modality=settings.reference_modality,
         spacing_mm=settings.spacing_mm,
         normalisation=settings.normalisation,
-        label_values=settings.label_values,
+        labels=settings.labels,
         layout=layout,
         partitions={
             name: tuple(entries[job.case.case_id] for job in jobs if job.partition == name) for name in PARTITIONS

@@ -103,6 +103,8 @@ def _entry(job: CaseJob, made: Mapping) -> CaseEntry:
         shape=tuple(made["shape"]),
         lesion_slices=made["lesion_slices"],
         modalities=tuple(name for name in job.settings.modalities if name in made["modalities"]),
+        class_slices=dict(made.get("class_slices", {})),
+        annotated_slices=made.get("annotated_slices"),
     )
 
 

@@ -14,6 +14,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from semicml_tf.conversion.build_case import build
 from semicml_tf.conversion.execution import work_folder as works
 from semicml_tf.conversion.execution.work_folder import WorkFolder
@@ -143,16 +145,28 @@ def _draw(job: CaseJob, record: case_record.CaseRecord) -> None:
 
 
 def _entry(record: case_record.CaseRecord) -> dict[str, Any]:
-    label, change = record.label, ""
+    labels, change, counts = record.labels, "", {}
+    label = None if record.label is None else labels.any(record.label)
     if label is not None:
-        change = changed_volume(record.native_label, record.native_grid, label, record.grid)
+        native = labels.any(record.native_label)
+        change = changed_volume(native, record.native_grid, label, record.grid)
+        if not labels.is_plain:
+            counts["class_slices"] = {name: _slices(labels.mask(record.label, name)) for name in labels.names}
+        if (ignored := labels.ignored(record.label)) is not None:
+            counts["annotated_slices"] = _slices(~ignored)
     return {
+        **counts,
         "shape": list(record.grid.shape),
         "modalities": sorted(record.images),
-        "lesion_slices": None if label is None else int(label.any(axis=(1, 2)).sum()),
+        "lesion_slices": None if label is None else _slices(label),
         "volume_changed": change,
-        "lesion_lost": bool(label is not None and record.native_label.any() and not label.any()),
+        "lesion_lost": bool(label is not None and native.any() and not label.any()),
     }
+
+
+def _slices(mask: np.ndarray) -> int:
+    """Number of slices with a voxel of a mask."""
+    return int(mask.any(axis=(1, 2)).sum())
 
 
 def _is_kept(job: CaseJob, wanted: str) -> bool:

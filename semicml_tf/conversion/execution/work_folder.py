@@ -23,7 +23,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 import semicml_tf
 from semicml_tf.conversion.settings import Settings
@@ -50,6 +50,9 @@ class Entry(TypedDict):
     lesion_slices: Count | None
     volume_changed: str
     lesion_lost: bool
+    # Of targets that are not plain.
+    class_slices: NotRequired[dict[str, Count]]
+    annotated_slices: NotRequired[Count]
 
 
 class Finished(TypedDict):

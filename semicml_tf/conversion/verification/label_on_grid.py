@@ -1,4 +1,4 @@
-"""A label map's foreground, checked: on the grid that it was drawn on, known values, not empty."""
+"""The checks of a label map: on the grid that it was drawn on, known values, not empty."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from semicml_tf.files.case import CaseFiles
 from semicml_tf.geometry.grid import Grid
 
 
-def read_foreground(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np.ndarray, Grid]:
-    """The label's foreground, uint8 0/1, on the grid that it was drawn on.
+def read_codes(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np.ndarray, Grid]:
+    """The label's codes (see `labels.LabelDefinition`) on the grid that it was drawn on.
 
     Args:
         case: with a label.
@@ -25,18 +25,14 @@ def read_foreground(case: CaseFiles, settings: Settings, reference: Grid) -> tup
     values, grid = case.label.read_label()
     check_place(case, settings, grid, reference)
     check_values(case, settings, values)
-    mask = foreground(values, settings)
-    check_not_empty(case, settings, mask)
-    return mask, grid
+    codes = settings.labels.encode(values)
+    check_not_empty(case, settings, settings.labels.any(codes))
+    return codes, grid
 
 
 def foreground(values: np.ndarray, settings: Settings) -> np.ndarray:
-    """uint8 0/1: where `values` are among the label values."""
-    # One comparison a value: `np.isin` would sort or tabulate a whole volume for two or three of them.
-    mask = np.zeros(values.shape, bool)
-    for value in settings.label_values:
-        mask |= values == value
-    return mask.view(np.uint8)
+    """uint8 0/1: where `values` belong to any class or region."""
+    return settings.labels.any(settings.labels.encode(values)).view(np.uint8)
 
 
 def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid) -> None:
@@ -71,8 +67,9 @@ def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid
 
 
 def check_values(case: CaseFiles, settings: Settings, values: np.ndarray) -> None:
-    """Raises: UserError: the label map holds values that are neither foreground nor background."""
-    known = settings.label_values + settings.background_values
+    """Raises: UserError: the label map holds values of no class that are neither background nor ignored."""
+    ignored = settings.labels.ignore_value
+    known = settings.labels.values + settings.background_values + (() if ignored is None else (ignored,))
     seen = np.zeros(values.shape, bool)
     for value in known:
         seen |= values == value
@@ -82,7 +79,7 @@ def check_values(case: CaseFiles, settings: Settings, values: np.ndarray) -> Non
     raise UserError(
         f"expected label values {sorted(known)}, got also {strange[:8]}",
         path=case.label.path,
-        remedy="Name every value in --label_values (foreground) or --background_values",
+        remedy="Name every value in --label_values or --labels (foreground) or in --background_values",
     )
 
 
@@ -91,7 +88,7 @@ def check_not_empty(case: CaseFiles, settings: Settings, mask: np.ndarray) -> No
     if mask.any() or settings.allow_empty_labels:
         return
     raise UserError(
-        f"the label of case {case.case_id} is empty: no voxel is {' or '.join(map(str, settings.label_values))}",
+        f"the label of case {case.case_id} is empty: no voxel is {' or '.join(map(str, settings.labels.values))}",
         path=case.label.path,
         remedy="For patients without a lesion, pass --allow_empty_labels; else check the file and --label_values",
     )
