@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from semicml_tf.losses.maps import check_maps
+from semicml_tf.losses.maps import by_class, check_maps
 from semicml_tf.losses.supervised import EPSILON
 from semicml_tf.networks.precision import full_precision
 
@@ -22,12 +22,12 @@ def similarity_matrix(maps, kind: str = "dice"):
     ``cosine``: that of the flattened maps.
 
     Args:
-        maps: (n, height, width, 1).
+        maps: (n, height, width, 1): those of one class.
 
     Returns:
         (n, n) float32.
     """
-    check_maps(maps=maps)
+    _check_one_class(maps)
     flat = ops.reshape(ops.cast(maps, full_precision(maps.dtype)), (ops.shape(maps)[0], -1))
     products = ops.matmul(flat, ops.transpose(flat))
     squares = ops.sum(flat * flat, axis=1)
@@ -54,9 +54,11 @@ def asc_loss(
 
     Zhang et al., Medical Image Analysis 83 (2023) 102656, as a third-party copy of its training script
     computes it. Coupled over the batch: every map is a negative of every other, so it needs the global batch.
+    Each class is contrasted by itself, with its own similarity, empty maps and anchors, and the loss is the mean over
+    classes: a class that a slice lacks then says nothing about the classes that the slice has.
 
     Args:
-        maps_a, maps_b: (B, height, width, 1), the two modalities' predictions of the same B slices.
+        maps_a, maps_b: (B, height, width, classes), the two modalities' predictions of the same B slices.
         patients: (B,) integers that tell patients apart; needed for ``negatives="other_patients"``.
         temperature: T.
         similarity: see `similarity_matrix`.
@@ -71,9 +73,13 @@ def asc_loss(
         float32 scalar; 0 if no anchor is left.
 
     Raises:
-        ValueError: the maps differ in shape or have several channels, or `patients` is not (B,).
+        ValueError: the maps differ in shape, or `patients` is not (B,).
     """
     check_maps(maps_a=maps_a, maps_b=maps_b)
+    if maps_a.shape[-1] > 1:
+        how = {"temperature": temperature, "similarity": similarity, "negatives": negatives, "empty": empty}
+        losses = [asc_loss(a, b, patients, **how) for a, b in zip(by_class(maps_a), by_class(maps_b))]
+        return sum(losses) / len(losses)
     maps = ops.concatenate([maps_a, maps_b], axis=0)
     scores = similarity_matrix(maps, similarity) / temperature
     is_positive, is_negative, anchors = relations(maps, patients, negatives=negatives, empty=empty)
@@ -85,8 +91,14 @@ def asc_loss(
     return ops.sum(losses * anchors) / ops.maximum(ops.sum(anchors), 1.0)
 
 
+def _check_one_class(maps) -> None:
+    check_maps(maps=maps)
+    if maps.shape[-1] != 1:
+        raise ValueError(f"expected maps of one class, (n, height, width, 1), got {tuple(maps.shape)}")
+
+
 def sees_something(maps):
-    """Which maps are not empty: (n, height, width, 1) -> (n,) bool."""
+    """Which maps are not empty in every class: (n, height, width, classes) -> (n,) bool."""
     return ops.max(maps, axis=(1, 2, 3)) >= EMPTY_BELOW
 
 
@@ -94,12 +106,12 @@ def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep
     """Who is whose positive, who whose negative, and who is an anchor; arguments as for `asc_loss`.
 
     Args:
-        maps: (2B, height, width, 1), one modality's maps of B slices, then the other's.
+        maps: (2B, height, width, 1), one modality's maps of B slices and one class, then the other's.
 
     Returns:
         ``(positive, negative, anchors)``: bool, (2B, 2B) with a row for each anchor, likewise, and (2B,).
     """
-    check_maps(maps=maps)
+    _check_one_class(maps)
     total = ops.shape(maps)[0]
     rows = ops.arange(total)
     partner = ops.mod(rows + total // 2, total)

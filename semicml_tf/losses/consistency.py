@@ -10,7 +10,7 @@ from semicml_tf.networks.precision import full_precision
 
 
 def squared_difference(p, q):
-    """Mean over pixels of ``(p - q)^2``; p, q: (batch, height, width, 1). Returns (batch,) float32."""
+    """Mean over pixels and classes of ``(p - q)^2``; p, q: (batch, h, w, classes). Returns (batch,) float32."""
     check_maps(p=p, q=q)
     full = full_precision(p.dtype)
     difference = ops.cast(p, full) - ops.cast(q, full)
@@ -18,10 +18,11 @@ def squared_difference(p, q):
 
 
 def seen_by_either(p, q):
-    """1.0 where one of the two maps has foreground, else 0.0.
+    """1.0 where one of the two maps has foreground of any class, else 0.0.
 
-    Two networks that see nothing agree already; only their fog is left to agree on, and that teaches
-    emptiness. p, q: (batch, height, width, 1). Returns (batch,) float32, without gradient.
+    Two networks that see nothing agree already. Agreement on low probabilities alone would teach emptiness.
+
+    p, q: (batch, height, width, classes). Returns (batch,) float32, without gradient.
     """
     check_maps(p=p, q=q)
     peak = ops.maximum(ops.max(p, axis=(1, 2, 3)), ops.max(q, axis=(1, 2, 3)))
@@ -31,6 +32,6 @@ def seen_by_either(p, q):
 def mutual_squared_difference(p, q):
     """``((p - sg q)^2 + (sg p - q)^2) / 2``, mean over pixels: each map goes half the way. Returns (batch,) float32.
 
-    sg stops the gradient. p, q: (batch, height, width, 1).
+    sg stops the gradient. p, q: (batch, height, width, classes).
     """
     return 0.5 * (squared_difference(p, ops.stop_gradient(q)) + squared_difference(ops.stop_gradient(p), q))

@@ -6,22 +6,28 @@ import math
 
 from keras import ops
 
-from semicml_tf.losses.maps import check_maps
+from semicml_tf.losses.maps import check_maps, masked_mean
 from semicml_tf.losses.supervised import pixel_cross_entropy
 from semicml_tf.networks.precision import full_precision
 
 
-def binary_entropy(p):
-    """Entropy of (p, 1 - p) over ln 2, by pixel: 1 at p = 0.5, 0 at certainty. p: (batch, height, width, 1).
+def pixel_entropy(p, *, exclusive: bool = False):
+    """The entropy of each pixel, relative to the highest: 0 at certainty, 1 where all is equally likely.
 
-    Returns the shape of p, float32.
+    Of a region, that of (p, 1 - p) over ln 2; of K exclusive classes and the background, theirs over ln(K + 1).
+
+    Args:
+        p: (batch, height, width, classes).
+
+    Returns:
+        float32, the shape of `p` for regions, and (batch, height, width, 1) for exclusive classes.
     """
-    return pixel_cross_entropy(p, p) / math.log(2.0)
+    return pixel_cross_entropy(p, p, exclusive=exclusive) / math.log(p.shape[-1] + 1.0 if exclusive else 2.0)
 
 
-def mean_entropy(p):
-    """Mean over pixels of `binary_entropy`; p: (batch, height, width, 1). Returns (batch,) float32."""
-    return ops.mean(binary_entropy(p), axis=(1, 2, 3))
+def mean_entropy(p, *, exclusive: bool = False):
+    """Mean over pixels of `pixel_entropy`; p: (batch, height, width, classes). Returns (batch,) float32."""
+    return ops.mean(pixel_entropy(p, exclusive=exclusive), axis=(1, 2, 3))
 
 
 def certain_squared_difference(p, q, uncertainty, threshold):
@@ -31,14 +37,18 @@ def certain_squared_difference(p, q, uncertainty, threshold):
     batch: a slice counts by its certain pixels.
 
     Args:
-        p, q, uncertainty: (batch, height, width, 1) of the global batch.
+        p, q: (batch, height, width, classes) of the global batch.
+        uncertainty: likewise, or (batch, height, width, 1) for all classes of a pixel.
         threshold: scalar.
 
     Returns:
         float32 scalar.
     """
-    check_maps(p=p, q=q, uncertainty=uncertainty)
+    check_maps(p=p, q=q)
+    check_maps(p=p if uncertainty.shape[-1] != 1 else p[..., :1], uncertainty=uncertainty)
     full = full_precision(p.dtype)
     mask = ops.stop_gradient(ops.cast(ops.less(uncertainty, threshold), full))
     difference = ops.cast(p, full) - ops.cast(q, full)
+    if uncertainty.shape[-1] != p.shape[-1]:
+        return masked_mean(difference * difference, mask)
     return ops.sum(mask * difference * difference) / ops.maximum(ops.sum(mask), 1.0)

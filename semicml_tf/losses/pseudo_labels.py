@@ -4,29 +4,43 @@ from __future__ import annotations
 
 from keras import ops
 
-from semicml_tf.losses.maps import check_maps
-from semicml_tf.losses.supervised import binary_cross_entropy, pixel_cross_entropy
+from semicml_tf.losses.maps import background, check_maps, one_hot_of_largest
+from semicml_tf.losses.supervised import cross_entropy, pixel_cross_entropy
 from semicml_tf.networks.precision import full_precision
 
 
-def hard_label(p):
-    """1.0 where p is above 0.5, else 0.0; same shape, no gradient."""
-    return ops.stop_gradient(ops.cast(p > 0.5, full_precision(p.dtype)))
+def hard_label(p, *, exclusive: bool = False):
+    """1.0 where p is above 0.5, or the largest of exclusive classes and the background, else 0.0; no gradient.
 
-
-def cross_pseudo_supervision(p, q):
-    """``BCE(p, 1[q > 0.5]) + BCE(q, 1[p > 0.5])`` (Chen et al., CVPR 2021, arXiv 2106.01226).
-
-    p, q: (batch, height, width, 1). Returns (batch,) float32.
+    p: (batch, height, width, classes). Returns the same shape.
     """
-    return binary_cross_entropy(p, hard_label(q)) + binary_cross_entropy(q, hard_label(p))
+    p = ops.cast(p, full_precision(p.dtype))
+    return ops.stop_gradient(one_hot_of_largest(p) if exclusive else ops.cast(p > 0.5, p.dtype))
 
 
-def confident_cross_entropy(p, q, confidence: float):
-    """Mean over all pixels of ``BCE(p, 1[q > 0.5])``, counted as 0 where neither q nor 1 - q exceeds `confidence`.
+def cross_pseudo_supervision(p, q, *, exclusive: bool = False):
+    """``CE(p, hard(q)) + CE(q, hard(p))`` (Chen et al., CVPR 2021, arXiv 2106.01226).
 
-    Sohn et al., NeurIPS 2020, arXiv 2001.07685 (FixMatch). p, q: (batch, height, width, 1). Returns (batch,) float32.
+    p, q: (batch, height, width, classes). Returns (batch,) float32.
+    """
+    return cross_entropy(p, hard_label(q, exclusive=exclusive), exclusive=exclusive) + cross_entropy(
+        q, hard_label(p, exclusive=exclusive), exclusive=exclusive
+    )
+
+
+def confident_cross_entropy(p, q, confidence: float, *, exclusive: bool = False):
+    """Mean over all pixels of ``CE(p, hard(q))``, counted as 0 where no probability of q exceeds `confidence`.
+
+    Sohn et al., NeurIPS 2020, arXiv 2001.07685 (FixMatch). The probabilities of a region are q and 1 - q; of exclusive
+    classes, theirs and the background's.
+
+    p, q: (batch, height, width, classes). Returns (batch,) float32.
     """
     check_maps(p=p, q=q)
-    sure = ops.stop_gradient(ops.cast(ops.maximum(q, 1.0 - q) > confidence, full_precision(q.dtype)))
-    return ops.mean(sure * pixel_cross_entropy(p, hard_label(q)), axis=(1, 2, 3))
+    if exclusive:
+        highest = ops.maximum(ops.max(q, axis=-1, keepdims=True), background(q))
+    else:
+        highest = ops.maximum(q, 1.0 - q)
+    sure = ops.stop_gradient(ops.cast(highest > confidence, full_precision(q.dtype)))
+    losses = pixel_cross_entropy(p, hard_label(q, exclusive=exclusive), exclusive=exclusive)
+    return ops.mean(sure * losses, axis=(1, 2, 3))

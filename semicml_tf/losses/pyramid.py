@@ -8,13 +8,16 @@ from semicml_tf.losses.maps import check_maps
 from semicml_tf.losses.supervised import pixel_cross_entropy
 
 
-def bernoulli_divergence(q, p):
-    """``KL(q || p)`` of Bernoulli variables, by pixel, in nats; q, p: (batch, height, width, 1), as the result."""
+def pixel_divergence(q, p, *, exclusive: bool = False):
+    """``KL(q || p)`` by pixel, in nats, of Bernoulli variables or of exclusive classes; q, p: (batch, h, w, classes).
+
+    Returns the shape of `q` for regions, and (batch, h, w, 1) for exclusive classes.
+    """
     check_maps(q=q, p=p)
-    return pixel_cross_entropy(p, q) - pixel_cross_entropy(q, q)
+    return pixel_cross_entropy(p, q, exclusive=exclusive) - pixel_cross_entropy(q, q, exclusive=exclusive)
 
 
-def rectified_consistency(maps):
+def rectified_consistency(maps, *, exclusive: bool = False):
     """Mean over the scales s, with m the mean map and ``D_s = KL(m || p_s)`` by pixel, of::
 
         mean(exp(-D_s) (p_s - m)^2) / mean(exp(-D_s)) + mean(D_s)
@@ -22,7 +25,8 @@ def rectified_consistency(maps):
     Luo et al., MICCAI 2021, arXiv 2012.07042 (URPC). Coupled over the batch: the means run over all pixels of it.
 
     Args:
-        maps: a list of (batch, height, width, 1), one a scale, of the global batch.
+        maps: a list of (batch, height, width, classes), one per scale, of the global batch.
+        exclusive: whether the classes exclude each other.
 
     Returns:
         float32 scalar.
@@ -31,7 +35,7 @@ def rectified_consistency(maps):
     mean = sum(maps) / len(maps)
     values = []
     for p in maps:
-        divergence = bernoulli_divergence(mean, p)
+        divergence = pixel_divergence(mean, p, exclusive=exclusive)
         weight = ops.exp(-divergence)
         values.append(ops.mean(weight * (p - mean) ** 2) / ops.mean(weight) + ops.mean(divergence))
     return sum(values) / len(values)

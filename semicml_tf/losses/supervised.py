@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from semicml_tf.losses.maps import check_maps
+from semicml_tf.losses.maps import background, check_maps, masked_mean
 from semicml_tf.networks.precision import full_precision
 
 # Keeps logarithms finite in float32; smaller than any probability that matters.
@@ -12,27 +12,44 @@ _TINY = 1e-7
 EPSILON = 1e-6
 
 
-def pixel_cross_entropy(p, y):
-    """``-(y log p + (1 - y) log(1 - p))`` by pixel; p, y: (batch, height, width, 1), as the result. `y` may be soft."""
+def pixel_cross_entropy(p, y, *, exclusive: bool = False):
+    """The cross entropy of each pixel.
+
+    Of regions ``-(y log p + (1 - y) log(1 - p))`` for each; of exclusive classes ``-sum_k y_k log p_k``, the background
+    included.
+
+    Args:
+        p, y: (batch, height, width, classes). `y` may be soft.
+        exclusive: whether the classes exclude each other.
+
+    Returns:
+        float32, the shape of `p` for regions, and (batch, height, width, 1) for exclusive classes.
+    """
     check_maps(p=p, y=y)
-    p = ops.clip(ops.cast(p, full_precision(p.dtype)), _TINY, 1.0 - _TINY)
+    full = full_precision(p.dtype)
+    if exclusive:
+        p, y = ops.cast(p, full), ops.cast(y, full)
+        classes = ops.sum(y * ops.log(ops.clip(p, _TINY, 1.0)), axis=-1, keepdims=True)
+        return -(classes + background(y) * ops.log(ops.clip(background(p), _TINY, 1.0)))
+    p = ops.clip(ops.cast(p, full), _TINY, 1.0 - _TINY)
     y = ops.cast(y, p.dtype)
     return -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
 
 
-def binary_cross_entropy(p, y):
-    """Mean over pixels of `pixel_cross_entropy`; p, y: (batch, height, width, 1). Returns (batch,) float32."""
-    return ops.mean(pixel_cross_entropy(p, y), axis=(1, 2, 3))
+def cross_entropy(p, y, *, exclusive: bool = False):
+    """Mean over pixels (and regions) of `pixel_cross_entropy`, whose arguments these are. Returns (batch,) float32."""
+    return ops.mean(pixel_cross_entropy(p, y, exclusive=exclusive), axis=(1, 2, 3))
 
 
-def batch_dice_loss(p, y):
+def batch_dice_loss(p, y, *, valid=None):
     """``1 - (2 sum(p y) + eps) / (sum(p^2) + sum(y^2) + eps)``, eps = 1e-6 (the Semi-CML script's Dice).
 
-    Coupled over the batch: the sums run over all pixels of all samples, so that a slice without
-    foreground costs nothing beside one that has some.
+    Coupled over the batch: the sums run over all pixels of all samples, so that a slice without foreground costs
+    nothing beside one that has some. Of several classes the mean.
 
     Args:
-        p, y: (batch, height, width, 1), of the global batch.
+        p, y: (batch, height, width, classes), of the global batch.
+        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them.
 
     Returns:
         float32 scalar.
@@ -40,10 +57,31 @@ def batch_dice_loss(p, y):
     check_maps(p=p, y=y)
     p = ops.cast(p, full_precision(p.dtype))
     y = ops.cast(y, p.dtype)
-    overlap = 2.0 * ops.sum(p * y) + EPSILON
-    return 1.0 - overlap / (ops.sum(p * p) + ops.sum(y * y) + EPSILON)
+    if valid is not None:
+        check_maps(p=p[..., :1], valid=valid)
+        valid = ops.cast(valid, p.dtype)
+        p, y = p * valid, y * valid
+    if p.shape[-1] == 1:
+        overlap = 2.0 * ops.sum(p * y) + EPSILON
+        return 1.0 - overlap / (ops.sum(p * p) + ops.sum(y * y) + EPSILON)
+    pixels = (0, 1, 2)
+    overlap = 2.0 * ops.sum(p * y, axis=pixels) + EPSILON
+    return 1.0 - ops.mean(overlap / (ops.sum(p * p, axis=pixels) + ops.sum(y * y, axis=pixels) + EPSILON))
 
 
-def segmentation_loss(p, y, *, bce_weight: float, dice_weight: float):
-    """``bce_weight * mean BCE + dice_weight * batch Dice loss``; coupled over the batch. Returns a scalar."""
-    return bce_weight * ops.mean(binary_cross_entropy(p, y)) + dice_weight * batch_dice_loss(p, y)
+def segmentation_loss(p, y, *, bce_weight: float, dice_weight: float, exclusive: bool = False, valid=None):
+    """``bce_weight * mean cross entropy + dice_weight * batch Dice loss``; coupled over the batch.
+
+    Args:
+        p, y: (batch, height, width, classes), of the global batch.
+        exclusive: see `pixel_cross_entropy`.
+        valid: (batch, height, width, 1) 0/1: pixels that count, in means, too; None: all of them.
+
+    Returns:
+        float32 scalar.
+    """
+    if valid is None:
+        mean = ops.mean(cross_entropy(p, y, exclusive=exclusive))
+    else:
+        mean = masked_mean(pixel_cross_entropy(p, y, exclusive=exclusive), valid)
+    return bce_weight * mean + dice_weight * batch_dice_loss(p, y, valid=valid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods.semi_supervised import SemiSupervised
 from semicml_tf.networks.auxiliary_outputs import with_outputs
 
@@ -41,13 +40,9 @@ class AuxiliarySupervised(SemiSupervised):
         return maps[name], [value for key, value in sorted(maps.items()) if key.startswith(f"{name}/")]
 
     def supervised_term(self, batch, maps):
-        how, label = self.settings, batch["labelled"]["label"]
-        share, total = how.auxiliary_supervised, 0.0
+        share, total = self.settings.auxiliary_supervised, 0.0
         for name in self.modalities:
             main, others = self.main_and_others(maps["labelled"], name)
-            losses = [
-                segmentation_loss(p, label, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
-                for p in (main, *others)
-            ]
+            losses = [self.labelled_loss(p, batch["labelled"]) for p in (main, *others)]
             total += (losses[0] + share * sum(losses[1:])) / (1.0 + share * len(others))
         return total

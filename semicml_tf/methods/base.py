@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -17,6 +18,8 @@ from semicml_tf.methods.schedule import LearningRate, StagePlan
 
 # Builds the network of a modality: (modality) -> keras.Model.
 NetworkFactory = Callable[[str], keras.Model]
+# By modality, the probability from which a pixel belongs to a region; a number, or one for each of several regions.
+Thresholds = Mapping[str, float | Sequence[float]]
 
 
 class Method(keras.Model):
@@ -47,8 +50,19 @@ class Method(keras.Model):
         for average in self.averages.values():
             average.trainable = False
         # Variables, so that the compiled step reads the thresholds of the last validation.
+        self.spec = self.students[self.modalities[0]].spec
+        classes = self.spec.output_channels
+        # The names in the columns of what is logged per class.
+        self.class_names = tuple(f"class{number}" for number in range(1, classes + 1))
         self.thresholds = {
-            name: keras.Variable(0.5, trainable=False, dtype="float32", name=f"threshold_{name}") for name in modalities
+            # A number for one region, a vector for several; exclusive classes have no thresholds.
+            name: keras.Variable(
+                0.5 if classes == 1 else np.full(classes, 0.5),
+                trainable=False,
+                dtype="float32",
+                name=f"threshold_{name}",
+            )
+            for name in (() if self.spec.exclusive else modalities)
         }
         self.companions = self.make_companions(build)
         self.student_optimizers = {name: self._optimizer(self.students[name]) for name in modalities}
@@ -90,7 +104,7 @@ class Method(keras.Model):
             seeds: (batch,) int32.
 
         Returns:
-            Maps by name, each (batch, height, width, 1).
+            Maps by name, each (batch, height, width, classes).
         """
         return {name: self.students[name](images, training=True)}
 
@@ -99,7 +113,7 @@ class Method(keras.Model):
 
         Args:
             batch: the global batch.
-            maps: the networks' predictions, ``{view: {name of `maps_of`: (batch, height, width, 1)}}``.
+            maps: the networks' predictions, ``{view: {name of `maps_of`: (batch, height, width, classes)}}``.
             targets: the result of `targets`, gathered from all replicas.
 
         Returns:
@@ -112,7 +126,7 @@ class Method(keras.Model):
         return {}
 
     def targets(self, batch) -> dict[str, Any]:
-        """Target maps of the unlabelled slices, computed without gradients: (batch, height, width, 1) by name."""
+        """Target maps of the unlabelled slices, computed without gradients: (batch, height, width, classes) by name."""
         return {}
 
     def networks(self) -> dict[str, keras.Model]:
@@ -120,13 +134,12 @@ class Method(keras.Model):
         kinds = {"student": self.students, "average": self.averages, **self.companions}
         return {f"{kind}/{name}": network for kind, held in kinds.items() for name, network in held.items()}
 
-    def start_from(self, network_of: Callable[[str], keras.Model], thresholds: Mapping[str, float]) -> None:
+    def start_from(self, network_of: Callable[[str], keras.Model], thresholds: Thresholds) -> None:
         """Takes over another run's best networks and their thresholds, by modality.
 
         The companions keep their initial weights, because the other run has no companions.
         """
-        for name, value in thresholds.items():
-            self.thresholds[name].assign(value)
+        self._set_thresholds(thresholds)
         for key, network in self.networks().items():
             kind, name = key.split("/")
             if kind not in self.companions:
@@ -135,7 +148,7 @@ class Method(keras.Model):
     def begin(self) -> None:
         """Called once, after the previous stage's networks are taken over and before the first step."""
 
-    def on_validated(self, epoch: int, dice: Mapping[str, float], thresholds: Mapping[str, float]) -> None:
+    def on_validated(self, epoch: int, dice: Mapping[str, float], thresholds: Thresholds) -> None:
         """Called after each validation.
 
         Args:
@@ -143,8 +156,11 @@ class Method(keras.Model):
             dice: mean Dice of the `deployed` network of each modality.
             thresholds: threshold on the probabilities that gives this Dice, by modality.
         """
-        for name, value in thresholds.items():
-            self.thresholds[name].assign(value)
+        self._set_thresholds(thresholds)
+
+    def _set_thresholds(self, thresholds: Thresholds) -> None:
+        for name, variable in self.thresholds.items():
+            variable.assign(np.reshape(thresholds[name], variable.shape))
 
     def facts(self) -> dict[str, str]:
         """Further columns of the run's history, which describe this stage."""
@@ -165,12 +181,12 @@ class Method(keras.Model):
 
     def state(self) -> dict[str, Any]:
         """JSON values that a checkpoint stores beside networks and optimisers."""
-        return {"thresholds": {name: float(ops.convert_to_numpy(value)) for name, value in self.thresholds.items()}}
+        values = {name: ops.convert_to_numpy(value).tolist() for name, value in self.thresholds.items()}
+        return {"thresholds": values}
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
         """Restores the values of `state`, of a checkpoint or of the previous stage."""
-        for name, value in state["thresholds"].items():
-            self.thresholds[name].assign(value)
+        self._set_thresholds(state["thresholds"])
 
     # The same for all methods.
 
@@ -191,10 +207,17 @@ class Method(keras.Model):
 
     def supervised_term(self, batch, maps):
         """The supervised loss on the labelled stream, summed over all trained networks of all modalities."""
-        how, label = self.settings, batch["labelled"]["label"]
-        return sum(
-            segmentation_loss(p, label, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
-            for p in maps["labelled"].values()
+        return sum(self.labelled_loss(p, batch["labelled"]) for p in maps["labelled"].values())
+
+    def labelled_loss(self, p, stream):
+        """The supervised loss of maps (batch, height, width, classes) against a stream's ``label``, if ``valid``."""
+        return self.segmentation_loss(p, stream["label"], valid=stream.get("valid"))
+
+    def segmentation_loss(self, p, y, *, valid=None):
+        """`losses.supervised.segmentation_loss` with the weights of the settings and the kind of the classes."""
+        how, exclusive = self.settings, self.spec.exclusive
+        return segmentation_loss(
+            p, y, bce_weight=how.bce_weight, dice_weight=how.dice_weight, exclusive=exclusive, valid=valid
         )
 
     def _maps(self, views):

@@ -8,6 +8,7 @@ from typing import Any
 from keras import ops
 
 from semicml_tf.losses.asc import relations, sees_something, similarity_matrix
+from semicml_tf.losses.maps import by_class
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.modality_pairs import mean_over_pairs
 
@@ -20,7 +21,7 @@ def scalars(maps: Mapping[str, Any], patients, settings: MethodSettings) -> dict
     """Compares what the networks predict on the same unlabelled slices.
 
     Args:
-        maps: maps (batch, height, width, 1) by modality, of at least two modalities.
+        maps: maps (batch, height, width, classes) by modality, of at least two modalities.
         patients: (batch,) integers that identify the patients.
         settings: similarity, negatives and empty-map rule as in the loss.
 
@@ -28,7 +29,7 @@ def scalars(maps: Mapping[str, Any], patients, settings: MethodSettings) -> dict
         Scalars, each a mean over all pairs of modalities. ``seen_by_both`` and ``seen_by_one``: fractions of the slices
         in which both networks of a pair, or only one of them, have a pixel of at least 0.5. ``alike``: mean similarity
         of a slice's two maps over the anchors of the loss. ``apart``: mean similarity of an anchor and its negatives.
-        ``alike`` is 0 without an anchor, and ``apart`` is 0 without a negative.
+        ``alike`` is 0 without an anchor, and ``apart`` is 0 without a negative. Both are means over the classes.
     """
     return mean_over_pairs(list(maps), lambda one, other: _of_pair(maps[one], maps[other], patients, settings))
 
@@ -37,13 +38,21 @@ def _of_pair(first, second, patients, settings: MethodSettings) -> dict[str, Any
     first, second = ops.stop_gradient(first), ops.stop_gradient(second)
     sees = [ops.cast(sees_something(maps), "float32") for maps in (first, second)]
     both = sees[0] * sees[1]
-    maps = ops.concatenate([first, second], axis=0)
+    pairs = list(zip(by_class(first), by_class(second)))
+    contrasts = [_contrast(ops.concatenate(pair, axis=0), patients, settings) for pair in pairs]
+    return {
+        "seen_by_both": ops.mean(both),
+        "seen_by_one": ops.mean(sees[0] + sees[1] - 2.0 * both),
+        **{name: sum(one[name] for one in contrasts) / len(contrasts) for name in contrasts[0]},
+    }
+
+
+def _contrast(maps, patients, settings: MethodSettings) -> dict[str, Any]:
+    """The mean similarity of positives and of negatives, of the maps of one class."""
     scores = similarity_matrix(maps, settings.asc_similarity)
     positive, negative, anchors = relations(maps, patients, negatives=settings.asc_negatives, empty=settings.asc_empty)
     anchors = ops.expand_dims(anchors, 1)
     return {
-        "seen_by_both": ops.mean(both),
-        "seen_by_one": ops.mean(sees[0] + sees[1] - 2.0 * both),
         "alike": _mean(scores, ops.logical_and(positive, anchors)),
         "apart": _mean(scores, ops.logical_and(negative, anchors)),
     }

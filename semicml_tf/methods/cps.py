@@ -31,6 +31,9 @@ def stage_class():
 
         def unlabelled_term(self, maps, targets, batch):
             maps = maps["unlabelled"]
-            return sum(cross_pseudo_supervision(maps[name], maps[f"{name}/second"]) for name in self.modalities)
+            return sum(
+                cross_pseudo_supervision(maps[name], maps[f"{name}/second"], exclusive=self.spec.exclusive)
+                for name in self.modalities
+            )
 
     return Stage

@@ -23,8 +23,10 @@ def stage_class():
 
         def unlabelled_term(self, maps, targets, batch):
             unlabelled = maps["unlabelled"]
-            return mean_over_pairs(
-                self.modalities, lambda one, other: cross_pseudo_supervision(unlabelled[one], unlabelled[other])
-            )
+
+            def mutual(one, other):
+                return cross_pseudo_supervision(unlabelled[one], unlabelled[other], exclusive=self.spec.exclusive)
+
+            return mean_over_pairs(self.modalities, mutual)
 
     return Stage

@@ -23,6 +23,8 @@ def stage_class():
         """
 
         def unlabelled_term(self, maps, targets, batch):
-            return sum(mean_entropy(maps["unlabelled"][name]) for name in self.modalities)
+            return sum(
+                mean_entropy(maps["unlabelled"][name], exclusive=self.spec.exclusive) for name in self.modalities
+            )
 
     return Stage

@@ -52,7 +52,12 @@ def stage_class():
 
         def unlabelled_term(self, maps, targets, batch):
             return sum(
-                confident_cross_entropy(maps["strong"][name], maps["unlabelled"][name], self.settings.confidence)
+                confident_cross_entropy(
+                    maps["strong"][name],
+                    maps["unlabelled"][name],
+                    self.settings.confidence,
+                    exclusive=self.spec.exclusive,
+                )
                 for name in self.modalities
             )
 

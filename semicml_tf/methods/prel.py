@@ -88,7 +88,6 @@ def stage_class():
     from keras import ops
 
     from semicml_tf.losses.asc import asc_loss
-    from semicml_tf.losses.supervised import segmentation_loss
     from semicml_tf.methods import contrastive_monitor, pseudo_label_monitor
     from semicml_tf.methods.pool_teacher import PooledMethod
     from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
@@ -141,7 +140,7 @@ def stage_class():
                 name: labeller(unlabelled["image"][name], unlabelled["seed"])
                 for name, labeller in self.labellers.items()
             }
-            return {"q": soft_label(maps, self.thresholds, self.settings)}
+            return {"q": soft_label(maps, self.thresholds, self.settings, exclusive=self.spec.exclusive)}
 
         def loss_terms(self, batch, maps, targets):
             how, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
@@ -160,21 +159,24 @@ def stage_class():
                     negatives=how.asc_negatives,
                     empty=how.asc_empty,
                 )
-                follow = segmentation_loss(p, q, bce_weight=how.bce_weight, dice_weight=how.dice_weight)
+                follow = self.segmentation_loss(p, q)
                 weight = how.prel_weight * (strong_now if strong else 1.0)
                 terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * follow)
             return terms
 
         def observations(self, batch, maps, targets):
             students = {name: maps["unlabelled"][name] for name in self.modalities}
-            patients = batch["unlabelled"]["patient"]
+            labelled, patients = batch["labelled"], batch["unlabelled"]["patient"]
+            shares = pseudo_label_monitor.shares(
+                targets["q"], labelled["label"], self.class_names, valid=labelled.get("valid")
+            )
             return {
-                **pseudo_label_monitor.shares(targets["q"], batch["labelled"]["label"]),
+                **shares,
                 **contrastive_monitor.scalars(students, patients, self.settings),
             }
 
         def alarms(self, means):
-            return pseudo_label_monitor.alarms(means)
+            return pseudo_label_monitor.alarms(means, self.class_names)
 
         @property
         def silence_remedy(self):

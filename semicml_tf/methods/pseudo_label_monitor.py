@@ -1,11 +1,13 @@
-"""Whether a teacher's soft labels still say anything: shares to log, and what to shout about."""
+"""The health of a teacher's pseudo-labels: foreground fractions to log, and alarms of a collapse, class by class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras import ops
+
+from semicml_tf.losses.maps import by_class, masked_mean
 
 # Labels of less than this share of the labelled windows' foreground teach background.
 _LEAST_OF_TRUTH = 1 / 20
@@ -17,37 +19,54 @@ _REMEDY = (
 )
 
 
-def shares(q, label) -> dict[str, Any]:
+def shares(q, label, names: Sequence[str] = ("",), *, valid=None) -> dict[str, Any]:
     """Scalars to log of a step.
 
     Args:
-        q: soft labels of the unlabelled windows, (batch, h, w, 1).
-        label: annotators' masks of the labelled windows, (batch, h, w, 1), 0 or 1.
+        q: soft labels of the unlabelled windows, (batch, h, w, classes).
+        label: annotators' masks of the labelled windows, (batch, h, w, classes), 0 or 1.
+        names: of the classes.
+        valid: (batch, h, w, 1) 0/1: annotated pixels of the labelled windows; None: all of them.
 
     Returns:
-        ``label_foreground``: share of pixels with q >= 0.5; ``label_mass``: mean of q; ``truth_foreground``: the share
-        in the labelled windows, which may be drawn nearer to lesions (`lesion_fraction`).
+        ``label_foreground``: fraction of pixels with q >= 0.5; ``label_mass``: mean of q; ``truth_foreground``: the
+        fraction in the labelled windows, which may be drawn nearer to lesions (`lesion_fraction`). Of several classes,
+        each with the class's name behind it.
     """
-    return {
-        "label_foreground": ops.mean(ops.cast(q >= 0.5, "float32")),
-        "label_mass": ops.mean(q),
-        "truth_foreground": ops.mean(ops.cast(label, "float32")),
-    }
+    scalars = {}
+    for name, of_class, truth in zip(names, by_class(q), by_class(label)):
+        end = f"_{name}" if len(names) > 1 else ""
+        truth = ops.cast(truth, "float32")
+        scalars |= {
+            f"label_foreground{end}": ops.mean(ops.cast(of_class >= 0.5, "float32")),
+            f"label_mass{end}": ops.mean(of_class),
+            f"truth_foreground{end}": ops.mean(truth) if valid is None else masked_mean(truth, valid),
+        }
+    return scalars
 
 
-def alarms(means: Mapping[str, float]) -> list[str]:
-    """What is wrong with an epoch's labels, a line each, from the epoch's means of `shares`."""
-    drawn, true = means["label_foreground"], means["truth_foreground"]
+def alarms(means: Mapping[str, float], names: Sequence[str] = ("",)) -> list[str]:
+    """What is wrong with an epoch's labels, a line per class, from the epoch's means of `shares`."""
+    lines = []
+    for name in names:
+        end, what = (f"_{name}", name) if len(names) > 1 else ("", "foreground")
+        problem = _problem(means[f"label_foreground{end}"], means[f"truth_foreground{end}"], what)
+        lines += [f"{problem}; {_REMEDY}"] if problem else []
+    return lines
+
+
+def _problem(drawn: float, true: float, what: str) -> str:
+    """What is wrong with the labels of a class; "" if nothing is."""
     if drawn == 0:
-        return [f"the teacher's labels hold no foreground at all: it has collapsed to empty masks; {_REMEDY}"]
+        return f"the teacher's labels hold no {what} at all: it has collapsed to empty masks"
     if drawn < _LEAST_OF_TRUTH * true:
-        return [
-            f"the teacher's labels hold {drawn:.3%} foreground, less than 1/20 of the labelled windows' {true:.3%}: it "
-            f"has nearly collapsed to empty masks; {_REMEDY}"
-        ]
+        return (
+            f"the teacher's labels hold {drawn:.3%} {what}, less than 1/20 of the labelled windows' {true:.3%}: it has "
+            "nearly collapsed to empty masks"
+        )
     if drawn > _MOST:
-        return [
-            f"the teacher's labels call {drawn:.0%} of all pixels foreground (labelled windows: {true:.1%}): it has "
-            f"collapsed to full masks; {_REMEDY}"
-        ]
-    return []
+        return (
+            f"the teacher's labels call {drawn:.0%} of all pixels {what} (labelled windows: {true:.1%}): it has "
+            "collapsed to full masks"
+        )
+    return ""

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from semicml_tf.losses.maps import background, one_hot_of_largest
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.noisy_teacher import NoisyTeacher
 from semicml_tf.networks.precision import full_precision
@@ -16,12 +17,18 @@ from semicml_tf.networks.precision import full_precision
 _SUREST = 1e-4
 
 
+def _clipped(p, dtype: str):
+    return ops.clip(ops.cast(p, dtype), _SUREST, 1.0 - _SUREST)
+
+
 def _log_odds(p, dtype: str):
-    p = ops.clip(ops.cast(p, dtype), _SUREST, 1.0 - _SUREST)
+    p = _clipped(p, dtype)
     return ops.log(p) - ops.log(1.0 - p)
 
 
-def soft_label(maps: Mapping[str, Any], thresholds: Mapping[str, Any], settings: MethodSettings):
+def soft_label(
+    maps: Mapping[str, Any], thresholds: Mapping[str, Any], settings: MethodSettings, *, exclusive: bool = False
+):
     """One label from the teachers' maps of the same slices.
 
     ``mean``: their mean. ``odds``: ``sigmoid(label_sharpness * sum_m (logit(p_m) - logit(t_m)))``, t_m the
@@ -29,21 +36,32 @@ def soft_label(maps: Mapping[str, Any], thresholds: Mapping[str, Any], settings:
     other, or nearly so, and independent evidence adds up in log-odds; a network of few labels is unsure of what it
     sees, and its threshold says where its evidence turns.
 
+    Of exclusive classes and the background, the log-probabilities add up over the modalities; the sums times
+    ``label_sharpness`` become probabilities by a softmax.
+
     Args:
-        maps: probabilities (batch, h, w, 1) by modality.
-        thresholds: on them, by modality, scalars.
+        maps: probabilities (batch, h, w, classes) by modality.
+        thresholds: on them, by modality, a scalar or (classes,); exclusive classes have none.
+        exclusive: whether the classes exclude each other.
 
     Returns:
-        (batch, h, w, 1) float32 in [0, 1], cut at 0.5 if labels are ``hard``; no gradient.
+        (batch, h, w, classes) float32 in [0, 1]; ``hard``: 0 or 1, by 0.5 or by the largest class; no gradient.
     """
-    if settings.label_fusion == "odds":
+    if settings.label_fusion == "odds" and exclusive:
+        full = full_precision(next(iter(maps.values())).dtype)
+        wholes = [ops.concatenate([background(p), p], axis=-1) for p in maps.values()]
+        evidence = sum(ops.log(_clipped(whole, full)) for whole in wholes)
+        q = ops.softmax(settings.label_sharpness * evidence, axis=-1)[..., 1:]
+    elif settings.label_fusion == "odds":
         full = full_precision(next(iter(maps.values())).dtype)
         evidence = sum(_log_odds(p, full) - _log_odds(thresholds[name], full) for name, p in maps.items())
         q = ops.sigmoid(settings.label_sharpness * evidence)
     else:
         q = sum(maps.values()) / len(maps)
     q = ops.stop_gradient(q)
-    return ops.cast(q >= 0.5, q.dtype) if settings.pseudo_labels == "hard" else q
+    if settings.pseudo_labels != "hard":
+        return q
+    return one_hot_of_largest(q) if exclusive else ops.cast(q >= 0.5, q.dtype)
 
 
 class SoftLabeller:
@@ -66,6 +84,6 @@ class SoftLabeller:
         )
 
     def __call__(self, slices, seeds):
-        """Maps of `slices` (batch, h, w, 1), with randomness from `seeds` (batch,) int32; same shape, no gradient."""
+        """Maps (batch, h, w, classes) of `slices` (batch, h, w, 1), random by `seeds` (batch,) int32; no gradient."""
         passes = [self.teacher(slices, seeds, number) for number in range(self.settings.teacher_passes)]
         return ops.stop_gradient(sum(passes) / len(passes))

@@ -35,7 +35,7 @@ def stage_class():
     """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
     from keras import ops
 
-    from semicml_tf.losses.entropy import binary_entropy, certain_squared_difference
+    from semicml_tf.losses.entropy import certain_squared_difference, pixel_entropy
     from semicml_tf.methods.average_teacher import AverageTeacher
     from semicml_tf.networks.sample_noise import seeds_for
 
@@ -58,14 +58,15 @@ def stage_class():
             return super().unlabelled_targets(batch) | doubts
 
         def _uncertainty(self, name: str, batch):
-            """Entropy over ln 2 of the mean of all passes, which run as one large batch; (batch, h, w, 1)."""
+            """`pixel_entropy` of the mean of all passes, which run as one large batch."""
             passes = range(1, self.settings.uncertainty_passes + 1)
             seeds = seeds_for(f"uncertainty/{name}", batch["seed"])
             maps = self.doubters[name](
                 ops.concatenate([batch["image"][name] for _ in passes], axis=0),
                 ops.concatenate([seeds + number * 7919 for number in passes], axis=0),
             )
-            return binary_entropy(sum(ops.split(maps, len(passes), axis=0)) / len(passes))
+            mean = sum(ops.split(maps, len(passes), axis=0)) / len(passes)
+            return pixel_entropy(mean, exclusive=self.spec.exclusive)
 
         def unlabelled_term(self, maps, targets, batch):
             limit = self.settings.uncertainty_limit

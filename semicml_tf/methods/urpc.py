@@ -29,12 +29,14 @@ def stage_class():
         def make_companions(self, build):
             def heads(name):
                 student = self.students[name]
-                return scale_heads(student.parts.decoder, student.spec.window, student.last_seed, f"{name}_scales")
+                return scale_heads(student.parts.decoder, student.spec, student.last_seed, f"{name}_scales")
 
             return {"scales": {name: heads(name) for name in self.modalities}}
 
         def unlabelled_term(self, maps, targets, batch):
             pyramids = [self.main_and_others(maps["unlabelled"], name) for name in self.modalities]
-            return sum(rectified_consistency([main, *others]) for main, others in pyramids)
+            return sum(
+                rectified_consistency([main, *others], exclusive=self.spec.exclusive) for main, others in pyramids
+            )
 
     return Stage

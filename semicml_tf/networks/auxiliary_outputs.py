@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import keras
 from keras import layers
 
-from semicml_tf.networks.network import Network
+from semicml_tf.networks.network import Network, class_probabilities
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
 from semicml_tf.networks.precision import full_precision
 from semicml_tf.networks.sample_noise import SampleDropout
+from semicml_tf.networks.spec import NetworkSpec
 
 # By kind, the perturbation of a level's features. Salts differ from the Monte-Carlo dropout's, which are the levels.
 PERTURBATIONS = {
@@ -32,7 +33,7 @@ def perturbed_decoder(kind: str, donor: Network, name: str) -> keras.Model:
         kind: of `PERTURBATIONS`; all features are perturbed.
 
     Returns:
-        A model ``[*features, seeds (batch,) int32]`` -> probabilities (batch, h, w, 1).
+        A model ``[*features, seeds (batch,) int32]`` -> probabilities (batch, h, w, classes).
     """
     inputs, seeds = _inputs(donor.parts.encoder)
     perturbed = [PERTURBATIONS[kind](level, x.dtype)([x, seeds]) for level, x in enumerate(inputs)]
@@ -40,17 +41,18 @@ def perturbed_decoder(kind: str, donor: Network, name: str) -> keras.Model:
     return keras.Model([*inputs, seeds], donor.decoder().call(perturbed), name=name)
 
 
-def scale_heads(features, window: int, seed: int, name: str) -> keras.Model:
+def scale_heads(features, spec: NetworkSpec, seed: int, name: str) -> keras.Model:
     """A map from each of the decoder's (at most three) coarser scales, enlarged to the whole window (URPC).
 
     As in the SSL4MIS collection, what a head reads is perturbed: by noise, dropped features, dropout.
 
     Args:
         features: ``parts.decoder`` of a network.
+        spec: of that network.
         seed: of the initial weights.
 
     Returns:
-        A model ``[*features, seeds (batch,) int32]`` -> a list of probabilities (batch, window, window, 1).
+        A model ``[*features, seeds (batch,) int32]`` -> a list of probabilities (batch, window, window, classes).
     """
     inputs, seeds = _inputs(features)
     dtype = inputs[0].dtype if inputs else "float32"
@@ -62,8 +64,13 @@ def scale_heads(features, window: int, seed: int, name: str) -> keras.Model:
     outputs = []
     for number, (x, perturbation) in enumerate(zip(inputs, perturb)):
         initial = keras.initializers.HeNormal(seed=seed * 1009 + number)
-        x = layers.Conv2D(1, 1, activation="sigmoid", dtype=dtype, kernel_initializer=initial)(perturbation([x, seeds]))
-        outputs.append(layers.UpSampling2D(window // x.shape[1], dtype=dtype)(x))
+        perturbed = perturbation([x, seeds])
+
+        def convolution(count, *, x=perturbed, initial=initial, **options):
+            return layers.Conv2D(count, 1, kernel_initializer=initial, **options)(x)
+
+        x = class_probabilities(spec, convolution, dtype)
+        outputs.append(layers.UpSampling2D(spec.window // x.shape[1], dtype=dtype)(x))
     return keras.Model([*inputs, seeds], outputs, name=name)
 
 

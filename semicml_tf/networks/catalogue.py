@@ -56,19 +56,29 @@ def entry(name: str) -> Entry:
     raise UserError(f"expected a network among {', '.join(NETWORKS)}, got '{name}'", remedy=remedy)
 
 
-def specification(name: str, *, window: int, width: int) -> NetworkSpec:
+def specification(name: str, *, window: int, width: int, classes: int = 1, activation: str = "sigmoid") -> NetworkSpec:
     """A network's specification, all else at its defaults.
 
     Args:
         window: side in pixels of the slices.
         width: channels of the first level.
+        classes: number of classes or regions.
+        activation: ``sigmoid`` for regions, ``softmax`` for classes that exclude each other.
 
     Raises:
         UserError: there is no network of this name.
-        ValueError: the window or the width is out of its range.
+        ValueError: a value is out of its range.
     """
     chosen = entry(name)
-    return NetworkSpec(name, window, width, chosen.levels, options=dict(chosen.options))
+    return NetworkSpec(
+        name,
+        window,
+        width,
+        chosen.levels,
+        output_channels=classes,
+        options=dict(chosen.options),
+        activation=activation,
+    )
 
 
 def build(spec: NetworkSpec, *, name: str, seed: int = 0, synchronized: bool = False, precision: str = "float32"):
@@ -82,7 +92,7 @@ def build(spec: NetworkSpec, *, name: str, seed: int = 0, synchronized: bool = F
             precision, too.
 
     Returns:
-        A `network.Network` (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
+        A `network.Network` (batch, window, window, 1) float32 -> probabilities (batch, window, window, classes).
 
     Raises:
         UserError: this version has no such network, or the network has other dimensions, channels or options.
@@ -131,10 +141,10 @@ def _connected(spec: NetworkSpec, builder):
     import keras
 
     chosen = entry(spec.name)
-    sizes = (spec.dimensions, spec.input_channels, spec.output_channels)
-    if sizes != (2, 1, 1) or set(spec.options) != set(chosen.options):
+    sizes = (spec.dimensions, spec.input_channels)
+    if sizes != (2, 1) or set(spec.options) != set(chosen.options):
         raise UserError(
-            f"expected a network {spec.name} of 2 dimensions, 1 input and 1 output channel, and the options "
+            f"expected a network {spec.name} of 2 dimensions and 1 input channel, and the options "
             f"{', '.join(chosen.options) or 'none'}, got {sizes} and {', '.join(spec.options) or 'none'}",
             remedy="Use the version of the package that wrote this specification",
         )

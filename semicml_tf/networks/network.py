@@ -18,7 +18,7 @@ class Parts:
     """What a network's `connect` returns: symbolic tensors.
 
     Attributes:
-        probabilities: (batch, window, window, 1).
+        probabilities: (batch, window, window, classes).
         encoder: features that all of the rest is computed from, larger ones first. Auxiliary decoders read them.
         decoder: features of the decoder at coarser scales, larger ones first. Auxiliary heads read them.
     """
@@ -29,7 +29,7 @@ class Parts:
 
 
 class Network(keras.Model):
-    """A network of the catalogue: (batch, window, window, 1) float32 -> foreground probabilities of the same shape.
+    """A network of the catalogue: (batch, window, window, 1) float32 -> probabilities (batch, window, window, classes).
 
     Attributes:
         spec: what the network was built from.
@@ -92,7 +92,21 @@ class Builder:
         """Monte-Carlo dropout where seeds are given, else `x`. The salt separates the draws of a network's layers."""
         return x if self.seeds is None else SampleDropout(rate, salt=salt, dtype=self.policy)([x, self.seeds])
 
-    def probabilities(self, x, channels: int):
+    def probabilities(self, x, spec: NetworkSpec):
         """The network's last layer."""
         # float32 also for features in half precision: losses and clients rely on it.
-        return self.layer(layers.Conv2D, "probabilities", channels, 1, activation="sigmoid", dtype=self.full)(x)
+        return class_probabilities(
+            spec, lambda count, **options: self.layer(layers.Conv2D, "probabilities", count, 1, **options)(x), self.full
+        )
+
+
+def class_probabilities(spec: NetworkSpec, convolution, dtype: str):
+    """A channel per class of a specification.
+
+    Args:
+        convolution: makes the output of a 1 x 1 convolution of so many channels: (count, activation, dtype).
+    """
+    if not spec.exclusive:
+        return convolution(spec.output_channels, activation=spec.activation, dtype=dtype)
+    # The first channel is the background, which maps leave out.
+    return convolution(spec.output_channels + 1, activation=spec.activation, dtype=dtype)[..., 1:]

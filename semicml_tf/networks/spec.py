@@ -6,6 +6,7 @@ Imports nothing heavy, since clients of a served network read the specification,
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 # Highest values that run.json and the manifest of an exported model may hold; a slice then has 64 MiB.
 MAX_WINDOW, MAX_WIDTH = 4096, 1024
@@ -31,8 +32,10 @@ class NetworkSpec:
         width: channels of the first level.
         levels: number of resolutions; each one but the last halves the slices.
         dimensions: of the convolutions.
-        input_channels, output_channels: of a slice, and of its map of probabilities.
+        input_channels, output_channels: of a slice, and of its map of probabilities: a channel per class.
         options: of this network, by name; the catalogue lists them.
+        activation: ``sigmoid``: a channel is a region; ``softmax``: the channels are classes that exclude each other,
+            and the background has what is left to 1.
 
     Raises:
         ValueError: a value is out of its range, or the window cannot be halved that often.
@@ -46,12 +49,15 @@ class NetworkSpec:
     input_channels: int = 1
     output_channels: int = 1
     options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
 
     def __post_init__(self):
         for name, most in _MOST.items():
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise ValueError(f"expected a network's {name} from 1 to {most}, got {value}")
+        if self.activation not in ("sigmoid", "softmax"):
+            raise ValueError(f"expected the activation sigmoid or softmax, got {ascii(self.activation)}")
         names = (self.name, *self.options)
         if len(names) > _MOST_OPTIONS or not all(name.isidentifier() and len(name) <= 64 for name in names):
             raise ValueError(
@@ -61,6 +67,11 @@ class NetworkSpec:
             raise ValueError("an option of the network holds control characters")
         if self.window % self.window_multiple:
             raise ValueError(f"expected a window that is a multiple of {self.window_multiple}, got {self.window}")
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the classes exclude each other."""
+        return self.activation == "softmax"
 
     @property
     def window_multiple(self) -> int:

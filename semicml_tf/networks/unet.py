@@ -1,4 +1,4 @@
-"""The 2-D U-Net of the method: batch normalisation, dropout in the encoder, one sigmoid channel."""
+"""The 2-D U-Net of the method: batch normalisation, dropout in the encoder, a channel per class."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ def connect(slices, build: Builder, spec: NetworkSpec) -> Parts:
         decoder.append(x)
     # Between the bottom, which is no decoder's, and the top, which has the window's size.
     coarser = reversed(decoder[:-1])
-    return Parts(build.probabilities(x, spec.output_channels), tuple(encoder), tuple(coarser))
+    return Parts(build.probabilities(x, spec), tuple(encoder), tuple(coarser))

@@ -70,3 +70,25 @@ def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, moda
     for key, arrays in _state(method).items():
         for restored, saved in zip(arrays, after[key], strict=True):
             np.testing.assert_array_equal(restored, saved, err_msg=key)
+
+
+@pytest.mark.parametrize("classes, activation, ignored", [(2, "sigmoid", False), (3, "softmax", True)])
+@pytest.mark.parametrize("name", catalogue.METHODS)
+def test_a_step_with_several_classes_moves_every_class(name, classes, activation, ignored):
+    spec = dataclasses.replace(
+        smallest("unet", catalogue.METHODS[name].needs_features), output_channels=classes, activation=activation
+    )
+    method = method_batches.method(name, spec=spec, **AT_ONCE)
+    before = method_batches.weights(method)
+    batch = method_batches.batch(0, classes=classes, ignored=ignored)
+    terms = method.train_step(batch)
+    assert terms["loss"] > 0 and all(np.isfinite(float(value)) for value in terms.values())
+    for key, arrays in method_batches.weights(method).items():
+        if key.startswith("student/"):
+            # The bias of the last layer, a number per class.
+            assert (np.abs(arrays[-1] - before[key][-1]) > 1e-4).all(), key
+    cuts = {modality: [0.3] * classes for modality in method.modalities}
+    method.on_validated(0, dict.fromkeys(method.modalities, 0.5), cuts)
+    state = method.state()
+    method.restore_state(state)
+    assert method.state() == state and (state["thresholds"] == {}) == (activation == "softmax")

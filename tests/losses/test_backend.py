@@ -17,7 +17,7 @@ import json
 import numpy as np
 from semicml_tf.losses.asc import asc_loss
 from semicml_tf.losses.consistency import mutual_squared_difference, seen_by_either, squared_difference
-from semicml_tf.losses.entropy import binary_entropy, certain_squared_difference, mean_entropy
+from semicml_tf.losses.entropy import pixel_entropy, certain_squared_difference, mean_entropy
 from semicml_tf.losses.pseudo_labels import confident_cross_entropy, cross_pseudo_supervision
 from semicml_tf.losses.pyramid import rectified_consistency
 from semicml_tf.losses.supervised import segmentation_loss
@@ -45,7 +45,7 @@ values = [
     *np.asarray(network(a16, training=False)).ravel()[:8],
     *mutual_squared_difference(a, b),
     *mean_entropy(a),
-    certain_squared_difference(a, b, binary_entropy(b), 0.8),
+    certain_squared_difference(a, b, pixel_entropy(b), 0.8),
     *cross_pseudo_supervision(a, b),
     *confident_cross_entropy(a, b, 0.8),
     rectified_consistency([a, b, 0.5 * a]),

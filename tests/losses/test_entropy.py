@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf.losses.entropy import binary_entropy, certain_squared_difference, mean_entropy
+from semicml_tf.losses.entropy import certain_squared_difference, mean_entropy, pixel_entropy
 
 
 def _flat(value, count=2):
@@ -14,9 +14,9 @@ def _flat(value, count=2):
 
 
 def test_entropy_is_one_at_a_half_and_nothing_at_certainty():
-    assert np.asarray(binary_entropy(_flat(0.5))).ravel() == pytest.approx(1.0)
-    assert np.asarray(binary_entropy(_flat(0.0))).ravel() == pytest.approx(0.0, abs=1e-5)
-    assert np.asarray(binary_entropy(_flat(1.0))).ravel() == pytest.approx(0.0, abs=1e-5)
+    assert np.asarray(pixel_entropy(_flat(0.5))).ravel() == pytest.approx(1.0)
+    assert np.asarray(pixel_entropy(_flat(0.0))).ravel() == pytest.approx(0.0, abs=1e-5)
+    assert np.asarray(pixel_entropy(_flat(1.0))).ravel() == pytest.approx(0.0, abs=1e-5)
     expected = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
     np.testing.assert_allclose(np.asarray(mean_entropy(_flat(0.25))), [expected] * 2, rtol=1e-5)
 

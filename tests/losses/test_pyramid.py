@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf.losses.pyramid import bernoulli_divergence, rectified_consistency
+from semicml_tf.losses.pyramid import pixel_divergence, rectified_consistency
 
 
 def _flat(value, count=2):
@@ -19,7 +19,7 @@ def _divergence(q, p):
 
 @pytest.mark.parametrize("q, p", [(0.5, 0.25), (0.1, 0.9), (0.7, 0.7)])
 def test_divergence_of_two_coins(q, p):
-    assert np.asarray(bernoulli_divergence(_flat(q), _flat(p))).ravel() == pytest.approx(_divergence(q, p), abs=1e-6)
+    assert np.asarray(pixel_divergence(_flat(q), _flat(p))).ravel() == pytest.approx(_divergence(q, p), abs=1e-6)
 
 
 def test_scales_that_agree_cost_nothing():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semicml_tf.losses.consistency import seen_by_either, squared_difference
-from semicml_tf.losses.supervised import batch_dice_loss, binary_cross_entropy, segmentation_loss
+from semicml_tf.losses.supervised import batch_dice_loss, cross_entropy, segmentation_loss
 
 
 def _flat(value, count=3):
@@ -15,19 +15,19 @@ def _flat(value, count=3):
 
 def test_cross_entropy_of_flat_maps_is_per_sample():
     p = np.concatenate([_flat(0.25, 1), _flat(0.5, 1)])
-    values = np.asarray(binary_cross_entropy(p, _flat(1.0, 2)))
+    values = np.asarray(cross_entropy(p, _flat(1.0, 2)))
     np.testing.assert_allclose(values, [-math.log(0.25), -math.log(0.5)], rtol=1e-5)
 
 
 def test_cross_entropy_is_least_at_a_soft_label():
     q = _flat(0.3, 1)
     entropy = -(0.3 * math.log(0.3) + 0.7 * math.log(0.7))
-    assert float(binary_cross_entropy(q, q)[0]) == pytest.approx(entropy, rel=1e-5)
-    assert float(binary_cross_entropy(_flat(0.2, 1), q)[0]) > entropy
+    assert float(cross_entropy(q, q)[0]) == pytest.approx(entropy, rel=1e-5)
+    assert float(cross_entropy(_flat(0.2, 1), q)[0]) > entropy
 
 
 def test_cross_entropy_is_finite_at_certainty():
-    assert np.isfinite(np.asarray(binary_cross_entropy(_flat(0.0), _flat(1.0)))).all()
+    assert np.isfinite(np.asarray(cross_entropy(_flat(0.0), _flat(1.0)))).all()
 
 
 @pytest.mark.parametrize("p, y", [(1.0, 1.0), (0.5, 1.0), (0.2, 0.6)])

@@ -28,7 +28,7 @@ def test_sums_over_more_pixels_than_float16_can_count():
     assert float(supervised.batch_dice_loss(ones, ones)) == pytest.approx(0.0, abs=1e-6)
     # 2 sum(p y) / (sum(p^2) + sum(y^2)) with p = 1/2, y = 1: 1 / (1/4 + 1).
     assert float(supervised.batch_dice_loss(half, ones)) == pytest.approx(1 - 0.8, abs=1e-5)
-    assert float(supervised.binary_cross_entropy(half, ones)[0]) == pytest.approx(np.log(2), abs=1e-5)
+    assert float(supervised.cross_entropy(half, ones)[0]) == pytest.approx(np.log(2), abs=1e-5)
     matrix = np.asarray(asc.similarity_matrix(tf.concat([half[:1], ones[:1]], axis=0)))
     np.testing.assert_allclose(matrix, [[1, 0.8], [0.8, 1]], atol=1e-5)
 

@@ -65,14 +65,14 @@ def test_three_coarser_scales_are_enlarged_to_the_window():
     student = unet(32, 2, name="ct")
     features = student.parts.decoder
     assert [tuple(x.shape[1:]) for x in features] == [(16, 16, 4), (8, 8, 8), (4, 4, 16)]
-    heads = scale_heads(features, 32, seed=5, name="scales")
+    heads = scale_heads(features, student.spec, seed=5, name="scales")
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)
     for number, p in enumerate(with_outputs(student, features, {"scales": heads})([x, SEEDS])["scales"]):
         p, side = np.asarray(p), 2 ** (number + 1)
         assert p.shape == (2, 32, 32, 1) and 0 < p.min() and p.max() < 1
         tiles = p.reshape(2, 32 // side, side, 32 // side, side)
         assert (tiles == tiles[:, :, :1, :, :1]).all()
-    other = scale_heads(features, 32, seed=6, name="scales")
+    other = scale_heads(features, student.spec, seed=6, name="scales")
     assert not any((a == b).all() for a, b in zip(heads.get_weights()[::2], other.get_weights()[::2]))
 
 

@@ -13,7 +13,7 @@ from semicml_tf.networks.spec import NetworkSpec
     "change, said",
     [
         ({"name": "unett"}, "a network among .*, got 'unett'.*Did you mean unet"),
-        ({"output_channels": 3}, r"1 output channel, .*got \(2, 1, 3\)"),
+        ({"input_channels": 3}, r"1 input channel, .*got \(2, 3\)"),
         ({"dimensions": 3}, "of 2 dimensions"),
         ({"options": {"gates": True}}, "options none, got .* and gates"),
         ({"levels": 6, "window": 32}, "at most 5 levels, got 6"),

@@ -34,4 +34,4 @@ def connect(slices, build: Builder, spec: NetworkSpec) -> Parts:
     else:
         top_seen = top
     x = build.conv(layers.Concatenate(dtype=build.policy)([top_seen, up]), width, "head")
-    return Parts(build.probabilities(x, spec.output_channels), encoder=(top, bottom), decoder=(coarse,))
+    return Parts(build.probabilities(x, spec), encoder=(top, bottom), decoder=(coarse,))

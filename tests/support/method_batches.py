@@ -28,8 +28,21 @@ half_precision = pytest.mark.skipif(
 )
 
 
-def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float32", modalities=MODALITIES):
-    """A global batch as `input.semi_supervised_batches` yields it; images show their label faintly."""
+def batch(
+    seed: int,
+    labelled: int = 4,
+    unlabelled: int = 4,
+    dtype: str = "float32",
+    modalities=MODALITIES,
+    classes: int = 1,
+    ignored: bool = False,
+):
+    """A global batch as `input.semi_supervised_batches` yields it; images show their label faintly.
+
+    Args:
+        classes: of the label, in columns of their own.
+        ignored: whether the upper half of each labelled slice was not annotated.
+    """
     rng = np.random.default_rng(seed)
 
     def stream(count, with_label):
@@ -43,7 +56,15 @@ def batch(seed: int, labelled: int = 4, unlabelled: int = 4, dtype: str = "float
             "patient": np.arange(count, dtype=np.int32) // 2,
             "seed": rng.integers(0, 2**31 - 1, count, dtype=np.int32),
         }
-        return made | ({"label": label} if with_label else {})
+        if not with_label:
+            return made
+        column = np.arange(WINDOW) * classes // WINDOW
+        planes = label * (column[:, np.newaxis] == np.arange(classes)) if classes > 1 else label
+        if not ignored:
+            return made | {"label": planes.astype(dtype)}
+        valid = np.ones_like(label)
+        valid[:, : WINDOW // 2] = 0.0
+        return made | {"label": (planes * valid).astype(dtype), "valid": valid}
 
     made = {"labelled": stream(labelled, True)}
     if unlabelled:
