@@ -17,16 +17,21 @@ BATCH_SIZE = 16
 
 
 def probabilities(
-    volume: np.ndarray, window: int, predict: Callable[[np.ndarray], np.ndarray], *, batch_size: int = BATCH_SIZE
+    volume: np.ndarray,
+    window: int,
+    predict: Callable[[np.ndarray], np.ndarray],
+    *,
+    classes: int | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> np.ndarray:
     """As `answered`, by a network that is called with one batch after the other.
 
     Args:
-        volume, window, batch_size: see `answered`.
-        predict: maps (batch, window, window, 1) float32 to probabilities of that shape. The windows come in the order
-            of `tiling.cut`, each once.
+        volume, window, classes, batch_size: see `answered`.
+        predict: maps (batch, window, window, 1) float32 to probabilities (batch, window, window, classes). The windows
+            come in the order of `tiling.cut`, each once.
     """
-    return answered(volume, window, functools.partial(map, predict), batch_size=batch_size)
+    return answered(volume, window, functools.partial(map, predict), classes=classes, batch_size=batch_size)
 
 
 def batches(volume: np.ndarray, window: int, batch_size: int) -> Iterator[np.ndarray]:
@@ -58,8 +63,10 @@ def checked(answer: np.ndarray) -> np.ndarray:
     return answer
 
 
-def answered(volume: np.ndarray, window: int, answers: Answers, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
-    """Foreground probabilities of a normalised volume on the network's grid.
+def answered(
+    volume: np.ndarray, window: int, answers: Answers, *, classes: int | None = None, batch_size: int = BATCH_SIZE
+) -> np.ndarray:
+    """Probabilities of a normalised volume on the network's grid.
 
     Windows are cut, sent and joined batch by batch: beside the result there are as many batches in memory as `answers`
     takes before it gives the first back.
@@ -68,28 +75,33 @@ def answered(volume: np.ndarray, window: int, answers: Answers, *, batch_size: i
         volume: (slices, rows, columns), normalised, of any float type.
         window: side of the slices that the network takes.
         answers: the network.
+        classes: number of its output channels; None: one channel, which the result then leaves out.
         batch_size: slices a batch, at most. Part of the result: another batch size may change the last bits.
 
     Returns:
-        float32 of the shape of `volume`.
+        float32 (classes, slices, rows, columns), or of the shape of `volume` if `classes` is None.
 
     Raises:
-        UserError: an answer is not of the shape (batch, window, window, 1), for example of several channels.
+        UserError: an answer is not of the shape (batch, window, window, classes).
     """
-    found = np.empty(volume.shape, np.float32)
+    channels = classes or 1
+    found = np.empty((channels, *volume.shape), np.float32)
     each, done = tiling.per_slice(volume.shape, window), 0
-    waiting = np.empty((0, window, window), np.float32)
+    waiting = np.empty((0, window, window, channels), np.float32)
     for answer in answers(batches(volume, window, batch_size)):
         answer = np.asarray(answer)
-        if answer.shape[1:] != (window, window, 1):
+        if answer.shape[1:] != (window, window, channels):
             raise UserError(
-                f"expected probabilities of shape (batch, {window}, {window}, 1) of the network, got {answer.shape}",
-                remedy="Use a network of one output channel and of this window",
+                f"expected probabilities of shape (batch, {window}, {window}, {channels}) of the network, got "
+                f"{answer.shape}",
+                remedy=f"Use a network of {channels} output channel{'s' * (channels > 1)} and of this window",
             )
-        waiting = np.concatenate([waiting, answer[..., 0].astype(np.float32)])
+        waiting = np.concatenate([waiting, answer.astype(np.float32)])
         whole = len(waiting) // each  # slices of which all windows are there
         if whole:
             joined = (whole, *volume.shape[1:])
-            found[done : done + whole] = tiling.join(waiting[: whole * each], joined, window)
+            for number in range(channels):
+                tiles = waiting[: whole * each, ..., number]
+                found[number, done : done + whole] = tiling.join(tiles, joined, window)
             waiting, done = waiting[whole * each :], done + whole
-    return found
+    return found[0] if classes is None else found

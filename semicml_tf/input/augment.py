@@ -1,11 +1,14 @@
-"""Windows cut from slices at random places, and augmentation shared by both modalities."""
+"""Windows cut from slices at random places, and augmentation shared by all modalities."""
 
 from __future__ import annotations
 
 import dataclasses
 import zlib
 
+import numpy as np
 import tensorflow as tf
+
+from semicml_tf.labels import PLAIN, LabelDefinition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,31 +68,31 @@ def _transform(size, window: int, how: Augmentation, seed):
     return tf.stack([ax, ay, column0 - (ax + ay) * centre, bx, by, row0 - (bx + by) * centre, 0.0, 0.0])
 
 
-def window_of(images, label, window: int, how: Augmentation, seed):
+def window_of(images, label, window: int, how: Augmentation, seed, labels: LabelDefinition = PLAIN):
     """Cuts one augmented window.
 
-    Both modalities and the label get the same geometry from one interpolation. Beyond the slice's
-    border its mirror image continues, in the label, too, so that the border tells nothing of where
-    the lesion lies.
+    All modalities and the label get the same geometry from one interpolation. Beyond the slice's border its mirror
+    image continues, in the label, too: the border says nothing about where the lesion lies. Codes are never
+    interpolated: each class is, and then cut where it covers half of a pixel, or more than the others.
 
     Args:
         images: by modality, (rows, columns) float.
-        label: (rows, columns) bool or uint8, 0/1 as `case_record.parse_in_graph` checks; or None.
+        label: (rows, columns) codes of `labels`, as `case_record.parse_in_graph` checks; or None.
         window: side of the window.
         seed: (2,) integers; the only source of randomness.
+        labels: what is segmented.
 
     Returns:
-        ``images`` by modality (window, window, 1) float32, and the label likewise, 0/1, or None.
+        ``images`` by modality (window, window, 1) float32; and ``{"label": (window, window, classes) float32 0/1}``,
+        with ``"valid"``: (window, window, 1) 0/1 if the definition ignores a value; {} without a label.
 
     Raises:
-        ValueError: the label is of another type: soft labels and maps of several classes cannot be cut at 0.5.
+        ValueError: the label is of another type: soft labels cannot be cut at 0.5.
     """
     names = list(images)
     stack = [tf.cast(images[name], tf.float32) for name in names]
     if label is not None:
-        if tf.as_dtype(label.dtype) not in (tf.bool, tf.uint8):
-            raise ValueError(f"expected a label of type bool or uint8, 0/1, got {tf.as_dtype(label.dtype).name}")
-        stack.append(tf.cast(label, tf.float32))
+        stack += _planes(label, labels)
     stack = tf.stack(stack, axis=-1)
     cut = tf.raw_ops.ImageProjectiveTransformV3(
         images=stack[tf.newaxis],
@@ -102,9 +105,44 @@ def window_of(images, label, window: int, how: Augmentation, seed):
     result = {}
     for index, name in enumerate(names):
         result[name] = _intensities(cut[..., index : index + 1], how, seed_for(f"intensities/{name}", seed))
-    if label is None:
-        return result, None
-    return result, tf.cast(cut[..., -1:] >= 0.5, tf.float32)
+    return result, {} if label is None else _cut_label(cut[..., len(names) :], labels)
+
+
+def _planes(codes, labels: LabelDefinition) -> list:
+    """A float32 plane per class, and one of ignored pixels if there are any."""
+    dtype = tf.as_dtype(codes.dtype)
+    if dtype not in (tf.bool, tf.as_dtype(np.dtype(labels.dtype))):
+        raise ValueError(f"expected a label of codes, of type {np.dtype(labels.dtype)}, got {dtype.name}")
+    if labels.is_plain:
+        return [tf.cast(codes, tf.float32)]
+    numbers = range(len(labels.classes))
+    wide = tf.cast(codes, tf.int32)
+    if labels.exclusive:
+        planes = [wide == number + 1 for number in numbers]
+    else:
+        planes = [tf.bitwise.bitwise_and(wide, 1 << number) > 0 for number in numbers]
+    if labels.ignored_code is not None:
+        planes.append(wide == labels.ignored_code)
+    return [tf.cast(plane, tf.float32) for plane in planes]
+
+
+def _cut_label(planes, labels: LabelDefinition) -> dict:
+    """The interpolated planes as a label of 0 and 1, and the mask of annotated pixels."""
+    count = len(labels.classes)
+    classes, valid = planes[..., :count], None
+    # Of the annotated part of a pixel; all of it if nothing is ignored.
+    annotated = 1.0
+    if labels.ignored_code is not None:
+        annotated = 1.0 - planes[..., count:]
+        valid = tf.cast(annotated > 0.5, tf.float32)
+    if labels.exclusive:
+        background = annotated - tf.reduce_sum(classes, axis=-1, keepdims=True)
+        # The classes come first: of equals `argmax` takes the first.
+        best = tf.argmax(tf.concat([classes, background], axis=-1), axis=-1)
+        label = tf.one_hot(best, count + 1)[..., :count]
+    else:
+        label = tf.cast(classes >= 0.5 * annotated, tf.float32)
+    return {"label": label} if valid is None else {"label": label * valid, "valid": valid}
 
 
 def _intensities(image, how: Augmentation, seed):

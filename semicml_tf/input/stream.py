@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from semicml_tf.input.augment import Augmentation, seed_for, window_of
+from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.records import case_record
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.storage import streaming
@@ -31,9 +32,11 @@ class StreamSettings:
         window: side of the windows in pixels.
         batch_size: windows an element.
         labelled: whether records hold labels and elements carry them.
-        lesion_fraction: share of the windows cut from a slice with lesion (labelled streams only).
+        lesion_fraction: fraction of the windows that are cut from a slice with lesion (labelled streams only). With
+            several classes, a random class of the case is drawn first.
         augmentation: of the windows.
         seed: of everything random.
+        labels: what is segmented. Slices without an annotated pixel are never drawn.
     """
 
     modalities: tuple[str, ...]
@@ -43,6 +46,7 @@ class StreamSettings:
     lesion_fraction: float
     augmentation: Augmentation
     seed: int
+    labels: LabelDefinition = PLAIN
 
 
 def _folded(seed: int, *numbers):
@@ -59,11 +63,49 @@ def _slice_index(slices, label, settings: StreamSettings, seed):
     anywhere = tf.cast(draws[0] * tf.cast(slices, tf.float32), tf.int32)
     if label is None:
         return anywhere
-    with_lesion = tf.cast(tf.reshape(tf.where(tf.reduce_any(label > 0, axis=[1, 2])), [-1]), tf.int32)
+    labels = settings.labels
+    if labels.ignored_code is not None:
+        annotated = _slices_with(label != tf.constant(labels.ignored_code, label.dtype))
+        # A case without any annotated pixel is drawn all the same: its pixels weigh nothing.
+        anywhere = tf.cond(
+            tf.size(annotated) > 0, lambda: annotated[_nth(draws[0], tf.size(annotated))], lambda: anywhere
+        )
+    with_lesion = _slices_with(label > 0) if labels.is_plain else _slices_of_a_class(label, labels, seed)
     count = tf.size(with_lesion)
     wanted = tf.logical_and(count > 0, draws[1] < settings.lesion_fraction)
-    choice = tf.minimum(tf.cast(draws[2] * tf.cast(count, tf.float32), tf.int32), tf.maximum(count - 1, 0))
-    return tf.cond(wanted, lambda: with_lesion[choice], lambda: anywhere)
+    return tf.cond(wanted, lambda: with_lesion[_nth(draws[2], count)], lambda: anywhere)
+
+
+def _slices_with(mask):
+    """Numbers of the slices in which a mask has a voxel, int32."""
+    return tf.cast(tf.reshape(tf.where(tf.reduce_any(mask, axis=[1, 2])), [-1]), tf.int32)
+
+
+def _nth(draw, count):
+    """The place that a draw from [0, 1) means among `count`; 0 if there is none."""
+    return tf.minimum(tf.cast(draw * tf.cast(count, tf.float32), tf.int32), tf.maximum(count - 1, 0))
+
+
+def _slices_of_a_class(codes, labels: LabelDefinition, seed):
+    """Numbers of the slices with a random one of the classes that the case has."""
+    wide = tf.cast(codes, tf.int32)
+    if labels.ignored_code is not None:
+        wide = tf.where(wide == labels.ignored_code, 0, wide)
+    numbers = tf.range(len(labels.classes))
+    if labels.exclusive:
+        has = tf.map_fn(lambda n: tf.reduce_any(wide == n + 1, axis=[1, 2]), numbers, fn_output_signature=tf.bool)
+    else:
+        bit = tf.bitwise.left_shift(1, numbers)
+        has = tf.map_fn(
+            lambda b: tf.reduce_any(tf.bitwise.bitwise_and(wide, b) > 0, axis=[1, 2]), bit, fn_output_signature=tf.bool
+        )
+    present = tf.cast(tf.reshape(tf.where(tf.reduce_any(has, axis=1)), [-1]), tf.int32)
+    draw = tf.random.stateless_uniform([], seed_for("class", seed))
+    return tf.cond(
+        tf.size(present) > 0,
+        lambda: tf.cast(tf.reshape(tf.where(has[present[_nth(draw, tf.size(present))]]), [-1]), tf.int32),
+        lambda: tf.zeros([0], tf.int32),
+    )
 
 
 def _cut(case_number, parsed, visit, settings: StreamSettings):
@@ -75,12 +117,16 @@ def _cut(case_number, parsed, visit, settings: StreamSettings):
         seed = _folded(settings.seed, 1, visit, k)
         index = _slice_index(slices, label, settings, seed_for("slice", seed))
         images = {name: parsed["image"][name][index] for name in settings.modalities}
-        images, mask = window_of(
-            images, None if label is None else label[index], settings.window, settings.augmentation, seed
+        images, target = window_of(
+            images,
+            None if label is None else label[index],
+            settings.window,
+            settings.augmentation,
+            seed,
+            settings.labels,
         )
         own = tf.random.stateless_uniform([], seed_for("method", seed), minval=None, maxval=None, dtype=tf.int32)
-        element = {"image": images, "patient": case_number, "seed": own}
-        return element if mask is None else {**element, "label": mask}
+        return {"image": images, "patient": case_number, "seed": own, **target}
 
     windows = [one(k) for k in range(_WINDOWS_A_VISIT)]
     return tf.nest.map_structure(lambda *parts: tf.stack(parts), *windows)
@@ -99,7 +145,8 @@ def window_stream(
 
     Returns:
         A `tf.data.Dataset` of ``{"image": {name: (batch, window, window, 1) float32}, "patient": (batch,)
-        int32 number of the case, "seed": (batch,) int32}`` and, if labelled, ``"label"`` like an image, 0/1.
+        int32 number of the case, "seed": (batch,) int32}`` and, if labelled, ``"label"``: (batch, window, window,
+        classes) float32 0/1, and ``"valid"``: (batch, window, window, 1) 0/1 if the dataset ignores a value.
     """
     numbers = tf.constant(list(cases) if isinstance(cases, Mapping) else range(len(cases)), tf.int32)
     cases = list(cases.values()) if isinstance(cases, Mapping) else cases
@@ -116,7 +163,9 @@ def window_stream(
         record = (
             tf.data.TFRecordDataset(paths[case], buffer_size=buffer).skip(places[case]).take(1).get_single_element()
         )
-        parsed = case_record.parse_in_graph(record, settings.modalities, labelled=settings.labelled)
+        parsed = case_record.parse_in_graph(
+            record, settings.modalities, labelled=settings.labelled, labels=settings.labels
+        )
         return _cut(numbers[case], parsed, visit, settings)
 
     def shuffled(group, windows):

@@ -118,6 +118,20 @@ def to_mask(
     return mask if steps == NONE else steps.apply(mask, voxel_volume_ml)
 
 
+def largest_class(probabilities: np.ndarray) -> np.ndarray:
+    """The number of the most likely of exclusive classes, from 1; 0 where the background is at least as likely.
+
+    Args:
+        probabilities: (classes, ...). The background's is what is left to 1.
+
+    Returns:
+        uint8 (...).
+    """
+    best = probabilities.argmax(axis=0)
+    largest = np.take_along_axis(probabilities, best[np.newaxis], axis=0)[0]
+    return np.where(largest > 1.0 - probabilities.sum(axis=0), best + 1, 0).astype(np.uint8)
+
+
 def _volume(value: str, text: str) -> float:
     try:
         number = float(value)

@@ -11,7 +11,10 @@ from typing import Annotated, get_type_hints
 from annotated_types import Interval, MinLen
 from typing_extensions import NotRequired, TypedDict
 
+from semicml_tf import labels_file
 from semicml_tf.errors import UserError
+from semicml_tf.labels import PLAIN, LabelDefinition
+from semicml_tf.labels_file import LabelFile
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue
 from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec
@@ -26,10 +29,14 @@ _REMEDY = "Train it with python -m semicml_tf.train"
 
 
 class Best(TypedDict):
-    """A modality's best network: mean validation DSC, threshold on the probability, training step, method."""
+    """A modality's best network: mean validation DSC, threshold on the probability, training step, method.
+
+    With several regions there is a threshold for each, by name. Exclusive classes have none: the largest probability
+    counts.
+    """
 
     dice: float
-    threshold: Share
+    threshold: NotRequired[Share | dict[str, Share]]
     step: Count
     stage: str
 
@@ -49,6 +56,8 @@ class Record(TypedDict):
     width: NotRequired[Annotated[int, Interval(ge=1, le=MAX_WIDTH)]]
     # Missing in runs of before the specification: they are plain U-Nets.
     network: NotRequired[NetworkSpec]
+    # Missing where the target is plain.
+    labels: NotRequired[LabelFile]
     best: NotRequired[dict[str, Best]]
     settings: NotRequired[Settings]
     meaning_of_settings: NotRequired[int]
@@ -126,6 +135,24 @@ def _spec(body: Record, path: pathlib.Path) -> NetworkSpec:
         raise UserError(f"expected a run's folder, but {error}", path=path, remedy=_REMEDY) from error
 
 
+def _labels(body: Record, path: pathlib.Path) -> LabelDefinition:
+    """What a run segments; of each modality's best network, the thresholds are of these classes."""
+    if "labels" not in body:
+        return PLAIN
+    labels = labels_file.of_value(body["labels"], what="a run's folder", path=path, remedy=_REMEDY)
+    for name, entry in body.get("best", {}).items():
+        if set(_by_class(entry, labels)) != (set() if labels.exclusive else set(labels.names)):
+            problem = f"expected a run's folder, but the thresholds of {name} are not those of {labels}"
+            raise UserError(problem, path=path, remedy=_REMEDY)
+    return labels
+
+
+def _by_class(entry: Best, labels: LabelDefinition) -> dict[str, float]:
+    """The thresholds of a best network by class; {} for exclusive classes."""
+    value = entry.get("threshold", {})
+    return value if isinstance(value, dict) else {labels.names[0]: value}
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """What `run.json` says of a run.
@@ -139,6 +166,7 @@ class Run:
         spec: what each network was built from.
         best: by modality, ``{"dice": mean validation DSC, "threshold": on the probability, chosen on
             validation, "step": training step, "stage": method}``.
+        labels: what is segmented.
     """
 
     folder: pathlib.Path
@@ -148,6 +176,7 @@ class Run:
     modalities: tuple[str, ...]
     spec: NetworkSpec
     best: dict[str, dict]
+    labels: LabelDefinition = PLAIN
 
     @property
     def window(self) -> int:
@@ -174,6 +203,7 @@ class Run:
             folder=pathlib.Path(folder),
             modalities=tuple(body["modalities"]),
             spec=_spec(body, path),
+            labels=_labels(body, path),
             **{name: body[name] for name in ("dataset", "data_hash", "run_hash", "best")},
         )
         missing = [name for name in run.modalities if not run.weights_file(name).is_file()]
@@ -198,8 +228,13 @@ class Run:
         return dataclasses.replace(self, modalities=chosen or self.modalities)
 
     def threshold(self, modality: str) -> float:
-        """The probability from which the modality's network calls a voxel foreground."""
-        return float(self.best[modality]["threshold"])
+        """The probability from which the modality's network calls a voxel foreground; of a target with one region."""
+        (value,) = self.thresholds(modality).values()
+        return value
+
+    def thresholds(self, modality: str) -> dict[str, float]:
+        """By region, the probability from which a voxel belongs to it; {} for exclusive classes."""
+        return {name: float(value) for name, value in _by_class(self.best[modality], self.labels).items()}
 
     def weights_file(self, modality: str) -> pathlib.Path:
         """The file of the modality's best weights. A kill may have come before it replaced the former one."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from semicml_tf.configuration import Problem, as_list, option, text_of
 from semicml_tf.errors import UserError
+from semicml_tf.labels import LabelDefinition
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue as networks
@@ -123,10 +124,15 @@ class TrainSettings:
         group=DATA,
     )
 
-    @property
-    def spec(self) -> NetworkSpec:
-        """What the network of each modality is built from."""
-        return networks.specification(self.network, window=self.window, width=self.width)
+    def spec_for(self, labels: LabelDefinition) -> NetworkSpec:
+        """What the network of each modality is built from, with a channel per class of `labels`."""
+        return networks.specification(
+            self.network,
+            window=self.window,
+            width=self.width,
+            classes=len(labels.names),
+            activation=labels.activation,
+        )
 
 
 def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Problem]:

@@ -46,9 +46,9 @@ class TrainResult:
         return {name: entry["dice"] for name, entry in self.best.items()}
 
     @property
-    def thresholds(self) -> dict[str, float]:
-        """Probability from which a voxel is foreground, by modality."""
-        return {name: entry["threshold"] for name, entry in self.best.items()}
+    def thresholds(self) -> dict[str, float | dict[str, float]]:
+        """Probability from which a voxel is foreground, by modality; of several regions, by region."""
+        return {name: entry["threshold"] for name, entry in self.best.items() if "threshold" in entry}
 
 
 def train(config: TrainConfig, *, end: Callable[[int], object] | None = None) -> TrainResult:

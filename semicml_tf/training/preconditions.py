@@ -107,6 +107,7 @@ def check_initial(initial: Run, info: DatasetInfo, settings: TrainSettings) -> N
         ("network", initial.spec.name, settings.network),
         ("window", initial.window, settings.window),
         ("width", initial.spec.width, settings.width),
+        ("labels", *(one.described() if not one.is_plain else "one target" for one in (initial.labels, info.labels))),
     ):
         if theirs != ours:
             raise UserError(

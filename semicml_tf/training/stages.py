@@ -49,7 +49,7 @@ class Stages:
         self.epoch_steps = run_settings.steps_per_epoch(
             train,
             sum(case.lesion_slices or 0 for case in labelled),
-            sum(case.shape[0] for case in labelled),
+            sum(case.shape[0] if case.annotated_slices is None else case.annotated_slices for case in labelled),
         )
 
     @property
@@ -80,15 +80,23 @@ class Stages:
         train = self._train
         synchronized = self._strategy.num_replicas_in_sync > 1 and train.synchronized_statistics
 
+        spec = train.spec_for(self._info.labels)
+
         def network(modality: str):
             # The initial weights of a modality depend on the seed and its name, and not on the other modalities.
             seed = train.seed * 101 + sum(map(ord, modality))
             return networks.build(
-                train.spec, name=modality, seed=seed, synchronized=synchronized, precision=train.precision
+                spec,
+                name=modality,
+                seed=seed,
+                synchronized=synchronized,
+                precision=train.precision,
             )
 
         stage = catalogue.stage_class(train.method[number])
-        return stage(self._info.modalities, network, self._method, self.plan(number), scores)
+        method = stage(self._info.modalities, network, self._method, self.plan(number), scores)
+        method.class_names = self._info.labels.names
+        return method
 
     def sizes(self, number: int) -> dict[str, int]:
         """Slices of a step's streams, over all workers."""
@@ -110,6 +118,7 @@ class Stages:
             lesion_fraction=train.lesion_fraction,
             augmentation=BY_NAME[train.augmentation],
             seed=train.seed,
+            labels=self._info.labels,
         )
         data = BatchSettings(
             ("labelled",),

@@ -142,7 +142,8 @@ class Trainer:
                 "run_hash": self._hash,
                 "window": train.window,
                 "width": train.width,
-                "network": dataclasses.asdict(train.spec),
+                "network": dataclasses.asdict(train.spec_for(info.labels)),
+                **({} if info.labels.is_plain else {"labels": info.labels.to_json()}),
                 "data": seen_cases.seen(info, initial).to_json(),
                 "unlabelled_left_out": left_out,
                 "steps_per_epoch": self._stages.epoch_steps,
@@ -237,7 +238,7 @@ class Trainer:
                 if previous is not None:
                     checkpoint.take_over(method, previous)
                 elif self._initial is not None:
-                    thresholds = {name: self._initial.threshold(name) for name in self._info.modalities}
+                    thresholds = {n: list(self._initial.thresholds(n).values()) for n in self._info.modalities}
                     method.start_from(self._initial.network, thresholds)
                 method.begin()
         statistics = OwnStatistics(method.networks().values(), self._strategy)
@@ -323,14 +324,10 @@ class Trainer:
         if self._own_statistics:
             self._own_statistics.share()
         validated = self._validated(method)
-        method.on_validated(epoch, validated.dice, validated.thresholds)
+        method.on_validated(epoch, validated.means, validated.thresholds)
         alarms = method.alarms(means.values())
-        if validated.silent and epoch > 0:
-            who = " and ".join(validated.silent)
-            alarms.append(
-                f"the {who} network predicts no foreground in any validation patient; if this continues, "
-                f"{method.silence_remedy}"
-            )
+        if epoch > 0:
+            alarms += validated.silence(method.silence_remedy)
         row: dict[str, Any] = {
             "epoch": epoch,
             "stage": self._train.method[position.stage],
@@ -338,8 +335,7 @@ class Trainer:
             **method.facts(),
             **self._rates(method),
             **means.values(),
-            **{f"dice_{name}": value for name, value in validated.dice.items()},
-            **{f"threshold_{name}": value for name, value in validated.thresholds.items()},
+            **validated.columns(),
             "slices_per_second": speed.read(),
             **({"alarm": " | ".join(alarms)} if alarms else {}),
         }
@@ -349,15 +345,13 @@ class Trainer:
         self._tell(position)
         if self._together.chief:
             self._record.epoch(position.rows, validated if self._shows(position, epoch) else None)
-        line.validated(validated.dice)
+        line.validated(validated.means)
         for text in alarms if self._together.chief else ():
             line.say(f"warning: after epoch {epoch} {text}")
 
     def _validated(self, method: Method) -> Validated:
-        found, names = self._validator(method.deployed), self._info.modalities
-        numbers = self._together.of_chief([*(found.dice[n] for n in names), *(found.thresholds[n] for n in names)])
-        dice, thresholds = numbers[: len(names)], numbers[len(names) :]
-        return dataclasses.replace(found, dice=dict(zip(names, dice)), thresholds=dict(zip(names, thresholds)))
+        validated = self._validator(method.deployed)
+        return validated.with_numbers(self._together.of_chief(validated.numbers()))
 
     def _complete_record(self, method: Method, position: Position) -> None:
         """Writes the log of the last epoch again: a kill may have come between the checkpoint and the log."""
@@ -377,11 +371,11 @@ class Trainer:
         return held | {f"loss_scale_{name}": float(number) for name, number in numbers.items()}
 
     def _keep_best(self, method: Method, position: Position, validated: Validated, row: dict[str, Any]) -> None:
-        for name, value in validated.dice.items():
+        for name, value in validated.means.items():
             if name not in position.best or value > position.best[name]["dice"]:
                 position.best[name] = {
                     "dice": value,
-                    "threshold": validated.thresholds[name],
+                    **validated.stored_threshold(name),
                     "step": row["step"],
                     "stage": row["stage"],
                 }

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from semicml_tf.input import augment
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
-from semicml_tf.input.stream import StreamSettings, window_stream
+from semicml_tf.input.stream import StreamSettings, _slice_index, window_stream
+from semicml_tf.labels import SOFTMAX, LabelDefinition
 from semicml_tf.records.dataset import DatasetInfo
 
 
@@ -84,17 +85,57 @@ def test_modalities_and_label_share_their_geometry():
     blob[10:18, 5:20] = 1.0
     how = dataclasses.replace(augment.STANDARD, gain=0.0, offset=0.0, noise=0.0)
     for seed in range(20):
-        images, label = augment.window_of(
+        images, target = augment.window_of(
             {"ct": blob, "pet": blob}, blob.astype(np.uint8), 48, how, tf.constant([seed, 1])
         )
         np.testing.assert_array_equal(images["ct"], images["pet"])
-        np.testing.assert_array_equal(images["ct"].numpy() >= 0.5, label.numpy() == 1.0)
+        np.testing.assert_array_equal(images["ct"].numpy() >= 0.5, target["label"].numpy() == 1.0)
 
 
 def test_a_label_that_cannot_be_cut_at_a_half_is_refused():
     slices = np.zeros((8, 8), np.float32)
-    with pytest.raises(ValueError, match="type bool or uint8, 0/1, got float32"):
+    with pytest.raises(ValueError, match="codes, of type uint8, got float32"):
         augment.window_of({"ct": slices}, slices, 8, augment.NONE, tf.constant([1, 2]))
+
+
+CLASSES = LabelDefinition({"one": (1,), "two": (2,), "three": (3,)}, SOFTMAX, ignore_value=9)
+REGIONS = LabelDefinition({"whole": (1, 2), "core": (2,)})
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_without_augmentation_codes_become_a_plane_per_class(labels):
+    values = np.random.default_rng(0).integers(0, 3, (16, 16))
+    values[:4] = labels.ignore_value or 0
+    codes = labels.encode(values)
+    _, target = augment.window_of({"ct": values}, codes, 16, augment.NONE, tf.constant([1, 2]), labels)
+    np.testing.assert_array_equal(np.moveaxis(target["label"], -1, 0), labels.masks(codes))
+    assert ("valid" in target) == (labels.ignore_value is not None)
+    if "valid" in target:
+        np.testing.assert_array_equal(target["valid"][..., 0] == 0, labels.ignored(codes))
+
+
+def test_augmentation_makes_no_class_between_two_classes_and_keeps_nested_regions_nested():
+    values = np.repeat(np.where(np.arange(32) < 16, 1, 3)[np.newaxis], 32, axis=0)
+    for seed in range(10):
+        draw = tf.constant([seed, 3])
+        _, target = augment.window_of({"ct": values}, CLASSES.encode(values), 32, augment.STANDARD, draw, CLASSES)
+        label = target["label"].numpy()
+        assert label[..., 1].sum() == 0 and (label.sum(axis=-1) == 1).all()
+        _, target = augment.window_of({"ct": values}, REGIONS.encode(values - 1), 32, augment.STANDARD, draw, REGIONS)
+        whole, core = np.moveaxis(target["label"].numpy(), -1, 0)
+        assert core.any() and (core <= whole).all()
+
+
+def test_a_class_of_one_slice_is_drawn_as_often_as_a_class_of_many_and_ignored_slices_never():
+    labels = LabelDefinition({"many": (1,), "one": (2,)}, SOFTMAX, ignore_value=9)
+    values = np.ones((10, 4, 4), int)
+    values[3], values[5:] = 2, 9
+    codes = tf.constant(labels.encode(values))
+    how = StreamSettings(("ct",), 16, 1, True, 1.0, augment.NONE, 0, labels)
+    drawn = [int(_slice_index(10, codes, how, tf.constant([seed, 0]))) for seed in range(200)]
+    assert 70 <= drawn.count(3) <= 130 and max(drawn) < 5
+    anywhere = dataclasses.replace(how, lesion_fraction=0.0)
+    assert {int(_slice_index(10, codes, anywhere, tf.constant([seed, 0]))) for seed in range(60)} == {0, 1, 2, 3, 4}
 
 
 def test_without_augmentation_a_window_is_the_centre_mirrored_at_the_border():

@@ -143,6 +143,7 @@ def draw_slices(validated: Validated, title: str) -> bytes:
 
     pictures = validated.pictures
     modalities = list(next(iter(pictures.values()))[0])
+    several = any(len(of_class) > 1 for of_class in validated.dice.values())
     figure, axes = pyplot.subplots(
         len(pictures), len(modalities), figsize=(3.2 * len(modalities), 3.2 * len(pictures)), squeeze=False
     )
@@ -150,11 +151,20 @@ def draw_slices(validated: Validated, title: str) -> bytes:
         for axis, name in zip(row, modalities):
             low, high = np.percentile(images[name], [1, 99])
             axis.imshow(images[name], cmap="gray", vmin=low, vmax=max(high, low + 1e-3))
-            for values, cut, colour in ((truth, 0.5, "lime"), (maps[name], validated.thresholds[name], "red")):
-                outlines.draw(axis, values, colour, cut=cut, linewidths=1.0)
+            for number, one in enumerate(validated.dice[name]):
+                colours = (f"C{number}", f"C{number}") if several else ("lime", "red")
+                cuts = (0.5, (validated.thresholds[name] or [0.5] * len(truth))[number])
+                for values, cut, colour, style in zip((truth, maps[name]), cuts, colours, ("solid", "dotted")):
+                    options = {"linestyles": style} if several else {}
+                    outlines.draw(axis, values[number], colour, cut=cut, linewidths=1.0, **options)
+                if several:
+                    axis.plot([], [], color=f"C{number}", label=one)
             axis.set_title(printable(f"{case} {name}"), fontsize=8, parse_math=False)
             axis.axis("off")
-    figure.suptitle(f"{title}\ngreen: truth, red: prediction", fontsize=9)
+    if several:
+        axes[0][0].legend(fontsize=6, loc="lower left")
+    colours = "solid: truth, dotted: prediction" if several else "green: truth, red: prediction"
+    figure.suptitle(f"{title}\n{colours}", fontsize=9)
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)

@@ -16,7 +16,12 @@ ROW = {"epoch": 0, "stage": "semi_cml", "step": 5, "loss": 2.0, "dice_ct": 0.1}
 
 def _shown():
     image, label = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.uint8)
-    return Validated({"ct": 0.1}, {"ct": 0.5}, (), {"case": ({"ct": image}, label, {"ct": image})})
+    return Validated(
+        {"ct": {"lesion": 0.1}},
+        {"ct": (0.5,)},
+        (),
+        {"case": ({"ct": image}, label[np.newaxis], {"ct": image[np.newaxis]})},
+    )
 
 
 def test_tensorboard_has_a_picture_before_its_file_exists(tmp_path, monkeypatch):
