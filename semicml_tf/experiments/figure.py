@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.experiments import summary
-from semicml_tf.experiments.results import BOTH, Results
+from semicml_tf.experiments.results import MEAN, Results
 from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.summary import Line
 
@@ -68,8 +68,8 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     palette = pyplot.get_cmap("viridis")
     labelled = sorted({line.labelled for line in networks}, key=Results.order)
     colours = {name: palette(0.15 + 0.7 * place / max(len(labelled) - 1, 1)) for place, name in enumerate(labelled)}
-    heights = [len(results.settings(pair)) * _ROW + _FRAME for pair in results.pairs]
-    width = max(map(len, results.pairs))
+    heights = [len(results.settings(modalities)) * _ROW + _FRAME for modalities in results.modality_sets]
+    width = max(map(len, results.modality_sets))
     figure, axes = pyplot.subplots(
         len(heights),
         width,
@@ -78,23 +78,25 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
         squeeze=False,
         layout="constrained",
     )
-    for pair, row in zip(results.pairs, axes):
-        for axis, modality in zip(row, pair):
-            own = [line for line in networks if line.pair == pair and line.modality == modality]
+    for modalities, row in zip(results.modality_sets, axes):
+        for axis, modality in zip(row, modalities):
+            own = [line for line in networks if line.modalities == modalities and line.modality == modality]
             _dots(axis, own, colours, reference)
             ceiling = next((line for line in own if (line.row, line.labelled) == (baseline, ALL)), None)
-            without_network = [one for one in lines if (one.pair, one.modality, one.kind) == (pair, modality, "blind")]
+            without_network = [
+                one for one in lines if (one.modalities, one.modality, one.kind) == (modalities, modality, "blind")
+            ]
             _bars(axis, without_network, ceiling, baseline)
             axis.set_ylim(len(own) - 0.5, -0.5)
             counts = len({line.labelled for line in own}) > 1
             axis.set_yticks(range(len(own)), [_title(line, counts) for line in own] if axis is row[0] else [])
             axis.grid(axis="both", color="0.9")
             axis.set_axisbelow(True)
-            axis.set_title(f"{modality} (of {' + '.join(pair)})", fontsize=10)
+            axis.set_title(f"{modality} (of {' + '.join(modalities)})", fontsize=10)
             axis.set_xlabel("DSC, mean over patients")
-        for axis in row[len(pair) :]:
+        for axis in row[len(modalities) :]:
             axis.set_axis_off()
-        drawn = row[: len(pair)]
+        drawn = row[: len(modalities)]
         handles: dict[str, Any] = {}
         for axis in drawn:
             for handle, text in zip(*axis.get_legend_handles_labels()):
@@ -107,34 +109,38 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     return _png(figure)
 
 
-def _curves(lines: Sequence[Line], pair: tuple[str, ...], modality: str) -> dict[str, list[Line]]:
+def _curves(lines: Sequence[Line], modalities: tuple[str, ...], modality: str) -> dict[str, list[Line]]:
     """By row, its lines of known labelled counts in order, of rows that have two or more."""
     found: dict[str, list[Line]] = {}
     for line in lines:
-        if (line.pair, line.modality, line.kind) == (pair, modality, "network") and line.labelled_patients is not None:
+        if (line.modalities, line.modality, line.kind) == (
+            modalities,
+            modality,
+            "network",
+        ) and line.labelled_patients is not None:
             found.setdefault(line.row, []).append(line)
     ordered = {row: sorted(held, key=lambda line: line.labelled_patients) for row, held in found.items()}
     return {row: held for row, held in ordered.items() if len({line.labelled_patients for line in held}) > 1}
 
 
 def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes | None:
-    """DSC against the number of labelled patients, a panel per pair and modality, for rows with several numbers.
+    """DSC against the number of labelled patients, of rows with several numbers; a panel per set and modality.
 
     Bands are the sd over seeds. Returns PNG bytes; None where no row has several labelled counts.
     """
-    pairs = [pair for pair in results.pairs if _curves(lines, pair, pair[0])]
-    if not pairs:
+    sets = [modalities for modalities in results.modality_sets if _curves(lines, modalities, modalities[0])]
+    if not sets:
         return None
     pyplot = _pyplot()
-    columns = {pair: summary.columns(results, pair) for pair in pairs}
+    columns = {modalities: summary.columns(results, modalities) for modalities in sets}
     width = max(len(names) for names in columns.values())
     figure, axes = pyplot.subplots(
-        len(pairs), width, figsize=(4.3 * width, 4 * len(pairs)), squeeze=False, layout="constrained"
+        len(sets), width, figsize=(4.3 * width, 4 * len(sets)), squeeze=False, layout="constrained"
     )
-    for pair, row in zip(pairs, axes):
-        for axis, modality in zip(row, columns[pair]):
+    for modalities, row in zip(sets, axes):
+        for axis, modality in zip(row, columns[modalities]):
             ticks = {}
-            for name, held in _curves(lines, pair, modality).items():
+            for name, held in _curves(lines, modalities, modality).items():
                 counts = [line.labelled_patients for line in held]
                 means = [line.metrics["dice"].mean for line in held]
                 sds = [line.metrics["dice"].sd_seeds or 0.0 for line in held]
@@ -149,10 +155,10 @@ def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
             axis.set_xticks(list(ticks), list(ticks.values()))
             axis.minorticks_off()
             axis.grid(color="0.9")
-            axis.set_title("each patient's mean" if modality == BOTH else modality, fontsize=10)
+            axis.set_title("each patient's mean" if modality == MEAN else modality, fontsize=10)
             axis.set_xlabel("labelled patients (logarithmic)")
-        row[0].set_ylabel(f"DSC ({' + '.join(pair)}), mean ± sd over seeds")
-        for axis in row[len(columns[pair]) :]:
+        row[0].set_ylabel(f"DSC ({' + '.join(modalities)}), mean ± sd over seeds")
+        for axis in row[len(columns[modalities]) :]:
             axis.set_axis_off()
         handles, texts = row[0].get_legend_handles_labels()
         row[-1].legend(handles, texts, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

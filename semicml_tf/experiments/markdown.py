@@ -10,7 +10,7 @@ from semicml_tf.evaluation import score_table
 from semicml_tf.evaluation.score_table import Column
 from semicml_tf.evaluation.table import baseline_notes
 from semicml_tf.experiments import summary
-from semicml_tf.experiments.results import BOTH, Results
+from semicml_tf.experiments.results import MEAN, Results
 from semicml_tf.experiments.statistics import Spread
 from semicml_tf.experiments.summary import Line
 from semicml_tf.system.tables import Table
@@ -124,7 +124,7 @@ def _table(groups: Sequence[Group], columns: Sequence[Column], seeds: Callable[[
 
 
 def _score_table(groups: Sequence[Group], names: Sequence[str]) -> str:
-    shown = [(name, score) for name in names for score in (_SCORES[:1] if name == BOTH else _SCORES)]
+    shown = [(name, score) for name in names for score in (_SCORES[:1] if name == MEAN else _SCORES)]
     return _table(groups, [_of_score(score, groups, name) for name, score in shown], _seeds)
 
 
@@ -168,12 +168,12 @@ def _listed(values: Iterable) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def _seed_notes(results: Results, pair: tuple[str, ...]) -> list[str]:
-    whole = sorted({result.cell.seed for result in results.of_pair(pair)})
+def _seed_notes(results: Results, modalities: tuple[str, ...]) -> list[str]:
+    whole = sorted({result.cell.seed for result in results.of_set(modalities)})
     notes = [f"Seeds: {_listed(whole)}; a seed draws the labelled patients, the weights and the batches."]
     waiting: dict[tuple[str, str], list[int]] = {}
     for cell in results.missing:
-        if cell.pair == pair:
+        if cell.modalities == modalities:
             waiting.setdefault((cell.row, cell.labelled), []).append(cell.seed)
     if waiting:
         texts = [f"{row} with {labelled} (seeds {_listed(seeds)})" for (row, labelled), seeds in waiting.items()]
@@ -181,15 +181,15 @@ def _seed_notes(results: Results, pair: tuple[str, ...]) -> list[str]:
     return notes
 
 
-def _pair_notes(results: Results, pair: tuple[str, ...], lines: Sequence[Line], baseline: str | None) -> list[str]:
-    first = results.of_pair(pair)[0]
+def _set_notes(results: Results, modalities: tuple[str, ...], lines: Sequence[Line], baseline: str | None) -> list[str]:
+    first = results.of_set(modalities)[0]
     counts = {line.modality: line.metrics["dice"].patients for line in lines if line.kind == "network"}
     shown = _listed(dict.fromkeys(counts.values()))
     if len(set(counts.values())) > 1:
         shown = _listed(f"{name} {count}" for name, count in counts.items())
     who = f"Patients of partition '{first.cell.partition}'"
     notes = [f"{who}: {shown}, the same in every row, each scored on the patient's own grid."]
-    notes += _seed_notes(results, pair)
+    notes += _seed_notes(results, modalities)
     cell = first.cell
     drawn = f"with {cell.labelled} labelled patients and seed {cell.seed}"
     notes += [f"{note}, drawn {drawn}." for note in baseline_notes(first.report)]
@@ -204,8 +204,8 @@ def _reading_notes(reference: str, baseline: str | None, compared: bool, saved: 
         "DSC: mean over seeds of the mean over patients; ±: sample standard deviation over seeds of that mean "
         "(table.csv also has the one over patients). HD95, ASSD: means likewise. missed: share of the patients in "
         "whom a lesion is there and nothing is found; they score DSC 0 and the volume's diagonal in mm.",
-        f"{BOTH}: each patient's mean over the modalities. Bold: the column's best with as many labels.",
-        "Blind rows read no network: one mask beside both networks.",
+        f"{MEAN}: each patient's mean over the modalities. Bold: the column's best with as many labels.",
+        "Blind rows read no network: one mask beside all networks.",
     ]
     if compared:
         notes.append(
@@ -213,7 +213,7 @@ def _reading_notes(reference: str, baseline: str | None, compared: bool, saved: 
             "seeds that both have; below 0 where "
             f"'{reference}' is better. p: Wilcoxon signed-rank test, two-sided, paired over patients (each one's "
             "mean over these seeds; patients without a difference left out), corrected by Holm's method for all "
-            f"comparisons of the pair and modality. wins: seeds in which '{reference}' has the higher mean. The test "
+            f"comparisons of the set and modality. wins: seeds in which '{reference}' has the higher mean. The test "
             "is about patients, not about other draws of labels: see wins and ± for those."
         )
     if baseline:
@@ -242,10 +242,10 @@ def table_md(
 ) -> str:
     """Sections per set of modalities: scores, differences, labels saved; then how to read and repeat the table."""
     text = []
-    for pair in results.pairs:
-        own = [line for line in lines if line.pair == pair]
-        groups, names = _groups(own), summary.columns(results, pair)
-        text.append(f"## {' + '.join(pair)}\n\n{_score_table(groups, names)}")
+    for modalities in results.modality_sets:
+        own = [line for line in lines if line.modalities == modalities]
+        groups, names = _groups(own), summary.columns(results, modalities)
+        text.append(f"## {' + '.join(modalities)}\n\n{_score_table(groups, names)}")
         against = _against_table(groups, names)
         text.append(
             f"Against '{reference}', in DSC; wins are those of '{reference}':\n\n{against}"
@@ -255,7 +255,7 @@ def table_md(
         worth = _baseline_table(groups, names, baseline) if baseline else None
         if worth:
             text.append(f"Against '{baseline}', in DSC:\n\n{worth}")
-        text.append("".join(f"{note}  \n" for note in _pair_notes(results, pair, own, baseline)))
+        text.append("".join(f"{note}  \n" for note in _set_notes(results, modalities, own, baseline)))
     saved = any(line.saved for line in lines)
     compared = any(line.against for line in lines)
     notes = _reading_notes(reference, baseline, compared, saved)

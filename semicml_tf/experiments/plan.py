@@ -48,7 +48,7 @@ class Plan:
         return self.output / "datasets" / cell.data_name
 
     def split_file(self, cell: Cell) -> pathlib.Path:
-        """File of the cell's split, the same for all pairs."""
+        """File of the cell's split, the same for all sets of modalities."""
         return self.output / "splits" / f"{cell.labelled}-seed{cell.seed}.json"
 
     def is_converted(self, cell: Cell) -> bool:
@@ -77,16 +77,16 @@ class Plan:
         for cell in self.cells:
             by_row[cell.row].append(cell)
         for row, cells in by_row.items():
-            pairs, counts, seeds = (
+            sets, counts, seeds = (
                 ",".join(dict.fromkeys(str(part) for part in parts))
                 for parts in (
-                    (":".join(cell.pair) for cell in cells),
+                    (":".join(cell.modalities) for cell in cells),
                     (cell.labelled for cell in cells),
                     (cell.seed for cell in cells),
                 )
             )
             lines.append(
-                f"  {row}: {pairs}, labelled {counts}, seeds {seeds}: {sum(cell.finished for cell in cells)} of "
+                f"  {row}: {sets}, labelled {counts}, seeds {seeds}: {sum(cell.finished for cell in cells)} of "
                 f"{len(cells)}{' (reference)' if row == self.reference else ''}"
             )
         return "\n".join(lines)

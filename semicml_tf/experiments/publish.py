@@ -13,7 +13,7 @@ from semicml_tf.experiments.results import Result, Results
 from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.system import atomic_files
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 
 def _best(result: Result) -> dict:
@@ -27,7 +27,7 @@ def _cell(cell: Cell) -> dict:
     # No folder: it is this machine's.
     return {
         "row": cell.row,
-        "pair": list(cell.pair),
+        "modalities": list(cell.modalities),
         "labelled": cell.labelled,
         "seed": cell.seed,
         "flags": list(cell.flags),
@@ -54,8 +54,10 @@ def _record(found: Results, lines: list[summary.Line], head: dict) -> dict:
             for result in found.done
         ],
         "missing": [_cell(cell) for cell in found.missing],
-        "all_labelled": {"+".join(pair): count for pair, count in found.all_labelled.items()},
-        "blind": {"+".join(pair): found.of_pair(pair)[0].report["blind"] for pair in found.pairs},
+        "all_labelled": {"+".join(modalities): count for modalities, count in found.all_labelled.items()},
+        "blind": {
+            "+".join(modalities): found.of_set(modalities)[0].report["blind"] for modalities in found.modality_sets
+        },
         "policy": found.done[0].report["policy"],
         "table": [dataclasses.asdict(line) for line in lines],
     }

@@ -13,7 +13,7 @@ from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 
 # The mean of a patient's modalities stands beside them under this name.
-BOTH = "both"
+MEAN = "mean"
 OUTCOMES = ("missed", "false alarm")
 _REMEDY = "Remove this run's folder and run the experiment again"
 
@@ -42,14 +42,14 @@ class Result:
     baselines: dict[str, dict[str, CaseScore]]
 
     def values(self, modality: str, metric: str) -> dict[str, float]:
-        """A metric by patient; of `BOTH`, the mean over the modalities of each patient who was scored in all.
+        """A metric by patient; of `MEAN`, the mean over the modalities of each patient who was scored in all.
 
         Args:
             metric: an attribute of `CaseScore` that is always defined, or an outcome: 1 if it is the patient's, else 0.
         """
-        if modality != BOTH:
+        if modality != MEAN:
             return {name: value_of(score, metric) for name, score in self.scores[modality].items()}
-        each = [self.values(one, metric) for one in self.cell.pair]
+        each = [self.values(one, metric) for one in self.cell.modalities]
         return {name: sum(by[name] for by in each) / len(each) for name in each[0] if all(name in by for by in each)}
 
 
@@ -60,7 +60,7 @@ class Results:
     Attributes:
         done: one per finished cell.
         missing: cells without scores yet.
-        all_labelled: number of patients that "all" means, by pair; only where a dataset shows it.
+        all_labelled: number of patients that "all" means, by set of modalities; only where a dataset shows it.
     """
 
     done: tuple[Result, ...]
@@ -68,17 +68,17 @@ class Results:
     all_labelled: dict[tuple[str, ...], int]
 
     @property
-    def pairs(self) -> list[tuple[str, ...]]:
+    def modality_sets(self) -> list[tuple[str, ...]]:
         """The sets of modalities with a finished cell."""
-        return list(dict.fromkeys(result.cell.pair for result in self.done))
+        return list(dict.fromkeys(result.cell.modalities for result in self.done))
 
-    def of_pair(self, pair: tuple[str, ...]) -> list[Result]:
+    def of_set(self, modalities: tuple[str, ...]) -> list[Result]:
         """The finished cells of a set of modalities."""
-        return [result for result in self.done if result.cell.pair == pair]
+        return [result for result in self.done if result.cell.modalities == modalities]
 
-    def settings(self, pair: tuple[str, ...]) -> list[tuple[str, str]]:
-        """(row, labelled) of a pair's finished cells: few labels first, "all" last, rows in the grid's order."""
-        found = dict.fromkeys((result.cell.row, result.cell.labelled) for result in self.of_pair(pair))
+    def settings(self, modalities: tuple[str, ...]) -> list[tuple[str, str]]:
+        """(row, labelled) of a set's finished cells: few labels first, "all" last, rows in the grid's order."""
+        found = dict.fromkeys((result.cell.row, result.cell.labelled) for result in self.of_set(modalities))
         return sorted(found, key=lambda setting: self.order(setting[1]))
 
     @staticmethod
@@ -86,14 +86,14 @@ class Results:
         """The sort key of a labelled count."""
         return float("inf") if labelled == ALL else int(labelled)
 
-    def seeds(self, pair: tuple[str, ...], row: str, labelled: str) -> dict[int, Result]:
+    def seeds(self, modalities: tuple[str, ...], row: str, labelled: str) -> dict[int, Result]:
         """The finished cells of a setting by seed; empty if there is none."""
         wanted = (row, labelled)
-        return {one.cell.seed: one for one in self.of_pair(pair) if (one.cell.row, one.cell.labelled) == wanted}
+        return {one.cell.seed: one for one in self.of_set(modalities) if (one.cell.row, one.cell.labelled) == wanted}
 
-    def count(self, pair: tuple[str, ...], labelled: str) -> int | None:
+    def count(self, modalities: tuple[str, ...], labelled: str) -> int | None:
         """`labelled` as a number of patients; None where it is "all" and no dataset shows the number."""
-        return self.all_labelled.get(pair) if labelled == ALL else int(labelled)
+        return self.all_labelled.get(modalities) if labelled == ALL else int(labelled)
 
 
 def _read_one(cell: Cell) -> Result:
@@ -101,9 +101,9 @@ def _read_one(cell: Cell) -> Result:
     run = run_folder.read_record(cell.folder, _REMEDY)
     scores = {row["modality"]: _cases(row) for row in reports.networks(body)}
     baselines = {row["name"]: _cases(row) for row in reports.baselines(body)}
-    if set(scores) != set(cell.pair):
+    if set(scores) != set(cell.modalities):
         raise UserError(
-            f"expected scores of {' and '.join(cell.pair)}, got {', '.join(scores) or 'none'}",
+            f"expected scores of {' and '.join(cell.modalities)}, got {', '.join(scores) or 'none'}",
             path=cell.metrics_path,
             remedy=_REMEDY,
         )
@@ -139,7 +139,7 @@ def _check_same(first: Result, other: Result) -> None:
             raise UserError(
                 f"cannot stand in one table with {first.cell.metrics_path}: other {what}{_which(left, right)}",
                 path=other.cell.metrics_path,
-                remedy="All runs of a pair must be scored on the same test patients in the same way: "
+                remedy="All runs of a set of modalities must be scored on the same test patients in the same way: "
                 "convert with one split of the test patients, and run the odd ones again",
             )
 
@@ -163,12 +163,12 @@ def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, ...], int]:
             count = result.cell.labelled_count(DatasetInfo.load(result.run["dataset"]))
         except UserError:
             continue  # the data are gone: the scores still stand, "all" has no place on the cost curve
-        known = counts.setdefault(result.cell.pair, count)
+        known = counts.setdefault(result.cell.modalities, count)
         if known != count:
             raise UserError(
                 f"'all' are {count} labelled patients here and {known} with another seed",
                 path=result.cell.folder,
-                remedy="Convert every draw of this pair with the same number of validation and test patients",
+                remedy="Convert every draw of these modalities with the same number of validation and test patients",
             )
     return counts
 
@@ -177,13 +177,13 @@ def read(cells: Iterable[Cell]) -> Results:
     """Reads the scores of the finished cells.
 
     Raises:
-        UserError: a file is broken; a cell comes twice; runs of a pair were not scored on the same test patients in
+        UserError: a file is broken; a cell comes twice; runs of a set were not scored on the same test patients in
             the same way; none is finished.
     """
     cells = list(cells)
     places: dict[tuple, Cell] = {}
     for cell in cells:
-        place = (cell.pair, cell.row, cell.labelled, cell.seed)
+        place = (cell.modalities, cell.row, cell.labelled, cell.seed)
         if place in places:
             raise UserError(
                 f"row '{cell.row}' with {cell.labelled} labelled patients and seed {cell.seed} comes twice",
@@ -196,5 +196,5 @@ def read(cells: Iterable[Cell]) -> Results:
         raise UserError("no run of this experiment is finished", remedy="Let it run longer")
     firsts: dict[tuple[str, ...], Result] = {}
     for result in done:
-        _check_same(firsts.setdefault(result.cell.pair, result), result)
+        _check_same(firsts.setdefault(result.cell.modalities, result), result)
     return Results(done, tuple(cell for cell in cells if not cell.finished), _all_labelled(done))

@@ -16,7 +16,7 @@ class Cell:
 
     Attributes:
         row: name of the table's row.
-        pair: the two modalities.
+        modalities: of the run, in the order of its dataset.
         labelled: number of labelled patients as text, e.g. "4"; or "all" of those that may be.
         seed: of the run, and of the draw of the labelled patients.
         folder: of the run.
@@ -26,7 +26,7 @@ class Cell:
     """
 
     row: str
-    pair: tuple[str, ...]
+    modalities: tuple[str, ...]
     labelled: str
     seed: int
     folder: pathlib.Path
@@ -47,7 +47,7 @@ class Cell:
     @property
     def data_name(self) -> str:
         """Name of the dataset's folder. All rows of one draw share the dataset."""
-        return f"{'-'.join(self.pair)}-{self.labelled}-seed{self.seed}"
+        return f"{'-'.join(self.modalities)}-{self.labelled}-seed{self.seed}"
 
     def labelled_count(self, dataset: DatasetInfo) -> int:
         """Number of labelled cases in the cell's `dataset`, also where `labelled` is "all"."""

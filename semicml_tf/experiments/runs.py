@@ -65,14 +65,16 @@ def _volumes_job(plan: Plan) -> Job:
 
 
 def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
-    """What a cell's conversion has beside the study's flags: its pair, of what the study says of more modalities."""
+    """What a cell's conversion has beside the study's flags: its modalities, and what the study says of them."""
     convert = plan.study.options("convert")
-    reference = convert["reference_modality"] if convert["reference_modality"] in cell.pair else cell.pair[0]
-    normalisation = [text for text in convert["normalisation"] if text.partition("=")[0] in cell.pair]
+    reference = (
+        convert["reference_modality"] if convert["reference_modality"] in cell.modalities else cell.modalities[0]
+    )
+    normalisation = [text for text in convert["normalisation"] if text.partition("=")[0] in cell.modalities]
     return (
         f"--input={plan.volumes}",
         f"--split={plan.split_file(cell)}",
-        f"--modalities={','.join(cell.pair)}",
+        f"--modalities={','.join(cell.modalities)}",
         f"--reference_modality={reference}",
         f"--normalisation={','.join(normalisation)}",
     )

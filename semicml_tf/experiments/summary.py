@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from semicml_tf.evaluation import paired_tests
 from semicml_tf.evaluation.scores import mean_and_sd
 from semicml_tf.experiments import statistics
-from semicml_tf.experiments.results import BOTH, Result, Results, value_of
+from semicml_tf.experiments.results import MEAN, Result, Results, value_of
 from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.statistics import Spread
 
@@ -23,7 +23,7 @@ class Against:
     Attributes:
         difference: mean DSC of the row less that of the reference: below 0 where the reference is better.
         p: of the paired Wilcoxon test over patients, two-sided.
-        p_holm: corrected for all comparisons of the pair and modality.
+        p_holm: corrected for all comparisons of the set and modality.
         patients, differing: of the test; those who differ, which it ranks.
         seeds: in common.
         reference_wins: seeds whose mean DSC over patients is higher with the reference.
@@ -66,18 +66,18 @@ class Line:
     """One row of the table in one modality.
 
     Attributes:
-        pair: the set of modalities.
+        modalities: those of the runs.
         row: its name.
         kind: ``network``, or ``blind`` for a no-network baseline.
         labelled: as in `Cell`; "" for no-network baselines.
         labelled_patients: the same as a number; None where unknown.
-        modality: a name of the pair, or `BOTH`.
+        modality: one of `modalities`, or `MEAN`.
         seeds: those that are finished.
         by_seed: mean DSC over patients of each of `seeds`.
         metrics: by name of `METRICS`; of outcomes, the share of patients.
     """
 
-    pair: tuple[str, ...]
+    modalities: tuple[str, ...]
     row: str
     kind: str
     labelled: str
@@ -91,9 +91,13 @@ class Line:
     saved: Saved | None = None
 
 
-def columns(results: Results, pair: tuple[str, ...]) -> tuple[str, ...]:
-    """The modalities of a table: those of the set and, if any patient was scored in each of several, `BOTH`."""
-    return (*pair, BOTH) if len(pair) > 1 and results.of_pair(pair)[0].values(BOTH, "dice") else pair
+def columns(results: Results, modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """The modalities of a table: those of the set and, if any patient was scored in each of several, `MEAN`."""
+    return (
+        (*modalities, MEAN)
+        if len(modalities) > 1 and results.of_set(modalities)[0].values(MEAN, "dice")
+        else modalities
+    )
 
 
 def _dice(runs: dict[int, Result], modality: str, seeds: Sequence[int]) -> dict[int, dict[str, float]]:
@@ -141,27 +145,27 @@ def _saved(
     return Saved(found.labels, found.saved(labelled), found.bound, len(seeds))
 
 
-def curve(results: Results, pair: tuple[str, ...], row: str) -> dict[int, dict[int, Result]]:
+def curve(results: Results, modalities: tuple[str, ...], row: str) -> dict[int, dict[int, Result]]:
     """A row's finished cells by number of labelled patients, then by seed. An "all" of unknown number is left out."""
     found = {}
-    for name, labelled in results.settings(pair):
-        count = results.count(pair, labelled)
+    for name, labelled in results.settings(modalities):
+        count = results.count(modalities, labelled)
         if name == row and count is not None:
-            found[count] = results.seeds(pair, row, labelled)
+            found[count] = results.seeds(modalities, row, labelled)
     return found
 
 
-def _network_lines(results: Results, pair: tuple[str, ...], modality: str, reference: str, baseline: str | None):
-    baseline_curve = curve(results, pair, baseline) if baseline else {}
+def _network_lines(results: Results, modalities: tuple[str, ...], modality: str, reference: str, baseline: str | None):
+    baseline_curve = curve(results, modalities, baseline) if baseline else {}
     lines = []
-    for row, labelled in results.settings(pair):
-        runs = results.seeds(pair, row, labelled)
+    for row, labelled in results.settings(modalities):
+        runs = results.seeds(modalities, row, labelled)
         seeds = sorted(runs)
-        count = results.count(pair, labelled)
+        count = results.count(modalities, labelled)
         by_seed = statistics.means_of_seeds(_dice(runs, modality, seeds))
         lines.append(
             Line(
-                pair=pair,
+                modalities=modalities,
                 row=row,
                 kind="network",
                 labelled=labelled,
@@ -175,10 +179,15 @@ def _network_lines(results: Results, pair: tuple[str, ...], modality: str, refer
                 },
                 against=None
                 if row == reference
-                else _against(runs, results.seeds(pair, reference, labelled), modality),
+                else _against(runs, results.seeds(modalities, reference, labelled), modality),
                 gap=None
                 if baseline is None or labelled == ALL
-                else _gap(runs, results.seeds(pair, baseline, labelled), results.seeds(pair, baseline, ALL), modality),
+                else _gap(
+                    runs,
+                    results.seeds(modalities, baseline, labelled),
+                    results.seeds(modalities, baseline, ALL),
+                    modality,
+                ),
                 saved=None if row == baseline else _saved(runs, count, baseline_curve, modality),
             )
         )
@@ -208,12 +217,14 @@ def _baseline_lines(first: Result, modality: str) -> list[Line]:
             for metric in METRICS
         }
         seeds = (first.cell.seed,)
-        lines.append(Line(first.cell.pair, name, "blind", "", None, modality, seeds, (metrics["dice"].mean,), metrics))
+        lines.append(
+            Line(first.cell.modalities, name, "blind", "", None, modality, seeds, (metrics["dice"].mean,), metrics)
+        )
     return lines
 
 
 def lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
-    """All lines by pair: rows with few labels first, each in its modalities and `BOTH`; no-network baselines last.
+    """All lines by set of modalities: rows with few labels first, in each modality and `MEAN`; baselines last.
 
     Args:
         reference: the row that the others are compared with.
@@ -221,11 +232,11 @@ def lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
             no labels saved.
     """
     found = []
-    for pair in results.pairs:
-        names = columns(results, pair)
-        by_modality = [_holm(_network_lines(results, pair, name, reference, baseline)) for name in names]
+    for modalities in results.modality_sets:
+        names = columns(results, modalities)
+        by_modality = [_holm(_network_lines(results, modalities, name, reference, baseline)) for name in names]
         found += [line for same in zip(*by_modality) for line in same]
-        first = results.of_pair(pair)[0]
+        first = results.of_set(modalities)[0]
         baselines = [line for name in names for line in _baseline_lines(first, name)]
         found += sorted(baselines, key=lambda line: list(first.baselines).index(line.row))
     return found

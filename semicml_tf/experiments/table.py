@@ -15,27 +15,32 @@ _SCORES = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "outcome")
 def scores_csv(results: Results) -> str:
     """One line per cell, modality and test patient.
 
-    The no-network baselines have one line per pair and test patient, with the seed of the pair's first cell. Their
-    modality is empty: one mask is compared with all networks. Undefined scores are empty.
+    The no-network baselines have one line per set of modalities and test patient, with the seed of the set's first
+    cell. Their modality is empty: one mask is compared with all networks. Undefined scores are empty.
     """
     rows = []
 
     def add(result, row, kind, modality, cases):
-        head = {"pair": "+".join(result.cell.pair), "row": row, "kind": kind, "labelled": result.cell.labelled}
+        head = {
+            "modalities": "+".join(result.cell.modalities),
+            "row": row,
+            "kind": kind,
+            "labelled": result.cell.labelled,
+        }
         head |= {"seed": result.cell.seed, "modality": modality}
         rows.extend(
             {**head, "patient": patient, **{name: getattr(score, name) for name in _SCORES}}
             for patient, score in cases.items()
         )
 
-    for pair in results.pairs:
-        done = results.of_pair(pair)
+    for modalities in results.modality_sets:
+        done = results.of_set(modalities)
         for result in done:
-            for modality in pair:
+            for modality in modalities:
                 add(result, result.cell.row, "network", modality, result.scores[modality])
         for name, cases in done[0].baselines.items():
             add(done[0], name, "blind", "", cases)
-    return tables.csv_text(["pair", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
+    return tables.csv_text(["modalities", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
 
 
 def _column(metric: str) -> str:
@@ -46,7 +51,7 @@ def record(line: Line) -> dict[str, Any]:
     """The columns of a line by name; None where a number is undefined."""
     spread = line.metrics["dice"]
     body: dict[str, Any] = {
-        "pair": "+".join(line.pair),
+        "modalities": "+".join(line.modalities),
         "row": line.row,
         "kind": line.kind,
         "labelled": line.labelled,
@@ -78,6 +83,6 @@ def record(line: Line) -> dict[str, Any]:
 
 
 def table_csv(lines: Sequence[Line]) -> str:
-    """One line per pair, row, labelled count and modality ("both": a patient's mean over the modalities)."""
+    """One line per set of modalities, row, labelled count and modality; "mean" is a patient's mean over the set."""
     rows = [record(line) for line in lines]
     return tables.csv_text(list(rows[0]), rows)

@@ -52,3 +52,15 @@ def test_the_curve_needs_a_row_with_several_labelled_counts(cells):
     whole = _drawn(figure.curve_png, cells)
     assert whole.format == "PNG" and 800 < whole.width < 2000 and 300 < whole.height < 1000
     assert _drawn(figure.curve_png, [cell for cell in cells if cell.labelled == "2"]) is None
+
+
+def test_a_set_of_modalities_has_a_panel_and_a_column_each(tmp_path):
+    scores = {"ct": [0.4, 0.6], "pet": [0.5, 0.7], "mr": [0.6, 0.8]}
+    cells = [finish(tmp_path / "3", "ours", "2", 1, scores), finish(tmp_path / "1", "ours", "2", 1, {"mr": [0.6, 0.8]})]
+    found = results.read(cells)
+    assert summary.columns(found, ("ct", "pet", "mr")) == ("ct", "pet", "mr", "mean")
+    assert summary.columns(found, ("mr",)) == ("mr",)
+    (line,) = (line for line in summary.lines(found, "ours", None) if (line.modality, line.row) == ("mean", "ours"))
+    assert line.metrics["dice"].mean == pytest.approx(0.6)
+    both, three, one = (_drawn(figure.table_png, held, baseline=None) for held in (cells, cells[:1], cells[1:]))
+    assert both.width == three.width > 2 * one.width and both.height > three.height

@@ -101,9 +101,9 @@ def test_patients_without_a_modality_are_left_out_of_the_mean_over_modalities(tm
     cell = finish(tmp_path, "ours", "4", 1, {"ct": [0.2, 0.4, 0.9], "pet": [0.4, 0.6]})
     lines = summary.lines(results.read([cell]), "ours", None)
     assert _find(lines, "ours", "ct").metrics["dice"].patients == 3
-    assert _find(lines, "ours", "both").metrics["dice"].patients == 2
-    assert _find(lines, "ours", "both").metrics["dice"].mean == pytest.approx(0.4)
-    assert "Patients of partition 'test': ct 3, pet 2, both 2" in _publish([cell], tmp_path / "out")
+    assert _find(lines, "ours", "mean").metrics["dice"].patients == 2
+    assert _find(lines, "ours", "mean").metrics["dice"].mean == pytest.approx(0.4)
+    assert "Patients of partition 'test': ct 3, pet 2, mean 2" in _publish([cell], tmp_path / "out")
 
 
 def test_other_test_patients_are_refused(tmp_path):

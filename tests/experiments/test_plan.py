@@ -191,7 +191,7 @@ def test_data_of_an_earlier_version_are_accepted_with_the_same_flags(tmp_path):
 
 def _write_run(cell, **body):
     body = {"data_hash": "a" * 64, "initial_run": None, "meaning_of_settings": MEANING} | body
-    body |= {"dataset": "data", "run_hash": "b" * 64, "modalities": list(cell.pair)}
+    body |= {"dataset": "data", "run_hash": "b" * 64, "modalities": list(cell.modalities)}
     (cell.folder / "run.json").write_text(json.dumps(body))
 
 

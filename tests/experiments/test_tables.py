@@ -68,7 +68,7 @@ def test_means_and_deviations(output):
     # Offsets' sample sd: (81 + 9 + 4 + 100) / 3 = 64.67, in hundredths.
     assert float(line["dice_sd_patients"]) == pytest.approx((194 / 3) ** 0.5 / 100)
     assert (line["seeds"], line["patients"], line["labelled_patients"]) == ("2", "4", "2")
-    assert float(_line(output, "supervised", "2", "both")["dice"]) == pytest.approx(0.45)
+    assert float(_line(output, "supervised", "2", "mean")["dice"]) == pytest.approx(0.45)
     assert float(line["hd95_mm"]) == 10.0 and float(line["assd_mm"]) == 1.0 and float(line["missed_rate"]) == 0.0
 
 
@@ -96,7 +96,7 @@ def test_gap_closed_and_labels_saved(output):
     assert _line(output, "supervised", "8", "ct")["labels_needed"] == ""
 
 
-def test_no_network_baselines_are_once_per_pair_at_the_end(output):
+def test_no_network_baselines_are_once_per_set_of_modalities_at_the_end(output):
     lines = _table(output)
     assert [line["row"] for line in lines if line["kind"] == "blind"] == ["blind ellipsoid"] * 3 + ["pet threshold"] * 3
     assert all(line["kind"] == "blind" for line in lines[-6:])
@@ -109,7 +109,7 @@ def test_scores_hold_every_patient(output, cells):
     networks = [score for score in scores if score["kind"] == "network"]
     assert len(networks) == len(cells) * 2 * 4
     assert len(scores) - len(networks) == 2 * 4
-    wanted = {"row": "ours", "seed": "2", "modality": "pet", "patient": "t3", "pair": "ct+pet", "labelled": "2"}
+    wanted = {"row": "ours", "seed": "2", "modality": "pet", "patient": "t3", "modalities": "ct+pet", "labelled": "2"}
     (one,) = (score for score in networks if wanted.items() <= score.items())
     assert float(one["dice"]) == pytest.approx(0.72) and one["outcome"] == "both present"
 
@@ -149,16 +149,16 @@ def test_the_same_cells_give_the_same_files(output, cells, tmp_path):
         assert (tmp_path / name).read_bytes() == (output / name).read_bytes()
 
 
-def test_pairs_have_tables_and_corrections_of_their_own(cells, tmp_path):
+def test_sets_of_modalities_have_tables_and_corrections_of_their_own(cells, tmp_path):
     more = [
         finish(tmp_path, row, "2", 1, {"ct": [mean, mean + 0.1], "mr": [mean, mean + 0.1]})
         for row, mean in (("ours", 0.5), ("other", 0.3))
     ]
     found = summary.lines(results.read([*cells, *more]), "ours", "supervised")
-    (line,) = (line for line in found if (line.pair, line.row, line.modality) == (("ct", "mr"), "other", "mr"))
+    (line,) = (line for line in found if (line.modalities, line.row, line.modality) == (("ct", "mr"), "other", "mr"))
     assert line.against.p == line.against.p_holm == 0.5
     assert line.gap is None and line.saved is None
-    assert {line.against.p_holm for line in found if line.pair == PAIR and line.against} == {0.25}
+    assert {line.against.p_holm for line in found if line.modalities == PAIR and line.against} == {0.25}
 
 
 def test_numbers_as_text():

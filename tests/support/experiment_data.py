@@ -95,8 +95,8 @@ def finish(
         dataset: folder of its data, if they are to be found.
         changes: of the report.
     """
-    pair = tuple(dice)
-    cell = Cell(row, pair, labelled, seed, root / f"{'-'.join(pair)}-{row}-{labelled}-{seed}", flags)
+    modalities = tuple(dice)
+    cell = Cell(row, modalities, labelled, seed, root / f"{'-'.join(modalities)}-{row}-{labelled}-{seed}", flags)
     patients = len(next(iter(dice.values())))
     data_hash = f"data-{labelled}-{seed}"
     body = {
@@ -121,8 +121,8 @@ def finish(
     }
     cell.metrics_path.parent.mkdir(parents=True)
     cell.metrics_path.write_text(json.dumps(body | changes))
-    best = {name: {"dice": 0.5, "threshold": 0.4, "step": 50, "stage": "x"} for name in pair}
+    best = {name: {"dice": 0.5, "threshold": 0.4, "step": 50, "stage": "x"} for name in modalities}
     run = {"dataset": str(dataset or root / "gone"), "data_hash": data_hash, "run_hash": f"run-{row}-{seed}"}
-    run |= {"modalities": list(pair)}
+    run |= {"modalities": list(modalities)}
     (cell.folder / "run.json").write_text(json.dumps({**run, "step": 100, "best": best}))
     return cell
