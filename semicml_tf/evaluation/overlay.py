@@ -15,6 +15,7 @@ from semicml_tf.geometry import outlines
 from semicml_tf.records.case_record import CaseRecord
 
 _TRUTH, _PREDICTION = "#19d219", "#ff5a1f"
+_ACROSS = 4  # panels per row
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def _title(item: Panel, modality: str) -> str:
 
 
 def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[str]) -> None:
-    """Draws the panels, two patients a row, the modalities side by side.
+    """Draws the panels: a patient's modalities side by side, and as many patients per row as have four panels.
 
     Args:
         stream: where the PNG goes.
@@ -96,7 +97,7 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    across = min(2, len(panels))
+    across = min(max(1, _ACROSS // len(modalities)), len(panels))
     rows, columns = -(-len(panels) // across), across * len(modalities)
     figure = Figure(figsize=(3.2 * columns, 3.6 * rows + 0.9), layout="constrained")
     FigureCanvasAgg(figure)

@@ -127,7 +127,8 @@ def check_outputs(config: SegmentConfig) -> None:
 def _check_maps(config: SegmentConfig, models: Mapping[str, Sequence], fuse: bool) -> None:
     if fuse and len(models) < 2:
         raise UserError(
-            "--fuse needs models of two modalities", remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out"
+            "--fuse needs models of several modalities",
+            remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out",
         )
     if fuse and config.mutual_information:
         raise UserError(
@@ -135,7 +136,8 @@ def _check_maps(config: SegmentConfig, models: Mapping[str, Sequence], fuse: boo
         )
     if config.disagreement and len(models) < 2:
         raise UserError(
-            "--disagreement needs models of two modalities", remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out"
+            "--disagreement needs models of several modalities",
+            remedy="Pass --model=ct=FOLDER,pet=FOLDER, or leave it out",
         )
     if config.mutual_information and config.mc_dropout < 2 and len(next(iter(models.values()))) < 2:
         raise UserError(

@@ -73,7 +73,7 @@ def origin(runs: Sequence[RunFacts]) -> Html:
         (run,) = runs
         seed = run.record.get("settings", {}).get("seed")
         parts += [
-            f"networks for {' and '.join(run.modalities)}",
+            f"networks for {' and '.join(filter(None, (', '.join(run.modalities[:-1]), run.modalities[-1])))}",
             f"trained by {run.method}",
             *([f"{run.labelled} labelled patients"] if run.labelled is not None else []),
             *([f"seed {seed}"] if seed is not None else []),

@@ -43,7 +43,7 @@ _KEYS = join(
     element("span", element("i", class_="prediction"), "prediction of this modality's network", class_="key"),
     element(
         "span",
-        "disagreement |p - p'| and uncertainty (entropy in bits): 0",
+        "disagreement (largest difference of probabilities) and uncertainty (entropy in bits): 0",
         element("i", class_="ramp"),
         "1",
         class_="key ramp-key",

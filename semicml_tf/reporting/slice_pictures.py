@@ -124,10 +124,10 @@ def pictures(case: KeptCase) -> list[Picture]:
         return []
     shown = _Slice(case, arrays, case.slice_index)
     found = [shown.modality(name, name) for name in case.modalities]
-    if len(shown.soft) == 2:
-        first, second = (array.astype(np.float32) / 255 for array in shown.soft.values())
+    if len(shown.soft) > 1:
+        soft = np.stack([array.astype(np.float32) / 255 for array in shown.soft.values()])
         what = f"where the networks of {' and '.join(shown.soft)} disagree"
-        found.append(shown.map("disagreement", what, np.abs(first - second)))
+        found.append(shown.map("disagreement", what, np.ptp(soft, axis=0)))
     for name, array in shown.soft.items():
         what = f"entropy of the probabilities of the {name} network"
         found.append(shown.map(f"uncertainty {name}", what, entropy_bits(array / 255.0)))

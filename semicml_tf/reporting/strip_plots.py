@@ -101,7 +101,7 @@ def _strip(run: RunFacts, row: dict, metric: str, alone: bool) -> _Strip:
         if columns.is_number(case.get(metric))
     ]
     modality = row["modality"] or row["name"]
-    colour = run.modalities.index(modality) if modality in run.modalities else 2
+    colour = run.modalities.index(modality) if modality in run.modalities else len(run.modalities)
     return _Strip(modality if alone else f"{run.name}, {modality}", colour, dots)
 
 

@@ -12,7 +12,7 @@ _VIEWS = ((3, "three planes and 3-D"), (0, "axial"), (1, "coronal"), (2, "sagitt
 _KEYS = (
     ("Page up, Page down", "next slice"),
     ("arrows", "move in the slice"),
-    ("m", "other modality"),
+    ("m", "next modality"),
     ("t", "truth on and off"),
     ("p", "prediction on and off"),
     ("l", "outlines or filled masks"),

@@ -170,7 +170,13 @@ def test_refused_before_any_work(models, folder):
     refused("expected inputs of .*, got ct", both, f"--input=ct={tmp_path / 'in'}", f"--output={tmp_path / 'out'}")
     refused("models of one modality", f"--model={models / 'ct'},{models / 'pet'}", given, f"--output={tmp_path / 'o'}")
     refused("'pet', got one for 'ct'", f"--model=pet={models / 'ct'}", given, f"--output={tmp_path / 'o'}")
-    refused("models of two modalities", model, given, f"--output={tmp_path / 'o'}", f"--disagreement={tmp_path / 'd'}")
+    refused(
+        "models of several modalities",
+        model,
+        given,
+        f"--output={tmp_path / 'o'}",
+        f"--disagreement={tmp_path / 'd'}",
+    )
     refused("several answers", model, given, f"--output={tmp_path / 'o'}", f"--mutual_information={tmp_path / 'd'}")
     refused("has no Monte-Carlo", model, given, f"--output={tmp_path / 'o'}", "--mc_dropout=2")
 

@@ -72,7 +72,7 @@ def test_predict_fuses_on_the_first_ones_grid_where_the_other_reaches(models, tm
         ([*arguments, "--fuse", "--mutual_information=mi.nii.gz", "--mc_dropout=2"], "the passes of one modality"),
         (
             [f"--model={models / 'ct'}", f"--input={tmp_path / 'one_ct.nii.gz'}", arguments[2], "--fuse"],
-            "two modalities",
+            "several modalities",
         ),
         ([*arguments, "--overlay=over.jpg"], "ends in .png"),
     ):
