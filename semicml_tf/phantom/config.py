@@ -11,6 +11,7 @@ _USUAL_CASES = 40
 _SIZES = {"labelled": 6, "validation": 6, "test": 12}  # of as many cases
 _HEADS = ", ".join(name for name, layout in LAYOUTS.items() if layout.body == "head")
 _WITH_MR = ", ".join(name for name, layout in LAYOUTS.items() if layout.takes_mr)
+IGNORED_VALUE = 255  # a label map's value of voxels that nobody annotated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,12 @@ class PhantomConfig:
     )
     empty_fraction: float = option(0.1, "Fraction of the patients without a lesion.", low=0, high=1)
     phantom_mr: bool = option(False, f"Add MR to trunks (layouts {_WITH_MR}). CT and PET stay the same.")
+    annotated_slices: int | None = option(
+        None,
+        f"Annotated slices of each training patient; the label's other slices become {IGNORED_VALUE}, for convert "
+        f"--ignore_value={IGNORED_VALUE}. They spread evenly from below the lesion to above it. Default: all.",
+        low=1,
+    )
     oblique: bool = option(False, "Tilt the grids, and order their axes at random.")
     phantom_size_mm: tuple[float, float, float] = option(
         (192.0, 192.0, 96.0), "Field of view in mm: left-right, back-front, feet-head.", above=0, high=10000
@@ -56,6 +63,8 @@ class PhantomConfig:
     def _further(self):
         if self.phantom_mr and self.layout in LAYOUTS and not LAYOUTS[self.layout].takes_mr:
             yield f"expected a --layout among {_WITH_MR} for --phantom_mr, got {self.layout}", ""
+        if self.annotated_slices is not None and self.layout == "dicom":
+            yield "expected a --layout with label maps for --annotated_slices, got dicom", "Choose another --layout"
 
     def partition_sizes(self) -> dict[str, int]:
         """Patients of each partition but 'unlabelled'. At least one where the number is not given."""

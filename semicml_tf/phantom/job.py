@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import numpy as np
+
 from semicml_tf.errors import UserError
 from semicml_tf.phantom import case as cases
 from semicml_tf.phantom import split as splits
-from semicml_tf.phantom.config import PhantomConfig
+from semicml_tf.phantom.case import PhantomCase
+from semicml_tf.phantom.config import IGNORED_VALUE, PhantomConfig
 from semicml_tf.phantom.writers import LAYOUTS
 from semicml_tf.system import atomic_files, locks, progress
 
@@ -47,6 +50,9 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
     names = [layout.case_id(number) for number in numbers]
     split = splits.draw(names, config.seed, **config.partition_sizes())
     drawn = (0, 1, 2, 4) if layout.body == "head" else (0, 1)
+    sparse = config.annotated_slices is not None
+    complete = {*split["validation"], *split["test"]} if sparse else set(names)
+    values = {layout.label_values.get(value, value) for value in drawn} | ({IGNORED_VALUE} if sparse else set())
     made, paths = [], {}
     with locks.writing(output), atomic_files.new_directory(output, overwrite=config.overwrite) as folder:
         for name, number in zip(names, progress.bar(numbers, desc="phantom", unit="case")):
@@ -61,8 +67,8 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
                 spacing_mm=config.phantom_spacing_mm,
             )
             case = dataclasses.replace(case, case_id=name, label=_relabelled(case.label, layout.label_values))
-            paths[name] = layout.write(folder, case)
             volume_ml = float((case.label > 0).sum() * case.label_grid.voxel_volume_ml)
+            paths[name] = layout.write(folder, case if name in complete else _sparse(case, config.annotated_slices))
             made.append({"case": name, "lesion_ml": round(volume_ml, 3)})
         atomic_files.write_json(folder / "split.json", split)
         layout.finish(folder, paths, split)
@@ -78,7 +84,8 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
                 "size_mm": list(config.phantom_size_mm),
                 "spacing_mm": list(config.phantom_spacing_mm),
                 "modalities": list(case.images),
-                "label_values": sorted(layout.label_values.get(value, value) for value in drawn),
+                "label_values": sorted(values),
+                **({"annotated_slices": config.annotated_slices} if sparse else {}),
                 "cases": made,
             },
         )
@@ -99,3 +106,26 @@ def _relabelled(label, values):
     for value, other in values.items():
         changed[label == value] = other
     return changed
+
+
+def _sparse(case: PhantomCase, count: int) -> PhantomCase:
+    """The case with `count` annotated axial slices; its label's other slices have the ignored value.
+
+    The annotated slices are the middles of `count` equal parts of a range. The range is the lesion's extent and a
+    quarter of it on each side, within the volume. Of a case without a lesion, the range is the volume.
+    """
+    axis = case.label_grid.reordered()[1][0]
+    by_slice = np.moveaxis(case.label, axis, 0)
+    depth = len(by_slice)
+    count = min(count, depth)
+    lesion = np.flatnonzero(by_slice.any(axis=(1, 2)))
+    first, last = (lesion[0], lesion[-1]) if lesion.size else (0, depth - 1)
+    margin = (last + 1 - first) // 4
+    start, end = max(first - margin, 0), min(last + 1 + margin, depth)
+    if end - start < count:
+        start = min(start, depth - count)
+        end = start + count
+    annotated = start + ((np.arange(count) + 0.5) * (end - start) / count).astype(int)
+    label = np.full_like(case.label, IGNORED_VALUE)
+    np.moveaxis(label, axis, 0)[annotated] = by_slice[annotated]
+    return dataclasses.replace(case, label=label)

@@ -167,9 +167,47 @@ def test_phantom_json_says_how_it_was_made(tmp_path):
         assert entry["lesion_ml"] == pytest.approx(voxels * 6 * 6 * 8 / 1000, abs=1e-3)
 
 
+@pytest.mark.parametrize("more", [[], ["--oblique"], ["--layout=brats"]])
+def test_annotated_slices_of_training_patients_spread_over_the_lesion(tmp_path, more):
+    how = ["--cases=4", "--phantom_size_mm=96,96,96", "--empty_fraction=0.25", *more]
+    full, sparse = _make(tmp_path / "full", *how), _make(tmp_path / "sparse", *how, "--annotated_slices=4")
+    partitions = json.loads((sparse / "split.json").read_text())
+    made = json.loads((sparse / "phantom.json").read_text())
+    assert made.pop("annotated_slices") == 4 and made["label_values"].pop() == 255
+    assert made == json.loads((full / "phantom.json").read_text())
+    complete = {*partitions["validation"], *partitions["test"]}
+    labels = 0
+    for path in full.rglob("*.nii.gz"):
+        other = sparse / path.relative_to(full)
+        case = re.search(r"PHANTOM_\d+", path.name)[0]
+        if case in complete or not set(LABEL_WORDS) & set(re.split(r"[^A-Za-z]", str(path.relative_to(full)))):
+            assert path.read_bytes() == other.read_bytes()
+            continue
+        labels += 1
+        image = nibabel.load(path)
+        axis = np.argmax(np.abs(image.affine[2, :3]))
+        truth, label = (np.moveaxis(np.asanyarray(nibabel.load(one).dataobj), axis, 0) for one in (path, other))
+        annotated = np.flatnonzero((label != 255).any(axis=(1, 2)))
+        assert len(annotated) == 4 and np.array_equal(label[annotated], truth[annotated])
+        assert np.all(np.delete(label, annotated, 0) == 255)
+        assert np.ptp(np.diff(annotated)) <= 1
+        lesion = np.flatnonzero(truth.any(axis=(1, 2)))
+        if len(lesion) >= 4:
+            assert np.isin(annotated, lesion).sum() >= 2
+            assert annotated[0] >= lesion[0] - len(lesion) and annotated[-1] <= lesion[-1] + len(lesion)
+    assert labels == 2
+
+
+def test_annotated_slices_are_at_most_those_of_the_volume(tmp_path):
+    folder = _make(tmp_path / "a", "--cases=3", "--annotated_slices=99")
+    labels = sorted(folder.glob("labelsTr/*"))
+    assert len(labels) == 3 and all(np.asanyarray(nibabel.load(path).dataobj).max() <= 1 for path in labels)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--cases=3", "--layout=dicom", "--annotated_slices=2"], "label maps for --annotated_slices"),
         (["--cases=2"], "at least 3 cases"),
         (["--cases=3", "--phantom_size_mm=1,2"], "to be 3 numbers above 0"),
         (["--cases=3", "--phantom_spacing_mm=3,3,x"], "to be 3 numbers above 0"),
