@@ -129,6 +129,8 @@ def _run_job(plan: Plan, cell: Cell) -> Job:
             f"--dataset={plan.dataset(cell)}",
             f"--output={cell.metrics_path.parent}",
             f"--partition={cell.partition}",
+            # The study's --modalities may name more than the run has.
+            f"--modalities={','.join(cell.modalities)}",
         )
     )
     log = cell.folder.with_name(f"{cell.folder.name}.log")

@@ -150,6 +150,7 @@ def test_each_set_of_modalities_is_converted_with_the_options_of_the_study(tmp_p
     assert {word for job in jobs.values() for word in job.commands[0] if word.startswith("--split=")} == {
         f"--split={tmp_path / 'out' / 'splits' / '2-seed0.json'}"
     }
+    assert "--modalities=pet,mr" in jobs["row 'ours' (pet-mr-2-seed0)"].commands[-1]
     assert jobs["row 'ours' (pet-mr-2-seed0)"].after == "dataset pet-mr-2-seed0"
     assert jobs["dataset pet-mr-2-seed0"].after == "volumes"
 
