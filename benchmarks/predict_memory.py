@@ -65,6 +65,7 @@ def publish_model(folder: pathlib.Path, spacing_mm: tuple[float, float, float]) 
 
     from semicml_tf.artefact.manifest import Manifest
     from semicml_tf.exporting.publish import publish
+    from semicml_tf.labels import LESION, PLAIN
     from semicml_tf.preprocessing.normalisation import Normalisation
 
     window = 256
@@ -73,7 +74,7 @@ def publish_model(folder: pathlib.Path, spacing_mm: tuple[float, float, float]) 
     network = keras.Model(slices, layer(slices), name="ct")
     layer.set_weights([np.full((1, 1, 1, 1), 50, np.float32), np.zeros(1, np.float32)])
     how = Normalisation.parse("hu:-200:300")
-    publish(network, Manifest("ct", spacing_mm, how, window, (1,), 0.5, "", "", None, "0"), folder)
+    publish(network, Manifest("ct", spacing_mm, how, window, PLAIN, {LESION: 0.5}, "", "", None, "0"), folder)
 
 
 def peak(command: list[str]) -> tuple[int, float]:

@@ -60,12 +60,13 @@ def published(case: Case, models: pathlib.Path, dtype: str = "float32") -> pathl
         return folder / "1"
     from semicml_tf.artefact.manifest import Manifest
     from semicml_tf.exporting.publish import publish
+    from semicml_tf.labels import LESION, PLAIN
     from semicml_tf.networks import catalogue
     from semicml_tf.preprocessing.normalisation import Normalisation
 
     how = Normalisation.parse("hu:-200:300")
     manifest = Manifest(
-        "ct", (0.0, 0.0, 0.0), how, case.window, (1,), 0.5, "", "", None, "0", probabilities_dtype=dtype
+        "ct", (0.0, 0.0, 0.0), how, case.window, PLAIN, {LESION: 0.5}, "", "", None, "0", probabilities_dtype=dtype
     )
     spec = catalogue.specification("unet", window=case.window, width=case.width)
     return publish(catalogue.build(spec, name="ct"), manifest, folder).folder

@@ -50,8 +50,8 @@ def published_before(folder: pathlib.Path, run: Run, modality: str) -> int:
         return 0
     try:
         held = Manifest.load(found[newest])
-        own = (run.run_hash, run.weights_hash(modality), run.threshold(modality))
-        return newest if (held.run_hash, held.weights_hash, held.threshold) == own else 0
+        own = (run.run_hash, run.weights_hash(modality), run.thresholds(modality))
+        return newest if (held.run_hash, held.weights_hash, held.thresholds) == own else 0
     except UserError:  # of an older contract: export's gate knows what to make of it
         return 0
 

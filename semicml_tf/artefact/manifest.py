@@ -10,38 +10,44 @@ A published network answers these signatures. Axis 0 of every tensor is the batc
 | `serialized` | `examples`: a `tf.train.Example` of one normalised slice each, its feature `slice` | both |
 | `monte_carlo` (networks with dropout) | `slices`, normalised, and their `seeds` | `probabilities` |
 | `manifest` | `queries`: any numbers | `manifest`: this file, once for each |
+
+`probabilities` has a channel per class. Of regions, `labels` has a channel per region, 0 or 1. Of exclusive classes,
+`labels` has one channel with the number of the class from 1, and 0 for the background.
+
+A model of one plain region (`LabelDefinition.is_plain`) has a manifest of version 2, with `label_values` and
+`threshold`: other programs read that version. Any other model has version 3, with `labels` and `thresholds`, so that a
+client of version 2 refuses it instead of using its first channel.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from annotated_types import Interval, MaxLen, MinLen
-
+from semicml_tf.artefact.manifest_fields import PROBABILITIES_DTYPES as PROBABILITIES_DTYPES
+from semicml_tf.artefact.manifest_fields import Fields2, Fields3
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
-from semicml_tf.networks.spec import MAX_WINDOW, NetworkSpec
+from semicml_tf.labels import PLAIN, LabelDefinition
+from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
 from semicml_tf.preprocessing import body_box
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.system import atomic_files, json_files
-from semicml_tf.system.json_files import Share
 
 # Of what a client does with a network: a new form of records leaves published models as good as they were.
-CONTRACT_VERSION = 2
+PLAIN_VERSION, CLASSES_VERSION = 2, 3
 RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/manifest.json")
 _REMEDY = "Export the run again with python -m semicml_tf.export"
 _WHAT = "the manifest of an exported model"
+_LARGEST = "the class of the largest probability if that is above the background's, 1 - sum; the first of equals"
 
 # A manifest comes from a server as well: these limits bound the memory that a client then asks for.
 MAX_BYTES = 2**18
-SPACING_LIMITS_MM = (0.01, 1000.0)
 # Queries that one call of the signature `manifest` answers: each repeats the whole manifest.
 MAX_QUERIES = 256
 
@@ -68,8 +74,6 @@ CONSTANT_NAMES = ("low", "high", "center", "scale")
 SLICE_FEATURE = "slice"
 # The label where the probability is not a number, as it is of slices that hold NaN: neither background nor foreground.
 LABEL_OF_NAN = 255
-# float16 halves what an answer takes on the wire; clients get float32 from either.
-PROBABILITIES_DTYPES = ("float32", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +85,9 @@ class Manifest:
         spacing_mm: (slice, row, column) of the grid it was trained on; 0 = the volume's own.
         normalisation: of native values.
         window: side in pixels of the square slices that it takes.
-        label_values: values of the source's label map that were foreground.
-        threshold: a voxel of at least this probability is foreground.
+        labels: the classes or regions, in the order of channels.
+        thresholds: by region, the probability from which a voxel belongs to the region; {} for exclusive classes, of
+            which the most likely one counts.
         data_hash, run_hash: of the dataset and of the run's settings.
         weights_hash: of the network's weights; empty where the manifest is of before there was one.
         window_multiple: `window` is a multiple of this: the factor by which the network halves its slices.
@@ -90,26 +95,29 @@ class Manifest:
         validation_dice: mean DSC of the validation patients, as training measured it.
         semicml_tf_version: that exported it.
         crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
-        postprocessing: of the thresholded mask, on the volume's own grid.
+        postprocessing: of the mask of each class, on the volume's own grid: the same for all, or by class.
         probabilities_dtype: of the outputs `probabilities`; one of `PROBABILITIES_DTYPES`.
         monte_carlo: whether there is the signature `monte_carlo`.
         plausibility: limits of native values and voxel sizes; None where the manifest is of before there were any, so
             that `limits` are those of the normalisation.
         validation_scores: means over the validation patients by measure, if they were scored on their own grids.
+
+    Raises:
+        UserError: thresholds or post-processing are not of the classes, or the classes are too many.
     """
 
     modality: str
     spacing_mm: tuple[float, float, float]
     normalisation: Normalisation
     window: int
-    label_values: tuple[int, ...]
-    threshold: float
+    labels: LabelDefinition
+    thresholds: Mapping[str, float]
     data_hash: str
     run_hash: str
     validation_dice: float | None
     semicml_tf_version: str
     crop: str = "none"
-    postprocessing: Postprocessing = NONE
+    postprocessing: Postprocessing | Mapping[str, Postprocessing] = NONE
     probabilities_dtype: str = "float32"
     monte_carlo: bool = False
     validation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -117,6 +125,52 @@ class Manifest:
     plausibility: Plausibility | None = None
     window_multiple: int = 1
     network: NetworkSpec | None = None
+
+    def __post_init__(self):
+        expected = set() if self.labels.exclusive else set(self.labels.names)
+        if set(self.thresholds) != expected:
+            raise UserError(f"expected thresholds of {sorted(expected) or 'no class'}, got {sorted(self.thresholds)}")
+        if self.labels.exclusive and self.classes >= LABEL_OF_NAN:
+            raise UserError(
+                f"expected at most {LABEL_OF_NAN - 1} exclusive classes, got {self.classes}: {LABEL_OF_NAN} is the "
+                "label where a probability is not a number"
+            )
+        if not isinstance(self.postprocessing, Postprocessing):
+            steps = self.postprocessing
+            if set(steps) != set(self.labels.names):
+                raise UserError(f"expected post-processing of {sorted(self.labels.names)}, got {sorted(steps)}")
+            if len(set(steps.values())) == 1:
+                object.__setattr__(self, "postprocessing", next(iter(steps.values())))  # the dataclass is frozen
+
+    @property
+    def classes(self) -> int:
+        """Number of classes or regions: of channels of the probabilities."""
+        return len(self.labels.classes)
+
+    @property
+    def contract_version(self) -> int:
+        """Of the file: 2 for one plain region, else 3."""
+        return PLAIN_VERSION if self.labels.is_plain else CLASSES_VERSION
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of a model of one region."""
+        (value,) = self.thresholds.values()
+        return value
+
+    @property
+    def steps(self) -> dict[str, Postprocessing]:
+        """The post-processing of the mask of each class."""
+        if isinstance(self.postprocessing, Postprocessing):
+            return dict.fromkeys(self.labels.names, self.postprocessing)
+        return dict(self.postprocessing)
+
+    @property
+    def steps_text(self) -> str | dict[str, str]:
+        """The post-processing as text: of all classes, or by class."""
+        if isinstance(self.postprocessing, Postprocessing):
+            return str(self.postprocessing)
+        return {name: str(steps) for name, steps in self.steps.items()}
 
     @property
     def limits(self) -> Plausibility:
@@ -139,10 +193,10 @@ class Manifest:
         def tensor(dtype: str, *shape: int) -> dict[str, Any]:
             return {"dtype": dtype, "shape": [None, *shape]}
 
-        square = (self.window, self.window, 1)
-        slices = {INPUT_NAME: tensor("float32", *square)}
-        labels = {LABELS_NAME: tensor("uint8", *square)}
-        soft = {OUTPUT_NAME: tensor(self.probabilities_dtype, *square)}
+        square = (self.window, self.window)
+        slices = {INPUT_NAME: tensor("float32", *square, 1)}
+        labels = {LABELS_NAME: tensor("uint8", *square, 1 if self.labels.exclusive else self.classes)}
+        soft = {OUTPUT_NAME: tensor(self.probabilities_dtype, *square, self.classes)}
         constants = {name: tensor("float32") for name in CONSTANT_NAMES} if self.takes_constants else {}
         found = {
             DEFAULT: (slices, labels),
@@ -163,7 +217,9 @@ class Manifest:
             "normalisation_unit": self.normalisation.unit,
             "normalisation_constants": None if fixed is None else dataclasses.asdict(fixed),
             "axis_order": ["slice", "row", "column"],
-            "preprocessing": _preprocessing(self.normalisation.kind if self.crop == "body" else None),
+            "preprocessing": _preprocessing(
+                self.normalisation.kind if self.crop == "body" else None, exclusive=self.labels.exclusive
+            ),
             "signatures": self.signatures,
             "example_features": {SLICE_FEATURE: {"dtype": "float32", "shape": [self.window, self.window, 1]}},
             "label_of_nan": LABEL_OF_NAN,
@@ -171,10 +227,22 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's text, which the signature `manifest` gives, too."""
-        body = dataclasses.asdict(self) | {
-            "contract_version": CONTRACT_VERSION,
+        body: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            if field.name == "labels" and self.labels.is_plain:
+                body["label_values"] = list(self.labels.values)
+            elif field.name == "thresholds" and self.labels.is_plain:
+                (body["threshold"],) = self.thresholds.values()
+            else:
+                body[field.name] = getattr(self, field.name)
+        if not self.labels.is_plain:
+            body |= {"labels": self.labels.to_json(), "thresholds": dict(self.thresholds)}
+        body |= {
+            "contract_version": self.contract_version,
             "normalisation": str(self.normalisation),
-            "postprocessing": str(self.postprocessing),
+            "postprocessing": self.steps_text,
+            "validation_scores": dict(self.validation_scores),
+            "network": None if self.network is None else dataclasses.asdict(self.network),
             "plausibility": None if self.plausibility is None else self.plausibility.to_json(),
             **self._derived,
             "intended_use": "research only, not for clinical use",
@@ -216,22 +284,36 @@ class Manifest:
     @classmethod
     def _of(cls, body: Any, where: str) -> Manifest:
         version = body.get("contract_version") if isinstance(body, dict) else None
-        if version != CONTRACT_VERSION or isinstance(version, bool | float):
+        known = {PLAIN_VERSION: Fields2, CLASSES_VERSION: Fields3}
+        if isinstance(version, bool) or not isinstance(version, int) or version not in known:
             raise UserError(
-                f"expected a manifest of contract version {CONTRACT_VERSION}, got {json.dumps(version)[:40]}",
+                f"expected a manifest of contract version {' or '.join(map(str, known))}, got "
+                f"{json.dumps(version)[:40]}",
                 path=where,
                 remedy=_REMEDY,
             )
-        fields = json_files.of_value(body, _Fields, what=_WHAT, path=where, remedy=_REMEDY)
-        values = {field.name: getattr(fields, field.name) for field in dataclasses.fields(cls)}
+        fields = json_files.of_value(body, known[version], what=_WHAT, path=where, remedy=_REMEDY)
+        own = {field.name for field in dataclasses.fields(cls)}
+        values = {name: value for name, value in vars(fields).items() if name in own}
         try:
+            if version == PLAIN_VERSION:
+                values["labels"] = LabelDefinition.plain(fields.label_values)
+                values["thresholds"] = dict.fromkeys(PLAIN.names, fields.threshold)
+            else:
+                values["labels"] = fields.labels.definition()
             values["normalisation"] = Normalisation.parse(fields.normalisation)
-            values["postprocessing"] = Postprocessing.parse(fields.postprocessing)
+            values["postprocessing"] = _steps(fields.postprocessing)
             if fields.plausibility is not None:
                 values["plausibility"] = Plausibility.from_json(fields.plausibility)
-        except UserError as error:
-            raise UserError(f"expected {_WHAT}, but {error.problem}", path=where, remedy=_REMEDY) from error
-        found = cls(**values)
+            found = cls(**values)
+            if found.contract_version != version:
+                raise UserError(f"a model of the labels {found.labels} has contract version {found.contract_version}")
+            spec = found.network
+            if spec and (spec.output_channels, spec.exclusive) != (found.classes, found.labels.exclusive):
+                raise UserError(f"its network does not have the channels of {found.labels.described()}")
+        except (UserError, ValueError) as error:
+            problem = getattr(error, "problem", error)
+            raise UserError(f"expected {_WHAT}, but {problem}", path=where, remedy=_REMEDY) from error
         for name, value in json.loads(json.dumps(found._derived)).items():
             # This package would use the network otherwise than its manifest says.
             if body.get(name, value) != value:
@@ -244,11 +326,18 @@ class Manifest:
         return found
 
 
-def _preprocessing(cropped_kind: str | None) -> dict[str, Any]:
+def _steps(text: str | Mapping[str, str]) -> Postprocessing | dict[str, Postprocessing]:
+    if isinstance(text, str):
+        return Postprocessing.parse(text)
+    return {name: Postprocessing.parse(one) for name, one in text.items()}
+
+
+def _preprocessing(cropped_kind: str | None, *, exclusive: bool = False) -> dict[str, Any]:
     """How a volume becomes slices, and their probabilities a mask; docs/serving.md has the steps in words.
 
     Args:
         cropped_kind: of the normalisation, where the volume is cut to the body's box; else None.
+        exclusive: whether the classes exclude each other.
     """
     background = {None: None, "hu": body_box.BODY_HU, "suv": body_box.BODY_SUV, "percentile": None}
     crop = {
@@ -280,54 +369,6 @@ def _preprocessing(cropped_kind: str | None) -> dict[str, Any]:
         },
         "back": {
             "resampling": "as above, but 0 more than half a voxel beyond the outermost voxels",
-            "foreground": "probability >= threshold",
+            "foreground": _LARGEST if exclusive else "probability >= threshold",
         },
     }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Fields:
-    """The fields of the file that say something new, as JSON holds them."""
-
-    modality: Annotated[str, MinLen(1), MaxLen(64)]
-    spacing_mm: tuple[float, float, float]
-    normalisation: Annotated[str, MaxLen(200)]
-    window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
-    label_values: Annotated[tuple[int, ...], MaxLen(1000)]
-    # From 1e-6: float32 holds it, and no network answers a smaller number for a reason.
-    threshold: Annotated[float, Interval(ge=1e-6, le=1)]
-    data_hash: Annotated[str, MaxLen(128)]
-    run_hash: Annotated[str, MaxLen(128)]
-    validation_dice: Share | None
-    semicml_tf_version: Annotated[str, MaxLen(64)]
-    crop: Literal["none", "body"]
-    postprocessing: Annotated[str, MaxLen(200)]
-    probabilities_dtype: Literal["float32", "float16"]
-    monte_carlo: bool
-    validation_scores: Annotated[dict[str, float], MaxLen(1000)]
-    weights_hash: Annotated[str, MaxLen(128)] = ""
-    plausibility: dict[str, Any] | None = None
-    window_multiple: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = 1
-    network: NetworkSpec | None = None
-
-    def __post_init__(self):
-        if not self.modality.isidentifier():
-            raise ValueError(f"modality: expected a name of letters, digits and _, got {ascii(self.modality)}")
-        least, most = SPACING_LIMITS_MM
-        if not all(size == 0 or least <= size <= most for size in self.spacing_mm):
-            raise ValueError(f"spacing_mm: expected 0 or {least:g} to {most:g} mm, got {list(self.spacing_mm)}")
-        if self.window % self.window_multiple:
-            raise ValueError(f"window: expected a multiple of {self.window_multiple}, got {self.window}")
-        spec = self.network
-        if spec is not None and (spec.window, spec.window_multiple) != (self.window, self.window_multiple):
-            raise ValueError("network: its window is not that of the manifest")
-        texts = [value for value in vars(self).values() if isinstance(value, str)] + list(self.validation_scores)
-        if not all(text.isprintable() for text in texts):
-            raise ValueError("a text holds control characters")
-        if not all(map(math.isfinite, self.validation_scores.values())):
-            raise ValueError("validation_scores: expected finite numbers")
-        try:
-            if self.plausibility is not None:
-                Plausibility.from_json(self.plausibility)
-        except (TypeError, OverflowError) as error:
-            raise ValueError(f"plausibility: {error}") from error

@@ -20,6 +20,41 @@ def _text(value: Any) -> str:
     return text.replace("|", "\\|").replace("`", "'").replace("\n", " ")
 
 
+def _what(manifest: Manifest) -> str:
+    if manifest.labels.is_plain:
+        return "one foreground class"
+    kind = "exclusive class" if manifest.labels.exclusive else "region"
+    names = ", ".join(manifest.labels.names)
+    return (
+        f"{manifest.classes} {kind}{'es' if kind[-1] == 's' else 's'} ({names})"
+        if manifest.classes > 1
+        else (f"one {kind} ({names})")
+    )
+
+
+def _classes(manifest: Manifest) -> str:
+    """Rows of the table: values, thresholds and post-processing of each class."""
+    rows = []
+    for name, values in manifest.labels.classes.items():
+        text = ", ".join(map(str, values))
+        of = "" if manifest.labels.is_plain else f" of {name}"
+        rows.append(f"| foreground{of} | values {text} of the source's label map |")
+        if name in manifest.thresholds:
+            rows.append(f"| threshold on the probability{of} | {manifest.thresholds[name]:g} |")
+        rows.append(f"| post-processing of the mask{of}, chosen on validation | `{manifest.steps[name]}` |")
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _labels(manifest: Manifest) -> str:
+    if manifest.labels.exclusive:
+        return "numbers of the classes from 1 in the order above, 0 for background"
+    return "likewise" if manifest.classes == 1 else "with a channel per region in the order above"
+
+
+def _soft(manifest: Manifest) -> str:
+    return manifest.probabilities_dtype + ("" if manifest.classes == 1 else " with a channel per class")
+
+
 def _settings(settings: Mapping[str, Any]) -> str:
     if not settings:
         return "Not recorded in the run."
@@ -38,14 +73,13 @@ def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
     scores = "".join(
         f"| mean {name}, of post-processed masks | {mean:.4g} |\n" for name, mean in manifest.validation_scores.items()
     )
-    values = ", ".join(str(value) for value in manifest.label_values)
     window = manifest.window
     return f"""# Segmentation network for modality `{manifest.modality}`
 
 **For research only. Not for clinical use**: it is no medical device, and no diagnosis or treatment may rest on it.
 
 ## What it is
-A 2-D U-Net that marks one foreground class, slice by slice, in volumes of modality `{manifest.modality}` alone. The
+A 2-D U-Net that marks {_what(manifest)}, slice by slice, in volumes of modality `{manifest.modality}` alone. The
 method that trained it stands under the training settings; most train it beside the network of a second modality, which
 is not needed any more and not in here.
 
@@ -56,10 +90,7 @@ is not needed any more and not in here.
 | normalisation (kind:low:high) | `{manifest.normalisation}` |
 | grid (slice x row x column) | {_spacing(manifest)} |
 | slices | {window} x {window} pixels |
-| foreground | values {values} of the source's label map |
-| threshold on the probability | {manifest.threshold:g} |
-| post-processing of the mask, chosen on validation | `{manifest.postprocessing}` |
-| mean DSC of the validation patients with a lesion | {dice} |
+{_classes(manifest)}| mean DSC of the validation patients with a lesion | {dice} |
 {scores}| data hash | `{manifest.data_hash}` |
 | run hash | `{manifest.run_hash}` |
 | exported by | semicml_tf {manifest.semicml_tf_version} |
@@ -89,7 +120,7 @@ From Python, for an array in native units and its (4, 4) affine (indices to RAS+
     mask = semicml_tf.load("FOLDER").predict(array, affine)
 
 The signature `{DEFAULT}` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised as
-`manifest.json` beside this card says, and gives `{LABELS_NAME}`, uint8 likewise; `{PROBABILITIES}` gives
-`{OUTPUT_NAME}`, {manifest.probabilities_dtype}. `{RAW}` takes native units and normalises them itself. The manifest
+`manifest.json` beside this card says, and gives `{LABELS_NAME}`, uint8 {_labels(manifest)}; `{PROBABILITIES}` gives
+`{OUTPUT_NAME}`, {_soft(manifest)}. `{RAW}` takes native units and normalises them itself. The manifest
 lists all signatures. `python -m semicml_tf.serving.client` calls them over gRPC.
 """

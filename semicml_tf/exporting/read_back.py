@@ -19,7 +19,7 @@ from semicml_tf.artefact.manifest import (
     SERIALIZED,
     Manifest,
 )
-from semicml_tf.exporting import native_slices, slice_example
+from semicml_tf.exporting import label_check, native_slices, slice_example
 from semicml_tf.inference.exported_model import load
 
 # Both run the same float32 graph. Only the order of summing may differ.
@@ -57,7 +57,7 @@ def max_difference(network, saved: str | pathlib.Path, with_dropout=None) -> flo
     for answer, wanted in answers:
         if OUTPUT_NAME in answer:
             differences.append(_apart(answer[OUTPUT_NAME], wanted))
-        if not _labels_are_right(answer[LABELS_NAME], wanted, manifest):
+        if label_check.contradictions(answer[LABELS_NAME], wanted, manifest, _TOLERANCE).any():
             return float("inf")
     manifests = model.call(MANIFEST, {QUERIES_NAME: np.zeros(2, np.int32)})[MANIFEST_NAME]
     if [text.decode() for text in manifests] != [manifest.to_json()] * 2:
@@ -68,10 +68,3 @@ def max_difference(network, saved: str | pathlib.Path, with_dropout=None) -> flo
 
 def _apart(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found.astype(np.float32) - expected).max())
-
-
-def _labels_are_right(labels: np.ndarray, probabilities: np.ndarray, manifest: Manifest) -> bool:
-    # If the probability nearly equals the threshold, either label is right.
-    clear = np.abs(probabilities - np.float32(manifest.threshold)) > _TOLERANCE
-    wanted = probabilities >= np.float32(manifest.threshold)
-    return bool(np.array_equal(labels[clear], wanted[clear]))

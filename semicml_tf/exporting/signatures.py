@@ -27,7 +27,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
     """The signatures by name.
 
     Args:
-        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities of that shape and type.
+        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities (batch, window, window, classes).
         manifest: inputs and outputs of the signatures; the signature `manifest` returns its JSON.
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; for
             the signature `monte_carlo`, which exists if the manifest says so.
@@ -41,7 +41,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
         return [tf.TensorSpec(one["shape"], one["dtype"], name=key) for key, one in inputs.items()]
 
     def whole(found):
-        return tf.ensure_shape(tf.cast(found, tf.float32), (None, manifest.window, manifest.window, 1))
+        return tf.ensure_shape(tf.cast(found, tf.float32), (None, manifest.window, manifest.window, manifest.classes))
 
     # Traced once and called by all signatures. Otherwise each signature would have a graph of its own.
     @tf.function(input_signature=specs(PROBABILITIES))
@@ -53,8 +53,15 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
 
     def hard(found) -> dict[str, Any]:
         # From the float32 probabilities, even if the output of probabilities is rounded.
-        labels = tf.cast(found >= manifest.threshold, tf.uint8)
-        return {LABELS_NAME: tf.where(tf.math.is_nan(found), tf.constant(LABEL_OF_NAN, tf.uint8), labels)}
+        if manifest.labels.exclusive:
+            largest = tf.reduce_max(found, -1, keepdims=True)
+            best = tf.cast(tf.argmax(found, -1)[..., tf.newaxis] + 1, tf.uint8)
+            # The background has what is left to 1.
+            labels = tf.where(largest > 1 - tf.reduce_sum(found, -1, keepdims=True), best, tf.zeros_like(best))
+        else:
+            labels = tf.cast(found >= [manifest.thresholds[name] for name in manifest.labels.names], tf.uint8)
+        is_nan = tf.reduce_any(tf.math.is_nan(found), -1, keepdims=True)
+        return {LABELS_NAME: tf.where(is_nan, tf.constant(LABEL_OF_NAN, tf.uint8), labels)}
 
     def both(found) -> dict[str, Any]:
         return hard(found) | soft(found)

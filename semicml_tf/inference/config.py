@@ -21,7 +21,8 @@ class SegmentConfig:
     )
     output: str = option(
         help="Mask to write, .nii or .nii.gz, on the (first) input's own grid; .dcm gives a DICOM-SEG on a DICOM "
-        "series. For several inputs: the folder of their masks.",
+        "series. For several inputs: the folder of their masks. Of several regions, a mask per region: "
+        "mask_NAME.nii.gz.",
         path=True,
     )
     modality: str | None = option(
@@ -35,16 +36,22 @@ class SegmentConfig:
         0, help="Passes with Monte-Carlo dropout, whose mean is the answer. 0 means no dropout.", low=0, group="Model"
     )
     seed: int = option(0, help="Seed of the dropout.", low=0, group="Model")
+    threshold: tuple[str, ...] = option(
+        (),
+        help="Threshold on the probability instead of the model's own: a number for one region, or NAME=VALUE,... for "
+        "some of several regions.",
+        group="Model",
+    )
     postprocess: str | None = option(
         None,
-        help="Post-processing of the mask instead of the model's own: none, or steps joined by +, of fill_holes, "
+        help="Post-processing of every mask instead of the model's own: none, or steps joined by +, of fill_holes, "
         "min_ml=ML, largest.",
         group="Model",
     )
     probabilities: str | None = option(
         None,
-        help="Also write the foreground probabilities (float32 NIfTI) here. For several inputs: a folder, as for all "
-        "maps.",
+        help="Also write the probabilities (float32 NIfTI) here. For several inputs: a folder, as for all maps. Of "
+        "several classes, all maps are files per class: NAME is added to the file's name.",
         path=True,
         group="Further outputs",
     )
@@ -71,6 +78,11 @@ class SegmentConfig:
     dicom_seg: bool = option(
         False,
         help="For several DICOM series: write each mask as a DICOM-SEG (.dcm) instead of NIfTI.",
+        group="Further outputs",
+    )
+    segment_codes: tuple[str, ...] = option(
+        (),
+        help="NAME=SCHEME:CODE:MEANING,...: codes of the classes in a DICOM-SEG, for example liver=SCT:10200004:Liver.",
         group="Further outputs",
     )
     accept: tuple[str, ...] = option(

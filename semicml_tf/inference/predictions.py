@@ -10,7 +10,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from semicml_tf.errors import UserError, printable
 from semicml_tf.inference.inputs import Case
-from semicml_tf.inference.segment_case import Outputs
+from semicml_tf.inference.outputs import Outputs
 from semicml_tf.system import atomic_files, json_files, locks
 
 FILE_NAME = "predictions.json"

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
+from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.configuration import as_flags, given
 from semicml_tf.errors import UserError, printable, unexpected
+from semicml_tf.files.dicom import seg_writer
 from semicml_tf.inference import inputs, overlay
 from semicml_tf.inference.config import SegmentConfig
+from semicml_tf.inference.outputs import MAPS, Outputs
 from semicml_tf.inference.predictions import FILE_NAME, Predictions
-from semicml_tf.inference.segment_case import MAPS, Outputs, segment_case
+from semicml_tf.inference.segment_case import segment_case
 from semicml_tf.inference.segmenter_wrappers import Ensemble, Flipped, MonteCarlo, WithProgress
-from semicml_tf.inference.volume import check_modality
+from semicml_tf.inference.volume import check_classes, check_modality
 from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.plausibility import accepted_codes
 from semicml_tf.system import atomic_files, locks, progress
@@ -82,7 +86,10 @@ def segment_files(
     Raises:
         UserError: an input is no volume of its model's modality, or an output cannot be written.
     """
-    check_modality(next(iter(models.values()))[0].manifest, config.modality)
+    first = next(iter(models.values()))[0].manifest
+    check_modality(first, config.modality)
+    check_classes(model.manifest for members in models.values() for model in members)
+    codes = seg_writer.parse_codes(config.segment_codes, first.labels.names)
     _check_maps(config, models, fuse)
     output = pathlib.Path(config.output)
     is_image = output.name.endswith((*inputs.NIFTI_ENDINGS, ".dcm"))
@@ -95,13 +102,17 @@ def segment_files(
     is_one = cases is None and (is_image or (len(flat) == len(paths) and not any(map(os.path.isdir, flat))))
     if config.dicom_seg and is_one and not output.name.endswith(".dcm"):
         raise UserError("--dicom_seg writes .dcm files, got another name", path=output, remedy="Pass --output=mask.dcm")
+    if codes and not (config.dicom_seg or output.name.endswith(".dcm")):
+        raise UserError(
+            "--segment_codes are of a DICOM-SEG", path=output, remedy="Pass --dicom_seg or --output=mask.dcm"
+        )
     # The bar appears late, so that a refused input is one line. With several cases, another bar counts the cases.
     name = f"segment {' and '.join(models)}"
     with progress.bar(unit=" slices", desc=name, leave=False, disable=not is_one, delay=1e-3) as bar:
         ready = {name: _combined(members, config, bar) for name, members in models.items()}
         if is_one:
             with locks.writing(output, *_maps(config).values()):
-                return _one(inputs.one_case(paths), ready, output, config, fuse)
+                return _one(inputs.one_case(paths), ready, output, config, fuse, codes)
         if config.overlay:
             raise UserError("--overlay is for one input", remedy="Name one input, or leave --overlay out")
         if cases is None:
@@ -111,7 +122,7 @@ def segment_files(
         with contextlib.ExitStack() as stack:
             for folder in sorted({output, *_maps(config).values()}):
                 stack.enter_context(locks.writing_in(folder))
-            return _several(cases, ready, output, config, fuse)
+            return _several(cases, ready, output, config, fuse, codes)
 
 
 def check_outputs(config: SegmentConfig) -> None:
@@ -153,7 +164,8 @@ def _combined(members: Sequence, config: SegmentConfig, bar) -> Ensemble:
     """The models of one modality as one segmenter, with the passes of the configuration."""
     made = [WithProgress(model, bar) for model in members]
     for model in made:
-        model.manifest = model.manifest.accepting(accepted_codes(config.accept))
+        manifest = model.manifest.accepting(accepted_codes(config.accept))
+        model.manifest = dataclasses.replace(manifest, thresholds=_thresholds(config.threshold, manifest))
     if config.flips:
         made = [Flipped(model) for model in made]
     if config.mc_dropout:
@@ -164,6 +176,34 @@ def _combined(members: Sequence, config: SegmentConfig, bar) -> Ensemble:
     return Ensemble(made, postprocessing=steps)
 
 
+def _thresholds(texts: Sequence[str], manifest: Manifest) -> dict[str, float]:
+    """The model's thresholds, and in their place what ``--threshold`` says.
+
+    Raises:
+        UserError: a text is no threshold of a region of the model.
+    """
+    own = dict(manifest.thresholds)
+    if texts and not own:
+        raise UserError(
+            "--threshold is for regions, but the model's classes exclude each other", remedy="Leave --threshold out"
+        )
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        name = name or (next(iter(own)) if len(own) == 1 else "")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if name not in own or not 0 < number <= 1:
+            known = " or ".join(f"{name}=VALUE" for name in own)
+            raise UserError(
+                f"expected --threshold={known} with a value above 0 and at most 1, got '{text}'",
+                remedy="Correct --threshold",
+            )
+        own[name] = number
+    return own
+
+
 def _report_left_out(paths: Sequence[pathlib.Path], modalities: Sequence[str]) -> None:
     if paths:
         names = [printable(path.name) for path in paths[:_NAMED]] + ["..."] * (len(paths) > _NAMED)
@@ -172,47 +212,64 @@ def _report_left_out(paths: Sequence[pathlib.Path], modalities: Sequence[str]) -
         print(text, file=sys.stderr)
 
 
-def _one(case, models: Mapping, output: pathlib.Path, config: SegmentConfig, fuse: bool) -> PredictResult:
+def _one(
+    case, models: Mapping, output: pathlib.Path, config: SegmentConfig, fuse: bool, codes: Mapping
+) -> PredictResult:
     case = dataclasses.replace(case, most_voxels=config.max_voxels)
     if config.overlay:
         overlay.check(pathlib.Path(config.overlay), output)
+    outputs = Outputs(output, _maps(config), next(iter(models.values())).manifest.labels)
     try:
-        facts = segment_case(case, models, Outputs(output, _maps(config)), batch_size=config.batch_size, fuse=fuse)
+        facts = segment_case(case, models, outputs, batch_size=config.batch_size, fuse=fuse, segment_codes=codes)
     except UserError:
         raise
     except Exception as error:
         unforeseen = unexpected(error, output.with_name(f"{output.name}.debug.log"))
         path = next(iter(case.images.values()))
         raise UserError(unforeseen.problem, path=path, remedy=unforeseen.remedy) from error
-    size = f"{facts['voxels']} voxels, {facts['ml']:.1f} ml"
+    size = _size(facts)
     names = " and ".join(models if fuse else [next(iter(models))])
     compared = f", {facts['compared']:.0%} of the voxels compared" if "compared" in facts else ""
     if config.overlay:
         first, model = next(iter(models.items()))
         title = f"{printable(output.name)} over {case.name} ({first}): {size}"
-        overlay.write(pathlib.Path(config.overlay), case.source(first), output, model.manifest.normalisation, title)
+        how = model.manifest.normalisation
+        overlay.write(pathlib.Path(config.overlay), case.source(first), overlay.masks_of(outputs), how, title)
     text = f"{config.output}: {size}, from {names}{compared}"
     return PredictResult(output, facts, {}, text, tuple(f"warning: {one}" for one in facts.get("warnings", ())))
 
 
+def _size(facts: Mapping) -> str:
+    """The volume of the mask, or of each class."""
+    if not isinstance(facts["voxels"], dict):
+        return f"{facts['voxels']} voxels, {facts['ml']:.1f} ml"
+    return ", ".join(f"{name} {volume:.1f} ml" for name, volume in facts["ml"].items())
+
+
 def _settings(models: Mapping, config: SegmentConfig, fuse: bool) -> dict:
     """What the outputs depend on beside their inputs."""
+    manifest = next(iter(models.values())).manifest
+    thresholds = dict(manifest.thresholds)
     return {
         "models": {name: model.origins() for name, model in models.items()},
-        "threshold": next(iter(models.values())).manifest.threshold,
-        "postprocessing": str(next(iter(models.values())).manifest.postprocessing),
+        "threshold": manifest.threshold if len(thresholds) == 1 else thresholds,
+        "postprocessing": manifest.steps_text,
+        **({} if manifest.labels.is_plain else {"labels": manifest.labels.to_json()}),
         "flips": config.flips,
         "mc_dropout": config.mc_dropout,
         "seed": config.seed if config.mc_dropout else None,
         **({"fuse": True} if fuse else {}),
         **({"accept": sorted(config.accept)} if config.accept else {}),
+        **({"segment_codes": sorted(config.segment_codes)} if config.segment_codes else {}),
     }
 
 
 def _several(
-    cases: Sequence, models: Mapping, folder: pathlib.Path, config: SegmentConfig, fuse: bool
+    cases: Sequence, models: Mapping, folder: pathlib.Path, config: SegmentConfig, fuse: bool, codes: Mapping
 ) -> PredictResult:
-    inputs.check_names(cases, ".dcm" if config.dicom_seg and not _maps(config) else ".nii.gz")
+    labels = next(iter(models.values())).manifest.labels
+    longest = max((f"_{name}" for name in labels.names), key=len) if len(labels.names) > 1 else ""
+    inputs.check_names(cases, ".dcm" if config.dicom_seg and not _maps(config) else f"{longest}.nii.gz")
     cases = [dataclasses.replace(case, most_voxels=config.max_voxels) for case in cases]
     maps = _maps(config)
     taken = [folder.resolve(), *(path.resolve() for path in maps.values())]
@@ -222,6 +279,17 @@ def _several(
         for path in case.images.values():
             if path.resolve().parent in taken:
                 raise UserError("the outputs would lie among the inputs", path=path.parent, remedy="Choose another")
+    planned, files = [], {}
+    for case in cases:
+        name = f"{case.name}.nii.gz"
+        mask = folder / (f"{case.name}.dcm" if config.dicom_seg else name)
+        outputs = Outputs(mask, {what: place / name for what, place in maps.items()}, labels)
+        planned.append((case, outputs))
+        for path in outputs.files().values():
+            if files.setdefault(path, case.name) != case.name:
+                raise UserError(
+                    f"cases {files[path]} and {case.name} have one output", path=path, remedy="Rename one of them"
+                )
     settings = _settings(models, config, fuse)
     # Before the folder is looked at: a kill during the first write of the record leaves only a temporary file.
     for place in (folder, *maps.values()):
@@ -229,15 +297,12 @@ def _several(
     words = shlex.join(as_flags(config, given(config)))
     record = Predictions(folder, flags=words, settings=settings, overwrite=config.overwrite)
     skipped = 0
-    for case in progress.bar(cases, unit=" cases", desc=f"segment {' and '.join(models)}"):
-        name = f"{case.name}.nii.gz"
-        mask = folder / (f"{case.name}.dcm" if config.dicom_seg else name)
-        outputs = Outputs(mask, {what: place / name for what, place in maps.items()})
+    for case, outputs in progress.bar(planned, unit=" cases", desc=f"segment {' and '.join(models)}"):
         if record.is_done(case, outputs):
             skipped += 1
             continue
         try:
-            facts = segment_case(case, models, outputs, batch_size=config.batch_size, fuse=fuse)
+            facts = segment_case(case, models, outputs, batch_size=config.batch_size, fuse=fuse, segment_codes=codes)
         except UserError as error:
             record.failed(case, error.line)
         except Exception as error:  # no check foresaw it; the other cases are segmented

@@ -10,11 +10,11 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
-from semicml_tf.inference.volume import Segmenter, through
+from semicml_tf.inference.volume import Segmenter, check_classes, through
 from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.plausibility import Problem
 
-# Mirrored axes of (batch, rows, columns, 1), one tuple for each test-time flip.
+# Mirrored axes of (batch, rows, columns, channels), one tuple for each test-time flip.
 _FLIPS = ((), (1,), (2,), (1, 2))
 
 
@@ -72,9 +72,9 @@ class Flipped(Wrapped):
 
 def _mean_over_flips(predict: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
     """The mean over all flips of (batch, rows, columns, 1); each result is flipped back."""
-    total = np.zeros(batch.shape, np.float32)
+    total = np.float32(0)
     for axes in _FLIPS:
-        total += np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
+        total = total + np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
     return total / np.float32(len(_FLIPS))
 
 
@@ -111,7 +111,7 @@ class MonteCarlo(Wrapped):
         """The probabilities of one pass."""
         return self.each(lambda pair: self._model.dropout_slices(*pair), _with_seeds(batches, seeds))
 
-    def draws(self, prepared, *, batch_size: int) -> Iterator[np.ndarray]:
+    def draws(self, prepared, *, batch_size: int) -> Iterator[Sequence[np.ndarray]]:
         """The probabilities of each pass; raises a UserError if the network has no dropout."""
         count = len(prepared.volume) * tiling.per_slice(prepared.volume.shape, self.manifest.window)
         for number in range(self._passes):
@@ -122,14 +122,15 @@ class MonteCarlo(Wrapped):
 class Ensemble(Segmenter):
     """Several models of one modality as one. Each model resamples and normalises as in its training.
 
-    A voxel is foreground where the mean of the probabilities reaches the mean of the models' thresholds.
+    A voxel belongs to a region where the mean of the probabilities reaches the mean of the models' thresholds. Of
+    exclusive classes, the largest mean counts.
 
     Args:
         members: at least one segmenter.
         postprocessing: post-processing of the mask. None takes the members' own, which must be equal.
 
     Raises:
-        UserError: the members are of several modalities, or their post-processing differs and none is given.
+        UserError: the members are of several modalities or classes, or their post-processing differs and none is given.
     """
 
     def __init__(self, members: Sequence[Segmenter], *, postprocessing: Postprocessing | None = None):
@@ -140,17 +141,19 @@ class Ensemble(Segmenter):
                 f"expected models of one modality, got {', '.join(modalities)}",
                 remedy="Name several modalities' models: --model=ct=FOLDER,pet=FOLDER",
             )
+        check_classes(manifests)
         if postprocessing is None:
-            own = sorted({str(manifest.postprocessing) for manifest in manifests})
+            own = sorted({str(manifest.steps_text) for manifest in manifests})
             if len(own) > 1:
                 raise UserError(
                     f"the models' post-processing differs: {' and '.join(own)}", remedy="Choose one: --postprocess=none"
                 )
             postprocessing = manifests[0].postprocessing
-        threshold = manifests[0].threshold
+        thresholds = manifests[0].thresholds
         if len(manifests) > 1:
-            threshold = float(np.mean([manifest.threshold for manifest in manifests]))
-        super().__init__(dataclasses.replace(manifests[0], threshold=threshold, postprocessing=postprocessing))
+            names = list(thresholds)
+            thresholds = {name: float(np.mean([one.thresholds[name] for one in manifests])) for name in names}
+        super().__init__(dataclasses.replace(manifests[0], thresholds=thresholds, postprocessing=postprocessing))
         self._members = tuple(members)
 
     def origins(self) -> list[dict]:
@@ -164,7 +167,7 @@ class Ensemble(Segmenter):
         pairs = zip(self._members, prepared)
         return tuple(dict.fromkeys(problem for member, of_member in pairs for problem in member.warnings(of_member)))
 
-    def draws(self, prepared: list, *, batch_size: int) -> Iterator[np.ndarray]:
+    def draws(self, prepared: list, *, batch_size: int) -> Iterator[Sequence[np.ndarray]]:
         """The draws of all members, with equal weights."""
         for member, of_member in zip(self._members, prepared):
             yield from member.draws(of_member, batch_size=batch_size)

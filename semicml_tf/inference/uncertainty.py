@@ -28,48 +28,52 @@ def binary_entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 class Moments:
-    """Draws of a probability map summed up, one after the other.
+    """Draws of the classes' probability maps summed up, one after the other.
+
+    A single draw is kept as it is: its maps are made when they are asked for.
 
     Args:
-        entropies: whether `mutual_information` will be asked for, which takes a further volume.
+        entropies: whether `mutual_information` will be asked for, which takes a further volume per class.
     """
 
     def __init__(self, *, entropies: bool = False):
         self.count = 0
         self._entropies, self._is_mean = entropies, False
-        self._sum: np.ndarray | None = None
-        self._entropy_sum: np.ndarray | None = None
+        self._maps: Sequence[np.ndarray] = ()
+        self._entropy_sums: list[np.ndarray] = []
 
-    def add(self, drawn: np.ndarray) -> None:
-        """Takes a map of probabilities, float32; all maps are of one shape. The first becomes the sum itself."""
+    def add(self, draw: Sequence[np.ndarray]) -> None:
+        """Takes a map of probabilities per class, float32; all draws are alike. The first becomes the sum itself."""
         if self._is_mean:
             raise ValueError("expected no further map after the mean was taken")
-        entropy = binary_entropy(drawn) if self._entropies else None
-        if self._sum is None:
-            self._sum, self._entropy_sum = drawn, entropy
+        if self.count == 0:
+            self._maps = list(draw) if self._entropies else draw
+            self._entropy_sums = [binary_entropy(one) for one in self._maps] if self._entropies else []
         else:
-            self._sum += drawn
-            if entropy is not None:
-                self._entropy_sum += entropy
+            if self.count == 1:
+                self._maps = list(self._maps)
+            for number, one in enumerate(draw):
+                self._maps[number] += one
+                if self._entropies:
+                    self._entropy_sums[number] += binary_entropy(one)
         self.count += 1
 
-    def mean(self) -> np.ndarray:
-        """The mean probability, float32; of a single draw its own values."""
+    def mean(self, number: int = 0) -> np.ndarray:
+        """The mean probability of a class, float32; of a single draw its own values."""
         if not self._is_mean and self.count > 1:
-            self._sum /= np.float32(self.count)
-            if self._entropy_sum is not None:
-                self._entropy_sum /= np.float32(self.count)
+            for total in (*self._maps, *self._entropy_sums):
+                total /= np.float32(self.count)
         self._is_mean = True
-        return self._sum
+        return self._maps[number]
 
-    def mutual_information(self) -> np.ndarray:
-        """``H(mean p) - mean H(p)`` in bits, float32: what the draws know of each other's answer.
+    def mutual_information(self, number: int = 0) -> np.ndarray:
+        """``H(mean p) - mean H(p)`` of a class in bits, float32: what the draws know of each other's answer.
 
         0 where all agree, however unsure they are; 1 where they are sure and half of them say the opposite. Source:
         BALD, Houlsby et al. 2011, arXiv 1112.5745, equation 2; Gal, Islam and Ghahramani 2017, arXiv 1703.02910.
         """
-        found = binary_entropy(self.mean())
-        found -= self._entropy_sum
+        found = binary_entropy(self.mean(number))
+        found -= self._entropy_sums[number]
         return np.maximum(found, 0.0, out=found)  # float32's rounding alone makes it negative
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference import slices
+from semicml_tf.inference.class_masks import ClassMasks
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.inference.uncertainty import Moments
-from semicml_tf.postprocessing.steps import NONE, to_mask
+from semicml_tf.postprocessing.steps import NONE
 from semicml_tf.preprocessing import plausibility
 from semicml_tf.preprocessing.intensities import intensities
 from semicml_tf.preprocessing.normalisation import canonical
-from semicml_tf.preprocessing.pipeline import NetworkInput, preprocess, to_patient_grid
+from semicml_tf.preprocessing.pipeline import MAX_NETWORK_VOXELS, NetworkInput, preprocess, to_patient_grid
 from semicml_tf.preprocessing.plausibility import Problem
 
 SlicePredictor = Callable[[np.ndarray], np.ndarray]
@@ -38,6 +39,22 @@ def check_modality(manifest: Manifest, modality: str | None) -> None:
             f"expected a model for modality '{modality}', got one for '{manifest.modality}'",
             remedy=f"Choose the exported model of '{modality}'",
         )
+
+
+def check_classes(manifests: Iterable[Manifest]) -> None:
+    """Compares the classes of models that answer together.
+
+    Raises:
+        UserError: they differ in names, order or activation.
+    """
+    first, *others = manifests
+    for other in others:
+        if (first.labels.names, first.labels.exclusive) != (other.labels.names, other.labels.exclusive):
+            raise UserError(
+                f"expected models of the same classes, got {first.labels.described()} of '{first.modality}' and "
+                f"{other.labels.described()} of '{other.modality}'",
+                remedy="Use models of the same classes together",
+            )
 
 
 def check_plausible(array: np.ndarray, grid: Grid, manifest: Manifest) -> list[Problem]:
@@ -126,16 +143,51 @@ def prepare(array: np.ndarray, affine: np.ndarray, manifest: Manifest) -> Prepar
     return Prepared(network.images[manifest.modality], network.grid, own, tuple(warnings))
 
 
-def through(prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, batch_size: int) -> np.ndarray:
-    """Foreground probabilities of a prepared volume, on its own grid; see `segment` and `slices.answered`."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassMaps(Sequence):
+    """Probabilities of several classes, each brought onto the volume's own grid when it is asked for.
+
+    Attributes:
+        found: (classes, slices, rows, columns) float32.
+        prepared: the volume's two grids.
+    """
+
+    found: np.ndarray
+    prepared: Prepared
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return to_patient_grid(self.found[number], self.prepared.grid, self.prepared.own)
+
+
+def through(
+    prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, batch_size: int
+) -> Sequence[np.ndarray]:
+    """Probabilities of each class of a prepared volume, on its own grid; see `segment` and `slices.answered`."""
+    values = manifest.classes * prepared.volume.size
+    if values > MAX_NETWORK_VOXELS:
+        raise UserError(
+            f"the probabilities of {manifest.classes} classes in {prepared.volume.size} voxels are {values} numbers, "
+            f"more than {MAX_NETWORK_VOXELS}",
+            remedy="Cut the volume to the region of interest",
+        )
     if batch_size < 1:
         raise UserError(f"expected a batch size of at least 1, got {batch_size}")
 
     def sound(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return map(slices.checked, answers(batches))
 
-    found = slices.answered(prepared.volume, manifest.window, sound, batch_size=batch_size)
-    return to_patient_grid(found, prepared.grid, prepared.own)
+    found = slices.answered(prepared.volume, manifest.window, sound, classes=manifest.classes, batch_size=batch_size)
+    maps = ClassMaps(found, prepared)
+    # A single map is wanted in any case, and the network's grid then leaves the memory.
+    return [maps[0]] if manifest.classes == 1 else maps
+
+
+def joined(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """(classes, ...) of a map per class; the map itself of one class."""
+    return maps[0] if len(maps) == 1 else np.stack(list(maps))
 
 
 def segment(
@@ -146,23 +198,23 @@ def segment(
     *,
     batch_size: int = BATCH_SIZE,
 ) -> np.ndarray:
-    """Foreground probabilities on the volume's own grid.
+    """Probabilities on the volume's own grid.
 
     Args:
         array: the volume in native units, index axes in any order.
         affine: (4, 4), its indices to RAS+ millimetres.
         manifest: of the network.
-        predict: maps (batch, window, window, 1) float32 to probabilities of that shape.
+        predict: maps (batch, window, window, 1) float32 to probabilities (batch, window, window, classes).
         batch_size: slices a call, at most.
 
     Returns:
-        float32 of the shape of `array`.
+        float32 of the shape of `array`; with several classes (classes, ...).
 
     Raises:
         UserError: the volume is no plausible 3-D volume of the modality; see `check_plausible`.
     """
     answers = functools.partial(map, predict)
-    return through(prepare(array, affine, manifest), manifest, answers, batch_size=batch_size)
+    return joined(through(prepare(array, affine, manifest), manifest, answers, batch_size=batch_size))
 
 
 class Segmenter:
@@ -176,7 +228,7 @@ class Segmenter:
         self.manifest = manifest
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
-        """Maps (batch, window, window, 1) float32, normalised, to probabilities of that shape."""
+        """Maps (batch, window, window, 1) float32, normalised, to probabilities (batch, window, window, classes)."""
         raise NotImplementedError
 
     def each(self, function: Callable, items: Iterable) -> Iterator:
@@ -210,43 +262,49 @@ class Segmenter:
         """What is odd about the volume of `prepare`, and can be used all the same."""
         return prepared.warnings
 
-    def draws(self, prepared, *, batch_size: int) -> Iterator[np.ndarray]:
-        """Maps of probabilities on the volume's own grid, float32, whose mean is the answer.
+    def draws(self, prepared, *, batch_size: int) -> Iterator[Sequence[np.ndarray]]:
+        """Draws whose mean is the answer: a map of probabilities per class, float32 on the volume's own grid.
 
-        A network gives one; ensembles and Monte-Carlo dropout give several.
+        A network gives one draw; ensembles and Monte-Carlo dropout give several.
         """
         answers = functools.partial(self.each, self.slices)
         yield through(prepared, self.manifest, answers, batch_size=batch_size)
 
     def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
-        """Foreground probabilities of a volume, on its own grid; see `segment`. Returns float32."""
+        """Probabilities of a volume, on its own grid; see `segment`. Returns float32."""
         moments = Moments()
-        for drawn in self.draws(self.prepare(array, affine), batch_size=batch_size):
-            moments.add(drawn)
-        return moments.mean()
+        for draw in self.draws(self.prepare(array, affine), batch_size=batch_size):
+            moments.add(draw)
+        return joined([moments.mean(number) for number in range(self.manifest.classes)])
+
+    def class_masks(self, voxel_volume_ml: float | None = None) -> ClassMasks:
+        """Takes a map per class, and makes the masks as the manifest says."""
+        return ClassMasks(self.manifest.labels, self.manifest.thresholds, self.manifest.steps, voxel_volume_ml)
 
     def mask(
         self,
         probabilities: np.ndarray,
         affine: np.ndarray | None = None,
         *,
-        threshold: float | np.ndarray | None = None,
+        thresholds: Mapping[str, float] | None = None,
     ) -> np.ndarray:
-        """uint8 0/1: the probabilities of at least the threshold, post-processed as the manifest says.
+        """The mask of probabilities, post-processed as the manifest says; see `predict`.
 
         Args:
-            probabilities: on the volume's own grid.
-            affine: (4, 4) of that grid; may be left out where the manifest names no post-processing.
-            threshold: of all voxels, or of each; None takes the manifest's.
+            probabilities: as `probabilities` returns them.
+            affine: (4, 4) of their grid; may be left out where the manifest names no post-processing.
+            thresholds: by region; None takes the manifest's.
         """
-        steps, voxel_volume_ml = self.manifest.postprocessing, None
-        if steps != NONE:
+        maps = [probabilities] if self.manifest.classes == 1 else probabilities
+        voxel_volume_ml = None
+        if any(steps != NONE for steps in self.manifest.steps.values()):
             if affine is None:
-                raise ValueError(f"expected the affine, which '{steps}' needs")
-            voxel_volume_ml = own_grid(probabilities, affine).voxel_volume_ml
-        return to_mask(
-            probabilities, self.manifest.threshold if threshold is None else threshold, steps, voxel_volume_ml
-        )
+                raise ValueError(f"expected the affine, which '{self.manifest.steps_text}' needs")
+            voxel_volume_ml = own_grid(maps[0], affine).voxel_volume_ml
+        masks = self.class_masks(voxel_volume_ml)
+        for name, one in zip(self.manifest.labels.names, maps):
+            masks.add(one, (thresholds or {}).get(name))
+        return masks.labels()
 
     def predict(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Segments a volume.
@@ -257,7 +315,8 @@ class Segmenter:
             batch_size: slices a call, at most.
 
         Returns:
-            uint8 0/1 of the shape of `array`.
+            uint8 of the shape of `array`: 0/1 of one region, or the numbers of exclusive classes from 1, in the order
+            of `manifest.labels.names`. Of several regions, (regions, i, j, k) 0/1.
 
         Raises:
             UserError: the volume is no plausible 3-D volume of the modality; see `check_plausible`.

@@ -7,11 +7,12 @@ import random
 import numpy as np
 import pytest
 
-from semicml_tf.artefact.manifest import MAX_WINDOW, RELATIVE_PATH, Manifest
+from semicml_tf.artefact.manifest import RELATIVE_PATH, Manifest
 from semicml_tf.errors import UserError
+from semicml_tf.networks.spec import MAX_WINDOW
 from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.normalisation import Normalisation
-from tests.support import threshold_model
+from tests.support import class_models, threshold_model
 
 LIMITS = threshold_model.manifest("ct").limits.to_json()
 
@@ -28,6 +29,70 @@ def test_file_and_text_are_one_and_are_read_as_written(tmp_path, modality):
     made.save(tmp_path)
     assert (tmp_path / RELATIVE_PATH).read_text(encoding="utf-8") == made.to_json()
     assert Manifest.load(tmp_path) == Manifest.from_json(made.to_json(), "the server") == made
+
+
+CLASSES = [class_models.REGIONS, class_models.EXCLUSIVE, dataclasses.replace(class_models.REGIONS, ignore_value=9)]
+
+
+@pytest.mark.parametrize("labels", CLASSES, ids=str)
+def test_classes_make_version_3(labels):
+    made = class_models.manifest(
+        labels, postprocessing={name: Postprocessing(largest=name == "core") for name in labels.names}
+    )
+    body = json.loads(made.to_json())
+    assert body["contract_version"] == 3 and "label_values" not in body and "threshold" not in body
+    assert list(body["labels"]["classes"]) == list(labels.names)
+    assert body["signatures"]["probabilities"]["outputs"]["probabilities"]["shape"] == [None, 16, 16, made.classes]
+    labels_shape = body["signatures"]["serving_default"]["outputs"]["labels"]["shape"]
+    assert labels_shape == [None, 16, 16, 1 if labels.exclusive else 2]
+    assert Manifest.from_json(made.to_json(), "the server") == made
+
+
+def test_a_plain_model_keeps_version_2():
+    body = json.loads(threshold_model.manifest("ct").to_json())
+    assert (body["contract_version"], body["label_values"], body["threshold"]) == (2, [1], 0.5)
+    assert not {"labels", "thresholds"} & set(body)
+
+
+REGIONS, SOFTMAX = class_models.REGIONS.to_json(), class_models.EXCLUSIVE.to_json()
+
+
+@pytest.mark.parametrize(
+    "labels, change, message",
+    [
+        (CLASSES[0], {"labels": None}, "the field labels is missing"),
+        (CLASSES[0], {"contract_version": 2}, "label_values is missing"),
+        (CLASSES[0], {"labels": {"classes": {"lesion": [1]}}, "thresholds": {"lesion": 0.5}}, "has contract version 2"),
+        (CLASSES[0], {"labels": {**REGIONS, "activation": "relu"}}, "expected 'sigmoid' or 'softmax'"),
+        (CLASSES[0], {"labels": {**REGIONS, "classes": {"\x1b[2J": [1]}}}, "names of classes of letters"),
+        (CLASSES[0], {"labels": {**REGIONS, "classes": {f"c{n}": [n + 1] for n in range(256)}}}, "labels.classes"),
+        (CLASSES[0], {"labels": SOFTMAX}, "expected thresholds of no class, got"),
+        (CLASSES[0], {"labels": {"classes": {"whole": [1], "core": [2], "more": [3]}}}, "expected thresholds of"),
+        (CLASSES[0], {"thresholds": {"whole": 0.5}}, "expected thresholds of"),
+        (CLASSES[0], {"thresholds": {"whole": 0.5, "core": 0}}, "thresholds.core: expected greater than"),
+        (CLASSES[0], {"postprocessing": {"whole": "none"}}, "expected post-processing of"),
+        (CLASSES[0], {"postprocessing": {"whole": "none", "core": "shrink"}}, "expected post-processing steps"),
+        (
+            CLASSES[0],
+            {"network": {"window": 16, "levels": 1, "output_channels": 3}},
+            "network does not have the channels of whole",
+        ),
+        (
+            CLASSES[0],
+            {"network": {"window": 16, "levels": 1, "output_channels": 2, "activation": "softmax"}},
+            "the channels of",
+        ),
+        (CLASSES[1], {"labels": {**SOFTMAX, "classes": {f"c{n}": [n + 1] for n in range(255)}}}, "at most 254"),
+        (CLASSES[1], {"labels": {**SOFTMAX, "classes": {"fat": [1], "water": [1]}}}, "share the value 1"),
+        (CLASSES[1], {"preprocessing": {}}, "'preprocessing' does not fit"),
+    ],
+)
+def test_what_is_no_manifest_of_classes_is_one_line(labels, change, message):
+    body = json.loads(class_models.manifest(labels).to_json()) | change
+    text = json.dumps({name: value for name, value in body.items() if value is not None})
+    with pytest.raises(UserError, match=f"the server: .*{message}") as caught:
+        Manifest.from_json(text, "the server")
+    assert caught.value.line.isprintable() and len(caught.value.line) < 500
 
 
 def test_limits_are_those_of_the_normalisation_where_a_published_manifest_has_none():
@@ -67,9 +132,9 @@ def changed(change, modality="ct"):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"contract_version": 1}, "contract version 2, got 1.*Export the run again"),
-        ({"contract_version": None}, "contract version 2, got null"),
-        ({"contract_version": 2.0}, "contract version 2, got 2.0"),
+        ({"contract_version": 1}, "contract version 2 or 3, got 1.*Export the run again"),
+        ({"contract_version": None}, "contract version 2 or 3, got null"),
+        ({"contract_version": 2.0}, "contract version 2 or 3, got 2.0"),
         ({"window": None}, "the field window is missing"),
         ({"window": 0}, "window: expected greater than or equal to 1, got 0"),
         ({"window": -16}, "window: expected greater than or equal to 1"),
@@ -163,6 +228,8 @@ def test_mutations_give_an_error_of_our_own_or_a_manifest_of_sound_values():
     read = 0
     for number in range(400):
         made = threshold_model.manifest(rng.choice(["ct", "mr"]), spacing_mm=(3.0, 2.0, 2.0))
+        if number % 3 == 0:
+            made = class_models.manifest(rng.choice(CLASSES))
         made = made.accepting(["suv_too_low"] * rng.randrange(2))
         text = json.dumps(_mutated(rng, json.loads(made.to_json())))
         if number % 4 == 0:  # damaged as text
@@ -174,7 +241,9 @@ def test_mutations_give_an_error_of_our_own_or_a_manifest_of_sound_values():
             assert error.line.isprintable() and len(error.line) < 1000
             continue
         read += 1
-        assert 0 < np.float32(found.threshold) <= 1 and 1 <= found.window <= MAX_WINDOW
+        assert (
+            all(0 < np.float32(value) <= 1 for value in found.thresholds.values()) and 1 <= found.window <= MAX_WINDOW
+        )
         assert all(size == 0 or 0.01 <= size <= 1000 for size in found.spacing_mm)
         assert found.normalisation == made.normalisation or found.normalisation.fixed is None
         assert Manifest.from_json(found.to_json(), "the server") == found

@@ -18,11 +18,13 @@ from semicml_tf.errors import UserError
 from semicml_tf.exporting import job as exporting
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.publish import Published
+from semicml_tf.labels import LabelDefinition
 from semicml_tf.networks import catalogue
 from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import weights_file
+from tests.support import class_models
 
 # Two levels: the depth changes only the time of an export.
 SPEC = NetworkSpec("unet", 32, 2, levels=2)
@@ -37,14 +39,14 @@ def weights():
     return {name: [rng.normal(1, 0.1, shape).astype(np.float32) for shape in shapes] for name in ("ct", "pet")}
 
 
-def make_run(root, weights):
+def make_run(root, weights, labels=None):
     info = DatasetInfo(
         root=root / "data",
         modalities=("ct", "pet"),
         reference_modality="ct",
         spacing_mm=(3.0, 2.0, 2.0),
         normalisation={"ct": Normalisation.parse("hu:-150:250"), "pet": Normalisation.parse("suv:0:12")},
-        label_values=(1, 2),
+        labels=labels or LabelDefinition.plain((1, 2)),
         layout="hecktor",
         partitions={},
         shard_sha256={},
@@ -141,7 +143,7 @@ def test_every_modality_gets_a_model(exported):
         assert told["max_difference"] <= 1e-5
         manifest = Manifest.load(folder)
         assert (manifest.modality, manifest.validation_dice, str(manifest.normalisation)) == (modality, dice, how)
-        assert manifest.spacing_mm == (3.0, 2.0, 2.0) and manifest.label_values == (1, 2) and manifest.monte_carlo
+        assert manifest.spacing_mm == (3.0, 2.0, 2.0) and manifest.labels.values == (1, 2) and manifest.monte_carlo
         assert "| method | `semi_cml,prel` |" in (folder / "assets.extra" / "MODEL_CARD.md").read_text()
         assert semicml_tf.load(folder).manifest == manifest
         names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -335,3 +337,17 @@ def test_no_run_is_one_line(tmp_path):
         commandline.call("semicml_tf.export", [])
     with pytest.raises(UserError, match="run.json: expected a run's folder"):
         commandline.call("semicml_tf.export", [str(tmp_path)])
+
+
+def test_a_run_of_classes_is_exported_with_its_classes_and_thresholds(tmp_path, weights, published):
+    folder = make_run(tmp_path, weights, dataclasses.replace(class_models.REGIONS, ignore_value=9))
+    body = json.loads((folder / "run.json").read_text())
+    body["labels"] = dataclasses.replace(class_models.REGIONS, ignore_value=9).to_json()
+    for number, one in enumerate(body["best"].values()):
+        one["threshold"] = {"whole": 0.2, "core": 0.5 + number / 4}
+    (folder / "run.json").write_text(json.dumps(body))
+    commandline.call("semicml_tf.export", [str(folder), f"--output={tmp_path / 'models'}"])
+    made = Manifest.load(tmp_path / "models" / "pet" / "1")
+    assert made.labels.names == ("whole", "core") and made.labels.ignore_value == 9
+    assert dict(made.thresholds) == {"whole": 0.2, "core": 0.75}
+    assert [call[0] for call in published] == ["ct", "pet"]

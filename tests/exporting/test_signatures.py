@@ -10,8 +10,9 @@ from semicml_tf.artefact.manifest import CONSTANT_NAMES, Manifest
 from semicml_tf.exporting import slice_example
 from semicml_tf.exporting.publish import publish
 from semicml_tf.inference.exported_model import load
+from semicml_tf.postprocessing.steps import largest_class
 from semicml_tf.preprocessing.normalisation import Normalisation
-from tests.support import threshold_model
+from tests.support import class_models, threshold_model
 from tests.support.networks import unet
 
 WINDOW = 16
@@ -151,3 +152,27 @@ def test_half_precision_is_read_as_float32(published, slices):
     found = model.slices(slices)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, found.astype(np.float16))
+
+
+@pytest.mark.parametrize("labels", [class_models.REGIONS, class_models.EXCLUSIVE], ids=lambda one: one.activation)
+def test_classes_have_a_channel_each(labels, slices, tmp_path):
+    publish(class_models.network(labels), class_models.manifest(labels), tmp_path / "ct", warm_up=())
+    model = load(tmp_path / "ct")
+    declared = tf.saved_model.load(str(model.folder)).signatures
+    for name, told in model.manifest.signatures.items():
+        shapes = {key: spec.shape.as_list() for key, spec in declared[name].structured_outputs.items()}
+        assert shapes == {key: one["shape"] for key, one in told["outputs"].items()}
+    soft = model.call("probabilities", {"slices": slices})["probabilities"]
+    np.testing.assert_allclose(soft, class_models.predict(labels)(slices), atol=1e-5)
+    spoilt = slices.copy()
+    spoilt[1, 2, 3] = np.nan
+    hard = model.call("serving_default", {"slices": spoilt})["labels"]
+    assert hard.shape[-1] == (1 if labels.exclusive else 2) and (hard[1, 2, 3] == 255).all()
+    hard = model.call("serving_default", {"slices": slices})["labels"]
+    if labels.exclusive:
+        np.testing.assert_array_equal(hard[..., 0], largest_class(np.moveaxis(soft, -1, 0)))
+    else:
+        np.testing.assert_array_equal(hard, soft >= np.float32([0.3, 0.6]))
+    assert len(np.unique(hard)) == (4 if labels.exclusive else 2)
+    card = (model.folder / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert all(f"foreground of {name} | values " in card for name in labels.names)

@@ -12,6 +12,7 @@ from semicml_tf.exporting.publish import publish
 from semicml_tf.inference import uncertainty
 from semicml_tf.inference.segmenter_wrappers import Ensemble, Flipped, MonteCarlo, slice_seeds
 from semicml_tf.inference.volume import Segmenter
+from semicml_tf.labels import LESION
 from semicml_tf.networks import catalogue
 from semicml_tf.postprocessing.steps import Postprocessing
 from tests.support import threshold_model
@@ -54,10 +55,14 @@ def test_mutual_information():
     moments = uncertainty.Moments(entropies=True)
     # All sure and of one mind; sure and split in halves; all unsure alike; one of four against three.
     for number in range(4):
-        moments.add(np.array([[1.0, number % 2, 0.5, number == 0]], np.float32))
-    np.testing.assert_allclose(moments.mean(), [[1.0, 0.5, 0.5, 0.25]])
+        # Two classes: the second one's map is the first one's reversed.
+        drawn = np.array([1.0, number % 2, 0.5, number == 0], np.float32)
+        moments.add([drawn, drawn[::-1].copy()])
+    np.testing.assert_allclose(moments.mean(0), [1.0, 0.5, 0.5, 0.25])
+    np.testing.assert_allclose(moments.mean(1), [0.25, 0.5, 0.5, 1.0])
     quarter = uncertainty.binary_entropy(np.array([0.25]))[0]
-    np.testing.assert_allclose(moments.mutual_information(), [[0, 1, 0, quarter]], atol=1e-6)
+    np.testing.assert_allclose(moments.mutual_information(0), [0, 1, 0, quarter], atol=1e-6)
+    np.testing.assert_allclose(moments.mutual_information(1), [quarter, 0, 1, 0], atol=1e-6)
     with pytest.raises(ValueError, match="after the mean"):
         moments.add(np.zeros((1, 4), np.float32))
 
@@ -102,15 +107,17 @@ def test_dropout_is_a_function_of_seed_pass_and_slice_not_of_the_batch():
 
 
 def test_an_ensemble_is_the_mean_on_the_own_grid():
-    one = Standing(lambda batch: np.full_like(batch, 0.9), threshold=0.2, spacing_mm=(3.0, 2.0, 2.0))
-    two = Standing(lambda batch: np.full_like(batch, 0.1), threshold=0.6, spacing_mm=(0.0, 5.0, 5.0), window=32)
+    one = Standing(lambda batch: np.full_like(batch, 0.9), thresholds={LESION: 0.2}, spacing_mm=(3.0, 2.0, 2.0))
+    two = Standing(
+        lambda batch: np.full_like(batch, 0.1), thresholds={LESION: 0.6}, spacing_mm=(0.0, 5.0, 5.0), window=32
+    )
     both = Ensemble([one, two])
     np.testing.assert_allclose(both.probabilities(VALUES, AFFINE), 0.5, atol=1e-6)
     assert both.manifest.threshold == pytest.approx(0.4) and both.predict(VALUES, AFFINE).all()
     three = Ensemble([one, MonteCarlo(Noisy(), 2, 0)])
     draws = list(three.draws(three.prepare(VALUES, AFFINE), batch_size=4))
     assert len(draws) == 3
-    np.testing.assert_allclose(three.probabilities(VALUES, AFFINE), np.mean(draws, axis=0), atol=1e-6)
+    np.testing.assert_allclose(three.probabilities(VALUES, AFFINE), np.mean(draws, axis=0)[0], atol=1e-6)
 
 
 def test_ensembles_refuse_what_does_not_belong_together():

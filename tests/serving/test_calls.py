@@ -12,6 +12,7 @@ import serving
 from semicml_tf.errors import UserError
 from semicml_tf.inference.segmenter_wrappers import MonteCarlo, slice_seeds
 from semicml_tf.inference.volume import segment
+from semicml_tf.labels import LESION
 from semicml_tf.serving.client.predict_calls import LONGEST_BACKOFF_S
 from semicml_tf.serving.client.remote_failure import RemoteFailure, VersionGone
 from semicml_tf.serving.client.remote_model import RemoteModel
@@ -57,7 +58,7 @@ def test_the_result_does_not_depend_on_the_number_of_simultaneous_calls(fake, ad
 
 
 def test_the_manifest_comes_from_the_server_and_fixes_the_version(fake, address):
-    fake.versions["ct"][7] = dataclasses.replace(MANIFEST, threshold=0.9, run_hash="seven")
+    fake.versions["ct"][7] = dataclasses.replace(MANIFEST, thresholds={LESION: 0.9}, run_hash="seven")
     with serving.connect(address, "ct") as model:
         assert (model.version, model.manifest) == (7, fake.versions["ct"][7])
         assert model.origins() == [{"model": f"{address}/ct", "version": 7, "run_hash": "seven"}]
@@ -85,7 +86,7 @@ def test_a_response_that_cannot_be_decoded_is_reported_in_one_line(fake, address
 
 
 def test_a_volume_is_repeated_if_its_version_is_replaced(fake, address):
-    second = dataclasses.replace(MANIFEST, threshold=0.8, run_hash="second")
+    second = dataclasses.replace(MANIFEST, thresholds={LESION: 0.8}, run_hash="second")
 
     def swap(number):
         if number == 3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.labels import LESION, PLAIN
 from semicml_tf.preprocessing.normalisation import Normalisation
 
 # Between two HU and two SUV of the tests' volumes; normalised, it is no float16 number.
@@ -20,8 +21,8 @@ def manifest(modality: str, *, window: int = 16, spacing_mm=(0.0, 0.0, 0.0)) -> 
         spacing_mm=spacing_mm,
         normalisation=Normalisation.parse(_NORMALISATIONS[modality]),
         window=window,
-        label_values=(1,),
-        threshold=0.5,
+        labels=PLAIN,
+        thresholds={LESION: 0.5},
         data_hash=f"data-{modality}",
         run_hash=f"run-{modality}",
         validation_dice=0.75,

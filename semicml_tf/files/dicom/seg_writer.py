@@ -1,10 +1,11 @@
-"""A mask as a DICOM-SEG object that refers to the images it was drawn on. highdicom writes it."""
+"""Masks as a DICOM-SEG object that refers to the images they were drawn on. highdicom writes it."""
 
 from __future__ import annotations
 
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +13,50 @@ import semicml_tf
 from semicml_tf.errors import UserError
 from semicml_tf.files.dicom import libraries as library
 from semicml_tf.files.dicom.series import DicomSeries
+from semicml_tf.labels import LESION
 from semicml_tf.system import atomic_files
 
 SUFFIX = ".dcm"
 INTENDED_USE = "Research only, not for clinical use"
-SEGMENT_LABEL = "lesion (research only)"
+SEGMENT_LABEL = "{name} (research only)"
+_REMEDY = "For example --segment_codes=liver=SCT:10200004:Liver"
+
+
+class Code(NamedTuple):
+    """What a segment shows, in a coding scheme, e.g. SCT 10200004 "Liver"."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+def parse_codes(texts: Sequence[str], names: Sequence[str]) -> dict[str, Code]:
+    """Reads ``NAME=SCHEME:CODE:MEANING`` of some classes.
+
+    Args:
+        names: of the classes.
+
+    Raises:
+        UserError: a text is malformed, or names no class or a class twice.
+    """
+    codes: dict[str, Code] = {}
+    for text in texts:
+        name, _, code = text.partition("=")
+        parts = code.split(":")
+        if name not in names or name in codes:
+            raise UserError(
+                f"expected --segment_codes with each of the classes {', '.join(names)} at most once, got '{text}'",
+                remedy=_REMEDY,
+            )
+        if len(parts) != 3 or not all(part.strip() and part.isprintable() for part in parts):
+            raise UserError(f"expected NAME=SCHEME:CODE:MEANING, got '{text}'", remedy=_REMEDY)
+        if any(len(part) > most or "\\" in part for part, most in zip(parts, (16, 16, 64))):
+            raise UserError(
+                f"expected a scheme and a code of at most 16 characters and a meaning of at most 64, got '{text}'",
+                remedy=_REMEDY,
+            )
+        codes[name] = Code(*parts)
+    return codes
 
 
 def check(series: DicomSeries) -> None:
@@ -30,18 +70,27 @@ def check(series: DicomSeries) -> None:
 
 
 def write_segmentation(
-    path: str | pathlib.Path, mask: np.ndarray, series: DicomSeries, *, modality: str, models: Sequence[str]
+    path: str | pathlib.Path,
+    masks: Mapping[str, np.ndarray],
+    series: DicomSeries,
+    *,
+    modality: str,
+    models: Sequence[str],
+    codes: Mapping[str, Code] | None = None,
 ) -> None:
-    """Writes a mask as the one segment of a binary DICOM-SEG; slices without foreground are left out.
+    """Writes masks as the segments of a binary DICOM-SEG; slices without foreground are left out.
 
-    The same mask of the same series by the same models gets the same UIDs.
+    The same masks of the same series by the same models get the same UIDs.
 
     Args:
         path: appears whole or not at all.
-        mask: (column, row, slice), in the index order of `series.read_volume`; everything but 0 is foreground.
+        masks: by class, (column, row, slice) in the index order of `series.read_volume`; everything but 0 is
+            foreground. Masks may overlap.
         series: that was segmented; patient, study and frame of reference are taken from its headers.
         modality: whose models drew it.
         models: what tells them apart, e.g. the hashes of their runs.
+        codes: by class. Without a code, the only class `lesion` is a lesion, and others get a code of this package's
+            own scheme.
 
     Raises:
         UserError: highdicom is not installed, the series is of multi-frame files, its headers lack what the object
@@ -53,33 +102,43 @@ def write_segmentation(
         dataset = library.read(file)
         dataset.pop("PixelData", None)  # a whole series of pixels would be held for nothing
         images.append(dataset)
-    frames = np.ascontiguousarray((np.asarray(mask) != 0).astype(np.uint8).transpose(2, 1, 0))
-    if frames.shape != (len(images), images[0].Rows, images[0].Columns):
-        raise ValueError(f"expected a mask of {len(images)} slices as large as the images, got {frames.shape}")
-    identity = hashlib.sha256(frames.tobytes()).hexdigest()
+    frames = np.stack([(np.asarray(mask) != 0).astype(np.uint8).transpose(2, 1, 0) for mask in masks.values()], -1)
+    if frames.shape[:3] != (len(images), images[0].Rows, images[0].Columns):
+        raise ValueError(f"expected masks of {len(images)} slices as large as the images, got {frames.shape[:3]}")
+    is_plain = tuple(masks) == (LESION,) and not codes
+    identity = hashlib.sha256(frames.tobytes() + (b"" if is_plain else repr((*masks, codes)).encode())).hexdigest()
     named = [series.series_uid, modality, *models, identity]
     make_uid = library.pydicom().uid.generate_uid
-    code = highdicom.sr.coding.CodedConcept
+    concept = highdicom.sr.coding.CodedConcept
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=f"semicml_tf {modality}",
         version=semicml_tf.__version__,
-        family=code("123110", "DCM", "Artificial Intelligence"),
+        family=concept("123110", "DCM", "Artificial Intelligence"),
         parameters={"modality": modality, "models": ",".join(models)},
     )
-    segment = highdicom.seg.SegmentDescription(
-        segment_number=1,
-        segment_label=SEGMENT_LABEL,
-        segmented_property_category=code("49755003", "SCT", "Morphologically Abnormal Structure"),
-        segmented_property_type=code("52988006", "SCT", "Lesion"),
-        algorithm_type="AUTOMATIC",
-        algorithm_identification=algorithm,
-    )
+    segments = []
+    for number, name in enumerate(masks, start=1):
+        category = Code("SCT", "49755003", "Morphologically Abnormal Structure")
+        kind = Code("SCT", "52988006", "Lesion")
+        if not is_plain:
+            category = Code("SCT", "85756007", "Tissue")
+            kind = (codes or {}).get(name) or Code("99SEMICML", f"CLASS{number}", name)
+        segments.append(
+            highdicom.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=SEGMENT_LABEL.format(name=name[:40]),
+                segmented_property_category=concept(category.value, category.scheme, category.meaning),
+                segmented_property_type=concept(kind.value, kind.scheme, kind.meaning),
+                algorithm_type="AUTOMATIC",
+                algorithm_identification=algorithm,
+            )
+        )
     try:
         dataset = highdicom.seg.Segmentation(
             source_images=images,
             pixel_array=frames,
             segmentation_type="BINARY",
-            segment_descriptions=[segment],
+            segment_descriptions=segments,
             series_instance_uid=make_uid(entropy_srcs=[*named, "series"]),
             sop_instance_uid=make_uid(entropy_srcs=[*named, "instance"]),
             series_number=9000,
@@ -90,7 +149,7 @@ def write_segmentation(
             device_serial_number=hashlib.sha256(",".join(models).encode()).hexdigest()[:16],
             content_label="RESEARCH_ONLY",
             content_description=INTENDED_USE,
-            series_description=f"semicml_tf {modality} lesions, research only",
+            series_description=f"semicml_tf {modality} {'lesions' if is_plain else 'classes'}, research only",
         )
     except (AttributeError, KeyError, TypeError, ValueError):  # its text may quote tags
         raise UserError(

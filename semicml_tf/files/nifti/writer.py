@@ -61,7 +61,9 @@ def write_array(
     header.set_data_dtype(array.dtype)
     header.set_slope_inter(1, 0)
     header["vox_offset"] = 0
-    header["cal_min"], header["cal_max"] = 0, 1
+    # Of a label map, the display range is that of its values.
+    is_map = array.dtype.kind in "iu" and array.size
+    header["cal_min"], header["cal_max"] = (min(array.min(), 0), max(array.max(), 1)) if is_map else (0, 1)
     for name in ("descrip", "aux_file", "db_name"):
         if name in header.keys():
             header[name] = b""

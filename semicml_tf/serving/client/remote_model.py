@@ -74,7 +74,8 @@ class RemoteModel(Segmenter):
         manifest: of that model; says how to resample and normalise. None: the server is asked for it.
         version: of the model; None means the server's latest.
         parallel: batches under way at once.
-        max_message_mib: of a request. A batch that is larger is sent in several, as if the batch size were smaller.
+        max_message_mib: of a request, and of the probabilities of its answer. A larger batch is sent in several
+            requests, as if the batch size were smaller.
         connection: `deadline_s`, `retries`, `backoff_s`, `credentials`, as of `PredictCalls`.
 
     Raises:
@@ -98,7 +99,7 @@ class RemoteModel(Segmenter):
         # A version that nobody asked for may be followed by the next one.
         self._follows, self._asks_manifest = version is None, manifest is None
         self._pinning = threading.Lock()
-        # Answers hold as many numbers as the slices that were sent, of at most their size.
+        # `slices_a_message` is such that neither the slices nor their probabilities take more.
         self._calls = PredictCalls(address, name, max_answer_bytes=int(max_message_mib * 2**20), **connection)
         try:
             if manifest is None:
@@ -136,14 +137,15 @@ class RemoteModel(Segmenter):
     def slices_a_message(self) -> int:
         """How many slices a request holds at most."""
         room = int(self.max_message_mib * 2**20) - _HEADER_BYTES
-        of_a_slice = 4 * self.manifest.window**2 + 4  # float32, and a seed
+        of_a_slice = 4 * self.manifest.classes * self.manifest.window**2 + 4  # float32, and a seed
         return max(0, room // of_a_slice)
 
     def _check_limit(self) -> None:
         if not self.slices_a_message:
-            side = self.manifest.window
+            side, classes = self.manifest.window, self.manifest.classes
+            what = "" if classes == 1 else f" and {classes} classes"
             raise UserError(
-                f"one slice of {side} x {side} pixels takes {4 * side**2 / 2**20:.3g} MiB, more than "
+                f"one slice of {side} x {side} pixels{what} takes {4 * classes * side**2 / 2**20:.3g} MiB, more than "
                 f"--max_message_mib={self.max_message_mib:g}",
                 remedy="Raise --max_message_mib",
             )
@@ -194,7 +196,12 @@ class RemoteModel(Segmenter):
         asked = self.version
         try:
             found, answered = self._calls.ask(
-                signature, inputs, OUTPUT_NAME, asked, dtypes=PROBABILITIES_DTYPES, shape=inputs[INPUT_NAME].shape
+                signature,
+                inputs,
+                OUTPUT_NAME,
+                asked,
+                dtypes=PROBABILITIES_DTYPES,
+                shape=(*inputs[INPUT_NAME].shape[:3], self.manifest.classes),
             )
         except RemoteFailure as error:
             if error.status == "NOT_FOUND" and self._follows and asked is not None:

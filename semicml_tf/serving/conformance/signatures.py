@@ -20,7 +20,7 @@ from semicml_tf.artefact.manifest import (
     Manifest,
 )
 from semicml_tf.errors import UserError
-from semicml_tf.exporting import native_slices, slice_example
+from semicml_tf.exporting import label_check, native_slices, slice_example
 from semicml_tf.serving.conformance.server import HALF_STEP, TOLERANCE, Failed, Server, Skipped, require_close
 
 
@@ -47,15 +47,26 @@ def _manifest(server: Server) -> Manifest:
         raise Failed(str(error)) from error
 
 
-def _require_labels(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> None:
-    # Labels are computed before probabilities are rounded. Next to the threshold, both labels are therefore accepted.
+def _require_labels(labels: np.ndarray, probabilities: np.ndarray, told: Manifest) -> None:
     rounding = HALF_STEP if probabilities.dtype == np.float16 else TOLERANCE
-    if labels.dtype != np.uint8 or labels.shape != probabilities.shape:
-        raise Failed(f"labels: expected uint8 of shape {probabilities.shape}, got {labels.dtype} of {labels.shape}")
-    soft = probabilities.astype(np.float64)
-    wrong = (labels != (soft >= threshold)) & (np.abs(soft - threshold) > rounding)
+    soft = (*probabilities.shape[:3], told.classes)
+    hard = (*soft[:3], 1) if told.labels.exclusive else soft
+    if probabilities.shape != soft or labels.dtype != np.uint8 or labels.shape != hard:
+        raise Failed(
+            f"expected probabilities of shape {soft} and uint8 labels of shape {hard}, got {probabilities.shape} and "
+            f"{labels.dtype} of {labels.shape}"
+        )
+    wrong = label_check.contradictions(labels, probabilities, told, rounding)
     if wrong.any():
         raise Failed(f"{np.count_nonzero(wrong)} of {wrong.size} labels contradict the probabilities")
+
+
+def _shares(hard: np.ndarray, told: Manifest) -> dict[str, float]:
+    """The share of pixels of each class."""
+    numbers = enumerate(told.labels.names)
+    if told.labels.exclusive:
+        return {name: float(np.mean(hard == number + 1)) for number, name in numbers}
+    return {name: float(np.mean(hard[..., number] == 1)) for number, name in numbers}
 
 
 def manifest(server: Server) -> str:
@@ -76,16 +87,17 @@ def manifest(server: Server) -> str:
             }
             if actual != tensors:
                 raise Failed(f"{kind} of '{name}': expected {tensors} by the manifest, got {actual}")
-    return f"modality {found.modality}, window {found.window}, {len(found.signatures)} signatures"
+    names = ", ".join(found.labels.names)
+    return f"modality {found.modality}, window {found.window}, {names}, {len(found.signatures)} signatures"
 
 
 def labels(server: Server) -> str:
     """The default signature gives labels that match the probabilities"""
-    threshold = _manifest(server).threshold
-    inputs = server.inputs(3)
+    told, inputs = _manifest(server), server.inputs(3)
     hard = _answer(server, DEFAULT, inputs, LABELS_NAME)[LABELS_NAME]
-    _require_labels(hard, server.outputs(inputs)[OUTPUT_NAME], threshold)
-    return f"threshold {threshold:g}, {hard.mean():.1%} foreground"
+    _require_labels(hard, server.outputs(inputs)[OUTPUT_NAME], told)
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in _shares(hard, told).items())
+    return f"thresholds {', '.join(f'{value:g}' for value in told.thresholds.values()) or 'none'}; {shares}"
 
 
 def raw(server: Server) -> str:
@@ -96,18 +108,18 @@ def raw(server: Server) -> str:
     found = _answer(server, RAW, inputs, LABELS_NAME, OUTPUT_NAME)
     expected = server.outputs({INPUT_NAME: normalised})
     require_close({OUTPUT_NAME: found[OUTPUT_NAME]}, expected, TOLERANCE, "raw and normalised")
-    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], told.threshold)
+    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], told)
     return f"{told.normalisation}, within {TOLERANCE:g}"
 
 
 def serialized(server: Server) -> str:
     """Serialised examples and their slices give the same results"""
     _require(server, SERIALIZED)
-    threshold, inputs = _manifest(server).threshold, server.inputs(3)
+    told, inputs = _manifest(server), server.inputs(3)
     examples = np.array([slice_example.encode(one) for one in inputs[INPUT_NAME]], object)
     found = _answer(server, SERIALIZED, {EXAMPLES_NAME: examples}, LABELS_NAME, OUTPUT_NAME)
     require_close({OUTPUT_NAME: found[OUTPUT_NAME]}, server.outputs(inputs), TOLERANCE, "examples and slices")
-    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], threshold)
+    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], told)
     return f"within {TOLERANCE:g}"
 
 

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
 from semicml_tf.files.layouts import dicom
 from semicml_tf.inference.inputs import split_names
@@ -64,6 +65,13 @@ def addresses_of(text: str, modalities: Mapping[str, Any]) -> dict[str, str]:
                 remedy=f"For example --address=127.0.0.1:8500, or --address={name}=127.0.0.1:8500",
             )
     return {name: named[name] for name in modalities}
+
+
+def _classes(manifest: Manifest) -> dict[str, Any]:
+    """What a model segments: the threshold of a plain region, else the classes with their thresholds."""
+    if manifest.labels.is_plain:
+        return {"threshold": manifest.threshold}
+    return {"labels": manifest.labels.to_json(), "thresholds": dict(manifest.thresholds)}
 
 
 class Router:
@@ -187,7 +195,7 @@ class Router:
                     "run_hash": model.manifest.run_hash,
                     "data_hash": model.manifest.data_hash,
                     "validation_dice": model.manifest.validation_dice,
-                    "threshold": model.manifest.threshold,
+                    **_classes(model.manifest),
                 }
         used = list(self.models)
         return {

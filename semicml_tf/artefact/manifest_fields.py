@@ -1,0 +1,84 @@
+"""The fields of `manifest.json` that are read, as JSON holds them: types, sizes and ranges of both versions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval, MaxLen, MinLen
+
+from semicml_tf.labels import MOST_CLASSES
+from semicml_tf.labels_file import LabelFile
+from semicml_tf.networks.spec import MAX_WINDOW, NetworkSpec
+from semicml_tf.preprocessing.plausibility import Plausibility
+from semicml_tf.system.json_files import Share
+
+SPACING_LIMITS_MM = (0.01, 1000.0)
+# float16 halves what an answer takes on the wire; clients get float32 from either.
+PROBABILITIES_DTYPES = ("float32", "float16")
+# From 1e-6: float32 holds it, and no network answers a smaller number for a reason.
+_Threshold = Annotated[float, Interval(ge=1e-6, le=1)]
+_Steps = Annotated[str, MaxLen(200)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fields:
+    """The fields that both versions have."""
+
+    modality: Annotated[str, MinLen(1), MaxLen(64)]
+    spacing_mm: tuple[float, float, float]
+    normalisation: Annotated[str, MaxLen(200)]
+    window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
+    data_hash: Annotated[str, MaxLen(128)]
+    run_hash: Annotated[str, MaxLen(128)]
+    validation_dice: Share | None
+    semicml_tf_version: Annotated[str, MaxLen(64)]
+    crop: Literal["none", "body"]
+    probabilities_dtype: Literal["float32", "float16"]
+    monte_carlo: bool
+    validation_scores: Annotated[dict[str, float], MaxLen(1000)]
+    weights_hash: Annotated[str, MaxLen(128)] = ""
+    plausibility: dict[str, Any] | None = None
+    window_multiple: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = 1
+    network: NetworkSpec | None = None
+
+    def __post_init__(self):
+        if not self.modality.isidentifier():
+            raise ValueError(f"modality: expected a name of letters, digits and _, got {ascii(self.modality)}")
+        least, most = SPACING_LIMITS_MM
+        if not all(size == 0 or least <= size <= most for size in self.spacing_mm):
+            raise ValueError(f"spacing_mm: expected 0 or {least:g} to {most:g} mm, got {list(self.spacing_mm)}")
+        if self.window % self.window_multiple:
+            raise ValueError(f"window: expected a multiple of {self.window_multiple}, got {self.window}")
+        spec = self.network
+        if spec is not None and (spec.window, spec.window_multiple) != (self.window, self.window_multiple):
+            raise ValueError("network: its window is not that of the manifest")
+        texts = [value for value in vars(self).values() if isinstance(value, str)] + list(self.validation_scores)
+        if not all(text.isprintable() for text in texts):
+            raise ValueError("a text holds control characters")
+        if not all(map(math.isfinite, self.validation_scores.values())):
+            raise ValueError("validation_scores: expected finite numbers")
+        try:
+            if self.plausibility is not None:
+                Plausibility.from_json(self.plausibility)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"plausibility: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fields2(_Fields):
+    """Version 2: one plain region."""
+
+    label_values: Annotated[tuple[int, ...], MaxLen(1000)]
+    threshold: _Threshold
+    postprocessing: _Steps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fields3(_Fields):
+    """Version 3: any classes or regions."""
+
+    labels: LabelFile
+    thresholds: Annotated[dict[str, _Threshold], MaxLen(MOST_CLASSES)]
+    postprocessing: _Steps | Annotated[dict[str, _Steps], MaxLen(MOST_CLASSES)]
