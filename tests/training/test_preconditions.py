@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from semicml_tf.errors import UserError
+from semicml_tf.labels import PLAIN
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.runs.config import TrainConfig
 from semicml_tf.training import preconditions
@@ -19,7 +20,7 @@ def _info(modalities, labelled: int) -> DatasetInfo:
         reference_modality=modalities[0],
         spacing_mm=(1.0, 1.0, 1.0),
         normalisation={},
-        label_values=(1,),
+        labels=PLAIN,
         layout="csv",
         partitions={
             name: tuple(CaseEntry(f"{name}{index}", "shard", index, (4, 4, 4), 1) for index in range(count))
