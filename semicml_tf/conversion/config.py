@@ -46,7 +46,7 @@ class ConvertConfig:
     )
     modalities: tuple[str, ...] = option((), "Names of the modalities, e.g. ct,pet or t2,t1ce.", group=_SOURCE)
     allow_missing_modality: bool = option(
-        False, "Accept unlabelled and test cases without one of the modalities.", group=_SOURCE
+        False, "Accept cases that lack some of the modalities, but not all.", group=_SOURCE
     )
     accept_near_matches: bool = option(
         False, "Accept a file with a wrong name if no other file can be meant.", group=_SOURCE

@@ -23,7 +23,7 @@ class Settings:
         labels: the classes or regions, and their values in the label map.
         background_values: values of the label map that belong to no class; any other is an error.
         allow_empty_labels: whether a labelled case may have no foreground.
-        allow_missing_modality: whether an unlabelled or test case may lack a modality.
+        allow_missing_modality: whether a case may lack modalities, but not all.
         accepted: codes of verification's errors that are warnings in this study; see `plausibility.ACCEPTABLE`.
         crop: ``body``: records keep the box of what is body in any modality; ``none``: the whole grid.
     """

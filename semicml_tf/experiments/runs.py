@@ -14,7 +14,7 @@ from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.workers import Job
 from semicml_tf.records import dataset
 from semicml_tf.runs import run_folder
-from semicml_tf.runs.settings import MEANING, differences
+from semicml_tf.runs.settings import MEANING, differences, recorded_flags
 
 VOLUMES = "volumes"
 
@@ -159,7 +159,7 @@ def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
         body = _run_json(cell)
         if body is None:
             continue
-        changed = differences(body.get("settings", {}), grid.settings_as_flags(plan.study, cell), defaults)
+        changed = differences(recorded_flags(body), grid.settings_as_flags(plan.study, cell), defaults)
         if body.get("meaning_of_settings", 1) != MEANING:
             changed.append("another version of this package, in which the same flags meant another training")
         begun, begins = body.get("initial_run"), grid.config_of(plan.study, cell.flags).init_from

@@ -1,4 +1,4 @@
-"""Who may teach: cases that hold every modality of the dataset."""
+"""Which cases train: all of them, or only those that have every modality of the dataset."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
+USE, DROP = "use", "drop"
 
-def _lacking(info: DatasetInfo, case: CaseEntry) -> list[str]:
-    held = info.modalities_of(case)
-    return [name for name in info.modalities if name not in held]
+
+def lacking(info: DatasetInfo, case: CaseEntry) -> list[str]:
+    """The dataset's modalities that the case lacks."""
+    present = info.modalities_of(case)
+    return [name for name in info.modalities if name not in present]
 
 
 def whole_cases(info: DatasetInfo, partitions: Sequence[str]) -> tuple[list[CaseEntry], list[CaseEntry]]:
-    """The partitions' cases that hold every modality, and those that do not.
-
-    Every method that learns from unlabelled cases compares modalities, so that the latter are of no use to it.
+    """The partitions' cases that have every modality, and the other cases.
 
     Raises:
-        UserError: a partition holds no case, or none with every modality is left.
+        UserError: a partition has no case, or no case has every modality.
     """
     cases = [case for partition in partitions for case in info.cases(partition)]
-    whole = [case for case in cases if not _lacking(info, case)]
+    whole = [case for case in cases if not lacking(info, case)]
     if cases and not whole:
         raise UserError(
             f"expected a case with {' and '.join(info.modalities)} in {' or '.join(partitions)}, but all {len(cases)} "
@@ -30,11 +31,27 @@ def whole_cases(info: DatasetInfo, partitions: Sequence[str]) -> tuple[list[Case
             path=info.location,
             remedy="Convert with such cases, too, or train --method=supervised",
         )
-    return whole, [case for case in cases if _lacking(info, case)]
+    return whole, [case for case in cases if lacking(info, case)]
 
 
-def own_cases(info: DatasetInfo, partitions: Sequence[str], share: tuple[int, int]) -> dict[int, CaseEntry]:
-    """The partitions' whole cases by their number, without those in shards that other workers read.
+def training_cases(info: DatasetInfo, partitions: Sequence[str], incomplete_cases: str) -> list[CaseEntry]:
+    """The partitions' cases that a training reads.
+
+    Args:
+        incomplete_cases: ``use`` or ``drop`` the cases that lack a modality.
+
+    Raises:
+        UserError: a partition has no case, or ``drop`` leaves none.
+    """
+    if incomplete_cases == DROP:
+        return whole_cases(info, partitions)[0]
+    return [case for partition in partitions for case in info.cases(partition)]
+
+
+def own_cases(
+    info: DatasetInfo, partitions: Sequence[str], share: tuple[int, int], incomplete_cases: str
+) -> dict[int, CaseEntry]:
+    """The `training_cases` by their number, without those in shards that other workers read.
 
     Args:
         share: of the shards: number of this worker, and of how many.
@@ -43,7 +60,7 @@ def own_cases(info: DatasetInfo, partitions: Sequence[str], share: tuple[int, in
         UserError: there are fewer shards than workers.
     """
     number, count = share
-    cases = whole_cases(info, partitions)[0]
+    cases = training_cases(info, partitions, incomplete_cases)
     shards = list(dict.fromkeys(case.shard for case in cases))
     if len(shards) < count:
         raise UserError(
@@ -56,16 +73,16 @@ def own_cases(info: DatasetInfo, partitions: Sequence[str], share: tuple[int, in
 
 
 def require_whole(info: DatasetInfo, partitions: Sequence[str]) -> None:
-    """Checks partitions on which every network is taught or chosen.
+    """Checks partitions whose cases must have every modality.
 
     Raises:
         UserError: a case lacks a modality.
     """
     for partition in partitions:
         for case in info.cases(partition):
-            if _lacking(info, case):
+            if names := lacking(info, case):
                 raise UserError(
-                    f"case {case.case_id} in '{partition}' lacks {' and '.join(_lacking(info, case))}",
+                    f"case {case.case_id} in '{partition}' lacks {' and '.join(names)}",
                     path=info.location,
-                    remedy="Only 'unlabelled' and 'test' may hold such cases: correct the split and convert again",
+                    remedy="Correct the split and convert again",
                 )

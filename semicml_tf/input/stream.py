@@ -37,6 +37,7 @@ class StreamSettings:
         augmentation: of the windows.
         seed: of everything random.
         labels: what is segmented. Slices without an annotated pixel are never drawn.
+        may_lack: whether cases may lack modalities. Elements then say which images are present.
     """
 
     modalities: tuple[str, ...]
@@ -47,6 +48,7 @@ class StreamSettings:
     augmentation: Augmentation
     seed: int
     labels: LabelDefinition = PLAIN
+    may_lack: bool = False
 
 
 def _folded(seed: int, *numbers):
@@ -112,6 +114,9 @@ def _cut(case_number, parsed, visit, settings: StreamSettings):
     """The windows of one visit, stacked."""
     label = parsed.get("label")
     slices = tf.shape(parsed["image"][settings.modalities[0]])[0]
+    present = tf.nest.map_structure(
+        lambda is_present: tf.cast(is_present, tf.float32), {key: parsed[key] for key in parsed if key == "present"}
+    )
 
     def one(k):
         seed = _folded(settings.seed, 1, visit, k)
@@ -126,7 +131,7 @@ def _cut(case_number, parsed, visit, settings: StreamSettings):
             settings.labels,
         )
         own = tf.random.stateless_uniform([], seed_for("method", seed), minval=None, maxval=None, dtype=tf.int32)
-        return {"image": images, "patient": case_number, "seed": own, **target}
+        return {"image": images, "patient": case_number, "seed": own, **target, **present}
 
     windows = [one(k) for k in range(_WINDOWS_A_VISIT)]
     return tf.nest.map_structure(lambda *parts: tf.stack(parts), *windows)
@@ -146,7 +151,8 @@ def window_stream(
     Returns:
         A `tf.data.Dataset` of ``{"image": {name: (batch, window, window, 1) float32}, "patient": (batch,)
         int32 number of the case, "seed": (batch,) int32}`` and, if labelled, ``"label"``: (batch, window, window,
-        classes) float32 0/1, and ``"valid"``: (batch, window, window, 1) 0/1 if the dataset ignores a value.
+        classes) float32 0/1, and ``"valid"``: (batch, window, window, 1) 0/1 if the dataset ignores a value. With
+        `may_lack` also ``"present"``: {name: (batch,) float32 0/1}; absent images are then arbitrary.
     """
     numbers = tf.constant(list(cases) if isinstance(cases, Mapping) else range(len(cases)), tf.int32)
     cases = list(cases.values()) if isinstance(cases, Mapping) else cases
@@ -164,7 +170,11 @@ def window_stream(
             tf.data.TFRecordDataset(paths[case], buffer_size=buffer).skip(places[case]).take(1).get_single_element()
         )
         parsed = case_record.parse_in_graph(
-            record, settings.modalities, labelled=settings.labelled, labels=settings.labels
+            record,
+            settings.modalities,
+            labelled=settings.labelled,
+            labels=settings.labels,
+            may_lack=settings.may_lack,
         )
         return _cut(numbers[case], parsed, visit, settings)
 

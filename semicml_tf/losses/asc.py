@@ -47,6 +47,7 @@ def asc_loss(
     similarity: str = "dice",
     negatives: str = "all",
     empty: str = "keep",
+    slices=None,
 ):
     """Mean over the 2B maps of ``l_i``, with ``+`` the other modality's map of the same slice::
 
@@ -68,6 +69,7 @@ def asc_loss(
             they are the negatives pushed apart hardest. ``skip``: such a map is nobody's negative, and a
             slice that is empty in both modalities is no anchor. A slice where one modality sees
             something stays an anchor, so the blind one still learns from the other.
+        slices: (B,) 0/1: slices that have both maps; None: all of them. The loss is that of these slices alone.
 
     Returns:
         float32 scalar; 0 if no anchor is left.
@@ -78,11 +80,12 @@ def asc_loss(
     check_maps(maps_a=maps_a, maps_b=maps_b)
     if maps_a.shape[-1] > 1:
         how = {"temperature": temperature, "similarity": similarity, "negatives": negatives, "empty": empty}
+        how["slices"] = slices
         losses = [asc_loss(a, b, patients, **how) for a, b in zip(by_class(maps_a), by_class(maps_b))]
         return sum(losses) / len(losses)
     maps = ops.concatenate([maps_a, maps_b], axis=0)
     scores = similarity_matrix(maps, similarity) / temperature
-    is_positive, is_negative, anchors = relations(maps, patients, negatives=negatives, empty=empty)
+    is_positive, is_negative, anchors = relations(maps, patients, negatives=negatives, empty=empty, slices=slices)
     positive = ops.sum(ops.where(is_positive, scores, 0.0), axis=1)
     # l_i = log(1 + sum of exp((s_k - s_+) / T)), by logsumexp: finite at any temperature.
     against = ops.where(is_negative, scores - ops.expand_dims(positive, 1), _NEVER)
@@ -102,7 +105,7 @@ def sees_something(maps):
     return ops.max(maps, axis=(1, 2, 3)) >= EMPTY_BELOW
 
 
-def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep"):
+def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep", slices=None):
     """Who is whose positive, who whose negative, and who is an anchor; arguments as for `asc_loss`.
 
     Args:
@@ -130,4 +133,8 @@ def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep
         sees = sees_something(maps)
         is_negative = ops.logical_and(is_negative, ops.expand_dims(sees, 0))
         anchors = ops.logical_or(sees, ops.take(sees, partner, axis=0))
+    if slices is not None:
+        counts = ops.cast(ops.concatenate([slices, slices], axis=0), "bool")
+        is_negative = ops.logical_and(is_negative, ops.expand_dims(counts, 0))
+        anchors = ops.logical_and(anchors, counts)
     return is_positive, is_negative, anchors

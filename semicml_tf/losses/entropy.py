@@ -30,7 +30,7 @@ def mean_entropy(p, *, exclusive: bool = False):
     return ops.mean(pixel_entropy(p, exclusive=exclusive), axis=(1, 2, 3))
 
 
-def certain_squared_difference(p, q, uncertainty, threshold):
+def certain_squared_difference(p, q, uncertainty, threshold, *, valid=None):
     """Mean of ``(p - q)^2`` over the pixels whose uncertainty is below the threshold; 0 if there is none.
 
     Yu et al., MICCAI 2019, arXiv 1907.07034 (UA-MT), without the two-channel form's factor 2. Coupled over the
@@ -40,6 +40,7 @@ def certain_squared_difference(p, q, uncertainty, threshold):
         p, q: (batch, height, width, classes) of the global batch.
         uncertainty: likewise, or (batch, height, width, 1) for all classes of a pixel.
         threshold: scalar.
+        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them.
 
     Returns:
         float32 scalar.
@@ -48,6 +49,7 @@ def certain_squared_difference(p, q, uncertainty, threshold):
     check_maps(p=p if uncertainty.shape[-1] != 1 else p[..., :1], uncertainty=uncertainty)
     full = full_precision(p.dtype)
     mask = ops.stop_gradient(ops.cast(ops.less(uncertainty, threshold), full))
+    mask = mask if valid is None else mask * ops.cast(valid, full)
     difference = ops.cast(p, full) - ops.cast(q, full)
     if uncertainty.shape[-1] != p.shape[-1]:
         return masked_mean(difference * difference, mask)

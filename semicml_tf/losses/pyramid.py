@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 from keras import ops
 
-from semicml_tf.losses.maps import check_maps
+from semicml_tf.losses.maps import check_maps, masked_mean
 from semicml_tf.losses.supervised import pixel_cross_entropy
+
+# Without a valid pixel the mean weight is 0.
+_TINY = 1e-30
 
 
 def pixel_divergence(q, p, *, exclusive: bool = False):
@@ -17,7 +22,7 @@ def pixel_divergence(q, p, *, exclusive: bool = False):
     return pixel_cross_entropy(p, q, exclusive=exclusive) - pixel_cross_entropy(q, q, exclusive=exclusive)
 
 
-def rectified_consistency(maps, *, exclusive: bool = False):
+def rectified_consistency(maps, *, exclusive: bool = False, valid=None):
     """Mean over the scales s, with m the mean map and ``D_s = KL(m || p_s)`` by pixel, of::
 
         mean(exp(-D_s) (p_s - m)^2) / mean(exp(-D_s)) + mean(D_s)
@@ -27,15 +32,18 @@ def rectified_consistency(maps, *, exclusive: bool = False):
     Args:
         maps: a list of (batch, height, width, classes), one per scale, of the global batch.
         exclusive: whether the classes exclude each other.
+        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them.
 
     Returns:
         float32 scalar.
     """
     check_maps(**{f"maps[{number}]": value for number, value in enumerate(maps)})
     mean = sum(maps) / len(maps)
+    mean_of = ops.mean if valid is None else functools.partial(masked_mean, valid=valid)
     values = []
     for p in maps:
         divergence = pixel_divergence(mean, p, exclusive=exclusive)
         weight = ops.exp(-divergence)
-        values.append(ops.mean(weight * (p - mean) ** 2) / ops.mean(weight) + ops.mean(divergence))
+        weights = mean_of(weight) if valid is None else ops.maximum(mean_of(weight), _TINY)
+        values.append(mean_of(weight * (p - mean) ** 2) / weights + mean_of(divergence))
     return sum(values) / len(values)

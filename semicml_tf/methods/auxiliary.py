@@ -43,6 +43,6 @@ class AuxiliarySupervised(SemiSupervised):
         share, total = self.settings.auxiliary_supervised, 0.0
         for name in self.modalities:
             main, others = self.main_and_others(maps["labelled"], name)
-            losses = [self.labelled_loss(p, batch["labelled"]) for p in (main, *others)]
+            losses = [self.labelled_loss(p, batch["labelled"], name) for p in (main, *others)]
             total += (losses[0] + share * sum(losses[1:])) / (1.0 + share * len(others))
         return total

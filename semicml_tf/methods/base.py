@@ -14,6 +14,7 @@ from semicml_tf.losses.supervised import segmentation_loss
 from semicml_tf.methods import replicas
 from semicml_tf.methods.adam import Adam
 from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.methods.presence import pixels_of, slices_with
 from semicml_tf.methods.schedule import LearningRate, StagePlan
 
 # Builds the network of a modality: (modality) -> keras.Model.
@@ -26,6 +27,7 @@ class Method(keras.Model):
     """A student per modality, and the step that updates them. Subclasses override `loss_terms`, and hooks where needed.
 
     A batch is ``{"labelled": stream, "unlabelled": stream}``, as `input.semi_supervised_batches.batches` yields it.
+    Patients may lack modalities; see `presence`.
 
     Args:
         modalities: names of the modalities, in the dataset's order.
@@ -207,11 +209,16 @@ class Method(keras.Model):
 
     def supervised_term(self, batch, maps):
         """The supervised loss on the labelled stream, summed over all trained networks of all modalities."""
-        return sum(self.labelled_loss(p, batch["labelled"]) for p in maps["labelled"].values())
+        of_maps = maps["labelled"].items()
+        return sum(self.labelled_loss(p, batch["labelled"], key.split("/")[0]) for key, p in of_maps)
 
-    def labelled_loss(self, p, stream):
-        """The supervised loss of maps (batch, height, width, classes) against a stream's ``label``, if ``valid``."""
-        return self.segmentation_loss(p, stream["label"], valid=stream.get("valid"))
+    def labelled_loss(self, p, stream, name: str):
+        """The supervised loss of a modality's maps (batch, height, width, classes) against a stream's ``label``.
+
+        Only annotated pixels of slices that have the modality count.
+        """
+        slices = slices_with(stream.get("present"), name)
+        return self.segmentation_loss(p, stream["label"], valid=pixels_of(slices, p, stream.get("valid")))
 
     def segmentation_loss(self, p, y, *, valid=None):
         """`losses.supervised.segmentation_loss` with the weights of the settings and the kind of the classes."""

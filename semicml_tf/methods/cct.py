@@ -42,7 +42,8 @@ def stage_class():
             total = 0.0
             for name in self.modalities:
                 main, others = self.main_and_others(maps["unlabelled"], name)
-                total += sum(squared_difference(p, ops.stop_gradient(main)) for p in others) / len(others)
+                values = sum(squared_difference(p, ops.stop_gradient(main)) for p in others) / len(others)
+                total += self.of_slices_with(batch, name, values)
             return total
 
     return Stage

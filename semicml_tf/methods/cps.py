@@ -31,9 +31,11 @@ def stage_class():
 
         def unlabelled_term(self, maps, targets, batch):
             maps = maps["unlabelled"]
-            return sum(
-                cross_pseudo_supervision(maps[name], maps[f"{name}/second"], exclusive=self.spec.exclusive)
-                for name in self.modalities
-            )
+
+            def of(name):
+                values = cross_pseudo_supervision(maps[name], maps[f"{name}/second"], exclusive=self.spec.exclusive)
+                return self.of_slices_with(batch, name, values)
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

@@ -25,7 +25,8 @@ def stage_class():
             unlabelled = maps["unlabelled"]
 
             def mutual(one, other):
-                return cross_pseudo_supervision(unlabelled[one], unlabelled[other], exclusive=self.spec.exclusive)
+                values = cross_pseudo_supervision(unlabelled[one], unlabelled[other], exclusive=self.spec.exclusive)
+                return self.of_slices_with(batch, (one, other), values)
 
             return mean_over_pairs(self.modalities, mutual)
 

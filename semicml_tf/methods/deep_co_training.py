@@ -31,9 +31,11 @@ def stage_class():
 
         def unlabelled_term(self, maps, targets, batch):
             back = 4 - quarter_turns(batch["seed"])
-            return sum(
-                mutual_squared_difference(maps["unlabelled"][name], rotated(maps["rotated"][name], back))
-                for name in self.modalities
-            )
+
+            def of(name):
+                values = mutual_squared_difference(maps["unlabelled"][name], rotated(maps["rotated"][name], back))
+                return self.of_slices_with(batch, name, values)
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

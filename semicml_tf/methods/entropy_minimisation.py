@@ -23,8 +23,10 @@ def stage_class():
         """
 
         def unlabelled_term(self, maps, targets, batch):
-            return sum(
-                mean_entropy(maps["unlabelled"][name], exclusive=self.spec.exclusive) for name in self.modalities
-            )
+            def of(name):
+                values = mean_entropy(maps["unlabelled"][name], exclusive=self.spec.exclusive)
+                return self.of_slices_with(batch, name, values)
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

@@ -51,14 +51,15 @@ def stage_class():
             return {"unlabelled": batch, "strong": {"image": strong, "seed": batch["seed"]}}
 
         def unlabelled_term(self, maps, targets, batch):
-            return sum(
-                confident_cross_entropy(
+            def of(name):
+                values = confident_cross_entropy(
                     maps["strong"][name],
                     maps["unlabelled"][name],
                     self.settings.confidence,
                     exclusive=self.spec.exclusive,
                 )
-                for name in self.modalities
-            )
+                return self.of_slices_with(batch, name, values)
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

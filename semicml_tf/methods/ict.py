@@ -24,8 +24,9 @@ METHOD = Declaration(
 def stage_class():
     """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
     from semicml_tf.losses.consistency import squared_difference
+    from semicml_tf.methods.presence import counted, slices_with
     from semicml_tf.methods.semi_supervised import SemiSupervised
-    from semicml_tf.methods.views import mixed
+    from semicml_tf.methods.views import mixed, partners
     from semicml_tf.networks.sample_noise import seeds_for, symmetric_beta
 
     class Stage(SemiSupervised):
@@ -47,6 +48,13 @@ def stage_class():
 
         def unlabelled_term(self, maps, targets, batch):
             share = self._share(batch)
-            return sum(squared_difference(maps["mixed"][name], mixed(targets[name], share)) for name in self.modalities)
+
+            def of(name):
+                values = squared_difference(maps["mixed"][name], mixed(targets[name], share))
+                slices = slices_with(batch.get("present"), name)
+                # Both slices of a mixture need the modality.
+                return counted(values, None if slices is None else slices * partners(slices))
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

@@ -21,6 +21,9 @@ def stage_class():
         """``L_unl = mean (p - teacher(x + clip(0.1 N, +-0.2)))^2`` (Tarvainen and Valpola 2017, arXiv 1703.01780)."""
 
         def unlabelled_term(self, maps, targets, batch):
-            return sum(squared_difference(maps["unlabelled"][name], targets[name]) for name in self.modalities)
+            def of(name):
+                return self.of_slices_with(batch, name, squared_difference(maps["unlabelled"][name], targets[name]))
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

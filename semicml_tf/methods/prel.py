@@ -90,6 +90,7 @@ def stage_class():
     from semicml_tf.losses.asc import asc_loss
     from semicml_tf.methods import contrastive_monitor, pseudo_label_monitor
     from semicml_tf.methods.pool_teacher import PooledMethod
+    from semicml_tf.methods.presence import pixels_of, slices_with_any
     from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
 
     class Stage(PooledMethod):
@@ -140,16 +141,23 @@ def stage_class():
                 name: labeller(unlabelled["image"][name], unlabelled["seed"])
                 for name, labeller in self.labellers.items()
             }
-            return {"q": soft_label(maps, self.thresholds, self.settings, exclusive=self.spec.exclusive)}
+            how = {"exclusive": self.spec.exclusive, "present": unlabelled.get("present")}
+            return {"q": soft_label(maps, self.thresholds, self.settings, **how)}
+
+        def _slices_with_label(self, batch):
+            """The unlabelled slices that one of the teachers has labelled."""
+            return slices_with_any(batch["unlabelled"].get("present"), list(self.labellers))
 
         def loss_terms(self, batch, maps, targets):
             how, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
             terms = {"supervised": self.supervised_term(batch, maps)} if how.prel_keep_labelled else {}
             strong_now = ops.cast(self.progress() >= how.prel_strong_from, "float32")
+            present, with_label = batch["unlabelled"].get("present"), self._slices_with_label(batch)
             for name in self.modalities:
                 strong = name == self.teacher_modality
                 share = (how.prel_asc_strong if strong else how.prel_asc_weak) if how.asc_weight else 0.0
                 p = maps["unlabelled"][name]
+                slices = None if present is None else present[name] * with_label
                 contrast = asc_loss(
                     q,
                     p,
@@ -158,22 +166,27 @@ def stage_class():
                     similarity=how.asc_similarity,
                     negatives=how.asc_negatives,
                     empty=how.asc_empty,
+                    slices=slices,
                 )
-                follow = self.segmentation_loss(p, q)
+                follow = self.segmentation_loss(p, q, valid=pixels_of(slices, p))
                 weight = how.prel_weight * (strong_now if strong else 1.0)
                 terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * follow)
             return terms
 
         def observations(self, batch, maps, targets):
             students = {name: maps["unlabelled"][name] for name in self.modalities}
-            labelled, patients = batch["labelled"], batch["unlabelled"]["patient"]
+            labelled, unlabelled = batch["labelled"], batch["unlabelled"]
             shares = pseudo_label_monitor.shares(
-                targets["q"], labelled["label"], self.class_names, valid=labelled.get("valid")
+                targets["q"],
+                labelled["label"],
+                self.class_names,
+                valid=labelled.get("valid"),
+                slices=self._slices_with_label(batch),
             )
-            return {
-                **shares,
-                **contrastive_monitor.scalars(students, patients, self.settings),
-            }
+            contrast = contrastive_monitor.scalars(
+                students, unlabelled["patient"], self.settings, unlabelled.get("present")
+            )
+            return {**shares, **contrast}
 
         def alarms(self, means):
             return pseudo_label_monitor.alarms(means, self.class_names)

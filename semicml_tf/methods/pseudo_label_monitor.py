@@ -8,6 +8,7 @@ from typing import Any
 from keras import ops
 
 from semicml_tf.losses.maps import by_class, masked_mean
+from semicml_tf.methods.presence import pixels_of
 
 # Labels of less than this share of the labelled windows' foreground teach background.
 _LEAST_OF_TRUTH = 1 / 20
@@ -19,7 +20,7 @@ _REMEDY = (
 )
 
 
-def shares(q, label, names: Sequence[str] = ("",), *, valid=None) -> dict[str, Any]:
+def shares(q, label, names: Sequence[str] = ("",), *, valid=None, slices=None) -> dict[str, Any]:
     """Scalars to log of a step.
 
     Args:
@@ -27,6 +28,7 @@ def shares(q, label, names: Sequence[str] = ("",), *, valid=None) -> dict[str, A
         label: annotators' masks of the labelled windows, (batch, h, w, classes), 0 or 1.
         names: of the classes.
         valid: (batch, h, w, 1) 0/1: annotated pixels of the labelled windows; None: all of them.
+        slices: (batch,) 0/1: unlabelled windows that have a soft label; None: all of them.
 
     Returns:
         ``label_foreground``: fraction of pixels with q >= 0.5; ``label_mass``: mean of q; ``truth_foreground``: the
@@ -38,11 +40,15 @@ def shares(q, label, names: Sequence[str] = ("",), *, valid=None) -> dict[str, A
         end = f"_{name}" if len(names) > 1 else ""
         truth = ops.cast(truth, "float32")
         scalars |= {
-            f"label_foreground{end}": ops.mean(ops.cast(of_class >= 0.5, "float32")),
-            f"label_mass{end}": ops.mean(of_class),
-            f"truth_foreground{end}": ops.mean(truth) if valid is None else masked_mean(truth, valid),
+            f"label_foreground{end}": _mean(ops.cast(of_class >= 0.5, "float32"), pixels_of(slices, of_class)),
+            f"label_mass{end}": _mean(of_class, pixels_of(slices, of_class)),
+            f"truth_foreground{end}": _mean(truth, valid),
         }
     return scalars
+
+
+def _mean(values, valid):
+    return ops.mean(values) if valid is None else masked_mean(values, valid)
 
 
 def alarms(means: Mapping[str, float], names: Sequence[str] = ("",)) -> list[str]:

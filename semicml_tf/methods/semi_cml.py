@@ -50,6 +50,7 @@ def stage_class():
     from semicml_tf.methods import contrastive_monitor, ramps
     from semicml_tf.methods.modality_pairs import mean_over_pairs
     from semicml_tf.methods.pool_teacher import PooledMethod
+    from semicml_tf.methods.presence import counted, slices_with
 
     class Stage(PooledMethod):
         """``L = sum over m of L_sup,m + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
@@ -87,6 +88,7 @@ def stage_class():
         def loss_terms(self, batch, maps, targets):
             how, unlabelled = self.settings, maps["unlabelled"]
             asc_weight, mse_weight = self.weights_of_terms()
+            present = batch["unlabelled"].get("present")
 
             def contrast(one, other):
                 return asc_loss(
@@ -97,10 +99,11 @@ def stage_class():
                     similarity=how.asc_similarity,
                     negatives=how.asc_negatives,
                     empty=how.asc_empty,
+                    slices=slices_with(present, one, other),
                 )
 
             def difference(one, other):
-                return self._mean_difference(one, other, unlabelled, targets)
+                return self._mean_difference(one, other, unlabelled, targets, slices_with(present, one, other))
 
             terms = {"supervised": self.supervised_term(batch, maps)}
             if how.asc_weight:
@@ -111,9 +114,10 @@ def stage_class():
 
         def observations(self, batch, maps, targets):
             maps = {name: maps["unlabelled"][name] for name in self.modalities}
-            return contrastive_monitor.scalars(maps, batch["unlabelled"]["patient"], self.settings)
+            unlabelled = batch["unlabelled"]
+            return contrastive_monitor.scalars(maps, unlabelled["patient"], self.settings, unlabelled.get("present"))
 
-        def _mean_difference(self, one, other, maps, targets):
+        def _mean_difference(self, one, other, maps, targets, slices):
             if self._against_averages:
                 pairs = [(maps[one], targets[other]), (maps[other], targets[one])]
             else:
@@ -121,7 +125,7 @@ def stage_class():
             values = []
             for p, q in pairs:
                 weight = seen_by_either(p, q) if self.settings.mse_weighting == "seen" else 1.0
-                values.append(ops.mean(weight * squared_difference(p, q)))
+                values.append(ops.mean(counted(weight * squared_difference(p, q), slices)))
             return sum(values) / len(values)
 
     return Stage

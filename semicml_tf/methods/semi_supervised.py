@@ -8,6 +8,7 @@ from keras import ops
 
 from semicml_tf.methods import ramps
 from semicml_tf.methods.base import Method
+from semicml_tf.methods.presence import counted, slices_with
 
 
 class SemiSupervised(Method):
@@ -20,7 +21,8 @@ class SemiSupervised(Method):
     def unlabelled_term(self, maps, targets, batch):
         """The unlabelled loss: (batch,) or, where it is coupled over the batch, a scalar.
 
-        Terms of single networks are summed over modalities. Mutual terms are means over pairs of modalities.
+        Terms of single networks are summed over modalities. Mutual terms are means over pairs of modalities. A term
+        counts only slices that have its modalities; see `of_slices_with`.
 
         Args:
             maps, targets: as in `loss_terms`.
@@ -35,6 +37,16 @@ class SemiSupervised(Method):
     def unlabelled_targets(self, batch) -> dict[str, Any]:
         """Maps computed before the step from the unlabelled stream; see `targets`."""
         return {}
+
+    def of_slices_with(self, batch, names, values):
+        """A term's values (batch,), scaled so that their mean is over the slices that have the modalities `names`.
+
+        Args:
+            batch: the global unlabelled stream.
+            names: one or several modalities.
+        """
+        names = (names,) if isinstance(names, str) else names
+        return counted(values, slices_with(batch.get("present"), *names))
 
     @property
     def silence_remedy(self):

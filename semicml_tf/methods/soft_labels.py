@@ -11,6 +11,7 @@ from keras import ops
 from semicml_tf.losses.maps import background, one_hot_of_largest
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.noisy_teacher import NoisyTeacher
+from semicml_tf.methods.presence import Present
 from semicml_tf.networks.precision import full_precision
 
 # Log-odds beyond this are cut: a network that is sure to the last bit would outvote any other.
@@ -27,7 +28,12 @@ def _log_odds(p, dtype: str):
 
 
 def soft_label(
-    maps: Mapping[str, Any], thresholds: Mapping[str, Any], settings: MethodSettings, *, exclusive: bool = False
+    maps: Mapping[str, Any],
+    thresholds: Mapping[str, Any],
+    settings: MethodSettings,
+    *,
+    exclusive: bool = False,
+    present: Present = None,
 ):
     """One label from the teachers' maps of the same slices.
 
@@ -43,25 +49,46 @@ def soft_label(
         maps: probabilities (batch, h, w, classes) by modality.
         thresholds: on them, by modality, a scalar or (classes,); exclusive classes have none.
         exclusive: whether the classes exclude each other.
+        present: the slices that have a modality, by modality; None: all of them. A teacher without its modality adds
+            no evidence. Without any teacher a label is arbitrary.
 
     Returns:
         (batch, h, w, classes) float32 in [0, 1]; ``hard``: 0 or 1, by 0.5 or by the largest class; no gradient.
     """
     if settings.label_fusion == "odds" and exclusive:
         full = full_precision(next(iter(maps.values())).dtype)
-        wholes = [ops.concatenate([background(p), p], axis=-1) for p in maps.values()]
-        evidence = sum(ops.log(_clipped(whole, full)) for whole in wholes)
+        wholes = {name: ops.concatenate([background(p), p], axis=-1) for name, p in maps.items()}
+        evidence = _sum({name: ops.log(_clipped(whole, full)) for name, whole in wholes.items()}, present)
         q = ops.softmax(settings.label_sharpness * evidence, axis=-1)[..., 1:]
     elif settings.label_fusion == "odds":
         full = full_precision(next(iter(maps.values())).dtype)
-        evidence = sum(_log_odds(p, full) - _log_odds(thresholds[name], full) for name, p in maps.items())
+        odds = {name: _log_odds(p, full) - _log_odds(thresholds[name], full) for name, p in maps.items()}
+        evidence = _sum(odds, present)
         q = ops.sigmoid(settings.label_sharpness * evidence)
     else:
-        q = sum(maps.values()) / len(maps)
+        q = _sum(maps, present) / _teachers(maps, present)
     q = ops.stop_gradient(q)
     if settings.pseudo_labels != "hard":
         return q
     return one_hot_of_largest(q) if exclusive else ops.cast(q >= 0.5, q.dtype)
+
+
+def _sum(values: Mapping[str, Any], present: Present):
+    """The sum of the modalities' values (batch, h, w, channels), over the modalities that each slice has."""
+    if present is None:
+        return sum(values.values())
+    return sum(value * _weight(present[name], value.dtype) for name, value in values.items())
+
+
+def _teachers(maps: Mapping[str, Any], present: Present):
+    """The number of teachers of each slice, at least 1."""
+    if present is None:
+        return len(maps)
+    return ops.maximum(sum(_weight(present[name], p.dtype) for name, p in maps.items()), 1.0)
+
+
+def _weight(slices, dtype):
+    return ops.cast(ops.reshape(slices, (-1, 1, 1, 1)), dtype)
 
 
 class SoftLabeller:

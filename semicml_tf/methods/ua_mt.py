@@ -37,6 +37,7 @@ def stage_class():
 
     from semicml_tf.losses.entropy import certain_squared_difference, pixel_entropy
     from semicml_tf.methods.average_teacher import AverageTeacher
+    from semicml_tf.methods.presence import pixels_of, slices_with
     from semicml_tf.networks.sample_noise import seeds_for
 
     class Stage(AverageTeacher):
@@ -71,11 +72,14 @@ def stage_class():
         def unlabelled_term(self, maps, targets, batch):
             limit = self.settings.uncertainty_limit
             threshold = limit + (1.0 - limit) * self.ramp()
-            return sum(
-                certain_squared_difference(
-                    maps["unlabelled"][name], targets[name], targets[f"{name}/uncertainty"], threshold
+
+            def of(name):
+                p = maps["unlabelled"][name]
+                valid = pixels_of(slices_with(batch.get("present"), name), p)
+                return certain_squared_difference(
+                    p, targets[name], targets[f"{name}/uncertainty"], threshold, valid=valid
                 )
-                for name in self.modalities
-            )
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

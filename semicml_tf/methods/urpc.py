@@ -16,6 +16,7 @@ def stage_class():
     """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
     from semicml_tf.losses.pyramid import rectified_consistency
     from semicml_tf.methods.auxiliary import AuxiliarySupervised
+    from semicml_tf.methods.presence import pixels_of, slices_with
     from semicml_tf.networks.auxiliary_outputs import scale_heads
 
     class Stage(AuxiliarySupervised):
@@ -34,9 +35,11 @@ def stage_class():
             return {"scales": {name: heads(name) for name in self.modalities}}
 
         def unlabelled_term(self, maps, targets, batch):
-            pyramids = [self.main_and_others(maps["unlabelled"], name) for name in self.modalities]
-            return sum(
-                rectified_consistency([main, *others], exclusive=self.spec.exclusive) for main, others in pyramids
-            )
+            def of(name):
+                main, others = self.main_and_others(maps["unlabelled"], name)
+                valid = pixels_of(slices_with(batch.get("present"), name), main)
+                return rectified_consistency([main, *others], exclusive=self.spec.exclusive, valid=valid)
+
+            return sum(of(name) for name in self.modalities)
 
     return Stage

@@ -51,4 +51,9 @@ def rotated(x, turns):
 def mixed(x, share):
     """``(1 - share) x_i + share x_j``, slice j half a batch after i; x: (batch, h, w, 1), share: (batch,)."""
     share = ops.cast(ops.reshape(share, (-1, 1, 1, 1)), x.dtype)
-    return (1.0 - share) * x + share * ops.roll(x, -(ops.shape(x)[0] // 2), axis=0)
+    return (1.0 - share) * x + share * partners(x)
+
+
+def partners(x):
+    """The slice that `mixed` mixes into each slice; x: (batch, ...)."""
+    return ops.roll(x, -(ops.shape(x)[0] // 2), axis=0)

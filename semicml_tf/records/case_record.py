@@ -252,7 +252,12 @@ def _native_label(content: memoryview, shape: tuple[int, int, int], labels: Labe
 
 
 def parse_in_graph(
-    serialized, modalities: Sequence[str], *, labelled: bool, labels: LabelDefinition = PLAIN
+    serialized,
+    modalities: Sequence[str],
+    *,
+    labelled: bool,
+    labels: LabelDefinition = PLAIN,
+    may_lack: bool = False,
 ) -> dict[str, Any]:
     """The images (and label) of one serialised record, by TensorFlow operations.
 
@@ -261,25 +266,37 @@ def parse_in_graph(
         modalities: names to read.
         labelled: whether to read the label, too; a record without one is then an error.
         labels: the classes of the dataset.
+        may_lack: whether the record may lack images. An absent image is then all 0.
 
     Returns:
         ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: codes of `labels`, of its
-        type, of the same shape.
+        type, of the same shape. With `may_lack` also ``"present"``: a scalar bool by modality.
 
     Raises:
         tf.errors.InvalidArgumentError: a feature is missing, or the label has values that are no codes.
     """
     import tensorflow as tf
 
-    wanted = {f"image/{name}": tf.io.FixedLenFeature([], tf.string) for name in modalities}
+    default = b"" if may_lack else None
+    wanted = {f"image/{name}": tf.io.FixedLenFeature([], tf.string, default) for name in modalities}
     wanted["grid/shape"] = tf.io.FixedLenFeature([3], tf.int64)
     if labelled:
         wanted["label"] = tf.io.FixedLenFeature([], tf.string)
     parsed = tf.io.parse_single_example(serialized, wanted)
     shape = parsed["grid/shape"]
-    images = {name: tf.reshape(tf.io.decode_raw(parsed[f"image/{name}"], tf.float16), shape) for name in modalities}
+    case = {}
+    if may_lack:
+        case["present"] = {name: tf.strings.length(parsed[f"image/{name}"]) > 0 for name in modalities}
+
+    def image(name):
+        return tf.reshape(tf.io.decode_raw(parsed[f"image/{name}"], tf.float16), shape)
+
+    def image_or_zeros(name):
+        return tf.cond(case["present"][name], lambda: image(name), lambda: tf.zeros(shape, tf.float16))
+
+    case["image"] = {name: (image_or_zeros if may_lack else image)(name) for name in modalities}
     if not labelled:
-        return {"image": images}
+        return case
     dtype = tf.as_dtype(np.dtype(labels.dtype))
     label = tf.reshape(tf.io.decode_raw(parsed["label"], dtype), shape)
     # Augmentation interpolates each class by itself: another value would silently become background.
@@ -288,7 +305,7 @@ def parse_in_graph(
     known = tf.constant(True) if end > dtype.max else label < tf.constant(end, dtype)
     if labels.ignored_code is not None:
         known = tf.logical_or(known, label == tf.constant(labels.ignored_code, dtype))
-    values = "0 and 1" if labels.is_plain else f"of {labels}"
-    checked = tf.debugging.Assert(tf.reduce_all(known), [f"expected a label of the values {values}"])
+    expected = "0 and 1" if labels.is_plain else f"of {labels}"
+    checked = tf.debugging.Assert(tf.reduce_all(known), [f"expected a label of the values {expected}"])
     with tf.control_dependencies([checked] if checked is not None else []):
-        return {"image": images, "label": tf.identity(label)}
+        return case | {"label": tf.identity(label)}

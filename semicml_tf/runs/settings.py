@@ -91,6 +91,13 @@ class TrainSettings:
         "Partitions of the unlabelled stream, of labelled and unlabelled. Their labels are not read there.",
         group=DATA,
     )
+    incomplete_cases: str = option(
+        "use",
+        "Patients without all modalities: train each network on the images that there are (use), or skip these "
+        "patients (drop).",
+        choices=("use", "drop"),
+        group=DATA,
+    )
     threshold: float = option(
         0.0,
         "Probability from which a voxel is foreground. 0 chooses it for each modality by validation DSC.",
@@ -227,18 +234,36 @@ def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(train) | dataclasses.asdict(method)))
 
 
-def run_hash(train: TrainSettings, method: MethodSettings, data_hash: str, initial_hash: str | None) -> str:
+def recorded_flags(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags in a run's `run.json`. Runs of earlier versions dropped patients without all modalities."""
+    flags = record.get("settings", {})
+    return {"incomplete_cases": "drop", **flags} if record.get("unlabelled_left_out") else flags
+
+
+def run_hash(
+    train: TrainSettings,
+    method: MethodSettings,
+    data_hash: str,
+    initial_hash: str | None,
+    *,
+    incomplete: bool = False,
+) -> str:
     """SHA-256 of what a run was asked to do.
 
     Args:
         train, method: its settings.
         data_hash: of the dataset.
         initial_hash: run hash of the run whose networks are the initial ones, if any.
+        incomplete: whether a case that may train lacks a modality. `incomplete_cases` changes nothing otherwise, and
+            ``drop`` was the only way of earlier versions.
     """
     settings = as_flags(train, method)
     for part in (train, method):
         for field in dataclasses.fields(part):
             if field.name not in _ALWAYS_HASHED and getattr(part, field.name) == field.default:
                 del settings[field.name]
+    settings.pop("incomplete_cases", None)
+    if incomplete and train.incomplete_cases == "use":
+        settings["incomplete_cases"] = "use"
     text = json.dumps([MEANING, settings, data_hash, initial_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

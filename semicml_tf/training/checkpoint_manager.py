@@ -63,7 +63,7 @@ class Keeper:
         parts = []
         if record.get("settings"):
             defaults = settings.as_flags(TrainSettings(), MethodSettings())
-            parts = settings.differences(record["settings"], self._asked["settings"], defaults)
+            parts = settings.differences(settings.recorded_flags(record), self._asked["settings"], defaults)
         for key, what in (("modalities", "modalities"), ("data_hash", "data of hash"), ("initial_run", "--init_from")):
             if record and record.get(key) != self._asked[key]:
                 before, now = (

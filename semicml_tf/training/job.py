@@ -76,7 +76,8 @@ def _train(config: TrainConfig, end: Callable[[int], object] | None) -> TrainRes
     job = Workers.from_environment()
     # A dry run stays in this process.
     workers = ALONE if config.dry_run else job
-    partitions, lacking = preconditions.check(config, info, workers, job)
+    data = preconditions.check(config, info, workers, job)
+    partitions = data.partitions
     flags = flagfile(config, info)
 
     tf = quiet_import.tensorflow()
@@ -135,7 +136,8 @@ def _train(config: TrainConfig, end: Callable[[int], object] | None) -> TrainRes
         strategy,
         workers=workers,
         initial=initial,
-        left_out=lacking,
+        left_out=data.left_out,
+        incomplete=data.incomplete,
         picture_every=config.picture_every,
         jit_compile=config.jit_compile,
         end=restore_and_end if end else None,

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from semicml_tf.input.augment import BY_NAME
+from semicml_tf.input.complete_cases import training_cases
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
 from semicml_tf.methods import catalogue
@@ -45,7 +46,7 @@ class Stages:
     ):
         self._info, self._train, self._method, self._strategy = info, train, method, strategy
         self._workers, self._jit_compile = workers, jit_compile
-        labelled = info.cases("labelled")
+        labelled = training_cases(info, ("labelled",), train.incomplete_cases)
         self.epoch_steps = run_settings.steps_per_epoch(
             train,
             sum(case.lesion_slices or 0 for case in labelled),
@@ -127,6 +128,7 @@ class Stages:
             sizes["unlabelled"],
             stream,
             share=(self._workers.number, self._workers.count) if self._own_shards else (0, 1),
+            incomplete_cases=train.incomplete_cases,
         )
         return batches(self._info, data, self.first_step(number) + step)
 

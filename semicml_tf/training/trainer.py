@@ -15,7 +15,7 @@ import tensorflow as tf
 from typing_extensions import TypedDict
 
 from semicml_tf.errors import Interrupted, UserError
-from semicml_tf.input.complete_cases import whole_cases
+from semicml_tf.input.complete_cases import training_cases
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
@@ -91,6 +91,7 @@ class Trainer:
         workers: the cooperating workers, and the index of this worker. Only the chief writes to the folder.
         initial: run whose best networks are the initial networks.
         left_out: number of skipped unlabelled cases, for `run.json`.
+        incomplete: whether a case that may train lacks a modality.
         picture_every: epochs between two pictures. The last epoch of a stage always gets a picture.
         jit_compile: whether XLA compiles the step. XLA needs a single device.
         end: ends the process while native code blocks the signal handler; see `StopRequest`.
@@ -111,6 +112,7 @@ class Trainer:
         workers: Workers = ALONE,
         initial: run_folder.Run | None = None,
         left_out: int = 0,
+        incomplete: bool = False,
         picture_every: int = 5,
         jit_compile: bool = False,
         end: Callable[[int], object] | None = None,
@@ -119,7 +121,9 @@ class Trainer:
         self._together = Together(workers, strategy, folder)
         self._workers, self._initial, self._picture_every = workers, initial, max(picture_every, 1)
         self._stages = Stages(info, train, method, strategy, workers, jit_compile=jit_compile)
-        self._hash = run_settings.run_hash(train, method, info.data_hash, initial.run_hash if initial else None)
+        self._hash = run_settings.run_hash(
+            train, method, info.data_hash, initial.run_hash if initial else None, incomplete=incomplete
+        )
         asked = {
             "modalities": list(info.modalities),
             "data_hash": info.data_hash,
@@ -312,7 +316,7 @@ class Trainer:
         partitions = {"labelled": ("labelled",), "unlabelled": train.unlabelled_partitions}
         held = []
         for stream, part in batch.items():
-            cases, _ = whole_cases(self._info, partitions[stream])
+            cases = training_cases(self._info, partitions[stream], train.incomplete_cases)
             names = sorted({cases[int(number)].case_id for number in part["patient"]})
             held.append(f"{stream} {', '.join(names)}")
         return f"step {first + step} (cases: {'; '.join(held)})"

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from semicml_tf.inference import slices
 from semicml_tf.inference.agreement import dice
+from semicml_tf.input.complete_cases import lacking
 from semicml_tf.postprocessing.steps import largest_class
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.records.shards import read_cases
@@ -30,12 +31,14 @@ class Validated:
             cross-modal terms are prone to.
         pictures: for a few cases, (images by modality, truth, probabilities by modality) of one slice; truth and
             probabilities are (classes, rows, columns).
+        patients: by modality, the number of patients who have the modality; {} if every patient has all of them.
     """
 
     dice: dict[str, dict[str, float]]
     thresholds: dict[str, tuple[float, ...]]
     silent: tuple[tuple[str, str], ...]
     pictures: dict[str, tuple[dict, np.ndarray, dict]]
+    patients: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -43,14 +46,17 @@ class Validated:
         return {name: float(np.mean(list(of_class.values()))) for name, of_class in self.dice.items()}
 
     def columns(self) -> dict[str, float]:
-        """The columns of the history: ``dice_MODALITY`` and ``threshold_MODALITY``, of several classes for each."""
+        """The columns of the history: ``dice_MODALITY`` and ``threshold_MODALITY``, of several classes for each.
+
+        ``patients_MODALITY`` follows where a patient lacks a modality.
+        """
         columns = {f"dice_{name}": value for name, value in self.means.items()}
         for name, of_class in self.dice.items():
             columns |= {f"dice_{name}_{one}": value for one, value in of_class.items() if len(of_class) > 1}
         for name, values in self.thresholds.items():
             for one, value in zip(self.dice[name], values):
                 columns[f"threshold_{name}" + (f"_{one}" if len(values) > 1 else "")] = value
-        return columns
+        return columns | {f"patients_{name}": count for name, count in self.patients.items()}
 
     def stored_threshold(self, name: str) -> dict[str, float | dict[str, float]]:
         """A modality's thresholds as ``best`` of run.json holds them."""
@@ -85,7 +91,7 @@ class Validated:
 
 
 class Validator:
-    """Applies networks to the cases of the partition ``validation``.
+    """Applies each network to the cases of the partition ``validation`` that have its modality.
 
     Args:
         threshold: on the probability; 0: the one of `THRESHOLDS` with the best mean Dice, for each modality and region.
@@ -100,6 +106,7 @@ class Validator:
         if info.labels.exclusive:
             self._thresholds = (0.5,)
         self._cases = info.cases("validation")
+        self._incomplete = any(lacking(info, case) for case in self._cases)
         self._compiled: dict[str, tuple] = {}
 
     def _predict(self, name: str, network):
@@ -122,7 +129,7 @@ class Validator:
         for record in read_cases(self._info, self._cases):
             ignored = labels.ignored(record.label)
             maps = {}
-            for name in networks:
+            for name in (name for name in networks if name in record.images):
                 maps[name] = slices.probabilities(
                     record.images[name],
                     self._window,
@@ -141,9 +148,9 @@ class Validator:
             if len(pictures) < self._pictures:
                 index = int(labels.any(record.label).sum(axis=(1, 2)).argmax())
                 pictures[record.case_id] = (
-                    {name: np.asarray(record.images[name][index], np.float32) for name in networks},
+                    {name: np.asarray(record.images[name][index], np.float32) for name in maps},
                     labels.masks(record.label[index]),
-                    {name: maps[name][:, index] for name in networks},
+                    {name: of_case[:, index] for name, of_case in maps.items()},
                 )
         means = {
             name: {one: np.mean(held or [[0.0] * len(self._thresholds)], axis=0) for one, held in of_class.items()}
@@ -166,6 +173,10 @@ class Validator:
             },
             silent=tuple((name, one) for name in networks for one in labels.names if is_silent(name, one)),
             pictures=pictures,
+            patients={
+                name: sum(name in self._info.modalities_of(case) for case in self._cases)
+                for name in (networks if self._incomplete else ())
+            },
         )
 
     def _masks(self, maps: np.ndarray, number: int, ignored: np.ndarray | None) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
@@ -92,3 +93,29 @@ def test_a_step_with_several_classes_moves_every_class(name, classes, activation
     state = method.state()
     method.restore_state(state)
     assert method.state() == state and (state["thresholds"] == {}) == (activation == "softmax")
+
+
+@pytest.mark.parametrize("name", catalogue.METHODS)
+def test_slices_without_a_modality_do_not_count_in_its_terms(name):
+    present = {"ct": [1, 1, 1, 0], "pet": [1, 0, 1, 1]}
+    spec = smallest("unet", catalogue.METHODS[name].needs_features)
+    settings = {"mse_weight": 1.0} if name == "semi_cml" else {}
+    method = method_batches.method(name, spec=spec, **settings, **AT_ONCE)
+    batch = method_batches.batch(0, present=present)
+    targets, maps = method.targets(batch), method._maps(method.views(batch))
+
+    def altered(held):
+        """Other values in the maps of absent images. The key of a map begins with its modality."""
+        rows = {key: np.reshape(present.get(key.split("/")[0], [1] * 4), (-1, 1, 1, 1)) for key in held}
+        return {key: tf.where(rows[key] > 0, value, 1.0 - value) for key, value in held.items()}
+
+    others = {view: altered(of_view) for view, of_view in maps.items()}
+    for scalars in (method.loss_terms, method.observations):
+        expected = scalars(batch, maps, targets)
+        for key, value in scalars(batch, others, altered(targets)).items():
+            assert float(value) == pytest.approx(float(expected[key]), rel=1e-5, abs=1e-7), key
+    before = method_batches.weights(method)
+    assert all(np.isfinite(float(value)) for value in method.train_step(batch).values())
+    for key, arrays in method_batches.weights(method).items():
+        if key.startswith("student/"):
+            assert max(np.abs(a - b).max() for a, b in zip(arrays, before[key])) > 1e-4, key

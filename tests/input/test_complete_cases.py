@@ -1,4 +1,4 @@
-"""Cases that lack a modality: out of the streams, refused where networks are taught or chosen, told of in the run."""
+"""Cases that lack a modality: used or dropped in the streams, counted in the run."""
 
 import csv
 import dataclasses
@@ -11,7 +11,7 @@ import tensorflow as tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.input import augment
-from semicml_tf.input.complete_cases import require_whole, whole_cases
+from semicml_tf.input.complete_cases import whole_cases
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
 from tests.support.evaluation_data import ball, oblique_grid, patient, without, write_dataset
@@ -37,8 +37,8 @@ TINY = [
 def _records():
     native = oblique_grid()
     made = {
-        name: patient(ODD.get(name, name), ball(native, (12 + number, 13, 7), 6.5), native)
-        for number, name in enumerate(("l0", "l1", "v0", "u0", "u1", "u2", "u3"))
+        name: patient(ODD.get(name, name), ball(native, (12 + number % 7, 13, 7), 6.5), native)
+        for number, name in enumerate(("l0", "l1", "v0", "u0", "u1", "u2", "u3", "l2", "v1"))
     }
     for name in ("u0", "u1", "u2", "u3"):
         made[name] = dataclasses.replace(made[name], label=None, native_label=None)
@@ -49,13 +49,12 @@ def _dataset(folder, *, half=("u1", "u3"), lacks="pet"):
     made = _records()
     for name in half:
         made[name] = without(made[name], lacks)
+    # The last two are used in some tests only.
+    names = {"labelled": ["l0", "l1", "l2"], "validation": ["v0", "v1"], "unlabelled": ["u0", "u1", "u2", "u3"]}
+    further = {"l2", "v1"} - set(half)
     return write_dataset(
         folder,
-        {
-            "labelled": [made["l0"], made["l1"]],
-            "validation": [made["v0"]],
-            "unlabelled": [made[name] for name in ("u0", "u1", "u2", "u3")],
-        },
+        {partition: [made[name] for name in of if name not in further] for partition, of in names.items()},
     )
 
 
@@ -64,7 +63,7 @@ def info(tmp_path_factory):
     return _dataset(tmp_path_factory.mktemp("whole") / "data")
 
 
-def test_cases_are_told_apart(info):
+def test_whole_cases_have_every_modality(info):
     whole, lacking = whole_cases(info, ("labelled", "unlabelled"))
     assert [case.case_id for case in whole] == [ODD["l0"], "l1", ODD["u0"], "u2"]
     assert [case.case_id for case in lacking] == ["u1", "u3"]
@@ -72,14 +71,38 @@ def test_cases_are_told_apart(info):
     assert whole_cases(info, ()) == ([], [])
 
 
-def test_the_unlabelled_stream_shows_whole_cases_alone(info):
+def _stream_batches(info, incomplete_cases, count=8):
     stream = StreamSettings(info.modalities, 32, 0, True, 0.67, augment.NONE, seed=3)
-    data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream)
+    data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream, incomplete_cases=incomplete_cases)
+    return list(batches(info, data).take(count))
+
+
+def test_dropped_cases_are_in_no_stream(info):
     seen = set()
-    for batch in batches(info, data).take(8):
-        assert set(batch["unlabelled"]["image"]) == {"ct", "pet"}
+    for batch in _stream_batches(info, "drop"):
+        assert set(batch["unlabelled"]) == {"image", "patient", "seed"}
         seen |= set(batch["unlabelled"]["patient"].numpy().tolist())
-    assert seen == {0, 1}  # u0 and u2; u1 or u3 would have stopped the stream
+    assert seen == {0, 1}  # u0 and u2
+
+
+def test_an_absent_image_is_replaced_by_one_of_another_case_and_marked(info):
+    absent = set()
+    for batch in _stream_batches(info, "use"):
+        assert "present" not in batch["labelled"]  # Its cases are complete.
+        part = batch["unlabelled"]
+        present = {name: values.numpy() for name, values in part["present"].items()}
+        assert set(present) == {"ct", "pet"} and present["ct"].min() == 1.0
+        # Cases 1 and 3, u1 and u3, lack PET.
+        np.testing.assert_array_equal(present["pet"], part["patient"].numpy() % 2 == 0)
+        absent |= set(np.flatnonzero(present["pet"] == 0))
+        assert part["image"]["pet"].numpy().max(axis=(1, 2, 3)).min() == 1.0  # Each is an image, and none is blank.
+    assert absent
+
+
+def test_complete_cases_give_the_same_batches_either_way(tmp_path):
+    info = _dataset(tmp_path / "data", half=())
+    used, dropped = (_stream_batches(info, how, count=2) for how in ("use", "drop"))
+    tf.nest.map_structure(np.testing.assert_array_equal, used, dropped)
 
 
 def test_nobody_with_every_modality_is_one_clear_line(tmp_path):
@@ -90,32 +113,44 @@ def test_nobody_with_every_modality_is_one_clear_line(tmp_path):
     assert len(whole_cases(info, ("labelled", "unlabelled"))[0]) == 2
 
 
-@pytest.mark.parametrize("name,partition,lacks", [("l1", "labelled", "ct"), ("v0", "validation", "pet")])
-def test_networks_are_taught_and_chosen_on_whole_cases(tmp_path, name, partition, lacks):
-    info = _dataset(tmp_path / "data", half=(name,), lacks=lacks)
-    with pytest.raises(
-        UserError, match=f"case .*{name}.* in '{partition}' lacks {lacks}.*Only 'unlabelled' and 'test'"
-    ):
-        require_whole(info, ("labelled", "validation"))
-    with pytest.raises(UserError, match=f"case .*{name}.* in '{partition}'") as caught:
-        commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={tmp_path / 'run'}", *TINY])
-    assert caught.value.line.isprintable() and not (tmp_path / "run").exists()
+def _train(info, run, *flags):
+    commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={run}", *TINY, *flags])
+    return json.loads((run / "run.json").read_text())
 
 
 @any_letters
-def test_training_says_how_many_were_left_out_and_takes_any_name(quick_runs, info, tmp_path, capsys):
+def test_training_drops_incomplete_cases_if_asked_and_takes_any_name(quick_runs, info, tmp_path, capsys):
     run = tmp_path / "run"
-    commandline.call("semicml_tf.train", [f"--dataset={info.root}", f"--output={run}", *TINY])
+    body = _train(info, run, "--incomplete_cases=drop")
     line = "skipped 2 of 6 unlabelled cases: a modality is missing"
     out = capsys.readouterr().out
     assert out.splitlines().count(line) == 1 and out.replace("\n", "").isprintable()
-    body = json.loads((run / "run.json").read_text())
     assert body["unlabelled_left_out"] == 2 and np.isfinite(body["best"]["pet"]["dice"])
     assert body["data"]["validated_on"] == [ODD["v0"]] and ODD["l0"] in body["data"]["trained_on"]
     # The picture, whose captions are the names, is in TensorBoard and beside.
     assert (1, "validation") in logged(run) and (run / "pictures" / "epoch-000.png").exists()
     (row,) = csv.DictReader((run / "history.csv").read_text().splitlines())
     assert row["stage"] == "semi_cml" and not any("0|<" in str(value) for value in row.values())
+    # The run of an earlier version, which recorded no such flag, dropped them, too.
+    del body["settings"]["incomplete_cases"]
+    (run / "run.json").write_text(json.dumps(body))
+    with pytest.raises(UserError, match="--incomplete_cases=drop, now use"):
+        _train(info, run, "--resume")
+    _train(info, run, "--resume", "--incomplete_cases=drop")
+
+
+def test_training_uses_the_images_of_each_case(quick_runs, tmp_path, capsys):
+    info = _dataset(tmp_path / "data", half=("u1", "l2", "v1"))
+    body = _train(info, tmp_path / "run", "--labelled_batch=8", "--unlabelled_batch=8")
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "labelled patients: 3; 3 with ct, 2 with pet, 2 with all modalities",
+        "unlabelled patients: 7; 7 with ct, 5 with pet, 5 with all modalities",
+        "validation patients: 2; 2 with ct, 1 with pet, 1 with all modalities",
+    ]
+    assert body["unlabelled_left_out"] == 0
+    (row,) = csv.DictReader((tmp_path / "run" / "history.csv").read_text().splitlines())
+    assert (row["patients_ct"], row["patients_pet"]) == ("2", "1")
+    assert np.isfinite(float(row["loss"])) and (tmp_path / "run" / "pictures" / "epoch-000.png").exists()
 
 
 def test_a_method_without_unlabelled_cases_leaves_nobody_out(tmp_path, capsys, monkeypatch):

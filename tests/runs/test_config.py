@@ -56,6 +56,16 @@ def test_a_run_hash_is_that_of_earlier_versions():
     assert hash_of(config(devices=("cpu:0",), resume=True)) == hash_of(config())
 
 
+def test_incomplete_cases_change_the_hash_only_where_they_train():
+    def hash_of(incomplete_cases, incomplete):
+        made = config(incomplete_cases=incomplete_cases)
+        return run_hash(made.run_settings, made.method_settings, "data", None, incomplete=incomplete)
+
+    former = hash_of("drop", True)
+    assert {former} == {hash_of("drop", False), hash_of("use", False)} and hash_of("use", True) != former
+    assert former.startswith("a4735e5a00c0d1a8")
+
+
 def test_a_new_knob_changes_the_hash_only_where_it_is_set():
     """Else whoever adds a method could resume no run."""
     run, knobs = config().run_settings, config().method_settings

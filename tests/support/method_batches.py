@@ -36,12 +36,14 @@ def batch(
     modalities=MODALITIES,
     classes: int = 1,
     ignored: bool = False,
+    present=None,
 ):
     """A global batch as `input.semi_supervised_batches` yields it; images show their label faintly.
 
     Args:
         classes: of the label, in columns of their own.
         ignored: whether the upper half of each labelled slice was not annotated.
+        present: by modality, 1 for each slice of a stream that has it, else 0.
     """
     rng = np.random.default_rng(seed)
 
@@ -56,6 +58,8 @@ def batch(
             "patient": np.arange(count, dtype=np.int32) // 2,
             "seed": rng.integers(0, 2**31 - 1, count, dtype=np.int32),
         }
+        if present:
+            made["present"] = {name: np.array(values, np.float32) for name, values in present.items()}
         if not with_label:
             return made
         column = np.arange(WINDOW) * classes // WINDOW

@@ -17,8 +17,6 @@ from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
 from semicml_tf.system import atomic_files
 
 PREVIEW = "preview"
-# Partitions whose cases may lack a modality: no pairs are trained on, or each modality is scored alone.
-_MAY_LACK = ("unlabelled", "test")
 
 
 def plan_shards(partition: str, count: int, cases_per_shard: int) -> list[tuple[str, int]]:
@@ -53,7 +51,7 @@ def jobs_of(
                         case=case,
                         settings=settings,
                         with_label=partition in LABELLED_PARTITIONS,
-                        missing_allowed=settings.allow_missing_modality and partition in _MAY_LACK,
+                        missing_allowed=settings.allow_missing_modality,
                         work=work,
                         partition=partition,
                         shard=shard,

@@ -142,13 +142,18 @@ def draw_slices(validated: Validated, title: str) -> bytes:
     from matplotlib import pyplot
 
     pictures = validated.pictures
-    modalities = list(next(iter(pictures.values()))[0])
+    modalities = list(validated.dice)
     several = any(len(of_class) > 1 for of_class in validated.dice.values())
     figure, axes = pyplot.subplots(
         len(pictures), len(modalities), figsize=(3.2 * len(modalities), 3.2 * len(pictures)), squeeze=False
     )
     for row, (case, (images, truth, maps)) in zip(axes, pictures.items()):
         for axis, name in zip(row, modalities):
+            axis.axis("off")
+            axis.set_title(printable(f"{case} {name}"), fontsize=8, parse_math=False)
+            if name not in images:
+                axis.text(0.5, 0.5, f"no {name}", ha="center", va="center", transform=axis.transAxes)
+                continue
             low, high = np.percentile(images[name], [1, 99])
             axis.imshow(images[name], cmap="gray", vmin=low, vmax=max(high, low + 1e-3))
             for number, one in enumerate(validated.dice[name]):
@@ -159,10 +164,9 @@ def draw_slices(validated: Validated, title: str) -> bytes:
                     outlines.draw(axis, values[number], colour, cut=cut, linewidths=1.0, **options)
                 if several:
                     axis.plot([], [], color=f"C{number}", label=one)
-            axis.set_title(printable(f"{case} {name}"), fontsize=8, parse_math=False)
-            axis.axis("off")
     if several:
-        axes[0][0].legend(fontsize=6, loc="lower left")
+        drawn = next(axis for axis in axes.flat if axis.get_legend_handles_labels()[0])
+        drawn.legend(fontsize=6, loc="lower left")
     colours = "solid: truth, dotted: prediction" if several else "green: truth, red: prediction"
     figure.suptitle(f"{title}\n{colours}", fontsize=9)
     figure.tight_layout()

@@ -149,9 +149,12 @@ def test_a_case_with_one_modality_where_that_is_allowed(source, tmp_path):
     assert held["P05"] == ("ct",) and held["P06"] == ("pet",) and held["P03"] == ("ct", "pet")
     lone = next(record for record in shards.read_cases(info, info.cases("test")) if record.case_id == "P06")
     assert set(lone.images) == {"pet"} and lone.label.any()
-    write_split(tmp_path, {**split, "labelled": ["P00", "P05"], "unlabelled": ["P02"]})
-    with pytest.raises(UserError, match="case P05 lacks the modality 'pet'"):
-        convert(source, tmp_path / "worse", f"--split={path}", "--allow_missing_modality")
+    split = {"labelled": ["P00", "P05"], "validation": ["P06"], "unlabelled": ["P02"], "test": ["P03"]}
+    write_split(tmp_path, split)
+    info = DatasetInfo.load(convert(source, tmp_path / "more", f"--split={path}", "--allow_missing_modality"))
+    (lone,) = shards.read_cases(info, info.cases("validation"))  # Its label lies on the grid of the reference, CT.
+    assert set(lone.images) == {"pet"} and lone.label.any()
+    assert [info.modalities_of(case) for case in info.cases("labelled")] == [("ct", "pet"), ("ct",)]
 
 
 def test_pseudonyms_in_the_dataset_and_names_in_the_map(source, tmp_path, capsys):
