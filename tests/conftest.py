@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.exporting.publish import publish
-from tests.support import serving_process, threshold_model
+from tests.support import class_models, serving_process, threshold_model
 
 # Replicas without a GPU. Must be asked for before TensorFlow starts, hence here.
 tf.config.set_logical_device_configuration(
@@ -74,6 +74,15 @@ def models(tmp_path_factory) -> pathlib.Path:
     for modality in ("ct", "pet"):
         publish(threshold_model.network(modality), threshold_model.manifest(modality), folder / modality)
     return folder
+
+
+@pytest.fixture(scope="session")
+def models_of_classes(tmp_path_factory) -> dict[str, pathlib.Path]:
+    """By activation a folder of a model `ct`: two regions (sigmoid), three exclusive classes (softmax); to be read."""
+    folder = tmp_path_factory.mktemp("models_of_classes")
+    for labels in (class_models.REGIONS, class_models.EXCLUSIVE):
+        publish(class_models.network(labels), class_models.manifest(labels), folder / labels.activation / "ct")
+    return {name: folder / name for name in ("sigmoid", "softmax")}
 
 
 @pytest.fixture(scope="session")
