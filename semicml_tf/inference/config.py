@@ -36,7 +36,7 @@ class SegmentConfig:
         0, help="Passes with Monte-Carlo dropout, whose mean is the answer. 0 means no dropout.", low=0, group="Model"
     )
     seed: int = option(0, help="Seed of the dropout.", low=0, group="Model")
-    threshold: tuple[str, ...] = option(
+    mask_threshold: tuple[str, ...] = option(
         (),
         help="Threshold on the probability instead of the model's own: a number for one region, or NAME=VALUE,... for "
         "some of several regions.",

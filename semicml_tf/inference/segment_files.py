@@ -165,7 +165,7 @@ def _combined(members: Sequence, config: SegmentConfig, bar) -> Ensemble:
     made = [WithProgress(model, bar) for model in members]
     for model in made:
         manifest = model.manifest.accepting(accepted_codes(config.accept))
-        model.manifest = dataclasses.replace(manifest, thresholds=_thresholds(config.threshold, manifest))
+        model.manifest = dataclasses.replace(manifest, thresholds=_thresholds(config.mask_threshold, manifest))
     if config.flips:
         made = [Flipped(model) for model in made]
     if config.mc_dropout:
@@ -177,7 +177,7 @@ def _combined(members: Sequence, config: SegmentConfig, bar) -> Ensemble:
 
 
 def _thresholds(texts: Sequence[str], manifest: Manifest) -> dict[str, float]:
-    """The model's thresholds, and in their place what ``--threshold`` says.
+    """The model's thresholds, and in their place what ``--mask_threshold`` says.
 
     Raises:
         UserError: a text is no threshold of a region of the model.
@@ -185,7 +185,8 @@ def _thresholds(texts: Sequence[str], manifest: Manifest) -> dict[str, float]:
     own = dict(manifest.thresholds)
     if texts and not own:
         raise UserError(
-            "--threshold is for regions, but the model's classes exclude each other", remedy="Leave --threshold out"
+            "--mask_threshold is for regions, but the model's classes exclude each other",
+            remedy="Leave --mask_threshold out",
         )
     for text in texts:
         name, _, value = text.rpartition("=")
@@ -197,8 +198,8 @@ def _thresholds(texts: Sequence[str], manifest: Manifest) -> dict[str, float]:
         if name not in own or not 0 < number <= 1:
             known = " or ".join(f"{name}=VALUE" for name in own)
             raise UserError(
-                f"expected --threshold={known} with a value above 0 and at most 1, got '{text}'",
-                remedy="Correct --threshold",
+                f"expected --mask_threshold={known} with a value above 0 and at most 1, got '{text}'",
+                remedy="Correct --mask_threshold",
             )
         own[name] = number
     return own

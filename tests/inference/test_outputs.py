@@ -107,18 +107,18 @@ def test_thresholds(models_of_classes, models, image, tmp_path):
     values[0, 0, 0] = -1000
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "level.nii.gz")
     for value, share in (("whole=0.4", 1), ("whole=0.6,core=0.5", 0)):
-        predict(model, tmp_path / "level.nii.gz", tmp_path / "m.nii.gz", f"--threshold={value}")
+        predict(model, tmp_path / "level.nii.gz", tmp_path / "m.nii.gz", f"--mask_threshold={value}")
         assert read(tmp_path / "m_whole.nii.gz")[1:].mean() == share and not read(tmp_path / "m_core.nii.gz").any()
-    predict(f"--model={models / 'ct'}", image, tmp_path / "plain.nii.gz", "--threshold=0.9")
+    predict(f"--model={models / 'ct'}", image, tmp_path / "plain.nii.gz", "--mask_threshold=0.9")
     np.testing.assert_array_equal(read(tmp_path / "plain.nii.gz"), CT > threshold_model.LEVELS["ct"])
 
 
 @pytest.mark.parametrize(
     "activation, flags, message",
     [
-        ("sigmoid", ["--threshold=0.4"], "expected --threshold=whole=VALUE or core=VALUE .*got '0.4'"),
-        ("sigmoid", ["--threshold=core=2"], "at most 1, got 'core=2'"),
-        ("softmax", ["--threshold=fat=0.4"], "the model's classes exclude each other"),
+        ("sigmoid", ["--mask_threshold=0.4"], "expected --mask_threshold=whole=VALUE or core=VALUE .*got '0.4'"),
+        ("sigmoid", ["--mask_threshold=core=2"], "at most 1, got 'core=2'"),
+        ("softmax", ["--mask_threshold=fat=0.4"], "the model's classes exclude each other"),
         ("sigmoid", ["--segment_codes=core=SCT:1:x"], "--segment_codes are of a DICOM-SEG"),
         ("sigmoid", ["--segment_codes=heart=SCT:1:x"], "each of the classes whole, core at most once"),
         ("sigmoid", ["--segment_codes=core=SCT"], "expected NAME=SCHEME:CODE:MEANING"),
