@@ -13,8 +13,8 @@ from semicml_tf.system import quiet_import
 NAMES = ("ct", "pet", "mr", "us")
 
 
-def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
-    """The first stage of the default method, after its burn-in."""
+def semi_cml(modalities, window: int, width: int, precision: str = "float32", classes: int = 1):
+    """The first stage of the default method, after its burn-in, with `classes` regions."""
     from semicml_tf.methods import catalogue
     from semicml_tf.methods.catalogue import MethodSettings
     from semicml_tf.methods.schedule import StagePlan
@@ -23,28 +23,30 @@ def semi_cml(modalities, window: int, width: int, precision: str = "float32"):
     # As in `step_of_torch`: no L2, and one call per network.
     how = MethodSettings(burn_in=0.0, batch_statistics="joint", l2=0.0)
     plan = StagePlan(steps=100000, first_step=0, steps_per_epoch=100)
-    spec = networks.specification("unet", window=window, width=width)
+    spec = networks.specification("unet", window=window, width=width, classes=classes)
     return catalogue.stage_class("semi_cml")(
         modalities, lambda name: networks.build(spec, name=name, precision=precision), how, plan, {}
     )
 
 
-def batch(modalities, window: int, labelled: int, unlabelled: int) -> dict:
+def batch(modalities, window: int, labelled: int, unlabelled: int, classes: int = 1) -> dict:
     """A batch of random slices, in the form of `input.semi_supervised_batches`."""
     rng = np.random.default_rng(0)
 
     def stream(count):
         shape = (count, window, window, 1)
         image = {name: rng.normal(size=shape).astype(np.float32) for name in modalities}
-        label = (rng.uniform(size=shape) > 0.9).astype(np.float32)
+        label = (rng.uniform(size=(*shape[:3], classes)) > 0.9).astype(np.float32)
         numbers = np.arange(count, dtype=np.int32)
         return {"image": image, "label": label, "patient": numbers // 2, "seed": numbers}
 
     return {"labelled": stream(labelled), "unlabelled": stream(unlabelled)}
 
 
-def main(window: int, width: int, labelled: int, unlabelled: int, precision: str, count: str = "2") -> None:
-    """Compiles the step of `count` modalities, prints a line, and then runs steps on request."""
+def main(
+    window: int, width: int, labelled: int, unlabelled: int, precision: str, count: str = "2", classes: str = "1"
+) -> None:
+    """Compiles the step of `count` modalities and `classes` regions, prints a line, and then runs steps on request."""
     modalities = NAMES[: int(count)]
     tf = quiet_import.tensorflow()
 
@@ -54,8 +56,8 @@ def main(window: int, width: int, labelled: int, unlabelled: int, precision: str
     share_cores(len(modalities))
     strategy = strategy_for(["cpu:0"])
     with strategy.scope():
-        method = semi_cml(modalities, window, width, precision)
-    data = tf.nest.map_structure(tf.constant, batch(modalities, window, labelled, unlabelled))
+        method = semi_cml(modalities, window, width, precision, int(classes))
+    data = tf.nest.map_structure(tf.constant, batch(modalities, window, labelled, unlabelled, int(classes)))
     step = compiled_step(method, strategy)
     for _ in range(3):
         float(step(data)["loss"])

@@ -10,7 +10,8 @@ agreement. PyTorch runs eagerly with the fused Adam, in both memory layouts, wit
 are this package's U-Net and MONAI's, which has more channels in its last convolutions. Competitors stay in memory and
 take turns. Each ratio compares two competitors in one round; the table shows the median.
 
-With --modality_counts=2,4 the competitors are our steps with two and with four networks.
+With --modality_counts=2,4 the competitors are our steps with two and with four networks; with --class_counts=1,3, our
+steps of two networks with one and with three regions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import dataclasses
 import pathlib
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
 
 from benchmarks.competitor import Competitor, rounds
 from benchmarks.sizes import StepSizes, TorchPython
@@ -48,6 +50,9 @@ class StepSpeedConfig(TorchPython, StepSizes):
     modality_counts: tuple[str, ...] = option(
         (), "Compare our step with these numbers of modalities, e.g. 2,4, instead of with PyTorch."
     )
+    class_counts: tuple[str, ...] = option(
+        (), "Compare our step of two modalities with these numbers of regions, e.g. 1,3, instead of with PyTorch."
+    )
 
     def __post_init__(self):
         check(self)
@@ -76,15 +81,22 @@ def table(config: StepSpeedConfig, precision: str) -> None:
     print(flush=True)
 
 
-def table_of_modalities(config: StepSpeedConfig, precision: str) -> None:
-    """Times our step with different numbers of modalities in one precision and prints a table."""
+def table_of_counts(config: StepSpeedConfig, precision: str, what: str, arguments: Mapping[str, Sequence[str]]) -> None:
+    """Times our step with different numbers of modalities or classes in one precision and prints a table.
+
+    Args:
+        config: of the benchmark.
+        precision: type of the features.
+        what: name of the first column.
+        arguments: of `step_of_ours`, by the number in the first column.
+    """
     words = [sys.executable, "-m", "benchmarks.step_of_ours", *config.words, precision]
-    competitors = {count: Competitor([*words, count]) for count in config.modality_counts}
+    competitors = {count: Competitor([*words, *more]) for count, more in arguments.items()}
     seconds = rounds(competitors, config.rounds, config.steps)
-    first = config.modality_counts[0]
+    first = next(iter(competitors))
     print(f"{precision}, {config.slices} slices of {config.window} x {config.window}, width {config.width}")
     print(f"{cpu.described()}")
-    print(f"\n| modalities | ms a step | times that of {first} |\n|---|---|---|")
+    print(f"\n| {what} | ms a step | times that of {first} |\n|---|---|---|")
     for count in competitors:
         ratio = statistics.median(one / base for one, base in zip(seconds[count], seconds[first]))
         print(f"| {count} | {1000 * statistics.median(seconds[count]):.0f} | {ratio:.2f} |")
@@ -93,9 +105,14 @@ def table_of_modalities(config: StepSpeedConfig, precision: str) -> None:
 
 def main(config: StepSpeedConfig) -> None:
     """Measures and prints a table per precision."""
-    if config.modality_counts:
-        for precision in config.precisions:
-            table_of_modalities(config, precision)
+    counts = {
+        "modalities": {count: [count] for count in config.modality_counts},
+        "regions": {count: ["2", count] for count in config.class_counts},
+    }
+    for what, arguments in counts.items():
+        for precision in config.precisions if arguments else ():
+            table_of_counts(config, precision, what, arguments)
+    if any(counts.values()):
         return
     config.require_torch()
     for precision in config.precisions:
