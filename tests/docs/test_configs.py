@@ -30,7 +30,7 @@ def test_every_command_understands_it(path):
     for command in commandline.COMMANDS:
         values, _ = commandline.parse(command, [f"--flagfile={path}"])
         taken |= {name for name in values if values[name].present}
-    assert {"modalities", "spacing_mm", "label_values"} <= taken
+    assert {"modalities", "spacing_mm"} <= taken and {"label_values", "labels"} & taken
     modalities = commandline.parse("semicml_tf.convert", [f"--flagfile={path}"])[0].modalities
     sets = commandline.parse("semicml_tf.experiment", [f"--flagfile={path}"])[0].modality_sets
     for names in [text.split(":") for text in sets] or [modalities]:
