@@ -26,6 +26,7 @@ def find(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> li
         ("modalities", sorted(own.modalities), sorted(truth.modalities)),
         ("spacing_mm", own.spacing_mm, truth.spacing_mm),
         ("normalisation", _texts(own), _texts(truth)),
+        ("classes", str(own.labels), str(truth.labels)),
     ):
         if ours != theirs:
             raise UserError(
@@ -56,7 +57,7 @@ def _plain(value) -> str:
 def read(
     own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry], entries: Sequence[CaseEntry]
 ) -> Iterator[tuple[CaseRecord, np.ndarray]]:
-    """Yields the records of `cases` with their hidden labels, (slices, rows, columns) uint8 on the record's grid.
+    """Yields the records of `cases` with their hidden labels, (slices, rows, columns) codes on the record's grid.
 
     Raises:
         UserError: a record of `truth` has other images or another grid than the record of `own`.

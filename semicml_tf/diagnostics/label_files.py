@@ -57,8 +57,8 @@ def read(folder: pathlib.Path) -> Provenance:
 def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, batch_size: int = 16) -> dict:
     """Writes ``CASE_soft_label.nii.gz`` of each unlabelled patient, and the labels' provenance.
 
-    A file contains probabilities, float32 in [0, 1], on the record's grid. A patient who lacks a modality was not used
-    in training, and gets no file.
+    With several classes there is a file for each, ``CASE_CLASS_soft_label.nii.gz``. A file contains probabilities,
+    float32 in [0, 1], on the record's grid. A patient who lacks a modality was not used in training, and gets no file.
 
     Args:
         run: with a stage that learned from a teacher's labels; it may have started from another run.
@@ -84,7 +84,7 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     found = relearning.find(run_folder.read_history(run.folder), body.get("settings", {}), run.modalities, run.folder)
     # Without earlier stages, the teachers are those of the run that this run started from.
     initial = Run.load(body["initial_run"]) if body.get("initial_run") and not found.earlier else None
-    gaps = relearning.gaps(found, run.modalities, run.best, initial.best if initial else None)
+    gaps = relearning.gaps(found, run.modalities, run.best, initial.best if initial else None, run.labels)
     cases, lacking = whole_cases(info, ("unlabelled",))
     check_shards(info, ["unlabelled"])
     quiet_import.tensorflow()
@@ -95,10 +95,13 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
         for record in records:
             # The last label is the fusion of the maps.
             *_, label = teachers.labels(before, found, record).values()
-            name = f"{file_stem(record.case_id)}_soft_label.nii.gz"
-            write_on_grid(staged / name, np.asarray(label, np.float32), record.grid)
-            foreground = float(np.mean(label >= np.float32(0.5)))
-            written.append({"case_id": record.case_id, "file": name, "foreground": foreground})
+            several = len(run.labels.names) > 1
+            for one, of_class in zip(run.labels.names, label):
+                middle = f"_{one}" if several else ""
+                name = f"{file_stem(record.case_id)}{middle}_soft_label.nii.gz"
+                write_on_grid(staged / name, np.asarray(of_class, np.float32), record.grid)
+                entry = {"case_id": record.case_id, **({"class": one} if several else {}), "file": name}
+                written.append({**entry, "foreground": float(np.mean(of_class >= np.float32(0.5)))})
         provenance = {
             "command": command,
             "label": found.label_name,
@@ -108,7 +111,7 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
                 "modalities": list(found.writers),
                 "stronger": found.teacher,
                 "network": found.settings.teacher,
-                "thresholds": {name: float(before.thresholds[name]) for name in found.writers},
+                "thresholds": {name: before.thresholds[name] for name in found.writers},
                 "run": None if initial is None else str(initial.folder),
                 "run_hash": run.run_hash if initial is None else initial.run_hash,
                 "validation_dice": relearning.scores_before(found, run.modalities, initial.best if initial else None),

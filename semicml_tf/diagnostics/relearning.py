@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
+from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.methods.catalogue import MethodSettings, settings_of
 
 Row = Mapping[str, str]
@@ -101,32 +102,44 @@ def scores_before(found: Relearning, modalities: Sequence[str], initial: Mapping
 
 
 def gaps(
-    found: Relearning, modalities: Sequence[str], best: Mapping[str, Mapping], initial: Mapping[str, Mapping] | None
+    found: Relearning,
+    modalities: Sequence[str],
+    best: Mapping[str, Mapping],
+    initial: Mapping[str, Mapping] | None,
+    labels: LabelDefinition = PLAIN,
 ) -> list[dict]:
     """Mean validation DSC of all modalities before, after, and of the networks that the run keeps.
 
     Args:
         best: `best` of the run.
         initial: that of the run that it started from, if any.
+        labels: of the run.
 
     Returns:
         Rows of ``when``, ``dice`` and ``threshold`` by modality, and ``gap``: the DSC of the teacher's modality less
         the best DSC of the others. A gap below 0 means that another modality has overtaken it. Validation chose the
-        thresholds.
+        thresholds: a number, of several regions one by name, of exclusive classes {}. DSC are means over classes.
     """
+
+    def threshold(row: Row, name: str):
+        if labels.exclusive:
+            return {}
+        if len(labels.names) == 1:
+            return float(row[f"threshold_{name}"])
+        return {one: float(row[f"threshold_{name}_{one}"]) for one in labels.names}
 
     def of_epoch(when: str, row: Row) -> tuple:
         return (
             when,
             {name: float(row[f"dice_{name}"]) for name in modalities},
-            {name: float(row[f"threshold_{name}"]) for name in modalities},
+            {name: threshold(row, name) for name in modalities},
         )
 
     def of_best(when: str, held: Mapping[str, Mapping]) -> tuple:
         return (
             when,
             {name: float(held[name]["dice"]) for name in modalities},
-            {name: float(held[name]["threshold"]) for name in modalities},
+            {name: held[name].get("threshold", {}) for name in modalities},
         )
 
     rows = []

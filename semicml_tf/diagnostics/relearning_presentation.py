@@ -37,10 +37,13 @@ def _who(body: dict) -> list[str]:
 
 def _gaps(body: dict) -> str:
     names = list(body["gap"][0]["dice"])
-    rows = [
-        [row["when"], *(f"{row['dice'][n]:.3f} (at {row['threshold'][n]:g})" for n in names), f"{row['gap']:+.3f}"]
-        for row in body["gap"]
-    ]
+
+    def text(row: dict, name: str) -> str:
+        cuts = row["threshold"][name]
+        shown = ", ".join(f"{one} {cut:g}" for one, cut in cuts.items()) if isinstance(cuts, dict) else f"{cuts:g}"
+        return f"{row['dice'][name]:.3f}" + (f" (at {shown})" if shown else "")
+
+    rows = [[row["when"], *(text(row, name) for name in names), f"{row['gap']:+.3f}"] for row in body["gap"]]
     others = [name for name in names if name != body["taught"]["teacher"]]
     other = others[0] if len(others) == 1 else "best other"
     return Table(["", *names, f"gap ({body['taught']['teacher']} - {other})"], rows).markdown()

@@ -98,7 +98,7 @@ def build(
             notes.append(f"The initial run {body['initial_run']} is missing: there are no scores before the stage.")
     if not found.finished:
         notes.append("The stage is not finished.")
-    gaps = relearning.gaps(found, run.modalities, run.best, initial)
+    gaps = relearning.gaps(found, run.modalities, run.best, initial, run.labels)
     calibration = None
     if truth is not None:
         calibration = _measured(run, found, gaps, info, truth, batch_size)

@@ -34,7 +34,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     Networks are those at the end of each stage that is over, and those of the last checkpoint. Slices are the first
     `SLICES` or so of the run's own unlabelled stream, without augmentation, in batches of the run's size.
 
-    Each pair of modalities is compared alone.
+    Each pair of modalities is compared alone, and each class.
 
     Raises:
         UserError: the run has one modality, the data are not the run's, or a file of it lacks.
@@ -62,10 +62,15 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     times, shown = [], []
     for when, networks in progress.bar(_times(run, settings, how), desc="comparing maps"):
         maps = [_maps(networks, batch) for batch in slices]
-        for one, other in itertools.combinations(run.modalities, 2):
-            pair = [similarity.Batch(held[one], held[other], batch["patient"]) for held, batch in zip(maps, slices)]
-            times.append({"when": when, "modalities": [one, other], **similarity.measure(pair, how)})
-            shown.append((when, (one, other), similarity.by_patient(pair[0])))
+        pairs = itertools.combinations(run.modalities, 2)
+        for (number, name), (one, other) in itertools.product(enumerate(run.labels.names), pairs):
+            pair = [
+                similarity.Batch(held[one][..., number, None], held[other][..., number, None], batch["patient"])
+                for held, batch in zip(maps, slices)
+            ]
+            of_class = {"class": name} if len(run.labels.names) > 1 else {}
+            times.append({"when": when, "modalities": [one, other], **of_class, **similarity.measure(pair, how)})
+            shown.append((", ".join([when, *of_class.values()]), (one, other), similarity.by_patient(pair[0])))
     return {
         "report_version": REPORT_VERSION,
         "command": command,
@@ -115,7 +120,7 @@ def _times(run: Run, settings: dict, how: MethodSettings):
 
 
 def _maps(networks, batch) -> dict[str, np.ndarray]:
-    """Maps of a batch by modality, (batch, height, width, 1)."""
+    """Maps of a batch by modality, (batch, height, width, classes)."""
     return {name: np.asarray(network(batch["image"][name], training=False)) for name, network in networks.items()}
 
 
@@ -128,7 +133,8 @@ def text(body: dict) -> str:
     ]
     for row in body["times"]:
         of_pair = f": {' and '.join(row['modalities'])}" if len(body["modalities"]) > 2 else ""
-        parts += [f"## {row['when']}{of_pair}", _slices(row), _pairs(row)]
+        of_class = f", {row['class']}" if "class" in row else ""
+        parts += [f"## {row['when']}{of_pair}{of_class}", _slices(row), _pairs(row)]
     rule = f"`--asc_negatives={body['negatives']} --asc_empty={body['empty']}`"
     parts += [
         "Weight: what share of the push apart these pairs get when every map is every other's negative, at temperature "
@@ -167,10 +173,11 @@ def _pairs(row: dict) -> str:
 
 
 def picture(shown: Sequence[tuple[str, tuple[str, str], Batch]], settings: MethodSettings) -> bytes:
-    """Draws a column for each time, and in it for each pair of modalities the matrix above the maps.
+    """Draws a column for each time and class, and in it for each pair of modalities the matrix above the maps.
 
     Args:
-        shown: (when, pair of modalities, maps), a patient's slices side by side; all pairs of a time together.
+        shown: (when and class, pair of modalities, maps), a patient's slices side by side; all pairs of a time and
+            class together.
         settings: which pairs are pushed apart: dots.
 
     Returns:

@@ -23,12 +23,12 @@ class Writers:
     Attributes:
         when: ``before`` or ``after``.
         segmenters: by modality.
-        thresholds: by modality, the latest choice of validation.
+        thresholds: by modality, the latest choice of validation, as `relearning.gaps` gives it.
     """
 
     when: str
     segmenters: Mapping[str, CaseSegmenter]
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, float | Mapping[str, float]]
 
 
 def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> list[Writers]:
@@ -43,13 +43,22 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
     """
 
     how, cuts = found.settings, {row["when"]: row["threshold"] for row in gaps}
+    classes = run.labels.names
 
     def writers(when: str, network: Callable) -> Writers:
         segmenters = {
-            name: by_network(network(name), name, run.window, batch_size, batch_statistics=how.teacher_batch_statistics)
+            name: by_network(
+                network(name),
+                name,
+                run.window,
+                batch_size,
+                classes=len(classes),
+                batch_statistics=how.teacher_batch_statistics,
+            )
             for name in found.writers
         }
-        return Writers(when, segmenters, cuts.get(when, dict.fromkeys(found.writers, calibration.CUT)))
+        middle = calibration.CUT if len(classes) == 1 else dict.fromkeys(classes, calibration.CUT)
+        return Writers(when, segmenters, cuts.get(when, dict.fromkeys(found.writers, middle)))
 
     def before(name):
         return run.network_of(run_folder.teacher_weights_file(run.folder, found.stage, name), name)
@@ -64,13 +73,20 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
 
 
 def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str, np.ndarray]:
-    """The writers' maps of a record by name, and the label that is fused from them."""
+    """By name, the writers' maps of a record and the label fused from them, (classes, slices, rows, columns)."""
     from semicml_tf.methods.soft_labels import soft_label
 
     maps = {name: segmenter(record) for name, segmenter in writers.segmenters.items()}
     if found.label_is_map:
         return maps
-    return maps | {found.label_name: np.asarray(soft_label(maps, writers.thresholds, found.settings), np.float32)}
+    # The fusion takes the classes as the last axis.
+    last = {name: np.moveaxis(soft, 0, -1) for name, soft in maps.items()}
+    cuts = {
+        name: np.array([*cut.values()], np.float32) if isinstance(cut, Mapping) else cut
+        for name, cut in writers.thresholds.items()
+    }
+    fused = soft_label(last, cuts, found.settings, exclusive=record.labels.exclusive)
+    return maps | {found.label_name: np.moveaxis(np.asarray(fused, np.float32), -1, 0)}
 
 
 def measure(
@@ -78,13 +94,19 @@ def measure(
 ) -> list[dict]:
     """Compares each label at each time with the truth: rows of ``when``, ``label`` and `calibration.measures`.
 
+    With several classes, there is a row for each; its ``label`` ends with the class. Ignored voxels do not count.
+
     Args:
-        patients: records and their true labels; read once, one at a time in memory.
+        patients: records and their true labels, codes of the records' classes; read once, one at a time in memory.
     """
     times = list(times)
     tallies: dict[tuple[str, str], list[Tally]] = {}
     for record, truth in patients:
+        target = record.labels
         for writers in times:
-            for name, q in labels(writers, found, record).items():
-                tallies.setdefault((writers.when, name), []).append(calibration.tally(q, truth))
+            for name, whole in labels(writers, found, record).items():
+                for one, q in zip(target.names, whole):
+                    key = writers.when, name if len(target.names) == 1 else f"{name}, {one}"
+                    counts = calibration.tally(q, target.mask(truth, one), target.ignored(truth))
+                    tallies.setdefault(key, []).append(counts)
     return [{"when": when, "label": name, **calibration.measures(counts)} for (when, name), counts in tallies.items()]

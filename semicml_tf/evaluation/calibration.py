@@ -108,15 +108,18 @@ class Tally:
         return Tally(*(one + another for one, another in pairs))
 
 
-def tally(q: np.ndarray, truth: np.ndarray) -> Tally:
+def tally(q: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None) -> Tally:
     """Counts one patient.
 
     Args:
         q: soft label, (slices, rows, columns) in [0, 1].
         truth: label map of the same shape; nonzero is foreground.
+        ignored: bool of the same shape: voxels that are not counted.
     """
     if q.shape != truth.shape:
         raise ValueError(f"expected a label and a truth of one shape, got {q.shape} and {truth.shape}")
+    if ignored is not None:
+        q, truth = q[~ignored], truth[~ignored]
     q, inside = q.astype(np.float64), truth != 0
     unsure, drawn = (q > UNSURE[0]) & (q < UNSURE[1]), q >= CUT
     return Tally(

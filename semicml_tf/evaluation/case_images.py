@@ -12,7 +12,8 @@ volumes of those with the lowest and the highest DSC. Everything is 8-bit and on
     cases/0003/mask-I.nii.gz      uint8 0/1, of modality I's network: what was scored, after its post-processing
     cases/0003/probability-I.nii.gz   of modality I's network, 0..255; the scaling gives 0..1 back
 
-Files are named by numbers: a patient's name may hold what a file's name may not.
+Files are named by numbers: a patient's name may hold what a file's name may not. With several classes, truth, masks and
+probabilities have the class's number after a further hyphen: truth-C, mask-I-C, probability-I-C.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Interval
+from annotated_types import Interval, MaxLen, MinLen
 from typing_extensions import NotRequired, TypedDict
 
 from semicml_tf.evaluation import calibration
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import MOST_CLASSES, PLAIN
 from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.system import atomic_files, json_files
 from semicml_tf.system.json_files import Count, Positive, Share
@@ -38,7 +40,8 @@ from semicml_tf.system.json_files import Count, Positive, Share
 FOLDER = "cases"
 INDEX = "index.json"
 SLICE, ERRORS = "slice.npz", "errors.npz"
-INDEX_VERSION = 2
+# Of one class, the index is of version 2 and has no classes.
+PLAIN_VERSION, INDEX_VERSION = 2, 3
 # What --case_images may say.
 KINDS = ("shown", "all", "none")
 # Whose volumes are kept by "shown".
@@ -84,13 +87,27 @@ class _Entry(TypedDict):
 class Index(TypedDict):
     """What is read of `cases/index.json`."""
 
-    index_version: Literal[INDEX_VERSION]
+    index_version: Literal[PLAIN_VERSION, INDEX_VERSION]
     case_images: NotRequired[str]
     modalities: list[str]
-    thresholds: dict[str, Share]
+    # Names of several classes; missing where there is one.
+    classes: NotRequired[Annotated[list[str], MinLen(2), MaxLen(MOST_CLASSES)]]
+    # By modality; of several regions also by class, {} of exclusive classes.
+    thresholds: dict[str, Share | None | dict[str, Share]]
     labelled_patients: Count
     cases: list[_Entry]
+    # By modality; of several classes by "MODALITY CLASS".
     calibration: NotRequired[dict[str, Measured]]
+
+
+def classes(index: Index) -> tuple[str, ...]:
+    """Names of several classes; () where there is one."""
+    return tuple(index.get("classes", ()))
+
+
+def suffixes(names: Sequence[str]) -> list[str]:
+    """For each class, what follows the names of its arrays: nothing for a single one."""
+    return [f"-{number}" for number in range(len(names))] if len(names) > 1 else [""]
 
 
 def read_index(evaluation: pathlib.Path) -> Index:
@@ -169,25 +186,29 @@ class CaseImages:
     Args:
         output: folder of the evaluation.
         modalities: the run's.
-        thresholds: on the probability, by modality.
+        thresholds: on the probability, by modality and class.
         kind: ``shown``: a slice of everybody, volumes of the `WORST` and `BEST` by DSC; ``all``: volumes of everybody;
             ``none``: no image.
         labelled: patients with labels that the run was trained on.
+        classes: names of what is segmented.
     """
 
     def __init__(
         self,
         output: pathlib.Path,
         modalities: Sequence[str],
-        thresholds: Mapping[str, float],
+        thresholds: Mapping[str, Mapping[str, float]],
         kind: str,
         labelled: int,
+        classes: Sequence[str] = PLAIN.names,
     ):
         self._output = output.absolute()
         self._parent = self._output.parent
         self._modalities, self._thresholds, self._kind, self._labelled = tuple(modalities), thresholds, kind, labelled
+        self._classes = tuple(classes)
         self._folder: pathlib.Path | None = None
         self._kept: list[_Kept] = []
+        # By modality, of several classes by "MODALITY CLASS".
         self._tallies: dict[str, calibration.Tally] = {}
         self._patients: dict[str, int] = {}
 
@@ -205,13 +226,16 @@ class CaseImages:
             UserError: nothing can be written beside the output.
         """
         held = [name for name in self._modalities if name in record.images]
+        ignored = record.labels.ignored(record.label)
         for name in held:
-            counted = calibration.tally(answers[name].probabilities, record.label)
-            self._tallies[name] = self._tallies[name] + counted if name in self._tallies else counted
-            self._patients[name] = self._patients.get(name, 0) + 1
+            for one, soft in zip(self._classes, answers[name].probabilities):
+                counted = calibration.tally(soft, record.labels.mask(record.label, one), ignored)
+                key = name if len(self._classes) == 1 else f"{name} {one}"
+                self._tallies[key] = self._tallies[key] + counted if key in self._tallies else counted
+                self._patients[key] = self._patients.get(key, 0) + 1
         if self._kind == "none" or not held:
             return
-        masks = [answers[name].mask for name in held]
+        masks = [answers[name].masks for name in held]
         index = self._slice(record, masks)
         errors = self._errors(record, masks, index)
         _, height, width = record.grid.spacing_mm
@@ -250,13 +274,16 @@ class CaseImages:
             raise atomic_files.unwritable(self._output, error) from error
 
     def _arrays(self, record: CaseRecord, answers, held) -> dict[str, tuple[np.ndarray, float, float]]:
-        found = {"truth": ((record.label != 0).astype(np.uint8), 0.0, 255.0)}
+        ends = suffixes(self._classes)
+        truth = record.labels.masks(record.label)
+        found = {f"truth{end}": (mask, 0.0, 255.0) for end, mask in zip(ends, truth)}
         for name in held:
             number, window = self._modalities.index(name), record.constants[name]
             low, high = ((edge - window.center) / window.scale for edge in (window.low, window.high))
             found[f"image-{number}"] = to_bytes(record.images[name], low, high), window.low, window.high
-            found[f"mask-{number}"] = answers[name].mask.astype(np.uint8), 0.0, 255.0
-            found[f"probability-{number}"] = to_bytes(answers[name].probabilities, 0.0, 1.0), 0.0, 1.0
+            for end, mask, soft in zip(ends, answers[name].masks, answers[name].probabilities):
+                found[f"mask-{number}{end}"] = mask.astype(np.uint8), 0.0, 255.0
+                found[f"probability-{number}{end}"] = to_bytes(soft, 0.0, 1.0), 0.0, 1.0
         return found
 
     def _make(self) -> pathlib.Path:
@@ -269,7 +296,7 @@ class CaseImages:
     @staticmethod
     def _slice(record: CaseRecord, masks: Sequence[np.ndarray]) -> int:
         """The slice with the most truth; without truth, with the most prediction; without both, the middle slice."""
-        for area in (record.label != 0, sum(mask.astype(np.uint8) for mask in masks)):
+        for area in (record.labels.any(record.label), np.any([mask.any(axis=0) for mask in masks], axis=0)):
             counts = np.count_nonzero(area, axis=(1, 2))
             if counts.any():
                 return int(np.argmax(counts))
@@ -278,8 +305,8 @@ class CaseImages:
     @staticmethod
     def _errors(record: CaseRecord, masks: Sequence[np.ndarray], index: int) -> int | None:
         """The slice with the most wrong voxels of all networks; None if that is `index`, or if no voxel is wrong."""
-        truth = record.label != 0
-        counts = sum(np.count_nonzero(mask != truth, axis=(1, 2)) for mask in masks)
+        truth = record.labels.masks(record.label) != 0
+        counts = sum(np.count_nonzero(mask != truth, axis=(0, 2, 3)) for mask in masks)
         most = int(np.argmax(counts))
         return most if counts[most] > counts[index] else None
 
@@ -297,12 +324,17 @@ class CaseImages:
 
     def move_to(self, folder: pathlib.Path) -> None:
         """Writes the index and puts everything into `folder` / `FOLDER`; `folder` is on the output's file system."""
+        several = len(self._classes) > 1
         body = {
-            "index_version": INDEX_VERSION,
+            "index_version": INDEX_VERSION if several else PLAIN_VERSION,
             "case_images": self._kind,
             "grid": "network",
             "modalities": list(self._modalities),
-            "thresholds": dict(self._thresholds),
+            **({"classes": list(self._classes)} if several else {}),
+            "thresholds": {
+                name: dict(of_classes) if several else next(iter(of_classes.values()), None)
+                for name, of_classes in self._thresholds.items()
+            },
             "labelled_patients": self._labelled,
             "cases": [kept.entry for kept in sorted(self._kept, key=lambda kept: kept.rank)],
             "calibration": {name: self._measures(name) for name in self._tallies},

@@ -33,6 +33,7 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
         ("policies", *report.shared_policy(first, other)),
         ("patients", scored(first), scored(other)),
         ("no-network baselines", first["blind"], other["blind"]),
+        ("classes", first.get("labels"), other.get("labels")),
     ):
         if left != right:
             shown = f": {right} is not {left}" if isinstance(left, (str, float)) else ""
@@ -44,18 +45,20 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
 
 
 def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
-    """Tests of every two runs in every common modality.
+    """Tests of every two runs in every common modality; with several classes of their mean, then of each class.
 
     Returns:
         By comparison ``modality``, ``first``, ``second`` (names), the fields of `paired_tests.Paired` (``difference``
-        is the mean DSC of the first less that of the second) and ``p_holm``, corrected for all of them.
+        is the mean DSC of the first less that of the second) and ``p_holm``, corrected for all of them. With several
+        classes also ``target``, a class; None of their mean.
     """
     found = []
     modalities = dict.fromkeys(row["modality"] for body in reports for row in report.networks(body))
-    for modality in modalities:
+    targets = report.targets(reports[0])
+    for modality, target in itertools.product(modalities, (None, *targets)):
         runs = {}
         for name, body in zip(names, reports):
-            row = next((row for row in report.networks(body) if row["modality"] == modality), None)
+            row = next((row for row in report.networks(body, target) if row["modality"] == modality), None)
             if row is not None:
                 runs[name] = {case["case_id"]: case["dice"] for case in row["cases"]}
         for first, second in itertools.combinations(runs, 2):
@@ -64,7 +67,8 @@ def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
                 continue
             pairs = ([runs[name][patient] for patient in common] for name in (first, second))
             result = dataclasses.asdict(paired_tests.wilcoxon(*pairs))
-            found.append({"modality": modality, "first": first, "second": second, **result})
+            place = {"modality": modality, "target": target} if targets else {"modality": modality}
+            found.append({**place, "first": first, "second": second, **result})
     for one, corrected in zip(found, paired_tests.holm([one["p"] for one in found])):
         one["p_holm"] = corrected
     return found
@@ -102,6 +106,7 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
         return {
             "name": row["name"],
             "modality": row["modality"],
+            **({"target": row.get("target")} if report.targets(body) else {}),
             "title": table.row_title(row["name"], row, body),
             "summary": summarise(scores),
             "failures": failures.listed(scores, failure_dice),
@@ -118,13 +123,17 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
                 "name": name,
                 "metrics": str(path),
                 "run_hash": body["run"]["run_hash"],
-                "rows": [summarised(row, body) for row in report.networks(body)],
+                "rows": [summarised(row, body) for row in body["rows"] if row["kind"] == "network"],
                 "notes": [*table.paired_notes(body), *body["notes"]],
             }
             for name, path, body in zip(names, paths, reports)
         ],
-        "blind": [summarised(row, first) for row in report.baselines(first)],
-        "blind_notes": [*(f"{note}." for note in table.baseline_notes(first)), *table.lacking_notes(first)],
+        "blind": [summarised(row, first) for row in first["rows"] if row["kind"] == "blind"],
+        "blind_notes": [
+            *table.class_notes(first),
+            *(f"{note}." for note in table.baseline_notes(first)),
+            *table.lacking_notes(first),
+        ],
         "failure_dice": failure_dice,
         "surface_tolerance_mm": first["surface_tolerance_mm"],
         "test": METHOD,
@@ -138,18 +147,25 @@ def _p(value: float) -> str:
 
 def markdown(body: dict) -> str:
     """Tables in Markdown: a row per run and modality, then the no-network baselines; tests; failures by name."""
-    rows = [([run["name"], row["title"]], row["summary"]) for run in body["runs"] for row in run["rows"]]
-    rows += [([row["title"], ""], row["summary"]) for row in body["blind"]]
+    several = any("target" in row for row in body["blind"])
+
+    def names(first: str, second: str, row: dict) -> list[str]:
+        return [first, second, *([table.class_title(row)] if several else [])]
+
+    rows = [(names(run["name"], row["title"], row), row["summary"]) for run in body["runs"] for row in run["rows"]]
+    rows += [(names(row["title"], "", row), row["summary"]) for row in body["blind"]]
     notes = [
         f"Partition '{body['partition']}', {len(body['patients'])} patients, mean ± sd over patients.",
         *body["blind_notes"],
         *(f"{run['name']}: {note}" for run in body["runs"] for note in run["notes"]),
     ]
-    tables = score_table.tables(rows, ("run", "modality"), notes, body["surface_tolerance_mm"])
+    first = ("run", "modality", "class") if several else ("run", "modality")
+    tables = score_table.tables(rows, first, notes, body["surface_tolerance_mm"])
     if body["tests"]:
         lines = [
             [
                 one["modality"],
+                *([table.class_title(one)] if several else []),
                 f"{one['first']} less {one['second']}",
                 f"{one['difference']:+.3f}",
                 f"{one['differing']}/{one['patients']}",
@@ -158,12 +174,14 @@ def markdown(body: dict) -> str:
             ]
             for one in body["tests"]
         ]
-        headings = ["modality", "runs", "difference in DSC", "patients that differ", "p", "p corrected"]
+        headings = ["modality", *(["class"] if several else []), "runs", "difference in DSC"]
+        headings += ["patients that differ", "p", "p corrected"]
         tables.append(Table(headings, lines, (f"{body['test']}.",)))
     failed = "".join(
-        f"{escaped(run['name'])}, {row['modality']}: "
+        f"{escaped(run['name'])}, {table.failed_name(row['modality'], row)}: "
         f"{escaped(failures.sentence(row['failures'], body['failure_dice']))}  \n"
         for run in body["runs"]
         for row in run["rows"]
+        if not several or row["target"]
     )
     return "\n".join([*(one.markdown() for one in tables), f"Failures:  \n{failed}"])

@@ -23,7 +23,6 @@ from semicml_tf.evaluation import (
 from semicml_tf.evaluation.baseline_margin import shortfalls
 from semicml_tf.evaluation.config import EvaluateConfig
 from semicml_tf.evaluation.metrics.catalogue import METRICS
-from semicml_tf.input.complete_cases import require_whole
 from semicml_tf.records.shards import check_shards, read_cases
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import atomic_files, cpu, locks, progress, quiet_import
@@ -39,8 +38,8 @@ class EvaluateResult:
     Attributes:
         folder: where the files lie.
         metrics: contents of metrics.json.
-        scores: mean over patients, by modality and then by measure, e.g. ``scores["ct"]["dice"]``. None where a
-            measure is undefined for all patients.
+        scores: mean over patients and classes, by modality and then by measure, e.g. ``scores["ct"]["dice"]``. None
+            where a measure is undefined for all patients.
         shortfalls: networks that miss ``require_margin``, a sentence each.
         text: tables and notes for the screen.
     """
@@ -103,7 +102,6 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
     notes = data_provenance.check(run, info, config.partition, config.allow_other_data)
     if config.partition == "labelled":
         notes.append("The no-network baselines were fitted on these patients, and training may have seen them.")
-    require_whole(info, ("labelled",))
     postprocessing = postprocessing_choice.load(run)
     notes += postprocessing_choice.notes(postprocessing)
     cases, labelled = data_provenance.cases_to_score(info, config.partition), info.cases("labelled")
@@ -115,18 +113,16 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
 
     quiet_import.tensorflow()
     records = progress.bar(read_cases(info, labelled), total=len(labelled), desc="fitting the baselines")
-    ellipsoid, threshold = trivial_baselines.fit(records, {name: info.normalisation[name] for name in run.modalities})
+    fitted = trivial_baselines.fit(records, {name: info.normalisation[name] for name in run.modalities})
     segmenters = {
-        name: segment.by_network(run.network(name), name, run.window, config.batch_size) for name in run.modalities
+        name: segment.by_network(run.network(name), name, run.window, config.batch_size, classes=len(run.labels.names))
+        for name in run.modalities
     }
-    segmenters |= {
-        trivial_baselines.ELLIPSOID_NAME: ellipsoid,
-        trivial_baselines.threshold_name(threshold.modality): threshold,
-    }
-    thresholds = {name: run.threshold(name) for name in run.modalities}
+    segmenters |= {name: trivial_baselines.segmenter(of_classes) for name, of_classes in fitted.items()}
+    thresholds = {name: run.thresholds(name) for name in run.modalities}
     panels = []
     images = stack.enter_context(
-        case_images.CaseImages(output, run.modalities, thresholds, config.case_images, len(labelled))
+        case_images.CaseImages(output, run.modalities, thresholds, config.case_images, len(labelled), run.labels.names)
     )
 
     def keep_images(record, answers):
@@ -149,13 +145,12 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
         partition=config.partition,
         batch_size=config.batch_size,
         results=results,
-        ellipsoid=ellipsoid,
-        threshold=threshold,
+        fitted=fitted,
+        postprocessing=postprocessing,
         notes=notes,
         surface_tolerance_mm=config.surface_tolerance_mm,
         failure_dice=config.failure_dice,
     )
-    body["postprocessing"] = {name: str(steps) for name, steps in postprocessing.items()}
     _write(output, body, panels, images)
     return EvaluateResult(
         folder=output,

@@ -1,4 +1,7 @@
-"""Overlays: outlines of truth and prediction over the modalities of a few patients."""
+"""Overlays: outlines of truth and prediction over the modalities of a few patients.
+
+Several classes have a colour each, truth in solid and predictions in dashed lines.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from typing import BinaryIO
 import numpy as np
 
 from semicml_tf.errors import printable
-from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.evaluation.metrics.case_score import CaseScore, mean_over_classes
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.geometry import outlines
 from semicml_tf.records.case_record import CaseRecord
 
-_TRUTH, _PREDICTION = "#19d219", "#ff5a1f"
 _ACROSS = 4  # panels per row
+_MOST_IN_TITLE = 4  # classes whose DSC a title names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,9 +31,10 @@ class Panel:
         slices: of the grid.
         aspect: height of a pixel over its width.
         images: by modality, normalised; those that the patient has.
-        truth: bool.
-        predictions: by modality, bool: the mask of that modality's network, as it was scored.
-        scores: by modality, of the whole volume on the patient's own grid.
+        classes: names.
+        truth: (classes, rows, columns) of bool.
+        predictions: by modality, likewise: the masks of that modality's network, as they were scored.
+        scores: by modality and class, of the whole volume on the patient's own grid.
     """
 
     case_id: str
@@ -38,23 +42,24 @@ class Panel:
     slices: int
     aspect: float
     images: Mapping[str, np.ndarray]
+    classes: tuple[str, ...]
     truth: np.ndarray
     predictions: Mapping[str, np.ndarray]
-    scores: Mapping[str, CaseScore]
+    scores: Mapping[str, Mapping[str, CaseScore]]
 
     @property
     def mean_dice(self) -> float:
-        """Over the modalities' networks."""
-        return float(np.mean([score.dice for score in self.scores.values()]))
+        """Over the modalities' networks and the classes."""
+        return float(np.mean([score.dice for of_classes in self.scores.values() for score in of_classes.values()]))
 
 
 def panel(record: CaseRecord, modalities: Sequence[str], answers: Mapping[str, Answer]) -> Panel:
     """The slice with the most truth; without any truth, the slice with the most prediction."""
     present = [name for name in modalities if name in record.images]
-    masks = {name: answers[name].mask for name in present}
-    area = np.count_nonzero(record.label, axis=(1, 2))
+    masks = {name: answers[name].masks for name in present}
+    area = np.count_nonzero(record.labels.any(record.label), axis=(1, 2))
     if not area.any():
-        area = sum(np.count_nonzero(mask, axis=(1, 2)) for mask in masks.values())
+        area = sum(np.count_nonzero(mask, axis=(0, 2, 3)) for mask in masks.values())
     index = int(np.argmax(area)) if area.any() else record.grid.shape[0] // 2
     _, height, width = record.grid.spacing_mm
     return Panel(
@@ -64,9 +69,10 @@ def panel(record: CaseRecord, modalities: Sequence[str], answers: Mapping[str, A
         aspect=height / width,
         # Copies: views would keep every patient's volumes in memory.
         images={name: record.images[name][index].astype(np.float32) for name in present},
-        truth=record.label[index] != 0,
-        predictions={name: mask[index].copy() for name, mask in masks.items()},
-        scores={name: answers[name].score for name in present},
+        classes=record.labels.names,
+        truth=record.labels.masks(record.label[index]) != 0,
+        predictions={name: mask[:, index].copy() for name, mask in masks.items()},
+        scores={name: answers[name].scores for name in present},
     )
 
 
@@ -79,10 +85,37 @@ def choose(panels: Sequence[Panel], count: int = 6) -> list[Panel]:
 
 
 def _title(item: Panel, modality: str) -> str:
-    score = item.scores[modality]
+    of_classes = item.scores[modality]
+    score = mean_over_classes(list(of_classes.values()))
     outcome = "" if score.outcome == "both present" else f" ({score.outcome})"
     name = f"{printable(item.case_id)}  {modality}  DSC {score.dice:.2f}{outcome}"
-    return f"{name}\nslice {item.slice_index + 1} of {item.slices}"
+    each = ""
+    if 1 < len(of_classes) <= _MOST_IN_TITLE:
+        each = "".join(f"  {one} {score.dice:.2f}" for one, score in of_classes.items())
+    return f"{name}\nslice {item.slice_index + 1} of {item.slices}{each}"
+
+
+def _colours(classes: Sequence[str]) -> list[tuple[str, str]]:
+    """Of truth and prediction, for each class."""
+    if len(classes) == 1:
+        return [(outlines.TRUTH, outlines.PREDICTION)]
+    return [(outlines.class_colour(number),) * 2 for number in range(len(classes))]
+
+
+def _legend(classes: Sequence[str]):
+    from matplotlib.lines import Line2D
+
+    ((truth, prediction), *_) = _colours(classes) if len(classes) == 1 else [("black", "black")]
+    network = "that modality's network, as scored"
+    handles = [
+        Line2D([], [], color=truth, linewidth=2, label="truth"),
+        Line2D([], [], color=prediction, linewidth=2, linestyle="dashed", label=network),
+    ]
+    if len(classes) > 1:
+        handles += [
+            Line2D([], [], color=colour, linewidth=4, label=one) for one, (colour, _) in zip(classes, _colours(classes))
+        ]
+    return handles
 
 
 def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[str]) -> None:
@@ -95,7 +128,6 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
     # The figure without pyplot: no display, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
     across = min(max(1, _ACROSS // len(modalities)), len(panels))
     rows, columns = -(-len(panels) // across), across * len(modalities)
@@ -114,19 +146,12 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
             # The brightest 0.5 % of the pixels would make the others black.
             low, high = float(image.min()), float(np.percentile(image, 99.5))
             axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=item.aspect)
-            outlines.draw(axes, item.truth, _TRUTH, linewidths=1.6)
-            outlines.draw(axes, item.predictions[modality], _PREDICTION, linewidths=1.6, linestyles="dashed")
+            pairs = zip(item.truth, item.predictions[modality], _colours(item.classes))
+            for truth, prediction, (colour, other) in pairs:
+                outlines.draw(axes, truth, colour, linewidths=1.6)
+                outlines.draw(axes, prediction, other, linewidths=1.6, linestyles="dashed")
             axes.set_title(_title(item, modality), fontsize=9, parse_math=False)
-    figure.legend(
-        handles=[
-            Line2D([], [], color=_TRUTH, linewidth=2, label="truth"),
-            Line2D(
-                [], [], color=_PREDICTION, linewidth=2, linestyle="dashed", label="that modality's network, as scored"
-            ),
-        ],
-        loc="outside lower center",
-        ncols=2,
-        fontsize=10,
-    )
+    handles = _legend(panels[0].classes)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=10)
     figure.suptitle("Worst patient first. DSC of the whole volume; the slice with the most truth.", fontsize=11)
     figure.savefig(stream, format="png", dpi=110)

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation.score_cases import segmented
-from semicml_tf.evaluation.segment import by_network, native_mask
+from semicml_tf.evaluation.segment import by_network, native_masks
 from semicml_tf.inference.agreement import dice
+from semicml_tf.labels import LabelDefinition
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
+from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import json_files
@@ -33,8 +35,15 @@ CANDIDATES = tuple(
 MARGIN = 0.005
 
 
-class _Choice(TypedDict):
+class _OfClass(TypedDict):
     chosen: str
+
+
+class _Choice(TypedDict):
+    """Of a modality: the choice, or with several classes one for each."""
+
+    chosen: NotRequired[str]
+    classes: NotRequired[dict[str, _OfClass]]
     network: dict[str, Any]
 
 
@@ -60,6 +69,8 @@ def choose(means: Sequence[float], margin: float = MARGIN) -> int:
 def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str) -> dict:
     """Tries every candidate on labelled patients, and returns the contents of `postprocessing.json`.
 
+    Each class has a choice of its own. Ignored voxels do not count.
+
     Args:
         run: its networks and thresholds are used.
         info: the run's data.
@@ -70,14 +81,17 @@ def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str
     Raises:
         UserError: there is no patient with a label, or a network's answer is not finite.
     """
-    segmenters = {name: by_network(run.network(name), name, run.window, batch_size) for name in run.modalities}
-    scores: dict[str, list[list[float]]] = {name: [] for name in run.modalities}
+    classes = run.labels.names
+    segmenters = {
+        name: by_network(run.network(name), name, run.window, batch_size, classes=len(classes))
+        for name in run.modalities
+    }
+    scores: dict[str, dict[str, list[list[float]]]] = {name: {one: [] for one in classes} for name in run.modalities}
     cases: dict[str, list[str]] = {name: [] for name in run.modalities}
     for record in records:
         for name, probabilities in segmented(record, segmenters).items():
-            mask = native_mask(probabilities, record, run.threshold(name))
-            volume_ml = record.native_grid.voxel_volume_ml
-            scores[name].append([dice(steps.apply(mask, volume_ml), record.native_label) for steps in CANDIDATES])
+            for one, mask in native_masks(probabilities, record, run.thresholds(name), {}):
+                scores[name][one].append(_trials(mask, record, one))
             cases[name].append(record.case_id)
     body: dict = {
         "version": VERSION,
@@ -90,22 +104,37 @@ def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str
         "modalities": {},
     }
     for name in run.modalities:
-        if not scores[name]:
+        if not cases[name]:
             raise UserError(f"expected validation patients with the modality '{name}', got none", path=info.location)
-        table = np.array(scores[name])  # (patients, candidates)
-        means = table.mean(axis=0)
-        number = choose(means)
-        body["modalities"][name] = {
-            "chosen": str(CANDIDATES[number]),
-            "gain": float(means[number] - means[0]),
-            "network": _network(run, name),
-            "cases": cases[name],
-            "trials": [
-                {"postprocessing": str(steps), "dice": float(mean), "dice_of_cases": [float(one) for one in column]}
-                for steps, mean, column in zip(CANDIDATES, means, table.T)
-            ],
-        }
+        chosen = {one: _chosen(np.array(table)) for one, table in scores[name].items()}
+        entry = {"network": _network(run, name), "cases": cases[name], "classes": chosen}
+        if len(classes) == 1:
+            (only,) = entry.pop("classes").values()
+            entry = {"chosen": only["chosen"], "gain": only["gain"], **entry, "trials": only["trials"]}
+        body["modalities"][name] = entry
     return body
+
+
+def _trials(mask: np.ndarray, record: CaseRecord, one: str) -> list[float]:
+    """DSC of a class's mask after each candidate."""
+    truth, ignored = record.labels.mask(record.native_label, one), record.labels.ignored(record.native_label)
+    valid = ... if ignored is None else ~ignored
+    volume_ml = record.native_grid.voxel_volume_ml
+    return [dice(steps.apply(mask, volume_ml)[valid], truth[valid]) for steps in CANDIDATES]
+
+
+def _chosen(table: np.ndarray) -> dict[str, Any]:
+    """The choice of a class, from the DSC of (patients, candidates)."""
+    means = table.mean(axis=0)
+    number = choose(means)
+    return {
+        "chosen": str(CANDIDATES[number]),
+        "gain": float(means[number] - means[0]),
+        "trials": [
+            {"postprocessing": str(steps), "dice": float(mean), "dice_of_cases": [float(one) for one in column]}
+            for steps, mean, column in zip(CANDIDATES, means, table.T)
+        ],
+    }
 
 
 def _network(run: Run, modality: str) -> dict:
@@ -113,15 +142,15 @@ def _network(run: Run, modality: str) -> dict:
     return {key: run.best[modality].get(key) for key in ("step", "stage", "threshold")}
 
 
-def load(run: Run) -> Mapping[str, Postprocessing]:
-    """A run's choice by modality; 'none' for all modalities if nothing was chosen.
+def load(run: Run) -> Mapping[str, Mapping[str, Postprocessing]]:
+    """A run's choice by modality and class; 'none' for all of them if nothing was chosen.
 
     Raises:
         UserError: the file is damaged, or was made for other networks than those of the run.
     """
     path = pathlib.Path(run.folder) / FILE_NAME
     if not path.exists():
-        return dict.fromkeys(run.modalities, NONE)
+        return {name: dict.fromkeys(run.labels.names, NONE) for name in run.modalities}
     body = json_files.read(path, _File, what="a run's post-processing", remedy=_REMEDY)
     if body["run_hash"] != run.run_hash:
         raise UserError("it was made for another run", path=path, remedy=_REMEDY)
@@ -131,31 +160,48 @@ def load(run: Run) -> Mapping[str, Postprocessing]:
             raise UserError(
                 f"it was chosen for another checkpoint of '{name}' than the run now has", path=path, remedy=_REMEDY
             )
+        texts = {one: found["chosen"] for one, found in by_class(run.labels, body["modalities"][name]).items()}
+        if set(texts) != set(run.labels.names):
+            problem = f"it was chosen for other classes than {', '.join(run.labels.names)}"
+            raise UserError(problem, path=path, remedy=_REMEDY)
         try:
-            chosen[name] = Postprocessing.parse(body["modalities"][name]["chosen"])
+            chosen[name] = {one: Postprocessing.parse(texts[one]) for one in run.labels.names}
         except UserError as error:
             raise UserError(error.problem, path=path, remedy=_REMEDY) from error
     return chosen
 
 
-def notes(chosen: Mapping[str, Postprocessing]) -> list[str]:
-    """Notes for readers of the scores: one sentence for each modality with post-processing."""
+def by_class(labels: LabelDefinition, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The choices of a modality's entry by class."""
+    return found.get("classes", {labels.names[0]: found} if "chosen" in found else {})
+
+
+def _title(name: str, one: str, of_classes: Mapping) -> str:
+    return f"{name} {one}" if len(of_classes) > 1 else name
+
+
+def notes(chosen: Mapping[str, Mapping[str, Postprocessing]]) -> list[str]:
+    """Notes for readers of the scores: one sentence for each modality and class with post-processing."""
     return [
-        f"Masks of '{name}' were post-processed before scoring: {steps}, chosen on the validation patients; "
-        "export stores it and prediction applies it."
-        for name, steps in chosen.items()
+        f"Masks of '{_title(name, one, of_classes)}' were post-processed before scoring: {steps}, chosen on the "
+        "validation patients; export stores it and prediction applies it."
+        for name, of_classes in chosen.items()
+        for one, steps in of_classes.items()
         if steps != NONE
     ]
 
 
 def screen(body: dict) -> str:
-    """One line per modality: the choice and its gain."""
+    """One line per modality and class: the choice and its gain."""
     lines = []
-    for name, found in body["modalities"].items():
-        none = found["trials"][0]["dice"]
-        best = max(found["trials"], key=lambda trial: trial["dice"])
-        lines.append(
-            f"{name}: {found['chosen']} (mean DSC of {len(found['cases'])} validation patients: none {none:.4f}, "
-            f"best of {len(found['trials'])} trials {best['dice']:.4f} with {best['postprocessing']})"
-        )
+    for name, entry in body["modalities"].items():
+        of_classes = entry.get("classes", {"": entry})
+        for one, found in of_classes.items():
+            none = found["trials"][0]["dice"]
+            best = max(found["trials"], key=lambda trial: trial["dice"])
+            lines.append(
+                f"{_title(name, one, of_classes)}: {found['chosen']} (mean DSC of {len(entry['cases'])} validation "
+                f"patients: none {none:.4f}, "
+                f"best of {len(found['trials'])} trials {best['dice']:.4f} with {best['postprocessing']})"
+            )
     return "\n".join(lines)

@@ -1,4 +1,8 @@
-"""`metrics.json`: the contents of an evaluation. All tables are written from this file alone."""
+"""`metrics.json`: the contents of an evaluation. All tables are written from this file alone.
+
+There is a row per network and no-network baseline. With several classes or regions, this row is the mean over them, and
+a row per class follows, whose `target` names the class. `targets` lists these classes: it is empty for a single one.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,14 @@ from typing import Annotated, Any, Literal
 from annotated_types import MinLen
 from typing_extensions import NotRequired, Required, TypedDict
 
+from semicml_tf.errors import UserError
 from semicml_tf.evaluation import bootstrap, failures, trivial_baselines
-from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.evaluation.metrics.case_score import CaseScore, mean_over_classes
 from semicml_tf.evaluation.metrics.catalogue import METRICS, POLICY
 from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 from semicml_tf.evaluation.scores import summarise
+from semicml_tf.labels_file import LabelFile
+from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import cpu, json_files
@@ -22,7 +29,8 @@ from semicml_tf.system import versions as system_versions
 from semicml_tf.system.json_files import Count
 
 FILE_NAME = "metrics.json"
-REPORT_VERSION = 2
+# A plain target is written as version 2.
+PLAIN_VERSION, REPORT_VERSION = 2, 3
 _REMEDY = "Make it with python -m semicml_tf.evaluate RUN"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
 
@@ -61,11 +69,15 @@ class Failures(TypedDict, total=False):
 
 
 class Row(TypedDict):
-    """The patients of a network or a no-network baseline (`kind` "blind", without `modality`)."""
+    """The patients of a network or a no-network baseline (`kind` "blind", without `modality`).
+
+    `target` is a class; None or missing where the row is the mean over all classes, or where there is one class.
+    """
 
     name: str
     kind: Literal["network", "blind"]
     modality: str | None
+    target: NotRequired[str | None]
     summary: Summary
     failures: NotRequired[Failures]
     cases: list[CaseScore]
@@ -83,18 +95,21 @@ class _Dataset(TypedDict):
 class Report(TypedDict):
     """What is read of `metrics.json`."""
 
-    report_version: Literal[REPORT_VERSION]
+    report_version: Literal[PLAIN_VERSION, REPORT_VERSION]
     command: NotRequired[str]
     run: _Run
     dataset: _Dataset
+    # Missing where the target is plain.
+    labels: NotRequired[LabelFile]
     partition: str
     lacking: NotRequired[dict[str, list[str]]]
     policy: dict[str, str]
     surface_tolerance_mm: float
     failure_dice: float
     notes: list[str]
+    # By row name, of several classes also by class.
     blind: dict[str, dict[str, Any]]
-    postprocessing: NotRequired[dict[str, str]]
+    postprocessing: NotRequired[dict[str, str | dict[str, str]]]
     versions: NotRequired[dict[str, str | None]]
     rows: Annotated[list[Row], MinLen(1)]
 
@@ -111,9 +126,9 @@ def build(
     info: DatasetInfo,
     partition: str,
     batch_size: int,
-    results: Mapping[str, Sequence[CaseScore]],
-    ellipsoid: trivial_baselines.Ellipsoid,
-    threshold: trivial_baselines.Threshold,
+    results: Mapping[str, Mapping[str, Sequence[CaseScore]]],
+    fitted: Mapping[str, Mapping[str, trivial_baselines.Fitted]],
+    postprocessing: Mapping[str, Mapping[str, Postprocessing]],
     notes: Sequence[str] = (),
     surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
     failure_dice: float = failures.DICE_BOUND,
@@ -121,27 +136,41 @@ def build(
     """The contents of `metrics.json`.
 
     Args:
-        results: by row name, what `score_cases.evaluate_predictions` returned; a name of a modality is a
+        results: by row name and class, what `score_cases.evaluate_predictions` returned; a name of a modality is a
             network, the other two names are the no-network baselines.
+        fitted: the no-network baselines by row name and class.
+        postprocessing: of the networks' masks, by modality and class.
         notes: what a reader of the numbers must know beside the policy.
         surface_tolerance_mm: that the scores' surface DSC was measured at.
         failure_dice: a DSC below it is a failure.
     """
-    rows = []
-    for name, scores in results.items():
+    labels = run.labels
+
+    def row(name: str, scores: Sequence[CaseScore], **target: str | None) -> dict:
         network = name in run.modalities
-        rows.append(
-            {
-                "name": name,
-                "kind": "network" if network else "blind",
-                "modality": name if network else None,
-                "summary": summarise(scores),
-                "failures": failures.listed(scores, failure_dice),
-                "cases": [dataclasses.asdict(score) for score in scores],
-            }
-        )
+        return {
+            "name": name,
+            "kind": "network" if network else "blind",
+            "modality": name if network else None,
+            **target,
+            "summary": summarise(scores),
+            "failures": failures.listed(scores, failure_dice),
+            "cases": [dataclasses.asdict(score) for score in scores],
+        }
+
+    def by_class(values: Mapping[str, Any]) -> Any:
+        return dict(values) if len(labels.names) > 1 else next(iter(values.values()), None)
+
+    rows = []
+    for name, of_classes in results.items():
+        each = {one: of_classes.get(one, []) for one in labels.names}
+        if len(each) == 1:
+            rows.append(row(name, *each.values()))
+            continue
+        rows.append(row(name, [mean_over_classes(scores) for scores in zip(*each.values())], target=None))
+        rows += [row(name, scores, target=one) for one, scores in each.items()]
     return {
-        "report_version": REPORT_VERSION,
+        "report_version": PLAIN_VERSION if labels.is_plain else REPORT_VERSION,
         "command": command,
         "run": {
             "folder": str(run.folder),
@@ -152,8 +181,9 @@ def build(
             "best": run.best,
         },
         "dataset": {"folder": info.location, "data_hash": info.data_hash},
+        **({} if labels.is_plain else {"labels": labels.to_json()}),
         "partition": partition,
-        "thresholds": {name: run.threshold(name) for name in run.modalities},
+        "thresholds": {name: by_class(run.thresholds(name)) for name in run.modalities},
         "batch_size": batch_size,
         "lacking": {
             name: [case.case_id for case in info.cases(partition) if name not in info.modalities_of(case)]
@@ -165,12 +195,16 @@ def build(
         "intervals": bootstrap.METHOD,
         "notes": list(notes),
         "blind": {
-            trivial_baselines.ELLIPSOID_NAME: dataclasses.asdict(ellipsoid),
-            trivial_baselines.threshold_name(threshold.modality): dataclasses.asdict(threshold),
+            name: by_class({one: dataclasses.asdict(fit) for one, fit in of_classes.items()})
+            for name, of_classes in fitted.items()
         },
         "versions": versions(),
         "processor": cpu.processor(),
         "rows": rows,
+        "postprocessing": {
+            name: by_class({one: str(steps) for one, steps in of_classes.items()})
+            for name, of_classes in postprocessing.items()
+        },
     }
 
 
@@ -186,8 +220,18 @@ def load(path: str | pathlib.Path) -> dict:
         schema = (
             trivial_baselines.Ellipsoid if name == trivial_baselines.ELLIPSOID_NAME else trivial_baselines.Threshold
         )
-        json_files.of_value(fitted, schema, what=f"{what} with '{name}'", path=path, remedy=_REMEDY)
+        whole = dict[str, schema] if targets(body) else schema
+        json_files.of_value(fitted, whole, what=f"{what} with '{name}'", path=path, remedy=_REMEDY)
+    known = {None, *targets(body)}
+    if any(row.get("target") not in known for row in body["rows"]):
+        raise UserError(f"expected {what}, got rows of classes that it does not define", path=path, remedy=_REMEDY)
     return body
+
+
+def targets(report: dict) -> tuple[str, ...]:
+    """The classes that have rows of their own; () where there is one class."""
+    classes = tuple(report["labels"]["classes"]) if report.get("labels") else ()
+    return classes if len(classes) > 1 else ()
 
 
 def scores(row: dict) -> list[CaseScore]:
@@ -208,11 +252,16 @@ def patients(report: dict) -> list[str]:
     return list(dict.fromkeys(case["case_id"] for row in (longest, *report["rows"]) for case in row["cases"]))
 
 
-def networks(report: dict) -> list[dict]:
-    """The rows of networks."""
-    return [row for row in report["rows"] if row["kind"] == "network"]
+def rows(report: dict, target: str | None = None) -> list[dict]:
+    """The rows of a class; of None, those over all classes."""
+    return [row for row in report["rows"] if row.get("target") == target]
 
 
-def baselines(report: dict) -> list[dict]:
-    """The rows of the no-network baselines."""
-    return [row for row in report["rows"] if row["kind"] == "blind"]
+def networks(report: dict, target: str | None = None) -> list[dict]:
+    """The rows of networks; see `rows`."""
+    return [row for row in rows(report, target) if row["kind"] == "network"]
+
+
+def baselines(report: dict, target: str | None = None) -> list[dict]:
+    """The rows of the no-network baselines; see `rows`."""
+    return [row for row in rows(report, target) if row["kind"] == "blind"]

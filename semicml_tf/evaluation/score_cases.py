@@ -1,4 +1,4 @@
-"""All methods on all patients: one pass over the records, one score per patient and method."""
+"""All methods on all patients: one pass over the records, one score per patient, method and class."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from semicml_tf.errors import UserError, doing
-from semicml_tf.evaluation.metrics.case_score import CaseScore, score
+from semicml_tf.evaluation.metrics.case_score import CaseScore, mean_over_classes, score
 from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
-from semicml_tf.evaluation.segment import CaseSegmenter, native_mask
+from semicml_tf.evaluation.segment import CaseSegmenter, native_masks
 from semicml_tf.geometry.resample import resample_mask
-from semicml_tf.postprocessing.steps import NONE, Postprocessing
+from semicml_tf.postprocessing.steps import NONE, Postprocessing, largest_class
 from semicml_tf.records.case_record import CaseRecord
 
 
@@ -23,14 +23,19 @@ class Answer:
     """The answer of a segmenter for a patient.
 
     Attributes:
-        probabilities: on the record's network grid, (slices, rows, columns) float32.
-        mask: bool of the same shape: the scored mask after post-processing, resampled to this grid.
-        score: of the mask on the patient's own grid.
+        probabilities: on the record's network grid, (classes, slices, rows, columns) float32.
+        masks: bool of the same shape: the scored masks after post-processing, resampled to this grid.
+        scores: by class, of the masks on the patient's own grid.
     """
 
     probabilities: np.ndarray
-    mask: np.ndarray
-    score: CaseScore
+    masks: np.ndarray
+    scores: Mapping[str, CaseScore]
+
+    @property
+    def score(self) -> CaseScore:
+        """Over all classes; see `mean_over_classes`."""
+        return mean_over_classes(list(self.scores.values()))
 
 
 OnCase = Callable[[CaseRecord, Mapping[str, Answer]], None]
@@ -43,13 +48,15 @@ def evaluate_predictions(
     records: Iterable[CaseRecord],
     segmenters: Mapping[str, CaseSegmenter],
     *,
-    thresholds: Mapping[str, float] | None = None,
-    postprocessing: Mapping[str, Postprocessing] | None = None,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
+    postprocessing: Mapping[str, Mapping[str, Postprocessing]] | None = None,
     on_case: OnCase | None = None,
     surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
     jobs: int = 1,
-) -> dict[str, list[CaseScore]]:
+) -> dict[str, dict[str, list[CaseScore]]]:
     """Scores every segmenter on every record, on the patient's own grid.
+
+    Ignored voxels count in no score: they are removed from truth and prediction.
 
     Segmenters run in this thread, one after another. Meanwhile, other threads resample the masks to the patient's grid
     and score them: compiled code does nearly all of that work and lets other threads run.
@@ -58,39 +65,44 @@ def evaluate_predictions(
         records: labelled, read once; at most ``jobs + 1`` are in memory at the same time.
         segmenters: by row name. A segmenter answers None if the record lacks an image. The record is then not scored
             in that row.
-        thresholds: on the probability, by row name; 0.5 for other rows.
-        postprocessing: of the masks, by row name; none for other rows.
+        thresholds: on the probability, by row name and class, {} of exclusive classes; 0.5 for other rows.
+        postprocessing: of the masks, by row name and class; none for others.
         on_case: called after each patient, in the records' order, with the record and its answers by row name.
         surface_tolerance_mm: of the surface DSC.
         jobs: masks that are scored at the same time.
 
     Returns:
-        By row name, the scores in the records' order. Rows may have different numbers of patients. The scores do
-        not depend on `jobs`.
+        By row name and class, the scores in the records' order. Rows may have different numbers of patients. The
+        scores do not depend on `jobs`.
 
     Raises:
         UserError: a record has no label, or a segmenter's answer is not finite.
         RuntimeError: scoring failed; it names the case and the row.
         MemoryError: memory ran out; `errors.doing` names the case.
     """
-    results: dict[str, list[CaseScore]] = {name: [] for name in segmenters}
+    results: dict[str, dict[str, list[CaseScore]]] = {name: {} for name in segmenters}
     waiting: collections.deque[tuple[CaseRecord, dict[str, Future]]] = collections.deque()
 
     def answered(name: str, probabilities: np.ndarray, record: CaseRecord) -> Answer:
-        cut, steps = (thresholds or {}).get(name, _OF_A_MASK), (postprocessing or {}).get(name, NONE)
+        labels = record.labels
+        cuts = (thresholds or {}).get(name, dict.fromkeys(labels.names, _OF_A_MASK))
+        steps = (postprocessing or {}).get(name, {})
         try:
-            mask = native_mask(probabilities, record, cut, steps)
-            seen = probabilities >= np.float32(cut)
-            if steps != NONE:
-                seen = resample_mask(mask, record.native_grid, record.grid) != 0
-            found = score(
-                record.case_id,
-                mask,
-                record.native_label,
-                record.native_grid,
-                surface_tolerance_mm=surface_tolerance_mm,
-            )
-            return Answer(probabilities, seen, found)
+            seen, ignored = _masks(probabilities, record, cuts), labels.ignored(record.native_label)
+            scores = {}
+            for number, (one, mask) in enumerate(native_masks(probabilities, record, cuts, steps)):
+                if ignored is not None:
+                    mask[ignored] = 0
+                if steps.get(one, NONE) != NONE:
+                    seen[number] = resample_mask(mask, record.native_grid, record.grid) != 0
+                scores[one] = score(
+                    record.case_id,
+                    mask,
+                    labels.mask(record.native_label, one),
+                    record.native_grid,
+                    surface_tolerance_mm=surface_tolerance_mm,
+                )
+            return Answer(probabilities, seen, scores)
         except (UserError, MemoryError):
             raise
         except Exception as error:
@@ -101,7 +113,8 @@ def evaluate_predictions(
         with doing(f"scoring case {record.case_id}"):
             answers = {name: future.result() for name, future in futures.items()}
         for name, answer in answers.items():
-            results[name].append(answer.score)
+            for one, found in answer.scores.items():
+                results[name].setdefault(one, []).append(found)
         if on_case is not None:
             on_case(record, answers)
 
@@ -119,6 +132,16 @@ def evaluate_predictions(
         # After an error or Ctrl-C, waiting masks are not scored.
         pool.shutdown(cancel_futures=True)
     return results
+
+
+def _masks(probabilities: np.ndarray, record: CaseRecord, thresholds: Mapping[str, float]) -> np.ndarray:
+    """bool of the shape of `probabilities`: the masks on the network's grid, without ignored voxels."""
+    if thresholds:
+        masks = np.stack([soft >= np.float32(thresholds[one]) for one, soft in zip(record.labels.names, probabilities)])
+    else:
+        masks = record.labels.masks(largest_class(probabilities)) != 0
+    ignored = record.labels.ignored(record.label)
+    return masks if ignored is None else masks & ~ignored
 
 
 def segmented(record: CaseRecord, segmenters: Mapping[str, CaseSegmenter]) -> dict[str, np.ndarray]:

@@ -1,31 +1,32 @@
-"""From a patient's record to a mask on the patient's own grid."""
+"""From a patient's record to masks on the patient's own grid, one for each class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from semicml_tf.inference import slices
-from semicml_tf.postprocessing.steps import NONE, Postprocessing, to_mask
+from semicml_tf.postprocessing.steps import NONE, Postprocessing, largest_class, to_mask
 from semicml_tf.preprocessing.pipeline import to_patient_grid
 from semicml_tf.records.case_record import CaseRecord
 
-# Maps a record to foreground probabilities on its network grid, (slices, rows, columns) float32; to None where the
-# record lacks the image that they are drawn from.
+# Maps a record to the probabilities of each class on its network grid, (classes, slices, rows, columns) float32; to
+# None where the record lacks the image that they are drawn from.
 CaseSegmenter = Callable[[CaseRecord], np.ndarray | None]
 
 
 def by_network(
-    network, modality: str, window: int, batch_size: int, *, batch_statistics: bool = False
+    network, modality: str, window: int, batch_size: int, *, classes: int = 1, batch_statistics: bool = False
 ) -> CaseSegmenter:
     """A segmenter that reads one modality through a network.
 
     Args:
-        network: `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.
+        network: `keras.Model` (batch, window, window, 1) float32 -> (batch, window, window, classes) probabilities.
         modality: name of the image that it reads.
         window: side of its slices.
         batch_size: slices a call, at most.
+        classes: number of the network's output channels.
         batch_statistics: normalise by the statistics of the slices of a call, as in training.
     """
     import tensorflow as tf
@@ -40,7 +41,7 @@ def by_network(
     def segment(record: CaseRecord) -> np.ndarray | None:
         if modality not in record.images:
             return None
-        return slices.probabilities(record.images[modality], window, sound, batch_size=batch_size)
+        return slices.probabilities(record.images[modality], window, sound, classes=classes, batch_size=batch_size)
 
     return segment
 
@@ -61,3 +62,34 @@ def native_mask(
     soft = to_patient_grid(probabilities, record.grid, record.native_grid)
     # In C order, as labels are: scoring compares the two voxel by voxel.
     return np.ascontiguousarray(to_mask(soft, threshold, steps, record.native_grid.voxel_volume_ml))
+
+
+def native_masks(
+    probabilities: np.ndarray,
+    record: CaseRecord,
+    thresholds: Mapping[str, float],
+    steps: Mapping[str, Postprocessing],
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The masks of all classes, in their order; see `native_mask`.
+
+    Args:
+        probabilities: on the record's network grid, (classes, slices, rows, columns) float32.
+        thresholds: by class; {} for exclusive classes: the largest probability counts, the background's included.
+        steps: by class; a class that is not named has none. Of exclusive classes whose masks then overlap, the first
+            one counts.
+
+    Yields:
+        A class, and uint8 0/1 of the native grid's shape. Maps of regions are interpolated one at a time.
+    """
+    names = record.labels.names
+    if thresholds:
+        for name, soft in zip(names, probabilities):
+            yield name, native_mask(soft, record, thresholds[name], steps.get(name, NONE))
+        return
+    codes = largest_class(np.stack([to_patient_grid(soft, record.grid, record.native_grid) for soft in probabilities]))
+    if any(one != NONE for one in steps.values()):
+        volume_ml = record.native_grid.voxel_volume_ml
+        masks = [steps.get(name, NONE).apply(record.labels.mask(codes, name), volume_ml) for name in names]
+        codes = record.labels.join(np.stack(masks))
+    for name in names:
+        yield name, np.ascontiguousarray(record.labels.mask(codes, name))

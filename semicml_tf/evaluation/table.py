@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+from semicml_tf import labels_file
 from semicml_tf.evaluation import failures, score_table, trivial_baselines
 from semicml_tf.evaluation import report as reports
 from semicml_tf.evaluation.baseline_margin import paired_dice
 from semicml_tf.evaluation.metrics.case_score import CaseScore
 from semicml_tf.evaluation.metrics.catalogue import MAIN
 from semicml_tf.system.tables import Table, csv_text
+
+MEAN_OF_CLASSES = "mean of classes"
 
 
 def row_title(title: str, row: dict, report: dict) -> str:
@@ -23,10 +26,15 @@ def _name(row: dict) -> str:
     return f"{row['name']} network" if row["kind"] == "network" else row["name"]
 
 
+def class_title(row: dict) -> str:
+    """The class of a row of a report with several classes."""
+    return row.get("target") or MEAN_OF_CLASSES
+
+
 def paired_notes(report: dict) -> list[str]:
     """Comparisons of each network with rows that were scored on other patients, one line per pair."""
     notes = []
-    for network, row in itertools.combinations(report["rows"], 2):
+    for network, row in itertools.combinations(reports.rows(report), 2):
         if network["kind"] != "network" or _same_patients(network, row):
             continue
         own, other, common = paired_dice(network, row)
@@ -45,14 +53,34 @@ def _same_patients(first: dict, second: dict) -> bool:
 
 def baseline_notes(report: dict) -> list[str]:
     """How the no-network baselines were fitted, one line per baseline."""
-    notes = []
-    for name, fitted in report["blind"].items():
-        definition = (
-            f"the ellipsoid inscribed {fitted['margin_mm']:g} mm inside the field of view"
-            if name == trivial_baselines.ELLIPSOID_NAME
-            else f"voxels above {fitted['native']:.4g} {fitted['unit']} on {fitted['modality']}"
+    notes, several = [], bool(reports.targets(report))
+    for name, found in report["blind"].items():
+        for one, fitted in (found if several else {"": found}).items():
+            definition = (
+                f"the ellipsoid inscribed {fitted['margin_mm']:g} mm inside the field of view"
+                if name == trivial_baselines.ELLIPSOID_NAME
+                else f"voxels above {fitted['native']:.4g} {fitted['unit']} on {fitted['modality']}"
+            )
+            title = f"{name}, {one}" if several else name
+            notes.append(
+                f"{title}: {definition}; fitted on the labelled patients (their DSC {fitted['labelled_dice']:.3f})"
+            )
+    return notes
+
+
+def class_notes(report: dict) -> list[str]:
+    """What is segmented, and how rows over all classes are made; [] of a plain target."""
+    if not report.get("labels"):
+        return []
+    labels = labels_file.of_value(report["labels"], what="the classes")
+    notes = [f"Target: {labels.described()}."]
+    if labels.ignore_value is not None:
+        notes.append("Ignored voxels count in no number: they are removed from truth and prediction.")
+    if reports.targets(report):
+        notes.append(
+            f"Rows '{MEAN_OF_CLASSES}': in each patient the mean over the classes where the number is defined; lesions "
+            "are sums. There, a patient is missed if any class is missed, else a false alarm if any class is."
         )
-        notes.append(f"{name}: {definition}; fitted on the labelled patients (their DSC {fitted['labelled_dice']:.3f})")
     return notes
 
 
@@ -61,6 +89,7 @@ def _notes(report: dict) -> list[str]:
     return [
         f"Partition '{report['partition']}', {count} patients, each on its own grid; mean ± sd over patients.",
         f"Run {report['run']['run_hash'][:12]}, data {report['dataset']['data_hash'][:12]}.",
+        *class_notes(report),
         *(f"{note}." for note in baseline_notes(report)),
         "Missed (truth, no prediction): DSC, PPV and sensitivity 0, HD95 and ASSD the volume's diagonal.",
         "False alarm (prediction, no truth): DSC and PPV 0, HD95 and ASSD the diagonal. Both empty: DSC 1, 0 mm.",
@@ -68,11 +97,21 @@ def _notes(report: dict) -> list[str]:
         *lacking_notes(report),
         *paired_notes(report),
         *(
-            f"Failures of {_name(row)}: {failures.sentence(row['failures'], report['failure_dice'])}."
-            for row in reports.networks(report)
+            f"Failures of {failed_name(_name(row), row)}: {failures.sentence(row['failures'], report['failure_dice'])}."
+            for row in failing_rows(report)
         ),
         *report["notes"],
     ]
+
+
+def failing_rows(report: dict) -> list[dict]:
+    """The rows whose failures are named: those of networks, of several classes for each class."""
+    return [row for target in reports.targets(report) or (None,) for row in reports.networks(report, target)]
+
+
+def failed_name(name: str, row: dict) -> str:
+    """A row's name with its class, if it has one."""
+    return f"{name}, {row['target']}" if row.get("target") else name
 
 
 def lacking_notes(report: dict) -> list[str]:
@@ -91,8 +130,13 @@ def _undefined(report: dict) -> list[str]:
 
 
 def _tables(report: dict) -> list[Table]:
-    rows = [([row_title(_name(row), row, report)], row["summary"]) for row in report["rows"]]
-    return score_table.tables(rows, ("method",), _notes(report), report["surface_tolerance_mm"])
+    several = bool(reports.targets(report))
+    rows = [
+        ([row_title(_name(row), row, report), *([class_title(row)] if several else [])], row["summary"])
+        for row in report["rows"]
+    ]
+    first = ("method", "class") if several else ("method",)
+    return score_table.tables(rows, first, _notes(report), report["surface_tolerance_mm"])
 
 
 def summary_markdown(report: dict) -> str:
@@ -103,13 +147,21 @@ def summary_markdown(report: dict) -> str:
 def screen(report: dict) -> str:
     """The tables of methods, their notes, and the DSC of every patient."""
     methods = "\n".join(table.screen() for table in _tables(report))
-    headings = ["patient", "truth ml", *(row_title(_name(row), row, report) for row in report["rows"])]
-    scores = [{score["case_id"]: score for score in row["cases"]} for row in report["rows"]]
+    several = reports.targets(report)
+    rows = reports.rows(report)
+    headings = ["patient", *(["class"] if several else []), "truth ml"]
+    headings += [row_title(_name(row), row, report) for row in rows]
+    scores = {
+        target: [{score["case_id"]: score for score in row["cases"]} for row in reports.rows(report, target)]
+        for target in several or (None,)
+    }
     patients = []
     for patient in reports.patients(report):
-        of_rows = [by_patient.get(patient) for by_patient in scores]
-        truth_ml = next(score["truth_ml"] for score in of_rows if score)
-        patients.append([patient, f"{truth_ml:.1f}", *map(_dice_and_outcome, of_rows)])
+        for target, of_target in scores.items():
+            of_rows = [by_patient.get(patient) for by_patient in of_target]
+            truth_ml = next(score["truth_ml"] for score in of_rows if score)
+            names = [patient, target] if several else [patient]
+            patients.append([*names, f"{truth_ml:.1f}", *map(_dice_and_outcome, of_rows)])
     return f"{methods}\nDSC of every patient\n{Table(headings, patients).screen()}"
 
 
@@ -120,10 +172,21 @@ def _dice_and_outcome(score: dict | None) -> str:
 
 
 def scores_csv(report: dict) -> str:
-    """One line per patient and row, with the number of the row's patients `n`. Undefined numbers are empty."""
-    columns = ["row", "kind", "n", *(field.name for field in dataclasses.fields(CaseScore))]
+    """One line per patient and row, with the number of the row's patients `n`. Undefined numbers are empty.
+
+    With several classes there is a column for the class.
+    """
+    several = bool(reports.targets(report))
+    columns = ["row", "kind", *(["class"] if several else []), "n"]
+    columns += [field.name for field in dataclasses.fields(CaseScore)]
     rows = (
-        {"row": row["name"], "kind": row["kind"], "n": row["summary"]["cases"], **case}
+        {
+            "row": row["name"],
+            "kind": row["kind"],
+            **({"class": class_title(row)} if several else {}),
+            "n": row["summary"]["cases"],
+            **case,
+        }
         for row in report["rows"]
         for case in row["cases"]
     )

@@ -1,7 +1,8 @@
 """No-network baselines reported in every table: best ellipsoid, best intensity threshold.
 
 A cropped field of view reveals where the lesion is, and a threshold finds bright lesions. A network must beat both
-baselines to show that it has learned more. Both are fitted on the labelled patients, on the network's grid.
+baselines to show that it has learned more. Both are fitted on the labelled patients, on the network's grid, for each
+class by itself. The threshold of all classes reads one modality.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from semicml_tf.errors import UserError
+from semicml_tf.evaluation.segment import CaseSegmenter
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.inference.agreement import dice_from_counts
+from semicml_tf.labels import LESION
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.case_record import CaseRecord
 
@@ -63,7 +66,7 @@ def _in_field_of_view(record: CaseRecord, margin_mm: float) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Ellipsoid:
-    """The fitted ellipsoid; a segmenter.
+    """The fitted ellipsoid of a class; maps a record to 0/1 on its network grid.
 
     Attributes:
         margin_mm: by how much each semi-axis is shorter than the box's half side.
@@ -79,7 +82,7 @@ class Ellipsoid:
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """The fitted threshold; a segmenter.
+    """The fitted threshold of a class; maps a record to 0/1 on its network grid, or to None without the image.
 
     Attributes:
         modality: name of the image that it reads.
@@ -101,15 +104,34 @@ class Threshold:
         return (record.images[self.modality].astype(np.float32) > self.normalised).astype(np.float32)
 
 
-def _ellipsoid_dice(record: CaseRecord) -> np.ndarray:
-    """DSC of the record's label at each of `_MARGINS_MM`."""
-    label = record.label != 0
+Fitted = Ellipsoid | Threshold
+
+
+def segmenter(of_classes: Mapping[str, Fitted]) -> CaseSegmenter:
+    """The segmenter of a row: the answer of each class, in their order."""
+
+    def segment(record: CaseRecord) -> np.ndarray | None:
+        answers = [fitted(record) for fitted in of_classes.values()]
+        return None if any(answer is None for answer in answers) else np.stack(answers)
+
+    return segment
+
+
+def _valid(record: CaseRecord) -> np.ndarray | slice:
+    """An index that drops ignored voxels."""
+    ignored = record.labels.ignored(record.label)
+    return ... if ignored is None else ~ignored
+
+
+def _ellipsoid_dice(record: CaseRecord, label: np.ndarray) -> np.ndarray:
+    """DSC of a mask at each of `_MARGINS_MM`."""
+    label, valid = label != 0, _valid(record)
     overlap, size = np.zeros(len(_MARGINS_MM)), np.zeros(len(_MARGINS_MM))
     for index, margin in enumerate(_MARGINS_MM):
         if margin >= _half_extent_mm(record.full_grid).min():
             break  # empty from here on
         inside = _in_field_of_view(record, margin)
-        overlap[index], size[index] = np.count_nonzero(inside & label), np.count_nonzero(inside)
+        overlap[index], size[index] = np.count_nonzero(inside & label), np.count_nonzero(inside[valid])
     return dice_from_counts(overlap, size, np.count_nonzero(label))
 
 
@@ -128,35 +150,58 @@ def _best(candidates: np.ndarray, mean_dice: np.ndarray) -> tuple[float, float]:
     return float(candidates[run[len(run) // 2]]), float(mean_dice.max())
 
 
-def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisation]) -> tuple[Ellipsoid, Threshold]:
-    """Fits both baselines by grid search, for the best mean DSC of the labelled patients with a lesion.
+def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisation]) -> dict[str, dict[str, Fitted]]:
+    """Fits both baselines by grid search, for the best mean DSC of the labelled patients who have the class.
 
-    Patients without a lesion are not used: one voxel decides whether such a patient scores 1 or 0. With a few of
+    Patients without the class are not used: one voxel decides whether such a patient scores 1 or 0. With a few of
     them, the best baseline would be an empty mask.
 
     Args:
         labelled: records with labels, read once.
         normalisation: by modality name, as in `DatasetInfo`.
+
+    Returns:
+        By row name, then by class.
+
+    Raises:
+        UserError: no patient has a class.
     """
-    margins, thresholds = [], {name: [] for name in normalisation}
+    margins: dict[str, list] = {}
+    # By modality, then by class.
+    thresholds: dict[str, dict[str, list]] = {name: {} for name in normalisation}
     constants = {}
     for record in labelled:
-        if not record.label.any():
-            continue
-        margins.append(_ellipsoid_dice(record))
-        for name in normalisation:
-            thresholds[name].append(_threshold_dice(record.images[name], record.label))
-            constants[name] = record.constants[name]
-    if not margins:
-        raise UserError("expected a labelled patient with a lesion", remedy="Give the partition 'labelled' one")
-    margin_mm, margin_dice = _best(_MARGINS_MM, np.mean(margins, axis=0))
-    fitted = {name: _best(_THRESHOLDS, np.mean(rows, axis=0)) for name, rows in thresholds.items()}
-    modality = max(fitted, key=lambda name: fitted[name][1])
-    normalised, threshold_dice = fitted[modality]
+        for one in record.labels.names:
+            rows = margins.setdefault(one, [])
+            label = record.labels.mask(record.label, one)
+            if not label.any():
+                continue
+            rows.append(_ellipsoid_dice(record, label))
+            valid = _valid(record)
+            for name in normalisation:
+                if name in record.images:
+                    dice = _threshold_dice(record.images[name][valid], label[valid])
+                    thresholds[name].setdefault(one, []).append(dice)
+                    constants[name] = record.constants[name]
+    lacking = [one for one, rows in margins.items() if not rows]
+    if lacking or not margins:
+        what = "a lesion" if lacking in ([], [LESION]) else f"'{lacking[0]}'"
+        raise UserError(f"expected a labelled patient with {what}", remedy="Give the partition 'labelled' one")
+    ellipsoids = {one: Ellipsoid(*_best(_MARGINS_MM, np.mean(rows, axis=0))) for one, rows in margins.items()}
+    fitted = {
+        name: {one: _best(_THRESHOLDS, np.mean(rows[one], axis=0)) for one in margins}
+        for name, rows in thresholds.items()
+        if set(rows) == set(margins)
+    }
+    if not fitted:
+        raise UserError("expected a modality with labelled patients of every class", remedy="Label further patients")
+    modality = max(fitted, key=lambda name: np.mean([dice for _, dice in fitted[name].values()]))
     kind = normalisation[modality].kind
-    # A percentile's constants differ from volume to volume: the z-score itself is the only common unit.
-    native = normalised
-    if kind != "percentile":
-        native = normalised * constants[modality].scale + constants[modality].center
-    unit = "z" if kind == "percentile" else kind.upper()
-    return Ellipsoid(margin_mm, margin_dice), Threshold(modality, normalised, native, unit, threshold_dice)
+    found = {}
+    for one, (normalised, dice) in fitted[modality].items():
+        # A percentile's constants differ from volume to volume: the z-score itself is the only common unit.
+        native, unit = normalised, "z"
+        if kind != "percentile":
+            native, unit = normalised * constants[modality].scale + constants[modality].center, kind.upper()
+        found[one] = Threshold(modality, normalised, native, unit, dice)
+    return {ELLIPSOID_NAME: ellipsoids, threshold_name(modality): found}

@@ -145,7 +145,8 @@ def export(config: ExportConfig) -> ExportResult:
             clear_left(output / modality)
         models = {}
         for modality in chosen:
-            manifest = _manifest(run, info, modality, postprocessing[modality], config.probabilities_dtype)
+            (steps,) = postprocessing[modality].values()
+            manifest = _manifest(run, info, modality, steps, config.probabilities_dtype)
             former = gate.Former.find(output / modality)
             models[modality] = Exported(manifest, None, former, gate.judge(manifest, former, config.gate_margin))
         try:
@@ -229,7 +230,7 @@ def _validation_scores(run: Run, modality: str, postprocessing: Postprocessing) 
     made = (body["run"]["run_hash"], body["run"]["best"], body.get("postprocessing", {}).get(modality, "none"))
     if made != (run.run_hash, run.best, str(postprocessing)):
         return {}
-    rows = [row for row in body["rows"] if row["modality"] == modality]
+    rows = [row for row in report.networks(body) if row["modality"] == modality]
     means = {name: one["mean"] for row in rows for name, one in row["summary"].items() if name in METRICS}
     return {name: mean for name, mean in means.items() if mean is not None}
 

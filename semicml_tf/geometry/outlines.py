@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+TRUTH, PREDICTION = "#19d219", "#ff5a1f"
+# Of classes, in their order; they differ on grey images and to colour-blind readers. Further classes begin again.
+_OF_CLASSES = ("#ffd400", "#2aa9ff", "#ff5a1f", "#19d219", "#e07bff", "#00d5c8", "#ff8fb8", "#b4b4ff")
+
+
+def class_colour(number: int) -> str:
+    """The colour of a class, by its number from 0."""
+    return _OF_CLASSES[number % len(_OF_CLASSES)]
+
 
 def border(mask: np.ndarray, *, outside: bool = False) -> np.ndarray:
     """The pixels of a line along the border of a mask, two pixels wide. Beyond the picture is background.

@@ -63,8 +63,18 @@ class RunFacts:
 
     @property
     def rows(self) -> list[dict]:
-        """All rows of the metrics, networks first."""
-        return sorted((self.metrics or {}).get("rows", ()), key=lambda row: row.get("kind") != "network")
+        """The rows over all classes of the metrics, networks first."""
+        return self.rows_of(None)
+
+    def rows_of(self, target: str | None) -> list[dict]:
+        """The rows of a class; see `report.rows`."""
+        rows = report.rows(self.metrics, target) if self.metrics else []
+        return sorted(rows, key=lambda row: row.get("kind") != "network")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The classes that have rows of their own; () where there is one class."""
+        return report.targets(self.metrics) if self.metrics else ()
 
     @property
     def networks(self) -> list[dict]:

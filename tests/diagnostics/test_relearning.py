@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import types
 
 import nibabel
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.diagnostics import relearning, teachers
 from semicml_tf.errors import UserError
+from semicml_tf.labels import PLAIN
 from semicml_tf.runs import run_folder
 from tests.support.evaluation_data import (
     NORMALISATION,
@@ -193,9 +195,9 @@ def test_labels_are_measured_against_the_hidden_truth(study):
 
 def _labels(constants, cuts, **changes):
     found = relearning.find(_history(), SETTINGS | changes, ("ct", "pet"), "run")
-    segmenters = {name: lambda record, level=level: np.full((1, 2, 2), level) for name, level in constants.items()}
-    made = teachers.labels(teachers.Writers("before", segmenters, cuts), found, None)
-    return {name: float(q[0, 0, 0]) for name, q in made.items()}
+    segmenters = {name: lambda record, level=level: np.full((1, 1, 2, 2), level) for name, level in constants.items()}
+    made = teachers.labels(teachers.Writers("before", segmenters, cuts), found, types.SimpleNamespace(labels=PLAIN))
+    return {name: float(q[0, 0, 0, 0]) for name, q in made.items()}
 
 
 def test_labels_are_made_of_maps_as_in_training():

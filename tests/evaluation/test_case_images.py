@@ -9,15 +9,16 @@ import pytest
 
 from semicml_tf.evaluation import case_images
 from semicml_tf.evaluation.score_cases import Answer
+from semicml_tf.labels import LESION
 from semicml_tf.preprocessing.normalisation import Constants
 from tests.support import report_runs
-from tests.support.report_runs import MODALITIES, THRESHOLDS
+from tests.support.report_runs import CUTS, MODALITIES
 
 HOSTILE = "../<b>ill/patient"
 
 
 def _kept(output, dice, kind="shown"):
-    with case_images.CaseImages(output, MODALITIES, THRESHOLDS, kind, 3) as kept:
+    with case_images.CaseImages(output, MODALITIES, CUTS, kind, 3) as kept:
         for seed, (name, value) in enumerate(dice.items()):
             one = report_runs.record(name, seed)
             kept.add(one, report_runs.answers(one, seed, dict.fromkeys(MODALITIES, value)))
@@ -40,8 +41,8 @@ def test_volumes_are_read_back_on_their_grid_in_native_units(tmp_path):
         window = one.constants[name]
         native = one.images[name].astype(float) * window.scale + window.center
         wanted[f"image-{number}"] = native, (window.high - window.low) / 255
-        wanted[f"mask-{number}"] = answers[name].mask, 1e-9
-        wanted[f"probability-{number}"] = answers[name].probabilities, 1 / 255
+        wanted[f"mask-{number}"] = answers[name].masks[0], 1e-9
+        wanted[f"probability-{number}"] = answers[name].probabilities[0], 1 / 255
     for name, (array, step) in wanted.items():
         path = folder / f"{name}.nii.gz"
         assert nibabel.load(path).get_data_dtype() == np.uint8
@@ -73,9 +74,12 @@ def test_the_slice_with_the_most_errors_is_kept_where_it_is_another_one(tmp_path
 
     def kept(name, masks):
         answers = {
-            key: Answer(mask.astype(np.float32), mask, types.SimpleNamespace(dice=0.5)) for key, mask in masks.items()
+            key: Answer(
+                mask[np.newaxis].astype(np.float32), mask[np.newaxis], {LESION: types.SimpleNamespace(dice=0.5)}
+            )
+            for key, mask in masks.items()
         }
-        with case_images.CaseImages(tmp_path / name, MODALITIES, THRESHOLDS, "shown", 3) as images:
+        with case_images.CaseImages(tmp_path / name, MODALITIES, CUTS, "shown", 3) as images:
             images.add(one, answers)
             (tmp_path / name).mkdir()
             images.move_to(tmp_path / name)
@@ -119,7 +123,7 @@ def test_other_settings_keep_all_volumes_or_none_and_always_calibration(tmp_path
 
 def test_a_failed_evaluation_leaves_no_files(tmp_path):
     with pytest.raises(RuntimeError):
-        with case_images.CaseImages(tmp_path / "out", MODALITIES, THRESHOLDS, "shown", 3) as kept:
+        with case_images.CaseImages(tmp_path / "out", MODALITIES, CUTS, "shown", 3) as kept:
             one = report_runs.record("a", 0)
             kept.add(one, report_runs.answers(one, 0, {"ct": 0.1, "pet": 0.2}))
             assert any(tmp_path.iterdir())

@@ -17,6 +17,7 @@ from semicml_tf.evaluation import comparison, data_provenance, job, overlay
 from semicml_tf.evaluation.baseline_margin import shortfalls
 from semicml_tf.evaluation.config import EvaluateConfig
 from semicml_tf.evaluation.score_cases import Answer
+from semicml_tf.labels import LESION
 from semicml_tf.reporting import headline
 from semicml_tf.runs.run_folder import Run
 from semicml_tf.system import cpu
@@ -308,7 +309,7 @@ def test_comparison_refuses_runs_that_were_scored_on_different_patients(evaluate
 
 def test_overlays_show_the_slice_with_the_most_truth_from_worst_to_best():
     record = _partitions()["test"][0]
-    blank = np.zeros(record.grid.shape, np.float32)
+    blank = np.zeros((1, *record.grid.shape), np.float32)
 
     @dataclasses.dataclass
     class Score:
@@ -316,7 +317,9 @@ def test_overlays_show_the_slice_with_the_most_truth_from_worst_to_best():
         outcome: str = "both present"
 
     panels = [
-        overlay.panel(record, tuple(NORMALISATION), dict.fromkeys(NORMALISATION, Answer(blank, blank > 0, Score(dice))))
+        overlay.panel(
+            record, tuple(NORMALISATION), dict.fromkeys(NORMALISATION, Answer(blank, blank > 0, {LESION: Score(dice)}))
+        )
         for dice in (0.9, 0.1, 0.5, 0.7, 0.3, 0.2, 0.8, 0.6)
     ]
     area = record.label.sum(axis=(1, 2))

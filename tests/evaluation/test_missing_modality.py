@@ -11,6 +11,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import baseline_margin, comparison, overlay, report, table, trivial_baselines
 from semicml_tf.evaluation.score_cases import Answer, evaluate_predictions
+from semicml_tf.labels import LESION
 from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.runs.run_folder import Run
 from tests.support.evaluation_data import (
@@ -134,31 +135,31 @@ def test_runs_are_compared_row_by_row(run, tmp_path):
 def test_a_row_without_any_patient_is_undefined_and_not_perfect():
     records = [without(record, "pet") for record in _partitions()["labelled"]]
     threshold = trivial_baselines.Threshold("pet", 0.2, 1.0, "SUV", 0.5)
-    scores = evaluate_predictions(
-        records, {"pet threshold": threshold, "ellipsoid": trivial_baselines.Ellipsoid(5.0, 0.5)}
-    )
-    assert scores["pet threshold"] == [] and len(scores["ellipsoid"]) == 2
+    fitted = {"pet threshold": threshold, "ellipsoid": trivial_baselines.Ellipsoid(5.0, 0.5)}
+    segmenters = {name: trivial_baselines.segmenter({LESION: one}) for name, one in fitted.items()}
+    scores = evaluate_predictions(records, segmenters)
+    assert scores["pet threshold"] == {} and len(scores["ellipsoid"][LESION]) == 2
 
 
-def test_labelled_patients_without_a_modality_fit_no_baseline(tmp_path):
-    partitions = _partitions()
-    partitions["labelled"][1] = without(partitions["labelled"][1], "ct")
-    info = write_dataset(tmp_path / "data", partitions)
-    write_run(tmp_path / "run", info)
-    with pytest.raises(UserError, match="case l1 in 'labelled' lacks ct"):
-        commandline.call("semicml_tf.evaluate", [str(tmp_path / "run")])
+def test_labelled_patients_without_a_modality_fit_the_thresholds_of_the_others():
+    whole, other = _partitions()["labelled"]
+    pet = {"pet": NORMALISATION["pet"]}
+    fitted = trivial_baselines.fit([whole, without(other, "pet")], pet)
+    assert fitted["pet threshold"] == trivial_baselines.fit([whole], pet)["pet threshold"]
+    with pytest.raises(UserError, match="expected a modality with labelled patients"):
+        trivial_baselines.fit([without(other, "pet")], pet)
 
 
 def test_overlays_show_the_modalities_that_a_patient_has():
     record = _partitions()["test"][1]
-    blank = np.zeros(record.grid.shape, np.float32)
+    blank = np.zeros((1, *record.grid.shape), np.float32)
 
     @dataclasses.dataclass
     class Score:
         dice: float
         outcome: str = "both present"
 
-    made = overlay.panel(record, tuple(NORMALISATION), {"ct": Answer(blank, blank > 0, Score(0.4))})
+    made = overlay.panel(record, tuple(NORMALISATION), {"ct": Answer(blank, blank > 0, {LESION: Score(0.4)})})
     assert set(made.images) == set(made.predictions) == {"ct"} and made.mean_dice == 0.4
 
 
@@ -176,5 +177,5 @@ def test_the_ellipsoid_is_that_of_the_whole_field_of_view():
         "a", grid, images, CONSTANTS, grid, label, label, crop_offset=tuple(map(int, start)), full_shape=whole.shape
     )
     np.testing.assert_array_equal(trivial_baselines.Ellipsoid(6.0, 0.5)(record), label)
-    fitted, _ = trivial_baselines.fit([record], NORMALISATION)
+    fitted = trivial_baselines.fit([record], NORMALISATION)[trivial_baselines.ELLIPSOID_NAME][LESION]
     assert fitted.margin_mm == pytest.approx(6.0, abs=1.0) and fitted.labelled_dice == 1.0

@@ -113,7 +113,7 @@ def test_a_choice_for_another_checkpoint_is_refused(study):
         with pytest.raises(UserError, match="another checkpoint of 'pet'.*choose_postprocessing"):
             commandline.call(command, [str(study)])
     (study / "postprocessing.json").unlink()
-    assert choice.load(Run.load(study)) == dict.fromkeys(("ct", "pet"), choice.NONE)
+    assert choice.load(Run.load(study)) == dict.fromkeys(("ct", "pet"), {"lesion": choice.NONE})
     (study / "postprocessing.json").write_text('{"version": 1}')
     with pytest.raises(UserError, match="the field run_hash is missing"):
         choice.load(Run.load(study))

@@ -11,16 +11,17 @@ from semicml_tf.evaluation import score_cases
 from semicml_tf.evaluation.score_cases import evaluate_predictions
 from semicml_tf.evaluation.scores import mean_and_sd, summarise
 from semicml_tf.geometry.resample import resample
+from semicml_tf.labels import LESION
 from semicml_tf.postprocessing.steps import Postprocessing
 from tests.support.evaluation_data import ball, oblique_grid, patient
 
 
 def _truth(record):
-    return resample(record.native_label, record.native_grid, record.grid, outside=0.0)
+    return resample(record.native_label, record.native_grid, record.grid, outside=0.0)[np.newaxis]
 
 
 def _nothing(record):
-    return np.zeros(record.grid.shape, np.float32)
+    return np.zeros((1, *record.grid.shape), np.float32)
 
 
 def _patients(spacing_mm):
@@ -30,14 +31,14 @@ def _patients(spacing_mm):
 
 
 def test_the_truth_scores_one_on_an_oblique_grid_of_its_own_spacing():
-    scores = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"truth": _truth})["truth"]
+    scores = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"truth": _truth})["truth"][LESION]
     assert [score.dice for score in scores] == [1.0, 1.0, 1.0]
     assert [score.hd95_mm for score in scores] == [0.0, 0.0, 0.0]
     assert [score.case_id for score in scores] == ["p0", "p1", "p2"]
 
 
 def test_the_truth_on_another_spacing_differs_by_resampling_only():
-    scores = evaluate_predictions(_patients((4.0, 2.2, 2.2)), {"truth": _truth})["truth"]
+    scores = evaluate_predictions(_patients((4.0, 2.2, 2.2)), {"truth": _truth})["truth"][LESION]
     for score in scores[:2]:
         assert 0.85 < score.dice < 1.0
         assert score.assd_mm < 0.75  # half of the smallest voxel side
@@ -51,7 +52,7 @@ def test_a_shifted_mask_has_the_distance_of_its_shift():
     row_voxels = 4
     native_axis, sign = order[1], -1 if flips[1] else 1
     expected = np.roll(record.native_label, sign * row_voxels, axis=native_axis)
-    shifted = evaluate_predictions([record], {"a": lambda r: np.roll(_truth(r), row_voxels, axis=1)})["a"][0]
+    shifted = evaluate_predictions([record], {"a": lambda r: np.roll(_truth(r), row_voxels, axis=2)})["a"][LESION][0]
     overlap = 2 * (expected & record.native_label).sum() / (2 * record.native_label.sum())
     assert shifted.dice == pytest.approx(overlap)
     assert shifted.hd95_mm == pytest.approx(row_voxels * 1.5, abs=1.5)
@@ -59,7 +60,7 @@ def test_a_shifted_mask_has_the_distance_of_its_shift():
 
 def test_a_missed_patient_is_counted_and_costs():
     results = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"truth": _truth, "nothing": _nothing})
-    good, bad = summarise(results["truth"]), summarise(results["nothing"])
+    good, bad = (summarise(results[name][LESION]) for name in ("truth", "nothing"))
     assert (good["missed"], good["false_alarms"], good["cases"]) == (0, 0, 3)
     assert (bad["missed"], bad["false_alarms"], bad["cases"]) == (2, 0, 3)
     diagonal = oblique_grid().diagonal_mm
@@ -71,8 +72,8 @@ def test_a_missed_patient_is_counted_and_costs():
 
 
 def test_a_false_alarm_is_counted_and_costs():
-    everything = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"all": lambda r: np.ones(r.grid.shape, np.float32)})
-    summary = summarise(everything["all"])
+    everything = evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"all": lambda r: 1 - _nothing(r)})
+    summary = summarise(everything["all"][LESION])
     assert (summary["missed"], summary["false_alarms"]) == (0, 1)
     assert summary["ppv"]["n"] == 3 and summary["sensitivity"]["n"] == 2
 
@@ -87,11 +88,11 @@ def test_mean_and_sample_sd():
 
 def test_nan_probabilities_are_an_error_and_not_an_empty_prediction():
     with pytest.raises(UserError, match="'ct' gave probabilities that are not finite for case p0"):
-        evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"ct": lambda r: np.full(r.grid.shape, np.nan)})
+        evaluate_predictions(_patients((0.0, 0.0, 0.0)), {"ct": lambda r: np.full((1, *r.grid.shape), np.nan)})
 
 
 def _shift(record):
-    return np.roll(_truth(record), 2, axis=1)
+    return np.roll(_truth(record), 2, axis=2)
 
 
 def test_scores_do_not_depend_on_how_many_are_scored_at_a_time():
@@ -117,7 +118,7 @@ def test_the_mask_that_is_shown_is_the_one_that_is_scored(spacing_mm):
 
     def with_speck(record):
         soft = _truth(record)
-        soft[-2:, -4:, -4:] = 0.9
+        soft[:, -2:, -4:, -4:] = 0.9
         return soft
 
     def shown(steps):
@@ -125,22 +126,22 @@ def test_the_mask_that_is_shown_is_the_one_that_is_scored(spacing_mm):
         scores = evaluate_predictions(
             _patients(spacing_mm)[:1],
             {"a": with_speck},
-            thresholds={"a": 0.4},
-            postprocessing={"a": Postprocessing.parse(steps)},
+            thresholds={"a": {LESION: 0.4}},
+            postprocessing={"a": {LESION: Postprocessing.parse(steps)}},
             on_case=lambda record, answers: held.append((record, answers["a"])),
-        )["a"]
+        )["a"][LESION]
         ((record, answer),) = held
-        assert answer.score == scores[0] and answer.mask.shape == record.grid.shape
+        assert answer.score == scores[0] and answer.masks.shape == (1, *record.grid.shape)
         return record, answer
 
     record, plain = shown("none")
-    assert np.array_equal(plain.mask, plain.probabilities >= np.float32(0.4)) and plain.mask[-1, -1, -1]
+    assert np.array_equal(plain.masks, plain.probabilities >= np.float32(0.4)) and plain.masks[0, -1, -1, -1]
     _, kept = shown("largest")
-    assert not kept.mask[-2:, -4:, -4:].any() and kept.score.dice > plain.score.dice
-    lesion = plain.mask.copy()
+    assert not kept.masks[0, -2:, -4:, -4:].any() and kept.score.dice > plain.score.dice
+    lesion = plain.masks[0].copy()
     lesion[-2:, -4:, -4:] = False
     # Brought back from the patient's grid: the same but for half covered voxels of the border.
-    assert np.count_nonzero(kept.mask != lesion) <= (0 if spacing_mm == (0.0, 0.0, 0.0) else 0.25 * lesion.sum())
+    assert np.count_nonzero(kept.masks[0] != lesion) <= (0 if spacing_mm == (0.0, 0.0, 0.0) else 0.25 * lesion.sum())
 
 
 def test_few_patients_are_in_memory_at_a_time():

@@ -8,6 +8,7 @@ import pytest
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import trivial_baselines
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import LESION
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.case_record import CaseRecord
 from tests.support.evaluation_data import CONSTANTS, NORMALISATION, oblique_grid
@@ -20,6 +21,11 @@ def _record(grid, label, images=None, constants=CONSTANTS):
 
 def _network_grid(shape, spacing_mm):
     return Grid(shape, np.diag([*spacing_mm, 1.0]))
+
+
+def _threshold(records, normalisation):
+    _, (_, found) = trivial_baselines.fit(records, normalisation).items()
+    return found[LESION]
 
 
 def test_ellipsoid_has_the_volume_and_the_extent_of_its_formula():
@@ -36,7 +42,7 @@ def test_ellipsoid_has_the_volume_and_the_extent_of_its_formula():
 def test_fit_finds_the_margin_of_lesions_that_fill_the_field_of_view():
     grids = [_network_grid((30, 64, 50), (3.0, 1.5, 2.0)), _network_grid((24, 80, 70), (4.0, 1.0, 1.0))]
     records = [_record(grid, trivial_baselines.ellipsoid(grid, 17.0)) for grid in grids]
-    fitted, _ = trivial_baselines.fit(records, NORMALISATION)
+    fitted = trivial_baselines.fit(records, NORMALISATION)[trivial_baselines.ELLIPSOID_NAME][LESION]
     assert fitted.margin_mm == pytest.approx(17.0, abs=1.0)
     assert fitted.labelled_dice > 0.99
     np.testing.assert_array_equal(fitted(records[0]), trivial_baselines.ellipsoid(grids[0], fitted.margin_mm))
@@ -51,7 +57,7 @@ def test_fit_recovers_a_planted_threshold_in_native_units():
         images = {"pet": (suv - 7.5) / 7.5, "ct": noise.uniform(-1, 1, grid.shape)}
         images = {name: image.astype(np.float16) for name, image in images.items()}
         records.append(_record(grid, suv > 4.2, images))
-    _, fitted = trivial_baselines.fit(records, NORMALISATION)
+    fitted = _threshold(records, NORMALISATION)
     assert (fitted.modality, fitted.unit) == ("pet", "SUV")
     assert fitted.native == pytest.approx(4.2, abs=0.05)  # the middle of the gap, not its end
     assert fitted.labelled_dice == 1.0
@@ -63,7 +69,7 @@ def test_threshold_of_self_normalised_images_is_a_z_score():
     z = noise.normal(size=grid.shape).astype(np.float16)
     constants = {"t2": dataclasses.replace(CONSTANTS["ct"], center=300.0, scale=80.0)}
     record = _record(grid, z > 1.0, {"t2": z}, constants)
-    _, fitted = trivial_baselines.fit([record], {"t2": Normalisation("percentile", 0.5, 99.5)})
+    fitted = _threshold([record], {"t2": Normalisation("percentile", 0.5, 99.5)})
     assert fitted.unit == "z"
     assert fitted.native == fitted.normalised == pytest.approx(1.0, abs=0.02)
 
@@ -81,7 +87,7 @@ def test_patients_without_lesion_do_not_change_the_fit():
     """Nine of ten patients have none: a row that draws nothing would else be the best one."""
     grid = _network_grid((10, 20, 20), (3.0, 2.0, 2.0))
     records = [_record(grid, trivial_baselines.ellipsoid(grid, 5.0))] + [_record(grid, np.zeros(grid.shape))] * 9
-    fitted, _ = trivial_baselines.fit(records, NORMALISATION)
+    fitted = trivial_baselines.fit(records, NORMALISATION)[trivial_baselines.ELLIPSOID_NAME][LESION]
     assert fitted.labelled_dice == pytest.approx(1.0)
     with pytest.raises(UserError, match="with a lesion"):
         trivial_baselines.fit(records[1:], NORMALISATION)

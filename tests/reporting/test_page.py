@@ -271,7 +271,7 @@ def test_the_viewer_shows_the_masks_that_were_scored(tmp_path):
     assert all(np.frombuffer(one, "<f4", 2, 112).tolist() == [1.0, 0.0] for one in raw)
     answers = report_runs.answers(report_runs.record("a", 0), 0, {"ct": 0.9, "pet": 0.95})
     for mask, name in zip(raw, report_runs.MODALITIES, strict=True):
-        assert np.array_equal(np.frombuffer(mask, np.uint8, offset=352), answers[name].mask.ravel())
+        assert np.array_equal(np.frombuffer(mask, np.uint8, offset=352), answers[name].masks.ravel())
 
 
 def test_equal_volumes_of_several_runs_are_in_the_page_once(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample_mask
-from semicml_tf.labels import PLAIN
+from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.preprocessing.normalisation import Constants, Normalisation
 from semicml_tf.records import case_record, shards
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
@@ -87,7 +87,7 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[case_record.C
                 name,
                 index,
                 record.grid.shape,
-                None if record.label is None else int(record.label.any(axis=(1, 2)).sum()),
+                None if record.label is None else int(record.labels.any(record.label).any(axis=(1, 2)).sum()),
                 tuple(modality for modality in changes.get("modalities", NORMALISATION) if modality in record.images),
             )
             for index, record in enumerate(records)
@@ -109,10 +109,17 @@ def write_dataset(folder: pathlib.Path, partitions: dict[str, list[case_record.C
 
 
 def write_run(folder: pathlib.Path, info: DatasetInfo, *, width: int = 1) -> None:
-    """A run of untrained networks."""
+    """A run of untrained networks; of several regions, the threshold of each is 0.5."""
+    from semicml_tf.networks import catalogue
     from semicml_tf.runs.run_folder import weights_file
-    from tests.support.networks import unet
 
+    labels = info.labels
+    spec = catalogue.specification(
+        "unet", window=WINDOW, width=width, classes=len(labels.names), activation=labels.activation
+    )
+    threshold = {"threshold": 0.5 if len(labels.names) == 1 else dict.fromkeys(labels.names, 0.5)}
+    best = {"dice": 0.5, **({} if labels.exclusive else threshold), "step": 1, "stage": "semicml"}
+    target = {"network": dataclasses.asdict(spec), "labels": labels.to_json()}
     body = {
         "dataset": str(info.root),
         "data_hash": info.data_hash,
@@ -120,12 +127,13 @@ def write_run(folder: pathlib.Path, info: DatasetInfo, *, width: int = 1) -> Non
         "modalities": list(info.modalities),
         "window": WINDOW,
         "width": width,
-        "best": {name: {"dice": 0.5, "threshold": 0.5, "step": 1, "stage": "semicml"} for name in info.modalities},
+        "best": dict.fromkeys(info.modalities, best),
+        **({} if labels.is_plain else target),
     }
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(body))
     for name in info.modalities:
-        weights = unet(WINDOW, width, name=name).get_weights()
+        weights = catalogue.build(spec, name=name).get_weights()
         np.savez(weights_file(folder, name), **{f"{index:04d}": array for index, array in enumerate(weights)})
 
 
@@ -135,3 +143,25 @@ def band_network():
 
     slices = keras.Input((WINDOW, WINDOW, 1))
     return keras.Model(slices, keras.ops.sigmoid(100.0 * slices * (1.0 - slices) - 12.0))
+
+
+def boxes(case_id: str, labels: LabelDefinition, masks: dict[str, tuple], ignored: tuple | None = None):
+    """A patient on a grid of 1 mm whose classes are boxes; images show where any class is.
+
+    Args:
+        masks: by class, an index of (slices, rows, columns).
+        ignored: likewise, where nobody annotated.
+    """
+    grid = Grid((6, WINDOW, WINDOW), np.eye(4))
+    whole = np.zeros((len(labels.names), *grid.shape), np.uint8)
+    for number, name in enumerate(labels.names):
+        if name in masks:
+            whole[number][masks[name]] = 1
+    unknown = np.zeros(grid.shape, bool)
+    if ignored is not None:
+        unknown[ignored] = True
+    codes = labels.join(whole, unknown)
+    image = whole.any(axis=0).astype(np.float16)
+    return case_record.CaseRecord(
+        case_id, grid, dict.fromkeys(NORMALISATION, image), CONSTANTS, grid, codes, codes, labels=labels
+    )

@@ -11,11 +11,13 @@ from semicml_tf.evaluation import case_images
 from semicml_tf.evaluation.metrics.catalogue import POLICY
 from semicml_tf.evaluation.score_cases import Answer
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import LESION
 from semicml_tf.records.case_record import CaseRecord
 from tests.support.evaluation_data import CONSTANTS, ball, oblique_grid
 
 MODALITIES = ("ct", "pet")
 THRESHOLDS = {"ct": 0.3, "pet": 0.5}
+CUTS = {name: {LESION: cut} for name, cut in THRESHOLDS.items()}
 
 
 def record(case_id: str, seed: int, shape=(18, 16, 9)) -> CaseRecord:
@@ -47,7 +49,10 @@ def answers(one: CaseRecord, seed: int, dice: dict[str, float]) -> dict[str, Ans
     soft = probabilities(one, seed)
     masks = {name: soft[name] >= THRESHOLDS[name] for name in MODALITIES}
     masks["pet"][:, : one.label.shape[1] // 2] = False
-    return {name: Answer(soft[name], masks[name], types.SimpleNamespace(dice=dice[name])) for name in MODALITIES}
+    return {
+        name: Answer(soft[name][None], masks[name][None], {LESION: types.SimpleNamespace(dice=dice[name])})
+        for name in MODALITIES
+    }
 
 
 def _case(case_id: str, dice: float) -> dict:
@@ -147,7 +152,7 @@ def write(
     }
     (output / "metrics.json").write_text(json.dumps(metrics))
     if images:
-        with case_images.CaseImages(output, MODALITIES, THRESHOLDS, images, labelled) as kept:
+        with case_images.CaseImages(output, MODALITIES, CUTS, images, labelled) as kept:
             for seed, name in enumerate(names):
                 one = record(name, seed, shape)
                 given = {modality: dice[modality][name] for modality in MODALITIES}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -69,4 +71,37 @@ def score(
         prediction_ml=masks.predicted * grid.voxel_volume_ml,
         **{name: metric.compute(masks) for name, metric in METRICS.items()},
         **{f"lesions_{name}": getattr(masks.lesions, name) for name in LESIONS},
+    )
+
+
+# Of several classes, the first outcome that any of them has.
+_WORST_FIRST = ("missed", "false alarm", "both present", "both empty")
+
+
+def mean_over_classes(scores: Sequence[CaseScore]) -> CaseScore:
+    """One patient's scores over all classes; of one class, its own.
+
+    Numbers are means over the classes where they are defined, lesions are sums. The outcome is ``missed`` if any class
+    was missed, else ``false alarm`` if there was any.
+
+    Args:
+        scores: of one patient and one method, one for each class.
+    """
+    if len(scores) == 1:
+        return scores[0]
+
+    def mean(name: str) -> float | None:
+        values = [value for value in (getattr(score, name) for score in scores) if value is not None]
+        return math.fsum(values) / len(values) if values else None
+
+    def total(name: str) -> int | None:
+        values = [getattr(score, f"lesions_{name}") for score in scores]
+        return None if None in values else sum(values)
+
+    outcomes = {score.outcome for score in scores}
+    return CaseScore(
+        case_id=scores[0].case_id,
+        outcome=next(outcome for outcome in _WORST_FIRST if outcome in outcomes),
+        **{name: mean(name) for name in ("truth_ml", "prediction_ml", *METRICS)},
+        **{f"lesions_{name}": total(name) for name in LESIONS},
     )
