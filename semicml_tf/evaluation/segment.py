@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from semicml_tf.inference import slices
-from semicml_tf.postprocessing.steps import NONE, Postprocessing, largest_class, to_mask
+from semicml_tf.inference.class_masks import ClassMasks
+from semicml_tf.postprocessing.steps import NONE, Postprocessing, to_mask
 from semicml_tf.preprocessing.pipeline import to_patient_grid
 from semicml_tf.records.case_record import CaseRecord
 
@@ -75,21 +76,17 @@ def native_masks(
     Args:
         probabilities: on the record's network grid, (classes, slices, rows, columns) float32.
         thresholds: by class; {} for exclusive classes: the largest probability counts, the background's included.
-        steps: by class; a class that is not named has none. Of exclusive classes whose masks then overlap, the first
-            one counts.
+        steps: by class; a class that is not named has none.
 
     Yields:
-        A class, and uint8 0/1 of the native grid's shape. Maps of regions are interpolated one at a time.
+        A class, and uint8 0/1 of the native grid's shape.
     """
     names = record.labels.names
     if thresholds:
         for name, soft in zip(names, probabilities):
             yield name, native_mask(soft, record, thresholds[name], steps.get(name, NONE))
         return
-    codes = largest_class(np.stack([to_patient_grid(soft, record.grid, record.native_grid) for soft in probabilities]))
-    if any(one != NONE for one in steps.values()):
-        volume_ml = record.native_grid.voxel_volume_ml
-        masks = [steps.get(name, NONE).apply(record.labels.mask(codes, name), volume_ml) for name in names]
-        codes = record.labels.join(np.stack(masks))
-    for name in names:
-        yield name, np.ascontiguousarray(record.labels.mask(codes, name))
+    found = ClassMasks(record.labels, {}, steps, record.native_grid.voxel_volume_ml)
+    for soft in probabilities:
+        found.add(to_patient_grid(soft, record.grid, record.native_grid))
+    yield from zip(names, map(np.ascontiguousarray, found.masks()))

@@ -145,8 +145,7 @@ def export(config: ExportConfig) -> ExportResult:
             clear_left(output / modality)
         models = {}
         for modality in chosen:
-            (steps,) = postprocessing[modality].values()
-            manifest = _manifest(run, info, modality, steps, config.probabilities_dtype)
+            manifest = _manifest(run, info, modality, postprocessing[modality], config.probabilities_dtype)
             former = gate.Former.find(output / modality)
             models[modality] = Exported(manifest, None, former, gate.judge(manifest, former, config.gate_margin))
         try:
@@ -199,7 +198,11 @@ def _write_report(run: Run, output: pathlib.Path, models: Mapping[str, Exported]
 
 
 def _manifest(
-    run: Run, info: DatasetInfo, modality: str, postprocessing: Postprocessing, probabilities_dtype: str
+    run: Run,
+    info: DatasetInfo,
+    modality: str,
+    postprocessing: Mapping[str, Postprocessing],
+    probabilities_dtype: str,
 ) -> Manifest:
     return Manifest(
         modality=modality,
@@ -221,14 +224,16 @@ def _manifest(
     )
 
 
-def _validation_scores(run: Run, modality: str, postprocessing: Postprocessing) -> dict[str, float]:
-    """Means over the validation patients by measure, if the very masks that clients get were scored; else none."""
+def _validation_scores(run: Run, modality: str, postprocessing: Mapping[str, Postprocessing]) -> dict[str, float]:
+    """Means over validation patients and classes by measure, if the very masks that clients get were scored."""
     path = run.folder / "evaluation" / "validation" / report.FILE_NAME
     if not path.is_file():
         return {}
     body = report.load(path)
-    made = (body["run"]["run_hash"], body["run"]["best"], body.get("postprocessing", {}).get(modality, "none"))
-    if made != (run.run_hash, run.best, str(postprocessing)):
+    held = body.get("postprocessing", {}).get(modality, "none")
+    steps = dict.fromkeys(postprocessing, held) if isinstance(held, str) else held
+    made = (body["run"]["run_hash"], body["run"]["best"], steps)
+    if made != (run.run_hash, run.best, {one: str(own) for one, own in postprocessing.items()}):
         return {}
     rows = [row for row in report.networks(body) if row["modality"] == modality]
     means = {name: one["mean"] for row in rows for name, one in row["summary"].items() if name in METRICS}
