@@ -61,6 +61,9 @@ def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, moda
     declared = (*catalogue.COMMON, *catalogue.METHODS[name].knobs)
     assert read_knobs & known <= {field.name for knobs in declared for field in dataclasses.fields(knobs)}
     assert terms["loss"] > 0 and all(np.isfinite(float(value)) for value in terms.values())
+    if catalogue.METHODS[name].needs_unlabelled:
+        others = [float(terms[key]) for key in terms if key.startswith("loss_") and key != "loss_supervised"]
+        assert any(value != 0 for value in others), "the unlabelled slices have no effect"
     after, state = _state(method), method.state()
     for key in (key for key in before if key.startswith("student/")):
         assert max(np.abs(a - b).max() for a, b in zip(after[key], before[key])) > 1e-4, key

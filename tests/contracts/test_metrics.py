@@ -56,6 +56,19 @@ def test_a_metric_does_not_depend_on_the_kind_of_foreground_or_what_is_around(na
 
 
 @pytest.mark.parametrize("name", METRICS)
+def test_a_metric_scales_with_the_size_of_voxels_as_its_unit_says(name):
+    """Voxels of twice the size: a metric in mm doubles, one in ml is eight times as large, others stay."""
+    metric = METRICS[name]
+    if metric.at_tolerance:
+        return  # the tolerance stays in mm
+    twice = Grid(GRID.shape, np.diag([3.0, 4.0, 6.0, 1.0]))
+    factor = {"mm": 2.0, "ml": 8.0}.get(name.rpartition("_")[2], 1.0)
+    values = [metric.compute(MaskPair.of(*PAIRS[pair], GRID)) for pair in ("part", "more", "apart")]
+    scaled = [metric.compute(MaskPair.of(*PAIRS[pair], twice)) for pair in ("part", "more", "apart")]
+    assert scaled == pytest.approx([factor * value for value in values], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", METRICS)
 def test_a_miss_never_looks_better_than_a_part_of_the_lesion(name):
     """A method that finds nothing must not gain. Where more is worse, the values have the other sign."""
     metric = METRICS[name]

@@ -50,6 +50,16 @@ def test_maps_are_probabilities_of_each_slice_alone(name):
 
 
 @each_network
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_a_network_has_a_channel_per_class(name, activation):
+    spec = dataclasses.replace(smallest(name), output_channels=3, activation=activation)
+    maps = np.asarray(catalogue.build(spec, name="ct", seed=3)(_slices(), training=False))
+    assert maps.shape == (2, WINDOW, WINDOW, 3) and (maps > 0).all()
+    # Exclusive classes leave something to the background; three regions of new weights exceed 1 somewhere.
+    assert (maps.sum(axis=-1) < 1).all() == (activation == "softmax")
+
+
+@each_network
 def test_initial_weights_depend_on_the_seed_alone(name):
     first, again, other = (catalogue.build(smallest(name), name="ct", seed=s).get_weights() for s in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again))
