@@ -12,7 +12,7 @@ from semicml_tf.training import checkpoint
 from tests.contracts.networks_under_test import ENTRIES, smallest
 from tests.support import method_batches
 
-AT_ONCE = {"lr_warmup_epochs": 0.0, "unlabelled_ramp": 0.0, "burn_in": 0.0, "ramp": 0.0}
+AT_ONCE = {"lr_warmup_epochs": 0.0, "unlabelled_ramp": 0.0, "burn_in": 0.0, "ramp": 0.0, "confidence": 0.5}
 NAMES = ("ct", "pet", "mr")
 # Three modalities with the first network, and with each other network as few as the method needs. Other tests of the
 # methods take two.
