@@ -63,6 +63,9 @@ def choose(
         places = ["the deliveries"] if any(case.spans for case in cases) else []
         return split, ", and ".join([*places, *([privacy.path(config.keep_split)] if config.keep_split else [])])
     if config.split_seed is not None:
+        given = _given_with(cases, source, privacy)
+        if given:
+            report(f"note: {given} is not used, because --split_seed draws the split")
         return _drawn(config, cases, source, modalities, lesion_ml, privacy), f"seed {config.split_seed}"
     if config.split:
         split, origin = splits.read(config.split), privacy.path(config.split)
@@ -78,6 +81,14 @@ def choose(
         split = folds.with_fold(split, config.fold, sampling.rank(split.seed or 0, privacy.original))
         origin += f", fold {config.fold}"
     return split, origin
+
+
+def _given_with(cases: Sequence[CaseFiles], source: pathlib.Path, privacy: Open | Hidden) -> str:
+    """The split that lies in the input, in words; "" if there is none."""
+    if any(case.partition for case in cases):
+        return "the manifest's column 'partition'"
+    path = source / splits.FILE_NAME
+    return privacy.path(str(path)) if path.is_file() else ""
 
 
 def _no_split(source: pathlib.Path) -> NoSplit:

@@ -48,6 +48,16 @@ def test_the_summary_says_whose_labels_are_not_used(source, tmp_path, capsys):
     assert f"labels of 6 patients are not used: {names} (unlabelled in the split)\n" in capsys.readouterr().out
 
 
+def test_a_split_of_the_input_that_a_seed_replaces_is_named(source, tmp_path, capsys):
+    write_split(source, {"labelled": NAMES[:2], "test": NAMES[2:]})
+    convert(source, tmp_path / "drawn", "--split_seed=1")
+    assert (
+        f"note: {source / 'split.json'} is not used, because --split_seed draws the split\n" in capsys.readouterr().out
+    )
+    convert(source, tmp_path / "given")
+    assert "is not used" not in capsys.readouterr().out
+
+
 def test_a_table_that_grows_keeps_its_split(source, tmp_path, capsys):
     def table(names):
         rows = [
