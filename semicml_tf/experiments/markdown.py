@@ -139,6 +139,13 @@ def _against_table(groups: Sequence[Group], names: Sequence[str]) -> str | None:
     return _table(compared, columns, lambda group: str(_any(group).against.seeds)) if compared else None
 
 
+def _against_text(groups: Sequence[Group], names: Sequence[str], reference: str) -> str:
+    against = _against_table(groups, names)
+    if against:
+        return f"Against '{reference}', in DSC; wins are those of '{reference}':\n\n{against}"
+    return f"No run of '{reference}' to compare with: as many labels, the same seed.\n"
+
+
 def saved_text(line: Line) -> str:
     """Labels needed by the baseline and those saved, or bounds of them."""
     if line.saved is None:
@@ -243,22 +250,28 @@ def table_md(
     """Sections per set of modalities: scores, differences, labels saved; then how to read and repeat the table."""
     text = []
     for modalities in results.modality_sets:
-        own = [line for line in lines if line.modalities == modalities]
+        of_set = [line for line in lines if line.modalities == modalities]
+        own = [line for line in of_set if line.target is None]
         groups, names = _groups(own), summary.columns(results, modalities)
         text.append(f"## {' + '.join(modalities)}\n\n{_score_table(groups, names)}")
-        against = _against_table(groups, names)
-        text.append(
-            f"Against '{reference}', in DSC; wins are those of '{reference}':\n\n{against}"
-            if against
-            else f"No run of '{reference}' to compare with: as many labels, the same seed.\n"
-        )
+        text.append(_against_text(groups, names, reference))
         worth = _baseline_table(groups, names, baseline) if baseline else None
         if worth:
             text.append(f"Against '{baseline}', in DSC:\n\n{worth}")
         text.append("".join(f"{note}  \n" for note in _set_notes(results, modalities, own, baseline)))
+        for target in results.targets:
+            groups = _groups(line for line in of_set if line.target == target)
+            text.append(f"### {target}, of {' + '.join(modalities)}\n\n{_score_table(groups, names)}")
+            text.append(_against_text(groups, names, reference))
     saved = any(line.saved for line in lines)
     compared = any(line.against for line in lines)
     notes = _reading_notes(reference, baseline, compared, saved)
+    if results.targets:
+        notes.append(
+            f"Classes: {_listed(results.targets)}. Tables that name none show each patient's mean over the classes; "
+            "there, a patient is missed if any class is missed. Each class has a table of its own, whose p are "
+            "corrected for its own comparisons."
+        )
     text.append("## How to read it\n\n" + "".join(f"- {note}\n" for note in notes))
     rows = dict.fromkeys((result.cell.row, result.cell.flags) for result in results.done)
     flags = Table(["method", "flags of semicml_tf.train"], [[row, f"`{shlex.join(given)}`"] for row, given in rows])

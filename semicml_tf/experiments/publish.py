@@ -59,8 +59,15 @@ def _record(found: Results, lines: list[summary.Line], head: dict) -> dict:
             "+".join(modalities): found.of_set(modalities)[0].report["blind"] for modalities in found.modality_sets
         },
         "policy": found.done[0].report["policy"],
-        "table": [dataclasses.asdict(line) for line in lines],
+        "table": [_line(line) for line in lines],
     }
+
+
+def _line(line: summary.Line) -> dict:
+    body = dataclasses.asdict(line)
+    # Of one class, lines are as they were before there could be several.
+    target = body.pop("target")
+    return body if target is None else {**body, "target": target}
 
 
 def publish(
@@ -105,9 +112,10 @@ def publish(
     hashes = {**hashes, "scores.csv (SHA-256)": hashlib.sha256(scores.encode()).hexdigest()}
     head = {"command": command, "reference": reference, "baseline": baseline, "hashes": hashes}
     page = markdown.table_md(found, lines, **head)
+    over_classes = [line for line in lines if line.target is None]
     drawn = {
-        "table.png": figure.table_png(found, lines, reference=reference, baseline=baseline),
-        "curve.png": figure.curve_png(found, lines, reference=reference, baseline=baseline),
+        "table.png": figure.table_png(found, over_classes, reference=reference, baseline=baseline),
+        "curve.png": figure.curve_png(found, over_classes, reference=reference, baseline=baseline),
     }
     output = pathlib.Path(output)
     atomic_files.write_text(output / "scores.csv", scores)

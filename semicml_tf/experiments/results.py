@@ -31,7 +31,7 @@ class Result:
         cell: the cell.
         report: its `metrics.json`.
         run: its `run.json`.
-        scores: by modality, then by test patient.
+        scores: by modality, then by test patient; over all classes, or of one (`of_class`).
         baselines: by name of the no-network baseline, then by test patient.
     """
 
@@ -40,6 +40,16 @@ class Result:
     run: dict
     scores: dict[str, dict[str, CaseScore]]
     baselines: dict[str, dict[str, CaseScore]]
+
+    @classmethod
+    def of(cls, cell: Cell, report: dict, run: dict, target: str | None = None) -> Result:
+        """The scores of a class; of None, those over all classes."""
+        scores = {row["modality"]: _cases(row) for row in reports.networks(report, target)}
+        return cls(cell, report, run, scores, {row["name"]: _cases(row) for row in reports.baselines(report, target)})
+
+    def of_class(self, target: str) -> Result:
+        """The same cell with the scores of a class."""
+        return self.of(self.cell, self.report, self.run, target)
 
     def values(self, modality: str, metric: str) -> dict[str, float]:
         """A metric by patient; of `MEAN`, the mean over the modalities of each patient who was scored in all.
@@ -66,6 +76,15 @@ class Results:
     done: tuple[Result, ...]
     missing: tuple[Cell, ...]
     all_labelled: dict[tuple[str, ...], int]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The classes with scores of their own; () where there is one class."""
+        return reports.targets(self.done[0].report)
+
+    def of_class(self, target: str) -> Results:
+        """The same cells with the scores of a class."""
+        return dataclasses.replace(self, done=tuple(result.of_class(target) for result in self.done))
 
     @property
     def modality_sets(self) -> list[tuple[str, ...]]:
@@ -99,8 +118,8 @@ class Results:
 def _read_one(cell: Cell) -> Result:
     body = reports.load(cell.metrics_path)
     run = run_folder.read_record(cell.folder, _REMEDY)
-    scores = {row["modality"]: _cases(row) for row in reports.networks(body)}
-    baselines = {row["name"]: _cases(row) for row in reports.baselines(body)}
+    result = Result.of(cell, body, run)
+    scores = result.scores
     if set(scores) != set(cell.modalities):
         raise UserError(
             f"expected scores of {' and '.join(cell.modalities)}, got {', '.join(scores) or 'none'}",
@@ -110,7 +129,7 @@ def _read_one(cell: Cell) -> Result:
     if not all(scores.values()):
         empty = next(name for name, cases in scores.items() if not cases)
         raise UserError(f"no test patient has {empty}", path=cell.metrics_path, remedy="Choose other test patients")
-    return Result(cell, body, run, scores, baselines)
+    return result
 
 
 def _cases(row: dict) -> dict[str, CaseScore]:
@@ -196,5 +215,11 @@ def read(cells: Iterable[Cell]) -> Results:
         raise UserError("no run of this experiment is finished", remedy="Let it run longer")
     firsts: dict[tuple[str, ...], Result] = {}
     for result in done:
+        if reports.targets(result.report) != reports.targets(done[0].report):
+            raise UserError(
+                f"cannot stand in one table with {done[0].cell.metrics_path}: other classes",
+                path=result.cell.metrics_path,
+                remedy="Convert the data of all runs with the same --labels",
+            )
         _check_same(firsts.setdefault(result.cell.modalities, result), result)
     return Results(done, tuple(cell for cell in cells if not cell.finished), _all_labelled(done))

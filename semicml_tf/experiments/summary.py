@@ -75,6 +75,7 @@ class Line:
         seeds: those that are finished.
         by_seed: mean DSC over patients of each of `seeds`.
         metrics: by name of `METRICS`; of outcomes, the share of patients.
+        target: a class; None over all classes, or where there is one.
     """
 
     modalities: tuple[str, ...]
@@ -89,6 +90,7 @@ class Line:
     against: Against | None = None
     gap: Gap | None = None
     saved: Saved | None = None
+    target: str | None = None
 
 
 def columns(results: Results, modalities: tuple[str, ...]) -> tuple[str, ...]:
@@ -226,11 +228,21 @@ def _baseline_lines(first: Result, modality: str) -> list[Line]:
 def lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
     """All lines by set of modalities: rows with few labels first, in each modality and `MEAN`; baselines last.
 
+    With several classes, the lines of each class follow those over all classes.
+
     Args:
         reference: the row that the others are compared with.
         baseline: the row that knows labelled patients alone; its cells with "all" are the ceiling. None: no gap and
             no labels saved.
     """
+    found = _lines(results, reference, baseline)
+    for target in results.targets:
+        of_class = _lines(results.of_class(target), reference, baseline)
+        found += [dataclasses.replace(line, target=target) for line in of_class]
+    return found
+
+
+def _lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
     found = []
     for modalities in results.modality_sets:
         names = columns(results, modalities)

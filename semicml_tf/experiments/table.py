@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from semicml_tf.experiments.results import Results
+from semicml_tf.experiments.results import MEAN, Results
 from semicml_tf.experiments.summary import METRICS, Line
 from semicml_tf.system import tables
 
@@ -13,14 +13,15 @@ _SCORES = ("dice", "ppv", "sensitivity", "hd95_mm", "assd_mm", "outcome")
 
 
 def scores_csv(results: Results) -> str:
-    """One line per cell, modality and test patient.
+    """One line per cell, modality, class and test patient; "mean" is a patient's mean over the classes.
 
     The no-network baselines have one line per set of modalities and test patient, with the seed of the set's first
     cell. Their modality is empty: one mask is compared with all networks. Undefined scores are empty.
     """
     rows = []
+    targets = results.targets
 
-    def add(result, row, kind, modality, cases):
+    def add(result, row, kind, modality, cases, target):
         head = {
             "modalities": "+".join(result.cell.modalities),
             "row": row,
@@ -28,19 +29,23 @@ def scores_csv(results: Results) -> str:
             "labelled": result.cell.labelled,
         }
         head |= {"seed": result.cell.seed, "modality": modality}
+        head |= {"class": target or MEAN} if targets else {}
         rows.extend(
             {**head, "patient": patient, **{name: getattr(score, name) for name in _SCORES}}
             for patient, score in cases.items()
         )
 
-    for modalities in results.modality_sets:
-        done = results.of_set(modalities)
-        for result in done:
-            for modality in modalities:
-                add(result, result.cell.row, "network", modality, result.scores[modality])
-        for name, cases in done[0].baselines.items():
-            add(done[0], name, "blind", "", cases)
-    return tables.csv_text(["modalities", "row", "kind", "labelled", "seed", "modality", "patient", *_SCORES], rows)
+    for target in (None, *targets):
+        held = results if target is None else results.of_class(target)
+        for modalities in results.modality_sets:
+            done = held.of_set(modalities)
+            for result in done:
+                for modality in modalities:
+                    add(result, result.cell.row, "network", modality, result.scores[modality], target)
+            for name, cases in done[0].baselines.items():
+                add(done[0], name, "blind", "", cases, target)
+    place = ["seed", "modality", *(["class"] if targets else []), "patient"]
+    return tables.csv_text(["modalities", "row", "kind", "labelled", *place, *_SCORES], rows)
 
 
 def _column(metric: str) -> str:
@@ -82,7 +87,21 @@ def record(line: Line) -> dict[str, Any]:
     }
 
 
+def _with_class(row: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        found[key] = value
+        if key == "modality":
+            found["class"] = name
+    return found
+
+
 def table_csv(lines: Sequence[Line]) -> str:
-    """One line per set of modalities, row, labelled count and modality; "mean" is a patient's mean over the set."""
+    """One line per set of modalities, row, labelled count and modality; "mean" is a patient's mean over the set.
+
+    With several classes, there is a column for the class, where "mean" is a patient's mean over the classes.
+    """
     rows = [record(line) for line in lines]
+    if any(line.target for line in lines):
+        rows = [_with_class(row, line.target or MEAN) for row, line in zip(rows, lines)]
     return tables.csv_text(list(rows[0]), rows)

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
+from semicml_tf.errors import UserError
 from semicml_tf.experiments import markdown, results, summary
 from semicml_tf.experiments.publish import publish
 from semicml_tf.experiments.run_spec import Cell
-from tests.support.experiment_data import PAIR, finish, write_labelled
+from tests.support.experiment_data import PAIR, finish, finish_classes, write_labelled
 
 COMMAND = "python -m semicml_tf.experiment --flagfile=a.flags"
 
@@ -173,3 +174,33 @@ def test_a_cell_without_scores_is_missing(cells, tmp_path):
     waiting = Cell("ours", PAIR, "8", 1, tmp_path / "waiting")
     found = results.read([*cells, waiting])
     assert found.missing == (waiting,) and len(found.done) == len(cells)
+
+
+def _classes(root):
+    """Two classes: wt scores as in `_grid`, tc .2 less in every patient."""
+    cells = []
+    for row, mean in (("supervised", 0.4), ("ours", 0.5)):
+        for seed in (1, 2):
+            dice = [mean + offset for offset in (-0.1, -0.02, 0.02, 0.1)]
+            classes = {"wt": _both(dice), "tc": _both([one - 0.2 for one in dice])}
+            cells.append(finish_classes(root, row, "2", seed, classes))
+    return cells
+
+
+def test_classes_have_tables_of_their_own_beside_their_mean(tmp_path):
+    publish(_classes(tmp_path / "cells"), tmp_path / "out", reference="ours", command=COMMAND, hashes={})
+    lines = [line for line in _table(tmp_path / "out") if line["row"] == "ours" and line["modality"] == "ct"]
+    assert {line["class"]: round(float(line["dice"]), 9) for line in lines} == {"mean": 0.4, "wt": 0.5, "tc": 0.3}
+    text = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "### tc, of ct + pet\n\n| method | labelled | seeds | ct DSC |" in text
+    assert "| ours | 2 | 2 | **.300 ± .000** |" in text and "| ours | 2 | 2 | **.400 ± .000** |" in text
+    assert text.count("| supervised | 2 | 2 | -.100 |") == 3
+    with open(tmp_path / "out" / "scores.csv", encoding="utf-8") as stream:
+        scores = list(csv.DictReader(stream))
+    assert len(scores) == 3 * (4 * 2 * 4 + 2 * 4) and {score["class"] for score in scores} == {"mean", "wt", "tc"}
+
+
+def test_other_classes_do_not_stand_in_one_table(tmp_path):
+    cells = [*_classes(tmp_path), finish(tmp_path, "plain", "2", 1, _both([0.5] * 4))]
+    with pytest.raises(UserError, match="other classes"):
+        results.read(cells)

@@ -43,12 +43,13 @@ def case_score(patient: str, dice: float) -> CaseScore:
     )
 
 
-def _row(name: str, modality: str | None, dice: Sequence[float]) -> dict:
+def _row(name: str, modality: str | None, dice: Sequence[float], **target: str | None) -> dict:
     scores = [case_score(f"t{index}", value) for index, value in enumerate(dice)]
     return {
         "name": name,
         "kind": "blind" if modality is None else "network",
         "modality": modality,
+        **target,
         "summary": summarise(scores),
         "cases": [dataclasses.asdict(score) for score in scores],
     }
@@ -125,4 +126,27 @@ def finish(
     run = {"dataset": str(dataset or root / "gone"), "data_hash": data_hash, "run_hash": f"run-{row}-{seed}"}
     run |= {"modalities": list(modalities)}
     (cell.folder / "run.json").write_text(json.dumps({**run, "step": 100, "best": best}))
+    return cell
+
+
+def finish_classes(
+    root: pathlib.Path, row: str, labelled: str, seed: int, dice: Mapping[str, Mapping[str, Sequence[float]]]
+) -> Cell:
+    """A cell of several regions that is finished.
+
+    Args:
+        dice: by region and modality, of the test patients t0, t1, ...
+    """
+    names = list(next(iter(dice.values())))
+    each = {name: list(zip(*(of_class[name] for of_class in dice.values()))) for name in names}
+    of_all = {name: [sum(values) / len(dice) for values in patients] for name, patients in each.items()}
+    cell = finish(root, row, labelled, seed, of_all)
+    body = json.loads(cell.metrics_path.read_text())
+    by_target = {None: of_all, **dice}
+    rows = [_row(name, name, held[name], target=target) for name in names for target, held in by_target.items()]
+    for blind in body["blind"]:
+        rows += [_row(blind, None, [0.25] * len(of_all[names[0]]), target=target) for target in by_target]
+    body |= {"report_version": 3, "labels": {"classes": {one: [k + 1] for k, one in enumerate(dice)}}, "rows": rows}
+    body["blind"] = {name: dict.fromkeys(dice, fitted) for name, fitted in body["blind"].items()}
+    cell.metrics_path.write_text(json.dumps(body))
     return cell
