@@ -7,9 +7,10 @@ import dataclasses
 from semicml_tf.configuration import check, option
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.errors import UserError
+from semicml_tf.files.dicom import class_rois
 from semicml_tf.files.layouts.names import AUTO, PLACES
 from semicml_tf.files.layouts.options import LayoutOptions
-from semicml_tf.labels import ACTIVATIONS, SIGMOID
+from semicml_tf.labels import ACTIVATIONS, SIGMOID, SOFTMAX
 
 MAX_VOXELS = 1 << 30
 LOCAL_RUNNER = "local"
@@ -62,6 +63,13 @@ class ConvertConfig:
         "",
         "Regular expression, searched in the names of DICOM-SEG segments and RTSTRUCT structures (in BIDS, of label "
         "files). Needed if there are several; segments that match are united.",
+        group=_SOURCE,
+    )
+    label_rois: tuple[str, ...] = option(
+        (),
+        "NAME=REGEX: a class, and the names of its DICOM-SEG segments or RTSTRUCT structures, as in --label_roi. Once "
+        "per class. Replaces --labels.",
+        repeated=True,
         group=_SOURCE,
     )
     plan: str = option(
@@ -250,6 +258,9 @@ class ConvertConfig:
         yield from self._contradictions_of_the_split()
         if self.labels and self.label_values != (1,):
             yield "--labels and --label_values contradict each other", "Pass one of them"
+        for other, usual in (("labels", ()), ("label_values", (1,)), ("label_roi", ""), ("ignore_value", None)):
+            if self.label_rois and getattr(self, other) != usual:
+                yield f"--label_rois and --{other} contradict each other", "Pass one of them"
         if not self.modalities:  # the job names those of the input
             return
         try:
@@ -307,7 +318,7 @@ class ConvertConfig:
             label_values=self.label_values,
             background_values=self.background_values,
             allow_empty_labels=self.allow_empty_labels,
-            labels=self.labels,
+            labels=self.labels or class_rois.as_labels(list(self._rois()), exclusive=self._exclusive),
             label_activation=self.label_activation,
             ignore_value=self.ignore_value,
             allow_missing_modality=self.allow_missing_modality,
@@ -332,5 +343,17 @@ class ConvertConfig:
                 )
             series[name] = expression
         return LayoutOptions(
-            accept_near_matches=self.accept_near_matches, dicom_series=series, label_roi=self.label_roi
+            accept_near_matches=self.accept_near_matches,
+            dicom_series=series,
+            label_roi=self.label_roi,
+            label_rois=self._rois(),
+            exclusive=self._exclusive,
         )
+
+    @property
+    def _exclusive(self) -> bool:
+        return self.label_activation == SOFTMAX
+
+    def _rois(self) -> dict[str, str]:
+        """By class of --label_rois its expression; raises UserError if one is malformed."""
+        return class_rois.parse(self.label_rois, exclusive=self._exclusive)

@@ -153,6 +153,13 @@ class Conversion:
             others = self.layout.find(self.source, [self.config.label_on], options)
             drawn_on = {case.case_id: case.images.get(self.config.label_on) for case in others}
             cases = [dataclasses.replace(case, label_on=drawn_on.get(case.case_id)) for case in cases]
+        others = [case.label for case in cases if case.label and not getattr(case.label, "rois", None)]
+        if self.config.label_rois and others:
+            raise UserError(
+                "--label_rois is for labels in DICOM-SEG and RTSTRUCT, got another label",
+                path=others[0].path,
+                remedy="Pass --labels for label maps",
+            )
         cases = [case.limited(self.config.max_voxels) for case in cases]
         self.report(self.privacy.text(f"{self.source}: {self.layout.describe(self.source, options)}"))
         cases = self.privacy.rename(cases)

@@ -78,6 +78,7 @@ class _File:
             self.labels or self.label_values
         ) is None:
             raise ValueError("expected label_values in version 2, and labels in version 3")
+        _ = self.definition  # refuses values of which no definition is made
         names = set(self.modalities)
         if not all(name.isidentifier() for name in names):
             raise ValueError(f"expected names of modalities such as ct, got {self.modalities}")

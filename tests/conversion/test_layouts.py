@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from semicml_tf import commandline
+from semicml_tf.errors import UserError
 from semicml_tf.records import shards
 from semicml_tf.records.dataset import DatasetInfo
 
@@ -151,3 +152,21 @@ def test_a_manifest_that_names_dicom_gets_pseudonyms(made, tmp_path, capsys):
     told += b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert series and b"Mustermann" not in told and str(root).encode() not in told
     assert "Mustermann_0" in (tmp_path / "out.pseudonyms.json").read_text()
+
+
+def test_classes_by_the_names_of_segments_and_structures(made, trunk, tmp_path):
+    rois = ("--label_rois=tumour=^lesion$", "--label_rois=any=LES", *TRUNK_FLAGS)
+    info, found = converted(made("dicom"), tmp_path / "out", *rois)
+    assert info.labels.names == ("tumour", "any") and not info.labels.exclusive
+    for partition, (record,) in found.items():
+        if record.label is not None:
+            (like,) = trunk[partition]
+            both = info.labels.masks(record.native_label)
+            np.testing.assert_array_equal(both[0], both[1])
+            assert both[0].sum() == pytest.approx(like.native_label.sum(), rel=0.05)
+    with pytest.raises(UserError, match="--label_rois is for labels in DICOM-SEG and RTSTRUCT"):
+        converted(made("hecktor"), tmp_path / "no", *rois)
+    with pytest.raises(UserError, match="--label_rois and --labels contradict each other"):
+        converted(made("dicom"), tmp_path / "no", *rois, "--labels=a:1")
+    with pytest.raises(UserError, match="organ"):
+        converted(made("dicom"), tmp_path / "no", *rois, "--label_rois=organ=^organ")

@@ -45,6 +45,7 @@ CODES: dict[str, tuple[str, str]] = {
     "label_elsewhere": (ERROR, "a label map is not on the grid of the image that it was drawn on"),
     "label_values": (ERROR, "a label map holds values that are neither foreground nor background"),
     "empty_label": (ERROR, "a label map has no foreground"),
+    "class_missing": (WARNING, "a label has no segment or structure of a class of --label_rois"),
     "label_contours": (WARNING, "contours of a structure are not used, stored twice, or leave slices out"),
     "label_volume_changed": (WARNING, "a label's volume changed by more than a third when it was resampled"),
     "tiny_label": (WARNING, "the foreground is a few voxels"),

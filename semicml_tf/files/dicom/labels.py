@@ -9,9 +9,10 @@ import re
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.files.dicom import contours, segmentation
+from semicml_tf.files.dicom import class_rois, contours, segmentation
 from semicml_tf.files.dicom import libraries as library
 from semicml_tf.files.dicom.series import DicomSeries, digest
+from semicml_tf.files.layouts.options import LayoutOptions
 from semicml_tf.files.nifti import reader
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import changed_volume, resample_mask
@@ -28,13 +29,22 @@ class DicomLabel:
         series: the images on whose grid it is wanted; None = a DICOM-SEG's own grid.
         roi: regular expression that the names of its segments or structures hold, in any case of letters; those of
             one object that do are united. "" where there is only one.
+        rois: of several classes, the name and the expression of each; `roi` is then not used.
+        exclusive: whether those classes exclude each other.
         most_voxels: a label of more is refused.
     """
 
     files: tuple[pathlib.Path, ...]
     series: DicomSeries | None = None
     roi: str = ""
+    rois: tuple[tuple[str, str], ...] = ()
+    exclusive: bool = False
     most_voxels: int = dataclasses.field(default=reader.MOST_VOXELS, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, files: tuple[pathlib.Path, ...], series: DicomSeries | None, options: LayoutOptions) -> DicomLabel:
+        """The label whose segments or structures the user named."""
+        return cls(files, series, options.label_roi, tuple(options.label_rois.items()), options.exclusive)
 
     @property
     def path(self) -> pathlib.Path:
@@ -54,7 +64,7 @@ class DicomLabel:
         return values.astype(np.float32), grid
 
     def read_label(self) -> tuple[np.ndarray, Grid]:
-        """int32 0/1 (column, row, slice) and the grid of `series`.
+        """int32 0/1 (column, row, slice) and the grid of `series`; of several classes see `class_rois.joined`.
 
         Raises:
             UserError: no segment or structure is the one that is meant, or more than one object holds it; contours
@@ -65,7 +75,48 @@ class DicomLabel:
     def read_label_with_warnings(self) -> tuple[np.ndarray, Grid, tuple[UserError, ...]]:
         """As `read_label`, with what a person should look at: parts that are not used, a volume that changed."""
         with library.door(self.path):
-            path, dataset, numbers = self._chosen()
+            return self._of_classes() if self.rois else self._of_roi(self.roi)
+
+    def _of_classes(self) -> tuple[np.ndarray, Grid, tuple[UserError, ...]]:
+        """All classes of `rois`. A class without a segment or structure is empty, with a warning."""
+        masks: dict[str, np.ndarray | None] = {}
+        grid, remarks = None, []
+        for name, expression in self.rois:
+            found, shown = self._matching(expression)
+            if not found:
+                masks[name] = None
+                problem = f"no segment or structure is of the class '{name}', got {shown}"
+                remedy = f"If the class was annotated, correct --label_rois={name}=REGEX"
+                remarks.append(UserError(problem, path=self.path, remedy=remedy, code="class_missing"))
+                continue
+            masks[name], own, warnings = self._of_roi(expression)
+            remarks += warnings
+            if grid is not None and not own.is_close(grid, 1e-6):
+                raise UserError(
+                    "the classes lie on different grids",
+                    path=self.path,
+                    remedy="Add the images that they were drawn on",
+                )
+            grid = own
+        if grid is None:
+            names = ", ".join(masks)
+            raise UserError(
+                f"expected a segment or structure of one of the classes {names}, got {shown}",
+                path=self.path,
+                remedy="Pass --label_rois=NAME=REGEX that match their names",
+            )
+        empty = np.zeros(grid.shape, np.int32)
+        try:
+            values = class_rois.joined(
+                {name: empty if mask is None else mask for name, mask in masks.items()}, exclusive=self.exclusive
+            )
+        except UserError as error:
+            raise UserError(error.problem, path=self.path, remedy=error.remedy) from error
+        return values, grid, tuple(remarks)
+
+    def _of_roi(self, roi: str) -> tuple[np.ndarray, Grid, tuple[UserError, ...]]:
+        with library.door(self.path):
+            path, dataset, numbers = self._chosen(roi)
             with library.door(path, dataset):
                 if _kind(path, dataset) == "RTSTRUCT":
                     return self._of_contours(path, dataset, numbers)
@@ -106,8 +157,8 @@ class DicomLabel:
         )
         return moved.astype(np.int32), grid, (warning,) if change else ()
 
-    def _chosen(self):
-        """The object that holds the label, and the numbers of its segments or structures."""
+    def _matching(self, roi: str) -> tuple[list, str]:
+        """The objects with segments or structures of such names, with their numbers; and all names as text."""
         found, listed = [], []
         for path in self.files:
             dataset = library.read(path)
@@ -115,12 +166,18 @@ class DicomLabel:
             with library.door(path, dataset):
                 names = (segmentation if kind == "SEG" else contours).names(path, dataset)
             listed += [f"'{name}'" for name in names.values()]
-            numbers = [number for number, name in names.items() if re.search(self.roi, name, re.IGNORECASE)]
+            numbers = [number for number, name in names.items() if re.search(roi, name, re.IGNORECASE)]
             if numbers:
                 found.append((path, dataset, numbers))
         shown = ", ".join(listed[:_LISTED]) + (", ..." if len(listed) > _LISTED else "") or "none"
-        if not found or (not self.roi and (len(found) > 1 or len(found[0][2]) > 1)):
-            expected = "one that --label_roi matches" if self.roi else "one"
+        return found, shown
+
+    def _chosen(self, roi: str):
+        """The object that holds the label, and the numbers of its segments or structures."""
+        found, shown = self._matching(roi)
+        flag = "--label_rois" if self.rois else "--label_roi"
+        if not found or (not roi and (len(found) > 1 or len(found[0][2]) > 1)):
+            expected = "one that --label_roi matches" if roi else "one"
             raise UserError(
                 f"expected {expected} among the segments or structures, got {shown}",
                 path=self.path,
@@ -128,9 +185,9 @@ class DicomLabel:
             )
         if len(found) > 1:
             raise UserError(
-                f"--label_roi matches names in {len(found)} objects; there are {shown}",
+                f"{flag} matches names in {len(found)} objects; there are {shown}",
                 path=found[1][0],
-                remedy="Pass a --label_roi that matches one object's alone, or move the other object away",
+                remedy=f"Pass a {flag} that matches one object's alone, or move the other object away",
             )
         return found[0]
 

@@ -282,5 +282,5 @@ def _label(path: pathlib.Path, images: Mapping[str, Source], options: LayoutOpti
     drawn_on = next((source for source in series if source.series_uid in told), None)
     if drawn_on is None and len(series) == 1:
         drawn_on = series[0]
-    label = DicomLabel((path,), drawn_on, options.label_roi)
+    label = DicomLabel.of((path,), drawn_on, options)
     return label, drawn_on or label

@@ -169,7 +169,9 @@ def _drawn_on(labels: list[Header], series, images: Mapping[str, Source]) -> Dic
     return None
 
 
-def _dicom_label(labels: list[Header], series, images: Mapping[str, Source], roi: str) -> tuple[Source, Source] | None:
+def _dicom_label(
+    labels: list[Header], series, images: Mapping[str, Source], options: LayoutOptions
+) -> tuple[Source, Source] | None:
     """The label and the source of the grid that it is on."""
     chosen = {source.series_uid for source in images.values() if isinstance(source, DicomSeries)}
     on_images = [label for label in labels if chosen & set(label.references)]
@@ -177,7 +179,7 @@ def _dicom_label(labels: list[Header], series, images: Mapping[str, Source], roi
     if not labels:
         return None
     drawn_on = _drawn_on(labels, series, images)
-    label = DicomLabel(tuple(header.path for header in labels), drawn_on, roi)
+    label = DicomLabel.of(tuple(header.path for header in labels), drawn_on, options)
     return label, drawn_on or label
 
 
@@ -279,7 +281,7 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
             label: Source | None = _nifti_label(root, names, folder, alone)
             label_on = None
             if label is None:
-                label, label_on = _dicom_label(labels.get(uid, []), series, sources, options.label_roi) or (None, None)
+                label, label_on = _dicom_label(labels.get(uid, []), series, sources, options) or (None, None)
             cases.append(
                 CaseFiles(
                     case_id=patient if len(uids) == 1 else f"{patient}_{uid}",
