@@ -20,7 +20,7 @@ TEXT_BYTES = 2**16
 # What a text of a request takes beside its own bytes.
 TEXT_OVERHEAD_BYTES = 64
 # Numbers of the inputs that are computed at once: 64 slices of 256 x 256 pixels. The features of a network take a
-# hundred times the memory of its inputs.
+# hundred times the memory of its inputs. Of a network of many classes, its probabilities count.
 STEP_ELEMENTS = 2**22
 # Rows that are always computed at once: the default batch of the clients.
 STEP_ROWS = 16
@@ -126,13 +126,20 @@ def answer_bytes(signature_def: Any, count: int | None, names) -> int:
     return total
 
 
-def steps(inputs: Mapping[str, np.ndarray], count: int | None) -> Iterator[Mapping[str, np.ndarray]]:
+def channels(signature_def: Any) -> int:
+    """The largest size of the last axis of the outputs of slices: how many classes a slice is answered with."""
+    shapes = [one.tensor_shape.dim for one in signature_def.outputs.values()]
+    return max([dims[-1].size for dims in shapes if len(dims) > 1], default=1)
+
+
+def steps(inputs: Mapping[str, np.ndarray], count: int | None, classes: int = 1) -> Iterator[Mapping[str, np.ndarray]]:
     """The inputs of a call in parts that are computed one after another.
 
     Args:
         count: as `rows` returns it; None gives the inputs whole.
+        classes: as `channels` returns it: each number of the inputs is answered with so many.
     """
-    elements = sum(value.size for value in inputs.values())
+    elements = sum(value.size for value in inputs.values()) * max(classes, 1)
     if not count or elements <= STEP_ELEMENTS:
         yield inputs
         return

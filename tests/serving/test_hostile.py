@@ -153,6 +153,17 @@ def test_inputs_of_several_batch_sizes_are_refused():
         bounds.rows(declared, {"slices": np.zeros(1), "low": np.zeros(5)})
 
 
+def test_the_probabilities_of_many_classes_count_in_a_step(monkeypatch):
+    monkeypatch.setattr(bounds, "STEP_ELEMENTS", 100 * 16)
+    declared = meta_graph_pb2.SignatureDef()
+    for size in (-1, 4, 4, 5):
+        declared.outputs["probabilities"].tensor_shape.dim.add(size=size)
+    assert bounds.channels(declared) == 5
+    slices = {"slices": np.zeros((60, 4, 4, 1), np.float32)}
+    assert [len(part["slices"]) for part in bounds.steps(slices, 60)] == [60]
+    assert [len(part["slices"]) for part in bounds.steps(slices, 60, 5)] == [20, 20, 20]
+
+
 def test_many_slices_are_computed_in_interruptible_steps(store, monkeypatch):
     slices = np.resize(SLICES, (50, WINDOW, WINDOW, 1))
     sizes = []

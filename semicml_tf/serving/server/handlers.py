@@ -140,7 +140,8 @@ def _outputs(
 ) -> dict[str, np.ndarray]:
     """Outputs of a call that is computed step by step: features of many slices at once would fill the memory."""
     parts: list[Mapping[str, np.ndarray]] = []
-    for part in bounds.steps(inputs, rows):
+    classes = bounds.channels(model.signature_defs[signature])
+    for part in bounds.steps(inputs, rows, classes):
         check_wanted()
         parts.append(model.call(signature, part))
     if len(parts) == 1:
