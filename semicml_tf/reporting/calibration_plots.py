@@ -58,15 +58,17 @@ def _of_run(run: RunFacts) -> list[Html]:
     parts = []
     evaluated = (run.images or {}).get("calibration") or {}
     if evaluated:
-        series = [
-            _series(name, held["reliability"], run.modalities.index(name) if name in run.modalities else 2)
-            for name, held in evaluated.items()
-        ]
         title = f"Networks on {run.partition} patients"
-        parts += [
-            _diagram(title, series, "probability of the network"),
-            _numbers(f"{title}, {run.name}", list(evaluated.items())),
-        ]
+        # Of several classes, a diagram for each.
+        for target in run.kept_classes or ("",):
+            series = [
+                _series(name, evaluated[key]["reliability"], number_)
+                for number_, name in enumerate(run.modalities)
+                if (key := f"{name} {target}".strip()) in evaluated
+            ]
+            named = f"{title}: {target}" if target else title
+            parts.append(_diagram(named, series, "probability of the network"))
+        parts.append(_numbers(f"{title}, {run.name}", list(evaluated.items())))
     taught = ((run.relearning or {}).get("calibration") or {}).get("rows") or []
     if taught:
         labels = list(dict.fromkeys(row["label"] for row in taught))

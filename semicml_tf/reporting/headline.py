@@ -21,6 +21,18 @@ def _best_baseline(run: RunFacts) -> dict | None:
     return max(rows, key=_mean_dice, default=None)
 
 
+def _of_classes(run: RunFacts, row: dict) -> list[str]:
+    """The network's mean DSC of each class."""
+    rows = [one for target in run.targets for one in run.rows_of(target) if one["name"] == row["name"]]
+    return [f"{one['target']} {number(_mean_dice(one))}" for one in rows if _mean_dice(one) is not None]
+
+
+def _modality_of(fitted: dict) -> str | None:
+    """The modality that a no-network baseline reads; the same for all classes."""
+    of_class = next((held for held in fitted.values() if isinstance(held, dict)), fitted)
+    return of_class.get("modality")
+
+
 def _counts(summary: dict) -> list[str]:
     texts = []
     if "missed" in summary:
@@ -39,12 +51,12 @@ def _of_network(run: RunFacts, row: dict, several: bool) -> Html | None:
         return None
     ends = row["summary"]["dice"].get("interval")
     interval = f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
-    text = ", ".join([f"mean DSC {number(mean)}{interval}", *_counts(row["summary"])]) + ". "
+    text = ", ".join([f"mean DSC {number(mean)}{interval}", *_of_classes(run, row), *_counts(row["summary"])]) + ". "
     name = element("b", f"{run.name}, {row['name']}" if several else row["name"])
     baseline = _best_baseline(run)
     if baseline is None:
         return element("li", name, ": ", text)
-    read = run.metrics["blind"].get(baseline["name"], {}).get("modality")
+    read = _modality_of(run.metrics["blind"].get(baseline["name"], {}))
     other = f"; it reads {read}, which this network does not" if read not in (None, row["modality"]) else ""
     beside = f"the best row that reads no network ({baseline['name']}, {number(_mean_dice(baseline))}{other})"
     if mean > _mean_dice(baseline):

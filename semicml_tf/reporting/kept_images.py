@@ -14,7 +14,10 @@ from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.system import npz_files
 
 # Names as `case_images` makes them: an index from elsewhere must not lead to other files.
-_FOLDER, _VOLUME = re.compile(r"\d{4,9}"), re.compile(r"(truth|(image|mask|probability)-\d{1,3})\.nii\.gz")
+_FOLDER, _VOLUME = (
+    re.compile(r"\d{4,9}"),
+    re.compile(r"(truth(-\d{1,3})?|image-\d{1,3}|(mask|probability)-\d{1,3}(-\d{1,3})?)\.nii\.gz"),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,7 +28,8 @@ class KeptCase:
         case_id: name.
         folder: of the patient's files.
         modalities: the patient's modalities, with the numbers in the names of their files.
-        thresholds: on the probability, by modality.
+        classes: names of several classes; () where there is one.
+        thresholds: on the probability, by modality and class; {} of exclusive classes. The key of a single class is "".
         slice_index, slices: the slice that the pictures show, and the number of slices.
         error_slice_index: the slice with the most errors, where that is another slice.
         pixel_aspect: height of a pixel over its width.
@@ -35,16 +39,25 @@ class KeptCase:
     case_id: str
     folder: pathlib.Path
     modalities: Mapping[str, int]
-    thresholds: Mapping[str, float]
+    classes: tuple[str, ...]
+    thresholds: Mapping[str, Mapping[str, float]]
     slice_index: int
     error_slice_index: int | None
     slices: int
     pixel_aspect: float
     has_volumes: bool
 
+    @property
+    def suffixes(self) -> list[str]:
+        """For each class, what follows the names of its arrays and files."""
+        return case_images.suffixes(self.classes)
+
     def slice(self, name: str = case_images.SLICE) -> dict[str, np.ndarray] | None:
         """The arrays of `slice.npz` or `errors.npz` as `case_images` describes them; None where they cannot be read."""
-        wanted = ["truth", *(f"{kind}-{number}" for number in self.modalities.values() for kind in _KINDS)]
+        wanted = [f"truth{end}" for end in self.suffixes]
+        for number in self.modalities.values():
+            wanted.append(f"image-{number}")
+            wanted += [f"{kind}-{number}{end}" for kind in ("mask", "probability") for end in self.suffixes]
         try:
             with npz_files.Arrays(self.folder / name) as stored:
                 found = {name: stored[name] for name in wanted}
@@ -64,7 +77,10 @@ class KeptCase:
             return None
 
 
-_KINDS = ("image", "mask", "probability")
+def _by_class(threshold) -> dict[str, float]:
+    if isinstance(threshold, dict):
+        return {name: float(value) for name, value in threshold.items()}
+    return {} if threshold is None else {"": float(threshold)}
 
 
 def of_run(run: RunFacts) -> dict[str, KeptCase]:
@@ -72,6 +88,7 @@ def of_run(run: RunFacts) -> dict[str, KeptCase]:
     if run.images is None:
         return {}
     numbers = {name: number for number, name in enumerate(run.images.get("modalities", ()))}
+    classes = case_images.classes(run.images)
     found = {}
     for entry in run.images.get("cases", ()):
         try:
@@ -81,7 +98,8 @@ def of_run(run: RunFacts) -> dict[str, KeptCase]:
                 case_id=str(entry["case_id"]),
                 folder=run.evaluation / case_images.FOLDER / entry["folder"],
                 modalities={name: numbers[name] for name in entry["modalities"]},
-                thresholds={name: float(run.images["thresholds"][name]) for name in entry["modalities"]},
+                classes=classes,
+                thresholds={name: _by_class(run.images["thresholds"][name]) for name in entry["modalities"]},
                 slice_index=int(entry["slice_index"]),
                 error_slice_index=None if entry.get("error_slice_index") is None else int(entry["error_slice_index"]),
                 slices=int(entry["shape"][0]),

@@ -26,6 +26,25 @@ def _colour(run: RunFacts, label: str, index: int) -> int:
     return run.modalities.index(label) if label in run.modalities else index
 
 
+def _panels(run: RunFacts) -> list[tuple[str, str, list[str]]]:
+    """(panel, title, columns); the validation scores of each class have a panel of their own."""
+    classes = list(run.record["labels"]["classes"]) if run.record.get("labels") else []
+    found = []
+    for panel, names in curves.columns_of(run.history).items():
+        if panel in _LEFT_OUT or not names:
+            continue
+        if panel != "validation Dice" or len(classes) < 2:
+            found.append((panel, panel, names))
+            continue
+        of_class = {one: [f"dice_{name}_{one}" for name in run.modalities] for one in classes}
+        taken = {name for held in of_class.values() for name in held}
+        found.append((panel, panel, [name for name in names if name not in taken]))
+        for one, held in of_class.items():
+            shown = [name for name in held if name in names]
+            found += [(panel, f"{panel} of {one}", shown)] if shown else []
+    return found
+
+
 def _of_run(run: RunFacts) -> Html:
     begins = [
         (row["epoch"] - 0.5, str(row["stage"]))
@@ -33,10 +52,10 @@ def _of_run(run: RunFacts) -> Html:
         if before.get("stage") != row.get("stage")
     ]
     figures = []
-    for panel, names in curves.columns_of(run.history).items():
-        if panel in _LEFT_OUT or not names:
-            continue
+    for panel, title, names in _panels(run):
         labels = [_short(panel, name) for name in names]
+        if title != panel:  # of a class, which the title names
+            labels = [label.removesuffix(f"_{title.rpartition(' ')[2]}") for label in labels]
         series = [
             Series(
                 label,
@@ -47,7 +66,7 @@ def _of_run(run: RunFacts) -> Html:
         ]
         figures.append(
             line_chart.lines(
-                panel,
+                title,
                 series,
                 x_label="epoch",
                 y_range=(0.0, 1.0) if panel == "validation Dice" else None,

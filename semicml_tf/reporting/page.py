@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from semicml_tf import __version__
 from semicml_tf.errors import UserError
+from semicml_tf.geometry import outlines
 from semicml_tf.reporting import (
     annotation_curve,
     calibration_plots,
@@ -38,17 +39,32 @@ _PRIVATE = join(
     element("code", "--noimages", class_="flag"),
     ", the page has none.",
 )
-_KEYS = join(
-    element("span", element("i", class_="truth"), "truth", class_="key"),
-    element("span", element("i", class_="prediction"), "prediction of this modality's network", class_="key"),
-    element(
-        "span",
-        "disagreement (largest difference of probabilities) and uncertainty (entropy in bits): 0",
-        element("i", class_="ramp"),
-        "1",
-        class_="key ramp-key",
-    ),
+_RAMP = element(
+    "span",
+    "disagreement (largest difference of probabilities) and uncertainty (entropy in bits): 0",
+    element("i", class_="ramp"),
+    "1",
+    class_="key ramp-key",
 )
+
+
+def _keys(classes: Sequence[str]) -> Html:
+    """The legend of the pictures."""
+    if not classes:
+        return join(
+            element("span", element("i", class_="truth"), "truth", class_="key"),
+            element("span", element("i", class_="prediction"), "prediction of this modality's network", class_="key"),
+            _RAMP,
+        )
+    return join(
+        [
+            element("span", element("i", style=f"background:{outlines.class_colour(number)}"), name, class_="key")
+            for number, name in enumerate(classes)
+        ],
+        element("span", "solid: truth; dashed: prediction of this modality's network", class_="key"),
+        _RAMP,
+        element("span", "(the largest of any class)", class_="key"),
+    )
 
 
 def _digest(source: str) -> str:
@@ -88,9 +104,10 @@ class _Page:
         runs = self._runs
         cost = annotation_curve.section(runs)
         notes = []
+        shown = dict.fromkeys(run.kept_classes for run in runs if run.images)
         if self._cases and any(case.kept for run in self._cases for case in run):
             notes = [
-                element("div", _KEYS, class_="legend"),
+                *(element("div", _keys(classes), class_="legend") for classes in shown),
                 element(
                     "p",
                     "Pictures show the slice with the most truth and, where that is another one, the one with the most "

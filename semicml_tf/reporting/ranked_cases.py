@@ -63,6 +63,8 @@ def _scores(case: RankedCase) -> Html:
         outcome = score.get("outcome")
         note = "" if outcome in (None, "both present") else f" ({outcome})"
         told = f" DSC {number(score.get('dice'))}"
+        each = ", ".join(f"{one} {number(dice)}" for one, dice in case.of_classes.get(name, {}).items())
+        told += f" ({each})" if each else ""
         told += f", HD95 {number(score.get('hd95_mm'), 1)} mm" if columns.is_number(score.get("hd95_mm")) else ""
         told += (
             f", predicted {number(score.get('prediction_ml'), 1)} ml"

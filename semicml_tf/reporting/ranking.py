@@ -22,6 +22,7 @@ class RankedCase:
         case_id: name.
         mean_dice: over the networks that the patient was scored with.
         scores: the patient's entry in metrics.json by name of the network.
+        of_classes: by name of the network, the DSC of each class; empty where there is one class.
         kept: the stored images; None without images.
     """
 
@@ -31,6 +32,7 @@ class RankedCase:
     case_id: str
     mean_dice: float
     scores: Mapping[str, dict]
+    of_classes: Mapping[str, Mapping[str, float]]
     kept: KeptCase | None
 
     @property
@@ -69,9 +71,13 @@ def ranked(run: RunFacts, *, images: bool = True) -> list[RankedCase]:
         name: math.fsum(float(case.get("dice") or 0.0) for case in held.values()) / len(held)
         for name, held in scores.items()
     }
+    of_classes: dict[str, dict[str, dict[str, float]]] = {name: {} for name in scores}
+    for row in (row for target in run.targets for row in run.rows_of(target) if row["kind"] == "network"):
+        for case in row["cases"]:
+            of_classes[str(case["case_id"])].setdefault(str(row["name"]), {})[row["target"]] = case["dice"]
     kept = of_run(run) if images else {}
     ordered = sorted(scores, key=lambda name: (means[name], name))
     return [
-        RankedCase(run, place, len(ordered), name, means[name], scores[name], kept.get(name))
+        RankedCase(run, place, len(ordered), name, means[name], scores[name], of_classes[name], kept.get(name))
         for place, name in enumerate(ordered, start=1)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semicml_tf.evaluation import comparison
+from semicml_tf.evaluation.table import class_title
 from semicml_tf.reporting.markup import Html, element, join, sortable
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.system.tables import Cell, Table
@@ -40,13 +41,15 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
     if len(held) < 2:
         return None
     for other in held[1:]:
-        why = _differs(held[0], other)
+        why = "their classes differ" if other.targets != held[0].targets else _differs(held[0], other)
         if why:
             return element("p", f"Not compared: {held[0].name} and {other.name} were not scored alike, {why}.")
     found = comparison.tests([run.metrics for run in held], [run.name for run in held])
+    several = bool(held[0].targets)
     body = [
         [
             one["modality"],
+            *([class_title(one)] if several else []),
             one["first"],
             one["second"],
             Cell(f"{one['difference']:+.3f}", one["difference"]),
@@ -56,7 +59,16 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
         ]
         for one in found
     ]
-    headings = ["network", "run", "less run", "difference in DSC", "patients that differ", "p", "p corrected"]
+    headings = [
+        "network",
+        *(["class"] if several else []),
+        "run",
+        "less run",
+        "difference in DSC",
+        "patients that differ",
+        "p",
+        "p corrected",
+    ]
     return join(
         sortable(
             Table(headings, body, caption="Difference in mean DSC, and whether other patients would show it, too")

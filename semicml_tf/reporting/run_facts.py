@@ -77,6 +77,11 @@ class RunFacts:
         return report.targets(self.metrics) if self.metrics else ()
 
     @property
+    def kept_classes(self) -> tuple[str, ...]:
+        """The classes of the kept images, where there are several."""
+        return case_images.classes(self.images) if self.images else ()
+
+    @property
     def networks(self) -> list[dict]:
         """Rows of networks."""
         return [row for row in self.rows if row.get("kind") == "network"]

@@ -1,4 +1,8 @@
-"""Small pictures of a patient's slice: modalities with outlines, disagreement of the networks, and uncertainty."""
+"""Small pictures of a patient's slice: modalities with outlines, disagreement of the networks, and uncertainty.
+
+Of several classes, each has a colour: truth is a solid line, the prediction a dashed one. Their maps of disagreement
+and uncertainty show the largest value of any class.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from semicml_tf.reporting.kept_images import KeptCase
 _SIDE = 240
 _QUALITY = 82
 TRUTH, PREDICTION = (34, 211, 74), (255, 106, 26)
+_WHITE = (255, 255, 255)
+_DASH = 4  # pixels
 # From nothing to all: dark violet over red to light yellow, of rising lightness.
 _HEAT = np.array([(8, 6, 30), (74, 16, 106), (158, 42, 99), (229, 92, 48), (250, 175, 60), (252, 250, 190)], np.float32)
 
@@ -76,9 +82,17 @@ def _stretched(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def _as_scored(case: KeptCase, modality: str, soft: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def class_colour(number: int) -> tuple[int, int, int]:
+    """The colour of a class, by its number from 0: that of `outlines.class_colour`."""
+    text = outlines.class_colour(number)
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def _as_scored(threshold: float | None, soft: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """uint8 values that are at least 128 within the mask alone, as smooth as the probabilities where they agree."""
-    cut = min(max(case.thresholds[modality] * 255.0, 0.5), 254.5)
+    if threshold is None:  # exclusive classes: no level of one map is the border
+        return (mask != 0).astype(np.uint8) * 255
+    cut = min(max(threshold * 255.0, 0.5), 254.5)
     values = soft.astype(np.float32)
     values = np.where(values >= cut, 128 + 127 * (values - cut) / (255 - cut), 127 * values / cut)
     return np.rint(np.where(mask != 0, np.maximum(values, 128), np.minimum(values, 127))).astype(np.uint8)
@@ -89,13 +103,21 @@ class _Slice:
 
     def __init__(self, case: KeptCase, arrays: dict[str, np.ndarray], index: int):
         self._case, self._arrays = case, arrays
-        rows, columns = arrays["truth"].shape
+        self._ends = case.suffixes
+        truths = [arrays[f"truth{end}"] for end in self._ends]
+        rows, columns = truths[0].shape
         physical = (columns, rows * case.pixel_aspect)
         scale = max(1.0, _SIDE / max(physical))
         self._size = max(1, round(physical[0] * scale)), max(1, round(physical[1] * scale))
-        self._truth = outlines.border(_enlarged((arrays["truth"] != 0).astype(np.uint8) * 255, self._size) >= 128)
+        self._truths = [
+            outlines.border(_enlarged((truth != 0).astype(np.uint8) * 255, self._size) >= 128) for truth in truths
+        ]
         self._where = f"slice {index + 1} of {case.slices}"
-        self.soft = {name: arrays[f"probability-{number}"] for name, number in case.modalities.items()}
+        # By modality, (classes, rows, columns).
+        self.soft = {
+            name: np.stack([arrays[f"probability-{number}{end}"] for end in self._ends])
+            for name, number in case.modalities.items()
+        }
 
     def _picture(self, title: str, alternative: str, pixels: np.ndarray) -> Picture:
         return Picture(title, f"{self._case.case_id}, {self._where}: {alternative}", _jpeg(pixels), *self._size)
@@ -105,15 +127,28 @@ class _Slice:
         number = self._case.modalities[name]
         grey = _enlarged(_stretched(self._arrays[f"image-{number}"]), self._size)
         pixels = np.repeat(grey[..., None], 3, axis=2)
-        mask = _as_scored(self._case, name, self.soft[name], self._arrays[f"mask-{number}"])
-        pixels[self._truth] = TRUTH
-        pixels[outlines.border(_enlarged(mask, self._size) >= 128)] = PREDICTION
+        cuts = self._case.thresholds[name]
+        dashes = np.add(*(index // _DASH for index in np.indices(grey.shape))) % 2 == 0
+        for place, (one, end, truth, soft) in enumerate(
+            zip(self._case.classes or ("",), self._ends, self._truths, self.soft[name])
+        ):
+            mask = _as_scored(cuts.get(one), soft, self._arrays[f"mask-{number}{end}"])
+            border = outlines.border(_enlarged(mask, self._size) >= 128)
+            several = bool(self._case.classes)
+            pixels[truth] = class_colour(place) if several else TRUTH
+            if several:
+                # Dark between the dashes, so that they are seen where both lines coincide.
+                pixels[border & ~dashes & truth] = 0
+                pixels[border & dashes] = class_colour(place)
+            else:
+                pixels[border] = PREDICTION
         return self._picture(title, f"{name} with the contours of truth and prediction", pixels)
 
     def map(self, title: str, alternative: str, values: np.ndarray) -> Picture:
-        """Values of 0 to 1 as colours, with the outline of the truth."""
-        pixels = heat(_enlarged(np.rint(values * 255).astype(np.uint8), self._size) / 255.0)
-        pixels[self._truth] = TRUTH
+        """The largest of values (classes, rows, columns) of 0 to 1 as colours, with the outlines of the truth."""
+        pixels = heat(_enlarged(np.rint(values.max(axis=0) * 255).astype(np.uint8), self._size) / 255.0)
+        for truth in self._truths:
+            pixels[truth] = _WHITE if self._case.classes else TRUTH
         return self._picture(title, alternative, pixels)
 
 

@@ -105,29 +105,40 @@ def _strip(run: RunFacts, row: dict, metric: str, alone: bool) -> _Strip:
     return _Strip(modality if alone else f"{run.name}, {modality}", colour, dots)
 
 
+def _held(runs: Sequence[RunFacts], target: str | None) -> list[tuple[RunFacts, dict]]:
+    """The networks' rows of a class, modality by modality, so that the runs stand one below the other."""
+    held = [(run, row) for run in runs for row in run.rows_of(target) if row.get("kind") == "network"]
+    return sorted(
+        held,
+        key=lambda pair: (
+            pair[0].modalities.index(pair[1]["modality"]) if pair[1]["modality"] in pair[0].modalities else 99
+        ),
+    )
+
+
 def section(runs: Sequence[RunFacts]) -> Html:
     """One figure per metric."""
-    held = [(run, row) for run in runs for row in run.networks]
+    held = _held(runs, None)
     if not held:
         return element("p", "No scores yet.")
     measured = columns.of_cases([row for _, row in held])
     alone = len({run.key for run, _ in held}) == 1
-    # Modality by modality, so that the runs stand one below the other.
-    held.sort(
-        key=lambda pair: (
-            pair[0].modalities.index(pair[1]["modality"]) if pair[1]["modality"] in pair[0].modalities else 99
-        )
-    )
     figures = []
     for metric in (name for name in _DRAWN if name in measured):
         strips = [_strip(run, row, metric, alone) for run, row in held]
         name = columns.title(metric)
         figures.append(_figure(name, strips, name, (-0.02, 1.02) if metric in _SHARES else None))
+    targets = list(dict.fromkeys(target for run in runs for target in run.targets))
+    title = columns.title("dice")
+    for target in targets:
+        strips = [_strip(run, row, "dice", alone) for run, row in _held(runs, target)]
+        figures.append(_figure(f"{title} of {target}", strips, title, (-0.02, 1.02)))
     return join(
         element(
             "p",
             "A dot is a patient, the upright their median, a cross a patient who was missed or in whom something was "
-            "found where nothing is. The pointer over a dot shows the name.",
+            "found where nothing is. The pointer over a dot shows the name. "
+            + ("Where no class is named: each patient's mean over the classes." if targets else ""),
         ),
         element("div", figures, class_="plots wide"),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from semicml_tf.evaluation import score_table
 from semicml_tf.evaluation.score_table import Column
 from semicml_tf.evaluation.scores import WITHOUT
+from semicml_tf.evaluation.table import failed_name
 from semicml_tf.reporting import columns
 from semicml_tf.reporting.markup import Html, element, facts, join, number, sortable
 from semicml_tf.reporting.run_facts import RunFacts
@@ -40,14 +41,14 @@ _FORMULAS = {
 Rows = Sequence[tuple[Sequence[Cell], dict]]
 
 
-def _rows(runs: Sequence[RunFacts]) -> Rows:
-    """The rows of all runs. Runs that were scored on the same patients of the same data share their baselines."""
+def _rows(runs: Sequence[RunFacts], target: str | None = None) -> Rows:
+    """The rows of all runs, of a class. Runs scored on the same patients of the same data share their baselines."""
     rows: list[tuple[list[Cell], dict]] = []
     for run in runs:
         labelled = "" if run.labelled is None else f", {run.labelled} labelled"
         first = [Cell(run.name, run.name, (f"{run.method}{labelled}",))] if len(runs) > 1 else []
         baselines = [(row["name"], row["summary"]) for _, row in rows if row["kind"] != "network"]
-        for row in run.rows:
+        for row in run.rows_of(target):
             if row["kind"] == "network":
                 rows.append(([*first, Cell(row["name"], row["name"])], row))
             elif (row["name"], row["summary"]) not in baselines:
@@ -115,14 +116,10 @@ def section(runs: Sequence[RunFacts]) -> Html:
         for run in runs
         for note in (run.metrics or {}).get("notes", ())
     ]
+    shown = [*_means(first), *(score_table.count(name, " of ", undefined=_UNKNOWN) for name in counts)]
     return join(
         element("ul", notes, class_="notices") if notes else None,
-        _table(
-            "Mean ± sd over patients, each scored on the patient's own grid",
-            rows,
-            [*_means(first), *(score_table.count(name, " of ", undefined=_UNKNOWN) for name in counts)],
-            id="summary",
-        ),
+        _table("Mean ± sd over patients, each scored on the patient's own grid", rows, shown, id="summary"),
         element(
             "p",
             "Below each mean: its 95 % bootstrap interval, the median. "
@@ -133,8 +130,25 @@ def section(runs: Sequence[RunFacts]) -> Html:
             "them has learned nothing of the lesion.",
             class_="note",
         ),
+        _classes(runs, shown),
         _without(rows),
         _further(rows),
+    )
+
+
+def _classes(runs: Sequence[RunFacts], shown: Sequence[Column]) -> Html | None:
+    """A table for each class."""
+    targets = list(dict.fromkeys(target for run in runs for target in run.targets))
+    if not targets:
+        return None
+    return join(
+        element(
+            "p",
+            "All other tables show each patient's mean over the classes. There, a patient is missed if any class is "
+            "missed, else a false alarm if any class is.",
+            class_="note",
+        ),
+        [_table(f"Class {target}", _rows(runs, target), shown) for target in targets],
     )
 
 
@@ -157,11 +171,13 @@ def _failures_of(run: RunFacts, row: dict) -> list[Html]:
 
 
 def failures(runs: Sequence[RunFacts]) -> Html:
-    """The failed patients by run and network."""
+    """The failed patients by run, network and class."""
     parts, without = [], []
     for run in runs:
-        for row in run.networks:
-            name = f"{run.name}, {row['name']}" if len(runs) > 1 else row["name"]
+        rows = [row for target in run.targets or (None,) for row in run.rows_of(target) if row["kind"] == "network"]
+        for row in rows:
+            name = failed_name(row["name"], row)
+            name = f"{run.name}, {name}" if len(runs) > 1 else name
             items = _failures_of(run, row)
             if items:
                 parts.append((name, element("ul", items)))

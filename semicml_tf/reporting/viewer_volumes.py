@@ -52,7 +52,9 @@ def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
     """
     affine = np.frombuffer(gzip.decompress(data), "<f4", 12, 280).reshape(3, 4).astype(float)
     arrays = kept.slice()
-    found = [] if arrays is None else [array for key, array in arrays.items() if key == "truth" or key[:4] == "mask"]
+    found = (
+        [] if arrays is None else [array for key, array in arrays.items() if key[:5] == "truth" or key[:4] == "mask"]
+    )
     # Where there is no truth, what was predicted.
     mask = next((array for array in found if array.any()), found[0] if found else np.ones((1, 1)))
     rows, columns = np.nonzero(mask if mask.any() else np.ones_like(mask))
@@ -73,11 +75,18 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
         files[key] = base64.b64encode(data).decode("ascii")
         return key, data
 
-    truth = take("truth.nii.gz")
+    def of_classes(name: str) -> list[tuple[str, bytes] | None]:
+        return [take(f"{name}{end}.nii.gz") for end in kept.suffixes]
+
+    truths = of_classes("truth")
     modalities = []
     for name, number in kept.modalities.items():
-        image, mask, probability = (take(f"{kind}-{number}.nii.gz") for kind in ("image", "mask", "probability"))
-        if not image or not mask or not probability:
+        image, masks, maps = (
+            take(f"image-{number}.nii.gz"),
+            of_classes(f"mask-{number}"),
+            of_classes(f"probability-{number}"),
+        )
+        if not image or not all(masks) or not all(maps):
             return None
         try:
             window = _window(image[1])
@@ -88,12 +97,12 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
                 "name": name,
                 "image": image[0],
                 "window": window,
-                "mask": mask[0],
-                "probability": probability[0],
+                "masks": [key for key, _ in masks],
+                "probabilities": [key for key, _ in maps],
                 "dice": case.scores.get(name, {}).get("dice"),
             }
         )
-    if truth is None or not modalities:
+    if not all(truths) or not modalities:
         return None
     return {
         "key": case.key,
@@ -101,8 +110,9 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
         "run": case.run.name,
         "place": case.place,
         "of": case.of,
-        "focus_mm": _focus_mm(kept, truth[1]),
-        "truth": truth[0],
+        "focus_mm": _focus_mm(kept, truths[0][1]),
+        "classes": list(kept.classes),
+        "truths": [key for key, _ in truths],
         "modalities": modalities,
     }
 

@@ -207,3 +207,18 @@ def test_a_browser_without_webgl_is_told_so(page, tmp_path):
         plain.click("button.open")
         plain.wait(f"{STATE} === 'failed'")
         assert "needs WebGL 2" in plain.run("document.querySelector('.viewer-status').textContent")
+
+
+def test_the_viewer_lists_the_layers_of_each_class(chrome, tmp_path):
+    folder = report_runs.write_classes(tmp_path / "run", ["p0"])
+    commandline.call("semicml_tf.report", [str(folder)])
+    chrome.console.clear()
+    chrome.open(folder / "report.html")
+    layers = "[...document.querySelectorAll('[data-part=layers] label')].map((one) => one.textContent)"
+    with _viewer(chrome):
+        expected = [f"{one}: {what}" for what in ("truth", "prediction") for one in ("wt", "tc", "et")]
+        assert chrome.run(layers) == expected
+        before = chrome.pixels(CANVAS)
+        chrome.press("m")
+        assert chrome.run(layers) == expected and _different(before, chrome.pixels(CANVAS)) > 100
+    assert chrome.console == []

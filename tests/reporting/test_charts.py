@@ -1,7 +1,5 @@
 """The report's drawings: places on axes, dots that hide none, colours of maps."""
 
-import types
-
 import numpy as np
 import pytest
 
@@ -9,10 +7,9 @@ from semicml_tf.reporting import chart, markup, slice_pictures, strip_plots
 
 
 def test_an_outline_follows_the_scored_mask_and_smooth_probabilities():
-    case = types.SimpleNamespace(thresholds={"ct": 0.2})
     soft = np.array([[0, 40, 60, 200, 255, 0]], np.uint8)  # the threshold lies at 51
     scored = np.array([[0, 0, 1, 1, 0, 1]], np.uint8)  # the fifth was dropped, the last one filled
-    values = slice_pictures._as_scored(case, "ct", soft, scored)
+    values = slice_pictures._as_scored(0.2, soft, scored)
     assert np.array_equal(values >= 128, scored != 0)
     assert values[0, 0] == 0 and 90 < values[0, 1] < 128 < values[0, 2] < 140 < values[0, 3] < 255
 

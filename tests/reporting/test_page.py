@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import html.parser
 import json
+import pathlib
 import re
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from semicml_tf.errors import UserError
-from semicml_tf.reporting import page, run_facts, viewer
+from semicml_tf.reporting import kept_images, page, run_facts, slice_pictures, viewer
 from semicml_tf.reporting.page import LARGEST_BYTES
 from tests.support import report_runs
 
@@ -145,8 +146,8 @@ def test_the_viewer_has_the_ten_worst_and_the_five_best_and_their_files(parsed):
     openers = [given["data-case"] for tag, given in parsed.elements if tag == "button" and given.get("class") == "open"]
     assert openers == [entry["key"] for entry in entries]
     for entry in entries:
-        kinds = ("image", "mask", "probability")
-        keys = [entry["truth"], *(held[name] for held in entry["modalities"] for name in kinds)]
+        keys = [*entry["truths"], *(held["image"] for held in entry["modalities"])]
+        keys += [key for held in entry["modalities"] for name in ("masks", "probabilities") for key in held[name]]
         for key in keys:
             assert gzip.decompress(base64.b64decode(parsed.block(f"volume-{key}")))[344:347] == b"n+1"
     assert [held["name"] for held in entries[0]["modalities"]] == ["ct", "pet"]
@@ -267,7 +268,9 @@ def test_the_viewer_shows_the_masks_that_were_scored(tmp_path):
     folder = report_runs.write(tmp_path / "run", _dice(["a"]))
     parsed = Parsed(_build(folder).decode())
     (entry,) = json.loads(parsed.block("viewer-cases"))
-    raw = [gzip.decompress(base64.b64decode(parsed.block(f"volume-{held['mask']}"))) for held in entry["modalities"]]
+    raw = [
+        gzip.decompress(base64.b64decode(parsed.block(f"volume-{held['masks'][0]}"))) for held in entry["modalities"]
+    ]
     assert all(np.frombuffer(one, "<f4", 2, 112).tolist() == [1.0, 0.0] for one in raw)
     answers = report_runs.answers(report_runs.record("a", 0), 0, {"ct": 0.9, "pet": 0.95})
     for mask, name in zip(raw, report_runs.MODALITIES, strict=True):
@@ -316,3 +319,44 @@ def test_columns_that_this_version_does_not_know_are_shown(tmp_path):
         "b (0.321)",
     ):
         assert told in parsed.texts or any(told in text for text in parsed.texts), told
+
+
+def test_three_regions_of_four_modalities(tmp_path):
+    folder = report_runs.write_classes(tmp_path / "run", ["p0", "p1"])
+    parsed = Parsed(_build(folder).decode())
+    texts = " ".join(parsed.texts)
+    assert all(f"Class {one}" in texts and f"validation Dice of {one}" in texts for one in ("wt", "tc", "et"))
+    # The network of t1 is right in p0, and a row off in p1.
+    assert re.search(r"t1\s+DSC 1.000 \(wt 1.000, tc 1.000, et 1.000\)", texts)
+    assert "t1, wt" in texts and "flair, et" in texts and "solid: truth; dashed: prediction" in texts
+    entries = json.loads(parsed.block("viewer-cases"))
+    assert [entry["classes"] for entry in entries] == [["wt", "tc", "et"]] * 2
+    for entry in entries:
+        assert len(entry["truths"]) == 3 and [held["name"] for held in entry["modalities"]] == list(
+            report_runs.CONTRASTS
+        )
+        assert {len(held[what]) for held in entry["modalities"] for what in ("masks", "probabilities")} == {3}
+
+
+def test_outlines_of_classes_have_their_colours():
+    truth = np.zeros((40, 40), np.uint8)
+    truth[5:30, 5:30] = 1
+    mask = np.roll(truth, 6, axis=1)
+    arrays = {"image-0": np.zeros((40, 40), np.uint8)}
+    for end, one, other in (("-0", truth, mask), ("-1", np.zeros_like(truth), np.zeros_like(truth))):
+        arrays |= {f"truth{end}": one, f"mask-0{end}": other, f"probability-0{end}": other * 255}
+    case = kept_images.KeptCase(
+        "a", pathlib.Path(), {"ct": 0}, ("wt", "tc"), {"ct": {"wt": 0.5, "tc": 0.5}}, 0, None, 1, 1.0, False
+    )
+    shown = slice_pictures._Slice(case, arrays, 0)
+    pixels = []
+    shown._picture = lambda title, alternative, drawn: pixels.append(drawn)
+    shown.modality("ct", "ct")
+    colours = {tuple(colour) for colour in pixels[0].reshape(-1, 3).tolist()}
+    assert colours == {(0, 0, 0), slice_pictures.class_colour(0)}
+    # Solid where the truth ends, dashed where the prediction does.
+    width = pixels[0].shape[1] / 40
+    left, right = (
+        pixels[0][60:150, round(place * width) : round((place + 1) * width)].any(axis=(1, 2)) for place in (5, 35)
+    )
+    assert left.all() and 0.2 < right.mean() < 0.8

@@ -4,15 +4,19 @@ import json
 import math
 import pathlib
 import types
+from collections.abc import Sequence
 
 import numpy as np
 
-from semicml_tf.evaluation import case_images
+from semicml_tf.evaluation import case_images, report, trivial_baselines
 from semicml_tf.evaluation.metrics.catalogue import POLICY
-from semicml_tf.evaluation.score_cases import Answer
+from semicml_tf.evaluation.score_cases import Answer, evaluate_predictions
 from semicml_tf.geometry.grid import Grid
-from semicml_tf.labels import LESION
+from semicml_tf.labels import LESION, LabelDefinition
+from semicml_tf.networks.spec import NetworkSpec
+from semicml_tf.postprocessing.steps import NONE
 from semicml_tf.records.case_record import CaseRecord
+from semicml_tf.runs.run_folder import Run
 from tests.support.evaluation_data import CONSTANTS, ball, oblique_grid
 
 MODALITIES = ("ct", "pet")
@@ -167,3 +171,99 @@ def grid_of(path: pathlib.Path) -> tuple[np.ndarray, Grid]:
 
     image = nibabel.load(path)
     return image.get_fdata(), Grid(image.shape, image.affine)
+
+
+CONTRASTS = ("t1", "t1ce", "t2", "flair")
+REGIONS = LabelDefinition({"wt": (1, 2, 4), "tc": (1, 4), "et": (4,)})
+
+
+def _nested(case_id: str, seed: int, shape=(40, 36, 12)) -> CaseRecord:
+    """A patient of four contrasts with three regions, one within the other."""
+    native = oblique_grid(shape)
+    middle = [size // 2 for size in shape]
+    masks = np.stack([ball(native, middle, radius) for radius in (12.0, 8.0, 4.0)])
+    codes = REGIONS.join(masks)
+    grid = native.for_network((0.0, 0.0, 0.0))
+    base, order, flips = native.reordered()
+    placed = np.flip(codes.transpose(order), [axis for axis, flip in enumerate(flips) if flip])
+    noise = np.random.default_rng(seed)
+    images = {
+        name: np.clip((placed >> k % 3 & 1) * 0.6 + noise.normal(-0.3, 0.2, base.shape), -1, 1).astype(np.float16)
+        for k, name in enumerate(CONTRASTS)
+    }
+    constants = dict.fromkeys(CONTRASTS, CONSTANTS["ct"])
+    return CaseRecord(case_id, grid, images, constants, native, np.ascontiguousarray(placed), codes, labels=REGIONS)
+
+
+def write_classes(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
+    """A run of four modalities and three regions, evaluated on patients of these names; no TensorFlow.
+
+    The networks of later modalities and of later patients are worse.
+    """
+    folder.mkdir(parents=True)
+    best = {"dice": 0.7, "threshold": dict.fromkeys(REGIONS.names, 0.5), "step": 20, "stage": "semi_cml"}
+    run = {
+        "dataset": str(folder / "gone"),
+        "data_hash": "d" * 64,
+        "run_hash": "a" * 64,
+        "modalities": list(CONTRASTS),
+        "network": {"name": "unet", "window": 32, "width": 4, "levels": 5, "output_channels": 3},
+        "window": 32,
+        "width": 4,
+        "labels": REGIONS.to_json(),
+        "settings": {"method": ["semi_cml"], "epochs": [3], "seed": 7},
+        "best": dict.fromkeys(CONTRASTS, best),
+    }
+    (folder / "run.json").write_text(json.dumps(run))
+    columns = ["epoch", "stage", "step", "loss"]
+    columns += [f"dice_{name}{one}" for name in CONTRASTS for one in ("", *(f"_{region}" for region in REGIONS.names))]
+    lines = [
+        f"{epoch},semi_cml,{10 * epoch},{3 - epoch / 2},"
+        + ",".join(f"{0.9 - 0.1 * (k % 4) - 0.05 * (k // 4) - 0.3 / (epoch + 1):.3f}" for k in range(16))
+        for epoch in range(3)
+    ]
+    (folder / "history.csv").write_text("\n".join([",".join(columns), *lines]) + "\n")
+    found = Run(
+        folder,
+        run["dataset"],
+        run["data_hash"],
+        run["run_hash"],
+        CONTRASTS,
+        NetworkSpec(window=32),
+        run["best"],
+        REGIONS,
+    )
+    output = folder / "evaluation" / "test"
+    output.mkdir(parents=True)
+    records = [_nested(name, seed) for seed, name in enumerate(names)]
+
+    def network(number: int):
+        def segment(one: CaseRecord) -> np.ndarray:
+            shift = number + int(one.case_id[-1])
+            soft = np.roll(one.labels.masks(one.label).astype(np.float32), shift, axis=2)
+            return np.clip(
+                0.9 * soft + np.random.default_rng(number).uniform(0, 0.09, soft.shape), 0, 1, dtype=np.float32
+            )
+
+        return segment
+
+    fitted = {"blind ellipsoid": dict.fromkeys(REGIONS.names, trivial_baselines.Ellipsoid(10.0, 0.1))}
+    segmenters = {name: network(number) for number, name in enumerate(CONTRASTS)}
+    segmenters |= {name: trivial_baselines.segmenter(of_classes) for name, of_classes in fitted.items()}
+    thresholds = {name: found.thresholds(name) for name in CONTRASTS}
+    with case_images.CaseImages(output, CONTRASTS, thresholds, "shown", 4, REGIONS.names) as kept:
+        results = evaluate_predictions(records, segmenters, thresholds=thresholds, on_case=kept.add)
+        kept.move_to(output)
+    info = types.SimpleNamespace(location="gone", data_hash="d" * 64, cases=lambda partition: ())
+    body = report.build(
+        command="python -m semicml_tf.evaluate --run=x",
+        run=found,
+        info=info,
+        partition="test",
+        batch_size=16,
+        results=results,
+        fitted=fitted,
+        postprocessing={name: dict.fromkeys(REGIONS.names, NONE) for name in CONTRASTS},
+    )
+    (output / "metrics.json").write_text(json.dumps(body))
+    return folder

@@ -72,7 +72,7 @@ const outlines = (() => {
     return { draw, box: [left, top, width, height] };
   }
 
-  // Draws layers of { mask, colour, opacity } over all slices that NiiVue shows.
+  // Draws layers of { mask, colour, opacity, dashed } over all slices that NiiVue shows.
   function draw(nv, canvas, layers) {
     [canvas.width, canvas.height] = [nv.gl.canvas.width, nv.gl.canvas.height];
     const pen = canvas.getContext("2d");
@@ -91,10 +91,11 @@ const outlines = (() => {
       pen.beginPath();
       pen.rect(...way.box);
       pen.clip();
-      for (const { mask, colour, opacity } of layers) {
+      for (const { mask, colour, opacity, dashed } of layers) {
         pen.strokeStyle = `rgb(${colour.join(" ")} / ${opacity})`;
         pen.beginPath();
         for (const [x, y, toX, toY] of borderOf(mask, plane, slice)) {
+          if (dashed && (Math.floor(x / 2) + Math.floor(y / 2)) % 2) continue;
           pen.moveTo(...way.draw(x, y));
           pen.lineTo(...way.draw(toX, toY));
         }

@@ -8,20 +8,38 @@
   const canvas = part("canvas");
   const TRUTH = [34, 211, 74];
   const PREDICTIONS = [[255, 106, 26], [90, 170, 255], [230, 120, 220], [240, 210, 60]];
+  // Of several classes, truth and prediction of a class have one colour; the prediction's outline is dashed.
+  const CLASSES = [[255, 212, 0], [42, 169, 255], [255, 90, 31], [25, 210, 25], [224, 123, 255], [0, 213, 200], [255, 143, 184], [180, 180, 255]];
 
   let nv = null; // NiiVue
   let index = 0; // of the patient that is shown
-  let loaded = null; // its volumes: { key, images: [NVImage], truth, masks: [NVImage], probabilities: [NVImage] }
+  // Its volumes: { key, images: [NVImage], truths: [NVImage] by class, masks: by modality and class, probabilities: as masks }.
+  let loaded = null;
   let turn = 0; // counts what was asked for, so that a slow answer does not overtake a later wish
+  // A layer: { name, modality (null of the truth), of (its class), colour, on, opacity }.
   const state = { modality: 0, outlines: true, probabilities: false, layers: [], view: 3 };
 
   const say = (text) => { part("status").textContent = text; };
-  const colour = (layer) => (layer === 0 ? TRUTH : PREDICTIONS[(layer - 1) % PREDICTIONS.length]);
+  const several = () => cases[index].classes.length > 1;
+  const colour = (modality, of) => {
+    if (several()) return CLASSES[of % CLASSES.length];
+    return modality === null ? TRUTH : PREDICTIONS[modality % PREDICTIONS.length];
+  };
+  const flat = (rgb) => {
+    const name = `flat-${rgb.join("-")}`;
+    const [r, g, b] = rgb;
+    nv.addColormap(name, { R: [r, r], G: [g, g], B: [b, b], A: [0, 255], I: [0, 255] });
+    return name;
+  };
+  // With several classes, predictions of the other modalities would fill the list.
+  const listed = () => state.layers.filter((layer) => !several() || layer.modality === null || layer.modality === state.modality);
+  const maskOf = (layer) => (layer.modality === null ? loaded.truths[layer.of] : loaded.masks[layer.modality][layer.of]);
 
   function tell(at) {
     const [x, y, z] = at.mm;
-    // Of all that is known there, whichever layers are shown.
-    const known = [...loaded.images, loaded.truth, ...loaded.masks, ...loaded.probabilities];
+    // Of all that is known there, whichever layers are shown; of several classes, the modality's own.
+    const own = (of) => (several() ? of[state.modality] : of.flat());
+    const known = [...loaded.images, ...loaded.truths, ...own(loaded.masks), ...own(loaded.probabilities)];
     const values = known.map((one) => `${one.name.replace(".nii.gz", "")} ${Number(one.getValue(...at.vox).toPrecision(3))}`);
     say(`right-left ${x.toFixed(0)}, back-front ${y.toFixed(0)}, feet-head ${z.toFixed(0)} mm · ${values.join(" · ")}`);
   }
@@ -44,8 +62,6 @@
       loadingText: "",
       onLocationChange: tell,
     });
-    const flat = ([r, g, b]) => ({ R: [r, r], G: [g, g], B: [b, b], A: [0, 255], I: [0, 255] });
-    for (const layer of [0, 1, 2, 3, 4]) nv.addColormap(`layer${layer}`, flat(colour(layer)));
     const drawScene = nv.drawScene.bind(nv);
     nv.drawScene = () => {
       const told = drawScene();
@@ -66,24 +82,32 @@
     const images = [];
     const masks = [];
     const probabilities = [];
-    const flat = { cal_min: 0.5, cal_max: 0.6 };
+    const binary = { cal_min: 0.5, cal_max: 0.6 };
+    const named = (what, of) => (several() ? `${what} ${entry.classes[of]}` : what);
     for (const [number, held] of entry.modalities.entries()) {
       images.push(await image(held.image, {
         title: held.name, colormap: "gray", cal_min: held.window[0], cal_max: held.window[1],
       }));
-      masks.push(await image(held.mask, { title: `mask(${held.name})`, colormap: `layer${number + 1}`, ...flat }));
-      probabilities.push(await image(held.probability, {
-        title: `p(${held.name})`, colormap: "inferno", cal_min: 0.05, cal_max: 1,
-      }));
+      masks.push([]);
+      probabilities.push([]);
+      for (const [of, key] of held.masks.entries()) {
+        masks[number].push(await image(key, { title: `mask(${named(held.name, of)})`, colormap: flat(colour(number, of)), ...binary }));
+        probabilities[number].push(await image(held.probabilities[of], {
+          title: `p(${named(held.name, of)})`, colormap: "inferno", cal_min: 0.05, cal_max: 1,
+        }));
+      }
     }
-    const truth = await image(entry.truth, { title: "truth", colormap: "layer0", ...flat });
-    return { key: entry.key, images, truth, masks, probabilities };
+    const truths = [];
+    for (const [of, key] of entry.truths.entries()) {
+      truths.push(await image(key, { title: named("truth", of), colormap: flat(colour(null, of)), ...binary }));
+    }
+    return { key: entry.key, images, truths, masks, probabilities };
   }
 
   function dress() {
-    state.layers.forEach((layer, number) => {
+    listed().forEach((layer, number) => {
       // Probabilities are seen through the truth's outline alone.
-      const hidden = number === 0 && state.outlines && state.probabilities;
+      const hidden = layer.modality === null && state.outlines && state.probabilities;
       nv.volumes[number + 1].opacity = layer.on && !hidden ? layer.opacity : 0;
     });
     // In slices only: in 3-D there are no outlines.
@@ -94,9 +118,10 @@
   function drawOutlines() {
     const shown = [];
     if (state.outlines && loaded) {
-      state.layers.forEach((layer, number) => {
-        if (!layer.on || (state.probabilities && number > 0)) return;
-        shown.push({ mask: number ? loaded.masks[number - 1] : loaded.truth, colour: colour(number), opacity: Math.min(1, layer.opacity + 0.3) });
+      listed().forEach((layer) => {
+        if (!layer.on || (state.probabilities && layer.modality !== null)) return;
+        const dashed = several() && layer.modality !== null;
+        shown.push({ mask: maskOf(layer), colour: layer.colour, opacity: Math.min(1, layer.opacity + 0.3), dashed });
       });
     }
     outlines.draw(nv, part("outline-canvas"), shown);
@@ -105,8 +130,8 @@
   function stack(keepPlace) {
     const at = keepPlace ? [...nv.scene.crosshairPos] : null;
     while (nv.volumes.length) nv.removeVolume(nv.volumes[nv.volumes.length - 1]);
-    const layers = state.probabilities ? loaded.probabilities : loaded.masks;
-    for (const volume of [loaded.images[state.modality], loaded.truth, ...layers]) nv.addVolume(volume);
+    const volumeOf = (layer) => (state.probabilities && layer.modality !== null ? loaded.probabilities[layer.modality][layer.of] : maskOf(layer));
+    for (const volume of [loaded.images[state.modality], ...listed().map(volumeOf)]) nv.addVolume(volume);
     // In voxels: about as thin in a coarse volume as in a fine one.
     nv.opts.crosshairWidth = 0.003 * Math.max(...nv.volumes[0].dimsRAS.slice(1, 4));
     nv.scene.crosshairPos = at || nv.mm2frac(cases[index].focus_mm, 0, true);
@@ -127,12 +152,12 @@
       label.append(input, held.dice === null || held.dice === undefined ? held.name : `${held.name} (network's DSC ${held.dice.toFixed(3)})`);
       return label;
     }));
-    part("layers").replaceChildren(...state.layers.map((layer, number) => {
+    part("layers").replaceChildren(...listed().map((layer) => {
       const box = document.createElement("div");
       const label = document.createElement("label");
       const input = Object.assign(document.createElement("input"), { type: "checkbox", checked: layer.on });
       const swatch = Object.assign(document.createElement("span"), { className: "swatch" });
-      swatch.style.color = `rgb(${colour(number).join(",")})`;
+      swatch.style.color = `rgb(${layer.colour.join(",")})`;
       const range = Object.assign(document.createElement("input"), { type: "range", min: 0.1, max: 1, step: 0.05, value: layer.opacity });
       range.setAttribute("aria-label", `opacity of ${layer.name}`);
       input.addEventListener("change", () => { layer.on = input.checked; dress(); });
@@ -148,7 +173,7 @@
   function choose(number) {
     state.modality = number;
     // Whoever looks at a modality sees what its own network found.
-    state.layers.forEach((layer, place) => { if (place) layer.on = place - 1 === number; });
+    state.layers.forEach((layer) => { if (layer.modality !== null) layer.on = layer.modality === number; });
     controls();
     stack(true);
   }
@@ -166,13 +191,23 @@
       if (mine !== turn || !dialog.open) return;
       loaded = found;
       state.modality = Math.min(state.modality, entry.modalities.length - 1);
-      const opacity = (place) => (state.layers[place] ? state.layers[place].opacity : 0.5);
-      state.layers = [
-        { name: "truth", on: state.layers[0] ? state.layers[0].on : true, opacity: opacity(0) },
-        ...entry.modalities.map((held, place) => ({
-          name: `prediction of the ${held.name} network`, on: place === state.modality, opacity: opacity(place + 1),
-        })),
-      ];
+      const before = state.layers;
+      state.layers = [];
+      const add = (name, modality) => {
+        for (const of of entry.truths.keys()) {
+          const held = before[state.layers.length];
+          state.layers.push({
+            name: several() ? `${entry.classes[of]}: ${name.split(" of ")[0]}` : name,
+            modality,
+            of,
+            colour: colour(modality, of),
+            on: modality === null ? (held ? held.on : true) : modality === state.modality,
+            opacity: held ? held.opacity : 0.5,
+          });
+        }
+      };
+      add("truth", null);
+      entry.modalities.forEach((held, place) => add(`prediction of the ${held.name} network`, place));
       controls();
       stack(false);
       dialog.dataset.state = "shown";
@@ -190,10 +225,10 @@
     show(found);
   }
 
-  const toggle = (place) => {
-    const layer = state.layers[place];
-    if (!layer) return;
-    layer.on = !layer.on;
+  const toggle = (modality) => {
+    const layers = state.layers.filter((layer) => layer.modality === modality);
+    const on = !layers.some((layer) => layer.on);
+    layers.forEach((layer) => { layer.on = on; });
     controls();
     dress();
   };
@@ -204,8 +239,8 @@
   };
   const move = (x, y, z) => () => { nv.moveCrosshairInVox(x, y, z); };
   const keys = {
-    t: () => toggle(0),
-    p: () => toggle(state.modality + 1),
+    t: () => toggle(null),
+    p: () => toggle(state.modality),
     m: () => choose((state.modality + 1) % cases[index].modalities.length),
     l: () => change("outlines"),
     o: () => change("probabilities"),
