@@ -134,8 +134,9 @@ def write_splits(plan: Plan) -> None:
     Raises:
         UserError: there is another one, of another base split.
     """
+    incomplete = () if plan.source else splits.incomplete_of_phantom(plan.study)
     for cell in {plan.split_file(cell): cell for cell in plan.cells}.values():
-        body = splits.drawn(plan.base, cell.labelled, cell.seed).to_json()
+        body = splits.drawn(plan.base, cell.labelled, cell.seed, incomplete).to_json()
         path = plan.split_file(cell)
         if path.exists() and content_hash(read(path).to_json()) != content_hash(body):
             raise UserError(

@@ -8,6 +8,7 @@ among its n + 1, and all rows of a cell share them.
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Collection
 
 import numpy as np
 
@@ -45,13 +46,14 @@ def number_of(labelled: str, pool: int) -> int:
     return count
 
 
-def drawn(base: Split, labelled: str, seed: int) -> Split:
+def drawn(base: Split, labelled: str, seed: int, incomplete: Collection[str] = ()) -> Split:
     """The split of a cell.
 
     Args:
         base: of the study.
         labelled: number of labelled patients, or "all".
         seed: of the order in which they are labelled.
+        incomplete: patients without all modalities, who are labelled after the others.
 
     Raises:
         UserError: there are fewer patients.
@@ -59,6 +61,7 @@ def drawn(base: Split, labelled: str, seed: int) -> Split:
     pool = pool_of(base)
     count = number_of(labelled, len(pool))
     order = [pool[index] for index in np.random.default_rng([seed, _DRAW]).permutation(len(pool))]
+    order.sort(key=lambda name: name in incomplete)
     return Split(
         {
             "labelled": tuple(sorted(order[:count])),
@@ -97,6 +100,14 @@ def base_split(study: Study, source: pathlib.Path | None, given: str | None) -> 
         if not split[name]:
             raise UserError(f"expected patients in '{name}', got none", path=path, remedy="Correct the split")
     return split
+
+
+def incomplete_of_phantom(study: Study) -> set[str]:
+    """The patients of the study's phantom who lack a modality."""
+    from semicml_tf.phantom import split as phantom_split
+
+    phantom = study.config("phantom", "--output=OUTPUT")
+    return phantom_split.incomplete(_of_phantom(study)["unlabelled"], phantom.seed, phantom.incomplete_fraction)
 
 
 def _of_phantom(study: Study) -> Split:

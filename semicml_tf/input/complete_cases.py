@@ -70,19 +70,3 @@ def own_cases(
         )
     mine = set(shards[number::count])
     return {index: case for index, case in enumerate(cases) if case.shard in mine}
-
-
-def require_whole(info: DatasetInfo, partitions: Sequence[str]) -> None:
-    """Checks partitions whose cases must have every modality.
-
-    Raises:
-        UserError: a case lacks a modality.
-    """
-    for partition in partitions:
-        for case in info.cases(partition):
-            if names := lacking(info, case):
-                raise UserError(
-                    f"case {case.case_id} in '{partition}' lacks {' and '.join(names)}",
-                    path=info.location,
-                    remedy="Correct the split and convert again",
-                )

@@ -45,6 +45,13 @@ class PhantomConfig:
         f"--ignore_value={IGNORED_VALUE}. They spread evenly from below the lesion to above it. Default: all.",
         low=1,
     )
+    incomplete_fraction: float = option(
+        0.0,
+        "Fraction of the unlabelled patients who have only one modality, CT or FLAIR, for convert "
+        "--allow_missing_modality.",
+        low=0,
+        high=1,
+    )
     oblique: bool = option(False, "Tilt the grids, and order their axes at random.")
     phantom_size_mm: tuple[float, float, float] = option(
         (192.0, 192.0, 96.0), "Field of view in mm: left-right, back-front, feet-head.", above=0, high=10000
@@ -65,6 +72,10 @@ class PhantomConfig:
             yield f"expected a --layout among {_WITH_MR} for --phantom_mr, got {self.layout}", ""
         if self.annotated_slices is not None and self.layout == "dicom":
             yield "expected a --layout with label maps for --annotated_slices, got dicom", "Choose another --layout"
+
+        if self.incomplete_fraction and self.layout == "decathlon":
+            problem = "expected a --layout with a file for each modality for --incomplete_fraction, got decathlon"
+            yield problem, "Choose another --layout"
 
     def partition_sizes(self) -> dict[str, int]:
         """Patients of each partition but 'unlabelled'. At least one where the number is not given."""

@@ -15,6 +15,9 @@ from semicml_tf.phantom.config import IGNORED_VALUE, PhantomConfig
 from semicml_tf.phantom.writers import LAYOUTS
 from semicml_tf.system import atomic_files, locks, progress
 
+# The modality of incomplete patients, by body.
+_FIRST = {"trunk": "ct", "head": "flair"}
+
 
 @dataclasses.dataclass(frozen=True)
 class PhantomResult:
@@ -53,6 +56,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
     sparse = config.annotated_slices is not None
     complete = {*split["validation"], *split["test"]} if sparse else set(names)
     values = {layout.label_values.get(value, value) for value in drawn} | ({IGNORED_VALUE} if sparse else set())
+    incomplete = splits.incomplete(split["unlabelled"], config.seed, config.incomplete_fraction)
     made, paths = [], {}
     with locks.writing(output), atomic_files.new_directory(output, overwrite=config.overwrite) as folder:
         for name, number in zip(names, progress.bar(numbers, desc="phantom", unit="case")):
@@ -68,8 +72,14 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
             )
             case = dataclasses.replace(case, case_id=name, label=_relabelled(case.label, layout.label_values))
             volume_ml = float((case.label > 0).sum() * case.label_grid.voxel_volume_ml)
+            modalities = list(case.images)
+            entry = {"case": name, "lesion_ml": round(volume_ml, 3)}
+            if name in incomplete:
+                first = _FIRST[layout.body]
+                case = dataclasses.replace(case, images={first: case.images[first]})
+                entry["modalities"] = [first]
             paths[name] = layout.write(folder, case if name in complete else _sparse(case, config.annotated_slices))
-            made.append({"case": name, "lesion_ml": round(volume_ml, 3)})
+            made.append(entry)
         atomic_files.write_json(folder / "split.json", split)
         layout.finish(folder, paths, split)
         atomic_files.write_json(
@@ -83,8 +93,9 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
                 "empty_fraction": config.empty_fraction,
                 "size_mm": list(config.phantom_size_mm),
                 "spacing_mm": list(config.phantom_spacing_mm),
-                "modalities": list(case.images),
+                "modalities": modalities,
                 "label_values": sorted(values),
+                **({"incomplete_fraction": config.incomplete_fraction} if incomplete else {}),
                 **({"annotated_slices": config.annotated_slices} if sparse else {}),
                 "cases": made,
             },

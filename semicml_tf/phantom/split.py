@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from semicml_tf.errors import UserError
@@ -26,3 +28,9 @@ def draw(case_ids: list[str], seed: int, *, labelled: int, validation: int, test
     names = ("labelled", "validation", "test", "unlabelled")
     found = {name: sorted(part) for name, part in zip(names, parts)}
     return {name: found[name] for name in ("labelled", "unlabelled", "validation", "test")}
+
+
+def incomplete(unlabelled: Sequence[str], seed: int, fraction: float) -> set[str]:
+    """The unlabelled cases that have only the first modality: `fraction` of them."""
+    order = np.random.default_rng([seed, 3]).permutation(len(unlabelled))
+    return {unlabelled[index] for index in order[: round(fraction * len(unlabelled))]}

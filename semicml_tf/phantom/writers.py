@@ -195,10 +195,10 @@ def write_manifest(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]],
     partition = {case_id: name for name, case_ids in split.items() for case_id in case_ids}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    columns = list(next(iter(paths.values())))
+    columns = list(max(paths.values(), key=len))
     table.writerow(["case", *columns, "partition"])
     for case_id, row in paths.items():
-        table.writerow([case_id, *(row[column] for column in columns), partition[case_id]])
+        table.writerow([case_id, *(row.get(column, "") for column in columns), partition[case_id]])
     atomic_files.write_text(folder / "manifest.csv", text.getvalue())
 
 

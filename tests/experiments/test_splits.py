@@ -6,7 +6,7 @@ import pytest
 
 from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.errors import UserError
-from semicml_tf.experiments.splits import base_split, drawn, pool_of
+from semicml_tf.experiments.splits import base_split, drawn, incomplete_of_phantom, pool_of
 from semicml_tf.experiments.study import Study
 from tests.support.experiments import flagfile
 
@@ -41,6 +41,16 @@ def test_the_draw_depends_on_the_seed_only():
     other = splits.checked({**BASE, "labelled": BASE["unlabelled"], "unlabelled": BASE["labelled"]})
     assert drawn(other, "4", 5) == drawn(BASE, "4", 5)
     assert len({drawn(BASE, "4", seed)["labelled"] for seed in range(5)}) == 5
+
+
+def test_patients_without_all_modalities_are_labelled_last(tmp_path):
+    incomplete = set(pool_of(BASE)[::2])
+    for seed in range(3):
+        labelled = drawn(BASE, "6", seed, incomplete)["labelled"]
+        assert not incomplete & set(labelled) and incomplete & set(drawn(BASE, "7", seed, incomplete)["labelled"])
+    study = Study((str(flagfile(tmp_path, "--incomplete_fraction=0.5")),))
+    unlabelled = base_split(study, None, None)["unlabelled"]
+    assert incomplete_of_phantom(study) < set(unlabelled) and len(incomplete_of_phantom(study)) == len(unlabelled) // 2
 
 
 def test_more_labelled_patients_than_the_pool_has_are_refused():

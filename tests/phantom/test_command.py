@@ -254,3 +254,21 @@ def test_told_to_end_it_clears_away_what_is_half_made(tmp_path):
     # A bar may have been begun.
     assert process.returncode == 143 and "semicml_tf.phantom: terminated. Nothing was written" in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_a_part_of_the_unlabelled_patients_has_one_modality(tmp_path, capsys):
+    options = ("--cases=8", "--layout=csv", "--incomplete_fraction=0.4")
+    folder, whole = _make(tmp_path / "a", *options), _make(tmp_path / "b", "--cases=8", "--layout=csv")
+    lone = {e["case"] for e in json.loads((folder / "phantom.json").read_text())["cases"] if "modalities" in e}
+    assert len(lone) == 2 and lone <= set(json.loads((folder / "split.json").read_text())["unlabelled"])
+    assert json.loads((folder / "phantom.json").read_text())["modalities"] == ["ct", "pet"]
+    with open(folder / "manifest.csv", newline="") as stream:
+        rows = {row["case"]: row for row in csv.DictReader(stream)}
+    assert {name for name, row in rows.items() if not row["pet"]} == lone
+    # All other files are those of the whole phantom.
+    for path in (whole / "volumes").iterdir():
+        other = folder / "volumes" / path.name
+        if path.name in {f"{name}_pet.nii.gz" for name in lone}:
+            assert not other.exists()
+        else:
+            assert other.read_bytes() == path.read_bytes()
