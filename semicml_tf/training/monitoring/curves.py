@@ -6,9 +6,10 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_DICE = "validation Dice"
 # What a column's name begins with, by panel; the numbers that are left are what the method watches.
 PANELS = {
-    "validation Dice": ("dice_",),
+    _DICE: ("dice_",),
     "loss": ("loss",),
     "watched": (),
     "gradient norm": ("gradient_norm_",),
@@ -17,6 +18,8 @@ PANELS = {
 }
 _ELSEWHERE = ("epoch", "step", "threshold_", "loss_scale_")
 _LOGARITHMIC = ("loss", "gradient norm")
+# Lines of the classes. With more classes than these, only each modality's mean is drawn.
+_CLASS_LINES = ("dashed", "dotted", "dashdot", (0, (6, 1, 1, 1, 1, 1)))
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -43,13 +46,16 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> bytes:
     begins = [row["epoch"] for before, row in zip(rows, rows[1:]) if before["stage"] != row["stage"]]
     alarms = [row["epoch"] for row in rows if row.get("alarm")]
     for axis, (panel, names) in zip(figure.subplots(2, 3).flat, columns_of(rows).items()):
-        for name in names:
-            held = [(row["epoch"], row[name]) for row in rows if name in row]
-            axis.plot(*zip(*held), marker=".", markersize=4, linewidth=1.2, label=_short(panel, name))
+        for name, style in _styles(panel, names).items():
+            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            axis.plot(*zip(*points), **style)
         if panel in _LOGARITHMIC and any(row.get(name, 0) > 0 for row in rows for name in names):
             axis.set_yscale("log")
-        if panel == "validation Dice":
+        if panel == _DICE:
             axis.set_ylim(0, 1)
+            classes = _classes(names)
+            for one, line in zip(classes, _CLASS_LINES if len(classes) <= len(_CLASS_LINES) else ()):
+                axis.plot([], [], color="grey", linewidth=0.8, linestyle=line, label=one)
         for epoch in begins:
             axis.axvline(epoch - 0.5, color="grey", linestyle="--", linewidth=0.8)
         if alarms:
@@ -64,6 +70,30 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=90)
     return stream.getvalue()
+
+
+def _styles(panel: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How each column of a panel is drawn. Of several classes, a modality has a colour, and a class has a dash."""
+    classes = _classes(names) if panel == _DICE else ()
+    of_a_class = {name for name in names if name.endswith(tuple(f"_{one}" for one in classes))} if classes else set()
+    styles: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(name for name in names if name not in of_a_class):
+        colour = f"C{number}"
+        styles[name] = {"color": colour, "marker": ".", "markersize": 4, "linewidth": 1.2}
+        styles[name]["label"] = _short(panel, name)
+        if len(classes) <= len(_CLASS_LINES):
+            for one, line in zip(classes, _CLASS_LINES):
+                styles[f"{name}_{one}"] = {"color": colour, "linestyle": line, "linewidth": 0.8}
+    return styles
+
+
+def _classes(names: Sequence[str]) -> tuple[str, ...]:
+    """The classes in the columns ``dice_MODALITY`` and ``dice_MODALITY_CLASS``; () if there is one target."""
+    suffixes = {
+        mean: tuple(name.removeprefix(f"{mean}_") for name in names if name.startswith(f"{mean}_")) for mean in names
+    }
+    found = {classes for classes in suffixes.values() if len(classes) > 1}
+    return found.pop() if len(found) == 1 else ()
 
 
 def _short(panel: str, name: str) -> str:

@@ -67,6 +67,20 @@ def test_each_number_has_one_panel():
     }
 
 
+def test_a_modality_has_a_colour_and_a_class_a_dash():
+    columns = ["dice_t1", "dice_t1_wt", "dice_t1_tc", "dice_t1ce", "dice_t1ce_wt", "dice_t1ce_tc"]
+    styles = curves._styles("validation Dice", columns)
+    colours, dashes = ({name: style.get(key) for name, style in styles.items()} for key in ("color", "linestyle"))
+    assert set(styles) == set(columns)
+    assert colours["dice_t1"] == colours["dice_t1_tc"] != colours["dice_t1ce"] == colours["dice_t1ce_tc"]
+    assert dashes["dice_t1_wt"] == dashes["dice_t1ce_wt"] != dashes["dice_t1_tc"] == dashes["dice_t1ce_tc"]
+    assert [style["label"] for style in styles.values() if "label" in style] == ["t1", "t1ce"]
+    # One target: the name of a modality may begin with that of another.
+    assert all("label" in style for style in curves._styles("validation Dice", ["dice_t1", "dice_t1_gd"]).values())
+    many = [f"dice_ct_organ{number}" for number in range(9)]
+    assert list(curves._styles("validation Dice", ["dice_ct", *many])) == ["dice_ct"]
+
+
 def test_an_alarm_is_drawn_in_red():
     def red(rows):
         pixels = np.asarray(Image.open(io.BytesIO(curves.draw(rows))).convert("RGB")).astype(int)
