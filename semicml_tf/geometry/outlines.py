@@ -14,6 +14,12 @@ def class_colour(number: int) -> str:
     return _OF_CLASSES[number % len(_OF_CLASSES)]
 
 
+def class_rgb(number: int) -> tuple[float, float, float]:
+    """The colour of a class as red, green and blue from 0 to 1."""
+    text = class_colour(number)
+    return int(text[1:3], 16) / 255, int(text[3:5], 16) / 255, int(text[5:7], 16) / 255
+
+
 def border(mask: np.ndarray, *, outside: bool = False) -> np.ndarray:
     """The pixels of a line along the border of a mask, two pixels wide. Beyond the picture is background.
 

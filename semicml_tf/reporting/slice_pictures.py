@@ -83,9 +83,9 @@ def _stretched(image: np.ndarray) -> np.ndarray:
 
 
 def class_colour(number: int) -> tuple[int, int, int]:
-    """The colour of a class, by its number from 0: that of `outlines.class_colour`."""
-    text = outlines.class_colour(number)
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    """The colour of a class, by its number from 0, as red, green and blue to 255."""
+    red, green, blue = (round(255 * share) for share in outlines.class_rgb(number))
+    return red, green, blue
 
 
 def _as_scored(threshold: float | None, soft: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -32,7 +32,9 @@ class Fingerprint:
             percentile); ``integral``, the fraction of cases that hold whole numbers only.
         foreground: of the labels that were read, or None where there is none: ``cases`` with a lesion, ``empty``
             ones, summaries of ``volume_ml``, ``lesions`` and ``largest_extent_mm``, and by modality the
-            ``intensity`` within: summaries of ``mean``, ``std`` and ``percentiles``. Nothing is chosen by it.
+            ``intensity`` within: summaries of ``mean``, ``std`` and ``percentiles``. Unless the target is plain,
+            ``classes``: by name the number of ``cases`` that have the class, and of these a summary of ``voxels``.
+            Nothing is chosen by it.
     """
 
     cases: int
@@ -82,6 +84,8 @@ class Fingerprint:
                 f"lesions of {found['cases']} labelled cases ({found['empty']} more without): "
                 f"{_range(found['volume_ml'])} ml, largest {_range(found['largest_extent_mm'])} mm"
             )
+            for name, held in found.get("classes", {}).items():
+                lines.append(f"{name} in {held['cases']} labelled cases: {_range(held['voxels'])} voxels")
         lines.append("slice x row x column; medians over cases, 5th to 95th percentile in brackets")
         return "\n".join(lines)
 
@@ -130,7 +134,17 @@ def _foreground(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "intensity": {
             name: _intensity([label["images"][name] for label in full if name in label["images"]]) for name in names
         },
+        **_classes(labels),
     }
+
+
+def _classes(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    counts: dict[str, list[int]] = {}
+    for label in labels:
+        for name, voxels in label.get("classes", {}).items():
+            counts.setdefault(name, []).extend([voxels] if voxels else [])
+    found = {name: {"cases": len(held), "voxels": _summary(held)} for name, held in counts.items()}
+    return {"classes": found} if found else {}
 
 
 def _intensity(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

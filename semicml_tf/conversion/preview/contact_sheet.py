@@ -5,7 +5,7 @@ as a chessboard whose fields show one and the other in turn. Beside them, a coro
 part, colour beside its structure, and edges that break between fields are a registration error.
 
 Where the record has a label, the slices go through the lesions, whose contour is on all pictures; else they are spread
-evenly.
+evenly. Several classes have a contour and a colour each.
 """
 
 from __future__ import annotations
@@ -148,10 +148,23 @@ def _title(record: CaseRecord, partition: str) -> str:
     if record.label is None:
         label = "no label read"
     else:
-        volume = np.count_nonzero(record.label) * record.grid.voxel_volume_ml
+        volume = np.count_nonzero(record.labels.any(record.label)) * record.grid.voxel_volume_ml
         label = f"lesions {volume:.0f} ml" if volume >= 100 else f"lesions {volume:.2g} ml"
         label = label if volume else "label is empty"
     return f"{record.case_id}   |   {partition}   |   {spacing} mm   |   {shape} voxels   |   {label}"
+
+
+def _classes(record: CaseRecord) -> dict[str, tuple[np.ndarray, tuple[float, ...]]]:
+    """The mask and the colour of each class by its name in the legend; {} without a label."""
+    if record.label is None:
+        return {}
+    names = record.labels.names
+    if len(names) == 1:
+        return {"label": (record.labels.mask(record.label, names[0]) != 0, _LABEL)}
+    return {
+        name: (record.labels.mask(record.label, name) != 0, outlines.class_rgb(number))
+        for number, name in enumerate(names)
+    }
 
 
 class _Sheet:
@@ -160,7 +173,8 @@ class _Sheet:
     def __init__(self, record: CaseRecord, shown: Mapping[str, _Shown]):
         self.names = list(shown)
         self.shown = shown
-        self.label = None if record.label is None else record.label != 0
+        self.label = None if record.label is None else record.labels.any(record.label)
+        self.classes = _classes(record)
         self.texts: list[tuple[float, float, str, dict]] = []
         pair = len(self.names) > 1
         constants = record.constants
@@ -219,8 +233,9 @@ class _Sheet:
             for name, colour in zip(self.names, _OUTLINES):
                 silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
                 picture[outlines.border(silhouette, outside=True)] = colour
-        if self.label is not None and cut(self.label).any():
-            picture[outlines.border(_resized(cut(self.label), pixels) >= 0.5, outside=True)] = _LABEL
+        for mask, colour in self.classes.values():
+            if cut(mask).any():
+                picture[outlines.border(_resized(cut(mask), pixels) >= 0.5, outside=True)] = colour
         top, left = top + (height - pixels[0]) // 2, left + (width - pixels[1]) // 2
         self.canvas[top : top + pixels[0], left : left + pixels[1]] = picture
         return (left, top, pixels[1], pixels[0]), scale
@@ -256,8 +271,7 @@ class _Sheet:
         entries = []
         if pair:
             entries = [(f"outline of the body in {name}", colour) for name, colour in zip(self.names, _OUTLINES)]
-        if self.label is not None and self.label.any():
-            entries.append(("label", _LABEL))
+        entries += [(name, colour) for name, (mask, colour) in self.classes.items() if mask.any()]
         x, y = _MARGIN, self.canvas.shape[0] - _FOOT // 2
         for text, colour in entries:
             self.canvas[y - 1 : y + 2, x : x + 26] = colour

@@ -185,13 +185,15 @@ class _Examination:
 
     def _look_at_label(self) -> dict[str, Any] | None:
         before = len(self.findings)
-        mask, grid = self._foreground()
+        codes, grid = self._codes()
+        mask = None if codes is None else self.settings.labels.any(codes).view(np.uint8)
         sound = not any(finding.severity == ERROR for finding in self.findings[before:])
         self._look_for_displacement(*((mask, grid) if sound else (None, None)))
         if mask is None or not sound:
             return None
         label = self.case.label
         facts = statistics.label_facts(mask, grid, self.volumes)
+        facts |= statistics.class_facts(codes, self.settings.labels)
         if 0 < facts["voxels"] < TINY_VOXELS:
             self._odd(
                 "tiny_label",
@@ -227,8 +229,8 @@ class _Examination:
             remedy,
         )
 
-    def _foreground(self) -> tuple[np.ndarray | None, Grid | None]:
-        """The label's foreground and its grid; (None, None) if the label cannot be read."""
+    def _codes(self) -> tuple[np.ndarray | None, Grid | None]:
+        """The label's codes and its grid; (None, None) if the label cannot be read."""
         case, settings = self.case, self.settings
         if case.label is None or case.label.missing():
             return None, None
@@ -246,10 +248,10 @@ class _Examination:
             self._try("label_elsewhere", label_on_grid.check_place, case, settings, grid, reference)
         before = len(self.findings)
         self._try("label_values", label_on_grid.check_values, case, settings, values)
-        mask = label_on_grid.foreground(values, settings)
+        codes = settings.labels.encode(values)
         if len(self.findings) == before:  # a map of unknown values is empty for that reason
-            self._try("empty_label", label_on_grid.check_not_empty, case, settings, mask)
-        return mask, grid
+            self._try("empty_label", label_on_grid.check_not_empty, case, settings, settings.labels.any(codes))
+        return codes, grid
 
     def _drawn_on_can_be_read(self) -> bool:
         """Whether the grid of the image that the label was drawn on can be read, or the image may be missing."""

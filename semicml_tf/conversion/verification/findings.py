@@ -151,7 +151,7 @@ class _FactsInLabel(TypedDict):
 
 
 class LabelFacts(TypedDict):
-    """See `conversion.verification.statistics.label_facts`."""
+    """See `label_facts` and `class_facts` of `conversion.verification.statistics`."""
 
     voxels: Count
     volume_ml: float
@@ -161,6 +161,9 @@ class LabelFacts(TypedDict):
     box_mm: _Corners | None
     touches_border: bool
     images: dict[str, _FactsInLabel]
+    # Missing where the target is plain.
+    classes: NotRequired[dict[str, Count]]
+    ignored: NotRequired[Count]
 
 
 @dataclasses.dataclass(frozen=True)

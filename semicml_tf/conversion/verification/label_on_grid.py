@@ -30,11 +30,6 @@ def read_codes(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np
     return codes, grid
 
 
-def foreground(values: np.ndarray, settings: Settings) -> np.ndarray:
-    """uint8 0/1: where `values` belong to any class or region."""
-    return settings.labels.any(settings.labels.encode(values)).view(np.uint8)
-
-
 def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid) -> None:
     """Checks where the label lies.
 

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from semicml_tf.conversion.verification.findings import CaseReport
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import LabelDefinition
 from semicml_tf.preprocessing.body_box import body_box
 from semicml_tf.preprocessing.intensities import intensities, rounded6
 from semicml_tf.records.case_cards import AXES, CASE, PARTITION, SPAN, Card
@@ -106,6 +107,23 @@ def label_facts(mask: np.ndarray, grid: Grid, images: Mapping[str, tuple[np.ndar
         ),
         "images": {name: _in_mask(places, grid, *image) for name, image in images.items()},
     }
+
+
+def class_facts(codes: np.ndarray, labels: LabelDefinition) -> dict[str, Any]:
+    """Voxels of each class of a label.
+
+    Args:
+        codes: of `labels`.
+
+    Returns:
+        JSON values: ``classes``, voxels by name, and ``ignored`` voxels where the definition ignores any. {} of a plain
+        target, whose only region is the foreground.
+    """
+    if labels.is_plain:
+        return {}
+    counts = {name: int(np.count_nonzero(labels.mask(codes, name))) for name in labels.names}
+    ignored = labels.ignored(codes)
+    return {"classes": counts} | ({} if ignored is None else {"ignored": int(np.count_nonzero(ignored))})
 
 
 def _in_mask(places: np.ndarray, grid: Grid, volume: np.ndarray, own: Grid) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The fingerprint of a dataset: closed forms over made-up cases, and what of it needs no label."""
 
+import dataclasses
 import json
 import random
 
@@ -87,3 +88,15 @@ def test_nothing_but_background_has_a_table_too():
     assert found.images["t2"]["body_extent_mm"] == {} and found.images["t2"]["mean"] is None
     assert "t2" in found.table()
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_classes_have_their_own_numbers_of_voxels():
+    def with_classes(index, **classes):
+        one = report(index, labelled=True)
+        return dataclasses.replace(one, label={**one.label, "classes": classes})
+
+    found = fingerprint([with_classes(0, wt=8, et=2), with_classes(2, wt=16, et=0)])
+    classes = found.foreground["classes"]
+    assert (classes["wt"]["cases"], classes["wt"]["voxels"]["median"]) == (2, 12)
+    assert (classes["et"]["cases"], classes["et"]["voxels"]["max"]) == (1, 2)
+    assert "et in 1 labelled cases: 2 (2 to 2) voxels" in found.table()

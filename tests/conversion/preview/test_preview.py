@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import PIL.Image
 import pytest
+from scipy import ndimage
 
 from semicml_tf.conversion.execution.dataset_writer import picture_name
 from semicml_tf.conversion.preview.contact_sheet import slices_to_show, write_preview
@@ -20,6 +21,7 @@ from semicml_tf.conversion.verification.findings import CODES, Finding
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample, resample_mask
+from semicml_tf.labels import LabelDefinition
 from semicml_tf.phantom import case as cases
 from semicml_tf.preprocessing.normalisation import Constants, for_modality
 from semicml_tf.records.case_record import CaseRecord
@@ -260,3 +262,13 @@ def test_page_does_not_depend_on_the_order(tmp_path):
     write_page(tmp_path / "a.html", jobs, found)
     write_page(tmp_path / "b.html", jobs[::-1], found[::-1])
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_each_class_has_a_contour_of_its_own_colour(tmp_path):
+    made = record()
+    regions = LabelDefinition({"wt": (1,), "tc": (2,), "et": (3,)})
+    inner = ndimage.binary_erosion(made.label)
+    codes = regions.join(np.stack([made.label, inner.astype(np.uint8), np.zeros_like(made.label)]))
+    picture = drawn(dataclasses.replace(made, label=codes, native_label=None, labels=regions), tmp_path / "a.png")
+    colours = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
+    assert {(255, 212, 0), (42, 169, 255)} <= colours and GREEN not in colours

@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from semicml_tf.conversion.verification.statistics import image_facts, label_facts
+from semicml_tf.conversion.verification.statistics import class_facts, image_facts, label_facts
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.preprocessing.intensities import PERCENTILES
 
 AFFINE = np.diag([-2.0, -2.5, 4.0, 1.0])
@@ -134,3 +135,14 @@ def test_one_slice_is_no_border():
     assert label_facts(mask, grid, {})["touches_border"] is False
     mask[0] = 1
     assert label_facts(mask, grid, {})["touches_border"] is True
+
+
+def test_voxels_of_classes_and_ignored_voxels_are_counted():
+    codes = np.zeros((2, 3, 4), np.uint8)
+    assert class_facts(codes, PLAIN) == {}
+    regions = LabelDefinition({"wt": (1, 2), "tc": (2,)}, ignore_value=255)
+    codes[0, 0], codes[0, 1], codes[1, 2] = 1, 3, regions.ignored_code
+    assert class_facts(codes, regions) == {"classes": {"wt": 8, "tc": 4}, "ignored": 4}
+    organs = LabelDefinition({"liver": (1,), "kidney": (2,)}, "softmax")
+    codes[codes == 3], codes[codes == regions.ignored_code] = 2, 0
+    assert class_facts(codes, organs) == {"classes": {"liver": 4, "kidney": 4}}
