@@ -14,9 +14,10 @@
   python -m semicml_tf.predict --model=ct=models/ct,pet=models/pet --input=ct=ct.nii.gz,pet=pet.nii.gz \\
       --output=mask.nii.gz --disagreement=differ.nii.gz               where two modalities differ
 
-The mask (uint8, 0/1) lies on the input's own grid. For a folder, predictions.json lists the outcome of each case. A
-case that fails does not stop the others, and the same command segments the remaining cases. For research only, not for
-clinical use.
+The mask (uint8, 0/1) lies on the input's own grid. Several regions have a mask each, mask_NAME.nii.gz. Exclusive
+classes have a label map with the source's values, and mask.classes.json with their names. For a folder,
+predictions.json lists the outcome of each case. A case that fails does not stop the others, and the same command
+segments the remaining cases. For research only, not for clinical use.
 """
 
 from __future__ import annotations
