@@ -71,10 +71,10 @@ def test_whole_cases_have_every_modality(info):
     assert whole_cases(info, ()) == ([], [])
 
 
-def _stream_batches(info, incomplete_cases, count=8):
+def _stream_batches(info, incomplete_cases, count=8, first_step=0):
     stream = StreamSettings(info.modalities, 32, 0, True, 0.67, augment.NONE, seed=3)
     data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream, incomplete_cases=incomplete_cases)
-    return list(batches(info, data).take(count))
+    return list(batches(info, data, first_step).take(count))
 
 
 def test_dropped_cases_are_in_no_stream(info):
@@ -97,6 +97,11 @@ def test_an_absent_image_is_replaced_by_one_of_another_case_and_marked(info):
         absent |= set(np.flatnonzero(present["pet"] == 0))
         assert part["image"]["pet"].numpy().max(axis=(1, 2, 3)).min() == 1.0  # Each is an image, and none is blank.
     assert absent
+
+
+def test_a_resumed_stream_replaces_the_same_images(info):
+    later, resumed = _stream_batches(info, "use", count=6)[5], _stream_batches(info, "use", count=1, first_step=5)[0]
+    tf.nest.map_structure(np.testing.assert_array_equal, resumed, later)
 
 
 def test_complete_cases_give_the_same_batches_either_way(tmp_path):

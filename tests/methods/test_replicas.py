@@ -43,8 +43,11 @@ CASES = {
             "batch_statistics": "joint",
         },
     ),
+    "prel_incomplete": ("prel", {"prel_strong_from": 0.0}),
     "semi_cml_joint": ("semi_cml", {"batch_statistics": "joint", "mse_weight": 1.0}),
 }
+# By modality, 1 for slices of patients who have it.
+PRESENT = {"prel_incomplete": {"ct": [1, 0, 1, 1, 1, 0], "pet": [0, 1, 1, 0, 1, 1]}}
 # As heavy as the labelled loss, so that a term of its own part alone would show.
 BASELINES = {"unlabelled_weight": 10.0, "unlabelled_ramp": 0.0}
 CASES |= {name: (name, BASELINES) for name in method_batches.BASELINES}
@@ -77,7 +80,7 @@ def train(strategy, case, *, precision="float64"):
     sizes = (6, 0) if name == "supervised" else (6, 4)
     step = (compiled_step if case in COMPILED else method_batches.eager_step)(method, strategy)
     seeds = range(2 if case in COMPILED else 1)
-    batches = (method_batches.batch(seed, *sizes, dtype=precision) for seed in seeds)
+    batches = (method_batches.batch(seed, *sizes, dtype=precision, present=PRESENT.get(case)) for seed in seeds)
     terms = [{key: float(value) for key, value in step(batch).items()} for batch in batches]
     return terms, before, method_batches.weights(method)
 

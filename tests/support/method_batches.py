@@ -43,7 +43,7 @@ def batch(
     Args:
         classes: of the label, in columns of their own.
         ignored: whether the upper half of each labelled slice was not annotated.
-        present: by modality, 1 for each slice of a stream that has it, else 0.
+        present: by modality, 1 for each slice of a stream that has it, else 0; a shorter stream reads the first ones.
     """
     rng = np.random.default_rng(seed)
 
@@ -59,7 +59,7 @@ def batch(
             "seed": rng.integers(0, 2**31 - 1, count, dtype=np.int32),
         }
         if present:
-            made["present"] = {name: np.array(values, np.float32) for name, values in present.items()}
+            made["present"] = {name: np.array(values[:count], np.float32) for name, values in present.items()}
         if not with_label:
             return made
         column = np.arange(WINDOW) * classes // WINDOW
