@@ -7,9 +7,12 @@ import pathlib
 
 from typing_extensions import TypedDict
 
+from semicml_tf import labels_file
 from semicml_tf.artefact.manifest import MAX_BYTES, RELATIVE_PATH, Manifest
 from semicml_tf.artefact.versions import complete_versions
 from semicml_tf.errors import UserError
+from semicml_tf.labels import PLAIN
+from semicml_tf.labels_file import LabelFile
 from semicml_tf.system import json_files
 from semicml_tf.system.json_files import Share
 
@@ -18,10 +21,12 @@ MARGIN = 0.02
 
 
 class _Manifest(TypedDict, total=False):
-    """The fields of a version's manifest that are read; older contracts have both fields as well."""
+    """The fields of a version's manifest that are read; older contracts have the first two as well."""
 
     validation_dice: Share | None
     data_hash: str | None
+    # Missing where the target is one plain region.
+    labels: LabelFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +38,14 @@ class Former:
         version: its number.
         validation_dice: mean DSC of its validation patients; None if the manifest does not contain it.
         data_hash: of the data of its training; None if the manifest does not contain it.
+        classes: names of its classes.
     """
 
     folder: pathlib.Path
     version: int
     validation_dice: float | None
     data_hash: str | None
+    classes: tuple[str, ...] = PLAIN.names
 
     @classmethod
     def find(cls, model: str | pathlib.Path) -> Former | None:
@@ -56,7 +63,8 @@ class Former:
             )
         except UserError:
             body = {}
-        return cls(numbered[version], version, body.get("validation_dice"), body.get("data_hash"))
+        classes = labels_file.of_value(body["labels"], what="a model").names if "labels" in body else PLAIN.names
+        return cls(numbered[version], version, body.get("validation_dice"), body.get("data_hash"), classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +91,9 @@ def judge(manifest: Manifest, former: Former | None, margin: float = MARGIN) -> 
     if former is None:
         return Verdict(True, "")
     which, new = f"version {former.version}", manifest.validation_dice
+    if former.classes != manifest.labels.names:
+        names = " and ".join(", ".join(classes) for classes in (manifest.labels.names, former.classes))
+        return Verdict(True, f"not compared with {which}: the classes differ ({names})")
     if new is None or former.validation_dice is None:
         unknown = "this run's" if new is None else f"{which}'s"
         return Verdict(True, f"not compared with {which}: {unknown} validation DSC is not known")

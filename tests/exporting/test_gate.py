@@ -7,7 +7,7 @@ import pytest
 
 from semicml_tf.artefact.manifest import RELATIVE_PATH
 from semicml_tf.exporting import gate
-from tests.support import threshold_model
+from tests.support import class_models, threshold_model
 
 
 def manifest(dice, data_hash="data"):
@@ -67,3 +67,20 @@ def test_scores_of_an_older_contract_count_and_unknown_ones_are_told(tmp_path):
     path.unlink()
     assert judged(tmp_path, 0.5).passes
     assert "this run's" in judged(tmp_path, None).reason
+
+
+@pytest.mark.parametrize("labels", [class_models.REGIONS, class_models.EXCLUSIVE], ids=lambda one: one.activation)
+def test_scores_of_other_classes_are_not_compared(tmp_path, labels):
+    version(tmp_path, 1, 0.9)
+    made = class_models.manifest(labels, validation_dice=0.1)
+    found = gate.judge(made, gate.Former.find(tmp_path))
+    assert (
+        found.passes
+        and f"not compared with version 1: the classes differ ({', '.join(labels.names)} and" in found.reason
+    )
+    made.save(tmp_path / "2")
+    (tmp_path / "2" / "saved_model.pb").write_bytes(b"")
+    former = gate.Former.find(tmp_path)
+    assert former.classes == labels.names and gate.judge(made, former).reason.startswith(
+        "validation DSC 0.1000 against"
+    )
