@@ -157,13 +157,14 @@ def draw_slices(validated: Validated, title: str) -> bytes:
             low, high = np.percentile(images[name], [1, 99])
             axis.imshow(images[name], cmap="gray", vmin=low, vmax=max(high, low + 1e-3))
             for number, one in enumerate(validated.dice[name]):
-                colours = (f"C{number}", f"C{number}") if several else ("lime", "red")
+                colour = outlines.class_colour(number)
+                colours = (colour, colour) if several else ("lime", "red")
                 cuts = (0.5, (validated.thresholds[name] or [0.5] * len(truth))[number])
                 for values, cut, colour, style in zip((truth, maps[name]), cuts, colours, ("solid", "dotted")):
                     options = {"linestyles": style} if several else {}
                     outlines.draw(axis, values[number], colour, cut=cut, linewidths=1.0, **options)
                 if several:
-                    axis.plot([], [], color=f"C{number}", label=one)
+                    axis.plot([], [], color=colour, label=one)
     if several:
         drawn = next(axis for axis in axes.flat if axis.get_legend_handles_labels()[0])
         drawn.legend(fontsize=6, loc="lower left")
