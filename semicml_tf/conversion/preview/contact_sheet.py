@@ -29,6 +29,7 @@ FIELD_MM = 24.0
 
 _PANEL, _SIDE, _GAP, _MARGIN, _TITLE, _FOOT = 200, 320, 6, 26, 44, 30  # pixels
 _DPI = 100
+_DASH = 5  # pixels
 _SAMPLE = 1 << 19  # voxels that brightness is computed from
 _LABEL = (0.20, 0.95, 0.25)
 # Two hues that differ for colour-blind eyes, too, and from the label's green.
@@ -233,9 +234,14 @@ class _Sheet:
             for name, colour in zip(self.names, _OUTLINES):
                 silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
                 picture[outlines.border(silhouette, outside=True)] = colour
+        lines = np.zeros(pixels, bool)
+        # Contours that coincide take turns along their common line.
+        turns = np.add(*(index // _DASH for index in np.indices(pixels))) % 2 == 0
         for mask, colour in self.classes.values():
             if cut(mask).any():
-                picture[outlines.border(_resized(cut(mask), pixels) >= 0.5, outside=True)] = colour
+                line = outlines.border(_resized(cut(mask), pixels) >= 0.5, outside=True)
+                picture[line & ~(lines & turns)] = colour
+                lines |= line
         top, left = top + (height - pixels[0]) // 2, left + (width - pixels[1]) // 2
         self.canvas[top : top + pixels[0], left : left + pixels[1]] = picture
         return (left, top, pixels[1], pixels[0]), scale
