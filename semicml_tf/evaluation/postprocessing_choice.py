@@ -181,14 +181,20 @@ def _title(name: str, one: str, of_classes: Mapping) -> str:
 
 
 def notes(chosen: Mapping[str, Mapping[str, Postprocessing]]) -> list[str]:
-    """Notes for readers of the scores: one sentence for each modality and class with post-processing."""
-    return [
-        f"Masks of '{_title(name, one, of_classes)}' were post-processed before scoring: {steps}, chosen on the "
-        "validation patients; export stores it and prediction applies it."
-        for name, of_classes in chosen.items()
-        for one, steps in of_classes.items()
-        if steps != NONE
-    ]
+    """Notes for readers of the scores: one sentence for each modality with post-processing."""
+    found = []
+    for name, of_classes in chosen.items():
+        steps = [
+            f"{one}: {steps}" if len(of_classes) > 1 else str(steps)
+            for one, steps in of_classes.items()
+            if steps != NONE
+        ]
+        if steps:
+            found.append(
+                f"Masks of '{name}' were post-processed before scoring: {', '.join(steps)}, chosen on the validation "
+                "patients; export stores it and prediction applies it."
+            )
+    return found
 
 
 def screen(body: dict) -> str:

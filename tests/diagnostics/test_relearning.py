@@ -13,7 +13,7 @@ import pytest
 from semicml_tf import commandline
 from semicml_tf.diagnostics import relearning, teachers
 from semicml_tf.errors import UserError
-from semicml_tf.labels import PLAIN
+from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.runs import run_folder
 from tests.support.evaluation_data import (
     NORMALISATION,
@@ -305,3 +305,43 @@ def test_label_files_are_on_the_records_grid_with_their_provenance(study, capsys
 def test_labels_come_from_the_runs_own_data_only(study):
     with pytest.raises(UserError, match="are not those that the run was trained on"):
         commandline.call("semicml_tf.diagnose", [str(study / "run"), "labels", f"--dataset={study / 'truth'}"])
+
+
+def test_labels_of_classes_are_measured_class_by_class_without_ignored_voxels():
+    target = LabelDefinition({"wt": (1, 2), "tc": (2,)}, ignore_value=255)
+    found = relearning.find(_history(), SETTINGS | {"label_fusion": "odds"}, ("ct", "pet"), "run")
+    truth = np.array([[[3, 1, 0, target.ignored_code]]], np.uint8)
+    maps = {"ct": np.full((2, 1, 1, 4), 0.2, np.float32), "pet": np.full((2, 1, 1, 4), 0.8, np.float32)}
+    maps["pet"][1, ..., 1:] = 0.1
+    cuts = {name: {"wt": 0.2, "tc": 0.3} for name in maps}
+    segmenters = {name: lambda record, name=name: maps[name] for name in maps}
+    record = types.SimpleNamespace(labels=target)
+    labels = teachers.labels(teachers.Writers("before", segmenters, cuts), found, record)
+    # ct is at wt's threshold: it says nothing. pet's log-odds less those of .2 are log 16.
+    assert labels[found.label_name].shape == (2, 1, 1, 4)
+    assert labels[found.label_name][0] == pytest.approx(16 / 17, abs=1e-3)
+    rows = teachers.measure([teachers.Writers("before", segmenters, cuts)], found, [(record, truth)])
+    by_label = {row["label"]: row for row in rows}
+    assert list(by_label)[-1] == f"{found.label_name}, tc" and len(rows) == 6
+    assert by_label["pet, wt"]["ppv"] == pytest.approx(2 / 3) and by_label["pet, tc"]["ppv"] == 1.0
+    assert sum(one["count"] for one in by_label["pet, tc"]["reliability"]) == 3
+
+
+def test_gaps_have_the_thresholds_of_each_region():
+    labels = LabelDefinition({"wt": (1, 2), "tc": (2,)})
+    rows = [
+        {**row, **{f"threshold_{name}_{one}": "0.4" for name in ("ct", "pet") for one in ("wt", "tc")}}
+        for row in _history()
+    ]
+    found = relearning.find(rows, SETTINGS, ("ct", "pet"), "run")
+    best = {name: {"dice": 0.5, "threshold": {"wt": 0.1, "tc": 0.2}} for name in ("ct", "pet")}
+    gaps = relearning.gaps(found, ("ct", "pet"), best, None, labels)
+    assert gaps[0]["threshold"]["ct"] == {"wt": 0.4, "tc": 0.4} and gaps[-1]["threshold"]["pet"] == {
+        "wt": 0.1,
+        "tc": 0.2,
+    }
+    organs = LabelDefinition({"liver": (1,), "kidney": (2,)}, "softmax")
+    best = {name: {"dice": 0.5} for name in ("ct", "pet")}
+    assert all(
+        row["threshold"] == {"ct": {}, "pet": {}} for row in relearning.gaps(found, ("ct", "pet"), best, None, organs)
+    )
