@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-import types
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from semicml_tf.evaluation import comparison, report, table
 from semicml_tf.system import tables
 from semicml_tf.training.monitoring import run_log
+from semicml_tf.training.validation import Validated
 from tests.support import report_runs
 
 NAMES = (
@@ -65,7 +65,7 @@ def test_columns_of_a_table_for_the_screen_are_as_wide_as_their_longest_cell():
 
 def test_pictures_of_training_take_any_name():
     image = np.zeros((8, 8), np.float32)
-    shown = {name: ({"ct": image}, image, {"ct": image}) for name in NAMES[1:2] + NAMES[-4:]}
-    assert run_log.draw_slices(types.SimpleNamespace(pictures=shown, thresholds={"ct": 0.5}), "epoch 1").startswith(
-        b"\x89PNG"
-    )
+    maps = image[np.newaxis]
+    shown = {name: ({"ct": image}, maps, {"ct": maps}) for name in NAMES[1:2] + NAMES[-4:]}
+    validated = Validated({"ct": {"lesion": 0.1}}, {"ct": (0.5,)}, (), shown)
+    assert run_log.draw_slices(validated, "epoch 1").startswith(b"\x89PNG")
