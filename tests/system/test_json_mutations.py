@@ -25,7 +25,7 @@ from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.postprocessing.steps import NONE
 from semicml_tf.records import case_cards
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.reporting import page, run_facts
+from semicml_tf.reporting import kept_images, page, run_facts
 from semicml_tf.runs import run_folder
 from semicml_tf.storage import listing
 from semicml_tf.system import json_files
@@ -80,6 +80,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("json")
     dice = {"ct": {"a": 0.5, "b": 0.0}, "pet": {"a": 0.7, "b": 0.6}}
     report_runs.write(root / "run", dice)
+    report_runs.write_classes(root / "regions", ["p0", "p1"])
     bins = [{"low": 0.0, "high": 0.1, "count": 9, "mean_label": 0.05, "observed": 0.2}]
     row = {"when": "before", "label": "pet", "patients": 3, "reliability": bins, "ece": 0.1, "brier": 0.2}
     taught = {"report_version": 1, "command": "python", "taught": {"teacher": "pet"}, "calibration": {"rows": [row]}}
@@ -187,6 +188,12 @@ def _listing(root):
     listing.parse((root / "data/dataset.json").read_bytes(), path="dataset.json", remedy="")
 
 
+def _metrics_of_classes(root):
+    body = report.load(root / "regions/evaluation/test/metrics.json")
+    for target in (None, *report.targets(body)):
+        report.networks(body, target)
+
+
 # File, what reads it, and how many changes.
 READERS = {
     "dataset": ("data/dataset.json", lambda root: DatasetInfo.load(root / "data"), 60),
@@ -198,6 +205,13 @@ READERS = {
     "run": ("run/run.json", lambda root: run_folder.read_record(root / "run"), 60),
     "metrics": ("run/evaluation/test/metrics.json", lambda r: report.load(r / "run/evaluation/test/metrics.json"), 60),
     "index": ("run/evaluation/test/cases/index.json", lambda r: case_images.read_index(r / "run/evaluation/test"), 60),
+    "metrics of classes": ("regions/evaluation/test/metrics.json", _metrics_of_classes, 90),
+    "index of classes": (
+        "regions/evaluation/test/cases/index.json",
+        lambda r: kept_images.of_run(run_facts.load(r / "regions", "test", "run0", "r"))
+        or case_images.read_index(r / "regions/evaluation/test"),
+        60,
+    ),
     "taught": (
         "run/evaluation/relearning/report.json",
         lambda root: relearning_report.read(root / "run/evaluation/relearning"),
