@@ -196,9 +196,10 @@ def build(runs: Sequence[RunFacts], *, command: str, images: bool = True, larges
     page = _Page(runs, command, cases, pictures)
     wanted = viewer_volumes.wanted(cases)
     nothing = ViewerVolumes((), {}, frozenset(), tuple(wanted))
-    without = len(page.html(nothing, {case.key for case in wanted}).encode("utf-8"))
+    without = len(page.html(nothing, {case.key for case in wanted}).encode("utf-8", "replace"))
     volumes = viewer_volumes.choose(cases, largest_bytes - without)
-    made = page.html(volumes, volumes.keys).encode("utf-8")
+    # A name may hold half of a letter, as file names and JSON can.
+    made = page.html(volumes, volumes.keys).encode("utf-8", "replace")
     if len(made) > largest_bytes:
         raise UserError(
             f"the page would have {len(made) / 1e6:.1f} MB, expected at most {largest_bytes / 1e6:.1f} MB",

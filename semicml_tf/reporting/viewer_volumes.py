@@ -119,7 +119,14 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
 
 def _bytes(value) -> int:
     # As `markup.data_block` writes it; one more for what separates it from the next.
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").encode()) + 1
+    return (
+        len(
+            json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            .replace("<", "\\u003c")
+            .encode("utf-8", "replace")
+        )
+        + 1
+    )
 
 
 def wanted(ranked: Sequence[Sequence[RankedCase]]) -> list[RankedCase]:

@@ -360,3 +360,10 @@ def test_outlines_of_classes_have_their_colours():
         pixels[0][60:150, round(place * width) : round((place + 1) * width)].any(axis=(1, 2)) for place in (5, 35)
     )
     assert left.all() and 0.2 < right.mean() < 0.8
+
+
+def test_half_a_letter_in_a_name_is_replaced(tmp_path):
+    folder = report_runs.write(tmp_path / "run", _dice(["a", "b"]))
+    path = folder / "evaluation" / "test" / "metrics.json"
+    path.write_text(path.read_text().replace('"notes": []', '"notes": ["half \\ud800 letter"]'))
+    assert "half ? letter" in _build(folder).decode()
