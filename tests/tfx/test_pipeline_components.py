@@ -95,7 +95,7 @@ def test_a_blessed_run_that_was_deleted_blesses_nothing_and_stops_nothing(made, 
 def test_a_network_that_a_server_does_not_answer_rightly_is_told_and_not_published(made, tmp_path, monkeypatch, result):
     checks = [{"check": "labels", "result": "passed"}, {"check": "raw", "result": result}]
     monkeypatch.setattr(serving_check, "export", lambda config: None)
-    monkeypatch.setattr(serving_check, "served", lambda models: contextlib.nullcontext("an address"))
+    monkeypatch.setattr(serving_check.command, "served", lambda models: contextlib.nullcontext("an address"))
     monkeypatch.setattr(serving_check.suite, "examine", lambda *args, **options: checks)
     examples, model = _artefact(Examples, made / "data"), _artefact(Model, made / "run")
     infra = _artefact(InfraBlessing, tmp_path / "infra")
