@@ -33,7 +33,7 @@ def _modality_of(fitted: dict) -> str | None:
     return of_class.get("modality")
 
 
-def _counts(summary: dict) -> list[str]:
+def _counts(summary: dict, of_all_classes: bool) -> list[str]:
     texts = []
     if "missed" in summary:
         texts.append(f"{summary['missed']} of {summary['cases']} patients missed")
@@ -41,7 +41,8 @@ def _counts(summary: dict) -> list[str]:
         texts.append(f"{summary['false_alarms']} false alarms")
     lesions = summary.get("lesions") or {}
     if {"found", "true", "false"} <= set(lesions):
-        texts.append(f"{lesions['found']} of {lesions['true']} lesions found, {lesions['false']} false ones")
+        of_all = " of all classes" if of_all_classes else ""
+        texts.append(f"{lesions['found']} of {lesions['true']} lesions{of_all} found, {lesions['false']} false ones")
     return texts
 
 
@@ -51,7 +52,12 @@ def _of_network(run: RunFacts, row: dict, several: bool) -> Html | None:
         return None
     ends = row["summary"]["dice"].get("interval")
     interval = f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
-    text = ", ".join([f"mean DSC {number(mean)}{interval}", *_of_classes(run, row), *_counts(row["summary"])]) + ". "
+    text = (
+        ", ".join(
+            [f"mean DSC {number(mean)}{interval}", *_of_classes(run, row), *_counts(row["summary"], bool(run.targets))]
+        )
+        + ". "
+    )
     name = element("b", f"{run.name}, {row['name']}" if several else row["name"])
     baseline = _best_baseline(run)
     if baseline is None:
