@@ -75,8 +75,8 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
     with strategy.scope():
         method = semi_cml(info.modalities, config.window, config.width)
     step = compiled_step(method, strategy)
-    held = list(itertools.islice(batches(info, how), config.steps))
-    for batch in held[:3]:
+    in_memory = list(itertools.islice(batches(info, how), config.steps))
+    for batch in in_memory[:3]:
         float(step(batch)["loss"])
 
     def read(batch):
@@ -97,7 +97,7 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
 
     rows = {
         "the input pipeline alone": lambda: timed(read, fresh()),
-        "steps on batches in memory": lambda: timed(lambda batch: float(step(batch)["loss"]), iter(held)),
+        "steps on batches in memory": lambda: timed(lambda batch: float(step(batch)["loss"]), iter(in_memory)),
         "steps on the stream": lambda: timed(lambda batch: float(step(batch)["loss"]), fresh()),
     }
     seconds = {name: [] for name in rows}

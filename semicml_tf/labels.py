@@ -229,16 +229,12 @@ class LabelDefinition:
     # Files.
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; `of_json` reads them."""
+        """JSON values; `labels_file.LabelFile` reads them."""
         return {
             "classes": {name: list(values) for name, values in self.classes.items()},
             "activation": self.activation,
             "ignore_value": self.ignore_value,
         }
-
-    def difference(self, other: LabelDefinition) -> str:
-        """How another target differs, for a message; "" if it does not."""
-        return "" if self == other else f"expected the labels {self.described()}, got {other.described()}"
 
 
 # The target of data and files that name no class.

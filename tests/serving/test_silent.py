@@ -5,12 +5,13 @@ import socket
 import threading
 import time
 
+import grpc
 import pytest
 
 from semicml_tf.errors import UserError
 from semicml_tf.serving.client.remote_failure import RemoteFailure
 from semicml_tf.serving.client.remote_model import RemoteModel
-from semicml_tf.serving.conformance import suite
+from semicml_tf.serving.conformance import checks, suite
 from semicml_tf.serving.route.routing import Router
 
 
@@ -51,3 +52,19 @@ def test_calls_to_a_silent_server_end_with_their_deadline(serve):
             Router({"ct": address}, deadline_s=0.5)
         with pytest.raises(UserError, match="cannot be reached"):
             suite.examine(address, "ct", deadline_s=0.5)
+
+
+def test_the_suite_ends_soon_if_the_server_never_responds(monkeypatch):
+    class Silent(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+
+        def details(self):
+            return "Deadline Exceeded"
+
+    def run():
+        raise Silent
+
+    monkeypatch.setattr(checks, "all_checks", lambda server: ((f"check {n}", run) for n in range(9)))
+    found = [one["result"] for one in suite.check(None)]
+    assert found == ["failed"] * suite.MAX_UNANSWERED + ["skipped"]

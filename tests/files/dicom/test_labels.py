@@ -391,38 +391,3 @@ def test_label_files_that_are_damaged(tmp_path):
         DicomLabel((path,), series).read_label()
     with pytest.raises(UserError, match="expected a DICOM-SEG or RTSTRUCT"):
         DicomLabel((pathlib.Path(series.files[0]),), series).read_label()
-
-
-def test_classes_by_name_may_overlap_or_exclude_each_other(tmp_path):
-    masks = {"Tumour GTVp": blob(), "CTV": np.maximum(blob(), blob(seed=1)), "liver": np.zeros_like(blob())}
-    masks["liver"][5] = 1
-    path = write_seg(tmp_path / "seg.dcm", images(tmp_path / "ct"), masks)
-    series = open_series(tmp_path / "ct")
-
-    def read(rois, exclusive=False):
-        label = DicomLabel((path,), series, rois=tuple(rois.items()), exclusive=exclusive)
-        values, grid, warnings = label.read_label_with_warnings()
-        assert grid.is_close(series.read_grid())
-        return values.transpose(2, 1, 0), warnings
-
-    values, warnings = read({"ctv": "^ctv$", "gtv": "gtvp"})
-    np.testing.assert_array_equal(values, masks["CTV"] + 2 * masks["Tumour GTVp"])
-    assert not warnings
-    values, (warning,) = read({"heart": "heart", "gtv": "gtvp", "liver": "liver"}, exclusive=True)
-    np.testing.assert_array_equal(values, 2 * masks["Tumour GTVp"] + 3 * masks["liver"])
-    assert warning.code == "class_missing" and "'heart', got 'Tumour GTVp', 'CTV', 'liver'" in warning.problem
-    with pytest.raises(UserError, match=r"seg.dcm: the exclusive classes 'ctv' and 'gtv' share voxels \(\d+ voxels"):
-        read({"ctv": "ctv", "gtv": "gtv"}, exclusive=True)
-    with pytest.raises(UserError, match="one of the classes heart, lung, got 'Tumour GTVp'"):
-        read({"heart": "heart", "lung": "lung"})
-
-
-def test_structures_of_several_objects_are_classes(tmp_path):
-    images(tmp_path / "ct")
-    first = write_rtstruct(tmp_path / "a", {"GTV": [box(1.5, 3.5, 1.5, 3.5, 2)]})
-    second = write_rtstruct(tmp_path / "b", {"CTV": [box(1.5, 5.5, 1.5, 5.5, 2)]})
-    label = DicomLabel((first, second), open_series(tmp_path / "ct"), rois=(("gtv", "gtv"), ("ctv", "ctv")))
-    assert np.bincount(label.read_label()[0].ravel()).tolist() == [np.prod(SHAPE) - 16, 0, 12, 4]
-    both = DicomLabel((first, second), open_series(tmp_path / "ct"), rois=(("any", "tv"),))
-    with pytest.raises(UserError, match="--label_rois matches names in 2 objects"):
-        both.read_label()
