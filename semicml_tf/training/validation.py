@@ -137,11 +137,12 @@ class Validator:
                     classes=len(labels.names),
                     batch_size=self._batch_size,
                 )
+                numbers = largest_class(maps[name]) if labels.exclusive else None
                 for number, one in enumerate(labels.names):
                     truth = labels.mask(record.label, one)
                     if not truth.any():
                         continue
-                    masks = self._masks(maps[name], number, ignored)
+                    masks = self._masks(maps[name], numbers, number, ignored)
                     scores[name][one].append([dice(mask, truth) for mask in masks])
                     peaks[name][one] = max(peaks[name][one], float(maps[name][number].max()))
                     seen[name][one] |= labels.exclusive and bool(masks[0].any())
@@ -179,10 +180,12 @@ class Validator:
             },
         )
 
-    def _masks(self, maps: np.ndarray, number: int, ignored: np.ndarray | None) -> list[np.ndarray]:
-        """The masks of a class at each threshold, without ignored voxels."""
-        if self._info.labels.exclusive:
-            masks = [largest_class(maps) == number + 1]
+    def _masks(
+        self, maps: np.ndarray, numbers: np.ndarray | None, number: int, ignored: np.ndarray | None
+    ) -> list[np.ndarray]:
+        """The masks of a class at each threshold, without ignored voxels; `numbers` are those of exclusive classes."""
+        if numbers is not None:
+            masks = [numbers == number + 1]
         else:
             masks = [maps[number] >= cut for cut in self._thresholds]
         return masks if ignored is None else [mask & ~ignored for mask in masks]
