@@ -44,6 +44,7 @@ _MODULES = {
     "predict": "semicml_tf.inference.job",
     "report": "semicml_tf.reporting.job",
     "train": "semicml_tf.training.job",
+    "write_ensemble": "semicml_tf.runs.ensemble",
 }
 __all__ = sorted(_MODULES)
 

@@ -18,61 +18,15 @@ from semicml_tf.errors import UserError
 from semicml_tf.exporting import job as exporting
 from semicml_tf.exporting.config import ExportConfig
 from semicml_tf.exporting.publish import Published
-from semicml_tf.labels import LabelDefinition
-from semicml_tf.networks import catalogue
-from semicml_tf.networks.spec import NetworkSpec
-from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.runs.run_folder import weights_file
 from tests.support import class_models
-
-# Two levels: the depth changes only the time of an export.
-SPEC = NetworkSpec("unet", 32, 2, levels=2)
+from tests.support.run_folders import make_run, random_weights
 
 
 @pytest.fixture(scope="module")
 def weights():
     """Of both networks, all random, so that none is like the other's: those of a new network are 0 and 1 in part."""
-    rng = np.random.default_rng(3)
-    shapes = [weight.shape for weight in catalogue.build(SPEC, name="any").get_weights()]
-    # Around 1, so that the running variances are none below 0.
-    return {name: [rng.normal(1, 0.1, shape).astype(np.float32) for shape in shapes] for name in ("ct", "pet")}
-
-
-def make_run(root, weights, labels=None):
-    info = DatasetInfo(
-        root=root / "data",
-        modalities=("ct", "pet"),
-        reference_modality="ct",
-        spacing_mm=(3.0, 2.0, 2.0),
-        normalisation={"ct": Normalisation.parse("hu:-150:250"), "pet": Normalisation.parse("suv:0:12")},
-        labels=labels or LabelDefinition.plain((1, 2)),
-        layout="hecktor",
-        partitions={},
-        shard_sha256={},
-    ).with_hash()
-    info.save(info.root)
-    folder = root / "run"
-    for modality in info.modalities:
-        path = weights_file(folder, modality)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **{f"{index:04d}": value for index, value in enumerate(weights[modality])})
-    body = {
-        "dataset": str(info.root),
-        "data_hash": info.data_hash,
-        "run_hash": "abc",
-        "modalities": ["ct", "pet"],
-        "window": SPEC.window,
-        "width": SPEC.width,
-        "network": dataclasses.asdict(SPEC),
-        "best": {
-            "ct": {"dice": 0.6, "threshold": 0.4, "step": 3, "stage": "semi_cml"},
-            "pet": {"dice": 0.7, "threshold": 0.5, "step": 4, "stage": "prel"},
-        },
-        "settings": {"method": ["semi_cml", "prel"], "seed": 3},
-    }
-    (folder / "run.json").write_text(json.dumps(body))
-    return folder
+    return random_weights(3)
 
 
 def change_run(folder, **dice):
