@@ -32,7 +32,6 @@ from semicml_tf.files.case import CaseFiles
 from semicml_tf.files.layouts.options import LayoutOptions
 from semicml_tf.records import case_cards
 from semicml_tf.records.case_record import PARTITIONS
-from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.system import atomic_files
 from semicml_tf.system.versions import versions
 
@@ -253,7 +252,7 @@ class Conversion:
             self.report(f"note: {finding.problem}")
         issues = [*issues, *changed]
         info = dataset_writer.describe(jobs, entries, self.settings, layout=self.layout.NAME, window=window)
-        _require_classes(info)
+        dataset_writer.require_classes(info)
         files = {
             splits.FILE_NAME: split.to_json(),
             findings.FILE_NAME: self._verify_json(issues, len(reports)),
@@ -337,17 +336,3 @@ def provenance(config: ConvertConfig, *, with_places: bool = True) -> dict:
         **({"source": str(pathlib.Path(config.input).resolve())} if with_places else {}),
         "versions": versions(*_DISTRIBUTIONS),
     }
-
-
-def _require_classes(info: DatasetInfo) -> None:
-    """Raises UserError if no labelled patient has a class: no network could learn it."""
-    labelled = info.partitions.get("labelled", ())
-    for name in () if info.labels.is_plain or not labelled else info.labels.names:
-        if not any(case.class_slices.get(name) for case in labelled):
-            looked_at = [case.case_id for case in labelled]
-            more = f" and {len(looked_at) - 8} more" if len(looked_at) > 8 else ""
-            raise UserError(
-                f"expected the class '{name}' in at least one labelled patient, but none of "
-                f"{', '.join(looked_at[:8])}{more} has it",
-                remedy=f"Label a patient who has it, correct its values in --labels ({info.labels}), or leave it out",
-            )

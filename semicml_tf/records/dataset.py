@@ -69,6 +69,7 @@ class _File:
     window: Positive | None
     data_hash: str
     accepted: tuple[str, ...] = ()
+    patients: dict[str, str] = dataclasses.field(default_factory=dict)
     # Of version 2, and of version 3.
     label_values: Annotated[tuple[int, ...], MaxLen(1000)] | None = None
     labels: LabelFile | None = None
@@ -88,7 +89,10 @@ class _File:
             or set(self.normalisation) != names
         ):
             raise ValueError("expected different modalities, each with a normalisation, and one of them as reference")
-        for case in (case for cases in self.partitions.values() for case in cases):
+        cases = [case for cases in self.partitions.values() for case in cases]
+        if unknown := self.patients.keys() - {case.case_id for case in cases}:
+            raise ValueError(f"expected patients of cases, got {sorted(unknown)[0]!r}, which is no case")
+        for case in cases:
             if not listing.is_shard(case.shard):
                 raise ValueError(f"expected the name of a shard of case {case.case_id!r}, got {case.shard!r}")
             if math.prod(case.shape) > MOST_VOXELS or (case.lesion_slices or 0) > case.shape[0]:
@@ -132,6 +136,7 @@ class DatasetInfo:
         window: side in pixels of the slices that the conversion's plan advises for training; None = not planned.
         accepted: codes of verification's errors that the user accepted; see `plausibility.ACCEPTABLE`.
         data_hash: of everything above and the shards' bytes.
+        patients: the patient of each case whose name is not the patient's, by case; no part of the hash.
         url: where it was read from, if from a URL.
         streamed: whether its shards are read there each time, instead of being copied to `root`.
     """
@@ -149,6 +154,7 @@ class DatasetInfo:
     window: int | None = None
     accepted: tuple[str, ...] = ()
     data_hash: str = ""
+    patients: dict[str, str] = dataclasses.field(default_factory=dict)
     url: str = ""
     streamed: bool = False
 
@@ -226,9 +232,10 @@ class DatasetInfo:
 
     def save(self, folder: str | pathlib.Path, **extra) -> None:
         """Writes `dataset.json` into `folder`; `extra` (how it was made) is kept beside, outside the hash."""
-        atomic_files.write_json(
-            pathlib.Path(folder) / FILE_NAME, {**self._body(), "data_hash": self.data_hash, **extra}
-        )
+        # Outside the hash, too, so that the hash of such data stays what it was before there were patients.
+        patients = {"patients": self.patients} if self.patients else {}
+        body = {**self._body(), "data_hash": self.data_hash, **patients, **extra}
+        atomic_files.write_json(pathlib.Path(folder) / FILE_NAME, body)
 
     @classmethod
     def load(
@@ -274,7 +281,7 @@ class DatasetInfo:
 # Fields of `DatasetInfo` that are read as they are.
 _AS_IN_THE_FILE = (
     "modalities", "reference_modality", "spacing_mm", "layout", "partitions", "shard_sha256", "crop",
-    "window", "data_hash", "accepted",
+    "window", "data_hash", "accepted", "patients",
 )  # fmt: skip
 
 

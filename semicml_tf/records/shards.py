@@ -34,9 +34,17 @@ def read_cases(info: DatasetInfo, cases: Sequence[CaseEntry]) -> Iterator[case_r
         yield record
 
 
+def read_content(info: DatasetInfo, case: CaseEntry) -> bytes:
+    """The serialised record of a case, as conversion wrote it.
+
+    Raises:
+        UserError: its shard is missing, truncated or corrupt.
+    """
+    return _read(info.shard_path(case.shard), case.index, streaming.open_binary if info.streamed else _open)
+
+
 def _read_case(info: DatasetInfo, case: CaseEntry, partition: str) -> case_record.CaseRecord:
-    path = info.shard_path(case.shard)
-    content = _read(path, case.index, streaming.open_binary if info.streamed else _open)
+    path, content = info.shard_path(case.shard), read_content(info, case)
     try:
         record = case_record.decode(content)
         for problem in (*problems_in(record), *problems_with_entry(record, case, partition, info)):

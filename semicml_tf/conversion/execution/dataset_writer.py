@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from semicml_tf.conversion.execution.tasks import CaseJob
 from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.conversion.settings import Settings
+from semicml_tf.errors import UserError
 from semicml_tf.files.case import CaseFiles
 from semicml_tf.records import shards
 from semicml_tf.records.case_record import LABELLED_PARTITIONS, PARTITIONS
@@ -91,7 +92,22 @@ def describe(
         crop=settings.crop,
         window=window,
         accepted=settings.accepted,
+        patients={job.case.case_id: job.case.patient for job in jobs if job.case.patient != job.case.case_id},
     ).with_hash()
+
+
+def require_classes(info: DatasetInfo) -> None:
+    """Raises UserError if no labelled patient has a class: no network could learn it."""
+    labelled = info.partitions.get("labelled", ())
+    for name in () if info.labels.is_plain or not labelled else info.labels.names:
+        if not any(case.class_slices.get(name) for case in labelled):
+            looked_at = [case.case_id for case in labelled]
+            more = f" and {len(looked_at) - 8} more" if len(looked_at) > 8 else ""
+            raise UserError(
+                f"expected the class '{name}' in at least one labelled patient, but none of "
+                f"{', '.join(looked_at[:8])}{more} has it",
+                remedy=f"Label a patient who has it, correct its values in --labels ({info.labels}), or leave it out",
+            )
 
 
 def complete(info: DatasetInfo, files: Mapping[str, Mapping], pictures: Sequence[str], **extra) -> None:
