@@ -92,7 +92,9 @@ class Manifest:
         weights_hash: of the network's weights; empty where the manifest is of before there was one.
         window_multiple: `window` is a multiple of this: the factor by which the network halves its slices.
         network: what the network was built from; None where the manifest is of before there was one.
-        validation_dice: mean DSC of the validation patients, as training measured it.
+        members: number of networks whose mean the model answers. The file names it if there are several.
+        validation_dice: mean DSC of the validation patients, as training measured it; of several networks, the mean
+            of their means.
         semicml_tf_version: that exported it.
         crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
         postprocessing: of the mask of each class, on the volume's own grid: the same for all, or by class.
@@ -125,6 +127,7 @@ class Manifest:
     plausibility: Plausibility | None = None
     window_multiple: int = 1
     network: NetworkSpec | None = None
+    members: int = 1
 
     def __post_init__(self):
         expected = set() if self.labels.exclusive else set(self.labels.names)
@@ -233,6 +236,8 @@ class Manifest:
                 body["label_values"] = list(self.labels.values)
             elif field.name == "thresholds" and self.labels.is_plain:
                 (body["threshold"],) = self.thresholds.values()
+            elif field.name == "members" and self.members == 1:
+                continue
             else:
                 body[field.name] = getattr(self, field.name)
         if not self.labels.is_plain:

@@ -17,6 +17,8 @@ from semicml_tf.system.json_files import Share
 SPACING_LIMITS_MM = (0.01, 1000.0)
 # float16 halves what an answer takes on the wire; clients get float32 from either.
 PROBABILITIES_DTYPES = ("float32", "float16")
+# Networks whose mean is one model.
+MOST_MEMBERS = 1000
 # From 1e-6: float32 holds it, and no network answers a smaller number for a reason.
 _Threshold = Annotated[float, Interval(ge=1e-6, le=1)]
 _Steps = Annotated[str, MaxLen(200)]
@@ -42,6 +44,7 @@ class _Fields:
     plausibility: dict[str, Any] | None = None
     window_multiple: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = 1
     network: NetworkSpec | None = None
+    members: Annotated[int, Interval(ge=1, le=MOST_MEMBERS)] = 1
 
     def __post_init__(self):
         if not self.modality.isidentifier():

@@ -13,7 +13,9 @@ from semicml_tf.exporting.gate import MARGIN
 class ExportConfig:
     """Options of `semicml_tf.export`."""
 
-    run: str = option(help="Folder of a run of python -m semicml_tf.train.", path=True)
+    run: str = option(
+        help="Folder of a run of python -m semicml_tf.train, or of an ensemble of runs (ensemble.json).", path=True
+    )
     output: str = option("models", help="Folder of the models. Each modality has a folder in it.", path=True)
     dataset: str | None = option(
         None, help="Folder or URL of the run's data, if the data have moved since the training.", path=True

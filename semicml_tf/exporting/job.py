@@ -1,4 +1,4 @@
-"""The job of `semicml_tf.export`: publishes a run's networks, each as a model of its own."""
+"""The job of `semicml_tf.export`: publishes the networks of a run or an ensemble, one model per modality."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import semicml_tf
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import data_provenance, postprocessing_choice, report
-from semicml_tf.evaluation.metrics.catalogue import METRICS
 from semicml_tf.exporting import gate
 from semicml_tf.exporting.config import ExportConfig
+from semicml_tf.exporting.members import Members
 from semicml_tf.exporting.publish import Published, clear_left, remove_old, stage
 from semicml_tf.inference import inputs
-from semicml_tf.networks import catalogue
-from semicml_tf.postprocessing.steps import Postprocessing
-from semicml_tf.preprocessing.plausibility import Plausibility
-from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.runs.run_folder import Run, read_record
 from semicml_tf.system import atomic_files, locks, progress, quiet_import
 
 REPORT_NAME = "export.json"
@@ -84,11 +77,13 @@ class ExportResult:
         folder: of the models; export.json lies there.
         models: by modality.
         gate_margin: of the gate.
+        warnings: lines for stderr.
     """
 
     folder: pathlib.Path
     models: dict[str, Exported]
     gate_margin: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -113,31 +108,27 @@ class ExportResult:
 def export(config: ExportConfig) -> ExportResult:
     """Publishes the networks of a run: ``config.output/<modality>/<next version>/``, and export.json.
 
-    The gate judges each modality alone: a network that is clearly worse than the published one is held back, the
-    others are published. All networks are written and checked before the first one gets its number. Old versions are
-    removed after that.
+    Of an ensemble of runs (`semicml_tf.write_ensemble`), a model answers the mean of the runs' probabilities; see
+    `ensemble.mean_manifest`. The gate judges each modality alone: a network that is clearly worse than the published
+    one is held back, the others are published. All networks are written and checked before the first one gets its
+    number. Old versions are removed after that.
 
     Returns:
         The outcome by modality. A network that was held back is no error.
 
     Raises:
-        UserError: there is no such run or modality, the data are not the run's, the output cannot be written to, or a
-            network cannot segment a case of ``config.check_input``.
+        UserError: there is no such run or modality, the data are not the run's, the runs of an ensemble do not fit
+            each other, the output cannot be written to, or a network cannot segment a case of ``config.check_input``.
     """
-    run = Run.load(config.run)
-    info = data_provenance.read(run, config.dataset)
-    if info.data_hash != run.data_hash:
-        raise UserError(
-            "expected the data that the run was trained on, got data with another hash",
-            path=info.location,
-            remedy="Train again on this data, or put the former data back",
-        )
-    chosen = config.modalities or run.modalities
-    unknown = [name for name in chosen if name not in run.modalities]
+    members = Members.load(config.run, config.dataset)
+    chosen = config.modalities or members.modalities
+    unknown = [name for name in chosen if name not in members.modalities]
     if unknown:
-        raise UserError(f"expected --modalities among {', '.join(run.modalities)}, got '{unknown[0]}'", path=run.folder)
-    postprocessing = postprocessing_choice.load(run)
+        raise UserError(
+            f"expected --modalities among {', '.join(members.modalities)}, got '{unknown[0]}'", path=members.folder
+        )
     cases = {modality: trial_cases(config.check_input, modality) if config.check_input else [] for modality in chosen}
+    warnings = members.warnings()
     output = pathlib.Path(config.output)
     with contextlib.ExitStack() as stack:
         for modality in sorted(chosen):
@@ -145,38 +136,38 @@ def export(config: ExportConfig) -> ExportResult:
             clear_left(output / modality)
         models = {}
         for modality in chosen:
-            manifest = _manifest(run, info, modality, postprocessing[modality], config.probabilities_dtype)
+            manifest = members.manifest(modality, config.probabilities_dtype)
             former = gate.Former.find(output / modality)
             models[modality] = Exported(manifest, None, former, gate.judge(manifest, former, config.gate_margin))
         try:
-            _publish(run, models, cases, config)
+            _publish(members, models, cases, config)
         except BaseException:
             if any(one.published for one in models.values()):
-                _write_report(run, output, models)
+                _write_report(members, output, models)
             raise
-        _write_report(run, output, models)
-    return ExportResult(output, models, config.gate_margin)
+        _write_report(members, output, models)
+    return ExportResult(output, models, config.gate_margin, warnings)
 
 
 def _publish(
-    run: Run, models: dict[str, Exported], cases: Mapping[str, list[inputs.Case]], config: ExportConfig
+    members: Members, models: dict[str, Exported], cases: Mapping[str, list[inputs.Case]], config: ExportConfig
 ) -> None:
     """Publishes the networks that pass the gate, and enters each into `models`."""
     passing = [modality for modality, one in models.items() if one.verdict.passes or config.force]
     quiet_import.tensorflow()
-    settings = dict(read_record(run.folder).get("settings", {}))
+    settings = members.settings()
     folders = {modality: pathlib.Path(config.output) / modality for modality in passing}
     with contextlib.ExitStack() as stack:
         staged = {}
         for modality in progress.bar(passing, desc="exporting", disable=not passing):
-            network = run.network(modality)
+            network, with_dropout = members.networks(modality)
             staged[modality] = stack.enter_context(
                 stage(
                     network,
                     models[modality].manifest,
                     folders[modality],
                     settings=settings,
-                    with_dropout=_with_dropout(network, run),
+                    with_dropout=with_dropout,
                 )
             )
             run_trial(staged[modality].path, cases[modality])
@@ -187,62 +178,10 @@ def _publish(
         models[modality] = dataclasses.replace(models[modality], removed=removed)
 
 
-def _write_report(run: Run, output: pathlib.Path, models: Mapping[str, Exported]) -> None:
-    body = {
-        "run": str(run.folder),
-        "run_hash": run.run_hash,
-        "models": {modality: one.as_json() for modality, one in models.items()},
-    }
+def _write_report(members: Members, output: pathlib.Path, models: Mapping[str, Exported]) -> None:
+    body = {**members.to_json(), "models": {modality: one.as_json() for modality, one in models.items()}}
     with locks.writing(output / REPORT_NAME):
         atomic_files.write_json(output / REPORT_NAME, body)
-
-
-def _manifest(
-    run: Run,
-    info: DatasetInfo,
-    modality: str,
-    postprocessing: Mapping[str, Postprocessing],
-    probabilities_dtype: str,
-) -> Manifest:
-    return Manifest(
-        modality=modality,
-        spacing_mm=info.spacing_mm,
-        normalisation=info.normalisation[modality],
-        window=run.window,
-        labels=info.labels,
-        thresholds=run.thresholds(modality),
-        data_hash=run.data_hash,
-        run_hash=run.run_hash,
-        weights_hash=run.weights_hash(modality),
-        validation_dice=run.best.get(modality, {}).get("dice"),
-        validation_scores=_validation_scores(run, modality, postprocessing),
-        semicml_tf_version=semicml_tf.__version__,
-        crop=info.crop,
-        postprocessing=postprocessing,
-        probabilities_dtype=probabilities_dtype,
-        plausibility=Plausibility.of(info.normalisation[modality], info.accepted),
-    )
-
-
-def _validation_scores(run: Run, modality: str, postprocessing: Mapping[str, Postprocessing]) -> dict[str, float]:
-    """Means over validation patients and classes by measure, if the very masks that clients get were scored."""
-    path = run.folder / "evaluation" / "validation" / report.FILE_NAME
-    if not path.is_file():
-        return {}
-    body = report.load(path)
-    held = body.get("postprocessing", {}).get(modality, "none")
-    steps = dict.fromkeys(postprocessing, held) if isinstance(held, str) else held
-    made = (body["run"]["run_hash"], body["run"]["best"], steps)
-    if made != (run.run_hash, run.best, {one: str(own) for one, own in postprocessing.items()}):
-        return {}
-    rows = [row for row in report.networks(body) if row["modality"] == modality]
-    means = {name: one["mean"] for row in rows for name, one in row["summary"].items() if name in METRICS}
-    return {name: mean for name, mean in means.items() if mean is not None}
-
-
-def _with_dropout(network, run: Run):
-    """The network with the teacher's dropout, of the same weights; None where the network has no dropout."""
-    return catalogue.with_dropout(network) if catalogue.entry(run.spec.name).dropout else None
 
 
 def trial_cases(location: str, modality: str) -> list[inputs.Case]:

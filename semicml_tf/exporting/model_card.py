@@ -32,16 +32,25 @@ def _what(manifest: Manifest) -> str:
     )
 
 
+def _who(manifest: Manifest) -> str:
+    if manifest.members == 1:
+        return "A 2-D U-Net"
+    return f"An ensemble of {manifest.members} networks (2-D U-Nets, mean of their probabilities)"
+
+
 def _classes(manifest: Manifest) -> str:
     """Rows of the table: values, thresholds and post-processing of each class."""
     rows = []
+    mean, chosen = "", "on validation"
+    if manifest.members > 1:
+        mean, chosen = ", mean over the networks", "by more than half of the networks, each on its validation patients"
     for name, values in manifest.labels.classes.items():
         text = ", ".join(map(str, values))
         of = "" if manifest.labels.is_plain else f" of {name}"
         rows.append(f"| foreground{of} | values {text} of the source's label map |")
         if name in manifest.thresholds:
-            rows.append(f"| threshold on the probability{of} | {manifest.thresholds[name]:g} |")
-        rows.append(f"| post-processing of the mask{of}, chosen on validation | `{manifest.steps[name]}` |")
+            rows.append(f"| threshold on the probability{of}{mean} | {manifest.thresholds[name]:g} |")
+        rows.append(f"| post-processing of the mask{of}, chosen {chosen} | `{manifest.steps[name]}` |")
     return "".join(f"{row}\n" for row in rows)
 
 
@@ -73,13 +82,19 @@ def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
     scores = "".join(
         f"| mean {name}, of post-processed masks | {mean:.4g} |\n" for name, mean in manifest.validation_scores.items()
     )
-    window = manifest.window
+    window, patients, ensemble = manifest.window, "", ""
+    if manifest.members > 1:
+        patients = f", mean over {manifest.members} networks with their own patients"
+        ensemble = f"""
+* The ensemble itself was scored on nobody: each network was scored alone. A patient who tested one network may have
+  trained another.
+* A call takes the time and the memory of {manifest.members} networks."""
     return f"""# Segmentation network for modality `{manifest.modality}`
 
 **For research only. Not for clinical use**: it is no medical device, and no diagnosis or treatment may rest on it.
 
 ## What it is
-A 2-D U-Net that marks {_what(manifest)}, slice by slice, in volumes of modality `{manifest.modality}` alone. The
+{_who(manifest)} that marks {_what(manifest)}, slice by slice, in volumes of modality `{manifest.modality}` alone. The
 method that trained it stands under the training settings; most train it beside the network of a second modality, which
 is not needed any more and not in here.
 
@@ -90,7 +105,7 @@ is not needed any more and not in here.
 | normalisation (kind:low:high) | `{manifest.normalisation}` |
 | grid (slice x row x column) | {_spacing(manifest)} |
 | slices | {window} x {window} pixels |
-{_classes(manifest)}| mean DSC of the validation patients with a lesion | {dice} |
+{_classes(manifest)}| mean DSC of the validation patients with a lesion{patients} | {dice} |
 {scores}| data hash | `{manifest.data_hash}` |
 | run hash | `{manifest.run_hash}` |
 | exported by | semicml_tf {manifest.semicml_tf_version} |
@@ -103,7 +118,7 @@ Research on segmentation with few labels, on data like the training data (see th
 * It was trained on few patients of few sites. Other scanners, tracers, protocols and body regions may fail silently.
 * The training volumes' field of view may hint at where lesions lie; results on volumes cropped otherwise, such as
   whole bodies, can be much worse.
-* The DSC above is of the patients on whom the checkpoint was chosen, so it is optimistic.
+* The DSC above is of the patients on whom the checkpoint was chosen, so it is optimistic.{ensemble}
 * The volume must be in the native units above. Obviously wrong units are refused, subtly wrong ones are not.
 
 ## Training settings

@@ -16,6 +16,7 @@ from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.artefact.versions import PROTO, REMOVED, STAGED, complete_versions, versions
 from semicml_tf.errors import UserError
 from semicml_tf.exporting import model_card, signatures, warmup_requests
+from semicml_tf.exporting.ensemble import MeanNetwork
 from semicml_tf.exporting.read_back import max_difference, tolerance
 from semicml_tf.inference.slices import BATCH_SIZE
 from semicml_tf.system import atomic_files
@@ -75,13 +76,13 @@ def stage(
     The version gets its number by `Staged.publish`. Without that, it is removed at the end of the block.
 
     Args:
-        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities (batch, window, window,
-            classes).
+        network: `keras.Model` or `MeanNetwork`, (batch, window, window, 1) float32 -> probabilities (batch, window,
+            window, classes).
         manifest: of the network; `monte_carlo`, `network` and `window_multiple` are set to what the
             networks are.
         folder: of the model's versions, e.g. ``models/ct``.
         settings: of the training, for the model card.
-        with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; becomes
+        with_dropout: the network of the same weights with a second input, the slices' seeds (batch,) int32; becomes
             the signature `monte_carlo`. None where the network has no dropout.
         warm_up: batch sizes of the requests that a server answers before it announces the model.
 
@@ -139,9 +140,8 @@ def _save(network, manifest: Manifest, staged: pathlib.Path, with_dropout) -> No
     module = tf.Module(name=manifest.modality)
     # The variables and not the network: a Keras model also tracks optimizer, metrics and whatever it
     # was trained with, and the other modality's weights would follow.
-    module.weights = {variable.path: variable.value for variable in network.weights}
-    if len(module.weights) != len(network.weights):
-        raise ValueError("expected a name of its own for every weight of the network")
+    is_mean = isinstance(network, MeanNetwork)
+    module.weights = [_weights(one) for one in network.networks] if is_mean else _weights(network)
     saving = staged / ".saving"
     tf.saved_model.save(module, str(saving), signatures=signatures.functions(network, manifest, with_dropout))
     # The protocol buffer last: a folder that has it is complete, also when copied file by file.
@@ -150,6 +150,13 @@ def _save(network, manifest: Manifest, staged: pathlib.Path, with_dropout) -> No
             continue
         os.rename(entry, staged / entry.name)
     shutil.rmtree(saving)
+
+
+def _weights(network) -> dict[str, Any]:
+    weights = {variable.path: variable.value for variable in network.weights}
+    if len(weights) != len(network.weights):
+        raise ValueError("expected a name of its own for every weight of the network")
+    return weights
 
 
 def _rename_to_next(staged: pathlib.Path, folder: pathlib.Path) -> int:

@@ -16,13 +16,13 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen, MinLen
 
+from semicml_tf.artefact.manifest_fields import MOST_MEMBERS
 from semicml_tf.errors import UserError
-from semicml_tf.runs.run_folder import Run
+from semicml_tf.runs.run_folder import ENSEMBLE_NAME, Run
+from semicml_tf.runs.run_folder import FILE_NAME as RUN_NAME
 from semicml_tf.system import atomic_files, json_files
 
-FILE_NAME = "ensemble.json"
 VERSION = 1
-MOST_MEMBERS = 1000
 _WHAT = "an ensemble of runs"
 _REMEDY = "Write it again with semicml_tf.write_ensemble(folder, runs)"
 _Hash = Annotated[str, MinLen(1), MaxLen(128)]
@@ -36,7 +36,7 @@ class _Member:
 
     def __post_init__(self):
         if os.path.isabs(self.run) or "\0" in self.run:
-            raise ValueError(f"expected a path relative to {FILE_NAME}, got {ascii(self.run)}")
+            raise ValueError(f"expected a path relative to {ENSEMBLE_NAME}, got {ascii(self.run)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _File:
 
 def is_ensemble(folder: str | os.PathLike) -> bool:
     """Whether a folder has an `ensemble.json`."""
-    return (pathlib.Path(folder) / FILE_NAME).is_file()
+    return (pathlib.Path(folder) / ENSEMBLE_NAME).is_file()
 
 
 def write_ensemble(folder: str | os.PathLike, runs: Sequence[str | os.PathLike]) -> pathlib.Path:
@@ -61,16 +61,19 @@ def write_ensemble(folder: str | os.PathLike, runs: Sequence[str | os.PathLike])
         The path of the file.
 
     Raises:
-        UserError: no run is given, a run is given twice, or a folder is no run's folder.
+        UserError: no run is given, a run is given twice, a folder of `runs` is no run's folder, or `folder` is one.
     """
     place = pathlib.Path(folder)
     if not 1 <= len(runs) <= MOST_MEMBERS:
         raise UserError(f"expected 1 to {MOST_MEMBERS} runs in an ensemble, got {len(runs)}", path=place)
+    if (place / RUN_NAME).exists():
+        problem = "expected a folder of its own for the ensemble, got a run's folder"
+        raise UserError(problem, path=place, remedy="Name another folder")
     members = [Run.load(run) for run in runs]
     _check_distinct(members, place)
     start = place.resolve()
     entries = [_Member(os.path.relpath(run.folder.resolve(), start), run.run_hash, run.data_hash) for run in members]
-    path = place / FILE_NAME
+    path = place / ENSEMBLE_NAME
     body = {"ensemble_version": VERSION, "members": [dataclasses.asdict(entry) for entry in entries]}
     atomic_files.write_json(path, body)
     return path
@@ -84,7 +87,7 @@ def read_ensemble(folder: str | os.PathLike) -> tuple[Run, ...]:
             or data, or is named twice. The message names the run.
     """
     place = pathlib.Path(folder)
-    path = place / FILE_NAME
+    path = place / ENSEMBLE_NAME
     file = json_files.read(path, _File, what=_WHAT, remedy=_REMEDY)
     runs = tuple(_load(place, entry) for entry in file.members)
     _check_distinct(runs, path)
@@ -97,13 +100,13 @@ def _load(folder: pathlib.Path, entry: _Member) -> Run:
     except UserError as error:
         problem = f"the run '{entry.run}' of this ensemble cannot be used: {error.problem}"
         remedy = f"Put the run back. Otherwise: {_REMEDY}"
-        raise UserError(problem, path=folder / FILE_NAME, remedy=remedy) from error
+        raise UserError(problem, path=folder / ENSEMBLE_NAME, remedy=remedy) from error
     for what in ("run_hash", "data_hash"):
         expected, received = getattr(entry, what), getattr(run, what)
         if expected != received:
             raise UserError(
                 f"the run '{entry.run}' has changed: expected its {what} {expected[:12]}, got {received[:12]}",
-                path=folder / FILE_NAME,
+                path=folder / ENSEMBLE_NAME,
                 remedy=f"Put the run back. Otherwise: {_REMEDY}",
             )
     return run

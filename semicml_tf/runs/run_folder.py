@@ -25,6 +25,8 @@ from semicml_tf.system.json_files import Count, Share
 
 FILE_NAME = "run.json"
 HISTORY_NAME = "history.csv"
+# Of several runs; `ensemble` reads it.
+ENSEMBLE_NAME = "ensemble.json"
 _REMEDY = "Train it with python -m semicml_tf.train"
 
 
@@ -73,7 +75,14 @@ def read_record(folder: str | pathlib.Path, remedy: str = _REMEDY) -> Record:
     Raises:
         UserError: the file cannot be read, or a field is missing or wrong.
     """
-    return json_files.read(pathlib.Path(folder) / FILE_NAME, Record, what="a run's folder", remedy=remedy)
+    place = pathlib.Path(folder)
+    if (place / ENSEMBLE_NAME).is_file() and not (place / FILE_NAME).exists():
+        raise UserError(
+            "expected a run's folder, got an ensemble of runs",
+            path=folder,
+            remedy="Name one of its runs, or export the ensemble with python -m semicml_tf.export",
+        )
+    return json_files.read(place / FILE_NAME, Record, what="a run's folder", remedy=remedy)
 
 
 def weights_file(folder: str | pathlib.Path, modality: str) -> pathlib.Path:

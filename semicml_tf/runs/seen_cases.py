@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from semicml_tf.errors import UserError
@@ -102,6 +102,20 @@ def _of_run(run: run_folder.Run, info: DatasetInfo) -> SeenData:
             remedy=f"Put its data back ({body.dataset}), or choose another run",
         )
     return seen(own, None)
+
+
+def union(pairs: Iterable[tuple[run_folder.Run, DatasetInfo]]) -> SeenData:
+    """What several runs saw together, each with its own dataset; the form of the data is that of the first run.
+
+    Raises:
+        UserError: it is not known what a run saw.
+    """
+    each = [_of_run(run, info) for run, info in pairs]
+    return dataclasses.replace(
+        each[0],
+        trained_on=tuple(sorted({name for one in each for name in one.trained_on})),
+        validated_on=tuple(sorted({name for one in each for name in one.validated_on})),
+    )
 
 
 def check(run: run_folder.Run, info: DatasetInfo, scored: Collection[str] = ("validation", "test")) -> None:

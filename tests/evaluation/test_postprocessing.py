@@ -40,7 +40,7 @@ def made(tmp_path_factory):
 def study(made, tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "network", lambda self, modality: band_network())
     # The band network is none of the catalogue: it has no dropout.
-    monkeypatch.setattr("semicml_tf.exporting.job._with_dropout", lambda network, run: None)
+    monkeypatch.setattr("semicml_tf.exporting.members._with_dropout", lambda network, run: None)
     shutil.copytree(made[0] / "run", tmp_path / "run")
     return tmp_path / "run"
 

@@ -82,8 +82,7 @@ def published(monkeypatch):
             shutil.rmtree(path, ignore_errors=True)
 
     monkeypatch.setattr(exporting, "stage", stage)
-    monkeypatch.setattr(exporting, "_with_dropout", lambda network, run: None)
-    monkeypatch.setattr(exporting.Run, "network", lambda run, modality: None)
+    monkeypatch.setattr(exporting.Members, "networks", lambda members, modality: (None, None))
     return calls
 
 

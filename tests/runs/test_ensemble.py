@@ -8,7 +8,8 @@ import pytest
 
 import semicml_tf
 from semicml_tf.errors import UserError
-from semicml_tf.runs.ensemble import FILE_NAME, is_ensemble, read_ensemble, write_ensemble
+from semicml_tf.runs.ensemble import is_ensemble, read_ensemble, write_ensemble
+from semicml_tf.runs.run_folder import ENSEMBLE_NAME, Run
 from tests.support.run_folders import make_run
 
 
@@ -48,7 +49,15 @@ def test_a_run_is_in_an_ensemble_once(tmp_path, runs):
         write_ensemble(tmp_path / "ensemble", [*runs, tmp_path / "link"])
     with pytest.raises(UserError, match="expected 1 to 1000 runs in an ensemble, got 0"):
         write_ensemble(tmp_path / "ensemble", [])
-    assert not is_ensemble(tmp_path / "ensemble")
+    with pytest.raises(UserError, match="folder of its own for the ensemble, got a run's folder"):
+        write_ensemble(runs[0], runs)
+    assert not is_ensemble(tmp_path / "ensemble") and not is_ensemble(runs[0])
+
+
+def test_an_ensemble_in_the_place_of_a_run_is_one_line(tmp_path, runs):
+    folder = write_ensemble(tmp_path / "ensemble", runs).parent
+    with pytest.raises(UserError, match="expected a run's folder, got an ensemble of runs. .*semicml_tf.export"):
+        Run.load(folder)
 
 
 MEMBER = {"run": "../a", "run_hash": "r", "data_hash": "d"}
@@ -66,7 +75,7 @@ MEMBER = {"run": "../a", "run_hash": "r", "data_hash": "d"}
     ],
 )
 def test_what_is_no_ensemble_is_one_line(tmp_path, body, message):
-    (tmp_path / FILE_NAME).write_text(json.dumps(body))
+    (tmp_path / ENSEMBLE_NAME).write_text(json.dumps(body))
     with pytest.raises(UserError, match=message) as caught:
         read_ensemble(pathlib.Path(tmp_path))
     assert caught.value.line.isprintable()

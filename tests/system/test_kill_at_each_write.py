@@ -106,7 +106,7 @@ def test_an_export_killed_at_any_change_leaves_whole_versions_and_the_next_one_c
     monkeypatch.setattr(publish.signatures, "functions", lambda *_: {})
     monkeypatch.setattr(publish, "max_difference", lambda *_: 0.0)
     # The threshold's network is none of the catalogue: it has no dropout.
-    monkeypatch.setattr("semicml_tf.exporting.job._with_dropout", lambda network, run: None)
+    monkeypatch.setattr("semicml_tf.exporting.members._with_dropout", lambda network, run: None)
 
     def export(output):
         commandline.call("semicml_tf.export", [str(tmp_path / "run"), f"--output={output}", "--keep=1"])
