@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.records.case_record import LABELLED_PARTITIONS, CaseRecord
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
-from semicml_tf.records.shards import read_cases
+from semicml_tf.records.shards import check_shards, read_cases
 
 _REMEDY = "Convert the same volumes with the same settings and every patient labelled, and give that folder as --truth"
 # Normalised units. float16 has three digits.
@@ -46,6 +47,22 @@ def find(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> li
     return [labelled[case.case_id] for case in cases]
 
 
+def checked(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> list[CaseEntry]:
+    """As `find`, and compares the bytes of the shards of both datasets with their hashes.
+
+    Raises:
+        UserError: as `find`; a shard is missing or damaged.
+    """
+    entries = find(own, truth, cases)
+    wanted = {case.case_id for case in entries}
+    check_shards(own, ["unlabelled"])
+    check_shards(
+        truth,
+        [name for name in LABELLED_PARTITIONS if wanted & {case.case_id for case in truth.partitions.get(name, ())}],
+    )
+    return entries
+
+
 def _texts(info: DatasetInfo) -> dict[str, str]:
     return {name: str(how) for name, how in sorted(info.normalisation.items())}
 
@@ -56,8 +73,8 @@ def _plain(value) -> str:
 
 def read(
     own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry], entries: Sequence[CaseEntry]
-) -> Iterator[tuple[CaseRecord, np.ndarray]]:
-    """Yields the records of `cases` with their hidden labels, (slices, rows, columns) codes on the record's grid.
+) -> Iterator[CaseRecord]:
+    """Yields the records of `cases` with their hidden labels.
 
     Raises:
         UserError: a record of `truth` has other images or another grid than the record of `own`.
@@ -78,4 +95,5 @@ def read(
                 path=truth.location,
                 remedy=_REMEDY,
             )
-        yield record, labelled.label
+        hidden = {name: getattr(labelled, name) for name in ("label", "native_label", "native_grid")}
+        yield dataclasses.replace(record, **hidden)

@@ -1,4 +1,4 @@
-"""The job of `semicml_tf.diagnose`: how a run's networks learned from each other."""
+"""The job of `semicml_tf.diagnose`: how the networks of runs learned from each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 
 from semicml_tf.configuration import command_line
-from semicml_tf.diagnostics import label_files, relearning_report, similarity_report
+from semicml_tf.diagnostics import label_files, relearning_report, run_selection, similarity_report, stage_report
 from semicml_tf.diagnostics.config import DiagnoseConfig
 from semicml_tf.evaluation import data_provenance
 from semicml_tf.records.dataset import DatasetInfo
@@ -16,7 +16,7 @@ from semicml_tf.system import atomic_files, locks
 
 @dataclasses.dataclass(frozen=True)
 class DiagnoseResult:
-    """A diagnosis of a run.
+    """A diagnosis of a run, or of several runs.
 
     Attributes:
         file: the JSON file, report.json or provenance.json. The other files lie beside it.
@@ -30,15 +30,29 @@ class DiagnoseResult:
 
 
 def diagnose(config: DiagnoseConfig) -> DiagnoseResult:
-    """Reports re-learning or the similarity of maps, or writes the teachers' soft labels as NIfTI files.
+    """Reports re-learning, stages or the similarity of maps, or writes the teachers' soft labels as NIfTI files.
 
     Raises:
         UserError: the run has no stage that can be diagnosed, or the data are not the run's own.
     """
+    if config.diagnosis == "stages":
+        return _stages(config)
     run = Run.load(config.run)
     output = pathlib.Path(config.output or run.folder / "evaluation" / config.diagnosis)
     makers = {"relearning": _relearning, "similarity": _similarity, "labels": _labels}
     return makers[config.diagnosis](config, run, output, command_line("semicml_tf.diagnose", config))
+
+
+def _stages(config: DiagnoseConfig) -> DiagnoseResult:
+    runs = run_selection.select(config.run, config.experiment_row)
+    name = "-".join(["stages", *([config.experiment_row] if config.experiment_row else [])])
+    output = pathlib.Path(config.output or pathlib.Path(config.run) / "evaluation" / name)
+    atomic_files.check_replaceable(output, stage_report.FILES)
+    truth = DatasetInfo.load(config.truth, dataset_access=config.dataset_access, cache_dir=config.cache_dir)
+    with locks.writing(output):
+        body = stage_report.build(runs, truth, config)
+        text = stage_report.write(body, output)
+    return DiagnoseResult(output / "report.json", body, f"{text}\nreport: {output / 'report.json'}")
 
 
 def _relearning(config: DiagnoseConfig, run: Run, output: pathlib.Path, command: str) -> DiagnoseResult:

@@ -9,10 +9,13 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from semicml_tf.diagnostics import relearning
+from semicml_tf.diagnostics.relearning import Relearning
 from semicml_tf.evaluation import data_provenance, report
-from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.input.complete_cases import training_cases
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
+from semicml_tf.runs.settings import recorded_flags
 from semicml_tf.system import atomic_files, json_files, progress, quiet_import
 
 FILE_NAME = "provenance.json"
@@ -54,11 +57,24 @@ def read(folder: pathlib.Path) -> Provenance:
     )
 
 
+def labelled_by(found: Relearning, run: Run, info: DatasetInfo) -> tuple[list[CaseEntry], list[CaseEntry]]:
+    """The unlabelled cases that the stage's teachers labelled in training, and the other unlabelled cases.
+
+    Raises:
+        UserError: there is no unlabelled case, or the run dropped all of them.
+    """
+    how = recorded_flags(run_folder.read_record(run.folder)).get("incomplete_cases", "use")
+    read = training_cases(info, ("unlabelled",), how)
+    used = [case for case in read if set(info.modalities_of(case)) & set(found.writers)]
+    return used, [case for case in info.cases("unlabelled") if case not in used]
+
+
 def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, batch_size: int = 16) -> dict:
     """Writes ``CASE_soft_label.nii.gz`` of each unlabelled patient, and the labels' provenance.
 
     With several classes there is a file for each, ``CASE_CLASS_soft_label.nii.gz``. A file contains probabilities,
-    float32 in [0, 1], on the record's grid. A patient who lacks a modality was not used in training, and gets no file.
+    float32 in [0, 1], on the record's grid. A patient whom training dropped, or without an image of a teacher, gets no
+    file.
 
     Args:
         run: with a stage that learned from a teacher's labels; it may have started from another run.
@@ -75,7 +91,6 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     """
     from semicml_tf.diagnostics import teachers
     from semicml_tf.files.nifti.writer import write_on_grid
-    from semicml_tf.input.complete_cases import whole_cases
     from semicml_tf.records.shards import check_shards, read_cases
     from semicml_tf.records.to_nifti import file_stem
 
@@ -85,7 +100,7 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
     # Without earlier stages, the teachers are those of the run that this run started from.
     initial = Run.load(body["initial_run"]) if body.get("initial_run") and not found.earlier else None
     gaps = relearning.gaps(found, run.modalities, run.best, initial.best if initial else None, run.labels)
-    cases, lacking = whole_cases(info, ("unlabelled",))
+    cases, lacking = labelled_by(found, run, info)
     check_shards(info, ["unlabelled"])
     quiet_import.tensorflow()
     before = teachers.load(run, found, gaps, batch_size)[0]

@@ -53,16 +53,28 @@ class Relearning:
 
 
 def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], folder) -> Relearning:
-    """The run's last stage that learned from a teacher's labels.
+    """As `search`; `folder` is the run's, for the error.
+
+    Raises:
+        UserError: there is no such stage.
+    """
+    found = search(history, settings, modalities)
+    if found is None:
+        raise UserError(
+            "no stage of this run has learned from a teacher's labels yet, so there is nothing to report",
+            path=folder,
+            remedy="Choose a run with such a stage; python -m semicml_tf.train --help lists the methods",
+        )
+    return found
+
+
+def search(history: Sequence[Row], settings: Mapping, modalities: Sequence[str]) -> Relearning | None:
+    """The run's last stage that learned from a teacher's labels; None if there is no such stage.
 
     Args:
         history: rows of history.csv.
         settings: of `run.json`, by flag name.
         modalities: the run's.
-        folder: the run's, for the error.
-
-    Raises:
-        UserError: there is none.
     """
     how = settings_of(settings)
     ends = list(itertools.accumulate(settings.get("epochs", ())))
@@ -83,11 +95,16 @@ def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], f
             writers=tuple(modalities) if how.teachers == "both" else (teacher,),
             settings=how,
         )
-    raise UserError(
-        "no stage of this run has learned from a teacher's labels yet, so there is nothing to report",
-        path=folder,
-        remedy="Choose a run with such a stage; the methods of python -m semicml_tf.train --help tell",
-    )
+    return None
+
+
+def thresholds_of(row: Row, modality: str, labels: LabelDefinition) -> float | dict[str, float]:
+    """The thresholds that validation chose in an epoch: a number, of several regions by name, of classes {}."""
+    if labels.exclusive:
+        return {}
+    if len(labels.names) == 1:
+        return float(row[f"threshold_{modality}"])
+    return {one: float(row[f"threshold_{modality}_{one}"]) for one in labels.names}
 
 
 def scores_before(found: Relearning, modalities: Sequence[str], initial: Mapping[str, Mapping] | None):
@@ -121,18 +138,11 @@ def gaps(
         thresholds: a number, of several regions one by name, of exclusive classes {}. DSC are means over classes.
     """
 
-    def threshold(row: Row, name: str):
-        if labels.exclusive:
-            return {}
-        if len(labels.names) == 1:
-            return float(row[f"threshold_{name}"])
-        return {one: float(row[f"threshold_{name}_{one}"]) for one in labels.names}
-
     def of_epoch(when: str, row: Row) -> tuple:
         return (
             when,
             {name: float(row[f"dice_{name}"]) for name in modalities},
-            {name: threshold(row, name) for name in modalities},
+            {name: thresholds_of(row, name, labels) for name in modalities},
         )
 
     def of_best(when: str, held: Mapping[str, Mapping]) -> tuple:

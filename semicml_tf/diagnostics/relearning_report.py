@@ -8,7 +8,7 @@ from typing import Literal
 
 from typing_extensions import NotRequired, TypedDict
 
-from semicml_tf.diagnostics import relearning, relearning_presentation
+from semicml_tf.diagnostics import label_files, relearning, relearning_presentation
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
 from semicml_tf.evaluation.case_images import Measured
@@ -131,21 +131,11 @@ def build(
 
 def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batch_size: int) -> dict:
     from semicml_tf.diagnostics import hidden_truth, teachers
-    from semicml_tf.input.complete_cases import whole_cases
-    from semicml_tf.records.case_record import LABELLED_PARTITIONS
-    from semicml_tf.records.shards import check_shards
     from semicml_tf.system import quiet_import
 
     data_provenance.require(run, info)
-    # As in training: patients who lack a modality are not used.
-    cases, _ = whole_cases(info, ("unlabelled",))
-    entries = hidden_truth.find(info, truth, cases)
-    check_shards(info, ["unlabelled"])
-    wanted = {case.case_id for case in entries}
-    partitions = [
-        name for name in LABELLED_PARTITIONS if wanted & {case.case_id for case in truth.partitions.get(name, ())}
-    ]
-    check_shards(truth, partitions)
+    cases, _ = label_files.labelled_by(found, run, info)
+    entries = hidden_truth.checked(info, truth, cases)
     quiet_import.tensorflow()
     times = teachers.load(run, found, gaps, batch_size)
     patients = progress.bar(hidden_truth.read(info, truth, cases, entries), total=len(cases), desc="reading labels")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from semicml_tf.diagnostics import kept_networks
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
 from semicml_tf.methods.catalogue import MethodSettings, settings_of
@@ -60,8 +61,8 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     quiet_import.tensorflow()
     slices = list(_batches(info, settings, run.window))
     times, shown = [], []
-    for when, networks in progress.bar(_times(run, settings, how), desc="comparing maps"):
-        maps = [_maps(networks, batch) for batch in slices]
+    for kept in progress.bar(list(kept_networks.over_time(run, settings)), desc="comparing maps"):
+        when, maps = kept.when, [_maps(kept.networks, batch) for batch in slices]
         pairs = itertools.combinations(run.modalities, 2)
         for (number, name), (one, other) in itertools.product(enumerate(run.labels.names), pairs):
             pair = [
@@ -103,20 +104,6 @@ def _batches(info: DatasetInfo, settings: dict, window: int):
         seed=2 * settings["seed"] + 1,
     )
     return window_stream(info, cases, stream).take(max(SLICES // size, 1)).as_numpy_iterator()
-
-
-def _times(run: Run, settings: dict, how: MethodSettings):
-    """(when, network by modality) of each time that the run keeps."""
-    times = []
-    for stage in range(len(settings["method"]) - 1):
-        files = {name: run_folder.stage_weights_file(run.folder, stage, name) for name in run.modalities}
-        if all(path.is_file() for path in files.values()):
-            networks = {name: run.network_of(path, name) for name, path in files.items()}
-            times.append((f"after {settings['method'][stage]}", networks))
-    kind = "average" if how.ema_decay > 0 else "student"
-    path = run_folder.checkpoint_file(run.folder)
-    last = {name: run.network_of(path, name, f"network/{kind}/{name}/") for name in run.modalities}
-    return [*times, ("last checkpoint", last)]
 
 
 def _maps(networks, batch) -> dict[str, np.ndarray]:

@@ -73,12 +73,31 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
 
 
 def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str, np.ndarray]:
-    """By name, the writers' maps of a record and the label fused from them, (classes, slices, rows, columns)."""
+    """By name, the writers' maps of a record and the label fused from them, (classes, slices, rows, columns).
+
+    A writer whose image the record lacks writes no map. Without any map there is no label: {}.
+    """
+    maps = _maps(writers, record)
+    if not maps or found.label_is_map:
+        return maps
+    return maps | {found.label_name: _fused(maps, writers, found, record)}
+
+
+def labels_alone(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str, np.ndarray]:
+    """As `labels`, but instead of a writer's map the label that this writer would write alone."""
+    maps = _maps(writers, record)
+    alone = {name: _fused({name: soft}, writers, found, record) for name, soft in maps.items()}
+    return alone | {found.label_name: _fused(maps, writers, found, record)} if maps else {}
+
+
+def _maps(writers: Writers, record: CaseRecord) -> dict[str, np.ndarray]:
+    answers = {name: segmenter(record) for name, segmenter in writers.segmenters.items()}
+    return {name: soft for name, soft in answers.items() if soft is not None}
+
+
+def _fused(maps: Mapping[str, np.ndarray], writers: Writers, found: Relearning, record: CaseRecord) -> np.ndarray:
     from semicml_tf.methods.soft_labels import soft_label
 
-    maps = {name: segmenter(record) for name, segmenter in writers.segmenters.items()}
-    if found.label_is_map:
-        return maps
     # The fusion takes the classes as the last axis.
     last = {name: np.moveaxis(soft, 0, -1) for name, soft in maps.items()}
     cuts = {
@@ -86,23 +105,21 @@ def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str,
         for name, cut in writers.thresholds.items()
     }
     fused = soft_label(last, cuts, found.settings, exclusive=record.labels.exclusive)
-    return maps | {found.label_name: np.moveaxis(np.asarray(fused, np.float32), -1, 0)}
+    return np.moveaxis(np.asarray(fused, np.float32), -1, 0)
 
 
-def measure(
-    times: Iterable[Writers], found: Relearning, patients: Iterable[tuple[CaseRecord, np.ndarray]]
-) -> list[dict]:
+def measure(times: Iterable[Writers], found: Relearning, records: Iterable[CaseRecord]) -> list[dict]:
     """Compares each label at each time with the truth: rows of ``when``, ``label`` and `calibration.measures`.
 
     With several classes, there is a row for each; its ``label`` ends with the class. Ignored voxels do not count.
 
     Args:
-        patients: records and their true labels, codes of the records' classes; read once, one at a time in memory.
+        records: with their true labels; read once, one at a time in memory.
     """
     times = list(times)
     tallies: dict[tuple[str, str], list[Tally]] = {}
-    for record, truth in patients:
-        target = record.labels
+    for record in records:
+        target, truth = record.labels, record.label
         for writers in times:
             for name, whole in labels(writers, found, record).items():
                 for one, q in zip(target.names, whole):

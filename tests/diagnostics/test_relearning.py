@@ -1,6 +1,5 @@
 """`python -m semicml_tf.diagnose RUN relearning`: what a run's files tell, and its labels against a hidden truth."""
 
-import csv
 import dataclasses
 import json
 import shutil
@@ -15,95 +14,13 @@ from semicml_tf.diagnostics import relearning, teachers
 from semicml_tf.errors import UserError
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.runs import run_folder
-from tests.support.evaluation_data import (
-    NORMALISATION,
-    WINDOW,
-    ball,
-    oblique_grid,
-    patient,
-    without,
-    write_dataset,
-    write_run,
-)
-
-SETTINGS = {
-    "epochs": [2, 2],
-    "teacher": "average",
-    "teachers": "both",
-    "label_fusion": "mean",
-    "lr_drop_epochs": [],
-    "teacher_modality": "auto",
-    "pseudo_labels": "soft",
-    "teacher_batch_statistics": False,
-}
-LEVELS = {("before", "ct"): 0.2, ("before", "pet"): 0.6, ("after", "ct"): 0.4, ("after", "pet"): 0.8}
-
-
-def _history():
-    dice = {"ct": (0.30, 0.20, 0.40, 0.55), "pet": (0.50, 0.60, 0.65, 0.50)}
-    rows = []
-    for epoch in range(4):
-        row = {"epoch": epoch, "stage": ("mutual", "again")[epoch // 2], "teacher": "pet" if epoch > 1 else ""}
-        row |= {f"dice_{name}": values[epoch] for name, values in dice.items()}
-        row |= {f"threshold_{name}": 0.4 for name in dice}
-        shares = {"label_foreground": 0.02, "label_mass": 0.03, "truth_foreground": 0.05}
-        row |= shares if epoch > 1 else dict.fromkeys(shares, "")
-        rows.append(row | {"alarm": "empty | masks" if epoch == 3 else ""})
-    return [{key: str(value) for key, value in row.items()} for row in rows]
-
-
-def _constant_weights(level: float, width: int = 1):
-    """A network that answers `level` everywhere: a last layer without weights and with its log-odds as bias."""
-    from tests.support.networks import unet
-
-    network = unet(WINDOW, width, name="constant")
-    *rest, kernel, bias = network.get_weights()
-    assert bias.shape == (1,)
-    return [*rest, np.zeros_like(kernel), np.full_like(bias, np.log(level / (1 - level)))]
-
-
-def _save(path, prefix, weights, **more):
-    np.savez(path, **{f"{prefix}{index:04d}": array for index, array in enumerate(weights)}, **more)
-
-
-def _patients():
-    native = oblique_grid()
-    return {
-        name: patient(name, ball(native, (14 + k, 12, 7), 6.5), native) for k, name in enumerate(("l0", "u0", "u1"))
-    }
-
-
-def _hidden(record):
-    return dataclasses.replace(record, label=None, native_label=None)
+from tests.support.evaluation_data import NORMALISATION, write_dataset
+from tests.support.relearning_run import LEVELS, SETTINGS, hidden, history, make_study, patients
 
 
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory):
-    """A run whose teachers answer the same everywhere, its data, and the same patients with all labels."""
-    tmp_path = tmp_path_factory.mktemp("relearning")
-    made = _patients()
-    partitions = {"labelled": [made["l0"]], "unlabelled": [_hidden(made[name]) for name in ("u0", "u1")]}
-    # A patient without PET taught nobody and is not asked for.
-    partitions["unlabelled"].append(without(_hidden(dataclasses.replace(made["u1"], case_id="u2")), "pet"))
-    info = write_dataset(tmp_path / "data", partitions)
-    write_dataset(tmp_path / "truth", {"labelled": [made["l0"], made["u1"]], "test": [made["u0"]]})
-    run = tmp_path / "run"
-    write_run(run, info)
-    body = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(body | {"settings": SETTINGS, "initial_run": None}))
-    rows = _history()
-    with open(run / "history.csv", "w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    arrays = {}
-    for name in NORMALISATION:
-        _save(run_folder.teacher_weights_file(run, 1, name), "", _constant_weights(LEVELS["before", name]))
-        for index, array in enumerate(_constant_weights(LEVELS["after", name])):
-            arrays[f"network/average/{name}/{index:04d}"] = array
-        arrays[f"network/student/{name}/0000"] = np.zeros(1)
-    np.savez(run_folder.checkpoint_file(run), **arrays)
-    return tmp_path
+    return make_study(tmp_path_factory.mktemp("relearning"))
 
 
 @pytest.fixture
@@ -121,7 +38,7 @@ def _report(study, *arguments):
 
 
 def test_the_gap_is_the_teachers_lead():
-    found = relearning.find(_history(), SETTINGS, ("ct", "pet"), "run")
+    found = relearning.find(history(), SETTINGS, ("ct", "pet"), "run")
     best = {"ct": {"dice": 0.55, "threshold": 0.3}, "pet": {"dice": 0.65, "threshold": 0.7}}
     rows = relearning.gaps(found, ("ct", "pet"), best, None)
     assert [(row["when"], row["gap"]) for row in rows] == [
@@ -135,7 +52,7 @@ def test_the_gap_is_the_teachers_lead():
 
 
 def test_of_several_modalities_the_lead_is_over_the_best_other_one():
-    found = relearning.find(_history(), SETTINGS, ("ct", "pet"), "run")
+    found = relearning.find(history(), SETTINGS, ("ct", "pet"), "run")
     best = {name: {"dice": dice, "threshold": 0.5} for name, dice in (("ct", 0.5), ("pet", 0.7), ("mr", 0.6))}
     mr = {"dice_mr": "0.6", "threshold_mr": "0.5"}
     rows, earlier = ([row | mr for row in part] for part in (found.rows, found.earlier))
@@ -144,7 +61,7 @@ def test_of_several_modalities_the_lead_is_over_the_best_other_one():
 
 
 def test_a_run_that_began_with_the_stage_is_compared_with_where_it_began():
-    rows = [row | {"epoch": str(index)} for index, row in enumerate(_history()[2:])]
+    rows = [row | {"epoch": str(index)} for index, row in enumerate(history()[2:])]
     found = relearning.find(rows, SETTINGS | {"epochs": [3], "teachers": "better"}, ("ct", "pet"), "run")
     initial = {"ct": {"dice": 0.1, "threshold": 0.5}, "pet": {"dice": 0.3, "threshold": 0.5}}
     assert (found.stage, found.finished, found.writers) == (0, False, ("pet",))
@@ -177,7 +94,7 @@ def test_labels_are_measured_against_the_hidden_truth(study):
     body = _report(study, f"--truth={study / 'truth'}")
     held = body["calibration"]
     assert held["patients"] == ["u0", "u1"]
-    made = _patients()
+    made = patients()
     share = sum(made[n].label.sum() for n in ("u0", "u1")) / sum(made[n].label.size for n in ("u0", "u1"))
     rows = {(row["when"], row["label"]): row for row in held["rows"]}
     assert set(rows) == {(when, label) for when in ("before", "after") for label in ("ct", "pet", "mean of ct and pet")}
@@ -194,7 +111,7 @@ def test_labels_are_measured_against_the_hidden_truth(study):
 
 
 def _labels(constants, cuts, **changes):
-    found = relearning.find(_history(), SETTINGS | changes, ("ct", "pet"), "run")
+    found = relearning.find(history(), SETTINGS | changes, ("ct", "pet"), "run")
     segmenters = {name: lambda record, level=level: np.full((1, 1, 2, 2), level) for name, level in constants.items()}
     made = teachers.labels(teachers.Writers("before", segmenters, cuts), found, types.SimpleNamespace(labels=PLAIN))
     return {name: float(q[0, 0, 0, 0]) for name, q in made.items()}
@@ -227,7 +144,7 @@ def test_a_label_counts_from_the_thresholds_of_its_time(study):
 
 
 def test_truths_that_do_not_fit_are_refused(study):
-    made = _patients()
+    made = patients()
 
     def refused(match, name, partitions, **changes):
         write_dataset(study / name, partitions, **changes)
@@ -244,7 +161,7 @@ def test_truths_that_do_not_fit_are_refused(study):
     refused("normalisation", "scaled", everybody, normalisation=other)
     swapped = [made["l0"], dataclasses.replace(made["u1"], case_id="u0"), made["u1"]]
     refused("case u0 is not the same", "swapped", {"labelled": swapped})
-    refused("u0, u1", "hidden", {"labelled": [made["l0"]], "unlabelled": [_hidden(made["u0"]), _hidden(made["u1"])]})
+    refused("u0, u1", "hidden", {"labelled": [made["l0"]], "unlabelled": [hidden(made["u0"]), hidden(made["u1"])]})
 
 
 def test_the_runs_data_must_be_its_own(study):
@@ -262,10 +179,12 @@ def test_a_missing_teacher_is_named(study):
 @pytest.mark.parametrize(
     "arguments, match",
     [
-        (["run", "labels", "--truth=truth"], "--truth is for the diagnosis 'relearning', got 'labels'"),
-        (["run", "relearn"], "--diagnosis.*relearning, similarity, labels, got 'relearn'.*Did you mean"),
+        (["run", "labels", "--truth=truth"], "--truth is for the diagnoses 'relearning' and 'stages', got 'labels'"),
+        (["run", "relearn"], "--diagnosis.*relearning, stages, similarity, labels, got 'relearn'.*Did you mean"),
         (["--diagnosis=relearning"], "expected --run, which is missing"),
         (["run"], "expected --diagnosis, which is missing"),
+        (["run", "stages"], "expected --truth of the diagnosis 'stages', which is missing"),
+        (["run", "labels", "--experiment_row=prel"], "--experiment_row is for the diagnosis 'stages', got 'labels'"),
         (["run", "similarity", "--require_margin=0.1"], "unknown flag --require_margin"),
     ],
 )
@@ -290,7 +209,7 @@ def test_label_files_are_on_the_records_grid_with_their_provenance(study, capsys
     assert [case["file"] for case in body["cases"]] == ["u0_soft_label.nii.gz", "u1_soft_label.nii.gz"]
     assert sorted(path.name for path in folder.iterdir()) == ["provenance.json", *(c["file"] for c in body["cases"])]
     image = nibabel.load(folder / "u0_soft_label.nii.gz")
-    record = _patients()["u0"]
+    record = patients()["u0"]
     # The mean of what both teachers were sure of when the stage began; not of what they are now.
     np.testing.assert_allclose(image.get_fdata(), (LEVELS["before", "ct"] + LEVELS["before", "pet"]) / 2, atol=1e-3)
     np.testing.assert_allclose(np.sort(image.header.get_zooms()), np.sort(record.grid.spacing_mm), rtol=1e-5)
@@ -302,6 +221,19 @@ def test_label_files_are_on_the_records_grid_with_their_provenance(study, capsys
     assert "labels of 2 patients" in capsys.readouterr().out
 
 
+def test_a_patient_without_pet_has_the_label_of_the_teacher_of_ct(study):
+    """Where training used patients without all modalities. Dropped patients have no label."""
+    path = study / "run" / "run.json"
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"settings": SETTINGS | {"incomplete_cases": "use"}}))
+    commandline.call("semicml_tf.diagnose", [str(study / "run"), "labels"])
+    folder = study / "run" / "evaluation" / "labels"
+    found = json.loads((folder / "provenance.json").read_text())
+    assert [case["case_id"] for case in found["cases"]] == ["u0", "u1", "u2"] and found["left_out"] == []
+    alone = nibabel.load(folder / "u2_soft_label.nii.gz").get_fdata()
+    np.testing.assert_allclose(alone, LEVELS["before", "ct"], atol=1e-3)
+
+
 def test_labels_come_from_the_runs_own_data_only(study):
     with pytest.raises(UserError, match="are not those that the run was trained on"):
         commandline.call("semicml_tf.diagnose", [str(study / "run"), "labels", f"--dataset={study / 'truth'}"])
@@ -309,18 +241,18 @@ def test_labels_come_from_the_runs_own_data_only(study):
 
 def test_labels_of_classes_are_measured_class_by_class_without_ignored_voxels():
     target = LabelDefinition({"wt": (1, 2), "tc": (2,)}, ignore_value=255)
-    found = relearning.find(_history(), SETTINGS | {"label_fusion": "odds"}, ("ct", "pet"), "run")
+    found = relearning.find(history(), SETTINGS | {"label_fusion": "odds"}, ("ct", "pet"), "run")
     truth = np.array([[[3, 1, 0, target.ignored_code]]], np.uint8)
     maps = {"ct": np.full((2, 1, 1, 4), 0.2, np.float32), "pet": np.full((2, 1, 1, 4), 0.8, np.float32)}
     maps["pet"][1, ..., 1:] = 0.1
     cuts = {name: {"wt": 0.2, "tc": 0.3} for name in maps}
     segmenters = {name: lambda record, name=name: maps[name] for name in maps}
-    record = types.SimpleNamespace(labels=target)
+    record = types.SimpleNamespace(labels=target, label=truth)
     labels = teachers.labels(teachers.Writers("before", segmenters, cuts), found, record)
     # ct is at wt's threshold: it says nothing. pet's log-odds less those of .2 are log 16.
     assert labels[found.label_name].shape == (2, 1, 1, 4)
     assert labels[found.label_name][0] == pytest.approx(16 / 17, abs=1e-3)
-    rows = teachers.measure([teachers.Writers("before", segmenters, cuts)], found, [(record, truth)])
+    rows = teachers.measure([teachers.Writers("before", segmenters, cuts)], found, [record])
     by_label = {row["label"]: row for row in rows}
     assert list(by_label)[-1] == f"{found.label_name}, tc" and len(rows) == 6
     assert by_label["pet, wt"]["ppv"] == pytest.approx(2 / 3) and by_label["pet, tc"]["ppv"] == 1.0
@@ -331,7 +263,7 @@ def test_gaps_have_the_thresholds_of_each_region():
     labels = LabelDefinition({"wt": (1, 2), "tc": (2,)})
     rows = [
         {**row, **{f"threshold_{name}_{one}": "0.4" for name in ("ct", "pet") for one in ("wt", "tc")}}
-        for row in _history()
+        for row in history()
     ]
     found = relearning.find(rows, SETTINGS, ("ct", "pet"), "run")
     best = {name: {"dice": 0.5, "threshold": {"wt": 0.1, "tc": 0.2}} for name in ("ct", "pet")}
