@@ -18,7 +18,7 @@ def paired_dice(first: dict, second: dict) -> tuple[float, float, int]:
 
 
 def shortfalls(body: Mapping, margin: float) -> list[str]:
-    """Compares each network's mean DSC with both no-network baselines.
+    """Compares the mean DSC of each network, or of another tool's masks, with both no-network baselines.
 
     Some patients lack a modality. A network and a baseline are compared on their common patients.
 
@@ -27,19 +27,19 @@ def shortfalls(body: Mapping, margin: float) -> list[str]:
         margin: minimum lead of the network in mean DSC.
 
     Returns:
-        One text per shortfall, with the modality, the baseline and the missing amount; empty without shortfalls.
+        One text per shortfall, with the row's name, the baseline and the missing amount; empty without shortfalls.
     """
     failures = []
-    for network in report.networks(body):
+    for network in report.methods(body):
         for row in report.baselines(body):
             dice, bar, common = paired_dice(network, row)
             if not common:
-                failures.append(f"{network['modality']} and '{row['name']}' have no patient in common")
+                failures.append(f"{network['name']} and '{row['name']}' have no patient in common")
                 continue
             missing = bar + margin - dice
             if missing > 0:
                 failures.append(
-                    f"{network['modality']} scores DSC {dice:.3f}, {missing:.3f} short of '{row['name']}' "
+                    f"{network['name']} scores DSC {dice:.3f}, {missing:.3f} short of '{row['name']}' "
                     f"({bar:.3f}) + {margin:g}"
                 )
     return failures

@@ -36,11 +36,12 @@ def compare(config: CompareConfig) -> CompareResult:
     Raises:
         UserError: the runs were not scored on the same patients of the same data in the same way.
     """
-    names = config.names or tuple(pathlib.Path(text).name for text in config.runs)
+    paths = [_metrics_of(text, config) for text in config.runs]
+    names = config.names or tuple(map(_name, config.runs, paths))
     if not config.names and len(set(names)) < len(names):
         names = config.runs
     comparison.check_names(config.runs, names)
-    body = comparison.build([_metrics_of(text, config) for text in config.runs], names, config.failure_dice)
+    body = comparison.build(paths, names, config.failure_dice)
     text = comparison.markdown(body)
     output = None if config.output is None else pathlib.Path(config.output)
     if output is not None:
@@ -52,11 +53,28 @@ def compare(config: CompareConfig) -> CompareResult:
     return CompareResult(body, text, output)
 
 
+def _name(text: str, path: pathlib.Path) -> str:
+    """The name of a run's folder; of a metrics.json of masks, the name of the masks."""
+    if not _is_file(text):
+        return pathlib.Path(text).name
+    source = report.load(path).get("masks")
+    return source["name"] if source else pathlib.Path(text).name
+
+
+def _is_file(text: str) -> bool:
+    return pathlib.Path(text).suffix == ".json"
+
+
 def _metrics_of(text: str, config: CompareConfig) -> pathlib.Path:
     path = pathlib.Path(text)
+    if _is_file(text):
+        # Masks of another tool cannot be scored again without the masks: `comparison` checks their data.
+        if config.dataset and "masks" not in report.load(path):
+            return _scored_on(path, config)
+        return path
     if config.dataset:
         return _scored_on(path, config)
-    return path if path.suffix == ".json" else path / "evaluation" / config.partition / report.FILE_NAME
+    return path / "evaluation" / config.partition / report.FILE_NAME
 
 
 def _scored_on(folder: pathlib.Path, config: CompareConfig) -> pathlib.Path:
@@ -74,7 +92,8 @@ def _scored_on(folder: pathlib.Path, config: CompareConfig) -> pathlib.Path:
     path = output / report.FILE_NAME
     if path.exists():
         body = report.load(path)
-        if (body["run"]["run_hash"], body["run"].get("best")) == (run.run_hash, run.best):
+        scored = body.get("run", {})
+        if (scored.get("run_hash"), scored.get("best")) == (run.run_hash, run.best):
             return path
     from semicml_tf.evaluation.job import evaluate
 

@@ -14,6 +14,8 @@ from semicml_tf.system.tables import Table
 from semicml_tf.system.tables import markdown as escaped
 
 COMPARISON_VERSION = 1
+# In place of a modality, for masks of another tool that are of no single one.
+ALL_MODALITIES = "any"
 FILES = ("comparison.json", "comparison.md")
 METHOD = (
     "Wilcoxon's signed-rank test of DSC, two-sided, over the patients whom both runs scored in the modality; p "
@@ -23,16 +25,24 @@ METHOD = (
 
 
 def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: str | pathlib.Path) -> None:
+    of_masks = "masks" in first or "masks" in other
+
     def scored(body):
-        # Row by row: a row holds the patients that have the modality that it reads.
-        return [[case["case_id"] for case in row["cases"]] for row in body["rows"]]
+        # Row by row: a row holds the patients that have the modality that it reads. Masks have other rows than a run.
+        return (
+            report.patients(body) if of_masks else [[case["case_id"] for case in row["cases"]] for row in body["rows"]]
+        )
+
+    def baselines(body):
+        # Those beside masks are fitted on all modalities, which a run may lack.
+        return None if of_masks else body["blind"]
 
     for what, left, right in (
         ("data hashes", first["dataset"]["data_hash"], other["dataset"]["data_hash"]),
         ("partitions", first["partition"], other["partition"]),
         ("policies", *report.shared_policy(first, other)),
         ("patients", scored(first), scored(other)),
-        ("no-network baselines", first["blind"], other["blind"]),
+        ("no-network baselines", baselines(first), baselines(other)),
         ("classes", first.get("labels"), other.get("labels")),
     ):
         if left != right:
@@ -47,18 +57,23 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
 def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
     """Tests of every two runs in every common modality; with several classes of their mean, then of each class.
 
+    Masks of another tool that are of no single modality are tested in every modality of the others.
+
     Returns:
         By comparison ``modality``, ``first``, ``second`` (names), the fields of `paired_tests.Paired` (``difference``
         is the mean DSC of the first less that of the second) and ``p_holm``, corrected for all of them. With several
         classes also ``target``, a class; None of their mean.
     """
     found = []
-    modalities = dict.fromkeys(row["modality"] for body in reports for row in report.networks(body))
+    rows = [row for body in reports for row in report.methods(body)]
+    modalities = dict.fromkeys(row["modality"] for row in rows if row["modality"])
+    # Masks of no single modality, and nothing else.
+    modalities = modalities or {ALL_MODALITIES: None}
     targets = report.targets(reports[0])
     for modality, target in itertools.product(modalities, (None, *targets)):
         runs = {}
         for name, body in zip(names, reports):
-            row = next((row for row in report.networks(body, target) if row["modality"] == modality), None)
+            row = next((row for row in report.methods(body, target) if report.answers_for(row, modality)), None)
             if row is not None:
                 runs[name] = {case["case_id"]: case["dice"] for case in row["cases"]}
         for first, second in itertools.combinations(runs, 2):
@@ -103,11 +118,12 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
 
     def summarised(row: dict, body: dict) -> dict:
         scores = report.scores(row)
+        title = row["name"] if row["kind"] != "masks" else row["modality"] or ALL_MODALITIES
         return {
             "name": row["name"],
             "modality": row["modality"],
             **({"target": row.get("target")} if report.targets(body) else {}),
-            "title": table.row_title(row["name"], row, body),
+            "title": table.row_title(title, row, body),
             "summary": summarise(scores),
             "failures": failures.listed(scores, failure_dice),
         }
@@ -122,8 +138,8 @@ def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dic
             {
                 "name": name,
                 "metrics": str(path),
-                "run_hash": body["run"]["run_hash"],
-                "rows": [summarised(row, body) for row in body["rows"] if row["kind"] == "network"],
+                **({"run_hash": body["run"]["run_hash"]} if "run" in body else {"masks": body["masks"]["files"]}),
+                "rows": [summarised(row, body) for row in body["rows"] if row["kind"] != "blind"],
                 "notes": [*table.paired_notes(body), *body["notes"]],
             }
             for name, path, body in zip(names, paths, reports)
@@ -147,7 +163,7 @@ def _p(value: float) -> str:
 
 def markdown(body: dict) -> str:
     """Tables in Markdown: a row per run and modality, then the no-network baselines; tests; failures by name."""
-    several = any("target" in row for row in body["blind"])
+    several = any("target" in row for run in body["runs"] for row in run["rows"])
 
     def names(first: str, second: str, row: dict) -> list[str]:
         return [first, second, *([table.class_title(row)] if several else [])]
@@ -178,7 +194,7 @@ def markdown(body: dict) -> str:
         headings += ["patients that differ", "p", "p corrected"]
         tables.append(Table(headings, lines, (f"{body['test']}.",)))
     failed = "".join(
-        f"{escaped(run['name'])}, {table.failed_name(row['modality'], row)}: "
+        f"{escaped(run['name'])}, {table.failed_name(row['modality'] or ALL_MODALITIES, row)}: "
         f"{escaped(failures.sentence(row['failures'], body['failure_dice']))}  \n"
         for run in body["runs"]
         for row in run["rows"]

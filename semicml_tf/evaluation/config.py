@@ -9,6 +9,7 @@ from semicml_tf.storage.access import DatasetAccess
 
 PARTITIONS = ("labelled", "validation", "test")
 CASE_IMAGES = ("shown", "all", "none")
+_MASKS = "Masks of another tool"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,15 @@ class Scoring:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Scoring, DatasetAccess, RunData):
-    """Options of `semicml_tf.evaluate`."""
+    """Options of `semicml_tf.evaluate`: of a run, or of the masks of another tool."""
 
-    output: str | None = option(None, help="Folder to write. The default is RUN/evaluation/PARTITION.", path=True)
+    run: str | None = option(None, help="Folder of the run.", path=True)
+    output: str | None = option(
+        None,
+        help="Folder to write. The default is RUN/evaluation/PARTITION or, beside the folder of the masks, "
+        "MASKS-evaluation/PARTITION.",
+        path=True,
+    )
     require_margin: float | None = option(
         None,
         help="Minimum lead in mean DSC of each network over both no-network baselines. If a network does not reach "
@@ -67,9 +74,49 @@ class EvaluateConfig(Scoring, DatasetAccess, RunData):
         help="Instead of scoring: try post-processing of the masks on the validation patients, and write what improves "
         "the DSC to RUN/postprocessing.json. Evaluation, export and prediction then apply it.",
     )
+    masks: str | None = option(
+        None,
+        help="Instead of a run: folder of masks that another tool made of the cases of --dataset, as NIfTI, NRRD or "
+        "DICOM-SEG: CASE.nii.gz, CASE.nrrd, CASE.dcm, or one file in a folder CASE. Each is on the patient's own grid. "
+        "Options of networks (--modalities, --batch_size, --case_images) have no effect.",
+        path=True,
+        group=_MASKS,
+    )
+    name: str | None = option(
+        None, help="Name of the masks in the tables. The default is the name of their folder.", group=_MASKS
+    )
+    mask_modality: str | None = option(
+        None,
+        help="The one modality that the masks were drawn on. They then stand beside its network. Without it, they "
+        "stand beside the network of every modality.",
+        group=_MASKS,
+    )
+    mask_values: tuple[str, ...] = option(
+        (),
+        help="Values of the mask files that are the target, e.g. 1+2, or NAME:1+2,NAME:3 of several classes; other "
+        "values are background. Of a DICOM-SEG, numbers of segments. The default is 1; several classes have the values "
+        "of the dataset's labels, or the segments of their names. Other values are then refused.",
+        group=_MASKS,
+    )
 
     def __post_init__(self):
-        check(self)
+        check(self, self._further())
+
+    def _further(self):
+        if self.masks is None:
+            if self.run is None:
+                yield "expected --run, which is missing", "Or name --masks of another tool; see --help"
+            for name in ("name", "mask_modality", "mask_values"):
+                if getattr(self, name):
+                    yield f"--{name} is an option of --masks, which is missing", "Leave it out"
+            return
+        if self.run is not None:
+            yield "expected --run or --masks, got both", "Leave one of them out"
+        if self.dataset is None:
+            yield "expected --dataset with --masks, which is missing", "Name the converted data of these cases"
+        for name in ("choose_postprocessing", "allow_other_data"):
+            if getattr(self, name):
+                yield f"--{name} is an option of runs, got --masks", "Leave it out"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The jobs of `semicml_tf.evaluate`: score a run, or choose its post-processing."""
+"""The jobs of `semicml_tf.evaluate`: score a run or other masks, or choose a run's post-processing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import pathlib
 import shlex
+from collections.abc import Sequence
 
 from semicml_tf.configuration import command_line
 from semicml_tf.errors import UserError
@@ -22,6 +23,7 @@ from semicml_tf.evaluation import (
 )
 from semicml_tf.evaluation.baseline_margin import shortfalls
 from semicml_tf.evaluation.config import EvaluateConfig
+from semicml_tf.evaluation.external_masks import job as external_masks
 from semicml_tf.evaluation.metrics.catalogue import METRICS
 from semicml_tf.records.shards import check_shards, read_cases
 from semicml_tf.runs.run_folder import Run
@@ -33,15 +35,16 @@ FILES = ("metrics.json", "metrics.csv", "table.txt", "table.md", "overlays.png",
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateResult:
-    """The scores of a run.
+    """The scores of a run, or of the masks of another tool.
 
     Attributes:
         folder: where the files lie.
         metrics: contents of metrics.json.
         scores: mean over patients and classes, by modality and then by measure, e.g. ``scores["ct"]["dice"]``. None
-            where a measure is undefined for all patients.
+            where a measure is undefined for all patients. Of masks: by name of the row.
         shortfalls: networks that miss ``require_margin``, a sentence each.
         text: tables and notes for the screen.
+        warnings: what a person should look at before the scores are used.
     """
 
     folder: pathlib.Path
@@ -49,6 +52,7 @@ class EvaluateResult:
     scores: dict[str, dict[str, float | None]]
     shortfalls: tuple[str, ...]
     text: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def metrics_file(self) -> pathlib.Path:
@@ -85,15 +89,17 @@ class PostprocessingChoice:
 def evaluate(config: EvaluateConfig) -> EvaluateResult:
     """Scores a run's networks patient by patient, beside the no-network baselines, and writes the files.
 
+    With ``config.masks``, scores these masks of another tool in the same way.
+
     Raises:
-        UserError: the run, the data or the output folder cannot be used. The message names the remedy.
+        UserError: the run, the masks, the data or the output folder cannot be used. The message names the remedy.
     """
     if config.choose_postprocessing:
         raise UserError(
             "choose_postprocessing makes no scores", remedy="Call choose_postprocessing(config), or set it to False"
         )
     with contextlib.ExitStack() as stack:
-        return _evaluate(config, stack)
+        return _evaluate(config, stack) if config.masks is None else _evaluate_masks(config, stack)
 
 
 def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateResult:
@@ -151,37 +157,67 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
         surface_tolerance_mm=config.surface_tolerance_mm,
         failure_dice=config.failure_dice,
     )
-    _write(output, body, panels, images)
+    with atomic_files.new_directory(output, overwrite=True) as staged:
+        _write_tables(staged, body)
+        _write_overlays(staged, panels, run.modalities)
+        images.move_to(staged)
+    text = [_text(body, output)]
+    if not config.output:
+        partition = "" if config.partition == "test" else f" --partition={config.partition}"
+        text.append(f"for a page: python -m semicml_tf.report {shlex.quote(str(run.folder))}{partition}")
     return EvaluateResult(
         folder=output,
         metrics=body,
         scores={row["modality"]: _means(row["summary"]) for row in report.networks(body)},
-        shortfalls=() if config.require_margin is None else tuple(shortfalls(body, config.require_margin)),
-        text=_text(body, output, config, run),
+        shortfalls=_shortfalls(body, config),
+        text="\n".join(text),
     )
 
 
-def _write(output: pathlib.Path, body: dict, panels: list, images: case_images.CaseImages) -> None:
+def _evaluate_masks(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateResult:
+    output = external_masks.output_of(config)
+    found = external_masks.evaluate_masks(config, output, FILES, stack)
+    body = found.body
     with atomic_files.new_directory(output, overwrite=True) as staged:
-        atomic_files.write_json(staged / "metrics.json", body)
-        atomic_files.write_text(staged / "metrics.csv", table.scores_csv(body))
-        atomic_files.write_text(staged / "table.txt", table.screen(body))
-        atomic_files.write_text(staged / "table.md", table.summary_markdown(body))
-        chosen, modalities = overlay.choose(panels), tuple(row["modality"] for row in report.networks(body))
-        atomic_files.write_file(staged / "overlays.png", lambda stream: overlay.write_png(stream, chosen, modalities))
-        images.move_to(staged)
+        _write_tables(staged, body)
+        _write_overlays(staged, found.panels, found.modalities, predicted=f"{body['masks']['name']}, as scored")
+    metrics = shlex.quote(str(output / report.FILE_NAME))
+    return EvaluateResult(
+        folder=output,
+        metrics=body,
+        scores={row["name"]: _means(row["summary"]) for row in report.methods(body)},
+        shortfalls=_shortfalls(body, config),
+        text=f"{_text(body, output)}\nbeside a run: python -m semicml_tf.compare RUN {metrics}",
+        warnings=found.warnings,
+    )
+
+
+def _shortfalls(body: dict, config: EvaluateConfig) -> tuple[str, ...]:
+    return () if config.require_margin is None else tuple(shortfalls(body, config.require_margin))
+
+
+def _write_tables(staged: pathlib.Path, body: dict) -> None:
+    atomic_files.write_json(staged / "metrics.json", body)
+    atomic_files.write_text(staged / "metrics.csv", table.scores_csv(body))
+    atomic_files.write_text(staged / "table.txt", table.screen(body))
+    atomic_files.write_text(staged / "table.md", table.summary_markdown(body))
+
+
+def _write_overlays(staged: pathlib.Path, panels: Sequence, modalities: Sequence[str], **legend: str) -> None:
+    chosen = overlay.choose(panels)
+    atomic_files.write_file(
+        staged / "overlays.png", lambda stream: overlay.write_png(stream, chosen, modalities, **legend)
+    )
 
 
 def _means(summary: dict) -> dict[str, float | None]:
     return {name: summary[name]["mean"] for name in METRICS if name in summary}
 
 
-def _text(body: dict, output: pathlib.Path, config: EvaluateConfig, run: Run) -> str:
-    lines = [table.screen(body), f"metrics: {output / 'metrics.json'}", f"overlays: {output / 'overlays.png'}"]
-    if not config.output:
-        partition = "" if config.partition == "test" else f" --partition={config.partition}"
-        lines.append(f"for a page: python -m semicml_tf.report {shlex.quote(str(run.folder))}{partition}")
-    return "\n".join(lines)
+def _text(body: dict, output: pathlib.Path) -> str:
+    return "\n".join(
+        [table.screen(body), f"metrics: {output / 'metrics.json'}", f"overlays: {output / 'overlays.png'}"]
+    )
 
 
 def choose_postprocessing(config: EvaluateConfig) -> PostprocessingChoice:
@@ -194,6 +230,8 @@ def choose_postprocessing(config: EvaluateConfig) -> PostprocessingChoice:
         raise UserError(
             "--choose_postprocessing makes no scores, which --require_margin needs", remedy="Leave one of them out"
         )
+    if config.run is None:
+        raise UserError("expected --run, whose masks are post-processed", remedy="Leave --masks out")
     run = Run.load(config.run)
     info = data_provenance.load(run, config)
     data_provenance.require(run, info)

@@ -102,14 +102,13 @@ def _colours(classes: Sequence[str]) -> list[tuple[str, str]]:
     return [(outlines.class_colour(number),) * 2 for number in range(len(classes))]
 
 
-def _legend(classes: Sequence[str]):
+def _legend(classes: Sequence[str], predicted: str):
     from matplotlib.lines import Line2D
 
     ((truth, prediction), *_) = _colours(classes) if len(classes) == 1 else [("black", "black")]
-    network = "that modality's network, as scored"
     handles = [
         Line2D([], [], color=truth, linewidth=2, label="truth"),
-        Line2D([], [], color=prediction, linewidth=2, linestyle="dashed", label=network),
+        Line2D([], [], color=prediction, linewidth=2, linestyle="dashed", label=predicted),
     ]
     if len(classes) > 1:
         handles += [
@@ -118,12 +117,18 @@ def _legend(classes: Sequence[str]):
     return handles
 
 
-def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[str]) -> None:
+def write_png(
+    stream: BinaryIO,
+    panels: Sequence[Panel],
+    modalities: Sequence[str],
+    predicted: str = "that modality's network, as scored",
+) -> None:
     """Draws the panels: a patient's modalities side by side, and as many patients per row as have four panels.
 
     Args:
         stream: where the PNG goes.
         panels: at least one.
+        predicted: what the dashed lines are, for the legend.
     """
     # The figure without pyplot: no display, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -151,7 +156,7 @@ def write_png(stream: BinaryIO, panels: Sequence[Panel], modalities: Sequence[st
                 outlines.draw(axes, truth, colour, linewidths=1.6)
                 outlines.draw(axes, prediction, other, linewidths=1.6, linestyles="dashed")
             axes.set_title(_title(item, modality), fontsize=9, parse_math=False)
-    handles = _legend(panels[0].classes)
+    handles = _legend(panels[0].classes, predicted)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=10)
     figure.suptitle("Worst patient first. DSC of the whole volume; the slice with the most truth.", fontsize=11)
     figure.savefig(stream, format="png", dpi=110)

@@ -1,7 +1,8 @@
 """`metrics.json`: the contents of an evaluation. All tables are written from this file alone.
 
-There is a row per network and no-network baseline. With several classes or regions, this row is the mean over them, and
-a row per class follows, whose `target` names the class. `targets` lists these classes: it is empty for a single one.
+There is a row per network, or one row of another tool's masks, and a row per no-network baseline. With several classes
+or regions, this row is the mean over them, and a row per class follows, whose `target` names the class. `targets` lists
+these classes: it is empty for a single one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from semicml_tf.evaluation.metrics.case_score import CaseScore, mean_over_classe
 from semicml_tf.evaluation.metrics.catalogue import METRICS, POLICY
 from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 from semicml_tf.evaluation.scores import summarise
+from semicml_tf.labels import LabelDefinition
 from semicml_tf.labels_file import LabelFile
 from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.records.dataset import DatasetInfo
@@ -69,13 +71,14 @@ class Failures(TypedDict, total=False):
 
 
 class Row(TypedDict):
-    """The patients of a network or a no-network baseline (`kind` "blind", without `modality`).
+    """The patients of a network, of another tool's masks or of a no-network baseline (`kind` "blind").
 
-    `target` is a class; None or missing where the row is the mean over all classes, or where there is one class.
+    Masks have a `modality` if they were drawn on it alone. A baseline has none. `target` is a class; None or missing
+    where the row is the mean over all classes, or where there is one class.
     """
 
     name: str
-    kind: Literal["network", "blind"]
+    kind: Literal["network", "masks", "blind"]
     modality: str | None
     target: NotRequired[str | None]
     summary: Summary
@@ -88,6 +91,21 @@ class _Run(TypedDict):
     best: NotRequired[dict[str, dict[str, Any]]]
 
 
+class MaskSource(TypedDict):
+    """The masks of another tool that were scored, in place of a run.
+
+    `files` has the SHA-256 of each file by case and class ("" of a file with all classes); `missing` are cases without
+    a file. `values` stand for the classes.
+    """
+
+    name: str
+    modality: str | None
+    folder: NotRequired[str]
+    values: NotRequired[dict[str, list[int]]]
+    files: dict[str, dict[str, str]]
+    missing: list[str]
+
+
 class _Dataset(TypedDict):
     data_hash: str
 
@@ -97,7 +115,9 @@ class Report(TypedDict):
 
     report_version: Literal[PLAIN_VERSION, REPORT_VERSION]
     command: NotRequired[str]
-    run: _Run
+    # One of the two: a report is of a run, or of another tool's masks.
+    run: NotRequired[_Run]
+    masks: NotRequired[MaskSource]
     dataset: _Dataset
     # Missing where the target is plain.
     labels: NotRequired[LabelFile]
@@ -145,33 +165,12 @@ def build(
         failure_dice: a DSC below it is a failure.
     """
     labels = run.labels
-
-    def row(name: str, scores: Sequence[CaseScore], **target: str | None) -> dict:
-        network = name in run.modalities
-        return {
-            "name": name,
-            "kind": "network" if network else "blind",
-            "modality": name if network else None,
-            **target,
-            "summary": summarise(scores),
-            "failures": failures.listed(scores, failure_dice),
-            "cases": [dataclasses.asdict(score) for score in scores],
-        }
-
-    def by_class(values: Mapping[str, Any]) -> Any:
-        return dict(values) if len(labels.names) > 1 else next(iter(values.values()), None)
-
     rows = []
     for name, of_classes in results.items():
-        each = {one: of_classes.get(one, []) for one in labels.names}
-        if len(each) == 1:
-            rows.append(row(name, *each.values()))
-            continue
-        rows.append(row(name, [mean_over_classes(scores) for scores in zip(*each.values())], target=None))
-        rows += [row(name, scores, target=one) for one, scores in each.items()]
+        kind, modality = ("network", name) if name in run.modalities else ("blind", None)
+        rows += _rows_of(labels, name, kind, modality, of_classes, failure_dice)
     return {
-        "report_version": PLAIN_VERSION if labels.is_plain else REPORT_VERSION,
-        "command": command,
+        **_head(labels, command),
         "run": {
             "folder": str(run.folder),
             "run_hash": run.run_hash,
@@ -180,32 +179,121 @@ def build(
             "width": run.spec.width,
             "best": run.best,
         },
+        **_data(info, labels, partition),
+        "thresholds": {name: _by_class(labels, run.thresholds(name)) for name in run.modalities},
+        "batch_size": batch_size,
+        "lacking": _lacking(info, partition, run.modalities),
+        **_definitions(labels, notes, fitted, surface_tolerance_mm, failure_dice),
+        "rows": rows,
+        "postprocessing": {
+            name: _by_class(labels, {one: str(steps) for one, steps in of_classes.items()})
+            for name, of_classes in postprocessing.items()
+        },
+    }
+
+
+def build_of_masks(
+    *,
+    command: str,
+    source: MaskSource,
+    info: DatasetInfo,
+    partition: str,
+    scores: Mapping[str, Sequence[CaseScore]],
+    results: Mapping[str, Mapping[str, Sequence[CaseScore]]],
+    fitted: Mapping[str, Mapping[str, trivial_baselines.Fitted]],
+    notes: Sequence[str],
+    surface_tolerance_mm: float,
+    failure_dice: float,
+) -> dict:
+    """The contents of `metrics.json` of another tool's masks.
+
+    Args:
+        source: the masks.
+        scores: of the masks, by class.
+        results: of the no-network baselines, by row name and class.
+        fitted, notes, surface_tolerance_mm, failure_dice: as in `build`.
+    """
+    labels, modality = info.labels, source["modality"]
+    rows = _rows_of(labels, source["name"], "masks", modality, scores, failure_dice)
+    for name, of_classes in results.items():
+        rows += _rows_of(labels, name, "blind", None, of_classes, failure_dice)
+    return {
+        **_head(labels, command),
+        "masks": source,
+        **_data(info, labels, partition),
+        "lacking": _lacking(info, partition, [modality] if modality else []),
+        **_definitions(labels, notes, fitted, surface_tolerance_mm, failure_dice),
+        "rows": rows,
+    }
+
+
+def _head(labels: LabelDefinition, command: str) -> dict:
+    return {"report_version": PLAIN_VERSION if labels.is_plain else REPORT_VERSION, "command": command}
+
+
+def _data(info: DatasetInfo, labels: LabelDefinition, partition: str) -> dict:
+    return {
         "dataset": {"folder": info.location, "data_hash": info.data_hash},
         **({} if labels.is_plain else {"labels": labels.to_json()}),
         "partition": partition,
-        "thresholds": {name: by_class(run.thresholds(name)) for name in run.modalities},
-        "batch_size": batch_size,
-        "lacking": {
-            name: [case.case_id for case in info.cases(partition) if name not in info.modalities_of(case)]
-            for name in run.modalities
-        },
+    }
+
+
+def _lacking(info: DatasetInfo, partition: str, modalities: Sequence[str]) -> dict[str, list[str]]:
+    return {
+        name: [case.case_id for case in info.cases(partition) if name not in info.modalities_of(case)]
+        for name in modalities
+    }
+
+
+def _definitions(
+    labels: LabelDefinition, notes: Sequence[str], fitted: Mapping, surface_tolerance_mm: float, failure_dice: float
+) -> dict:
+    return {
         "policy": POLICY,
         "surface_tolerance_mm": surface_tolerance_mm,
         "failure_dice": failure_dice,
         "intervals": bootstrap.METHOD,
         "notes": list(notes),
         "blind": {
-            name: by_class({one: dataclasses.asdict(fit) for one, fit in of_classes.items()})
+            name: _by_class(labels, {one: dataclasses.asdict(fit) for one, fit in of_classes.items()})
             for name, of_classes in fitted.items()
         },
         "versions": versions(),
         "processor": cpu.processor(),
-        "rows": rows,
-        "postprocessing": {
-            name: by_class({one: str(steps) for one, steps in of_classes.items()})
-            for name, of_classes in postprocessing.items()
-        },
     }
+
+
+def _by_class(labels: LabelDefinition, values: Mapping[str, Any]) -> Any:
+    return dict(values) if len(labels.names) > 1 else next(iter(values.values()), None)
+
+
+def _rows_of(
+    labels: LabelDefinition,
+    name: str,
+    kind: str,
+    modality: str | None,
+    of_classes: Mapping[str, Sequence[CaseScore]],
+    failure_dice: float,
+) -> list[dict]:
+    """The row of a network, masks or baseline; with several classes also a row for each class."""
+
+    def row(scores: Sequence[CaseScore], **target: str | None) -> dict:
+        return {
+            "name": name,
+            "kind": kind,
+            "modality": modality,
+            **target,
+            "summary": summarise(scores),
+            "failures": failures.listed(scores, failure_dice),
+            "cases": [dataclasses.asdict(score) for score in scores],
+        }
+
+    each = {one: of_classes.get(one, []) for one in labels.names}
+    if len(each) == 1:
+        return [row(*each.values())]
+    over_classes = row([mean_over_classes(scores) for scores in zip(*each.values())], target=None)
+    return [over_classes, *(row(scores, target=one) for one, scores in each.items())]
 
 
 def load(path: str | pathlib.Path) -> dict:
@@ -222,10 +310,26 @@ def load(path: str | pathlib.Path) -> dict:
         )
         whole = dict[str, schema] if targets(body) else schema
         json_files.of_value(fitted, whole, what=f"{what} with '{name}'", path=path, remedy=_REMEDY)
+    if problem := _problem_of_source(body):
+        raise UserError(f"expected {what}, got {problem}", path=path, remedy=_REMEDY)
     known = {None, *targets(body)}
     if any(row.get("target") not in known for row in body["rows"]):
         raise UserError(f"expected {what}, got rows of classes that it does not define", path=path, remedy=_REMEDY)
     return body
+
+
+def _problem_of_source(body: dict) -> str | None:
+    """Why the rows are not those of a run, or of the masks of another tool; None if they are."""
+    if ("run" in body) == ("masks" in body):
+        return "scores that are neither of a run nor of masks"
+    kinds = {row["kind"] for row in body["rows"]} - {"blind"}
+    if "run" in body:
+        return "rows of masks in the scores of a run" if "masks" in kinds else None
+    source = body["masks"]
+    own = {(row["name"], row["modality"]) for row in body["rows"] if row["kind"] == "masks"}
+    if kinds != {"masks"} or own != {(source["name"], source["modality"])}:
+        return "scores of masks whose rows are of something else"
+    return None
 
 
 def targets(report: dict) -> tuple[str, ...]:
@@ -260,6 +364,16 @@ def rows(report: dict, target: str | None = None) -> list[dict]:
 def networks(report: dict, target: str | None = None) -> list[dict]:
     """The rows of networks; see `rows`."""
     return [row for row in rows(report, target) if row["kind"] == "network"]
+
+
+def methods(report: dict, target: str | None = None) -> list[dict]:
+    """The rows of networks or of another tool's masks: all rows except the no-network baselines; see `rows`."""
+    return [row for row in rows(report, target) if row["kind"] != "blind"]
+
+
+def answers_for(row: dict, modality: str) -> bool:
+    """Whether a row of `methods` stands for a modality. Masks of no single modality stand for every one."""
+    return row["modality"] == modality or (row["kind"] == "masks" and row["modality"] is None)
 
 
 def baselines(report: dict, target: str | None = None) -> list[dict]:

@@ -35,7 +35,7 @@ def paired_notes(report: dict) -> list[str]:
     """Comparisons of each network with rows that were scored on other patients, one line per pair."""
     notes = []
     for network, row in itertools.combinations(reports.rows(report), 2):
-        if network["kind"] != "network" or _same_patients(network, row):
+        if network["kind"] == "blind" or _same_patients(network, row):
             continue
         own, other, common = paired_dice(network, row)
         first, second = _name(network), _name(row)
@@ -84,11 +84,21 @@ def class_notes(report: dict) -> list[str]:
     return notes
 
 
+def source_note(report: dict) -> str:
+    """What was scored: the run, or the masks of another tool."""
+    if "run" in report:
+        return f"Run {report['run']['run_hash'][:12]}"
+    source = report["masks"]
+    files = sum(len(of_case) for of_case in source["files"].values())
+    modality = f"on {source['modality']}" if source["modality"] else "of no single modality"
+    return f"Masks of '{source['name']}' {modality} ({files} files)"
+
+
 def _notes(report: dict) -> list[str]:
     count = len(reports.patients(report))
     return [
         f"Partition '{report['partition']}', {count} patients, each on its own grid; mean ± sd over patients.",
-        f"Run {report['run']['run_hash'][:12]}, data {report['dataset']['data_hash'][:12]}.",
+        f"{source_note(report)}, data {report['dataset']['data_hash'][:12]}.",
         *class_notes(report),
         *(f"{note}." for note in baseline_notes(report)),
         "Missed (truth, no prediction): DSC, PPV and sensitivity 0, HD95 and ASSD the volume's diagonal.",
@@ -105,8 +115,8 @@ def _notes(report: dict) -> list[str]:
 
 
 def failing_rows(report: dict) -> list[dict]:
-    """The rows whose failures are named: those of networks, of several classes for each class."""
-    return [row for target in reports.targets(report) or (None,) for row in reports.networks(report, target)]
+    """The rows whose failures are named: all but the baselines, of several classes for each class."""
+    return [row for target in reports.targets(report) or (None,) for row in reports.methods(report, target)]
 
 
 def failed_name(name: str, row: dict) -> str:

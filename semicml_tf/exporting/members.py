@@ -176,6 +176,8 @@ def _validation_scores(run: Run, modality: str, postprocessing: Mapping[str, Pos
     if not path.is_file():
         return {}
     body = report.load(path)
+    if "run" not in body:
+        return {}
     held = body.get("postprocessing", {}).get(modality, "none")
     steps = dict.fromkeys(postprocessing, held) if isinstance(held, str) else held
     made = (body["run"]["run_hash"], body["run"]["best"], steps)

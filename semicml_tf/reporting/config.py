@@ -14,6 +14,13 @@ class ReportConfig:
 
     run: tuple[str, ...] = option(help="Folder of a run. May be given several times.", path=True, repeated=True)
     partition: str = option("test", help="Partition whose scores are shown.", choices=PARTITIONS)
+    external: tuple[str, ...] = option(
+        (),
+        help="metrics.json of the masks of another tool, which python -m semicml_tf.evaluate --masks writes. May be "
+        "given several times.",
+        path=True,
+        repeated=True,
+    )
     output: str | None = option(
         None, help="The page. The default is report.html in the folder of the (first) run.", path=True
     )

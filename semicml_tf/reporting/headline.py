@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from semicml_tf.evaluation import report
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
 
@@ -58,12 +59,13 @@ def _of_network(run: RunFacts, row: dict, several: bool) -> Html | None:
         )
         + ". "
     )
-    name = element("b", f"{run.name}, {row['name']}" if several else row["name"])
+    name = element("b", f"{run.name}, {run.title(row)}" if several else row["name"])
     baseline = _best_baseline(run)
     if baseline is None:
         return element("li", name, ": ", text)
     read = _modality_of(run.metrics["blind"].get(baseline["name"], {}))
-    other = f"; it reads {read}, which this network does not" if read not in (None, row["modality"]) else ""
+    unread = read is not None and not report.answers_for(row, read)
+    other = f"; it reads {read}, which this network does not" if unread else ""
     beside = f"the best row that reads no network ({baseline['name']}, {number(_mean_dice(baseline))}{other})"
     if mean > _mean_dice(baseline):
         return element("li", name, ": ", text, f"Above {beside}.")

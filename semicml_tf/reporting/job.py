@@ -44,7 +44,7 @@ def report(config: ReportConfig) -> ReportResult:
         raise UserError(
             "expected a file, got a folder", path=output, remedy="Choose another --output, e.g. report.html"
         )
-    runs = run_facts.load_all(config.run, config.partition)
+    runs = run_facts.load_all(config.run, config.partition, config.external)
     with locks.writing(output):
         content = page.build(runs, command=command_line("semicml_tf.report", config), images=config.images)
         atomic_files.write_file(output, lambda stream: stream.write(content))

@@ -101,7 +101,7 @@ class _Page:
         self._runs, self._command, self._cases, self._pictures = runs, command, cases, pictures
 
     def _sections(self, volumes: ViewerVolumes, keys) -> list[tuple[str, str, Html]]:
-        runs = self._runs
+        runs, trained = self._runs, [run for run in self._runs if not run.masks]
         cost = annotation_curve.section(runs)
         notes = []
         shown = dict.fromkeys(run.kept_classes for run in runs if run.images)
@@ -131,9 +131,9 @@ class _Page:
             ("patients", "Patient by patient", strip_plots.section(runs)),
             ("comparison", "Runs against each other", run_comparison.section(runs)),
             ("cost", "Annotation cost", cost),
-            ("gap", "Modality gap", modality_gap.section(runs)),
-            ("curves", "Learning curves", learning_curves.section(runs)),
-            ("calibration", "Calibration", calibration_plots.section(runs)),
+            ("gap", "Modality gap", modality_gap.section(trained)),
+            ("curves", "Learning curves", learning_curves.section(trained)),
+            ("calibration", "Calibration", calibration_plots.section(trained)),
             ("cases", "Patients, worst first", join(notes, ranked_cases.section(self._cases, self._pictures, keys))),
             ("policy", "What the numbers mean", summary.definitions(runs)),
             (

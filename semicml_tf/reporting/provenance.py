@@ -40,13 +40,15 @@ def _of_run(run: RunFacts) -> Html:
         ("method", run.method),
         ("seed", settings.get("seed")),
         ("labelled patients", run.labelled),
-        ("run hash", code(record.get("run_hash"))),
+        ("run hash", None if run.masks else code(record.get("run_hash"))),
         ("data hash", code(record.get("data_hash"))),
         ("scored on data", code((metrics.get("dataset") or {}).get("data_hash")) if metrics else None),
-        ("dataset", code(record.get("dataset"))),
+        ("dataset", None if run.masks else code(record.get("dataset"))),
         ("networks kept", "; ".join(best)),
         ("trained with", _versions(record.get("versions"))),
         ("scored with", _versions(metrics.get("versions"))),
+        ("masks", code(run.masks.get("folder", "")) if run.masks else None),
+        ("files", len(run.masks["files"]) if run.masks else None),
     ]
     commands = [
         ("Training", _command(run)),

@@ -72,7 +72,7 @@ def ranked(run: RunFacts, *, images: bool = True) -> list[RankedCase]:
         for name, held in scores.items()
     }
     of_classes: dict[str, dict[str, dict[str, float]]] = {name: {} for name in scores}
-    for row in (row for target in run.targets for row in run.rows_of(target) if row["kind"] == "network"):
+    for row in (row for target in run.targets for row in run.networks_of(target)):
         for case in row["cases"]:
             of_classes[str(case["case_id"])].setdefault(str(row["name"]), {})[row["target"]] = case["dice"]
     kept = of_run(run) if images else {}

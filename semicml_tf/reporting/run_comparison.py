@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from semicml_tf.evaluation import comparison
+from semicml_tf.evaluation import comparison, report
 from semicml_tf.evaluation.table import class_title
 from semicml_tf.reporting.markup import Html, element, join, sortable
 from semicml_tf.reporting.run_facts import RunFacts
@@ -14,14 +14,21 @@ from semicml_tf.system.tables import Cell, Table
 _SAME_ML = 1e-6
 
 
-def _truths(run: RunFacts) -> dict[tuple[str, str], float | None]:
-    """Volume of the truth by modality and patient."""
-    return {(row["modality"], case["case_id"]): case.get("truth_ml") for row in run.networks for case in row["cases"]}
+def _truths(run: RunFacts, modalities: Iterable[str | None]) -> dict[tuple[str, str], float | None]:
+    """Volume of the truth by modality and patient. Masks of no single modality stand for each of `modalities`."""
+    return {
+        (modality, case["case_id"]): case.get("truth_ml")
+        for row in run.networks
+        for modality in modalities
+        if row["modality"] == modality or report.answers_for(row, modality)
+        for case in row["cases"]
+    }
 
 
 def _differs(first: RunFacts, other: RunFacts) -> str | None:
     """The reason why two runs cannot be compared; None if they can."""
-    own, others = _truths(first), _truths(other)
+    modalities = dict.fromkeys(row["modality"] for run in (first, other) for row in run.networks)
+    own, others = _truths(first, modalities), _truths(other, modalities)
     common = [key for key in own if key in others]
     if not common:
         return "no patient was scored in both"

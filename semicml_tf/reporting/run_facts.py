@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from semicml_tf.diagnostics import relearning_report
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import case_images, report
+from semicml_tf.evaluation import case_images, comparison, report
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.storage import url as urls
@@ -26,7 +26,7 @@ _REMEDY = "Choose the folder that python -m semicml_tf.train wrote"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunFacts:
-    """The facts of a run.
+    """The facts of a run, or of the masks of another tool, which have nothing but scores.
 
     Attributes:
         key: of the run on the page, safe in an identifier.
@@ -69,7 +69,7 @@ class RunFacts:
     def rows_of(self, target: str | None) -> list[dict]:
         """The rows of a class; see `report.rows`."""
         rows = report.rows(self.metrics, target) if self.metrics else []
-        return sorted(rows, key=lambda row: row.get("kind") != "network")
+        return sorted(rows, key=lambda row: row.get("kind") == "blind")
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -83,8 +83,21 @@ class RunFacts:
 
     @property
     def networks(self) -> list[dict]:
-        """Rows of networks."""
-        return [row for row in self.rows if row.get("kind") == "network"]
+        """Rows of networks, or of the masks of another tool."""
+        return self.networks_of(None)
+
+    def networks_of(self, target: str | None) -> list[dict]:
+        """The rows of a class that are no no-network baselines."""
+        return [row for row in self.rows_of(target) if row.get("kind") != "blind"]
+
+    @property
+    def masks(self) -> dict | None:
+        """What is known of the masks of another tool; None of a run."""
+        return self.metrics.get("masks") if self.metrics else None
+
+    def title(self, row: dict) -> str:
+        """What tells a row apart from the others of the run: the modality, or the name of a baseline."""
+        return (row["modality"] or comparison.ALL_MODALITIES) if row["kind"] == "masks" else row["name"]
 
     @property
     def modalities(self) -> list[str]:
@@ -94,6 +107,8 @@ class RunFacts:
     @property
     def method(self) -> str:
         """The stages of the run in words."""
+        if self.masks:
+            return "masks of another tool"
         stages = self.record.get("settings", {}).get("method") or list(
             dict.fromkeys(str(row["stage"]) for row in self.history if "stage" in row)
         )
@@ -102,6 +117,8 @@ class RunFacts:
     @property
     def labelled(self) -> int | None:
         """Number of labelled patients that the run was trained with; None where the number is unknown."""
+        if self.masks:
+            return None
         if self.images is not None:
             return self.images["labelled_patients"]
         dataset = self.record["dataset"]
@@ -158,8 +175,8 @@ def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str
         other = f". It is evaluated on '{others[0]}': pass --partition={others[0]} to report that" if others else ""
         notes.append(f"Not evaluated on '{partition}': run {again}{other}")
         return None
-    scored = body["run"]
-    if scored["run_hash"] != record["run_hash"] or scored.get("best") not in (None, record.get("best")):
+    scored = body.get("run", {})
+    if scored.get("run_hash") != record["run_hash"] or scored.get("best") not in (None, record.get("best")):
         notes.append(f"The run has been trained on since it was scored; for scores of its networks run {again}")
     if not (folder / "evaluation" / partition / case_images.FOLDER / case_images.INDEX).is_file():
         notes.append(
@@ -205,20 +222,60 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
     )
 
 
-def load_all(folders: Sequence[str | pathlib.Path], partition: str) -> list[RunFacts]:
-    """Reads runs, each with a unique name.
+def load_external(path: str | pathlib.Path, partition: str, key: str) -> RunFacts:
+    """Reads the scores of the masks of another tool.
 
     Raises:
-        UserError: one is no run's folder, or comes twice.
+        UserError: the file is no such metrics.json, or is of another partition.
+    """
+    path, body = pathlib.Path(path), report.load(path)
+    if "masks" not in body:
+        raise UserError("expected the scores of masks, got those of a run", path=path, remedy="Name the run's folder")
+    if body["partition"] != partition:
+        problem = f"expected scores of partition '{partition}', got '{body['partition']}'"
+        raise UserError(problem, path=path, remedy=f"Pass --partition={body['partition']}, or score the others")
+    modality = body["masks"]["modality"]
+    record = {"modalities": [modality] if modality else [], "dataset": "", "data_hash": body["dataset"]["data_hash"]}
+    nothing = dict.fromkeys(("flags", "images", "relearning"))
+    return RunFacts(
+        key=key,
+        name=body["masks"]["name"],
+        folder=path.parent,
+        partition=partition,
+        record=record,
+        history=[],
+        metrics=body,
+        notes=(),
+        damaged=(),
+        **nothing,
+    )
+
+
+def load_all(
+    folders: Sequence[str | pathlib.Path], partition: str, external: Sequence[str | pathlib.Path] = ()
+) -> list[RunFacts]:
+    """Reads runs and the scores of masks, each with a unique name.
+
+    Args:
+        external: metrics.json files of the masks of other tools.
+
+    Raises:
+        UserError: one is no run's folder, or comes twice; see also `load_external`.
     """
     resolved = [pathlib.Path(folder).resolve() for folder in folders]
     twice = next((path for index, path in enumerate(resolved) if path in resolved[:index]), None)
     if twice is not None:
         raise UserError("this run is given twice", path=twice, remedy="Name each run once")
-    return [
+    found = [
         load(folder, partition, f"run{index}", name)
         for index, (folder, name) in enumerate(zip(folders, _names(resolved)))
     ]
+    for index, path in enumerate(external, start=len(found)):
+        masks = load_external(path, partition, f"run{index}")
+        if masks.name in [run.name for run in found]:
+            masks = dataclasses.replace(masks, name=f"{masks.name} ({path})")
+        found.append(masks)
+    return found
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:

@@ -100,14 +100,14 @@ def _strip(run: RunFacts, row: dict, metric: str, alone: bool) -> _Strip:
         for case in row["cases"]
         if columns.is_number(case.get(metric))
     ]
-    modality = row["modality"] or row["name"]
+    modality = run.title(row)
     colour = run.modalities.index(modality) if modality in run.modalities else len(run.modalities)
     return _Strip(modality if alone else f"{run.name}, {modality}", colour, dots)
 
 
 def _held(runs: Sequence[RunFacts], target: str | None) -> list[tuple[RunFacts, dict]]:
     """The networks' rows of a class, modality by modality, so that the runs stand one below the other."""
-    held = [(run, row) for run in runs for row in run.rows_of(target) if row.get("kind") == "network"]
+    held = [(run, row) for run in runs for row in run.networks_of(target)]
     return sorted(
         held,
         key=lambda pair: (

@@ -47,10 +47,10 @@ def _rows(runs: Sequence[RunFacts], target: str | None = None) -> Rows:
     for run in runs:
         labelled = "" if run.labelled is None else f", {run.labelled} labelled"
         first = [Cell(run.name, run.name, (f"{run.method}{labelled}",))] if len(runs) > 1 else []
-        baselines = [(row["name"], row["summary"]) for _, row in rows if row["kind"] != "network"]
+        baselines = [(row["name"], row["summary"]) for _, row in rows if row["kind"] == "blind"]
         for row in run.rows_of(target):
-            if row["kind"] == "network":
-                rows.append(([*first, Cell(row["name"], row["name"])], row))
+            if row["kind"] != "blind":
+                rows.append(([*first, Cell(run.title(row), run.title(row))], row))
             elif (row["name"], row["summary"]) not in baselines:
                 rows.append(([*first, Cell(row["name"], row["name"], ("reads no network",))], row))
     return rows
@@ -174,9 +174,8 @@ def failures(runs: Sequence[RunFacts]) -> Html:
     """The failed patients by run, network and class."""
     parts, without = [], []
     for run in runs:
-        rows = [row for target in run.targets or (None,) for row in run.rows_of(target) if row["kind"] == "network"]
-        for row in rows:
-            name = failed_name(row["name"], row)
+        for row in (row for target in run.targets or (None,) for row in run.networks_of(target)):
+            name = failed_name(run.title(row), row)
             name = f"{run.name}, {name}" if len(runs) > 1 else name
             items = _failures_of(run, row)
             if items:

@@ -12,6 +12,7 @@ from semicml_tf.evaluation.config import CompareConfig, EvaluateConfig
 from semicml_tf.evaluation.metrics.case_score import CaseScore
 from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 from semicml_tf.evaluation.scores import WITHOUT
+from semicml_tf.reporting.config import ReportConfig
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 TEXT = (REPOSITORY / "docs/evaluation.md").read_text(encoding="utf-8")
@@ -24,7 +25,7 @@ def test_every_score_is_defined():
 
 
 def test_flags_and_defaults():
-    names = {one.name for config in (EvaluateConfig, CompareConfig) for one in options(config)}
+    names = {one.name for config in (EvaluateConfig, CompareConfig, ReportConfig) for one in options(config)}
     assert set(re.findall(r"--(\w+)", TEXT)) - {"torch_python"} <= names
     assert f"`--surface_tolerance_mm` ({SURFACE_TOLERANCE_MM:g})" in TEXT
     assert f"{bootstrap.RESAMPLES} resamples of the patients, seed {bootstrap.SEED}" in TEXT

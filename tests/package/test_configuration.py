@@ -150,7 +150,7 @@ CONFIGS = {
 
 
 # Beside the options that are always required.
-NEEDED = {"semicml_tf.train": {"output": "RUN"}}
+NEEDED = {"semicml_tf.train": {"output": "RUN"}, "semicml_tf.evaluate": {"run": "RUN"}}
 
 
 def samples(one):

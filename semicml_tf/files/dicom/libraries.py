@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _INSTALL = 'pip install "semicml-tf[dicom]"'
 
 
-def _imported(name: str):
+def _imported(name: str, what: str = "DICOM"):
     # Their warnings and log lines quote values that they find odd, which may be a name or a date of birth.
     warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
     for logger in ("pydicom", "highdicom"):
@@ -24,7 +24,8 @@ def _imported(name: str):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise UserError(f"reading DICOM needs {name.split('.')[0]}, which is not installed", remedy=_INSTALL) from None
+        library = name.split(".")[0]
+        raise UserError(f"reading {what} needs {library}, which is not installed", remedy=_INSTALL) from None
 
 
 def pydicom():
@@ -45,9 +46,13 @@ def highdicom():
     return _imported("highdicom")
 
 
-def simpleitk():
-    """The module `SimpleITK`; raises as `pydicom`."""
-    return _imported("SimpleITK")
+def simpleitk(what: str = "DICOM"):
+    """The module `SimpleITK`; raises as `pydicom`.
+
+    Args:
+        what: is read, for the error.
+    """
+    return _imported("SimpleITK", what)
 
 
 def read(path: pathlib.Path, *, tags: tuple[str | int, ...] | None = None):
