@@ -23,12 +23,25 @@ class InspectConfig:
         "and, as it was drawn, on the patient's own. Values outside the normalisation's window come back as its ends.",
     )
     output: str | None = option(None, "Folder for the files of --case.", path=True)
+    export_nnunet: str | None = option(
+        None,
+        "Write the labelled, validation and test patients as a raw dataset of nnU-Net v2 into this folder: "
+        "DIR/DatasetNNN_NAME, on the patients' own grids, without labels of test patients.",
+        path=True,
+    )
+    modalities: tuple[str, ...] = option((), "Channels of --export_nnunet, in order. Default: all of the dataset's.")
+    input: str | None = option(
+        None,
+        "With --export_nnunet, the folder or manifest that was converted: images come from its files. Default: from "
+        "the records, which were resampled to the network's grid and clipped to the normalisation's window.",
+        path=True,
+    )
     cache_dir: str | None = option(
         None,
         f"Folder of the shards that are fetched from a URL. Default: ${cache.VARIABLE}, else ~/.cache/semicml_tf.",
         path=True,
     )
-    overwrite: bool = option(False, "Replace files of --case that are in --output.")
+    overwrite: bool = option(False, "Replace files of --case that are in --output, or a former --export_nnunet.")
 
     def __post_init__(self):
         check(self, self._contradictions())
@@ -36,3 +49,7 @@ class InspectConfig:
     def _contradictions(self):
         if bool(self.case) != bool(self.output):
             yield "expected --case and --output together", "Pass both, or neither"
+        if self.case and self.export_nnunet:
+            yield "expected --case or --export_nnunet, got both", "Leave one of them out"
+        if len(set(self.modalities)) < len(self.modalities):
+            yield f"--modalities names a modality twice: {','.join(self.modalities)}", ""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semicml_tf.errors import UserError, printable_lines
-from semicml_tf.records import case_cards, case_record, check, inspection, shards, tfrecord_file, to_nifti
+from semicml_tf.records import case_cards, case_record, check, inspection, shards, tfrecord_file, to_nifti, to_nnunet
 from semicml_tf.records.config import InspectConfig
 from semicml_tf.records.dataset import FILE_NAME, DatasetInfo, Origin
 from semicml_tf.storage import access, cache
@@ -51,7 +51,7 @@ class InspectResult:
 
 
 def inspect(config: InspectConfig) -> InspectResult:
-    """Shows and checks a dataset or a shard, or writes one of its cases as NIfTI.
+    """Shows and checks a dataset or a shard, or writes one of its cases as NIfTI, or all for nnU-Net.
 
     Returns:
         What was seen. Damage is no error: `InspectResult.problems` lists it.
@@ -67,6 +67,10 @@ def inspect(config: InspectConfig) -> InspectResult:
     is_dataset = urls.is_remote(path) or pathlib.Path(path).is_dir()
     if config.case:
         return _write_case(is_dataset, config)
+    if config.export_nnunet:
+        if not is_dataset:
+            raise UserError("--export_nnunet needs a dataset, got a shard", path=path, remedy="Name its folder")
+        return _export_nnunet(config)
     return _dataset(config) if is_dataset else _shard(pathlib.Path(path), config)
 
 
@@ -100,6 +104,23 @@ def _write_case(is_dataset: bool, config: InspectConfig) -> InspectResult:
             f"note: the record holds {_by(record.grid.shape)} of {_by(record.full_grid.shape)} voxels, the body's box"
         )
     return InspectResult(config.path, "\n".join(lines), files=tuple(names))
+
+
+def _export_nnunet(config: InspectConfig) -> InspectResult:
+    info = _load(config)
+    chosen = to_nnunet.chosen_cases(info, config.modalities or info.modalities)
+    _fetch(info, sorted({case.shard for cases in chosen.values() for case in cases}))
+    made = to_nnunet.export(
+        info, config.export_nnunet, modalities=config.modalities, source=config.input, overwrite=config.overwrite
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in made.cases.items())
+    lines = [f"{made.folder}: {counts} cases; to score masks: evaluate --mask_values={made.labels.mask_values}"]
+    if not config.input:
+        lines.append("note: images come from the records, resampled and clipped; --input=SOURCE takes the files' own")
+    for name, count in made.skipped.items():
+        if count:
+            lines.append(f"note: skipped {count} {name} cases: a modality is missing")
+    return InspectResult(config.path, printable_lines("\n".join(lines)), files=(made.folder.name,))
 
 
 def _from_shard(path: pathlib.Path, case_id: str):
