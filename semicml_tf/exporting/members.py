@@ -10,6 +10,7 @@ from typing import Any
 
 import semicml_tf
 from semicml_tf.artefact.manifest import Manifest
+from semicml_tf.configuration import as_list
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, postprocessing_choice, report
 from semicml_tf.evaluation.metrics.catalogue import METRICS
@@ -123,7 +124,9 @@ class Members:
 
 
 def _one_or_all(values: Sequence[Any]) -> Any:
-    return values[0] if all(value == values[0] for value in values) else " / ".join(map(str, values))
+    if all(value == values[0] for value in values):
+        return values[0]
+    return " / ".join(as_list(value) if isinstance(value, list) else str(value) for value in values)
 
 
 def _data(run: Run, dataset: str | None) -> DatasetInfo:
