@@ -21,6 +21,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 _MODULES = {
     "CompareConfig": "semicml_tf.evaluation.config",
     "ConvertConfig": "semicml_tf.conversion.config",
+    "CrossvalidateConfig": "semicml_tf.experiments.config",
     "DiagnoseConfig": "semicml_tf.diagnostics.config",
     "EvaluateConfig": "semicml_tf.evaluation.config",
     "ExperimentConfig": "semicml_tf.experiments.config",
@@ -34,6 +35,7 @@ _MODULES = {
     "compare": "semicml_tf.evaluation.compare_job",
     "connect": "semicml_tf.serving",
     "convert": "semicml_tf.conversion.job",
+    "crossvalidate": "semicml_tf.experiments.crossvalidation",
     "diagnose": "semicml_tf.diagnostics.job",
     "evaluate": "semicml_tf.evaluation.job",
     "experiment": "semicml_tf.experiments.job",

@@ -49,6 +49,7 @@ COMMANDS = tuple(
         "export",
         "predict",
         "experiment",
+        "crossvalidate",
     )
 )
 # A command that hands the flagfiles on to others defines a flag of this name, and finds their paths in it.

@@ -109,11 +109,13 @@ class Option:
         return f"{count}{_PLURALS[self.kind]} {each}".strip() + ", separated by commas"
 
     def from_text(self, text: str) -> Any:
-        """The value, or one of the texts of a list, from the command line.
+        """The value, or one of the texts of a list, from the command line. An empty text unsets an optional number.
 
         Raises:
             UserError: the text is no number.
         """
+        if not text and self.optional and self.kind is not str:
+            return None
         try:
             return self.kind(text)
         except ValueError:

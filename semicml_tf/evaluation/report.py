@@ -110,6 +110,17 @@ class _Dataset(TypedDict):
     data_hash: str
 
 
+class Fold(TypedDict):
+    """One of the runs whose scores a pooled report holds; see `pooled_report`."""
+
+    run: str
+    run_hash: str
+    data_hash: str
+    cases: list[str]
+    best: NotRequired[dict[str, dict[str, Any]]]
+    blind: dict[str, dict[str, Any]]
+
+
 class Report(TypedDict):
     """What is read of `metrics.json`."""
 
@@ -131,6 +142,8 @@ class Report(TypedDict):
     blind: dict[str, dict[str, Any]]
     postprocessing: NotRequired[dict[str, str | dict[str, str]]]
     versions: NotRequired[dict[str, str | None]]
+    # Of a cross-validation alone.
+    folds: NotRequired[list[Fold]]
     rows: Annotated[list[Row], MinLen(1)]
 
 

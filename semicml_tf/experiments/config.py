@@ -3,16 +3,101 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from semicml_tf import commandline
-from semicml_tf.configuration import check, option
+from semicml_tf.configuration import Problem, as_flags, check, option
 
-_STUDY, _GRID, _TABLES, _WORK = "Study and folders", "Grid of runs", "Tables", "Processes"
+if TYPE_CHECKING:
+    from semicml_tf.experiments.folds import Folds
+
+# Options that do not change the results. The command in the tables leaves them out.
+_NOT_REPEATED = ("flagfile", "workers", "dry_run", "tables_only")
+_STUDY, _GRID, _FOLDS, _TABLES, _WORK = "Study and folders", "Grid of runs", "Folds", "Tables", "Processes"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
+class StudyOptions:
+    """The options that an experiment and a cross-validation share.
+
+    An option that is not passed has its value of the flagfiles, if they set it. The command line has the same rule.
+    """
+
+    _COMMAND: ClassVar[str]
+    flagfile: tuple[str, ...] = option(
+        (),
+        "Flagfiles of the study, which each command of the experiment reads.",
+        repeated=True,
+        path=True,
+        group=_STUDY,
+    )
+    output: str = option(help="Folder of all that is made.", path=True, group=_STUDY)
+    stratify: str = option(
+        "none",
+        "lesion_size: all folds get about the same volumes of lesions.",
+        choices=("none", "lesion_size"),
+        group=_FOLDS,
+    )
+    validation_patients: int | None = option(
+        None, "Number of validation patients of each fold. The default is the next fold.", low=1, group=_FOLDS
+    )
+    fold_file: str | None = option(
+        None,
+        'JSON file of the folds, [["P1", "P2"], ["P3", "P4"]], instead of a draw. Each patient with a label is in one.',
+        path=True,
+        group=_FOLDS,
+    )
+
+    def __new__(cls, **options: Any):
+        config = super().__new__(cls)
+        object.__setattr__(config, "_passed", frozenset(options))  # the dataclass is frozen
+        return config
+
+    def __post_init__(self):
+        if isinstance(self.flagfile, (list, tuple)):
+            self._read_flagfiles(commandline.options(self._COMMAND, [f"--flagfile={path}" for path in self.flagfile]))
+        check(self, self._further())
+
+    def _read_flagfiles(self, options: dict[str, Any]) -> None:
+        for name in options.keys() - self._passed - {"flagfile"}:
+            if options[name] is not None:
+                object.__setattr__(self, name, options[name])
+
+    def _further(self) -> Iterator[Problem]:
+        if not self.flagfile:
+            yield "expected --flagfile of the study, which is missing", "See --help"
+
+    def folds_of(self, number: int | None) -> Folds:
+        """The folds of these options.
+
+        Args:
+            number: of folds; None means those of the file.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        from semicml_tf.experiments import folds
+
+        given = folds.read(self.fold_file) if self.fold_file else ()
+        return folds.Folds(
+            number=number or len(given),
+            stratified=self.stratify != "none",
+            validation_patients=self.validation_patients,
+            given=given,
+        )
+
+    def fold_problems(self, number: int | None) -> Iterator[Problem]:
+        """What contradicts what in these options."""
+        for name in ("folds", "stratify"):
+            value = number if name == "folds" else self.stratify
+            if self.fold_file and value not in (None, "none"):
+                yield f"--{name} and --fold_file contradict each other", "Pass one of them"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(StudyOptions):
     """A grid of runs on one study, and its tables; see the help of each option.
 
     An option that is not passed has its value of the flagfiles, if they set it. The rows of the flagfiles come before
@@ -22,17 +107,13 @@ class ExperimentConfig:
         UserError: an option is wrong, or a flagfile cannot be read.
     """
 
-    flagfile: tuple[str, ...] = option(
-        (),
-        "Flagfiles of the study, which each command of the experiment reads.",
-        repeated=True,
-        path=True,
-        group=_STUDY,
-    )
+    _COMMAND = "semicml_tf.experiment"
     input: str | None = option(
         None, "Folder of the volumes. Without it, a phantom is made in OUTPUT/volumes.", path=True, group=_STUDY
     )
-    output: str = option(help="Folder of all that is made.", path=True, group=_STUDY)
+    dataset: str | None = option(
+        None, "A converted dataset instead of volumes, with --folds. Nothing is converted.", path=True, group=_STUDY
+    )
     tables: str | None = option(None, "Folder of tables and figures. The default is OUTPUT.", path=True, group=_STUDY)
     row: tuple[str, ...] = option(
         (),
@@ -56,6 +137,13 @@ class ExperimentConfig:
         path=True,
         group=_GRID,
     )
+    folds: int | None = option(
+        None,
+        "Cross-validation: the data are converted once, with all patients labelled. Each seed deals the patients into "
+        "this number of folds, and each patient is tested once per seed. --base_split then says who is excluded.",
+        low=2,
+        group=_FOLDS,
+    )
     reference: str | None = option(
         None, "Row that the others are compared with. The default is the first row.", group=_TABLES
     )
@@ -72,26 +160,71 @@ class ExperimentConfig:
     workers: int = option(0, "Processes at a time, which share the cores. 0 means one per core.", low=0, group=_WORK)
     dry_run: bool = option(False, "Print what there is to do and what is done, and do nothing.", group=_WORK)
 
-    def __new__(cls, **options: Any):
-        config = super().__new__(cls)
-        object.__setattr__(config, "_passed", frozenset(options))  # the dataclass is frozen
-        return config
-
-    def __post_init__(self):
-        if isinstance(self.flagfile, (list, tuple)):
-            self._read_flagfiles()
-        check(self, self._further())
-
-    def _read_flagfiles(self) -> None:
-        options = commandline.options("semicml_tf.experiment", [f"--flagfile={path}" for path in self.flagfile])
+    def _read_flagfiles(self, options: dict[str, Any]) -> None:
         if "row" in self._passed and isinstance(self.row, (list, tuple)):
             rows = [text for text in options["row"] if text not in self.row]
             object.__setattr__(self, "row", (*rows, *self.row))
-        for name in options.keys() - self._passed:
-            object.__setattr__(self, name, options[name])
+        super()._read_flagfiles(options)
 
     def _further(self):
-        if not self.flagfile:
-            yield "expected --flagfile of the study, which is missing", "See --help"
+        yield from super()._further()
         if self.pairs and self.modality_sets:
             yield "--pairs is the former name of --modality_sets, and both are given", "Leave --pairs out"
+        yield from self.fold_problems(self.folds)
+        if not self.has_folds and (self.validation_patients is not None or self.stratify != "none"):
+            yield "expected --folds with --stratify and --validation_patients", "Pass --folds=5, for one"
+        if self.dataset and not self.has_folds:
+            yield "expected --folds with --dataset, whose split is otherwise fixed", "Pass --folds=5, for one"
+        if self.dataset and (self.input or self.base_split):
+            yield "--dataset contradicts --input and --base_split, which are for a conversion", "Leave --dataset out"
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether the experiment is a cross-validation."""
+        return self.folds is not None or self.fold_file is not None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossvalidateConfig(StudyOptions):
+    """One study, cross-validated on a converted dataset; see the help of each option.
+
+    Raises:
+        UserError: an option is wrong, or a flagfile cannot be read.
+    """
+
+    _COMMAND = "semicml_tf.crossvalidate"
+    dataset: str = option(
+        help="The converted dataset. All of its patients with a label are dealt into folds.", path=True, group=_STUDY
+    )
+    folds: int | None = option(
+        None, "Number of folds. The default is 5, or the number of those in --fold_file.", low=2, group=_FOLDS
+    )
+    repeats: int = option(
+        1, "Number of repeats. Each has its own folds, labelled patients and first weights.", low=1, group=_FOLDS
+    )
+    labelled_patients: str = option(
+        "all",
+        "Number of labelled patients in each fold, or all. The others are unlabelled, and their labels are removed.",
+        group=_FOLDS,
+    )
+    workers: int = option(0, "Processes at a time, which share the cores. 0 means one per core.", low=0, group=_WORK)
+    dry_run: bool = option(False, "Print what there is to do and what is done, and do nothing.", group=_WORK)
+
+    def _further(self):
+        yield from super()._further()
+        yield from self.fold_problems(self.folds)
+
+
+def command(config: StudyOptions) -> str:
+    """The command that repeats an experiment: its flagfiles, and the options that the flagfiles lack."""
+    files = [f"--flagfile={path}" for path in config.flagfile]
+    of_files = commandline.options(config._COMMAND, files)
+    changed = [
+        field.name
+        for field in dataclasses.fields(config)
+        if field.name not in _NOT_REPEATED and getattr(config, field.name) != of_files[field.name]
+    ]
+    # Rows on the command line are added to those of the flagfiles.
+    rows = of_files.get("row", ())
+    repeated = [line for line in as_flags(config, changed) if line.removeprefix("--row=") not in rows]
+    return shlex.join(["python", "-m", config._COMMAND, *files, *repeated])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
 from semicml_tf.experiments.method_row import Row, in_row
@@ -17,15 +18,24 @@ from semicml_tf.runs.config import TrainConfig
 from semicml_tf.runs.settings import TrainSettings, as_flags
 
 
-def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int, partition: str = "test") -> list[Cell]:
+def cells_of(
+    rows: Sequence[Row],
+    output: pathlib.Path,
+    study: Study,
+    pools: Mapping[int | None, int],
+    partition: str = "test",
+    *,
+    unlabelled: int = 0,
+) -> list[Cell]:
     """All cells, in the order in which they are to be run: all rows of a seed come before the next seed.
 
     Args:
         rows: of the table.
         output: folder of the experiment.
         study: whose flags the rows' are added to.
-        pool: number of patients who may be labelled.
+        pools: number of patients who may be labelled, by fold; by None without folds.
         partition: whose scores are reported.
+        unlabelled: number of patients beside the pools, who are never labelled.
 
     Raises:
         UserError: training does not take a row's flags, or there are fewer patients.
@@ -36,28 +46,29 @@ def cells_of(rows: Sequence[Row], output: pathlib.Path, study: Study, pool: int,
     )
     cells = []
     extra = {
-        (row.name, labelled): _extra_flags(row, labelled, study, pool) for row in rows for labelled in row.labelled
+        (row.name, labelled, fold): _extra_flags(row, labelled, study, pool, unlabelled)
+        for row in rows
+        for labelled in row.labelled
+        for fold, pool in pools.items()
     }
-    for seed in seeds:
-        for modalities in sets:
-            for labelled in counts:
-                for row in rows:
-                    if seed in row.seeds and modalities in row.modality_sets and labelled in row.labelled:
-                        flags = row.flags + extra[row.name, labelled]
-                        cell = Cell(row.name, modalities, labelled, seed, output, flags, partition)
-                        folder = output / "runs" / cell.data_name / row.slug
-                        cells.append(dataclasses.replace(cell, folder=folder))
+    for seed, modalities, labelled, fold, row in itertools.product(seeds, sets, counts, pools, rows):
+        if seed in row.seeds and modalities in row.modality_sets and labelled in row.labelled:
+            flags = row.flags + extra[row.name, labelled, fold]
+            cell = Cell(row.name, modalities, labelled, seed, output, flags, partition, fold=fold)
+            folder = output / "runs" / cell.data_name / row.slug
+            cells.append(dataclasses.replace(cell, folder=folder))
     return cells
 
 
-def _extra_flags(row: Row, labelled: str, study: Study, pool: int) -> tuple[str, ...]:
+def _extra_flags(row: Row, labelled: str, study: Study, pool: int, unlabelled: int) -> tuple[str, ...]:
     """What a row needs where everybody is labelled: the unlabelled stream is then fed by the labelled patients."""
     with in_row(row.name):
         config = config_of(study, row.flags)
         for modalities in row.modality_sets:
             config.check_modalities(modalities)
         needs_unlabelled = any(catalogue.METHODS[name].needs_unlabelled for name in config.method)
-        if number_of(labelled, pool) < pool or not needs_unlabelled or "unlabelled" not in config.unlabelled_partitions:
+        left = pool - number_of(labelled, pool) + unlabelled
+        if left or not needs_unlabelled or "unlabelled" not in config.unlabelled_partitions:
             return ()
         if "labelled" not in config.unlabelled_partitions:
             raise UserError(

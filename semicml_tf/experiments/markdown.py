@@ -124,8 +124,18 @@ def _table(groups: Sequence[Group], columns: Sequence[Column], seeds: Callable[[
 
 
 def _score_table(groups: Sequence[Group], names: Sequence[str]) -> str:
-    shown = [(name, score) for name in names for score in (_SCORES[:1] if name == MEAN else _SCORES)]
-    return _table(groups, [_of_score(score, groups, name) for name, score in shown], _seeds)
+    columns = []
+    for name in names:
+        dice, *others = (_of_score(score, groups, name) for score in _SCORES)
+        columns.append(dice)
+        if any(line.sd_folds is not None for group in groups for line in group.values()):
+            columns.append(_of_line("sd over folds", _sd_folds, name))
+        columns += [] if name == MEAN else others
+    return _table(groups, columns, _seeds)
+
+
+def _sd_folds(line: Line) -> str:
+    return _NONE if line.sd_folds is None else number(line.sd_folds)
 
 
 def _against_table(groups: Sequence[Group], names: Sequence[str]) -> str | None:
@@ -143,6 +153,8 @@ def _against_text(groups: Sequence[Group], names: Sequence[str], reference: str)
     against = _against_table(groups, names)
     if against:
         return f"Against '{reference}', in DSC; wins are those of '{reference}':\n\n{against}"
+    if all(line.row == reference for group in groups for line in group.values() if line.kind == "network"):
+        return ""  # a table of one row
     return f"No run of '{reference}' to compare with: as many labels, the same seed.\n"
 
 
@@ -177,7 +189,14 @@ def _listed(values: Iterable) -> str:
 
 def _seed_notes(results: Results, modalities: tuple[str, ...]) -> list[str]:
     whole = sorted({result.cell.seed for result in results.of_set(modalities)})
-    notes = [f"Seeds: {_listed(whole)}; a seed draws the labelled patients, the weights and the batches."]
+    what = "the folds, the labelled patients" if results.has_folds else "the labelled patients"
+    notes = [f"Seeds: {_listed(whole)}; a seed draws {what}, the weights and the batches."]
+    if results.has_folds:
+        number_of_folds = len(results.of_set(modalities)[0].folds)
+        notes.append(
+            f"Cross-validation: {number_of_folds} folds per seed. Each patient is scored once per seed, by a run that "
+            "has not seen the patient; checkpoint, thresholds and post-processing are chosen inside the fold."
+        )
     waiting: dict[tuple[str, str], list[int]] = {}
     for cell in results.missing:
         if cell.modalities == modalities:
@@ -206,7 +225,7 @@ def _set_notes(results: Results, modalities: tuple[str, ...], lines: Sequence[Li
     return notes
 
 
-def _reading_notes(reference: str, baseline: str | None, compared: bool, saved: bool) -> list[str]:
+def _reading_notes(reference: str, baseline: str | None, *, compared: bool, saved: bool, has_folds: bool) -> list[str]:
     notes = [
         "DSC: mean over seeds of the mean over patients; ±: sample standard deviation over seeds of that mean "
         "(table.csv also has the one over patients). HD95, ASSD: means likewise. missed: share of the patients in "
@@ -214,6 +233,11 @@ def _reading_notes(reference: str, baseline: str | None, compared: bool, saved: 
         f"{MEAN}: each patient's mean over the modalities. Bold: the column's best with as many labels.",
         "Blind rows read no network: one mask beside all networks.",
     ]
+    if has_folds:
+        notes.append(
+            "sd over folds: sample standard deviation over folds of the mean DSC over the fold's patients, mean over "
+            "seeds. The no-network baselines are those of the first seed, fitted in each fold by itself."
+        )
     if compared:
         notes.append(
             f"Difference: mean DSC of the row less that of '{reference}' with as many labelled patients, over the "
@@ -265,7 +289,7 @@ def table_md(
             text.append(_against_text(groups, names, reference))
     saved = any(line.saved for line in lines)
     compared = any(line.against for line in lines)
-    notes = _reading_notes(reference, baseline, compared, saved)
+    notes = _reading_notes(reference, baseline, compared=compared, saved=saved, has_folds=results.has_folds)
     if results.targets:
         notes.append(
             f"Classes: {_listed(results.targets)}. Tables that name none show each patient's mean over the classes; "

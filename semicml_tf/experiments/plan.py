@@ -5,15 +5,18 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
-from semicml_tf.conversion.splitting.split import Split, content_hash, read
+from semicml_tf.conversion.splitting.split import EXCLUDED, NAMES, Split, checked, content_hash, read
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import grid, method_row, splits
 from semicml_tf.experiments.config import ExperimentConfig
+from semicml_tf.experiments.folds import Folds, People
 from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.study import Study
 from semicml_tf.records import dataset
-from semicml_tf.system import atomic_files
+from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.system import atomic_files, json_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +27,23 @@ class Plan:
         study: what its commands share.
         output: its folder.
         source: folder of the volumes; None = a phantom that it makes itself.
-        base: the study's own split.
+        base: the study's own split; None where a dataset is given.
         cells: its runs, in their order.
         reference: name of the row that others are compared with.
         baseline: name of the row that learns from labelled patients only, if one is named.
+        folds: of a cross-validation, whose cells are those of each fold; None without folds.
+        given: folder of the dataset that the folds are views of; None = the experiment converts one.
     """
 
     study: Study
     output: pathlib.Path
     source: pathlib.Path | None
-    base: Split
+    base: Split | None
     cells: tuple[Cell, ...]
     reference: str
     baseline: str | None = None
+    folds: Folds | None = None
+    given: pathlib.Path | None = None
 
     @property
     def volumes(self) -> pathlib.Path:
@@ -47,9 +54,19 @@ class Plan:
         """Folder of the cell's dataset."""
         return self.output / "datasets" / cell.data_name
 
+    def whole(self, cell: Cell) -> pathlib.Path:
+        """Folder of the dataset that the cell's dataset is a view of, in a cross-validation."""
+        return self.given or self.output / "datasets" / "-".join(cell.modalities)
+
     def split_file(self, cell: Cell) -> pathlib.Path:
         """File of the cell's split, the same for all sets of modalities."""
-        return self.output / "splits" / f"{cell.labelled}-seed{cell.seed}.json"
+        fold = "" if cell.fold is None else f"-fold{cell.fold}"
+        return self.output / "splits" / f"{cell.labelled}-seed{cell.seed}{fold}.json"
+
+    @property
+    def whole_split_file(self) -> pathlib.Path:
+        """File of the split of a cross-validation's conversion."""
+        return self.output / "splits" / "whole.json"
 
     def is_converted(self, cell: Cell) -> bool:
         """Whether the cell's dataset exists."""
@@ -58,9 +75,18 @@ class Plan:
     def hashes(self) -> dict[str, str]:
         """The data hash of each existing dataset, by name."""
         return {
-            cell.data_name: dataset.DatasetInfo.load(self.dataset(cell)).data_hash
+            cell.data_name: DatasetInfo.load(self.dataset(cell)).data_hash
             for cell in self.cells
             if self.is_converted(cell)
+        }
+
+    def shown_hashes(self) -> dict[str, str]:
+        """The data hashes that the tables show: with folds, those of the datasets that the folds are views of."""
+        if self.folds is None:
+            return self.hashes()
+        return {
+            "dataset" if self.given else folder.name: DatasetInfo.load(folder).data_hash
+            for folder in {self.whole(cell): cell for cell in self.cells}
         }
 
     def text(self) -> str:
@@ -70,8 +96,7 @@ class Plan:
         lines = [
             f"{self.output}: {len(datasets)} datasets, {sum(datasets.values())} made; {len(self.cells)} runs, "
             f"{finished} finished",
-            f"pool of {len(splits.pool_of(self.base))} patients; {len(self.base['validation'])} for validation, "
-            f"{len(self.base['test'])} to test on",
+            self._patients(),
         ]
         by_row = collections.defaultdict(list)
         for cell in self.cells:
@@ -91,6 +116,19 @@ class Plan:
             )
         return "\n".join(lines)
 
+    def _patients(self) -> str:
+        if self.folds:
+            of = f"{self.given}" if self.given else f"{len(_everybody(self.base))} patients"
+            return f"{self.folds.number} folds of {of}, dealt by each seed; each patient is tested once per seed"
+        return (
+            f"pool of {len(splits.pool_of(self.base))} patients; {len(self.base['validation'])} for validation, "
+            f"{len(self.base['test'])} to test on"
+        )
+
+
+def _everybody(base: Split) -> list[str]:
+    return sorted(name for partition in NAMES if partition != EXCLUDED for name in base[partition])
+
 
 def make(config: ExperimentConfig) -> Plan:
     """The plan of an experiment.
@@ -99,18 +137,15 @@ def make(config: ExperimentConfig) -> Plan:
         UserError: the user must correct something in it.
     """
     study = Study(config.flagfile)
-    convert = study.options("convert")
-    for name in ("split_seed", "fold"):
-        if convert[name] is not None:
-            raise UserError(
-                f"--{name} cannot be in an experiment, which gives each conversion its split",
-                remedy="Take the flag out, and give the split as --base_split=FILE.json",
-            )
+    given = pathlib.Path(config.dataset) if config.dataset else None
+    info = DatasetInfo.load(given) if given else None
+    folds = config.folds_of(config.folds) if config.has_folds else None
+    if not given:
+        _check_convert(study, has_folds=bool(folds))
+    modalities = info.modalities if info else study.options("convert")["modalities"]
     table = method_row.parse_rows(
         config.row,
-        modality_sets=method_row.parse_modality_sets(
-            config.modality_sets or config.pairs or [":".join(convert["modalities"])]
-        ),
+        modality_sets=method_row.parse_modality_sets(config.modality_sets or config.pairs or [":".join(modalities)]),
         labelled=method_row.parse_labelled(config.labelled_patients),
         seeds=method_row.parse_seeds(config.seeds),
     )
@@ -123,25 +158,149 @@ def make(config: ExperimentConfig) -> Plan:
             )
     output = pathlib.Path(config.output)
     source = pathlib.Path(config.input) if config.input else None
-    base = splits.base_split(study, source, config.base_split)
-    cells = grid.cells_of(table, output, study, len(splits.pool_of(base)), config.partition)
-    return Plan(study, output, source, base, tuple(cells), config.reference or names[0], config.baseline)
+    reference = config.reference or names[0]
+    if info:
+        return over_folds(
+            study, output, info, folds, table, config.partition, reference=reference, baseline=config.baseline
+        )
+    base = splits.base_split(study, source, config.base_split, ("validation", "test") if folds is None else ())
+    if folds:
+        pools = _pools(folds, len(_everybody(base)), table)
+    else:
+        pools = {None: len(splits.pool_of(base))}
+    cells = grid.cells_of(table, output, study, pools, config.partition)
+    return Plan(study, output, source, base, tuple(cells), reference, config.baseline, folds)
+
+
+def over_folds(
+    study: Study,
+    output: pathlib.Path,
+    info: DatasetInfo,
+    folds: Folds,
+    rows: Sequence[method_row.Row],
+    partition: str = "test",
+    *,
+    reference: str,
+    baseline: str | None = None,
+) -> Plan:
+    """The plan of a cross-validation on a converted dataset.
+
+    Raises:
+        UserError: the folds do not fit the dataset's patients, or a row has other modalities.
+    """
+    if info.url:
+        raise UserError(
+            "expected a dataset on this machine, of which folds can be made", path=info.url, remedy="Copy it first"
+        )
+    for row in rows:
+        with method_row.in_row(row.name):
+            for modalities in row.modality_sets:
+                if modalities != info.modalities:
+                    raise UserError(
+                        f"expected the dataset's modalities {':'.join(info.modalities)}, got {':'.join(modalities)}",
+                        path=info.location,
+                        remedy="Leave --modality_sets out, or convert these modalities",
+                    )
+    people = People.of(info, with_volumes=folds.stratified)
+    pools = _pools(folds, len(people.labelled), rows)
+    folds.deal(people, seed=0)  # refuses folds of a file that do not fit
+    cells = grid.cells_of(rows, output, study, pools, partition, unlabelled=len(people.unlabelled))
+    return Plan(study, output, None, None, tuple(cells), reference, baseline, folds, info.root)
+
+
+def _pools(folds: Folds, patients: int, rows: Sequence[method_row.Row]) -> dict[int | None, int]:
+    """Number of patients who may be labelled, by fold."""
+    folds.check(patients, [])
+    for row in rows:
+        with method_row.in_row(row.name):
+            folds.check(patients, row.labelled)
+    return {fold: folds.pool(fold, patients) for fold in range(folds.number)}
+
+
+def _check_convert(study: Study, *, has_folds: bool) -> None:
+    """Refuses options of the conversion that an experiment chooses itself."""
+    convert = study.options("convert")
+    for name in ("split_seed", "fold"):
+        if convert[name] is not None:
+            raise UserError(
+                f"--{name} cannot be in an experiment, which gives each conversion its split",
+                remedy="Take the flag out, and give the split as --base_split=FILE.json",
+            )
+    if has_folds and convert["plan"] != "none":
+        raise UserError(
+            f"--plan={convert['plan']} would look at the labels of patients who are tested in a fold",
+            remedy="Give --spacing_mm and --normalisation, and leave --plan out",
+        )
 
 
 def write_splits(plan: Plan) -> None:
-    """Writes each cell's split into the experiment's folder.
+    """Writes each cell's split into the experiment's folder. With folds, the dataset must exist.
 
     Raises:
-        UserError: there is another one, of another base split.
+        UserError: there is another one, of another base split or other folds; the datasets have different patients.
     """
-    incomplete = () if plan.source else splits.incomplete_of_phantom(plan.study)
+    people = _people(plan) if plan.folds else None
+    incomplete = () if plan.source or plan.folds else splits.incomplete_of_phantom(plan.study)
     for cell in {plan.split_file(cell): cell for cell in plan.cells}.values():
-        body = splits.drawn(plan.base, cell.labelled, cell.seed, incomplete).to_json()
-        path = plan.split_file(cell)
-        if path.exists() and content_hash(read(path).to_json()) != content_hash(body):
+        if plan.folds:
+            split = plan.folds.split(people, cell.seed, cell.fold, cell.labelled)
+        else:
+            split = splits.drawn(plan.base, cell.labelled, cell.seed, incomplete)
+        _write_split(plan.split_file(cell), split)
+
+
+def write_whole_split(plan: Plan) -> None:
+    """Writes the split of a cross-validation's conversion: all patients are labelled."""
+    names = {"labelled": _everybody(plan.base), EXCLUDED: plan.base[EXCLUDED]}
+    _write_split(plan.whole_split_file, checked(names))
+
+
+def _write_split(path: pathlib.Path, split: Split) -> None:
+    body = split.to_json()
+    if path.exists() and content_hash(read(path).to_json()) != content_hash(body):
+        raise UserError(
+            "this experiment was begun with another split",
+            path=path,
+            remedy="Give the data, the --base_split and the folds that it began with, or another --output",
+        )
+    atomic_files.write_json(path, body)
+
+
+def _people(plan: Plan) -> People:
+    """The patients of the datasets, which are the same in all sets of modalities."""
+    found: dict[pathlib.Path, People] = {}
+    for cell in plan.cells:
+        folder = plan.whole(cell)
+        if folder not in found:
+            found[folder] = People.of(DatasetInfo.load(folder), with_volumes=plan.folds.stratified)
+    (first_folder, first), *others = found.items()
+    for folder, people in others:
+        if people.labelled != first.labelled:
+            odd = sorted(set(people.labelled) ^ set(first.labelled))
             raise UserError(
-                "this experiment was begun with another split",
-                path=path,
-                remedy="Give the volumes and the --base_split that it began with, or another --output",
+                f"the datasets {first_folder} and {folder} have different patients with a label, such as {odd[0]}",
+                remedy="Exclude this patient in --base_split, or run an experiment for each set of modalities",
             )
-        atomic_files.write_json(path, body)
+    return dataclasses.replace(first, incomplete=frozenset().union(*(one.incomplete for one in found.values())))
+
+
+def check_data(plan: Plan) -> None:
+    """Records the hash of each dataset of a cross-validation or, if it is recorded, checks it.
+
+    Raises:
+        UserError: a dataset has changed since the cross-validation began.
+    """
+    for folder in {plan.whole(cell): cell for cell in plan.cells} if plan.folds else ():
+        data_hash = DatasetInfo.load(folder).data_hash
+        record = plan.output / "made" / f"{folder.name if plan.given is None else 'dataset'}.hash.json"
+        if not record.exists():
+            atomic_files.write_json(record, {"data_hash": data_hash})
+            continue
+        former = json_files.read(record, dict[str, str], what="the hash of a cross-validation's data").get("data_hash")
+        if former != data_hash:
+            raise UserError(
+                f"this dataset has changed since the cross-validation began (data hash {str(former)[:12]}, now "
+                f"{data_hash[:12]})",
+                path=folder,
+                remedy="Give the data that it began with, or another --output",
+            )

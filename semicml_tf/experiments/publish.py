@@ -16,11 +16,23 @@ from semicml_tf.system import atomic_files
 RECORD_VERSION = 2
 
 
-def _best(result: Result) -> dict:
-    return {
+def _run(run: Mapping) -> dict:
+    best = {
         name: {what: best.get(what) for what in ("dice", "threshold", "step", "stage")}
-        for name, best in result.run.get("best", {}).items()
+        for name, best in run.get("best", {}).items()
     }
+    return {
+        "run_hash": run.get("run_hash"),
+        "data_hash": run.get("data_hash"),
+        "steps": run.get("step"),
+        "best_validation": best,
+    }
+
+
+def _runs(result: Result) -> dict:
+    if not result.folds:
+        return _run(result.runs[0])
+    return {"folds": [_run(run) for run in result.runs]}
 
 
 def _cell(cell: Cell) -> dict:
@@ -43,16 +55,7 @@ def _record(found: Results, lines: list[summary.Line], head: dict) -> dict:
         "record_version": RECORD_VERSION,
         **head,
         "versions": versions,
-        "cells": [
-            {
-                **_cell(result.cell),
-                "run_hash": result.run.get("run_hash"),
-                "data_hash": result.run.get("data_hash"),
-                "steps": result.run.get("step"),
-                "best_validation": _best(result),
-            }
-            for result in found.done
-        ],
+        "cells": [{**_cell(result.cell), **_runs(result)} for result in found.done],
         "missing": [_cell(cell) for cell in found.missing],
         "all_labelled": {"+".join(modalities): count for modalities, count in found.all_labelled.items()},
         "blind": {
@@ -65,9 +68,9 @@ def _record(found: Results, lines: list[summary.Line], head: dict) -> dict:
 
 def _line(line: summary.Line) -> dict:
     body = dataclasses.asdict(line)
-    # Of one class, lines are as they were before there could be several.
-    target = body.pop("target")
-    return body if target is None else {**body, "target": target}
+    # Of one class and without folds, lines are as they were before there could be several classes, or folds.
+    further = {name: body.pop(name) for name in ("target", "sd_folds")}
+    return body | {name: value for name, value in further.items() if value is not None}
 
 
 def publish(

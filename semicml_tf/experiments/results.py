@@ -30,26 +30,32 @@ class Result:
     Attributes:
         cell: the cell.
         report: its `metrics.json`.
-        run: its `run.json`.
+        runs: its `run.json`; of a pooled cell, those of all folds.
         scores: by modality, then by test patient; over all classes, or of one (`of_class`).
         baselines: by name of the no-network baseline, then by test patient.
     """
 
     cell: Cell
     report: dict
-    run: dict
+    runs: tuple[dict, ...]
     scores: dict[str, dict[str, CaseScore]]
     baselines: dict[str, dict[str, CaseScore]]
 
     @classmethod
-    def of(cls, cell: Cell, report: dict, run: dict, target: str | None = None) -> Result:
+    def of(cls, cell: Cell, report: dict, runs: Sequence[dict], target: str | None = None) -> Result:
         """The scores of a class; of None, those over all classes."""
         scores = {row["modality"]: _cases(row) for row in reports.networks(report, target)}
-        return cls(cell, report, run, scores, {row["name"]: _cases(row) for row in reports.baselines(report, target)})
+        baselines = {row["name"]: _cases(row) for row in reports.baselines(report, target)}
+        return cls(cell, report, tuple(runs), scores, baselines)
 
     def of_class(self, target: str) -> Result:
         """The same cell with the scores of a class."""
-        return self.of(self.cell, self.report, self.run, target)
+        return self.of(self.cell, self.report, self.runs, target)
+
+    @property
+    def folds(self) -> tuple[tuple[str, ...], ...]:
+        """The patients of each fold; () without folds."""
+        return tuple(tuple(fold["cases"]) for fold in self.report.get("folds", ()))
 
     def values(self, modality: str, metric: str) -> dict[str, float]:
         """A metric by patient; of `MEAN`, the mean over the modalities of each patient who was scored in all.
@@ -87,6 +93,11 @@ class Results:
         return dataclasses.replace(self, done=tuple(result.of_class(target) for result in self.done))
 
     @property
+    def has_folds(self) -> bool:
+        """Whether the scores are those of a cross-validation."""
+        return bool(self.done[0].folds)
+
+    @property
     def modality_sets(self) -> list[tuple[str, ...]]:
         """The sets of modalities with a finished cell."""
         return list(dict.fromkeys(result.cell.modalities for result in self.done))
@@ -117,8 +128,8 @@ class Results:
 
 def _read_one(cell: Cell) -> Result:
     body = reports.load(cell.metrics_path)
-    run = run_folder.read_record(cell.folder, _REMEDY)
-    result = Result.of(cell, body, run)
+    runs = [run_folder.read_record(one.folder, _REMEDY) for one in cell.members or (cell,)]
+    result = Result.of(cell, body, runs)
     scores = result.scores
     if set(scores) != set(cell.modalities):
         raise UserError(
@@ -179,7 +190,8 @@ def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, ...], int]:
         if result.cell.labelled != ALL:
             continue
         try:
-            count = result.cell.labelled_count(DatasetInfo.load(result.run["dataset"]))
+            # Folds can differ by a patient: at least so many.
+            count = min(result.cell.labelled_count(DatasetInfo.load(run["dataset"])) for run in result.runs)
         except UserError:
             continue  # the data are gone: the scores still stand, "all" has no place on the cost curve
         known = counts.setdefault(result.cell.modalities, count)

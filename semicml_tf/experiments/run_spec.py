@@ -23,6 +23,8 @@ class Cell:
         flags: of `semicml_tf.train`, which the row adds to the study's.
         partition: whose scores are reported: ``test``, or ``validation`` to choose settings.
         stale: whether the folder holds a run of other settings or data, which is neither resumed nor shown.
+        fold: number of the fold that is tested, from 0; None without folds, and in a pooled cell.
+        members: the cells of all folds that a pooled cell joins; () in a cell of one run.
     """
 
     row: str
@@ -33,6 +35,8 @@ class Cell:
     flags: tuple[str, ...] = ()
     partition: str = "test"
     stale: bool = False
+    fold: int | None = None
+    members: tuple[Cell, ...] = ()
 
     @property
     def metrics_path(self) -> pathlib.Path:
@@ -47,7 +51,8 @@ class Cell:
     @property
     def data_name(self) -> str:
         """Name of the dataset's folder. All rows of one draw share the dataset."""
-        return f"{'-'.join(self.modalities)}-{self.labelled}-seed{self.seed}"
+        fold = "" if self.fold is None else f"-fold{self.fold}"
+        return f"{'-'.join(self.modalities)}-{self.labelled}-seed{self.seed}{fold}"
 
     def labelled_count(self, dataset: DatasetInfo) -> int:
         """Number of labelled cases in the cell's `dataset`, also where `labelled` is "all"."""

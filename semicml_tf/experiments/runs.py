@@ -23,7 +23,7 @@ def jobs_of(plan: Plan, threads: int) -> list[tuple[Job, Cell | None]]:
     """What is left to do, in its order, each run with its cell.
 
     Args:
-        plan: of the experiment; its splits are written.
+        plan: of the experiment; its splits are written. In a cross-validation, the datasets exist.
         threads: processes that a conversion may start.
 
     Raises:
@@ -31,10 +31,8 @@ def jobs_of(plan: Plan, threads: int) -> list[tuple[Job, Cell | None]]:
     """
     left = [cell for cell in plan.cells if not cell.finished and not cell.stale]
     jobs: list[tuple[Job, Cell | None]] = []
-    if plan.source is None:
-        missing = _check_volumes(plan)
-        if missing and left:
-            jobs.append((_volumes_job(plan), None))
+    if plan.folds is None:
+        jobs += [(job, None) for job in _volumes_jobs(plan) if left]
     converted = {}
     for cell in plan.cells:
         if cell.data_name not in converted:
@@ -44,6 +42,25 @@ def jobs_of(plan: Plan, threads: int) -> list[tuple[Job, Cell | None]]:
             jobs.append((_dataset_job(plan, cell, threads), None))
             converted[cell.data_name] = True
         jobs.append((_run_job(plan, cell), cell))
+    return jobs
+
+
+def data_jobs(plan: Plan, threads: int) -> list[Job]:
+    """What a cross-validation converts before its folds are dealt: the volumes, once per set of modalities.
+
+    Args:
+        plan: of the experiment.
+        threads: processes that a conversion may start.
+
+    Raises:
+        UserError: volumes or a dataset are there that other flags made.
+    """
+    if plan.folds is None or plan.given is not None or all(cell.finished or cell.stale for cell in plan.cells):
+        return []
+    jobs = _volumes_jobs(plan)
+    for cell in {plan.whole(cell): cell for cell in plan.cells}.values():
+        if not _check_whole(plan, cell):
+            jobs.append(_conversion_job(plan, cell, plan.whole(cell), threads))
     return jobs
 
 
@@ -59,9 +76,12 @@ def _check_volumes(plan: Plan) -> bool:
     return not product.exists()
 
 
-def _volumes_job(plan: Plan) -> Job:
+def _volumes_jobs(plan: Plan) -> list[Job]:
+    """The job that makes the phantom's volumes; [] if they exist, or are given."""
+    if plan.source is not None or not _check_volumes(plan):
+        return []
     words = plan.study.call("phantom", f"--output={plan.volumes}")
-    return Job(VOLUMES, (words,), plan.output / "volumes.log")
+    return [Job(VOLUMES, (words,), plan.output / "volumes.log")]
 
 
 def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
@@ -73,7 +93,9 @@ def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
     normalisation = [text for text in convert["normalisation"] if text.partition("=")[0] in cell.modalities]
     return (
         f"--input={plan.volumes}",
-        f"--split={plan.split_file(cell)}",
+        f"--split={plan.whole_split_file if plan.folds else plan.split_file(cell)}",
+        # In the flagfile, these are the cross-validation's.
+        *(("--folds=", "--stratify=none") if plan.folds else ()),
         f"--modalities={','.join(cell.modalities)}",
         f"--reference_modality={reference}",
         f"--normalisation={','.join(normalisation)}",
@@ -81,26 +103,69 @@ def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
 
 
 def _check_dataset(plan: Plan, cell: Cell) -> bool:
-    config = plan.study.config("convert", *_convert_flags(plan, cell), f"--output={plan.dataset(cell)}")
-    product = plan.dataset(cell) / dataset.FILE_NAME
+    if plan.folds:
+        return _check_view(plan, cell)
+    return _check_conversion(plan, cell, plan.dataset(cell), plan.split_file(cell))
+
+
+def _check_whole(plan: Plan, cell: Cell) -> bool:
+    return _check_conversion(plan, cell, plan.whole(cell), plan.whole_split_file)
+
+
+def _check_conversion(plan: Plan, cell: Cell, folder: pathlib.Path, split: pathlib.Path) -> bool:
+    config = plan.study.config("convert", *_convert_flags(plan, cell), f"--output={folder}")
+    product = folder / dataset.FILE_NAME
     now = input_record.flags_of(config, without=(*WITHOUT_EFFECT, "input", "split"))
-    now |= {"split_hash": read_split(plan.split_file(cell)).to_json()["hash"]}
+    now |= {"split_hash": _split_hash(split)}
     if plan.source is not None:
         now |= {"input": str(plan.source.resolve())}
-    input_record.check_or_note(_record(plan, cell.data_name), product, now, type(config))
+    input_record.check_or_note(_record(plan, folder.name), product, now, type(config))
     return product.exists()
+
+
+def _check_view(plan: Plan, cell: Cell) -> bool:
+    product = plan.dataset(cell) / dataset.FILE_NAME
+    now = {
+        "view_of": dataset.DatasetInfo.load(plan.whole(cell)).data_hash,
+        "split_hash": _split_hash(plan.split_file(cell)),
+    }
+    input_record.check_or_note(_record(plan, cell.data_name), product, now)
+    return product.exists()
+
+
+def _split_hash(path: pathlib.Path) -> str:
+    return read_split(path).to_json()["hash"]
 
 
 def _dataset_job(plan: Plan, cell: Cell, threads: int) -> Job:
     folder = plan.dataset(cell)
+    if plan.folds is None:
+        return _conversion_job(plan, cell, folder, threads)
+    words = (
+        "-m",
+        "semicml_tf.conversion.view",
+        f"--dataset={plan.whole(cell)}",
+        f"--split={plan.split_file(cell)}",
+        f"--output={folder}",
+        f"--cases_per_shard={plan.study.options('convert')['cases_per_shard']}",
+    )
+    return Job(_dataset_name(cell), (words,), folder.with_name(f"{folder.name}.log"))
+
+
+def _conversion_job(plan: Plan, cell: Cell, folder: pathlib.Path, threads: int) -> Job:
     words = plan.study.call(
         "convert", *_convert_flags(plan, cell), f"--output={folder}", f"--workers={threads}", "--report="
     )
-    return Job(_dataset_name(cell), (words,), folder.with_name(f"{folder.name}.log"), after=VOLUMES)
+    return Job(f"dataset {folder.name}", (words,), folder.with_name(f"{folder.name}.log"), after=VOLUMES)
 
 
 def _dataset_name(cell: Cell) -> str:
     return f"dataset {cell.data_name}"
+
+
+def finished_text(plan: Plan) -> str:
+    """The number of finished runs in words."""
+    return f"{plan.output}: {sum(cell.finished for cell in plan.cells)} of {len(plan.cells)} runs finished"
 
 
 def cell_name(cell: Cell) -> str:

@@ -46,6 +46,13 @@ def number_of(labelled: str, pool: int) -> int:
     return count
 
 
+def order_of(pool: Collection[str], seed: int, incomplete: Collection[str] = ()) -> list[str]:
+    """The order in which a seed labels the patients of a pool; those in `incomplete` come last."""
+    names = sorted(pool)
+    order = [names[index] for index in np.random.default_rng([seed, _DRAW]).permutation(len(names))]
+    return sorted(order, key=lambda name: name in incomplete)
+
+
 def drawn(base: Split, labelled: str, seed: int, incomplete: Collection[str] = ()) -> Split:
     """The split of a cell.
 
@@ -60,8 +67,7 @@ def drawn(base: Split, labelled: str, seed: int, incomplete: Collection[str] = (
     """
     pool = pool_of(base)
     count = number_of(labelled, len(pool))
-    order = [pool[index] for index in np.random.default_rng([seed, _DRAW]).permutation(len(pool))]
-    order.sort(key=lambda name: name in incomplete)
+    order = order_of(pool, seed, incomplete)
     return Split(
         {
             "labelled": tuple(sorted(order[:count])),
@@ -71,16 +77,22 @@ def drawn(base: Split, labelled: str, seed: int, incomplete: Collection[str] = (
     )
 
 
-def base_split(study: Study, source: pathlib.Path | None, given: str | None) -> Split:
+def base_split(
+    study: Study,
+    source: pathlib.Path | None,
+    given: str | None,
+    required: Collection[str] = ("validation", "test"),
+) -> Split:
     """The study's own split.
 
     Args:
         study: whose flags may name it.
         source: folder of the volumes; None = a phantom of the study's flags, which need not be there yet.
         given: path of the file, from the command line.
+        required: partitions that must have patients.
 
     Raises:
-        UserError: there is no split, or it has no validation or no test patients.
+        UserError: there is no split, or a required partition has no patients.
     """
     path = given or (study.options("convert")["split"] if source else None)
     if path:
@@ -96,7 +108,7 @@ def base_split(study: Study, source: pathlib.Path | None, given: str | None) -> 
             path=source,
             remedy="Pass --base_split=FILE.json; a conversion with --split_seed=0 writes one as split.json",
         )
-    for name in ("validation", "test"):
+    for name in required:
         if not split[name]:
             raise UserError(f"expected patients in '{name}', got none", path=path, remedy="Correct the split")
     return split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from semicml_tf.evaluation.scores import mean_and_sd
 
@@ -52,6 +52,25 @@ def spread(scores: Mapping[int, Mapping[str, float]]) -> Spread:
     over_seeds = mean_and_sd(list(means_of_seeds(scores).values()))
     over_patients = mean_and_sd(list(means_of_patients(scores).values()))
     return Spread(over_seeds["mean"], over_seeds["sd"], over_patients["sd"], over_seeds["n"], over_patients["n"])
+
+
+def sd_over_folds(
+    scores: Mapping[int, Mapping[str, float]], folds: Mapping[int, Sequence[Sequence[str]]]
+) -> float | None:
+    """The mean over seeds of the sample sd over folds of the mean over each fold's patients.
+
+    Args:
+        scores: by seed, by patient.
+        folds: by seed, the patients of each fold. Patients without a score are left out.
+
+    Returns:
+        The number, or None if no seed has two folds with a score.
+    """
+    sds = []
+    for seed, by_patient in scores.items():
+        held = [[by_patient[name] for name in fold if name in by_patient] for fold in folds[seed]]
+        sds.append(mean_and_sd([mean_and_sd(values)["mean"] for values in held if values])["sd"])
+    return mean_and_sd(sds)["mean"]
 
 
 def gap_closed(score: float, baseline: float, ceiling: float) -> float | None:

@@ -76,6 +76,7 @@ class Line:
         by_seed: mean DSC over patients of each of `seeds`.
         metrics: by name of `METRICS`; of outcomes, the share of patients.
         target: a class; None over all classes, or where there is one.
+        sd_folds: of the DSC, the sd over folds (`statistics.sd_over_folds`); None without folds.
     """
 
     modalities: tuple[str, ...]
@@ -91,6 +92,7 @@ class Line:
     gap: Gap | None = None
     saved: Saved | None = None
     target: str | None = None
+    sd_folds: float | None = None
 
 
 def columns(results: Results, modalities: tuple[str, ...]) -> tuple[str, ...]:
@@ -164,7 +166,8 @@ def _network_lines(results: Results, modalities: tuple[str, ...], modality: str,
         runs = results.seeds(modalities, row, labelled)
         seeds = sorted(runs)
         count = results.count(modalities, labelled)
-        by_seed = statistics.means_of_seeds(_dice(runs, modality, seeds))
+        dice = _dice(runs, modality, seeds)
+        by_seed = statistics.means_of_seeds(dice)
         lines.append(
             Line(
                 modalities=modalities,
@@ -191,6 +194,7 @@ def _network_lines(results: Results, modalities: tuple[str, ...], modality: str,
                     modality,
                 ),
                 saved=None if row == baseline else _saved(runs, count, baseline_curve, modality),
+                sd_folds=statistics.sd_over_folds(dice, {seed: runs[seed].folds for seed in seeds}),
             )
         )
     return lines
@@ -218,9 +222,21 @@ def _baseline_lines(first: Result, modality: str) -> list[Line]:
             metric: statistics.spread({first.cell.seed: {who: value_of(one, metric) for who, one in held.items()}})
             for metric in METRICS
         }
-        seeds = (first.cell.seed,)
+        seed = first.cell.seed
+        dice = {seed: {who: one.dice for who, one in held.items()}}
         lines.append(
-            Line(first.cell.modalities, name, "blind", "", None, modality, seeds, (metrics["dice"].mean,), metrics)
+            Line(
+                modalities=first.cell.modalities,
+                row=name,
+                kind="blind",
+                labelled="",
+                labelled_patients=None,
+                modality=modality,
+                seeds=(seed,),
+                by_seed=(metrics["dice"].mean,),
+                metrics=metrics,
+                sd_folds=statistics.sd_over_folds(dice, {seed: first.folds}),
+            )
         )
     return lines
 

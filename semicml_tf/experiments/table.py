@@ -22,6 +22,7 @@ def scores_csv(results: Results) -> str:
     targets = results.targets
 
     def add(result, row, kind, modality, cases, target):
+        fold_of = {name: fold for fold, names in enumerate(result.folds) for name in names}
         head = {
             "modalities": "+".join(result.cell.modalities),
             "row": row,
@@ -31,7 +32,12 @@ def scores_csv(results: Results) -> str:
         head |= {"seed": result.cell.seed, "modality": modality}
         head |= {"class": target or MEAN} if targets else {}
         rows.extend(
-            {**head, "patient": patient, **{name: getattr(score, name) for name in _SCORES}}
+            {
+                **head,
+                "patient": patient,
+                **({"fold": fold_of[patient]} if fold_of else {}),
+                **{name: getattr(score, name) for name in _SCORES},
+            }
             for patient, score in cases.items()
         )
 
@@ -44,7 +50,7 @@ def scores_csv(results: Results) -> str:
                     add(result, result.cell.row, "network", modality, result.scores[modality], target)
             for name, cases in done[0].baselines.items():
                 add(done[0], name, "blind", "", cases, target)
-    place = ["seed", "modality", *(["class"] if targets else []), "patient"]
+    place = ["seed", "modality", *(["class"] if targets else []), "patient", *(["fold"] if results.has_folds else [])]
     return tables.csv_text(["modalities", "row", "kind", "labelled", *place, *_SCORES], rows)
 
 
@@ -87,12 +93,13 @@ def record(line: Line) -> dict[str, Any]:
     }
 
 
-def _with_class(row: dict[str, Any], name: str) -> dict[str, Any]:
+def _with(row: dict[str, Any], after: str, name: str, value: Any) -> dict[str, Any]:
+    """The row with a further column behind the column `after`."""
     found: dict[str, Any] = {}
-    for key, value in row.items():
-        found[key] = value
-        if key == "modality":
-            found["class"] = name
+    for key, former in row.items():
+        found[key] = former
+        if key == after:
+            found[name] = value
     return found
 
 
@@ -103,5 +110,7 @@ def table_csv(lines: Sequence[Line]) -> str:
     """
     rows = [record(line) for line in lines]
     if any(line.target for line in lines):
-        rows = [_with_class(row, line.target or MEAN) for row, line in zip(rows, lines)]
+        rows = [_with(row, "modality", "class", line.target or MEAN) for row, line in zip(rows, lines)]
+    if any(line.sd_folds is not None for line in lines):
+        rows = [_with(row, "dice_sd_patients", "dice_sd_folds", line.sd_folds) for row, line in zip(rows, lines)]
     return tables.csv_text(list(rows[0]), rows)

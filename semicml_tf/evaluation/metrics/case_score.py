@@ -74,7 +74,7 @@ def score(
     )
 
 
-# Of several classes, the first outcome that any of them has.
+# Of several classes or repeats, the first outcome that any of them has.
 _WORST_FIRST = ("missed", "false alarm", "both present", "both empty")
 
 
