@@ -3,6 +3,7 @@
   python -m semicml_tf.report runs/demo                        writes runs/demo/report.html
   python -m semicml_tf.report runs/a runs/b --output=both.html
   python -m semicml_tf.report runs/demo --noimages             a page without any image of a patient
+  python -m semicml_tf.report CV                               a cross-validation: pooled scores, folds, their curves
 
 The page is one file of at most 50 MB: it opens from disk and loads nothing from the network. It shows what the runs'
 folders hold. Score the runs first with python -m semicml_tf.evaluate RUN, which also leaves the images. The page also

@@ -12,7 +12,9 @@ from semicml_tf.evaluation.config import PARTITIONS
 class ReportConfig:
     """Options of `semicml_tf.report`."""
 
-    run: tuple[str, ...] = option(help="Folder of a run. May be given several times.", path=True, repeated=True)
+    run: tuple[str, ...] = option(
+        help="Folder of a run, or of a cross-validation. May be given several times.", path=True, repeated=True
+    )
     partition: str = option("test", help="Partition whose scores are shown.", choices=PARTITIONS)
     external: tuple[str, ...] = option(
         (),

@@ -89,6 +89,7 @@ def origin(runs: Sequence[RunFacts]) -> Html:
     patients = {len({case["case_id"] for row in run.rows for case in row["cases"]}) for run in runs if run.rows}
     partition = runs[0].partition
     parts = [_patients(patients.pop(), partition) if len(patients) == 1 else f"Partition '{partition}'"]
+    folds = len(runs[0].metrics["folds"]) if runs[0].is_pooled else 0
     if len(runs) == 1:
         (run,) = runs
         seed = run.record.get("settings", {}).get("seed")
@@ -96,7 +97,8 @@ def origin(runs: Sequence[RunFacts]) -> Html:
             f"networks for {' and '.join(filter(None, (', '.join(run.modalities[:-1]), run.modalities[-1])))}",
             f"trained by {run.method}",
             *([f"{run.labelled} labelled patients"] if run.labelled is not None else []),
-            *([f"seed {seed}"] if seed is not None else []),
+            *([f"cross-validation of {folds} runs"] if folds else []),
+            *([f"seed {seed}"] if seed is not None and not folds else []),
         ]
     else:
         parts.append(f"{len(runs)} runs")

@@ -96,13 +96,20 @@ def _notices(runs: Sequence[RunFacts], images: bool) -> Html:
     return element("ul", items, class_="notices") if items else Html("")
 
 
+def _whole(runs: Sequence[RunFacts]) -> list[RunFacts]:
+    """The runs, and of a cross-validation its pooled scores alone."""
+    return [run for run in runs if not run.part_of]
+
+
 class _Page:
     def __init__(self, runs: Sequence[RunFacts], command: str, cases: Sequence[Sequence[RankedCase]], pictures):
         self._runs, self._command, self._cases, self._pictures = runs, command, cases, pictures
 
     def _sections(self, volumes: ViewerVolumes, keys) -> list[tuple[str, str, Html]]:
-        runs, trained = self._runs, [run for run in self._runs if not run.masks]
-        cost = annotation_curve.section(runs)
+        runs = self._runs
+        # A cross-validation's folds have other patients each: what compares runs reads the pooled scores.
+        whole, trained = _whole(runs), [run for run in runs if not (run.masks or run.is_pooled)]
+        cost = annotation_curve.section(whole)
         notes = []
         shown = dict.fromkeys(run.kept_classes for run in runs if run.images)
         if self._cases and any(case.kept for run in self._cases for case in run):
@@ -127,9 +134,9 @@ class _Page:
                 notes.append(element("p", f"{self._pictures.left_out} patients have no pictures: they did not fit in."))
         found = [
             ("summary", "Scores", summary.section(runs)),
-            ("failures", "Missed, false alarms, failures", summary.failures(runs)),
-            ("patients", "Patient by patient", strip_plots.section(runs)),
-            ("comparison", "Runs against each other", run_comparison.section(runs)),
+            ("failures", "Missed, false alarms, failures", summary.failures(whole)),
+            ("patients", "Patient by patient", strip_plots.section(whole)),
+            ("comparison", "Runs against each other", run_comparison.section(whole)),
             ("cost", "Annotation cost", cost),
             ("gap", "Modality gap", modality_gap.section(trained)),
             ("curves", "Learning curves", learning_curves.section(trained)),
@@ -153,8 +160,11 @@ class _Page:
         if keys:
             scripts += [viewer.asset("outlines.js"), viewer.asset("viewer.js")]
         policy = _policy([*scripts, *([viewer.niivue_source()] if keys else [])])
+        whole = _whole(runs)
         title = (
-            f"Report: {', '.join(run.name for run in runs)}" if len(runs) <= _NAMES else f"Report of {len(runs)} runs"
+            f"Report: {', '.join(run.name for run in whole)}"
+            if len(whole) <= _NAMES
+            else f"Report of {len(whole)} runs"
         )
         head = join(
             element("meta", charset="utf-8"),
@@ -165,8 +175,8 @@ class _Page:
         )
         body = join(
             element("h1", title),
-            element("p", headline.origin(runs), f" semicml_tf {__version__}; research only.", class_="note"),
-            headline.lines(runs),
+            element("p", headline.origin(whole), f" semicml_tf {__version__}; research only.", class_="note"),
+            headline.lines(whole),
             _notices(runs, images),
             element("nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="sections"),
             element("main", [element("section", element("h2", title), held, id=key) for key, title, held in sections]),
@@ -190,7 +200,7 @@ def build(runs: Sequence[RunFacts], *, command: str, images: bool = True, larges
     Raises:
         UserError: it would be larger even without them.
     """
-    cases = [ranked(run, images=images) for run in runs]
+    cases = [ranked(run, images=images) for run in runs if not run.is_pooled]
     pictures = ranked_cases.Pictures(int(largest_bytes * _SHARE_OF_PICTURES))
     pictures.draw(sorted((case for run in cases for case in run), key=lambda case: (case.place, case.run.key)))
     page = _Page(runs, command, cases, pictures)

@@ -41,6 +41,7 @@ class RunFacts:
         relearning: the report on re-learning; None if there is none.
         notes: what is missing, and what to do about it.
         damaged: problems of files that exist but cannot be read, one line each.
+        part_of: key of the cross-validation that the run is a fold of; "" for other runs.
     """
 
     key: str
@@ -55,6 +56,12 @@ class RunFacts:
     relearning: relearning_report.Report | None
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
+    part_of: str = ""
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether these are the pooled scores of a cross-validation, which has no networks of its own."""
+        return bool(self.metrics and self.metrics.get("folds"))
 
     @property
     def evaluation(self) -> pathlib.Path:
@@ -222,6 +229,46 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
     )
 
 
+def _load_crossvalidation(folder: pathlib.Path, partition: str, key: str, name: str) -> list[RunFacts]:
+    """The pooled scores of a cross-validation, and then the runs of its folds.
+
+    Raises:
+        UserError: the scores cannot be read or are no pooled scores, or the folder of a fold's run is gone.
+    """
+    evaluation = folder / "evaluation" / partition
+    metrics = report.load(evaluation / report.FILE_NAME)
+    if not metrics.get("folds"):
+        return [load(folder, partition, key, name)]
+    members, notes = [], []
+    for number, fold in enumerate(metrics["folds"]):
+        place = (evaluation / fold["run"]).resolve()
+        member = load(place, partition, f"{key}-{number}", f"{name}: {place.parent.name}")
+        members.append(dataclasses.replace(member, part_of=key))
+        if member.record["run_hash"] != fold["run_hash"]:
+            notes.append(f"{member.name} was trained again since: run the cross-validation again")
+    of_members = {name: value for name, value in members[0].record.items() if name not in ("best", "command")}
+    pooled = RunFacts(
+        key=key,
+        name=name,
+        folder=folder,
+        partition=partition,
+        record={**of_members, **metrics["run"]},
+        history=[],
+        flags=None,
+        metrics=metrics,
+        images=None,
+        relearning=None,
+        notes=tuple(notes),
+        damaged=(),
+    )
+    return [pooled, *members]
+
+
+def _is_run(folder: pathlib.Path, partition: str) -> bool:
+    pooled = folder / "evaluation" / partition / report.FILE_NAME
+    return (folder / run_folder.FILE_NAME).exists() or not pooled.is_file()
+
+
 def load_external(path: str | pathlib.Path, partition: str, key: str) -> RunFacts:
     """Reads the scores of the masks of another tool.
 
@@ -256,6 +303,8 @@ def load_all(
 ) -> list[RunFacts]:
     """Reads runs and the scores of masks, each with a unique name.
 
+    A cross-validation gives its pooled scores and the runs of its folds.
+
     Args:
         external: metrics.json files of the masks of other tools.
 
@@ -266,11 +315,13 @@ def load_all(
     twice = next((path for index, path in enumerate(resolved) if path in resolved[:index]), None)
     if twice is not None:
         raise UserError("this run is given twice", path=twice, remedy="Name each run once")
-    found = [
-        load(folder, partition, f"run{index}", name)
-        for index, (folder, name) in enumerate(zip(folders, _names(resolved)))
-    ]
-    for index, path in enumerate(external, start=len(found)):
+    found: list[RunFacts] = []
+    for index, (folder, name) in enumerate(zip(map(pathlib.Path, folders), _names(resolved))):
+        if _is_run(folder, partition):
+            found.append(load(folder, partition, f"run{index}", name))
+        else:
+            found += _load_crossvalidation(folder, partition, f"run{index}", name)
+    for index, path in enumerate(external, start=len(folders)):
         masks = load_external(path, partition, f"run{index}")
         if masks.name in [run.name for run in found]:
             masks = dataclasses.replace(masks, name=f"{masks.name} ({path})")
