@@ -325,6 +325,8 @@ def load(path: str | pathlib.Path) -> dict:
         json_files.of_value(fitted, whole, what=f"{what} with '{name}'", path=path, remedy=_REMEDY)
     if problem := _problem_of_source(body):
         raise UserError(f"expected {what}, got {problem}", path=path, remedy=_REMEDY)
+    if any("\0" in fold["run"] for fold in body.get("folds", ())):
+        raise UserError(f"expected {what}, got a fold whose run has no possible path", path=path, remedy=_REMEDY)
     known = {None, *targets(body)}
     if any(row.get("target") not in known for row in body["rows"]):
         raise UserError(f"expected {what}, got rows of classes that it does not define", path=path, remedy=_REMEDY)
