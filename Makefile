@@ -13,7 +13,7 @@ NO_SKIPS := SEMICML_TF_NO_SKIPS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
 
 .PHONY: setup demo pipeline test test-conditions test-backends test-slow test-engine test-soak test-io test-ray test-tfx \
-  test-browser niivue bench bench-torch lint wheel clean
+  test-browser niivue bench bench-torch nnunet lint wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -144,6 +144,16 @@ bench-torch: $(READY) .venv-torch/ready
 	$(BIN)/python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
 	$(BIN)/python -m benchmarks.metrics_speed --torch_python=.venv-torch/bin/python
 
+# nnU-Net, to compare this package with, in an environment of its own.
+.venv-nnunet/ready: requirements/nnunet.lock
+	$(PYTHON) -m venv .venv-nnunet
+	.venv-nnunet/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-compile \
+	  --require-hashes -r requirements/nnunet.lock
+	.venv-nnunet/bin/python -m pip --disable-pip-version-check check
+	touch $@
+
+nnunet: .venv-nnunet/ready
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -152,4 +162,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-backends .venv-io .venv-ray .venv-tfx .venv-torch demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-backends .venv-io .venv-ray .venv-tfx .venv-torch .venv-nnunet demo_output pipeline_output build dist semicml_tf.egg-info .pytest_cache .ruff_cache
