@@ -23,12 +23,13 @@ _SHARED = ("report_version", "partition", "policy", "surface_tolerance_mm", "fai
 _REMEDY = "Score all folds with the same flags and the same version"
 
 
-def pool(reports: Mapping[str, dict], *, command: str) -> dict:
+def pool(reports: Mapping[str, dict], *, command: str, data_hash: str) -> dict:
     """One report of all folds.
 
     Args:
         reports: of the folds, in their order, by the place of their runs.
         command: that makes the cross-validation.
+        data_hash: of the dataset that the folds are made of.
 
     Raises:
         UserError: a patient is in two folds; the folds were scored in different ways, or have different rows.
@@ -50,7 +51,7 @@ def pool(reports: Mapping[str, dict], *, command: str) -> dict:
     ]
     folds = [_fold(place, body) for place, body in reports.items()]
     notes = [f"Cross-validation of {len(folds)} folds: each patient is scored by a run that has not seen the patient."]
-    return _body(bodies, rows, folds, command, notes)
+    return _body(bodies, rows, folds, command, notes, data_hash)
 
 
 def mean_over_repeats(reports: Sequence[dict], *, command: str) -> dict:
@@ -83,7 +84,7 @@ def mean_over_repeats(reports: Sequence[dict], *, command: str) -> dict:
         f"{len(reports)} repeats: each patient counts once, with the mean of the patient's scores over the repeats. "
         "A patient is missed if any repeat missed the patient.",
     ]
-    return _body(reports, rows, folds, command, notes)
+    return _body(reports, rows, folds, command, notes, reports[0]["dataset"]["data_hash"])
 
 
 def _check_same(reports: Mapping[str, dict]) -> None:
@@ -125,9 +126,11 @@ def _fold(place: str, body: dict) -> dict:
     }
 
 
-def _body(reports: Sequence[dict], rows: list[dict], folds: list[dict], command: str, notes: list[str]) -> dict:
+def _body(
+    reports: Sequence[dict], rows: list[dict], folds: list[dict], command: str, notes: list[str], data_hash: str
+) -> dict:
     first = reports[0]
-    hashes = {name: _digest([fold[name] for fold in folds]) for name in ("run_hash", "data_hash")}
+    run_hash = hashlib.sha256(json.dumps([fold["run_hash"] for fold in folds]).encode()).hexdigest()
     lacking: dict[str, set[str]] = {}
     for body in reports:
         for modality, cases in body.get("lacking", {}).items():
@@ -136,8 +139,9 @@ def _body(reports: Sequence[dict], rows: list[dict], folds: list[dict], command:
     return {
         **kept,
         "command": command,
-        "run": dict(hashes),
-        "dataset": {"data_hash": hashes["data_hash"]},
+        "run": {"run_hash": run_hash, "data_hash": data_hash},
+        # Of the patients who are scored, whatever labels a fold has: cross-validations of one dataset can be compared.
+        "dataset": {"data_hash": data_hash},
         "lacking": {modality: sorted(cases) for modality, cases in lacking.items()},
         "notes": [*notes, *_common(reports)],
         # Fitted in each fold by itself: see `folds`.
@@ -152,7 +156,3 @@ def _common(reports: Sequence[dict]) -> list[str]:
     left_out = data_provenance.one_patient_note(1, reports[0]["partition"])
     notes = (note for body in reports if "folds" not in body for note in body["notes"])
     return [note for note in dict.fromkeys(notes) if note not in left_out]
-
-
-def _digest(values: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()

@@ -20,6 +20,11 @@ from semicml_tf.system import atomic_files, json_files
 
 
 @dataclasses.dataclass(frozen=True)
+class _Hash:
+    data_hash: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """An experiment.
 
@@ -58,6 +63,23 @@ class Plan:
         """Folder of the dataset that the cell's dataset is a view of, in a cross-validation."""
         return self.given or self.output / "datasets" / "-".join(cell.modalities)
 
+    def whole_name(self, cell: Cell) -> str:
+        """Name of that dataset in the tables and in the records."""
+        return self.whole(cell).name if self.given is None else "dataset"
+
+    def whole_record(self, cell: Cell) -> pathlib.Path:
+        """File with the hash of that dataset, as it was when the cross-validation began."""
+        return self.output / "made" / f"{self.whole_name(cell)}.hash.json"
+
+    def whole_hash(self, cell: Cell) -> str:
+        """The data hash of that dataset, as it was when the cross-validation began.
+
+        Raises:
+            UserError: the cross-validation has not begun, or the record cannot be read.
+        """
+        what = "the hash of a cross-validation's data"
+        return json_files.read(self.whole_record(cell), _Hash, what=what).data_hash
+
     def split_file(self, cell: Cell) -> pathlib.Path:
         """File of the cell's split, the same for all sets of modalities."""
         fold = "" if cell.fold is None else f"-fold{cell.fold}"
@@ -84,10 +106,7 @@ class Plan:
         """The data hashes that the tables show: with folds, those of the datasets that the folds are views of."""
         if self.folds is None:
             return self.hashes()
-        return {
-            "dataset" if self.given else folder.name: DatasetInfo.load(folder).data_hash
-            for folder in {self.whole(cell): cell for cell in self.cells}
-        }
+        return {self.whole_name(cell): self.whole_hash(cell) for cell in self.cells}
 
     def text(self) -> str:
         """The plan in words: the finished and the unfinished steps."""
@@ -290,16 +309,14 @@ def check_data(plan: Plan) -> None:
     Raises:
         UserError: a dataset has changed since the cross-validation began.
     """
-    for folder in {plan.whole(cell): cell for cell in plan.cells} if plan.folds else ():
+    for folder, cell in {plan.whole(cell): cell for cell in plan.cells}.items() if plan.folds else ():
         data_hash = DatasetInfo.load(folder).data_hash
-        record = plan.output / "made" / f"{folder.name if plan.given is None else 'dataset'}.hash.json"
-        if not record.exists():
-            atomic_files.write_json(record, {"data_hash": data_hash})
-            continue
-        former = json_files.read(record, dict[str, str], what="the hash of a cross-validation's data").get("data_hash")
+        if not plan.whole_record(cell).exists():
+            atomic_files.write_json(plan.whole_record(cell), {"data_hash": data_hash})
+        former = plan.whole_hash(cell)
         if former != data_hash:
             raise UserError(
-                f"this dataset has changed since the cross-validation began (data hash {str(former)[:12]}, now "
+                f"this dataset has changed since the cross-validation began (data hash {former[:12]}, now "
                 f"{data_hash[:12]})",
                 path=folder,
                 remedy="Give the data that it began with, or another --output",

@@ -28,18 +28,18 @@ def pooled(plan: Plan, *, command: str) -> list[Cell]:
     groups: dict[tuple, list[Cell]] = {}
     for cell in plan.cells:
         groups.setdefault((cell.row, cell.modalities, cell.labelled, cell.seed), []).append(cell)
-    return [_pooled(plan.output, cells, command) for cells in groups.values()]
+    return [_pooled(plan, cells, command) for cells in groups.values()]
 
 
-def _pooled(output: pathlib.Path, cells: Sequence[Cell], command: str) -> Cell:
+def _pooled(plan: Plan, cells: Sequence[Cell], command: str) -> Cell:
     first = dataclasses.replace(cells[0], fold=None, members=tuple(cells))
-    cell = dataclasses.replace(first, folder=output / FOLDER / first.data_name / cells[0].folder.name)
+    cell = dataclasses.replace(first, folder=plan.output / FOLDER / first.data_name / cells[0].folder.name)
     if not all(member.finished for member in cells):
         # An earlier report would be of other runs.
         return dataclasses.replace(cell, stale=True)
     folder = cell.metrics_path.parent
     reports = {place_of(member, folder): report.load(member.metrics_path) for member in cells}
-    write(folder, pooled_report.pool(reports, command=command))
+    write(folder, pooled_report.pool(reports, command=command, data_hash=plan.whole_hash(cells[0])))
     return dataclasses.replace(cell, stale=False)
 
 

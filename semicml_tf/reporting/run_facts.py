@@ -269,8 +269,11 @@ def _is_run(folder: pathlib.Path, partition: str) -> bool:
     return (folder / run_folder.FILE_NAME).exists() or not pooled.is_file()
 
 
-def load_external(path: str | pathlib.Path, partition: str, key: str) -> RunFacts:
+def load_external(path: str | pathlib.Path, partition: str | None, key: str) -> RunFacts:
     """Reads the scores of the masks of another tool.
+
+    Args:
+        partition: of the scores; None takes those of any partition.
 
     Raises:
         UserError: the file is no such metrics.json, or is of another partition.
@@ -278,7 +281,7 @@ def load_external(path: str | pathlib.Path, partition: str, key: str) -> RunFact
     path, body = pathlib.Path(path), report.load(path)
     if "masks" not in body:
         raise UserError("expected the scores of masks, got those of a run", path=path, remedy="Name the run's folder")
-    if body["partition"] != partition:
+    if partition not in (None, body["partition"]):
         problem = f"expected scores of partition '{partition}', got '{body['partition']}'"
         raise UserError(problem, path=path, remedy=f"Pass --partition={body['partition']}, or score the others")
     modality = body["masks"]["modality"]
@@ -288,7 +291,7 @@ def load_external(path: str | pathlib.Path, partition: str, key: str) -> RunFact
         key=key,
         name=body["masks"]["name"],
         folder=path.parent,
-        partition=partition,
+        partition=body["partition"],
         record=record,
         history=[],
         metrics=body,
@@ -321,8 +324,10 @@ def load_all(
             found.append(load(folder, partition, f"run{index}", name))
         else:
             found += _load_crossvalidation(folder, partition, f"run{index}", name)
+    # All patients whom a cross-validation tests are in another partition of the dataset itself.
+    is_pooled = any(run.is_pooled for run in found)
     for index, path in enumerate(external, start=len(folders)):
-        masks = load_external(path, partition, f"run{index}")
+        masks = load_external(path, None if is_pooled else partition, f"run{index}")
         if masks.name in [run.name for run in found]:
             masks = dataclasses.replace(masks, name=f"{masks.name} ({path})")
         found.append(masks)

@@ -37,7 +37,7 @@ def saved(tmp_path, found):
 
 
 def test_all_patients_stand_in_one_report(tmp_path, folds):
-    path = saved(tmp_path, pooled_report.pool(folds, command="again"))
+    path = saved(tmp_path, pooled_report.pool(folds, command="again", data_hash="d"))
     found = report.load(path)
     assert report.patients(found) == ["P1", "P2", "P3", "P4", "P5"]
     ct, pet = report.networks(found)
@@ -52,7 +52,7 @@ def test_all_patients_stand_in_one_report(tmp_path, folds):
     assert found["folds"][0]["blind"]["blind ellipsoid"]["margin_mm"] == 7.0
     assert "Cross-validation of 2 folds" in table.screen(found)
     compared = comparison.build([path, path], ["one", "other"])
-    assert compared["patients"] == report.patients(found)
+    assert compared["data_hash"] == "d" and compared["patients"] == report.patients(found)
 
 
 def test_classes_are_pooled_one_by_one(tmp_path):
@@ -60,7 +60,7 @@ def test_classes_are_pooled_one_by_one(tmp_path):
         body(tmp_path, name, {"a": {"ct": [dice]}, "b": {"ct": [1.0]}}, [name], finish_classes)
         for name, dice in (("x", 0.2), ("y", 0.4))
     ]
-    found = report.load(saved(tmp_path, pooled_report.pool(dict(zip("xy", parts)), command="again")))
+    found = report.load(saved(tmp_path, pooled_report.pool(dict(zip("xy", parts)), command="again", data_hash="d")))
     assert [row["summary"]["dice"]["mean"] for row in report.networks(found, "a")] == [pytest.approx(0.3)]
     assert [row["summary"]["dice"]["mean"] for row in report.networks(found)] == [pytest.approx(0.65)]
 
@@ -68,17 +68,17 @@ def test_classes_are_pooled_one_by_one(tmp_path):
 def test_thresholds_on_different_modalities_are_one_row(folds):
     for row in folds["../b"]["rows"]:
         row["name"] = row["name"].replace("pet threshold", "ct threshold")
-    found = pooled_report.pool(folds, command="again")
+    found = pooled_report.pool(folds, command="again", data_hash="d")
     assert [row["name"] for row in report.baselines(found)] == ["blind ellipsoid", "intensity threshold"]
 
 
 def test_a_patient_counts_once_over_repeats(tmp_path, folds):
-    first = pooled_report.pool(folds, command="again")
+    first = pooled_report.pool(folds, command="again", data_hash="d")
     for row in report.networks(folds["../a"]):
         for case in row["cases"]:
             case["dice"] += 0.2
     folds["../b"]["rows"][0]["cases"][0]["outcome"] = "missed"
-    second = pooled_report.pool(folds, command="again")
+    second = pooled_report.pool(folds, command="again", data_hash="d")
     found = report.load(saved(tmp_path, pooled_report.mean_over_repeats([first, second], command="again")))
     ct = report.networks(found)[0]
     assert {case["case_id"]: pytest.approx(case["dice"]) for case in ct["cases"]} == {
@@ -101,4 +101,4 @@ def test_a_patient_counts_once_over_repeats(tmp_path, folds):
 def test_folds_that_do_not_fit_together_are_refused(folds, change, message):
     change(folds["../b"])
     with pytest.raises(UserError, match=message):
-        pooled_report.pool(folds, command="again")
+        pooled_report.pool(folds, command="again", data_hash="d")

@@ -10,7 +10,9 @@ from semicml_tf import commandline
 from semicml_tf.conversion import view
 from semicml_tf.conversion.splitting import split as splits
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import report
+from semicml_tf.evaluation import comparison, report
+from semicml_tf.evaluation.config import EvaluateConfig
+from semicml_tf.evaluation.job import evaluate
 from semicml_tf.experiments import crossvalidation, job
 from semicml_tf.experiments.config import CrossvalidateConfig, ExperimentConfig
 from semicml_tf.records import shards
@@ -189,3 +191,14 @@ def test_a_row_with_its_own_labelled_patients_has_folds_of_its_own(tmp_path):
         ("plain", "1"), ("all", "1"), ("all", "all")
     ]  # fmt: skip
     assert len(cells) == 12 and len({cell.folder for cell in cells}) == 12
+
+
+def test_masks_of_another_tool_are_compared_with_the_pooled_scores(done, tmp_path):
+    """All patients whom the folds test are labelled in the dataset itself, whose hash the pooled scores have."""
+    options = {"masks": str(done.root / "experiment" / "volumes" / "labelsTr"), "dataset": str(done.dataset)}
+    evaluate(EvaluateConfig(**options, partition="labelled", output=str(tmp_path / "truth"), name="truth"))
+    external = tmp_path / "truth" / "metrics.json"
+    compared = comparison.build([done.cv / "evaluation" / "test" / "metrics.json", external], ["cv", "truth"])
+    assert [(one["modality"], one["patients"]) for one in compared["tests"]] == [("ct", 5), ("pet", 5)]
+    config = ReportConfig(run=[str(done.cv)], external=[str(external)], output=str(tmp_path / "page.html"))
+    assert "truth" in reporting.report(config).file.read_text(encoding="utf-8")
