@@ -24,7 +24,10 @@ from semicml_tf.system import atomic_files
 
 
 class Fusion:
-    """Probability maps of one class by several modalities on one grid, averaged.
+    """The arithmetic mean of several modalities' probability maps of one class on one grid.
+
+    The pseudo-labels of PReL (`methods.soft_labels`) add log-odds instead. A mean stays comparable with the thresholds
+    that validation chose for each model.
 
     A voxel that only one image covers has that modality's probability and threshold. Elsewhere both are means.
 
