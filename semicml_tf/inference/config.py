@@ -44,8 +44,8 @@ class SegmentConfig:
     )
     postprocess: str | None = option(
         None,
-        help="Post-processing of every mask instead of the model's own: none, or steps joined by +, of fill_holes, "
-        "min_ml=ML, largest.",
+        help="Post-processing instead of the model's own: none, or steps joined by +, of fill_holes, min_ml=ML, "
+        "largest. NAME=STEPS,... sets some classes alone, for example wt=largest,et=fill_holes+min_ml=0.5.",
         group="Model",
     )
     probabilities: str | None = option(

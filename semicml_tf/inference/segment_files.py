@@ -165,15 +165,18 @@ def _combined(members: Sequence, config: SegmentConfig, bar) -> Ensemble:
     made = [WithProgress(model, bar) for model in members]
     for model in made:
         manifest = model.manifest.accepting(accepted_codes(config.accept))
-        model.manifest = dataclasses.replace(manifest, thresholds=_thresholds(config.mask_threshold, manifest))
+        model.manifest = dataclasses.replace(
+            manifest,
+            thresholds=_thresholds(config.mask_threshold, manifest),
+            postprocessing=_postprocessing(config.postprocess, manifest),
+        )
     if config.flips:
         made = [Flipped(model) for model in made]
     if config.mc_dropout:
         for model in members:
             model.check_dropout()
         made = [MonteCarlo(model, config.mc_dropout, config.seed) for model in made]
-    steps = None if config.postprocess is None else Postprocessing.parse(config.postprocess)
-    return Ensemble(made, postprocessing=steps)
+    return Ensemble(made)
 
 
 def _thresholds(texts: Sequence[str], manifest: Manifest) -> dict[str, float]:
@@ -203,6 +206,31 @@ def _thresholds(texts: Sequence[str], manifest: Manifest) -> dict[str, float]:
             )
         own[name] = number
     return own
+
+
+def _postprocessing(text: str | None, manifest: Manifest) -> Postprocessing | dict[str, Postprocessing]:
+    """The model's post-processing, and in its place what ``--postprocess`` says of all classes, or of some.
+
+    Raises:
+        UserError: a step is unknown, or a class is not one of the model or is named twice.
+    """
+    if text is None:
+        return manifest.postprocessing
+    head, equals, _ = text.partition("=")
+    if "," not in text and (not equals or head.strip().endswith("min_ml")):
+        return Postprocessing.parse(text)
+    chosen: dict[str, Postprocessing] = {}
+    for part in text.split(","):
+        name, equals, steps = part.strip().partition("=")
+        if not equals or name not in manifest.steps or name in chosen:
+            known = ", ".join(manifest.steps)
+            raise UserError(
+                f"expected --postprocess=STEPS, or NAME=STEPS,... with each of the classes {known} at most once, got "
+                f"'{part.strip()}'",
+                remedy="Correct --postprocess",
+            )
+        chosen[name] = Postprocessing.parse(steps)
+    return manifest.steps | chosen
 
 
 def _report_left_out(paths: Sequence[pathlib.Path], modalities: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
 from semicml_tf.inference.volume import Segmenter, check_classes, through
-from semicml_tf.postprocessing.steps import Postprocessing
 from semicml_tf.preprocessing.plausibility import Problem
 
 # Mirrored axes of (batch, rows, columns, channels), one tuple for each test-time flip.
@@ -126,14 +125,13 @@ class Ensemble(Segmenter):
     exclusive classes, the largest mean counts.
 
     Args:
-        members: at least one segmenter.
-        postprocessing: post-processing of the mask. None takes the members' own, which must be equal.
+        members: at least one segmenter. Their post-processing must be equal.
 
     Raises:
-        UserError: the members are of several modalities or classes, or their post-processing differs and none is given.
+        UserError: the members are of several modalities or classes, or their post-processing differs.
     """
 
-    def __init__(self, members: Sequence[Segmenter], *, postprocessing: Postprocessing | None = None):
+    def __init__(self, members: Sequence[Segmenter]):
         manifests = [member.manifest for member in members]
         modalities = sorted({manifest.modality for manifest in manifests})
         if len(modalities) > 1:
@@ -142,18 +140,16 @@ class Ensemble(Segmenter):
                 remedy="Name several modalities' models: --model=ct=FOLDER,pet=FOLDER",
             )
         check_classes(manifests)
-        if postprocessing is None:
-            own = sorted({str(manifest.steps_text) for manifest in manifests})
-            if len(own) > 1:
-                raise UserError(
-                    f"the models' post-processing differs: {' and '.join(own)}", remedy="Choose one: --postprocess=none"
-                )
-            postprocessing = manifests[0].postprocessing
+        own = sorted({str(manifest.steps_text) for manifest in manifests})
+        if len(own) > 1:
+            raise UserError(
+                f"the models' post-processing differs: {' and '.join(own)}", remedy="Choose one: --postprocess=none"
+            )
         thresholds = manifests[0].thresholds
         if len(manifests) > 1:
             names = list(thresholds)
             thresholds = {name: float(np.mean([one.thresholds[name] for one in manifests])) for name in names}
-        super().__init__(dataclasses.replace(manifests[0], thresholds=thresholds, postprocessing=postprocessing))
+        super().__init__(dataclasses.replace(manifests[0], thresholds=thresholds))
         self._members = tuple(members)
 
     def origins(self) -> list[dict]:

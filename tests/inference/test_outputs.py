@@ -19,6 +19,7 @@ from semicml_tf.inference.volume import Segmenter
 from semicml_tf.labels import LabelDefinition
 from semicml_tf.phantom import case as cases
 from semicml_tf.phantom.dicom_writer import write_dicom
+from semicml_tf.postprocessing.steps import Postprocessing
 from tests.support import class_models, threshold_model
 from tests.support.class_models import EXCLUSIVE, REGIONS
 
@@ -113,9 +114,36 @@ def test_thresholds(models_of_classes, models, image, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "plain.nii.gz"), CT > threshold_model.LEVELS["ct"])
 
 
+def test_post_processing_of_some_classes_replaces_the_models_own(models_of_classes, image, tmp_path):
+    before = class_models.expected(REGIONS, CT)
+    largest = Postprocessing(largest=True).apply(before[1], 0.02)
+    assert 0 < largest.sum() < before[1].sum()
+    model = f"--model={models_of_classes['sigmoid'] / 'ct'}"
+    for text, core in (("core=largest", largest), ("whole=none, core=largest", largest), ("core=none", before[1])):
+        predict(model, image, tmp_path / "m.nii.gz", f"--postprocess={text}")
+        np.testing.assert_array_equal(read(tmp_path / "m_whole.nii.gz"), before[0])
+        np.testing.assert_array_equal(read(tmp_path / "m_core.nii.gz"), core)
+    # The models of an ensemble get the same steps; the record of a folder names them by class.
+    pair = f"--model={models_of_classes['sigmoid'] / 'ct'},{models_of_classes['sigmoid'] / 'ct'}"
+    predict(pair, image.parent, tmp_path / "masks", "--postprocess=core=fill_holes+min_ml=1e9")
+    assert not read(tmp_path / "masks" / "in_core.nii.gz").any()
+    settings = json.loads((tmp_path / "masks" / "predictions.json").read_text())["settings"]
+    assert settings["postprocessing"] == {"whole": "none", "core": "fill_holes+min_ml=1000000000"}
+
+
 @pytest.mark.parametrize(
     "activation, flags, message",
     [
+        (
+            "sigmoid",
+            ["--postprocess=heart=largest"],
+            "the classes whole, core at most once, got 'heart=largest'",
+        ),
+        ("sigmoid", ["--postprocess=core=largest,core=none"], "at most once, got 'core=none'"),
+        ("sigmoid", ["--postprocess=largest,core=none"], "at most once, got 'largest'"),
+        ("softmax", ["--postprocess=fat=smooth"], "expected post-processing steps, got 'smooth'"),
+        ("softmax", ["--postprocess=fat"], "expected post-processing steps, got 'fat'"),
+        ("sigmoid", ["--postprocess=largest+min_ml=x"], "expected a volume in ml above 0, got 'x'"),
         ("sigmoid", ["--mask_threshold=0.4"], "expected --mask_threshold=whole=VALUE or core=VALUE .*got '0.4'"),
         ("sigmoid", ["--mask_threshold=core=2"], "at most 1, got 'core=2'"),
         ("softmax", ["--mask_threshold=fat=0.4"], "the model's classes exclude each other"),

@@ -124,9 +124,6 @@ def test_ensembles_refuse_what_does_not_belong_together():
     largest = Standing(np.zeros_like, postprocessing=Postprocessing(largest=True))
     with pytest.raises(UserError, match="differs: largest and none"):
         Ensemble([largest, Standing(np.zeros_like)])
-    assert not Ensemble(
-        [largest, Standing(np.zeros_like)], postprocessing=Postprocessing()
-    ).manifest.postprocessing.largest
     with pytest.raises(UserError, match="one modality, got ct, pet"):
         Ensemble([Standing(np.zeros_like), Standing(np.zeros_like, modality="pet")])
 
