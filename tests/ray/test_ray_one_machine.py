@@ -4,9 +4,15 @@ import signal
 import threading
 
 import grpc
+import numpy as np
 import pytest
 
+from semicml_tf.exporting.publish import publish
+from semicml_tf.inference.exported_model import load
+from semicml_tf.serving.client.remote_model import RemoteModel
 from tests.ray.ray_processes import Caller, served
+from tests.support import class_models, threshold_model
+from tests.support.class_models import REGIONS
 from tests.support.serving_process import publish_unet, request, require_conformance
 
 
@@ -14,12 +20,13 @@ from tests.support.serving_process import publish_unet, request, require_conform
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     publish_unet(folder)
+    publish(class_models.network(REGIONS), class_models.manifest(REGIONS), folder / "regions", warm_up=())
     return folder
 
 
 @pytest.fixture(scope="module")
 def running(models, tmp_path_factory):
-    with served(models, tmp_path_factory.mktemp("served"), "--replicas=2", "--cpus=0.5") as both:
+    with served(models, tmp_path_factory.mktemp("served"), "--replicas=2", "--cpus=0.25") as both:
         yield both
 
 
@@ -32,6 +39,15 @@ def test_both_replicas_answer(running):
     with Caller(running[1]) as caller:
         replicas, nodes = caller.who_answers(request())
         assert len(replicas) == 2 and len(nodes) == 1 and not caller.retries
+
+
+def test_a_model_of_two_classes_answers_with_a_mask_per_class(models, running):
+    values = class_models.volume((20, 18, 5))
+    with RemoteModel(f"127.0.0.1:{running[1]}", "regions") as remote:
+        assert remote.manifest == load(models / "regions").manifest
+        # Calls of two slices: Ray joins them and splits the answers.
+        found = remote.predict(values, threshold_model.oblique(), batch_size=2)
+    np.testing.assert_array_equal(found, class_models.expected(REGIONS, values))
 
 
 def test_what_it_does_not_do_is_unimplemented(running):
