@@ -37,6 +37,20 @@ def _title(line: Line, counts: bool) -> str:
     return f"{line.row}, {line.labelled}" if counts else line.row
 
 
+def _panel_rows(results: Results, lines: Sequence[Line]) -> dict[tuple[tuple[str, ...], str | None], list[Line]]:
+    """The lines of each row of panels: by set of modalities and, with lines of several classes, by class."""
+    targets = dict.fromkeys(line.target for line in lines)
+    return {
+        (modalities, target): [line for line in lines if (line.modalities, line.target) == (modalities, target)]
+        for modalities in results.modality_sets
+        for target in targets
+    }
+
+
+def _of_class(text: str, target: str | None) -> str:
+    return text if target is None else f"{target}: {text}"
+
+
 def _dots(axis, lines: Sequence[Line], colours: dict[str, str], reference: str) -> None:
     for place, line in enumerate(lines):
         colour = colours[line.labelled]
@@ -58,7 +72,7 @@ def _bars(axis, baselines: Sequence[Line], ceiling: Line | None, baseline: str |
 
 
 def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes:
-    """A dot plot of DSC: a panel per set of modalities and modality, a line per row and labelled count.
+    """A dot plot of DSC: a panel per set of modalities, class and modality of `lines`, with a line per row and count.
 
     Small dots are seeds, the large one is their mean (a diamond for the reference); vertical lines are the
     no-network baselines and, with a baseline, its runs with all labels. Returns PNG bytes.
@@ -68,7 +82,8 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     palette = pyplot.get_cmap("viridis")
     labelled = sorted({line.labelled for line in networks}, key=Results.order)
     colours = {name: palette(0.15 + 0.7 * place / max(len(labelled) - 1, 1)) for place, name in enumerate(labelled)}
-    heights = [len(results.settings(modalities)) * _ROW + _FRAME for modalities in results.modality_sets]
+    panel_rows = _panel_rows(results, lines)
+    heights = [len(results.settings(modalities)) * _ROW + _FRAME for modalities, _ in panel_rows]
     width = max(map(len, results.modality_sets))
     figure, axes = pyplot.subplots(
         len(heights),
@@ -78,21 +93,19 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
         squeeze=False,
         layout="constrained",
     )
-    for modalities, row in zip(results.modality_sets, axes):
+    for ((modalities, target), of_row), row in zip(panel_rows.items(), axes):
         for axis, modality in zip(row, modalities):
-            own = [line for line in networks if line.modalities == modalities and line.modality == modality]
+            own = [line for line in of_row if (line.kind, line.modality) == ("network", modality)]
             _dots(axis, own, colours, reference)
             ceiling = next((line for line in own if (line.row, line.labelled) == (baseline, ALL)), None)
-            without_network = [
-                one for one in lines if (one.modalities, one.modality, one.kind) == (modalities, modality, "blind")
-            ]
+            without_network = [line for line in of_row if (line.kind, line.modality) == ("blind", modality)]
             _bars(axis, without_network, ceiling, baseline)
             axis.set_ylim(len(own) - 0.5, -0.5)
             counts = len({line.labelled for line in own}) > 1
             axis.set_yticks(range(len(own)), [_title(line, counts) for line in own] if axis is row[0] else [])
             axis.grid(axis="both", color="0.9")
             axis.set_axisbelow(True)
-            axis.set_title(f"{modality} (of {' + '.join(modalities)})", fontsize=10)
+            axis.set_title(_of_class(f"{modality} (of {' + '.join(modalities)})", target), fontsize=10)
             axis.set_xlabel("DSC, mean over patients")
         for axis in row[len(modalities) :]:
             axis.set_axis_off()
@@ -109,38 +122,34 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     return _png(figure)
 
 
-def _curves(lines: Sequence[Line], modalities: tuple[str, ...], modality: str) -> dict[str, list[Line]]:
+def _curves(lines: Sequence[Line], modality: str) -> dict[str, list[Line]]:
     """By row, its lines of known labelled counts in order, of rows that have two or more."""
     found: dict[str, list[Line]] = {}
     for line in lines:
-        if (line.modalities, line.modality, line.kind) == (
-            modalities,
-            modality,
-            "network",
-        ) and line.labelled_patients is not None:
+        if (line.modality, line.kind) == (modality, "network") and line.labelled_patients is not None:
             found.setdefault(line.row, []).append(line)
     ordered = {row: sorted(held, key=lambda line: line.labelled_patients) for row, held in found.items()}
     return {row: held for row, held in ordered.items() if len({line.labelled_patients for line in held}) > 1}
 
 
 def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes | None:
-    """DSC against the number of labelled patients, of rows with several numbers; a panel per set and modality.
+    """DSC against the number of labelled patients, of rows with several numbers: panels as those of `table_png`.
 
     Bands are the sd over seeds. Returns PNG bytes; None where no row has several labelled counts.
     """
-    sets = [modalities for modalities in results.modality_sets if _curves(lines, modalities, modalities[0])]
-    if not sets:
+    panel_rows = {key: held for key, held in _panel_rows(results, lines).items() if _curves(held, key[0][0])}
+    if not panel_rows:
         return None
     pyplot = _pyplot()
-    columns = {modalities: summary.columns(results, modalities) for modalities in sets}
+    columns = {modalities: summary.columns(results, modalities) for modalities, _ in panel_rows}
     width = max(len(names) for names in columns.values())
     figure, axes = pyplot.subplots(
-        len(sets), width, figsize=(4.3 * width, 4 * len(sets)), squeeze=False, layout="constrained"
+        len(panel_rows), width, figsize=(4.3 * width, 4 * len(panel_rows)), squeeze=False, layout="constrained"
     )
-    for modalities, row in zip(sets, axes):
+    for ((modalities, target), of_row), row in zip(panel_rows.items(), axes):
         for axis, modality in zip(row, columns[modalities]):
             ticks = {}
-            for name, held in _curves(lines, modalities, modality).items():
+            for name, held in _curves(of_row, modality).items():
                 counts = [line.labelled_patients for line in held]
                 means = [line.metrics["dice"].mean for line in held]
                 sds = [line.metrics["dice"].sd_seeds or 0.0 for line in held]
@@ -155,7 +164,8 @@ def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
             axis.set_xticks(list(ticks), list(ticks.values()))
             axis.minorticks_off()
             axis.grid(color="0.9")
-            axis.set_title("each patient's mean" if modality == MEAN else modality, fontsize=10)
+            title = "each patient's mean" if modality == MEAN else modality
+            axis.set_title(_of_class(title, target), fontsize=10)
             axis.set_xlabel("labelled patients (logarithmic)")
         row[0].set_ylabel(f"DSC ({' + '.join(modalities)}), mean ± sd over seeds")
         for axis in row[len(columns[modalities]) :]:

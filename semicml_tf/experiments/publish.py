@@ -84,6 +84,8 @@ def publish(
 ) -> Results:
     """Writes scores.csv, table.csv, table.md, table.png, experiment.json and, with several labelled counts, curve.png.
 
+    With several classes, table_classes.png and curve_classes.png show each class.
+
     Cells that are not finished are left out, and the table says so.
 
     Args:
@@ -116,10 +118,12 @@ def publish(
     head = {"command": command, "reference": reference, "baseline": baseline, "hashes": hashes}
     page = markdown.table_md(found, lines, **head)
     over_classes = [line for line in lines if line.target is None]
-    drawn = {
-        "table.png": figure.table_png(found, over_classes, reference=reference, baseline=baseline),
-        "curve.png": figure.curve_png(found, over_classes, reference=reference, baseline=baseline),
-    }
+    of_classes = [line for line in lines if line.target is not None]
+    drawn: dict[str, bytes | None] = dict.fromkeys(("table_classes.png", "curve_classes.png"))
+    for ending, shown in (("", over_classes), ("_classes", of_classes)):
+        if shown:
+            drawn[f"table{ending}.png"] = figure.table_png(found, shown, reference=reference, baseline=baseline)
+            drawn[f"curve{ending}.png"] = figure.curve_png(found, shown, reference=reference, baseline=baseline)
     output = pathlib.Path(output)
     atomic_files.write_text(output / "scores.csv", scores)
     atomic_files.write_text(output / "table.csv", table.table_csv(lines))

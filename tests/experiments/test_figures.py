@@ -5,8 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from semicml_tf.experiments import figure, results, summary
-from tests.support.experiment_data import finish, write_labelled
+from semicml_tf.experiments import figure, publish, results, summary
+from tests.support.experiment_data import finish, finish_classes, write_labelled
 
 ROWS = ("ours", "supervised", "mean_teacher")
 
@@ -64,3 +64,22 @@ def test_a_set_of_modalities_has_a_panel_and_a_column_each(tmp_path):
     assert line.metrics["dice"].mean == pytest.approx(0.6)
     both, three, one = (_drawn(figure.table_png, held, baseline=None) for held in (cells, cells[:1], cells[1:]))
     assert both.width == three.width > 2 * one.width and both.height > three.height
+
+
+def test_each_class_has_a_row_of_panels(tmp_path):
+    dice = {"wt": {"ct": [0.7, 0.8], "pet": [0.6, 0.7]}, "et": {"ct": [0.3, 0.4], "pet": [0.2, 0.3]}}
+    cells = [finish_classes(tmp_path, "ours", labelled, 1, dice) for labelled in ("2", "4")]
+    publish.publish(cells, tmp_path / "out", reference="ours", command="x", hashes={})
+    found = results.read(cells)
+    lines = summary.lines(found, "ours", None)
+    assert {line.target for line in lines} == {None, "wt", "et"}
+    for name, draw in (("table", figure.table_png), ("curve", figure.curve_png)):
+        one, two = (Image.open(tmp_path / "out" / f"{name}{ending}.png") for ending in ("", "_classes"))
+        assert one.width == two.width and 1.7 * one.height < two.height < 2.1 * one.height
+        # The panels over all classes are those of one class's scores.
+        only = [line for line in lines if line.target is None]
+        assert (tmp_path / "out" / f"{name}.png").read_bytes() == draw(found, only, reference="ours", baseline=None)
+    # Without classes, no figure of an earlier grid stays.
+    plain = [finish(tmp_path / "plain", "ours", "2", 1, {"ct": [0.4, 0.6], "pet": [0.5, 0.7]})]
+    publish.publish(plain, tmp_path / "out", reference="ours", command="x", hashes={})
+    assert not list((tmp_path / "out").glob("*_classes.png"))
