@@ -125,6 +125,7 @@ def _drawn(config: ConvertConfig, cases, source, modalities, lesion_ml: LesionSi
         fold=config.fold or 0,
         stratify=stratify,
         modalities=modalities,
+        incomplete=config.allow_missing_modality,
         key=privacy.original,
         source=source,
     )

@@ -2,15 +2,19 @@
 
 `draw_pool` draws the patients whose labels may be read. `assign` then gives each of these a partition. The order of
 the draw is a hash of the seed and the patient's name, which no library version changes.
+
+Patients who lack a modality are drawn like all others, except where a partition would then have too few patients with
+a modality, or with all modalities.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from semicml_tf.conversion.splitting.folds import FoldPlan
@@ -21,6 +25,10 @@ from semicml_tf.records.case_record import LABELLED_PARTITIONS
 
 # Test first, so that the test patients of a seed do not depend on the labelled fraction.
 _IN_TURN = tuple(reversed(LABELLED_PARTITIONS))
+# Patients with a modality that a draw keeps for a partition. Mutual terms need two labelled patients per modality.
+_LEAST = {"labelled": 2, "validation": 1, "test": 1}
+# Stands for all modalities among those of a patient who has them.
+_COMPLETE = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +39,8 @@ class Pool:
         candidates: these patients, in the order of the draw.
         unlabelled: patients whose labels are not read.
         counts: number of patients by partition: ``test``, ``validation`` and ``labelled``; with folds, only ``test``.
-        only_test: candidates that lack a modality. They can only be test patients.
+        fixed: partition by candidate, for candidates without whom a partition could have too few patients of a
+            modality; empty if no candidate lacks a modality.
         seed: seed of the draw.
         plan: plan of the folds; None without folds.
     """
@@ -39,7 +48,7 @@ class Pool:
     candidates: tuple[str, ...]
     unlabelled: tuple[str, ...]
     counts: Mapping[str, int]
-    only_test: tuple[str, ...]
+    fixed: Mapping[str, str]
     seed: int
     plan: FoldPlan | None = None
 
@@ -63,37 +72,65 @@ def _counts(fractions: Mapping[str, float], labelled_cases: int | None, patients
     return {name: counts.get(name, 0) for name in _IN_TURN}
 
 
-def _in_order(
-    able: Sequence[str],
-    partial: set[str],
-    counts: Mapping[str, int],
-    *,
-    patients: int,
-    source: str | os.PathLike | None,
-) -> list[str]:
-    """The first patients of `able` that fill the partitions. Those in `partial` can only be test patients.
+def _needs(held: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """By partition, the number of patients that it needs with each modality; fewer if there are not so many.
 
-    Raises:
-        UserError: there are too few patients.
+    Args:
+        held: by patient, the modalities of the patient.
+        counts: number of patients by partition.
     """
-    whole = [name for name in able if name not in partial]
-    others = sum(counts.values()) - counts["test"]
-    # If few patients have all modalities, they are kept for the partitions that need all modalities.
-    spare = set(whole[others:]) if len(whole) < others + counts["test"] else set(whole)
-    tested = [name for name in able if name in partial or name in spare][: counts["test"]]
-    rest = [name for name in whole if name not in set(tested)][:others]
-    if len(tested) < counts["test"] or len(rest) < others:
-        lacking = len(able) - len(whole)
-        remedy = "Lower the fractions, or add label files"
-        if not able:
-            remedy = "Add label files: none exists under the names that the layout or the manifest gives"
-        raise UserError(
-            f"expected {sum(counts.values())} patients with a label to draw from, got {len(able)} of "
-            f"{patients}{f', of which {lacking} lack a modality' if lacking else ''}",
-            path=source,
-            remedy=remedy,
-        )
-    return tested + rest
+    left = collections.Counter(modality for names in held.values() for modality in names)
+    needs: dict[str, dict[str, int]] = {}
+    for partition, least in _LEAST.items():
+        needs[partition] = {name: min(least, left[name]) if counts[partition] else 0 for name in left}
+        left.subtract(needs[partition])
+    return needs
+
+
+def _draw(held: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dict[str, list[str]]:
+    """The patients of each partition: the first ones who leave enough patients of every modality for all partitions.
+
+    Args:
+        held: by patient in the order of the draw, the modalities of the patient.
+        counts: number of patients by partition, in the order in which the partitions are drawn; at most all patients.
+    """
+    needs, order = _needs(held, counts), list(held)
+    left = collections.Counter(modality for names in held.values() for modality in names)
+    drawn: dict[str, list[str]] = {}
+    for partition, count in counts.items():
+        missing = dict(needs[partition])
+        later = {name: sum(needs[one][name] for one in counts if one not in (partition, *drawn)) for name in left}
+        taken: list[str] = []
+        for patient in order:
+            places = count - len(taken) - 1
+            if places < 0:
+                break
+            own = held[patient]
+            still = {name: max(number - (name in own), 0) for name, number in missing.items()}
+            if all(still[name] <= places and left[name] - (name in own) >= later[name] + still[name] for name in left):
+                taken.append(patient)
+                left.subtract(own)
+                missing = still
+        # Too few patients of a modality: training and evaluation report it.
+        others = [patient for patient in order if patient not in set(taken)][: count - len(taken)]
+        for patient in others:
+            left.subtract(held[patient])
+        drawn[partition] = taken + others
+        order = [patient for patient in order if patient not in set(drawn[partition])]
+    return drawn
+
+
+def _fixed(
+    drawn: Mapping[str, Sequence[str]], held: Mapping[str, Collection[str]], counts: Mapping[str, int]
+) -> dict[str, str]:
+    """See `Pool.fixed`: in each partition, the first patients of each modality that it needs."""
+    needs = _needs(held, counts)
+    return {
+        patient: partition
+        for partition, patients in drawn.items()
+        for modality, least in needs[partition].items()
+        for patient in [name for name in patients if modality in held[name]][:least]
+    }
 
 
 def draw_pool(
@@ -106,6 +143,7 @@ def draw_pool(
     fold: int = 0,
     stratify: str = "",
     modalities: Sequence[str] = (),
+    incomplete: bool = True,
     key: Callable[[str], str] = str,
     source: str | os.PathLike | None = None,
 ) -> Pool:
@@ -116,13 +154,16 @@ def draw_pool(
         seed: seed of the draw.
         fractions: fraction of the patients with a label, by partition. Numbers are rounded to whole patients; a
             fraction above 0 gives at least one patient. All other patients are unlabelled. A ``labelled`` of None or
-            1 means all remaining patients with a label and all modalities. With folds, ``validation`` is ignored.
+            1 means all remaining patients with a label. With folds, ``validation`` is ignored.
         labelled_cases: number of labelled patients, instead of their fraction.
         folds: number of folds of the patients with labels outside the test partition; None for no folds.
         fold: number of the fold whose patients are the validation partition, from 0.
         stratify: ``lesion_size`` if `assign` will get lesion volumes, else "".
-        modalities: a patient without all of these modalities can only be a test patient or unlabelled. With (),
-            modalities are not checked.
+        modalities: of the dataset; with (), they are not checked. For each modality, and for all together, the draw
+            keeps two labelled patients, one for validation and one for test, as far as there are so many. With folds
+            and a number of labelled patients, a patient without all modalities can only be a test patient or
+            unlabelled: the labelled patients are then chosen for each fold.
+        incomplete: whether patients without all modalities are drawn. Otherwise they are unlabelled.
         key: returns the name that a patient is drawn by. For cases with pseudonyms this is the original name, so that
             pseudonyms do not change the draw.
         source: the input, for messages.
@@ -132,36 +173,59 @@ def draw_pool(
     """
     patients = by_patient(cases)
     order = sorted(patients, key=rank(seed, key))
-    able = [name for name in order if all(case.has_label() for case in patients[name])]
-    partial = {name for name in order if any(case.held(modalities) != tuple(modalities) for case in patients[name])}
+    held = {
+        name: set(modalities).intersection(*(case.held(modalities) for case in patients[name]))
+        for name in order
+        if all(case.has_label() for case in patients[name])
+    }
+    for own in held.values():
+        own.update([_COMPLETE] if len(own) == len(modalities) else [])
+    labels = len(held)
+    if not incomplete:
+        held = {name: own for name, own in held.items() if _COMPLETE in own}
     everybody = labelled_cases is None and fractions.get("labelled") in (None, 1)
     dropped = {"labelled"} if everybody else set()
     if folds is not None:
         dropped.add("validation")
     fractions = {name: share for name, share in fractions.items() if name not in dropped}
-    counts = _counts(fractions, labelled_cases, len(able))
-    if everybody and folds is None:
-        counts["labelled"] = 1  # the others follow
-    chosen = _in_order(able, partial, counts, patients=len(patients), source=source)
-    if everybody and folds is None:
-        others = [name for name in able if name not in {*chosen, *partial}]
-        chosen, counts["labelled"] = chosen + others, 1 + len(others)
-    plan = None
+    counts = _counts(fractions, labelled_cases, len(held))
+    if everybody:
+        counts["labelled"] = max(len(held) - sum(counts.values()), int(folds is None))
+    if len(held) < sum(counts.values()):
+        raise _too_few(len(held), sum(counts.values()), len(patients), labels, source)
+    drawn = _draw(held, counts)
+    plan, rest = None, []
     if folds is not None:
         plan = FoldPlan(folds, fold, None if everybody else counts["labelled"])
-        tested = chosen[: counts["test"]]
-        chosen = tested + [name for name in able if name not in {*tested, *partial}]
-        counts = {"test": len(tested)}
-        plan.check(len(chosen) - len(tested), stratified=bool(stratify))
+        drawn = {"test": drawn["test"]}
+        tested = set(drawn["test"])
+        rest = [name for name in held if name not in tested and (everybody or _COMPLETE in held[name])]
+        # The folds take turns, and share the patients who lack the same modalities.
+        rest.sort(key=lambda name: [modality not in held[name] for modality in modalities])
+        plan.check(len(rest), stratified=bool(stratify))
+    chosen = [name for names in drawn.values() for name in names] + rest
+    partial = any(_COMPLETE not in held[name] for name in chosen)
     taken = set(chosen)
     return Pool(
         candidates=tuple(chosen),
         unlabelled=tuple(name for name in order if name not in taken),
-        counts=counts,
-        only_test=tuple(name for name in chosen if name in partial),
+        counts={name: len(names) for name, names in drawn.items()},
+        fixed=_fixed(drawn, held, counts) if partial else {},
         seed=seed,
         plan=plan,
     )
+
+
+def _too_few(able: int, expected: int, patients: int, labels: int, source: str | os.PathLike | None) -> UserError:
+    """The error of a draw with `able` patients, of `labels` with a label and `patients` in all."""
+    lacking, remedy = "", "Lower the fractions, or add label files"
+    if not labels:
+        remedy = "Add label files: none exists under the names that the layout or the manifest gives"
+    elif labels > able:
+        lacking = f" ({labels - able} more lack a modality)"
+        remedy += ", or pass --allow_missing_modality"
+    problem = f"expected {expected} patients with a label to draw from, got {able} of {patients}{lacking}"
+    return UserError(problem, path=source, remedy=remedy)
 
 
 def assign(pool: Pool, lesion_ml: Mapping[str, float] | None = None) -> Split:
@@ -214,7 +278,7 @@ def _in_turn(pool: Pool) -> dict[str, list[str]]:
 
 def _stratified(pool: Pool, lesion_ml: Mapping[str, float]) -> dict[str, list[str]]:
     counts = {name: len(patients) for name, patients in _in_turn(pool).items()}
-    return stratified_groups(pool.candidates, counts, lesion_ml, dict.fromkeys(pool.only_test, "test"))
+    return stratified_groups(pool.candidates, counts, lesion_ml, pool.fixed)
 
 
 def draw(cases: Sequence[CaseFiles], seed: int, fractions: Mapping[str, float], **options) -> Split:

@@ -50,6 +50,21 @@ def test_another_fold_taken_later_is_the_one_that_would_have_been_drawn(tmp_path
                 assert folds.with_fold(split.read(path), number, sampling.rank(3)) == expected
 
 
+def test_folds_share_the_patients_who_lack_a_modality(tmp_path):
+    found = numbered(tmp_path, 40)
+    for one in found[:20]:
+        one.images["pet"].path.unlink()
+    drawn = _all_folds(found, 4, {"test": 0.2}, modalities=("ct", "pet"))
+    for number, one in enumerate(drawn):
+        assert one == folds.with_fold(drawn[0], number, sampling.rank(3))
+        assert len(one["validation"]) == 8 and sorted(sum(one.values(), ())) == [each.case_id for each in found]
+    incomplete = [sum(name < "C020" for name in one["validation"]) for one in drawn]
+    assert max(incomplete) - min(incomplete) <= 1
+    # Labelled patients of a number are chosen for each fold, which does not know who lacks a modality.
+    some = _all_folds(found, 4, {"test": 0.2}, labelled_cases=4, modalities=("ct", "pet"))
+    assert all(name >= "C020" for one in some for name in (*one["labelled"], *one["validation"]))
+
+
 def test_another_fold_of_stratified_folds_keeps_them(tmp_path):
     found = numbered(tmp_path, 50)
     pools = [

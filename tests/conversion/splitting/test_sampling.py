@@ -59,7 +59,7 @@ def test_all_labels_are_used_without_a_labelled_fraction(tmp_path, labelled):
     # Fractions are of the 30 patients with a label, not of all 40.
     assert (len(drawn["validation"]), len(drawn["test"])) == (3, 6)
     without = {f"C{number:03d}" for number in range(10)}
-    assert set(drawn["unlabelled"]) - {"C020"} == without  # C020 lacks a modality: tested on, or unlabelled
+    assert set(drawn["unlabelled"]) == without
     fewer = sampling.draw(found, 1, {"validation": 0.1, "test": 0.2, "labelled": 0.2}, modalities=("ct", "pet"))
     assert len(fewer["labelled"]) == 6 and fewer["test"] == drawn["test"]
 
@@ -119,20 +119,52 @@ def test_one_study_without_a_label_keeps_its_patient_unlabelled(tmp_path):
         assert "P02" in sampling.draw(found, seed, {"labelled": 0.5, "test": 0.4})["unlabelled"]
 
 
-def test_a_patient_without_a_modality_is_a_test_patient_or_unlabelled(tmp_path):
-    found = numbered(tmp_path, 12)
-    for one in found[:6]:
-        one.images["pet"].path.unlink()
-    tested = set()
-    for seed in range(12):
-        drawn = sampling.draw(found, seed, {"labelled": 0.2, "validation": 0.1, "test": 0.3}, modalities=("ct", "pet"))
-        half = {f"C{number:03d}" for number in range(6)}
-        assert not half & {*drawn["labelled"], *drawn["validation"]}
-        assert (len(drawn["labelled"]), len(drawn["validation"]), len(drawn["test"])) == (2, 1, 4)
-        tested |= half & set(drawn["test"])
-    assert len(tested) > 3
-    with pytest.raises(UserError, match="got 12 of 12, of which 6 lack a modality"):
-        sampling.draw(found, 0, {"labelled": 0.6, "test": 0.3}, modalities=("ct", "pet"))
+def _without(found, modality, numbers):
+    """The cases, of which some lack an image."""
+    for number in numbers:
+        found[number].images[modality].path.unlink()
+    return found
+
+
+def test_patients_who_lack_a_modality_are_drawn_into_every_partition(tmp_path):
+    found = _without(numbered(tmp_path, 24), "pet", range(12))
+    fractions, half = {"labelled": 0.25, "validation": 0.25, "test": 0.25}, {f"C{number:03d}" for number in range(12)}
+    seen = dict.fromkeys((*fractions, "unlabelled"), 0)
+    for seed in range(20):
+        drawn = sampling.draw(found, seed, fractions, modalities=("ct", "pet"))
+        assert [len(drawn[name]) for name in seen] == [6, 6, 6, 6]
+        for name in seen:
+            seen[name] += len(half & set(drawn[name]))
+        assert len(set(drawn["labelled"]) - half) >= 2 and set(drawn["validation"]) - half and set(drawn["test"]) - half
+    # Half of each partition of 6 in 20 draws, within three standard deviations.
+    assert all(abs(count - 60) < 17 for count in seen.values()), seen
+
+
+def test_a_draw_keeps_two_labelled_patients_per_modality(tmp_path):
+    few = {"labelled": 0.1, "validation": 0.1, "test": 0.2}
+    # Four patients with PET are enough for all partitions; two are labelled; of no modality there are all.
+    for count, expected in ((4, [2, 1, 1]), (2, [2, 0, 0])):
+        found = _without(numbered(tmp_path / str(count), 20), "pet", range(count, 20))
+        with_pet = {f"C{number:03d}" for number in range(count)}
+        for seed in range(10):
+            drawn = sampling.draw(found, seed, few, modalities=("ct", "pet"))
+            least = [len(with_pet & set(drawn[name])) for name in ("labelled", "validation", "test")]
+            assert all(one >= other for one, other in zip(least, expected)), (seed, least)
+    apart = _without(_without(numbered(tmp_path / "apart", 20), "pet", range(10)), "ct", range(10, 20))
+    for seed in range(10):
+        drawn = sampling.draw(apart, seed, {**few, "labelled": 0.2}, modalities=("ct", "pet"))
+        assert sum(name < "C010" for name in drawn["labelled"]) == 2
+        assert all({name < "C010" for name in drawn[part]} == {True, False} for part in ("validation", "test"))
+
+
+def test_patients_who_lack_a_modality_are_unlabelled_if_they_are_not_accepted(tmp_path):
+    found = _without(numbered(tmp_path, 12), "pet", range(6))
+    how = {"modalities": ("ct", "pet"), "incomplete": False}
+    drawn = sampling.draw(found, 0, {"labelled": 0.5, "test": 0.3}, **how)
+    assert {f"C{number:03d}" for number in range(6)} <= set(drawn["unlabelled"])
+    assert (len(drawn["labelled"]), len(drawn["test"])) == (3, 2)
+    with pytest.raises(UserError, match=r"got 6 of 12 \(6 more lack a modality\).*pass --allow_missing_modality"):
+        sampling.draw(found, 0, {"test": 0.3}, labelled_cases=5, **how)
 
 
 def test_pseudonyms_do_not_change_the_draw(tmp_path):
@@ -202,16 +234,14 @@ def test_a_stratified_draw_depends_on_the_seed_and_not_on_the_order(tmp_path):
     assert drawn(found, 1) == drawn(found[::-1], 1) and drawn(found, 1) != drawn(found, 2)
 
 
-def test_stratifying_keeps_patients_without_a_modality_in_test(tmp_path):
-    found = numbered(tmp_path, 20)
-    for one in found[:5]:
-        one.images["ct"].path.unlink()
-    pool = sampling.draw_pool(
-        found, 0, {"labelled": 0.4, "validation": 0.1, "test": 0.3}, stratify="lesion_size", modalities=("ct", "pet")
-    )
-    drawn = sampling.assign(pool, _sizes(pool.candidates))
-    assert pool.only_test and set(pool.only_test) <= set(drawn["test"])
-    assert (len(drawn["labelled"]), len(drawn["validation"]), len(drawn["test"])) == (8, 2, 6)
+def test_stratifying_keeps_two_labelled_patients_per_modality(tmp_path):
+    found = _without(numbered(tmp_path, 20), "ct", range(16))
+    fractions = {"labelled": 0.2, "validation": 0.2, "test": 0.3}
+    for seed in range(10):
+        pool = sampling.draw_pool(found, seed, fractions, stratify="lesion_size", modalities=("ct", "pet"))
+        drawn = sampling.assign(pool, _sizes(pool.candidates, seed))
+        assert [len(drawn[name]) for name in fractions] == [4, 4, 6]
+        assert [sum(name >= "C016" for name in drawn[part]) for part in fractions] == [2, 1, 1]
 
 
 def test_volumes_of_other_patients_are_refused_and_a_missing_volume_is_not(tmp_path):
