@@ -65,10 +65,11 @@ def _epochs(body: dict) -> str:
 
 def _calibration(rows: Sequence[dict]) -> str:
     header = ["teacher", "label", "ECE", "ECE unsure", "Brier", "kept", "mass kept", "PPV", "DSC"]
+    alike = len({row["patients"] for row in rows}) == 1
     cells = [
         [
             row["when"],
-            row["label"],
+            row["label"] if alike else f"{row['label']} (n={row['patients']})",
             _number(row["ece"], 4),
             _number(row["ece_unsure"]),
             _number(row["brier"], 4),
@@ -108,13 +109,14 @@ def report(body: dict, *, bins: bool = True) -> str:
     measured = body["calibration"]
     if measured:
         low, high = UNSURE
-        patients = measured["rows"][0]["patients"]
+        patients, of_lesion = len(measured["patients"]), {row["dice_patients"] for row in measured["rows"]}
+        with_lesion = f"{of_lesion.pop()} patients" if len(of_lesion) == 1 else "the patients"
         parts += [
             _calibration(measured["rows"]),
             f"{patients} patients that were unlabelled in the run, every slice. ECE: mean of |mean q - observed share "
             f"of truth| over 10 bins, weighted by voxels; unsure: those with q in ({low:g}, {high:g}) alone. Kept: "
             "share of true foreground with q >= 0.5; mass kept: mean of q there; PPV and DSC of q >= 0.5, DSC a mean "
-            f"over {measured['rows'][0]['dice_patients']} patients with a lesion, all else over voxels.\n",
+            f"over {with_lesion} with a lesion, all else over voxels.\n",
             *(map(_bins, measured["rows"]) if bins else ()),
         ]
     else:

@@ -13,10 +13,12 @@ import numpy as np
 from semicml_tf.diagnostics import kept_networks
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
+from semicml_tf.input.complete_cases import DROP, whole_cases
 from semicml_tf.methods.catalogue import MethodSettings, settings_of
-from semicml_tf.records.dataset import DatasetInfo
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
+from semicml_tf.runs.settings import recorded_flags
 from semicml_tf.system import atomic_files, progress, quiet_import
 from semicml_tf.system.tables import Table
 
@@ -35,10 +37,12 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     Networks are those at the end of each stage that is over, and those of the last checkpoint. Slices are the first
     `SLICES` or so of the run's own unlabelled stream, without augmentation, in batches of the run's size.
 
-    Each pair of modalities is compared alone, and each class.
+    Each pair of modalities is compared alone, and each class. Of a run that used patients who lack a modality, a pair
+    is compared in the patients who have both.
 
     Raises:
-        UserError: the run has one modality, the data are not the run's, or a file of it lacks.
+        UserError: the run has one modality, no patient has both of a pair, the data are not the run's, or a file of the
+            run is missing.
     """
     from semicml_tf.diagnostics import similarity
 
@@ -49,7 +53,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
             remedy="Choose another run",
         )
     data_provenance.require(run, info)
-    settings = run_folder.read_record(run.folder).get("settings", {})
+    settings = recorded_flags(run_folder.read_record(run.folder))
     lacking = [name for name in ("method", "seed", "unlabelled_batch", "unlabelled_partitions") if name not in settings]
     if lacking:
         raise UserError(
@@ -59,15 +63,17 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
         )
     how = settings_of(settings)
     quiet_import.tensorflow()
-    slices = list(_batches(info, settings, run.window))
+    cases = _cases(run, info, settings)
+    # Pairs with the same patients share their slices, and each network's maps of them.
+    slices = {held: list(_batches(info, held, settings, run.window)) for held in cases.values()}
     times, shown = [], []
     for kept in progress.bar(list(kept_networks.over_time(run, settings)), desc="comparing maps"):
-        when, maps = kept.when, [_maps(kept.networks, batch) for batch in slices]
-        pairs = itertools.combinations(run.modalities, 2)
-        for (number, name), (one, other) in itertools.product(enumerate(run.labels.names), pairs):
+        when = kept.when
+        maps = {held: [_maps(kept.networks, batch) for batch in batches] for held, batches in slices.items()}
+        for (number, name), ((one, other), held) in itertools.product(enumerate(run.labels.names), cases.items()):
             pair = [
-                similarity.Batch(held[one][..., number, None], held[other][..., number, None], batch["patient"])
-                for held, batch in zip(maps, slices)
+                similarity.Batch(found[one][..., number, None], found[other][..., number, None], batch["patient"])
+                for found, batch in zip(maps[held], slices[held])
             ]
             of_class = {"class": name} if len(run.labels.names) > 1 else {}
             times.append({"when": when, "modalities": [one, other], **of_class, **similarity.measure(pair, how)})
@@ -77,7 +83,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
         "command": command,
         "run": {"folder": str(run.folder), "run_hash": run.run_hash, "data_hash": run.data_hash},
         "modalities": list(run.modalities),
-        "batch": len(slices[0]["patient"]),
+        "batch": _batch_size(settings),
         "similarity": how.asc_similarity,
         "temperature": how.asc_temperature,
         "negatives": how.asc_negatives,
@@ -87,15 +93,26 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     }, picture(shown, how)
 
 
-def _batches(info: DatasetInfo, settings: dict, window: int):
+def _cases(run: Run, info: DatasetInfo, settings: dict) -> dict[tuple[str, str], tuple[CaseEntry, ...]]:
+    """By pair of modalities, the unlabelled cases of the training that have both."""
+    drops = settings.get("incomplete_cases") == DROP
+    return {
+        pair: tuple(whole_cases(info, settings["unlabelled_partitions"], info.modalities if drops else pair))
+        for pair in itertools.combinations(run.modalities, 2)
+    }
+
+
+def _batch_size(settings: dict) -> int:
+    return max(settings["unlabelled_batch"], 2)
+
+
+def _batches(info: DatasetInfo, cases: Sequence[CaseEntry], settings: dict, window: int):
     from semicml_tf.input.augment import BY_NAME
-    from semicml_tf.input.complete_cases import whole_cases
     from semicml_tf.input.stream import StreamSettings, window_stream
 
-    size = max(settings["unlabelled_batch"], 2)
-    cases, _ = whole_cases(info, settings["unlabelled_partitions"])
+    size = _batch_size(settings)
     stream = StreamSettings(
-        modalities=info.modalities,
+        modalities=tuple(name for name in info.modalities if all(name in info.modalities_of(one) for one in cases)),
         window=window,
         batch_size=size,
         labelled=False,
@@ -108,7 +125,7 @@ def _batches(info: DatasetInfo, settings: dict, window: int):
 
 def _maps(networks, batch) -> dict[str, np.ndarray]:
     """Maps of a batch by modality, (batch, height, width, classes)."""
-    return {name: np.asarray(network(batch["image"][name], training=False)) for name, network in networks.items()}
+    return {name: np.asarray(networks[name](image, training=False)) for name, image in batch["image"].items()}
 
 
 def text(body: dict) -> str:

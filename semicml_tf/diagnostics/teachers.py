@@ -111,7 +111,8 @@ def _fused(maps: Mapping[str, np.ndarray], writers: Writers, found: Relearning, 
 def measure(times: Iterable[Writers], found: Relearning, records: Iterable[CaseRecord]) -> list[dict]:
     """Compares each label at each time with the truth: rows of ``when``, ``label`` and `calibration.measures`.
 
-    With several classes, there is a row for each; its ``label`` ends with the class. Ignored voxels do not count.
+    With several classes, there is a row for each; its ``label`` ends with the class. Ignored voxels do not count. A
+    modality's own label is measured on the patients who have the modality.
 
     Args:
         records: with their true labels; read once, one at a time in memory.
@@ -121,9 +122,16 @@ def measure(times: Iterable[Writers], found: Relearning, records: Iterable[CaseR
     for record in records:
         target, truth = record.labels, record.label
         for writers in times:
-            for name, whole in labels(writers, found, record).items():
-                for one, q in zip(target.names, whole):
+            made = labels(writers, found, record)
+            for name in dict.fromkeys([*writers.segmenters, *made]):
+                for number, one in enumerate(target.names):
                     key = writers.when, name if len(target.names) == 1 else f"{name}, {one}"
-                    counts = calibration.tally(q, target.mask(truth, one), target.ignored(truth))
-                    tallies.setdefault(key, []).append(counts)
-    return [{"when": when, "label": name, **calibration.measures(counts)} for (when, name), counts in tallies.items()]
+                    counts = tallies.setdefault(key, [])
+                    if name in made:
+                        mask, ignored = target.mask(truth, one), target.ignored(truth)
+                        counts.append(calibration.tally(made[name][number], mask, ignored))
+    return [
+        {"when": when, "label": name, **calibration.measures(counts)}
+        for (when, name), counts in tallies.items()
+        if counts
+    ]

@@ -8,6 +8,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
 USE, DROP = "use", "drop"
+_NAMED = 8  # cases in an error
 
 
 def lacking(info: DatasetInfo, case: CaseEntry) -> list[str]:
@@ -16,22 +17,26 @@ def lacking(info: DatasetInfo, case: CaseEntry) -> list[str]:
     return [name for name in info.modalities if name not in present]
 
 
-def whole_cases(info: DatasetInfo, partitions: Sequence[str]) -> tuple[list[CaseEntry], list[CaseEntry]]:
-    """The partitions' cases that have every modality, and the other cases.
+def whole_cases(
+    info: DatasetInfo, partitions: Sequence[str], modalities: Sequence[str] | None = None
+) -> list[CaseEntry]:
+    """The partitions' cases that have every one of `modalities` (None: those of the dataset).
 
     Raises:
         UserError: a partition has no case, or no case has every modality.
     """
+    modalities = info.modalities if modalities is None else modalities
     cases = [case for partition in partitions for case in info.cases(partition)]
-    whole = [case for case in cases if not lacking(info, case)]
+    whole = [case for case in cases if set(modalities) <= set(info.modalities_of(case))]
     if cases and not whole:
+        names = ", ".join(case.case_id for case in cases[:_NAMED]) + (", ..." if len(cases) > _NAMED else "")
         raise UserError(
-            f"expected a case with {' and '.join(info.modalities)} in {' or '.join(partitions)}, but all {len(cases)} "
-            "lack one of them",
+            f"expected a case with {' and '.join(modalities)} in {' or '.join(partitions)}, but all {len(cases)} "
+            f"lack one of them ({names})",
             path=info.location,
             remedy="Convert with such cases, too, or train --method=supervised",
         )
-    return whole, [case for case in cases if lacking(info, case)]
+    return whole
 
 
 def training_cases(info: DatasetInfo, partitions: Sequence[str], incomplete_cases: str) -> list[CaseEntry]:
@@ -44,7 +49,7 @@ def training_cases(info: DatasetInfo, partitions: Sequence[str], incomplete_case
         UserError: a partition has no case, or ``drop`` leaves none.
     """
     if incomplete_cases == DROP:
-        return whole_cases(info, partitions)[0]
+        return whole_cases(info, partitions)
     return [case for partition in partitions for case in info.cases(partition)]
 
 

@@ -14,7 +14,7 @@ from semicml_tf.diagnostics import relearning, teachers
 from semicml_tf.errors import UserError
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.runs import run_folder
-from tests.support.evaluation_data import NORMALISATION, write_dataset
+from tests.support.evaluation_data import NORMALISATION, without, write_dataset
 from tests.support.relearning_run import LEVELS, SETTINGS, hidden, history, make_study, patients
 
 
@@ -232,6 +232,24 @@ def test_a_patient_without_pet_has_the_label_of_the_teacher_of_ct(study):
     assert [case["case_id"] for case in found["cases"]] == ["u0", "u1", "u2"] and found["left_out"] == []
     alone = nibabel.load(folder / "u2_soft_label.nii.gz").get_fdata()
     np.testing.assert_allclose(alone, LEVELS["before", "ct"], atol=1e-3)
+
+
+def test_labels_are_measured_on_the_patients_who_have_the_modality(study):
+    path = study / "run" / "run.json"
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"settings": SETTINGS | {"incomplete_cases": "use"}}))
+    made = patients()
+    third = without(dataclasses.replace(made["u1"], case_id="u2"), "pet")
+    write_dataset(study / "all", {"labelled": [third, *made.values()]})
+    held = _report(study, f"--truth={study / 'all'}")["calibration"]
+    assert held["patients"] == ["u0", "u1", "u2"]
+    before = {row["label"]: row for row in held["rows"] if row["when"] == "before"}
+    assert {label: row["patients"] for label, row in before.items()} == {"ct": 3, "pet": 2, "mean of ct and pet": 3}
+    # Two labels of 0.4 and one of CT alone.
+    sizes = [record.label.sum() for record in (made["u0"], made["u1"], third)]
+    expected = np.average([0.4, 0.4, 0.2], weights=sizes)
+    assert before["mean of ct and pet"]["mass_kept"] == pytest.approx(expected, abs=1e-5)
+    assert "| pet (n=2) |" in (study / "run" / "evaluation" / "relearning" / "report.md").read_text()
 
 
 def test_labels_come_from_the_runs_own_data_only(study):

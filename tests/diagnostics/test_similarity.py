@@ -14,7 +14,16 @@ from semicml_tf.diagnostics import similarity, similarity_report
 from semicml_tf.errors import UserError
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs import run_folder
-from tests.support.evaluation_data import NORMALISATION, WINDOW, ball, oblique_grid, patient, write_dataset, write_run
+from tests.support.evaluation_data import (
+    NORMALISATION,
+    WINDOW,
+    ball,
+    oblique_grid,
+    patient,
+    without,
+    write_dataset,
+    write_run,
+)
 
 LEVELS = {"stage": {"ct": 0.2, "pet": 0.6}, "last": {"ct": 0.7, "pet": 0.7}}
 SETTINGS = {
@@ -112,9 +121,15 @@ def _constant(level: float) -> list:
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A run whose networks answer the same everywhere, and of which few slices are looked at."""
+    return _study(tmp_path, monkeypatch, [])
+
+
+def _study(tmp_path, monkeypatch, incomplete):
+    """The run; the patients of those names lack PET."""
     monkeypatch.setattr(similarity_report, "SLICES", 16)
     native = oblique_grid()
     made = [patient(name, ball(native, (14 + k, 12, 7), 6.5), native) for k, name in enumerate(("l0", "u0", "u1"))]
+    made = [without(record, "pet") if record.case_id in incomplete else record for record in made]
     hidden = [dataclasses.replace(record, label=None, native_label=None) for record in made[1:]]
     info = write_dataset(tmp_path / "data", {"labelled": made[:1], "unlabelled": hidden})
     run = tmp_path / "run"
@@ -148,6 +163,21 @@ def test_networks_of_each_time_are_compared(study, capsys):
     assert (out / "similarity.png").read_bytes().startswith(b"\x89PNG")
     text = (out / "report.md").read_text()
     assert "## after semi_cml" in text and text in capsys.readouterr().out
+
+
+def test_a_pair_is_compared_in_the_patients_who_have_both_modalities(tmp_path, monkeypatch):
+    seen = set()
+    measure = similarity.measure
+
+    def watched(batches, settings):
+        seen.update(*(batch.patients.tolist() for batch in batches))
+        return measure(batches, settings)
+
+    monkeypatch.setattr(similarity, "measure", watched)
+    body = _report(_study(tmp_path / "one", monkeypatch, ["u0"]))
+    assert body["times"][0]["slices"] == 16 and seen == {0, 1}  # l0 and u1
+    with pytest.raises(UserError, match="expected a case with ct and pet .* all 3 lack one of them .l0, u0, u1."):
+        _report(_study(tmp_path / "none", monkeypatch, ["l0", "u0", "u1"]))
 
 
 def test_a_run_in_its_first_stage_has_a_report(study):
