@@ -1,8 +1,9 @@
 """One picture a case, for a person to see whether its images lie on one another and its label on both.
 
-Rows: each modality on axial slices; below, one in colour over the other, with the outline of each one's body, and both
-as a chessboard whose fields show one and the other in turn. Beside them, a coronal and a sagittal slice. Outlines that
-part, colour beside its structure, and edges that break between fields are a registration error.
+Rows: each modality on axial slices; below, each further modality is blended with the first one: one in colour over the
+other, with the outline of each one's body. Last, a chessboard whose fields show all modalities in turn. Beside the rows
+are a coronal and a sagittal slice of each overlay. Outlines that part, colour beside its structure, and edges that
+break between fields are a registration error.
 
 Where the record has a label, the slices go through the lesions, whose contour is on all pictures; else they are spread
 evenly. Several classes have a contour and a colour each.
@@ -11,6 +12,8 @@ evenly. Several classes have a contour and a colour each.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import pathlib
 import threading
 import warnings
@@ -32,8 +35,8 @@ _DPI = 100
 _DASH = 5  # pixels
 _SAMPLE = 1 << 19  # voxels that brightness is computed from
 _LABEL = (0.20, 0.95, 0.25)
-# Two hues that differ for colour-blind eyes, too, and from the label's green.
-_OUTLINES = ((0.15, 0.75, 1.0), (1.0, 0.55, 0.1))
+# Hues that differ for colour-blind eyes, too, and from the label's green; further modalities begin again.
+_OUTLINES = ((0.15, 0.75, 1.0), (1.0, 0.55, 0.1), (0.8, 0.45, 1.0), (1.0, 0.6, 0.75))
 _BACKGROUND, _TEXT, _DIM = "#14161a", "#f0f0f0", "#9aa0a8"
 
 
@@ -116,7 +119,7 @@ def write_preview(
         record: as it goes into the dataset.
         path: of the PNG.
         partition: of the case, for the title.
-        names: the modalities to draw, in this order; None = the record's. The first two are blended.
+        names: the modalities to draw, in this order; None = the record's. Each is blended with the first one.
 
     Raises:
         UserError: it cannot be written.
@@ -177,19 +180,27 @@ class _Sheet:
         self.label = None if record.label is None else record.labels.any(record.label)
         self.classes = _classes(record)
         self.texts: list[tuple[float, float, str, dict]] = []
-        pair = len(self.names) > 1
+        self.colours = dict(zip(self.names, itertools.cycle(_OUTLINES)))
+        pairs = [(self.names[0], other) for other in self.names[1:]]
         constants = record.constants
         rows = [
             (
                 f"{name}   {constants[name].low:.4g} to {constants[name].high:.4g}"
                 + (", square root" if shown[name].skewed else ""),
                 lambda look, scale, name=name: _grey(look(name)),
-                False,
+                (),
             )
             for name in self.names
         ]
-        if pair:
-            rows += [("overlay", self._overlay, True), ("chessboard", self._chessboard, False)]
+        overlays = [
+            (
+                "overlay" if len(pairs) == 1 else f"overlay   {' + '.join(pair)}",
+                functools.partial(self._overlay, pair),
+                pair,
+            )
+            for pair in pairs
+        ]
+        rows += overlays + ([("chessboard", self._chessboard, ())] if pairs else [])
         indices = slices_to_show(self.label, SLICES, record.grid.shape[0])
         sides = _MARGIN + len(indices) * (_PANEL + _GAP)
         bottom = _TITLE + max(len(rows), 2) * (_PANEL + _GAP)  # a coronal and a sagittal slice take two
@@ -207,33 +218,36 @@ class _Sheet:
                 if row == column == 0:
                     self._text(place[0] + 3, top + _PANEL / 2, "R", color=_DIM, size=8, va="center")
                     self._scale_bar(box, scale)
-        height = (bottom - _TITLE) // 2 - _GAP
-        for row, (axis, title, ends, size_mm) in enumerate(
-            ((1, "coronal", "RL", (along, across)), (2, "sagittal", "AP", (along, back)))
-        ):
+        views = ((1, "coronal", "RL", (along, across)), (2, "sagittal", "AP", (along, back)))
+        beside = list(itertools.product(overlays or rows[:1], views))
+        height = (bottom - _TITLE) // len(beside) - _GAP
+        for row, ((_, paint, outlined), (axis, title, ends, size_mm)) in enumerate(beside):
             index = self._middle(axis, record.grid.shape[axis])
             top = _TITLE + row * (height + _GAP)
-            paint, outlined = (self._overlay, True) if pair else (rows[0][1], False)
             place, _ = self._draw((sides, top, _SIDE, height), _Cut(axis, index), size_mm, paint, outlined)
-            self._text(sides + 4, top + 3, f"{title} {index + 1}", size=8)
+            which = f"   {' + '.join(outlined)}" if len(overlays) > 1 else ""
+            self._text(sides + 4, top + 3, f"{title} {index + 1}{which}", size=8)
             self._text(place[0] + 3, top + height / 2, ends[0], color=_DIM, size=8, va="center")
             self._text(place[0] + place[2] - 3, top + height / 2, ends[1], color=_DIM, size=8, va="center", ha="right")
-        self._legend(pair)
+        self._legend()
 
     def _text(self, x: float, y: float, text: str, **style) -> None:
         self.texts.append((x, y, text, {"color": _TEXT, "size": 9, "va": "top", **style}))
 
-    def _draw(self, box, cut, size_mm, paint, outlined: bool) -> tuple[tuple[int, int, int, int], float]:
-        """Paints a slice into a box of the canvas, in its true proportions; its place there, and pixels a mm."""
+    def _draw(self, box, cut, size_mm, paint, outlined: Sequence[str]) -> tuple[tuple[int, int, int, int], float]:
+        """Paints a slice into a box of the canvas, in its true proportions, and outlines the body in some modalities.
+
+        Returns:
+            Its place there, and pixels a mm.
+        """
         left, top, width, height = box
         extent = np.multiply(cut(self.shown[self.names[0]].image).shape, size_mm)
         scale = float(min(height / extent[0], width / extent[1]))
         pixels = tuple(max(int(round(float(side) * scale)), 1) for side in extent)
         picture = paint(lambda name: _resized(self.shown[name].plane(cut), pixels), scale)
-        if outlined:
-            for name, colour in zip(self.names, _OUTLINES):
-                silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
-                picture[outlines.border(silhouette, outside=True)] = colour
+        for name in outlined:
+            silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
+            picture[outlines.border(silhouette, outside=True)] = self.colours[name]
         lines = np.zeros(pixels, bool)
         # Contours that coincide take turns along their common line.
         turns = np.add(*(index // _DASH for index in np.indices(pixels))) % 2 == 0
@@ -253,14 +267,15 @@ class _Sheet:
         return int(np.argmax(np.count_nonzero(self.label, axis=tuple(other for other in range(3) if other != axis))))
 
     def _chessboard(self, look, scale: float) -> np.ndarray:
-        pictures = [_tinted(look(name), colour) for name, colour in zip(self.names, _OUTLINES)]
+        pictures = [_tinted(look(name), colour) for name, colour in self.colours.items()]
         field = max(FIELD_MM * scale, 8)
         rows, columns = (np.arange(size) // field for size in pictures[0].shape[:2])
-        return np.where((np.add.outer(rows, columns) % 2 == 0)[..., None], *pictures)
+        turns = np.add.outer(rows, columns) % len(pictures)
+        return np.select([(turns == number)[..., None] for number in range(len(pictures))], pictures)
 
-    def _overlay(self, look, scale: float) -> np.ndarray:
+    def _overlay(self, pair: Sequence[str], look, scale: float) -> np.ndarray:
         """What is brighter than usual tissue in one glows over the other; above is the one with rarer highlights."""
-        below, above = sorted(self.names[:2], key=lambda name: self.shown[name].skewed)
+        below, above = sorted(pair, key=lambda name: self.shown[name].skewed)
         usual = float(self.shown[above].brightness(self.shown[above].usual))
         glow = np.clip((look(above) - usual) / max(1 - usual, 1e-6), 0, 1)
         share = 0.7 * np.sqrt(glow)[..., None]
@@ -273,10 +288,11 @@ class _Sheet:
         self.canvas[top + height - 8 : top + height - 6, left + 6 : end] = 1
         self._text(end + 4, top + height - 7, f"{length_mm} mm", size=8, va="center")
 
-    def _legend(self, pair: bool) -> None:
+    def _legend(self) -> None:
         entries = []
-        if pair:
-            entries = [(f"outline of the body in {name}", colour) for name, colour in zip(self.names, _OUTLINES)]
+        if len(self.names) > 1:
+            what = "outline of the body in" if len(self.names) == 2 else "body in"
+            entries = [(f"{what} {name}", colour) for name, colour in self.colours.items()]
         entries += [(name, colour) for name, (mask, colour) in self.classes.items() if mask.any()]
         x, y = _MARGIN, self.canvas.shape[0] - _FOOT // 2
         for text, colour in entries:

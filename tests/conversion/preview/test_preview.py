@@ -150,6 +150,26 @@ def test_one_modality_has_no_overlay(tmp_path):
     np.testing.assert_array_equal(drawn(record(), tmp_path / "c.png", names=["ct"]), alone)
 
 
+def test_each_further_modality_is_blended_with_the_first(tmp_path):
+    made, names = record(labelled=False), ("ct", "pet", "t1", "t2")
+    ct, pet = made.images["ct"], made.images["pet"]
+    # T1 is the CT, turned by half a turn; T2 the CT itself.
+    images = dict(zip(names, (ct, pet, ct[:, ::-1, ::-1], ct)))
+    constants = dict(zip(names, (made.constants["ct"], made.constants["pet"], *[made.constants["ct"]] * 2)))
+    picture = drawn(dataclasses.replace(made, images=images, constants=constants), tmp_path / "a.png")
+    two = drawn(made, tmp_path / "b.png")
+    # Four modalities, three overlays, one chessboard.
+    assert picture.shape[1] == two.shape[1] and picture.shape[0] - two.shape[0] == 4 * 206
+
+    def row(number, colour):
+        return (picture[44 + number * 206 :][:200, 26:1256] == colour).all(axis=-1)
+
+    # T2's outline covers that of the CT, with which it coincides.
+    assert [row(number, BLUE).any() for number in range(8)] == [False] * 4 + [True, True, False] + [False]
+    for number, colour in enumerate((ORANGE, (204, 115, 255), (255, 153, 191))):
+        assert [row(4 + other, colour).any() for other in range(3)] == [other == number for other in range(3)]
+
+
 def test_constant_images_are_black(tmp_path):
     made = record(labelled=False)
     flat = dataclasses.replace(made, images={name: np.full_like(image, 0.5) for name, image in made.images.items()})
