@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -15,6 +16,8 @@ from semicml_tf.files.case import CaseFiles
 
 # Fewer cases have no usual value.
 LEAST_CASES = 10
+# Cases in which a region lies within another one, so that this is the rule; and twice as many as exceptions.
+LEAST_NESTED = 3
 # Robust standard deviations from the median.
 FAR = 8.0
 # More than this share of the cases is no outlier but a second scanner or protocol.
@@ -39,6 +42,7 @@ def across(cases: Mapping[str, Sequence[CaseFiles]], reports: Mapping[str, CaseR
         *_ids_alike(sorted(home)),
         *_duplicate_images(reports, files, home),
         *_duplicate_labels(reports, files),
+        *_regions_outside(reports, files),
         *_outliers(reports, files),
     ]
 
@@ -152,6 +156,33 @@ def _duplicate_labels(reports: Mapping[str, CaseReport], files: Mapping[str, Cas
         )
         for group in _grouped(reports, digest)
     ]
+
+
+def _regions_outside(reports: Mapping[str, CaseReport], files: Mapping[str, CaseFiles]) -> list[Finding]:
+    """Regions that lie within another one in most cases that have both, but not in all."""
+    labels = {case: report.label for case, report in reports.items() if report.label and "outside" in report.label}
+    if not labels:
+        return []
+    found = []
+    for inner, outer in itertools.permutations(next(iter(labels.values()))["outside"], 2):
+        both = {case: label for case, label in labels.items() if label["classes"][inner] and label["classes"][outer]}
+        apart = [case for case, label in both.items() if label["outside"][inner][outer]]
+        within = len(both) - len(apart)
+        if within < max(LEAST_NESTED, 2 * len(apart)):
+            continue
+        for case in apart:
+            counts = both[case]
+            found.append(
+                Finding.of(
+                    "region_outside",
+                    f"{counts['outside'][inner][outer]} of {counts['classes'][inner]} voxels of '{inner}' lie outside "
+                    f"'{outer}', which contains '{inner}' in {within} of {len(both)} cases",
+                    case=case,
+                    file=files[case].label.path,
+                    remedy=f"Check both structures; nothing is to do if '{inner}' may reach beyond '{outer}'",
+                )
+            )
+    return found
 
 
 def _outliers(reports: Mapping[str, CaseReport], files: Mapping[str, CaseFiles]) -> list[Finding]:

@@ -194,6 +194,8 @@ class _Examination:
         label = self.case.label
         facts = statistics.label_facts(mask, grid, self.volumes)
         facts |= statistics.class_facts(codes, self.settings.labels)
+        if getattr(label, "rois", None) and not self.settings.labels.exclusive:
+            facts["outside"] = statistics.voxels_outside(codes, self.settings.labels)
         if 0 < facts["voxels"] < TINY_VOXELS:
             self._odd(
                 "tiny_label",

@@ -46,6 +46,7 @@ CODES: dict[str, tuple[str, str]] = {
     "label_values": (ERROR, "a label map holds values that are neither foreground nor background"),
     "empty_label": (ERROR, "a label map has no foreground"),
     "class_missing": (WARNING, "a label has no segment or structure of a class of --label_rois"),
+    "region_outside": (WARNING, "a region of --label_rois lies partly outside one that contains it in most cases"),
     "label_contours": (WARNING, "contours of a structure are not used, stored twice, or leave slices out"),
     "label_volume_changed": (WARNING, "a label's volume changed by more than a third when it was resampled"),
     "tiny_label": (WARNING, "the foreground is a few voxels"),
@@ -164,6 +165,8 @@ class LabelFacts(TypedDict):
     # Missing where the target is plain.
     classes: NotRequired[dict[str, Count]]
     ignored: NotRequired[Count]
+    # Of regions that are structures by name: see `voxels_outside`.
+    outside: NotRequired[dict[str, dict[str, Count]]]
 
 
 @dataclasses.dataclass(frozen=True)

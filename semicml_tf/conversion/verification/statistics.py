@@ -126,6 +126,24 @@ def class_facts(codes: np.ndarray, labels: LabelDefinition) -> dict[str, Any]:
     return {"classes": counts} | ({} if ignored is None else {"ignored": int(np.count_nonzero(ignored))})
 
 
+def voxels_outside(codes: np.ndarray, labels: LabelDefinition) -> dict[str, dict[str, int]]:
+    """By region and other region, the voxels of the first that are not in the second.
+
+    Args:
+        codes: of `labels`, which are regions.
+    """
+    values, counts = np.unique(codes[labels.any(codes)], return_counts=True)
+    inside = labels.masks(values) > 0
+    return {
+        name: {
+            other: int(counts[inside[number] & ~inside[place]].sum())
+            for place, other in enumerate(labels.names)
+            if other != name
+        }
+        for number, name in enumerate(labels.names)
+    }
+
+
 def _in_mask(places: np.ndarray, grid: Grid, volume: np.ndarray, own: Grid) -> dict[str, Any]:
     """Statistics of the image's voxels that lie nearest to the mask's."""
     if len(places) and not grid.is_close(own):

@@ -89,6 +89,24 @@ def test_one_label_in_two_cases():
     assert look(labelled=cases) == []
 
 
+def _regions(name, ptv, gtv, outside):
+    """A case with so many voxels of two regions, and of `gtv` outside `ptv`."""
+    counts = {"gtv": {"ptv": outside}, "ptv": {"gtv": max(ptv - gtv + outside, 0)}}
+    return one(name, label={"voxels": ptv, "classes": {"gtv": gtv, "ptv": ptv}, "outside": counts})
+
+
+def test_a_region_outside_the_one_that_contains_it_in_most_cases():
+    nested = [_regions(f"P{number}", 90, 40, 0) for number in range(4)]
+    found = look(labelled=[*nested, _regions("Q", 90, 40, 7)], test=[_regions("R", 90, 40, 1)])
+    assert told(found) == [("region_outside", "Q"), ("region_outside", "R")] and found[0].file == "Q_label.nii"
+    assert found[0].problem.startswith("7 of 40 voxels of 'gtv' lie outside 'ptv', which contains 'gtv' in 4 of 6")
+    # Too few cases for a rule, too many exceptions, cases without one of the regions, and label maps.
+    assert look(labelled=[*nested[:2], _regions("Q", 90, 40, 7)]) == []
+    assert look(labelled=[*nested, *(_regions(f"Q{number}", 90, 40, 7) for number in range(3))]) == []
+    assert look(labelled=[*nested, _regions("Q", 0, 40, 40), _regions("R", 90, 0, 0)]) == []
+    assert look(labelled=[one("A", label={"voxels": 5, "classes": {"gtv": 5}})]) == []
+
+
 @pytest.mark.parametrize("alike", ["p1", "P1 ", " P 1", "P\u00a01", "\uff301"])
 def test_names_that_look_alike(alike):
     found = look(labelled=[one("P1"), one("P2")], test=[one(alike)])

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from semicml_tf.conversion.verification.statistics import class_facts, image_facts, label_facts
+from semicml_tf.conversion.verification.statistics import class_facts, image_facts, label_facts, voxels_outside
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.preprocessing.intensities import PERCENTILES
@@ -146,3 +146,14 @@ def test_voxels_of_classes_and_ignored_voxels_are_counted():
     organs = LabelDefinition({"liver": (1,), "kidney": (2,)}, "softmax")
     codes[codes == 3], codes[codes == regions.ignored_code] = 2, 0
     assert class_facts(codes, organs) == {"classes": {"liver": 4, "kidney": 4}}
+
+
+def test_voxels_of_a_region_outside_another():
+    labels = LabelDefinition({"ptv": (1, 3), "gtv": (2, 3), "oar": (4,)}, ignore_value=9)
+    codes = labels.encode(np.array([[[0, 1, 1, 3, 3, 3, 2, 4, 9]]]))
+    assert voxels_outside(codes, labels) == {
+        "ptv": {"gtv": 2, "oar": 5},
+        "gtv": {"ptv": 1, "oar": 4},
+        "oar": {"ptv": 1, "gtv": 1},
+    }
+    assert voxels_outside(np.zeros_like(codes), labels)["ptv"] == {"gtv": 0, "oar": 0}
