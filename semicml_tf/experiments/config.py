@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Options that do not change the results. The command in the tables leaves them out.
 _NOT_REPEATED = ("flagfile", "workers", "dry_run", "tables_only")
+# Options whose elements in flagfiles come before those that are passed.
+_ROWS = ("row", "external_row")
 _STUDY, _GRID, _FOLDS, _TABLES, _WORK = "Study and folders", "Grid of runs", "Folds", "Tables", "Processes"
 
 
@@ -122,6 +124,14 @@ class ExperimentConfig(StudyOptions):
         repeated=True,
         group=_GRID,
     )
+    external_row: tuple[str, ...] = option(
+        (),
+        "NAME: PATH, a row of another tool's masks: the metrics.json that semicml_tf.evaluate --masks wrote. PATH may "
+        "have {modality}, {labelled}, {seed} and {fold}. The row may have --modality_sets, --labelled_patients and "
+        "--seeds, too.",
+        repeated=True,
+        group=_GRID,
+    )
     modality_sets: tuple[str, ...] = option(
         (), "Sets of modalities, e.g. ct:pet:mr,ct:pet. The default is the study's --modalities.", group=_GRID
     )
@@ -161,9 +171,11 @@ class ExperimentConfig(StudyOptions):
     dry_run: bool = option(False, "Print what there is to do and what is done, and do nothing.", group=_WORK)
 
     def _read_flagfiles(self, options: dict[str, Any]) -> None:
-        if "row" in self._passed and isinstance(self.row, (list, tuple)):
-            rows = [text for text in options["row"] if text not in self.row]
-            object.__setattr__(self, "row", (*rows, *self.row))
+        for name in _ROWS:
+            own = getattr(self, name)
+            if name in self._passed and isinstance(own, (list, tuple)):
+                rows = [text for text in options[name] if text not in own]
+                object.__setattr__(self, name, (*rows, *own))
         super()._read_flagfiles(options)
 
     def _further(self):
@@ -225,6 +237,6 @@ def command(config: StudyOptions) -> str:
         if field.name not in _NOT_REPEATED and getattr(config, field.name) != of_files[field.name]
     ]
     # Rows on the command line are added to those of the flagfiles.
-    rows = of_files.get("row", ())
-    repeated = [line for line in as_flags(config, changed) if line.removeprefix("--row=") not in rows]
+    rows = {f"--{name}={text}" for name in _ROWS for text in of_files.get(name, ())}
+    repeated = [line for line in as_flags(config, changed) if line not in rows]
     return shlex.join(["python", "-m", config._COMMAND, *files, *repeated])

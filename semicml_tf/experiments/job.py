@@ -64,7 +64,7 @@ def _publish(config: ExperimentConfig, planned: Plan) -> pathlib.Path | None:
         return None
     tables = pathlib.Path(config.tables or planned.output)
     publish.publish(
-        cells,
+        [*cells, *planned.external],
         tables,
         reference=planned.reference,
         baseline=planned.baseline,

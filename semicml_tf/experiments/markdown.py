@@ -11,6 +11,7 @@ from semicml_tf.evaluation.score_table import Column
 from semicml_tf.evaluation.table import baseline_notes
 from semicml_tf.experiments import summary
 from semicml_tf.experiments.results import MEAN, Results
+from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.statistics import Spread
 from semicml_tf.experiments.summary import Line
 from semicml_tf.system.tables import Table
@@ -262,6 +263,15 @@ def _reading_notes(reference: str, baseline: str | None, *, compared: bool, save
     return notes
 
 
+def _made_by(cell: Cell) -> str:
+    """The flags of a row; of another tool's masks, what they are masks of."""
+    if not cell.external:
+        return f"`{shlex.join(cell.flags)}`"
+    if cell.external[0][0]:
+        return "masks of another tool, for each modality its own"
+    return "masks of another tool, the same in each column: the method may need all modalities"
+
+
 def table_md(
     results: Results,
     lines: Sequence[Line],
@@ -297,8 +307,8 @@ def table_md(
             "corrected for its own comparisons."
         )
     text.append("## How to read it\n\n" + "".join(f"- {note}\n" for note in notes))
-    rows = dict.fromkeys((result.cell.row, result.cell.flags) for result in results.done)
-    flags = Table(["method", "flags of semicml_tf.train"], [[row, f"`{shlex.join(given)}`"] for row, given in rows])
+    rows = dict.fromkeys((result.cell.row, _made_by(result.cell)) for result in results.done)
+    flags = Table(["method", "flags of semicml_tf.train"], [list(row) for row in rows])
     kept = "".join(f"- {name}: `{value}`\n" for name, value in hashes.items())
     text.append(
         f"## How to make it again\n\n```sh\n{command}\n```\n\n"

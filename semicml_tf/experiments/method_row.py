@@ -121,28 +121,47 @@ def parse_rows(
 
 
 def _row(text: str, where: dict) -> Row:
+    name, words = split(text, f"--row=NAME: FLAGS, got '{text}'", _EXAMPLE)
+    kept, where = [], dict(where)
+    for word in words:
+        if not re.match(r"--\w", word):
+            raise UserError(f"row '{name}': expected --flag=value, got '{word}'", remedy=_EXAMPLE)
+        if (flag := word.removeprefix("--").partition("=")[0]) in _NOT_A_ROWS_OWN:
+            raise UserError(f"row '{name}': --{flag} is given by the experiment", remedy="Leave it out of the row")
+        own = place(name, word)
+        where |= own
+        kept += [] if own else [word]
+    return Row(name, tuple(kept), where["modality_sets"], where["labelled_patients"], where["seeds"])
+
+
+def split(text: str, expected: str, example: str) -> tuple[str, list[str]]:
+    """The name of a row, and the words behind its colon.
+
+    Raises:
+        UserError: there is no name or no colon, or a quote is not closed.
+    """
     name, colon, rest = text.partition(":")
     name = " ".join(name.split())
     if not colon or not re.search("[a-z0-9]", name.lower()) or name.startswith("--"):
-        raise UserError(f"expected --row=NAME: FLAGS, got '{text}'", remedy=_EXAMPLE)
+        raise UserError(f"expected {expected}", remedy=example)
     try:
-        words = shlex.split(rest)
+        return name, shlex.split(rest)
     except ValueError as error:
-        raise UserError(f"row '{name}': its flags cannot be read ({error})", remedy=_EXAMPLE) from error
-    kept, where = [], dict(where)
-    for word in words:
-        flag, equals, value = word.removeprefix("--").partition("=")
-        flag = _FORMER.get(flag, flag)
-        if not re.match(r"--\w", word):
-            raise UserError(f"row '{name}': expected --flag=value, got '{word}'", remedy=_EXAMPLE)
-        if flag in _NOT_A_ROWS_OWN:
-            raise UserError(f"row '{name}': --{flag} is given by the experiment", remedy="Leave it out of the row")
-        if flag not in _OWN:
-            kept.append(word)
-            continue
-        with in_row(name):
-            where[flag] = _OWN[flag](value.split(",") if value else [])
-    return Row(name, tuple(kept), where["modality_sets"], where["labelled_patients"], where["seeds"])
+        raise UserError(f"row '{name}': its flags cannot be read ({error})", remedy=example) from error
+
+
+def place(name: str, word: str) -> dict[str, tuple]:
+    """Where a row is run, of a word that is one of its own flags; {} of another word.
+
+    Raises:
+        UserError: the flag's value is wrong.
+    """
+    flag, _, value = word.removeprefix("--").partition("=")
+    flag = _FORMER.get(flag, flag)
+    if flag not in _OWN or not word.startswith("--"):
+        return {}
+    with in_row(name):
+        return {flag: _OWN[flag](value.split(",") if value else [])}
 
 
 @contextlib.contextmanager

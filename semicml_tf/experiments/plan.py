@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from semicml_tf.conversion.splitting.split import EXCLUDED, NAMES, Split, checked, content_hash, read
 from semicml_tf.errors import UserError
-from semicml_tf.experiments import grid, method_row, splits
+from semicml_tf.experiments import external_row, grid, method_row, splits
 from semicml_tf.experiments.config import ExperimentConfig
 from semicml_tf.experiments.folds import Folds, People
 from semicml_tf.experiments.run_spec import Cell
@@ -38,6 +38,7 @@ class Plan:
         baseline: name of the row that learns from labelled patients only, if one is named.
         folds: of a cross-validation, whose cells are those of each fold; None without folds.
         given: folder of the dataset that the folds are views of; None = the experiment converts one.
+        external: cells of rows that another tool made. The experiment runs nothing for them.
     """
 
     study: Study
@@ -49,6 +50,7 @@ class Plan:
     baseline: str | None = None
     folds: Folds | None = None
     given: pathlib.Path | None = None
+    external: tuple[Cell, ...] = ()
 
     @property
     def volumes(self) -> pathlib.Path:
@@ -118,7 +120,7 @@ class Plan:
             self._patients(),
         ]
         by_row = collections.defaultdict(list)
-        for cell in self.cells:
+        for cell in (*self.cells, *self.external):
             by_row[cell.row].append(cell)
         for row, cells in by_row.items():
             sets, counts, seeds = (
@@ -162,22 +164,35 @@ def make(config: ExperimentConfig) -> Plan:
     if not given:
         _check_convert(study, has_folds=bool(folds))
     modalities = info.modalities if info else study.options("convert")["modalities"]
-    table = method_row.parse_rows(
-        config.row,
-        modality_sets=method_row.parse_modality_sets(config.modality_sets or config.pairs or [":".join(modalities)]),
-        labelled=method_row.parse_labelled(config.labelled_patients),
-        seeds=method_row.parse_seeds(config.seeds),
-    )
+    where = {
+        "modality_sets": method_row.parse_modality_sets(config.modality_sets or config.pairs or [":".join(modalities)]),
+        "labelled": method_row.parse_labelled(config.labelled_patients),
+        "seeds": method_row.parse_seeds(config.seeds),
+    }
+    table = method_row.parse_rows(config.row, **where)
     names = [row.name for row in table]
-    for flag in ("reference", "baseline"):
-        if (row := getattr(config, flag)) and row not in names:
+    external = external_row.parse(config.external_row, taken=names, has_folds=bool(folds), **where)
+    for flag, may_be in (("reference", [*names, *(row.name for row in external)]), ("baseline", names)):
+        if (row := getattr(config, flag)) and row not in may_be:
             raise UserError(
                 f"expected one of the rows in --{flag}, got '{row}'",
-                remedy=f"Name one of {', '.join(names)}",
+                remedy=f"Name one of {', '.join(may_be)}",
             )
+    planned = _plan_of_runs(config, study, info, folds, table)
+    cells = external_row.cells_of(external, config.partition, folds.number if folds else None)
+    return dataclasses.replace(planned, external=tuple(cells))
+
+
+def _plan_of_runs(
+    config: ExperimentConfig,
+    study: Study,
+    info: DatasetInfo | None,
+    folds: Folds | None,
+    table: Sequence[method_row.Row],
+) -> Plan:
     output = pathlib.Path(config.output)
     source = pathlib.Path(config.input) if config.input else None
-    reference = config.reference or names[0]
+    reference = config.reference or table[0].name
     if info:
         return over_folds(
             study, output, info, folds, table, config.partition, reference=reference, baseline=config.baseline

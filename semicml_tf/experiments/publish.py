@@ -11,7 +11,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.experiments import figure, markdown, results, summary, table
 from semicml_tf.experiments.results import Result, Results
 from semicml_tf.experiments.run_spec import Cell
-from semicml_tf.system import atomic_files
+from semicml_tf.system import atomic_files, digest
 
 RECORD_VERSION = 2
 
@@ -30,6 +30,9 @@ def _run(run: Mapping) -> dict:
 
 
 def _runs(result: Result) -> dict:
+    if result.cell.external:
+        files = [path for _, paths in result.cell.external for path in paths]
+        return {"masks_metrics_sha256": [digest.sha256(path) for path in files]}
     if not result.folds:
         return _run(result.runs[0])
     return {"folds": [_run(run) for run in result.runs]}

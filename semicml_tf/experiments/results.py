@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import report as reports
 from semicml_tf.evaluation.metrics.case_score import CaseScore
+from semicml_tf.experiments import external_row
 from semicml_tf.experiments.run_spec import ALL, Cell
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
@@ -30,7 +31,7 @@ class Result:
     Attributes:
         cell: the cell.
         report: its `metrics.json`.
-        runs: its `run.json`; of a pooled cell, those of all folds.
+        runs: its `run.json`; of a pooled cell, those of all folds; () of another tool's masks.
         scores: by modality, then by test patient; over all classes, or of one (`of_class`).
         baselines: by name of the no-network baseline, then by test patient.
     """
@@ -126,7 +127,11 @@ class Results:
         return self.all_labelled.get(modalities) if labelled == ALL else int(labelled)
 
 
-def _read_one(cell: Cell) -> Result:
+def _read_one(cell: Cell, first: Result | None) -> Result:
+    """Reads a cell; `first` is the first finished one of the same modalities."""
+    if cell.external:
+        lacking = first.report.get("lacking", {}) if first else {}
+        return Result.of(cell, external_row.read(cell, lacking), ())
     body = reports.load(cell.metrics_path)
     runs = [run_folder.read_record(one.folder, _REMEDY) for one in cell.members or (cell,)]
     result = Result.of(cell, body, runs)
@@ -187,7 +192,7 @@ def _which(left, right) -> str:
 def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, ...], int]:
     counts: dict[tuple[str, ...], int] = {}
     for result in done:
-        if result.cell.labelled != ALL:
+        if result.cell.labelled != ALL or not result.runs:
             continue
         try:
             # Folds can differ by a patient: at least so many.
@@ -222,11 +227,11 @@ def read(cells: Iterable[Cell]) -> Results:
                 remedy="Give every row, labelled count and seed once",
             )
         places[place] = cell
-    done = tuple(_read_one(cell) for cell in cells if cell.finished)
-    if not done:
-        raise UserError("no run of this experiment is finished", remedy="Let it run longer")
+    done: list[Result] = []
     firsts: dict[tuple[str, ...], Result] = {}
-    for result in done:
+    for cell in (cell for cell in cells if cell.finished):
+        result = _read_one(cell, firsts.get(cell.modalities))
+        done.append(result)
         if reports.targets(result.report) != reports.targets(done[0].report):
             raise UserError(
                 f"cannot stand in one table with {done[0].cell.metrics_path}: other classes",
@@ -234,4 +239,6 @@ def read(cells: Iterable[Cell]) -> Results:
                 remedy="Convert the data of all runs with the same --labels",
             )
         _check_same(firsts.setdefault(result.cell.modalities, result), result)
-    return Results(done, tuple(cell for cell in cells if not cell.finished), _all_labelled(done))
+    if not done:
+        raise UserError("no run of this experiment is finished", remedy="Let it run longer")
+    return Results(tuple(done), tuple(cell for cell in cells if not cell.finished), _all_labelled(done))

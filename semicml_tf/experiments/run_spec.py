@@ -25,6 +25,8 @@ class Cell:
         stale: whether the folder holds a run of other settings or data, which is neither resumed nor shown.
         fold: number of the fold that is tested, from 0; None without folds, and in a pooled cell.
         members: the cells of all folds that a pooled cell joins; () in a cell of one run.
+        external: of masks that another tool made, the `metrics.json` of each fold, by modality or by "" for masks of no
+            single modality; () in a cell of a run.
     """
 
     row: str
@@ -37,15 +39,20 @@ class Cell:
     stale: bool = False
     fold: int | None = None
     members: tuple[Cell, ...] = ()
+    external: tuple[tuple[str, tuple[pathlib.Path, ...]], ...] = ()
 
     @property
     def metrics_path(self) -> pathlib.Path:
-        """Path of the run's `metrics.json`."""
+        """Path of the run's `metrics.json`, or of the first one of another tool's masks."""
+        if self.external:
+            return self.external[0][1][0]
         return self.folder / "evaluation" / self.partition / "metrics.json"
 
     @property
     def finished(self) -> bool:
-        """Whether the run is trained and scored."""
+        """Whether the run is trained and scored, or the masks of another tool are."""
+        if self.external:
+            return all(path.is_file() for _, paths in self.external for path in paths)
         return not self.stale and self.metrics_path.is_file()
 
     @property
