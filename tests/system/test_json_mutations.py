@@ -17,8 +17,8 @@ from semicml_tf.conversion.verification import findings, statistics
 from semicml_tf.conversion.verification.statistics import card
 from semicml_tf.diagnostics import label_files, relearning_report
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation import case_images, postprocessing_choice, report
-from semicml_tf.experiments import input_record
+from semicml_tf.evaluation import case_images, pooled_report, postprocessing_choice, report
+from semicml_tf.experiments import folds, input_record
 from semicml_tf.files.layouts import dataset_json, nnunet
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.networks.spec import NetworkSpec
@@ -28,7 +28,7 @@ from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.reporting import kept_images, page, run_facts
 from semicml_tf.runs import run_folder
 from semicml_tf.storage import listing
-from semicml_tf.system import json_files
+from semicml_tf.system import atomic_files, json_files
 from semicml_tf.training.checkpoint_manager import Keeper
 from semicml_tf.training.distributed.cluster import Workers
 from semicml_tf.training.trainer import Trainer
@@ -100,6 +100,10 @@ def root(tmp_path_factory):
     (root / "foreign/dataset.json").write_text(json.dumps(foreign))
     drawn = {"labelled": ["a"], "test": ["b"], "validation": ["c"], "folds": [["c"], ["a"]], "fold": 0, "seed": 1}
     (root / "split.json").write_text(json.dumps(drawn))
+    (root / "folds.json").write_text(json.dumps([["A", "B"], ["C"], ["D"]]))
+    scored = report.load(root / "run/evaluation/test/metrics.json")
+    pooled = pooled_report.pool({"../../../run": scored}, command="again", data_hash="d")
+    atomic_files.write_json(root / "cv/evaluation/test/metrics.json", pooled)
     pseudonyms.Pseudonyms.open(root / "map.json").rename([case("A"), case("B")])
     (root / "made.json").write_text(json.dumps({"spacing": [3, 3], "modalities": ["ct"]}))
     texts = {"report": _report(), "finished": {"key": "k", "bytes": 9, "entry": {
@@ -201,6 +205,8 @@ READERS = {
     "cards": ("data/cards.json", lambda root: case_cards.table(case_cards.load(root / "data")), 60),
     "foreign": ("foreign/dataset.json", _nnunet, 60),
     "split": ("split.json", lambda root: split.read(root / "split.json").to_json(), 60),
+    "folds": ("folds.json", lambda root: folds.read(root / "folds.json"), 40),
+    "pooled": ("cv/evaluation/test/metrics.json", lambda root: run_facts.load_all([root / "cv"], "test"), 60),
     "map": ("map.json", lambda root: pseudonyms.Pseudonyms.open(root / "map.json").names(), 40),
     "run": ("run/run.json", lambda root: run_folder.read_record(root / "run"), 60),
     "metrics": ("run/evaluation/test/metrics.json", lambda r: report.load(r / "run/evaluation/test/metrics.json"), 60),
