@@ -3,8 +3,9 @@
     python -m semicml_tf.conversion.view --dataset=DATASET --split=FILE.json --output=VIEW
 
 A view is a dataset of its own. Its shards have the bytes that a conversion with this split writes. A patient who is
-unlabelled in the view has no label there, neither in the record nor among the numbers of cards.json. Files that
-describe labels of the whole dataset (verify.json, fingerprint.json, preview) have no counterpart in a view.
+unlabelled in the view has no label there, neither in the record nor among the numbers of cards.json. The patient's own
+grid is then still that of the label file. Conversion has that of the image, which may be up to 0.1 mm off.
+Files that describe labels of the whole dataset (verify.json, fingerprint.json, preview) have no counterpart in a view.
 """
 
 from __future__ import annotations
