@@ -47,6 +47,9 @@ class NnunetConfig:
     trainer: str = option(
         "nnUNetTrainer_20epochs", "Trainer of nnU-Net, which sets the number of epochs. An epoch has 250 steps."
     )
+    spacing_mm: tuple[float, float, float] = option(
+        (0.0, 0.0, 0.0), "Slice, row and column spacing that nnU-Net resamples to. 0,0,0 is its own choice.", low=0.0
+    )
     study: str | None = option(
         None, "Flagfile of a study: train this package's networks, too, to compare their processor time.", path=True
     )
@@ -61,6 +64,8 @@ class NnunetConfig:
         names = [pathlib.Path(path).name for path in self.dataset]
         if len(set(names)) < len(names):
             yield f"expected --dataset in folders of different names, got {', '.join(names)}", "Rename one of them"
+        if any(self.spacing_mm) and not all(self.spacing_mm):
+            yield f"expected --spacing_mm of three numbers above 0, or 0,0,0, got {self.spacing_mm}", ""
 
     def program(self, name: str) -> str:
         """Path of a command of nnU-Net.
@@ -100,6 +105,8 @@ def compare(config: NnunetConfig, dataset: str, channels: tuple[str, ...]) -> Ti
     (exported,) = raw.glob("Dataset*")
     number = exported.name.removeprefix("Dataset")[:3]
     plan = ["-d", number, "-c", "2d", "--verify_dataset_integrity", "-npfp", "1", "-np", "1"]
+    if any(config.spacing_mm):
+        plan += ["-overwrite_target_spacing", *map(str, config.spacing_mm)]
     steps.run("plan", [config.program("nnUNetv2_plan_and_preprocess"), *plan], environment)
     # nnU-Net looks for the split here, and draws another if there is none.
     shutil.copy(exported / "splits_final.json", preprocessed / exported.name)
