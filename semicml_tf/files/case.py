@@ -11,6 +11,9 @@ from semicml_tf.errors import UserError
 from semicml_tf.files.source import Source, limited
 from semicml_tf.system import file_kind
 
+# What to do about a missing image beside adding it.
+_OTHERWISE = "or pass --allow_missing_modality, or put the case under 'excluded' in the split"
+
 
 @dataclasses.dataclass(frozen=True)
 class CaseFiles:
@@ -75,16 +78,16 @@ class CaseFiles:
                     name,
                     UserError(
                         f"case {self.case_id} lacks the modality '{name}': its layout names no file for it",
-                        remedy="Name its file, or put the case under 'excluded' in the split",
+                        remedy=f"Name its file, {_OTHERWISE}",
                     ),
                 )
             elif source.missing():
-                yield name, self._lacks(f"the modality '{name}'", name, "put the case under 'excluded' in the split")
+                yield name, self._lacks(f"the modality '{name}'", name, _OTHERWISE)
         if not with_label:
             return
         if self.label_on is not None and self.label_on.missing():
             what = "the image on whose grid its label was drawn"
-            yield "label_on", self._lacks(what, "label_on", "name another modality in --label_on")
+            yield "label_on", self._lacks(what, "label_on", "or name another modality in --label_on")
         if self.label is None:
             yield (
                 "label",
@@ -94,7 +97,7 @@ class CaseFiles:
                 ),
             )
         elif self.label.missing():
-            yield "label", self._lacks("its label", "label", "move the case to 'unlabelled'")
+            yield "label", self._lacks("its label", "label", "or move the case to 'unlabelled'")
 
     def _source(self, what: str) -> Source:
         return {"label": self.label, "label_on": self.label_on}.get(what) or self.images[what]
@@ -104,7 +107,7 @@ class CaseFiles:
         path = self._source(what).missing()
         kind = file_kind.irregular(path) or ("a link that leads nowhere" if os.path.islink(path) else None)
         expected = f"expected a file, got {kind}" if kind else "expected this file"
-        remedy = f"{'Name the file that is meant' if kind else 'Add the file'}, or {otherwise}"
+        remedy = f"{'Name the file that is meant' if kind else 'Add the file'}, {otherwise}"
         return UserError(f"case {self.case_id} lacks {noun}: {expected}", path=path, remedy=self._offer(what) or remedy)
 
     def _offer(self, what: str) -> str | None:

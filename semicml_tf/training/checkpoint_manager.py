@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from semicml_tf import labels_file
 from semicml_tf.errors import UserError
+from semicml_tf.labels import PLAIN
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs import run_folder, settings
@@ -23,7 +25,8 @@ class Keeper:
     Args:
         folder: of the run.
         run_hash: of what the run was asked to do.
-        asked: that in words: its flags by name, `modalities`, `data_hash` and `initial_run`.
+        asked: that in words: its flags by name, `modalities`, `labels`, `data_hash` and
+            `initial_run`; a plain target has no `labels`.
         chief: whether this process writes.
     """
 
@@ -64,6 +67,13 @@ class Keeper:
         if record.get("settings"):
             defaults = settings.as_flags(TrainSettings(), MethodSettings())
             parts = settings.differences(settings.recorded_flags(record), self._asked["settings"], defaults)
+        if record:
+            # A run of one plain target names no labels.
+            before, now = (
+                labels_file.of_value(body.get("labels", PLAIN.to_json()), what="the labels of a run", path=self._folder)
+                for body in (record, self._asked)
+            )
+            parts += [f"labels {before.described()}, now {now.described()}"] if before != now else []
         for key, what in (("modalities", "modalities"), ("data_hash", "data of hash"), ("initial_run", "--init_from")):
             if record and record.get(key) != self._asked[key]:
                 before, now = (

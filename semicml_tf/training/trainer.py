@@ -126,6 +126,7 @@ class Trainer:
         )
         asked = {
             "modalities": list(info.modalities),
+            **({} if info.labels.is_plain else {"labels": info.labels.to_json()}),
             "data_hash": info.data_hash,
             "initial_run": None if initial is None else str(initial.folder),
             "settings": run_settings.as_flags(train, method),
