@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
-from semicml_tf.input.complete_cases import USE, lacking, own_cases, training_cases
+from semicml_tf.input.complete_cases import DROP, USE, lacking, own_cases, training_cases, whole_cases
 from semicml_tf.input.stream import StreamSettings, window_stream
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+
+# Incomplete cases add at most this fraction of unlabelled windows to a batch. A label by fewer teachers is worse.
+_MOST_INCOMPLETE = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,7 @@ class BatchSettings:
         stream: the rest; its batch size and `labelled` are set here.
         share: (number, count): the part of that one of so many workers, from shards that no other worker reads.
         incomplete_cases: ``use`` or ``drop`` the cases that lack a modality.
+        incomplete: windows of incomplete cases in addition to `unlabelled`; see `additional_windows`.
     """
 
     labelled_partitions: tuple[str, ...]
@@ -33,11 +37,29 @@ class BatchSettings:
     stream: StreamSettings
     share: tuple[int, int] = (0, 1)
     incomplete_cases: str = USE
+    incomplete: int = 0
 
     def part(self, size: int) -> int:
         """Windows of this worker's part of a stream of `size`."""
         number, count = self.share
         return size * (number + 1) // count - size * number // count
+
+
+def additional_windows(
+    info: DatasetInfo, partitions: Sequence[str], unlabelled: int, workers: int, incomplete_cases: str
+) -> int:
+    """The number of windows of incomplete cases that a batch has in addition to `unlabelled` windows of complete cases.
+
+    The complete windows of a batch are those that it has if the incomplete cases are dropped. Mutual terms therefore
+    have as many slices. The windows are added in the ratio of incomplete to complete cases, at most a quarter of
+    `unlabelled`, and one for each worker at least. 0 if all cases are complete, or all incomplete.
+    """
+    cases = training_cases(info, partitions, incomplete_cases)
+    incomplete = sum(bool(lacking(info, case)) for case in cases)
+    if not unlabelled or incomplete in (0, len(cases)):
+        return 0
+    ratio = min(incomplete / (len(cases) - incomplete), _MOST_INCOMPLETE)
+    return max(round(unlabelled * ratio), workers)
 
 
 def batches(info: DatasetInfo, settings: BatchSettings, first_step: int = 0) -> tf.data.Dataset:
@@ -48,35 +70,53 @@ def batches(info: DatasetInfo, settings: BatchSettings, first_step: int = 0) -> 
     Raises:
         UserError: there are fewer shards than workers to share them.
     """
-
-    def stream(partitions, size, labelled, seed):
-        number, count = settings.share
-        if settings.part(size) == 0:
-            raise UserError(
-                f"expected batches of at least {count} slices, one for each worker, got {size}",
-                remedy="Raise --labelled_batch and --unlabelled_batch",
-            )
-        # Workers that read other cases draw other windows.
-        seed |= number << 40
-        # The streams of all workers must have one structure, so that all cases count here.
-        cases = training_cases(info, partitions, settings.incomplete_cases)
-        how = dataclasses.replace(
-            settings.stream,
-            batch_size=settings.part(size),
-            labelled=labelled,
-            seed=seed,
-            may_lack=any(lacking(info, case) for case in cases),
-        )
-        own = window_stream(
-            info, own_cases(info, partitions, settings.share, settings.incomplete_cases), how, first_step
-        )
-        return _without_gaps(own, info, cases, how, first_step) if how.may_lack else own
-
     seed = settings.stream.seed
-    streams = {"labelled": stream(settings.labelled_partitions, settings.labelled, True, 2 * seed)}
+    streams = {
+        "labelled": _stream(info, settings, settings.labelled_partitions, settings.labelled, 2 * seed, first_step)
+    }
     if settings.unlabelled:
-        streams["unlabelled"] = stream(settings.unlabelled_partitions, settings.unlabelled, False, 2 * seed + 1)
+        streams["unlabelled"] = _unlabelled(info, settings, 2 * seed + 1, first_step)
     return tf.data.Dataset.zip(streams).prefetch(2)
+
+
+def _how(settings: BatchSettings, size: int, labelled: bool, seed: int, may_lack: bool) -> StreamSettings:
+    number, count = settings.share
+    if settings.part(size) == 0:
+        raise UserError(
+            f"expected batches of at least {count} slices, one for each worker, got {size}",
+            remedy="Raise --labelled_batch and --unlabelled_batch",
+        )
+    # Workers that read other cases draw other windows.
+    seed |= number << 40
+    how = settings.stream
+    return dataclasses.replace(how, batch_size=settings.part(size), labelled=labelled, seed=seed, may_lack=may_lack)
+
+
+def _stream(info, settings: BatchSettings, partitions, size: int, seed: int, first_step: int, labelled: bool = True):
+    """The windows of all cases of the partitions."""
+    # The streams of all workers must have one structure, so that all cases count here.
+    cases = training_cases(info, partitions, settings.incomplete_cases)
+    how = _how(settings, size, labelled, seed, any(lacking(info, case) for case in cases))
+    own = window_stream(info, own_cases(info, partitions, settings.share, settings.incomplete_cases), how, first_step)
+    return _without_gaps(own, info, cases, how, first_step) if how.may_lack else own
+
+
+def _unlabelled(info, settings: BatchSettings, seed: int, first_step: int):
+    """The unlabelled windows: those of complete cases, and after them the additional ones of incomplete cases."""
+    partitions = settings.unlabelled_partitions
+    if not settings.incomplete:
+        return _stream(info, settings, partitions, settings.unlabelled, seed, first_step, labelled=False)
+    whole = whole_cases(info, partitions)
+    cases = training_cases(info, partitions, USE)
+    how = _how(settings, settings.unlabelled, False, seed, True)
+    complete = window_stream(info, own_cases(info, partitions, settings.share, DROP), how, first_step)
+    # Few cases: every worker reads all of them. Their numbers come after those of the complete cases.
+    rest = {len(whole) + number: case for number, case in enumerate(case for case in cases if lacking(info, case))}
+    how = _how(settings, settings.incomplete, False, seed | 1 << 39, True)
+    incomplete = _without_gaps(window_stream(info, rest, how, first_step), info, cases, how, first_step)
+    return tf.data.Dataset.zip((complete, incomplete)).map(
+        lambda one, other: tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), one, other)
+    )
 
 
 def _without_gaps(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from semicml_tf.input.augment import BY_NAME
 from semicml_tf.input.complete_cases import training_cases
-from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
+from semicml_tf.input.semi_supervised_batches import BatchSettings, additional_windows, batches
 from semicml_tf.input.stream import StreamSettings
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
@@ -102,7 +102,16 @@ class Stages:
     def sizes(self, number: int) -> dict[str, int]:
         """Slices of a step's streams, over all workers."""
         needed = catalogue.METHODS[self._train.method[number]].needs_unlabelled
-        return {"labelled": self._train.labelled_batch, "unlabelled": self._train.unlabelled_batch if needed else 0}
+        unlabelled = self._train.unlabelled_batch + self._additional if needed else 0
+        return {"labelled": self._train.labelled_batch, "unlabelled": unlabelled}
+
+    @property
+    def _additional(self) -> int:
+        """Unlabelled slices of patients without all modalities, beside --unlabelled_batch."""
+        train, workers = self._train, self._workers.count if self._own_shards else 1
+        return additional_windows(
+            self._info, train.unlabelled_partitions, train.unlabelled_batch, workers, train.incomplete_cases
+        )
 
     @property
     def _own_shards(self) -> bool:
@@ -125,10 +134,11 @@ class Stages:
             ("labelled",),
             train.unlabelled_partitions,
             sizes["labelled"],
-            sizes["unlabelled"],
+            train.unlabelled_batch if sizes["unlabelled"] else 0,
             stream,
             share=(self._workers.number, self._workers.count) if self._own_shards else (0, 1),
             incomplete_cases=train.incomplete_cases,
+            incomplete=self._additional if sizes["unlabelled"] else 0,
         )
         return batches(self._info, data, self.first_step(number) + step)
 

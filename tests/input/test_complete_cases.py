@@ -12,7 +12,7 @@ from semicml_tf import commandline
 from semicml_tf.errors import UserError
 from semicml_tf.input import augment
 from semicml_tf.input.complete_cases import whole_cases
-from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
+from semicml_tf.input.semi_supervised_batches import BatchSettings, additional_windows, batches
 from semicml_tf.input.stream import StreamSettings
 from tests.support.evaluation_data import ball, oblique_grid, patient, without, write_dataset
 from tests.support.file_names import any_letters
@@ -70,9 +70,9 @@ def test_whole_cases_have_every_modality(info):
     assert whole_cases(info, ()) == []
 
 
-def _stream_batches(info, incomplete_cases, count=8, first_step=0):
+def _stream_batches(info, incomplete_cases, count=8, first_step=0, **more):
     stream = StreamSettings(info.modalities, 32, 0, True, 0.67, augment.NONE, seed=3)
-    data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream, incomplete_cases=incomplete_cases)
+    data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream, incomplete_cases=incomplete_cases, **more)
     return list(batches(info, data, first_step).take(count))
 
 
@@ -101,6 +101,32 @@ def test_an_absent_image_is_replaced_by_one_of_another_case_and_marked(info):
 def test_a_resumed_stream_replaces_the_same_images(info):
     later, resumed = _stream_batches(info, "use", count=6)[5], _stream_batches(info, "use", count=1, first_step=5)[0]
     tf.nest.map_structure(np.testing.assert_array_equal, resumed, later)
+
+
+def test_incomplete_cases_are_added_to_the_windows_of_complete_cases(info):
+    used, dropped = _stream_batches(info, "use", count=3, incomplete=4), _stream_batches(info, "drop", count=3)
+    for with_them, plain in zip(used, dropped, strict=True):
+        with_them, plain = with_them["unlabelled"], plain["unlabelled"]
+        complete = tf.nest.map_structure(lambda values: values[:16], with_them)
+        assert all(values.numpy().min() == 1.0 for values in complete.pop("present").values())
+        tf.nest.map_structure(np.testing.assert_array_equal, complete, plain)
+        assert with_them["patient"].shape == (20,) and with_them["patient"].numpy()[16:].min() >= 2
+        assert with_them["present"]["ct"].numpy().min() == 1.0 and with_them["present"]["pet"].numpy()[16:].max() == 0.0
+
+
+def test_a_stream_with_added_windows_resumes(info):
+    later = _stream_batches(info, "use", count=6, incomplete=4)[5]
+    resumed = _stream_batches(info, "use", count=1, first_step=5, incomplete=4)[0]
+    tf.nest.map_structure(np.testing.assert_array_equal, resumed, later)
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "workers", "how", "windows"),
+    [(16, 1, "use", 4), (8, 3, "use", 3), (16, 1, "drop", 0), (0, 1, "use", 0)],
+)
+def test_number_of_added_windows(info, unlabelled, workers, how, windows):
+    # 2 cases are complete and 2 are not: their ratio is above a quarter.
+    assert additional_windows(info, ("unlabelled",), unlabelled, workers, how) == windows
 
 
 def test_complete_cases_give_the_same_batches_either_way(tmp_path):
