@@ -60,9 +60,9 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
     tf = quiet_import.tensorflow()
 
     from benchmarks.step_of_ours import semi_cml
-    from semicml_tf.input.augment import STANDARD
     from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
     from semicml_tf.input.stream import StreamSettings
+    from semicml_tf.input.window import STANDARD
     from semicml_tf.records.dataset import DatasetInfo
     from semicml_tf.training.distributed.devices import share_cores, strategy_for
     from semicml_tf.training.step import compiled_step

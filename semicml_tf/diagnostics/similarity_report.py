@@ -107,8 +107,8 @@ def _batch_size(settings: dict) -> int:
 
 
 def _batches(info: DatasetInfo, cases: Sequence[CaseEntry], settings: dict, window: int):
-    from semicml_tf.input.augment import BY_NAME
     from semicml_tf.input.stream import StreamSettings, window_stream
+    from semicml_tf.input.window import BY_NAME
 
     size = _batch_size(settings)
     stream = StreamSettings(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from semicml_tf.input.augment import Augmentation, seed_for, window_of
+from semicml_tf.input.window import Augmentation, seed_for, window_of
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.records import case_record
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo

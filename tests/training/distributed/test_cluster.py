@@ -14,9 +14,9 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.input.augment import BY_NAME
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
+from semicml_tf.input.window import BY_NAME
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.training.distributed.cluster import Workers
 from tests.methods.test_replicas import CASES, assert_same_steps
