@@ -20,6 +20,7 @@ import time
 from benchmarks.sizes import StepSizes
 from semicml_tf import commandline
 from semicml_tf.configuration import check, option
+from semicml_tf.input.augmentation import LEVELS
 from semicml_tf.system import cpu, quiet_import
 
 # Batches that the pipeline prepares ahead: a group of windows per stream, and the prefetched batches.
@@ -31,6 +32,7 @@ class InputSpeedConfig(StepSizes):
     """Options of `benchmarks.input_speed`."""
 
     steps: int = option(16, "Steps in a round.", low=1)
+    augmentation: str = option("light", "Augmentation, as of training.", choices=tuple(LEVELS))
     rounds: int = option(11, "Rounds. The table shows their median.", low=1)
 
     def __post_init__(self):
@@ -62,13 +64,12 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
     from benchmarks.step_of_ours import semi_cml
     from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
     from semicml_tf.input.stream import StreamSettings
-    from semicml_tf.input.window import STANDARD
     from semicml_tf.records.dataset import DatasetInfo
     from semicml_tf.training.distributed.devices import share_cores, strategy_for
     from semicml_tf.training.step import compiled_step
 
     info = DatasetInfo.load(data)
-    stream = StreamSettings(info.modalities, config.window, 0, True, 0.67, STANDARD, 0)
+    stream = StreamSettings(info.modalities, config.window, 0, True, 0.67, LEVELS[config.augmentation], 0)
     how = BatchSettings(("labelled",), ("labelled", "unlabelled"), config.labelled, config.unlabelled, stream)
     share_cores(len(info.modalities))
     strategy = strategy_for(["cpu:0"])

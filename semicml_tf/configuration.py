@@ -62,6 +62,7 @@ class Option:
         required: whether a value must be given.
         help: one or two sentences.
         choices: the texts that are values; empty means any text.
+        former: names that choices had in earlier versions, each with the choice that it means.
         low: lowest number.
         high: highest number.
         above: number that a value must exceed.
@@ -79,6 +80,7 @@ class Option:
     required: bool
     help: str
     choices: tuple[str, ...]
+    former: Mapping[str, str]
     low: float | None
     high: float | None
     above: float | None
@@ -117,7 +119,7 @@ class Option:
         if not text and self.optional and self.kind is not str:
             return None
         try:
-            return self.kind(text)
+            return self._normal(self.kind(text))
         except ValueError:
             raise refusal([self._refused(text)]) from None
 
@@ -133,7 +135,10 @@ class Option:
             raise refusal([self._refused(tuple(texts))]) from None
 
     def normal(self, value: Any) -> Any:
-        """`value` with its usual type: lists become tuples, paths become text, numbers Python's own."""
+        """`value` with its usual type: lists become tuples, paths become text, numbers Python's own.
+
+        A former name becomes the choice that it means.
+        """
         if self.is_list and isinstance(value, (list, tuple)):
             return tuple(self._normal(one) for one in value)
         return value if self.is_list else self._normal(value)
@@ -141,6 +146,8 @@ class Option:
     def _normal(self, value: Any) -> Any:
         if self.path and isinstance(value, os.PathLike):
             return os.fspath(value)
+        if isinstance(value, str):
+            return self.former.get(value, value)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return value
         if self.kind is float:
@@ -187,6 +194,7 @@ def option(
     help: str = "",
     *,
     choices: Iterable[str] | None = None,
+    former: Mapping[str, str] | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -201,6 +209,7 @@ def option(
         default: a tuple makes a list; without a default, the option is required.
         help: one or two sentences, for people.
         choices: the texts that are values.
+        former: former names of choices, each with the choice that it means.
         low: lowest number.
         high: highest number.
         above: number that a value must exceed.
@@ -210,8 +219,8 @@ def option(
         repeated: whether a list's flag is given once for each element, which may then hold commas.
     """
     facts = {
-        "help": help, "choices": tuple(choices or ()), "low": low, "high": high, "above": above, "group": group,
-        "items": items, "path": path, "repeated": repeated,
+        "help": help, "choices": tuple(choices or ()), "former": former or {}, "low": low, "high": high, "above": above,
+        "group": group, "items": items, "path": path, "repeated": repeated,
     }  # fmt: skip
     return dataclasses.field(default=REQUIRED if default is MISSING else default, metadata=facts)
 

@@ -107,8 +107,8 @@ def _batch_size(settings: dict) -> int:
 
 
 def _batches(info: DatasetInfo, cases: Sequence[CaseEntry], settings: dict, window: int):
+    from semicml_tf.input.augmentation import NONE
     from semicml_tf.input.stream import StreamSettings, window_stream
-    from semicml_tf.input.window import BY_NAME
 
     size = _batch_size(settings)
     stream = StreamSettings(
@@ -117,7 +117,7 @@ def _batches(info: DatasetInfo, cases: Sequence[CaseEntry], settings: dict, wind
         batch_size=size,
         labelled=False,
         lesion_fraction=0.0,
-        augmentation=BY_NAME["none"],
+        augmentation=NONE,
         seed=2 * settings["seed"] + 1,
     )
     return window_stream(info, cases, stream).take(max(SLICES // size, 1)).as_numpy_iterator()

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from semicml_tf.errors import UserError
 from semicml_tf.input.complete_cases import DROP, USE, lacking, own_cases, training_cases, whole_cases
+from semicml_tf.input.mixing import cutmix
+from semicml_tf.input.seeds import folded
 from semicml_tf.input.stream import StreamSettings, window_stream
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 
@@ -65,18 +67,35 @@ def additional_windows(
 def batches(info: DatasetInfo, settings: BatchSettings, first_step: int = 0) -> tf.data.Dataset:
     """Batches ``{"labelled": ..., "unlabelled": ...}`` (see `window_stream`) from step `first_step` on, for ever.
 
+    CutMix, if the augmentation has it, mixes windows of one stream. Teachers and students see the same mixed images.
     Where a case of a stream lacks a modality, the stream has ``present``, and absent images are those of other cases.
 
     Raises:
         UserError: there are fewer shards than workers to share them.
     """
     seed = settings.stream.seed
+    seeds = {"labelled": 2 * seed, "unlabelled": 2 * seed + 1}
     streams = {
-        "labelled": _stream(info, settings, settings.labelled_partitions, settings.labelled, 2 * seed, first_step)
+        "labelled": _stream(
+            info, settings, settings.labelled_partitions, settings.labelled, seeds["labelled"], first_step
+        )
     }
     if settings.unlabelled:
-        streams["unlabelled"] = _unlabelled(info, settings, 2 * seed + 1, first_step)
+        streams["unlabelled"] = _unlabelled(info, settings, seeds["unlabelled"], first_step)
+    if settings.stream.augmentation.cutmix:
+        streams = {name: _mixed(windows, settings, seeds[name], first_step) for name, windows in streams.items()}
     return tf.data.Dataset.zip(streams).prefetch(2)
+
+
+def _mixed(windows: tf.data.Dataset, settings: BatchSettings, seed: int, first_step: int) -> tf.data.Dataset:
+    """The batches of a stream after CutMix, drawn from (seed, step)."""
+    # Workers that read other cases draw other boxes.
+    seed |= settings.share[0] << 40
+
+    def mixed(step, batch):
+        return cutmix(batch, settings.stream.augmentation.cutmix, folded(seed, 4, step))
+
+    return tf.data.Dataset.zip((tf.data.Dataset.range(first_step, tf.int64.max), windows)).map(mixed)
 
 
 def _how(settings: BatchSettings, size: int, labelled: bool, seed: int, may_lack: bool) -> StreamSettings:

@@ -8,11 +8,13 @@ the windows of a group of visits are shuffled together. Visits, cuts and shuffle
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import tensorflow as tf
 
-from semicml_tf.input.window import Augmentation, seed_for, window_of
+from semicml_tf.input.augmentation import Augmentation
+from semicml_tf.input.seeds import folded, seed_for
+from semicml_tf.input.window import window_of
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.records import case_record
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
@@ -49,14 +51,6 @@ class StreamSettings:
     seed: int
     labels: LabelDefinition = PLAIN
     may_lack: bool = False
-
-
-def _folded(seed: int, *numbers):
-    """A seed made of others; (2,) int32."""
-    value = tf.constant([seed & 0x7FFFFFFF, seed >> 31], tf.int32)
-    for number in numbers:
-        value = tf.random.fold_in(value, tf.cast(number, tf.int32))
-    return value
 
 
 def _slice_index(slices, label, settings: StreamSettings, seed):
@@ -110,7 +104,7 @@ def _slices_of_a_class(codes, labels: LabelDefinition, seed):
     )
 
 
-def _cut(case_number, parsed, visit, settings: StreamSettings):
+def _cut(case_number, parsed, visit, settings: StreamSettings, without_unit: Container[str]):
     """The windows of one visit, stacked."""
     label = parsed.get("label")
     slices = tf.shape(parsed["image"][settings.modalities[0]])[0]
@@ -119,7 +113,7 @@ def _cut(case_number, parsed, visit, settings: StreamSettings):
     )
 
     def one(k):
-        seed = _folded(settings.seed, 1, visit, k)
+        seed = folded(settings.seed, 1, visit, k)
         index = _slice_index(slices, label, settings, seed_for("slice", seed))
         images = {name: parsed["image"][name][index] for name in settings.modalities}
         images, target = window_of(
@@ -129,6 +123,7 @@ def _cut(case_number, parsed, visit, settings: StreamSettings):
             settings.augmentation,
             seed,
             settings.labels,
+            without_unit,
         )
         own = tf.random.stateless_uniform([], seed_for("method", seed), minval=None, maxval=None, dtype=tf.int32)
         return {"image": images, "patient": case_number, "seed": own, **target, **present}
@@ -160,10 +155,12 @@ def window_stream(
     buffer = streaming.BUFFER_BYTES if info.streamed else None
     places = tf.constant([case.index for case in cases], tf.int64)
     count = len(cases)
+    # Each volume of such a modality is normalised by its own values.
+    without_unit = {name for name in settings.modalities if info.normalisation[name].fixed is None}
 
     def visit_case(visit):
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(count, dtype=tf.int32), seed=_folded(settings.seed, 2, visit // count)
+            tf.range(count, dtype=tf.int32), seed=folded(settings.seed, 2, visit // count)
         )
         case = order[visit % count]
         record = (
@@ -176,12 +173,12 @@ def window_stream(
             labels=settings.labels,
             may_lack=settings.may_lack,
         )
-        return _cut(numbers[case], parsed, visit, settings)
+        return _cut(numbers[case], parsed, visit, settings, without_unit)
 
     def shuffled(group, windows):
         flat = tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0)), windows)
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(_WINDOWS_A_GROUP), seed=_folded(settings.seed, 3, group)
+            tf.range(_WINDOWS_A_GROUP), seed=folded(settings.seed, 3, group)
         )
         return tf.nest.map_structure(lambda x: tf.gather(x, order), flat)
 

@@ -1,74 +1,28 @@
-"""Windows cut from slices at random places, and augmentation shared by all modalities."""
+"""Windows cut from slices at random places: all modalities and the label in one geometry, no code interpolated."""
 
 from __future__ import annotations
 
-import dataclasses
-import zlib
+from collections.abc import Container
 
 import numpy as np
 import tensorflow as tf
 
+from semicml_tf.input.augmentation import Augmentation
+from semicml_tf.input.intensity import varied
+from semicml_tf.input.seeds import seed_for
+from semicml_tf.input.spatial import cut
 from semicml_tf.labels import PLAIN, LabelDefinition
 
 
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """How strongly slices vary. Everything at 0 is off.
-
-    Attributes:
-        place: slices smaller than the window lie at random in it; otherwise in its middle. (Larger slices are
-            always cut at random.)
-        flip: mirrored left-right in half of the samples.
-        rotation_degrees: rotated by up to this much either way.
-        scale: enlarged or shrunk by up to this fraction.
-        gain, offset: each modality's intensities are multiplied by up to 1 ± gain and shifted by up to
-            ± offset (of normalised values), independently.
-        noise: standard deviation, at most, of Gaussian noise on normalised values, likewise.
-    """
-
-    place: bool = True
-    flip: bool = True
-    rotation_degrees: float = 15.0
-    scale: float = 0.2
-    gain: float = 0.1
-    offset: float = 0.1
-    noise: float = 0.05
-
-
-NONE = Augmentation(place=False, flip=False, rotation_degrees=0.0, scale=0.0, gain=0.0, offset=0.0, noise=0.0)
-STANDARD = Augmentation()
-BY_NAME = {"none": NONE, "standard": STANDARD}
-
-
-def seed_for(purpose: str, seed):
-    """A sample's seed for one purpose, (2,) int32.
-
-    No two purposes may draw the same numbers: were the slice and the brightness of CT drawn alike, slices
-    with lesion would be darker, and a network would learn that instead of the lesion.
-    """
-    return tf.random.fold_in(tf.cast(seed, tf.int32), zlib.crc32(purpose.encode()) & 0x7FFFFFFF)
-
-
-def _transform(size, window: int, how: Augmentation, seed):
-    """The 8 numbers of the map from the window's (column, row) to the slice's."""
-    draws = tf.random.stateless_uniform([5], seed, minval=-1.0, maxval=1.0)
-    # A slice smaller than the window lies anywhere inside it, or in its middle; a larger one is cut anywhere,
-    # whatever the augmentation: its centre alone would hide the rest from training.
-    free = tf.cast(size, tf.float32) - window
-    anywhere = tf.logical_or(how.place, free > 0)
-    start = free / 2.0 * (1.0 + tf.where(anywhere, draws[:2], 0.0))
-    angle = draws[2] * (how.rotation_degrees * 3.14159265 / 180.0)
-    zoom = 1.0 / (1.0 + how.scale * draws[3])
-    mirror = tf.where(draws[4] < 0.0, -1.0, 1.0) if how.flip else 1.0
-    cosine, sine = zoom * tf.cos(angle), zoom * tf.sin(angle)
-    centre = (window - 1) / 2.0
-    row0, column0 = start[0] + centre, start[1] + centre
-    # column' = cos * mirror * (column - c) - sin * (row - c) + column0; row' likewise.
-    ax, ay, bx, by = cosine * mirror, -sine, sine * mirror, cosine
-    return tf.stack([ax, ay, column0 - (ax + ay) * centre, bx, by, row0 - (bx + by) * centre, 0.0, 0.0])
-
-
-def window_of(images, label, window: int, how: Augmentation, seed, labels: LabelDefinition = PLAIN):
+def window_of(
+    images,
+    label,
+    window: int,
+    augmentation: Augmentation,
+    seed,
+    labels: LabelDefinition = PLAIN,
+    without_unit: Container[str] = (),
+):
     """Cuts one augmented window.
 
     All modalities and the label get the same geometry from one interpolation. Beyond the slice's border its mirror
@@ -81,6 +35,7 @@ def window_of(images, label, window: int, how: Augmentation, seed, labels: Label
         window: side of the window.
         seed: (2,) integers; the only source of randomness.
         labels: what is segmented.
+        without_unit: modalities whose values have no unit, as of MR. Only they get a bias field.
 
     Returns:
         ``images`` by modality (window, window, 1) float32; and ``{"label": (window, window, classes) float32 0/1}``,
@@ -94,18 +49,12 @@ def window_of(images, label, window: int, how: Augmentation, seed, labels: Label
     if label is not None:
         stack += _planes(label, labels)
     stack = tf.stack(stack, axis=-1)
-    cut = tf.raw_ops.ImageProjectiveTransformV3(
-        images=stack[tf.newaxis],
-        transforms=_transform(tf.shape(stack)[:2], window, how, seed_for("geometry", seed))[tf.newaxis],
-        output_shape=[window, window],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
-    )[0]
+    planes = cut(stack, window, augmentation, seed)
     result = {}
     for index, name in enumerate(names):
-        result[name] = _intensities(cut[..., index : index + 1], how, seed_for(f"intensities/{name}", seed))
-    return result, {} if label is None else _cut_label(cut[..., len(names) :], labels)
+        own = seed_for(f"intensities/{name}", seed)
+        result[name] = varied(planes[..., index : index + 1], augmentation, own, has_unit=name not in without_unit)
+    return result, {} if label is None else _cut_label(planes[..., len(names) :], labels)
 
 
 def _planes(codes, labels: LabelDefinition) -> list:
@@ -143,11 +92,3 @@ def _cut_label(planes, labels: LabelDefinition) -> dict:
     else:
         label = tf.cast(classes >= 0.5 * annotated, tf.float32)
     return {"label": label} if valid is None else {"label": label * valid, "valid": valid}
-
-
-def _intensities(image, how: Augmentation, seed):
-    if not (how.gain or how.offset or how.noise):
-        return image
-    draws = tf.random.stateless_uniform([3], seed, minval=-1.0, maxval=1.0)
-    noise = tf.random.stateless_normal(tf.shape(image), seed_for("noise", seed))
-    return image * (1.0 + how.gain * draws[0]) + how.offset * draws[1] + how.noise * tf.abs(draws[2]) * noise

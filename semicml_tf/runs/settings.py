@@ -10,6 +10,7 @@ from typing import Any
 
 from semicml_tf.configuration import Problem, as_list, option, text_of
 from semicml_tf.errors import UserError
+from semicml_tf.input.augmentation import FORMER_LEVELS, LEVELS
 from semicml_tf.labels import LabelDefinition
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
@@ -84,7 +85,13 @@ class TrainSettings:
         0.67, "Fraction of the labelled slices that are cut around a lesion.", low=0.0, high=1.0, group=DATA
     )
     augmentation: str = option(
-        "standard", "Augmentation, the same for all modalities.", choices=("none", "standard"), group=DATA
+        "light",
+        "Random variation of the slices, in one geometry for all modalities. light: position, flip, rotation, scale, "
+        "gain, offset, noise. strong: also elastic deformation, gamma, bias field for MR, blur, low resolution, and "
+        "CutMix between patients.",
+        choices=tuple(LEVELS),
+        former=FORMER_LEVELS,
+        group=DATA,
     )
     unlabelled_partitions: tuple[str, ...] = option(
         ("labelled", "unlabelled"),
@@ -235,8 +242,13 @@ def as_flags(train: TrainSettings, method: MethodSettings) -> dict[str, Any]:
 
 
 def recorded_flags(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags in a run's `run.json`. Runs of earlier versions dropped patients without all modalities."""
-    flags = record.get("settings", {})
+    """The flags in a run's `run.json`, by the names and values of this version.
+
+    Runs of earlier versions dropped patients without all modalities, and had other names of augmentation.
+    """
+    flags = dict(record.get("settings", {}))
+    if (level := flags.get("augmentation")) in FORMER_LEVELS:
+        flags["augmentation"] = FORMER_LEVELS[level]
     return {"incomplete_cases": "drop", **flags} if record.get("unlabelled_left_out") else flags
 
 
@@ -262,6 +274,9 @@ def run_hash(
         for field in dataclasses.fields(part):
             if field.name not in _ALWAYS_HASHED and getattr(part, field.name) == field.default:
                 del settings[field.name]
+    # Hashes have the former names, so that earlier runs can be resumed.
+    former = {level: name for name, level in FORMER_LEVELS.items()}
+    settings["augmentation"] = former.get(train.augmentation, train.augmentation)
     settings.pop("incomplete_cases", None)
     if incomplete and train.incomplete_cases == "use":
         settings["incomplete_cases"] = "use"

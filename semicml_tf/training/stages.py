@@ -7,10 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from semicml_tf.input.augmentation import LEVELS
 from semicml_tf.input.complete_cases import training_cases
 from semicml_tf.input.semi_supervised_batches import BatchSettings, additional_windows, batches
 from semicml_tf.input.stream import StreamSettings
-from semicml_tf.input.window import BY_NAME
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
 from semicml_tf.methods.catalogue import MethodSettings
@@ -126,7 +126,7 @@ class Stages:
             batch_size=0,
             labelled=True,
             lesion_fraction=train.lesion_fraction,
-            augmentation=BY_NAME[train.augmentation],
+            augmentation=LEVELS[train.augmentation],
             seed=train.seed,
             labels=self._info.labels,
         )

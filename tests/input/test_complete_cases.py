@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
-from semicml_tf.input import window
+from semicml_tf.input.augmentation import NONE
 from semicml_tf.input.complete_cases import whole_cases
 from semicml_tf.input.semi_supervised_batches import BatchSettings, additional_windows, batches
 from semicml_tf.input.stream import StreamSettings
@@ -71,7 +71,7 @@ def test_whole_cases_have_every_modality(info):
 
 
 def _stream_batches(info, incomplete_cases, count=8, first_step=0, **more):
-    stream = StreamSettings(info.modalities, 32, 0, True, 0.67, window.NONE, seed=3)
+    stream = StreamSettings(info.modalities, 32, 0, True, 0.67, NONE, seed=3)
     data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream, incomplete_cases=incomplete_cases, **more)
     return list(batches(info, data, first_step).take(count))
 
@@ -161,17 +161,18 @@ def test_training_drops_incomplete_cases_if_asked_and_takes_any_name(quick_runs,
     assert (1, "validation") in logged(run) and (run / "pictures" / "epoch-000.png").exists()
     (row,) = csv.DictReader((run / "history.csv").read_text().splitlines())
     assert row["stage"] == "semi_cml" and not any("0|<" in str(value) for value in row.values())
-    # The run of an earlier version, which recorded no such flag, dropped them, too.
+    # The run of an earlier version, which recorded no such flag, dropped them, too. Its `standard` is now `light`.
     del body["settings"]["incomplete_cases"]
+    body["settings"]["augmentation"] = "standard"
     (run / "run.json").write_text(json.dumps(body))
     with pytest.raises(UserError, match="--incomplete_cases=drop, now use"):
         _train(info, run, "--resume")
-    _train(info, run, "--resume", "--incomplete_cases=drop")
+    _train(info, run, "--resume", "--incomplete_cases=drop", "--augmentation=standard")
 
 
 def test_training_uses_the_images_of_each_case(quick_runs, tmp_path, capsys):
     info = _dataset(tmp_path / "data", half=("u1", "l2", "v1"))
-    body = _train(info, tmp_path / "run", "--labelled_batch=8", "--unlabelled_batch=8")
+    body = _train(info, tmp_path / "run", "--labelled_batch=8", "--unlabelled_batch=8", "--augmentation=strong")
     assert capsys.readouterr().out.splitlines()[:3] == [
         "labelled patients: 3; 3 with ct, 2 with pet, 2 with all modalities",
         "unlabelled patients: 7; 7 with ct, 5 with pet, 5 with all modalities",

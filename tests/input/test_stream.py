@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from semicml_tf.input import window
+from semicml_tf.input.augmentation import LIGHT, NONE
+from semicml_tf.input.mixing import cutmix
+from semicml_tf.input.seeds import folded
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings, _slice_index, window_stream
 from semicml_tf.labels import SOFTMAX, LabelDefinition
+from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.dataset import DatasetInfo
 
 
@@ -19,7 +22,7 @@ def info(phantom_dataset):
 
 
 def _settings(info, **changes):
-    base = StreamSettings(info.modalities, 32, 6, True, 0.67, window.STANDARD, seed=3)
+    base = StreamSettings(info.modalities, 32, 6, True, 0.67, LIGHT, seed=3)
     return dataclasses.replace(base, **changes)
 
 
@@ -40,6 +43,20 @@ def test_a_stream_begun_late_is_the_same_stream(info, first):
     assert _equal(whole[first:], late)
 
 
+def test_mixed_batches_are_functions_of_seed_and_step_eagerly_and_in_a_dataset(info):
+    stream = _settings(info, augmentation=dataclasses.replace(NONE, cutmix=1.0))
+    data = BatchSettings(("labelled",), (), 6, 0, stream)
+    first, second = _take(batches(info, data), 2)
+    (late,) = _take(batches(info, data, first_step=1), 1)
+    assert _equal(late, second)
+    how = dataclasses.replace(stream, seed=2 * stream.seed)
+    windows = _take(window_stream(info, info.cases("labelled"), how), 2)
+    for step, (plain, mixed) in enumerate(zip(windows, (first["labelled"], second["labelled"]))):
+        eager = cutmix(tf.nest.map_structure(tf.constant, plain), 1.0, folded(how.seed, 4, step))
+        tf.nest.map_structure(np.testing.assert_array_equal, eager, mixed)
+        assert not _equal(plain["image"], mixed["image"])
+
+
 def test_seeds_and_steps_differ(info):
     cases = info.cases("labelled")
     one, two = _take(window_stream(info, cases, _settings(info)), 2)
@@ -58,7 +75,7 @@ def test_every_case_is_visited_equally_often(info):
 
 def test_lesion_fraction_one_shows_lesion_slices_only(info):
     cases = [case for case in info.cases("labelled") if case.lesion_slices]
-    how = _settings(info, lesion_fraction=1.0, augmentation=window.NONE, window=64, batch_size=32)
+    how = _settings(info, lesion_fraction=1.0, augmentation=NONE, window=64, batch_size=32)
     assert all(e["label"].max(axis=(1, 2, 3)).all() for e in _take(window_stream(info, cases, how), 2))
     low = dataclasses.replace(how, lesion_fraction=0.0)
     assert not all(e["label"].max(axis=(1, 2, 3)).all() for e in _take(window_stream(info, cases, low), 2))
@@ -79,95 +96,35 @@ def test_reading_a_label_from_unlabelled_records_fails(info):
         _take(stream, 1)
 
 
-def test_modalities_and_label_share_their_geometry():
-    """The same picture given as both modalities and as label must be cut, turned and mirrored alike."""
-    blob = np.zeros((40, 30), np.float32)
-    blob[10:18, 5:20] = 1.0
-    how = dataclasses.replace(window.STANDARD, gain=0.0, offset=0.0, noise=0.0)
-    for seed in range(20):
-        images, target = window.window_of(
-            {"ct": blob, "pet": blob}, blob.astype(np.uint8), 48, how, tf.constant([seed, 1])
-        )
-        np.testing.assert_array_equal(images["ct"], images["pet"])
-        np.testing.assert_array_equal(images["ct"].numpy() >= 0.5, target["label"].numpy() == 1.0)
-
-
-def test_a_label_that_cannot_be_cut_at_a_half_is_refused():
-    slices = np.zeros((8, 8), np.float32)
-    with pytest.raises(ValueError, match="codes, of type uint8, got float32"):
-        window.window_of({"ct": slices}, slices, 8, window.NONE, tf.constant([1, 2]))
-
-
-CLASSES = LabelDefinition({"one": (1,), "two": (2,), "three": (3,)}, SOFTMAX, ignore_value=9)
-REGIONS = LabelDefinition({"whole": (1, 2), "core": (2,)})
-
-
-@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
-def test_without_augmentation_codes_become_a_plane_per_class(labels):
-    values = np.random.default_rng(0).integers(0, 3, (16, 16))
-    values[:4] = labels.ignore_value or 0
-    codes = labels.encode(values)
-    _, target = window.window_of({"ct": values}, codes, 16, window.NONE, tf.constant([1, 2]), labels)
-    np.testing.assert_array_equal(np.moveaxis(target["label"], -1, 0), labels.masks(codes))
-    assert ("valid" in target) == (labels.ignore_value is not None)
-    if "valid" in target:
-        np.testing.assert_array_equal(target["valid"][..., 0] == 0, labels.ignored(codes))
-
-
-def test_augmentation_makes_no_class_between_two_classes_and_keeps_nested_regions_nested():
-    values = np.repeat(np.where(np.arange(32) < 16, 1, 3)[np.newaxis], 32, axis=0)
-    for seed in range(10):
-        draw = tf.constant([seed, 3])
-        _, target = window.window_of({"ct": values}, CLASSES.encode(values), 32, window.STANDARD, draw, CLASSES)
-        label = target["label"].numpy()
-        assert label[..., 1].sum() == 0 and (label.sum(axis=-1) == 1).all()
-        _, target = window.window_of({"ct": values}, REGIONS.encode(values - 1), 32, window.STANDARD, draw, REGIONS)
-        whole, core = np.moveaxis(target["label"].numpy(), -1, 0)
-        assert core.any() and (core <= whole).all()
-
-
 def test_a_class_of_one_slice_is_drawn_as_often_as_a_class_of_many_and_ignored_slices_never():
     labels = LabelDefinition({"many": (1,), "one": (2,)}, SOFTMAX, ignore_value=9)
     values = np.ones((10, 4, 4), int)
     values[3], values[5:] = 2, 9
     codes = tf.constant(labels.encode(values))
-    how = StreamSettings(("ct",), 16, 1, True, 1.0, window.NONE, 0, labels)
+    how = StreamSettings(("ct",), 16, 1, True, 1.0, NONE, 0, labels)
     drawn = [int(_slice_index(10, codes, how, tf.constant([seed, 0]))) for seed in range(200)]
     assert 70 <= drawn.count(3) <= 130 and max(drawn) < 5
     anywhere = dataclasses.replace(how, lesion_fraction=0.0)
     assert {int(_slice_index(10, codes, anywhere, tf.constant([seed, 0]))) for seed in range(60)} == {0, 1, 2, 3, 4}
 
 
-def test_without_augmentation_a_window_is_the_centre_mirrored_at_the_border():
-    rng = np.random.default_rng(0)
-    small, large = rng.normal(size=(20, 24)).astype(np.float32), rng.normal(size=(40, 48)).astype(np.float32)
-    images, _ = window.window_of({"ct": small}, None, 32, window.NONE, tf.constant([1, 2]))
-    np.testing.assert_allclose(images["ct"][..., 0], np.pad(small, ((6, 6), (4, 4)), mode="symmetric"), atol=1e-6)
-    # Of a larger slice any part is shown, not its centre alone.
-    corners = set()
-    for seed in range(20):
-        images, _ = window.window_of({"ct": large}, None, 32, window.NONE, tf.constant([seed, 2]))
-        assert images["ct"].shape == (32, 32, 1)
-        corners.add(float(images["ct"][0, 0, 0]))
-    assert len(corners) > 10
-
-
-def test_intensities_vary_independently_between_modalities():
-    flat = np.ones((32, 32), np.float32)
-    how = dataclasses.replace(window.NONE, gain=0.2, offset=0.2)
-    ratios = []
-    for seed in range(8):
-        images, _ = window.window_of({"ct": flat, "pet": flat}, None, 32, how, tf.constant([seed, 9]))
-        ratios.append(float(images["ct"][0, 0, 0] - images["pet"][0, 0, 0]))
-    assert np.std(ratios) > 0.01
+def test_only_modalities_normalised_by_their_own_values_get_a_bias_field(info):
+    own = {**info.normalisation, "pet": Normalisation.parse("percentile:0.5:99.5")}
+    cases, how = info.cases("labelled"), dataclasses.replace(NONE, bias_field=1.0)
+    (plain,) = _take(window_stream(info, cases, _settings(info, augmentation=how)), 1)
+    (biased,) = _take(
+        window_stream(dataclasses.replace(info, normalisation=own), cases, _settings(info, augmentation=how)), 1
+    )
+    np.testing.assert_array_equal(plain["image"]["ct"], biased["image"]["ct"])
+    assert not np.allclose(plain["image"]["pet"], biased["image"]["pet"], atol=0.01)
 
 
 def test_brightness_tells_nothing_of_the_slice(info):
     """Were both drawn from one seed, slices with lesion would be darker than others."""
-    flat = dataclasses.replace(window.NONE, offset=1.0)
+    flat = dataclasses.replace(NONE, offset=1.0)
     cases = [case for case in info.cases("labelled") if case.lesion_slices]
     how = _settings(info, augmentation=flat, window=64, batch_size=64, lesion_fraction=0.5)
-    plain = dataclasses.replace(how, augmentation=window.NONE)
+    plain = dataclasses.replace(how, augmentation=NONE)
     offsets, lesion = {name: [] for name in info.modalities}, []
     shifted = _take(window_stream(info, cases, how), 4)
     for a, b in zip(shifted, _take(window_stream(info, cases, plain), 4)):
@@ -180,13 +137,3 @@ def test_brightness_tells_nothing_of_the_slice(info):
         # 256 draws: chance correlations stay below 0.2.
         assert abs(np.corrcoef(offsets[name], lesion)[0, 1]) < 0.2
     assert abs(np.corrcoef(*offsets.values())[0, 1]) < 0.2
-
-
-def test_random_placement_reaches_both_ends():
-    ramp = np.tile(np.arange(80, dtype=np.float32), (80, 1))
-    how = dataclasses.replace(window.NONE, place=True)
-    starts = [
-        float(window.window_of({"ct": ramp}, None, 16, how, tf.constant([seed, 0]))[0]["ct"][0, 0, 0])
-        for seed in range(60)
-    ]
-    assert min(starts) < 6 and max(starts) > 58 and 20 < np.mean(starts) < 44

@@ -10,7 +10,7 @@ from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.runs.config import TrainConfig
 from semicml_tf.runs.recipes import PAPER
-from semicml_tf.runs.settings import as_flags, run_hash
+from semicml_tf.runs.settings import as_flags, recorded_flags, run_hash
 
 BASELINES = [name for name in catalogue.METHODS if name not in ("supervised", "semi_cml", "prel")]
 
@@ -54,6 +54,14 @@ def test_a_run_hash_is_that_of_earlier_versions():
     assert hash_of(config(recipe="paper")).startswith("4fb96bac7697fe5c")
     assert hash_of(config(precision="bfloat16")) != hash_of(config())
     assert hash_of(config(devices=("cpu:0",), resume=True)) == hash_of(config())
+
+
+def test_the_former_name_of_an_augmentation_is_the_same_run():
+    former, now = config(augmentation="standard"), config(augmentation="light")
+    assert former == now == config() and parsed("--augmentation=standard").augmentation == "light"
+    assert recorded_flags({"settings": {"augmentation": "standard"}}) == {"augmentation": "light"}
+    with pytest.raises(UserError, match="expected --augmentation to be one of none, light, strong, got 'weak'"):
+        config(augmentation="weak")
 
 
 def test_incomplete_cases_change_the_hash_only_where_they_train():
