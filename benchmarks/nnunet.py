@@ -97,6 +97,8 @@ def compare(config: NnunetConfig, dataset: str, channels: tuple[str, ...]) -> Ti
     environment = {f"nnUNet_{name}": str(folder / name) for name in _FOLDERS} | {
         "nnUNet_n_proc_DA": str(config.augmentation_workers),
         "nnUNet_def_n_proc": "1",
+        # Threads that wait must not use the cores that other processes need.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
     package, network = (sys.executable, "-m"), ("-tr", config.trainer, "-device", config.device)
     source = [f"--input={config.input}"] if config.input else []
