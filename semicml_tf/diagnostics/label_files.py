@@ -126,6 +126,7 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
                 "modalities": list(found.writers),
                 "stronger": found.teacher,
                 "network": found.settings.teacher,
+                **({"fusion": before.fusion.state()} if before.fusion else {}),
                 "thresholds": {name: before.thresholds[name] for name in found.writers},
                 "run": None if initial is None else str(initial.folder),
                 "run_hash": run.run_hash if initial is None else initial.run_hash,

@@ -43,7 +43,8 @@ class Relearning:
     def label_name(self) -> str:
         """The fusion of the writers' maps in words."""
         cut = ", cut at 0.5" if self.settings.pseudo_labels == "hard" else ""
-        return f"{self.settings.label_fusion} of {' and '.join(self.writers)}{cut}"
+        fusion = "fitted odds" if self.settings.label_fusion == "fitted" else self.settings.label_fusion
+        return f"{fusion} of {' and '.join(self.writers)}{cut}"
 
     @property
     def label_is_map(self) -> bool:

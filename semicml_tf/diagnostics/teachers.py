@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from semicml_tf.diagnostics.relearning import Relearning
+from semicml_tf.errors import UserError
 from semicml_tf.evaluation import calibration
 from semicml_tf.evaluation.calibration import Tally
 from semicml_tf.evaluation.segment import CaseSegmenter, by_network
 from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.runs import run_folder
 from semicml_tf.runs.run_folder import Run
+
+if TYPE_CHECKING:
+    from semicml_tf.methods.fitted_fusion import FittedFusion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +29,13 @@ class Writers:
         when: ``before`` or ``after``.
         segmenters: by modality.
         thresholds: by modality, the latest choice of validation, as `relearning.gaps` gives it.
+        fusion: slopes and offsets of the label, the latest fit to validation patients; None: the label has none.
     """
 
     when: str
     segmenters: Mapping[str, CaseSegmenter]
     thresholds: Mapping[str, float | Mapping[str, float]]
+    fusion: FittedFusion | None = None
 
 
 def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> list[Writers]:
@@ -45,7 +52,7 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
     how, cuts = found.settings, {row["when"]: row["threshold"] for row in gaps}
     classes = run.labels.names
 
-    def writers(when: str, network: Callable) -> Writers:
+    def writers(when: str, network: Callable, fusion: FittedFusion | None) -> Writers:
         segmenters = {
             name: by_network(
                 network(name),
@@ -58,7 +65,7 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
             for name in found.writers
         }
         middle = calibration.CUT if len(classes) == 1 else dict.fromkeys(classes, calibration.CUT)
-        return Writers(when, segmenters, cuts.get(when, dict.fromkeys(found.writers, middle)))
+        return Writers(when, segmenters, cuts.get(when, dict.fromkeys(found.writers, middle)), fusion)
 
     def before(name):
         return run.network_of(run_folder.teacher_weights_file(run.folder, found.stage, name), name)
@@ -66,10 +73,30 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
     def after(name):
         return run.network_of(run_folder.checkpoint_file(run.folder), name, f"network/{how.teacher}/{name}/")
 
-    times = [writers("before", before)]
+    times = [writers("before", before, _fusion(run, found, last=False))]
     if found.last:
-        times.append(writers("after" if found.finished else "so far", after))
+        times.append(writers("after" if found.finished else "so far", after, _fusion(run, found, last=True)))
     return times
+
+
+def _fusion(run: Run, found: Relearning, *, last: bool) -> FittedFusion | None:
+    """The fit when the stage began, or that of the last checkpoint."""
+    from semicml_tf.methods.fitted_fusion import FittedFusion
+    from semicml_tf.training import checkpoint
+
+    if found.settings.label_fusion != "fitted":
+        return None
+    fusion = FittedFusion(found.writers, len(run.labels.names), run.labels.exclusive, found.settings.fusion_deviation)
+    if not last:
+        fusion.load(run_folder.fusion_file(run.folder, found.stage))
+        return fusion
+    path = run_folder.checkpoint_file(run.folder)
+    try:
+        fusion.restore(checkpoint.read_meta(path)["method_state"]["fusion"])
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"expected {checkpoint.WHAT} with the fitted slopes of the teachers ({error!r})"
+        raise UserError(problem, path=path, remedy="Train the run again") from error
+    return fusion
 
 
 def labels(writers: Writers, found: Relearning, record: CaseRecord) -> dict[str, np.ndarray]:
@@ -104,7 +131,7 @@ def _fused(maps: Mapping[str, np.ndarray], writers: Writers, found: Relearning, 
         name: np.array([*cut.values()], np.float32) if isinstance(cut, Mapping) else cut
         for name, cut in writers.thresholds.items()
     }
-    fused = soft_label(last, cuts, found.settings, exclusive=record.labels.exclusive)
+    fused = soft_label(last, cuts, found.settings, exclusive=record.labels.exclusive, fusion=writers.fusion)
     return np.moveaxis(np.asarray(fused, np.float32), -1, 0)
 
 

@@ -45,7 +45,7 @@ def masked_mean(values, valid):
     """Mean of ``values`` (batch, height, width, channels) over the pixels where ``valid`` is 1; 0 if there is none.
 
     Args:
-        valid: (batch, height, width, 1), 0 or 1.
+        valid: (batch, height, width, 1), 0 or 1, or weights in [0, 1].
     """
     check_maps(values=values[..., :1], valid=valid)
     valid = ops.cast(valid, values.dtype)

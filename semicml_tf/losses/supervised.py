@@ -49,7 +49,8 @@ def batch_dice_loss(p, y, *, valid=None):
 
     Args:
         p, y: (batch, height, width, classes), of the global batch.
-        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them.
+        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them. Of weights in [0, 1], the squares
+            count.
 
     Returns:
         float32 scalar.
@@ -75,7 +76,8 @@ def segmentation_loss(p, y, *, bce_weight: float, dice_weight: float, exclusive:
     Args:
         p, y: (batch, height, width, classes), of the global batch.
         exclusive: see `pixel_cross_entropy`.
-        valid: (batch, height, width, 1) 0/1: pixels that count, in means, too; None: all of them.
+        valid: (batch, height, width, 1) 0/1: pixels that count, in means, too; None: all of them. Weights in [0, 1]
+            are allowed: the mean is a weighted mean, and see `batch_dice_loss`.
 
     Returns:
         float32 scalar.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,6 +16,9 @@ from semicml_tf.methods.adam import Adam
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.presence import pixels_of, slices_with
 from semicml_tf.methods.schedule import LearningRate, StagePlan
+
+if TYPE_CHECKING:
+    from semicml_tf.methods.fitted_fusion import FittedFusion
 
 # Builds the network of a modality: (modality) -> keras.Model.
 NetworkFactory = Callable[[str], keras.Model]
@@ -164,7 +167,10 @@ class Method(keras.Model):
         for name, variable in self.thresholds.items():
             variable.assign(np.reshape(thresholds[name], variable.shape))
 
-    def facts(self) -> dict[str, str]:
+    # Fitted to the maps of the `deployed` networks after each validation, and once before a stage's first step.
+    fusion: FittedFusion | None = None
+
+    def facts(self) -> dict[str, Any]:
         """Further columns of the run's history, which describe this stage."""
         return {}
 

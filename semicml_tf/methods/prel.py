@@ -26,9 +26,17 @@ class PrelKnobs:
     )
     label_fusion: str = option(
         "odds",
-        "How the teachers' maps become one pseudo-label: their mean, or the sum of their log-odds (odds). Log-odds are "
+        "How the teachers' maps become one pseudo-label: their mean, the sum of their log-odds (odds), or a weighted "
+        "sum with an offset, both fitted to the labels of validation patients after each epoch (fitted). Log-odds are "
         "relative to the threshold that validation chose for each modality.",
-        choices=("mean", "odds"),
+        choices=("mean", "odds", "fitted"),
+    )
+    fusion_deviation: float = option(
+        1.0,
+        "Standard deviation of the prior of each fitted weight about 1, and of each fitted offset about 0. With 0, the "
+        "fitted sum is the plain sum.",
+        low=0.0,
+        high=100.0,
     )
     label_sharpness: float = option(1.0, "Factor on that sum of log-odds.", above=0.0)
     teacher_passes: int = option(1, "Passes of the teacher over a slice. A pseudo-label is their mean.", low=1)
@@ -41,6 +49,12 @@ class PrelKnobs:
     teacher_noise_high: float = option(0.2, "Upper clip of that noise.")
     pseudo_labels: str = option(
         "soft", "Pseudo-labels: the teachers' map, or this map thresholded at 0.5 (hard).", choices=("soft", "hard")
+    )
+    label_weighting: str = option(
+        "none",
+        "Weight of a pixel in the cross entropy and Dice loss on pseudo-labels: 1 (none), or how certain its label q "
+        "is, |2 q - 1| (confidence).",
+        choices=("none", "confidence"),
     )
     prel_weight: float = option(1.0, "Weight of the pseudo-label loss beside the labelled loss.", low=0.0)
     prel_keep_labelled: bool = option(True, "Keep the labelled loss.")
@@ -70,6 +84,11 @@ def _contradictions(settings) -> Iterator[Problem]:
             "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
             "Correct one of them",
         )
+    if settings.label_fusion == "fitted" and settings.teacher != "average":
+        yield (
+            "--label_fusion=fitted needs --teacher=average: the fit reads the maps of the networks that are validated",
+            "Correct one of them",
+        )
 
 
 METHOD = Declaration(
@@ -89,9 +108,10 @@ def stage_class():
 
     from semicml_tf.losses.asc import asc_loss
     from semicml_tf.methods import contrastive_monitor, pseudo_label_monitor
+    from semicml_tf.methods.fitted_fusion import FittedFusion
     from semicml_tf.methods.pool_teacher import PooledMethod
     from semicml_tf.methods.presence import pixels_of, slices_with_any
-    from semicml_tf.methods.soft_labels import SoftLabeller, soft_label
+    from semicml_tf.methods.soft_labels import SoftLabeller, confidence, soft_label
 
     class Stage(PooledMethod):
         """``L = prel_weight (sum over weak m of L_teach,m + W(t) L_teach,strong)``, and the labelled loss if kept::
@@ -112,6 +132,9 @@ def stage_class():
             teachers = self.pool.teachers if self.pool else self.averages
             writers = self.modalities if settings.teachers == "both" else (self.teacher_modality,)
             self.labellers = {name: SoftLabeller(teachers[name], settings) for name in writers}
+            if settings.label_fusion == "fitted":
+                kind = self.spec.output_channels, self.spec.exclusive
+                self.fusion = FittedFusion(writers, *kind, settings.fusion_deviation)
 
         def _choose(self, scores) -> str:
             """The named modality, or the best one on validation patients."""
@@ -141,7 +164,7 @@ def stage_class():
                 name: labeller(unlabelled["image"][name], unlabelled["seed"])
                 for name, labeller in self.labellers.items()
             }
-            how = {"exclusive": self.spec.exclusive, "present": unlabelled.get("present")}
+            how = {"exclusive": self.spec.exclusive, "present": unlabelled.get("present"), "fusion": self.fusion}
             return {"q": soft_label(maps, self.thresholds, self.settings, **how)}
 
         def _slices_with_label(self, batch):
@@ -153,6 +176,7 @@ def stage_class():
             terms = {"supervised": self.supervised_term(batch, maps)} if how.prel_keep_labelled else {}
             strong_now = ops.cast(self.progress() >= how.prel_strong_from, "float32")
             present, with_label = batch["unlabelled"].get("present"), self._slices_with_label(batch)
+            weights = confidence(q, exclusive=self.spec.exclusive) if how.label_weighting == "confidence" else None
             for name in self.modalities:
                 strong = name == self.teacher_modality
                 share = (how.prel_asc_strong if strong else how.prel_asc_weak) if how.asc_weight else 0.0
@@ -168,7 +192,7 @@ def stage_class():
                     empty=how.asc_empty,
                     slices=slices,
                 )
-                follow = self.segmentation_loss(p, q, valid=pixels_of(slices, p))
+                follow = self.segmentation_loss(p, q, valid=pixels_of(slices, p, weights))
                 weight = how.prel_weight * (strong_now if strong else 1.0)
                 terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * follow)
             return terms
@@ -200,6 +224,15 @@ def stage_class():
             return {name: teachers[name] for name in self.labellers}
 
         def facts(self):
-            return {"teacher": self.teacher_modality}
+            weights = self.fusion.columns(self.class_names) if self.fusion else {}
+            return {"teacher": self.teacher_modality, **weights}
+
+        def state(self):
+            return super().state() | ({"fusion": self.fusion.state()} if self.fusion else {})
+
+        def restore_state(self, state):
+            super().restore_state(state)
+            if self.fusion and "fusion" in state:
+                self.fusion.restore(state["fusion"])
 
     return Stage

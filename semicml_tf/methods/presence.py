@@ -48,10 +48,10 @@ def pixels_of(slices, maps, valid=None):
     Args:
         slices: (batch,) 0/1; None: all slices count.
         maps: (batch, height, width, classes).
-        valid: (batch, height, width, 1) 0/1; None: all pixels.
+        valid: (batch, height, width, 1) 0/1, or weights in [0, 1]; None: all pixels.
 
     Returns:
-        (batch, height, width, 1) 0/1; `valid` itself if all slices count.
+        (batch, height, width, 1), as `valid`; `valid` itself if all slices count.
     """
     if slices is None:
         return valid

@@ -10,16 +10,15 @@ from keras import ops
 
 from semicml_tf.losses.maps import background, one_hot_of_largest
 from semicml_tf.methods.catalogue import MethodSettings
+from semicml_tf.methods.evidence_fit import SUREST
+from semicml_tf.methods.fitted_fusion import FittedFusion
 from semicml_tf.methods.noisy_teacher import NoisyTeacher
 from semicml_tf.methods.presence import Present
 from semicml_tf.networks.precision import full_precision
 
-# Log-odds beyond this are cut: a network that is sure to the last bit would outvote any other.
-_SUREST = 1e-4
-
 
 def _clipped(p, dtype: str):
-    return ops.clip(ops.cast(p, dtype), _SUREST, 1.0 - _SUREST)
+    return ops.clip(ops.cast(p, dtype), SUREST, 1.0 - SUREST)
 
 
 def _log_odds(p, dtype: str):
@@ -34,6 +33,7 @@ def soft_label(
     *,
     exclusive: bool = False,
     present: Present = None,
+    fusion: FittedFusion | None = None,
 ):
     """One label from the teachers' maps of the same slices.
 
@@ -45,32 +45,54 @@ def soft_label(
     Of exclusive classes and the background, the log-probabilities add up over the modalities; the sums times
     ``label_sharpness`` become probabilities by a softmax.
 
+    ``fitted``: as ``odds``, with slopes and offsets in the sum; see `FittedFusion`.
+
     Args:
         maps: probabilities (batch, h, w, classes) by modality.
         thresholds: on them, by modality, a scalar or (classes,); exclusive classes have none.
         exclusive: whether the classes exclude each other.
         present: the slices that have a modality, by modality; None: all of them. A teacher without its modality adds
             no evidence. Without any teacher a label is arbitrary.
+        fusion: the slopes and offsets of ``fitted``; None: the plain sum.
 
     Returns:
         (batch, h, w, classes) float32 in [0, 1]; ``hard``: 0 or 1, by 0.5 or by the largest class; no gradient.
     """
-    if settings.label_fusion == "odds" and exclusive:
+    add = _sum if fusion is None else fusion.sum
+    if settings.label_fusion == "mean":
+        q = _sum(maps, present) / _teachers(maps, present)
+    elif exclusive:
         full = full_precision(next(iter(maps.values())).dtype)
         wholes = {name: ops.concatenate([background(p), p], axis=-1) for name, p in maps.items()}
-        evidence = _sum({name: ops.log(_clipped(whole, full)) for name, whole in wholes.items()}, present)
+        evidence = add({name: ops.log(_clipped(whole, full)) for name, whole in wholes.items()}, present)
         q = ops.softmax(settings.label_sharpness * evidence, axis=-1)[..., 1:]
-    elif settings.label_fusion == "odds":
+    else:
         full = full_precision(next(iter(maps.values())).dtype)
         odds = {name: _log_odds(p, full) - _log_odds(thresholds[name], full) for name, p in maps.items()}
-        evidence = _sum(odds, present)
-        q = ops.sigmoid(settings.label_sharpness * evidence)
-    else:
-        q = _sum(maps, present) / _teachers(maps, present)
+        q = ops.sigmoid(settings.label_sharpness * add(odds, present))
     q = ops.stop_gradient(q)
     if settings.pseudo_labels != "hard":
         return q
     return one_hot_of_largest(q) if exclusive else ops.cast(q >= 0.5, q.dtype)
+
+
+def confidence(q, *, exclusive: bool = False):
+    """How certain a label is: ``|2 q - 1|``, of several regions their mean; of classes 0 where all are equally likely.
+
+    Args:
+        q: (batch, ..., classes).
+        exclusive: whether the classes exclude each other.
+
+    Returns:
+        (batch, ..., 1) in [0, 1], without gradient.
+    """
+    if exclusive:
+        whole = ops.concatenate([background(q), q], axis=-1)
+        least = 1.0 / whole.shape[-1]
+        certain = (ops.max(whole, axis=-1, keepdims=True) - least) / (1.0 - least)
+    else:
+        certain = ops.mean(ops.abs(2.0 * q - 1.0), axis=-1, keepdims=True)
+    return ops.stop_gradient(certain)
 
 
 def _sum(values: Mapping[str, Any], present: Present):

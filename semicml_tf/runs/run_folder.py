@@ -109,6 +109,11 @@ def teacher_weights_file(folder: str | pathlib.Path, stage: int, modality: str) 
     return pathlib.Path(folder) / "checkpoints" / f"stage-{stage}-teacher-{modality}.npz"
 
 
+def fusion_file(folder: str | pathlib.Path, stage: int) -> pathlib.Path:
+    """The fitted slopes and offsets of the teachers as they were when the stage began in which they write labels."""
+    return pathlib.Path(folder) / "checkpoints" / f"stage-{stage}-fusion.npz"
+
+
 def checkpoint_file(folder: str | pathlib.Path) -> pathlib.Path:
     """The last checkpoint, from which a run resumes."""
     return pathlib.Path(folder) / "checkpoints" / "last.npz"

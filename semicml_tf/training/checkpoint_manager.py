@@ -95,6 +95,13 @@ class Keeper:
         if self._chief:
             checkpoint.save_weights(path, network)
 
+    def save_teachers(self, stage: int, method: Method) -> None:
+        """Writes the teachers of a stage that begins, and the fitted fusion of their labels."""
+        for name, network in method.label_writers().items():
+            self.save_network(run_folder.teacher_weights_file(self._folder, stage, name), network)
+        if method.fusion and self._chief:
+            method.fusion.save(run_folder.fusion_file(self._folder, stage))
+
     def hold_better(self, modality: str, step: int, network) -> None:
         """Writes a modality's new best network beside the former one."""
         self.save_network(run_folder.next_weights_file(self._folder, modality, step), network)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
@@ -38,6 +39,14 @@ def compiled_step(
         return {name: strategy.experimental_local_results(value)[0] for name, value in terms.items()}
 
     return step
+
+
+def rates(method: Method) -> dict[str, float]:
+    """Columns of the history: the learning rate of each modality, and with float16 its loss scale."""
+    columns = {f"learning_rate_{name}": float(opt.learning_rate) for name, opt in method.student_optimizers.items()}
+    scaled = {name: opt for name, opt in method.student_optimizers.items() if hasattr(opt, "dynamic_scale")}
+    numbers = {name: keras.ops.convert_to_numpy(opt.dynamic_scale) for name, opt in scaled.items()}
+    return columns | {f"loss_scale_{name}": float(number) for name, number in numbers.items()}
 
 
 class Means:

@@ -9,7 +9,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from typing_extensions import TypedDict
@@ -32,7 +31,7 @@ from semicml_tf.training.distributed.replica_statistics import OwnStatistics
 from semicml_tf.training.monitoring.progress import ProgressLine
 from semicml_tf.training.monitoring.run_log import RunRecord
 from semicml_tf.training.stages import Stages
-from semicml_tf.training.step import Means, Speed
+from semicml_tf.training.step import Means, Speed, rates
 from semicml_tf.training.stop_request import StopRequest
 from semicml_tf.training.validation import Validated, Validator
 
@@ -222,9 +221,10 @@ class Trainer:
                 if restored and position.rows and self._together.chief:
                     self._complete_record(method, position)
                 if not restored:
-                    for name, network in method.label_writers().items():
-                        path = run_folder.teacher_weights_file(self._folder, number, name)
-                        self._keeper.save_network(path, network)
+                    if method.fusion:
+                        self._validated(method)
+                        self._fit(method)
+                    self._keeper.save_teachers(number, method)
                 self._train_stage(method, position, line)
                 if number + 1 < len(self._train.method):
                     for name, network in method.deployed.items():
@@ -303,7 +303,7 @@ class Trainer:
                 path=self._folder,
                 remedy="Lower --learning_rate, or check the input; a checkpoint, if there is one, is from before",
             )
-        for name, value in self._rates(method).items():
+        for name, value in rates(method).items():
             if name.startswith("loss_scale_") and value < 1:
                 raise UserError(
                     f"{name} fell to {value:g} at {where()}: gradients overflow float16 at any scale",
@@ -330,6 +330,7 @@ class Trainer:
             self._own_statistics.share()
         validated = self._validated(method)
         method.on_validated(epoch, validated.means, validated.thresholds)
+        self._fit(method)
         alarms = method.alarms(means.values())
         if epoch > 0:
             alarms += validated.silence(method.silence_remedy)
@@ -338,7 +339,7 @@ class Trainer:
             "stage": self._train.method[position.stage],
             "step": run_step,
             **method.facts(),
-            **self._rates(method),
+            **rates(method),
             **means.values(),
             **validated.columns(),
             "slices_per_second": speed.read(),
@@ -355,8 +356,13 @@ class Trainer:
             line.say(f"warning: after epoch {epoch} {text}")
 
     def _validated(self, method: Method) -> Validated:
-        validated = self._validator(method.deployed)
+        validated = self._validator(method.deployed, method.fusion and method.fusion.samples.add)
         return validated.with_numbers(self._together.of_chief(validated.numbers()))
+
+    def _fit(self, method: Method) -> None:
+        """Fits the fusion of pseudo-labels to the validated cases."""
+        if method.fusion:
+            method.fusion.assign(self._together.of_chief(method.fusion.fit(method.thresholds)))
 
     def _complete_record(self, method: Method, position: Position) -> None:
         """Writes the log of the last epoch again: a kill may have come between the checkpoint and the log."""
@@ -368,12 +374,6 @@ class Trainer:
         """Whether the current epoch gets a picture."""
         last = position.step == self._stages.plan(position.stage).steps
         return last or (epoch + 1) % self._picture_every == 0
-
-    def _rates(self, method: Method) -> dict[str, float]:
-        held = {f"learning_rate_{name}": float(opt.learning_rate) for name, opt in method.student_optimizers.items()}
-        scaled = {name: opt for name, opt in method.student_optimizers.items() if hasattr(opt, "dynamic_scale")}
-        numbers = {name: keras.ops.convert_to_numpy(opt.dynamic_scale) for name, opt in scaled.items()}
-        return held | {f"loss_scale_{name}": float(number) for name, number in numbers.items()}
 
     def _keep_best(self, method: Method, position: Position, validated: Validated, row: dict[str, Any]) -> None:
         for name, value in validated.means.items():

@@ -12,9 +12,11 @@ from semicml_tf.inference import slices
 from semicml_tf.inference.agreement import dice
 from semicml_tf.input.complete_cases import lacking
 from semicml_tf.postprocessing.steps import largest_class
+from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.records.shards import read_cases
 
+Observer = Callable[[CaseRecord, Mapping[str, np.ndarray]], None]
 THRESHOLDS = tuple(round(0.1 * number, 1) for number in range(1, 10))
 
 
@@ -117,8 +119,12 @@ class Validator:
             self._compiled[name] = (network, function)
         return function
 
-    def __call__(self, networks: Mapping[str, Callable]) -> Validated:
-        """Dice of each modality's network, a `keras.Model` (batch, window, window, 1) -> probabilities."""
+    def __call__(self, networks: Mapping[str, Callable], observe: Observer | None = None) -> Validated:
+        """Dice of each modality's network, a `keras.Model` (batch, window, window, 1) -> probabilities.
+
+        Args:
+            observe: receives each case: its record, and maps (classes, slices, rows, columns) by modality.
+        """
         predict = {name: self._predict(name, network) for name, network in networks.items()}
         labels = self._info.labels
         # By modality and class, for each case that has the class, one Dice for each threshold.
@@ -146,6 +152,8 @@ class Validator:
                     scores[name][one].append([dice(mask, truth) for mask in masks])
                     peaks[name][one] = max(peaks[name][one], float(maps[name][number].max()))
                     seen[name][one] |= labels.exclusive and bool(masks[0].any())
+            if observe:
+                observe(record, maps)
             if len(pictures) < self._pictures:
                 index = int(labels.any(record.label).sum(axis=(1, 2)).argmax())
                 pictures[record.case_id] = (

@@ -13,6 +13,7 @@ from semicml_tf import commandline
 from semicml_tf.diagnostics import relearning, teachers
 from semicml_tf.errors import UserError
 from semicml_tf.labels import PLAIN, LabelDefinition
+from semicml_tf.methods.fitted_fusion import FittedFusion
 from semicml_tf.runs import run_folder
 from tests.support.evaluation_data import NORMALISATION, without, write_dataset
 from tests.support.relearning_run import LEVELS, SETTINGS, hidden, history, make_study, patients
@@ -141,6 +142,39 @@ def test_a_label_counts_from_the_thresholds_of_its_time(study):
         # Both thresholds are 0.4: odds of 2/3.
         odds = np.prod([LEVELS[when, name] / (1 - LEVELS[when, name]) / (2 / 3) for name in ("ct", "pet")])
         assert rows[when, "odds of ct and pet"]["mass_kept"] == pytest.approx(odds / (1 + odds), abs=1e-4)
+
+
+def test_a_label_has_the_fit_of_its_time(study):
+    """Before: the file of the stage's beginning. After: the last checkpoint."""
+    path, checkpoint = study / "run" / "run.json", run_folder.checkpoint_file(study / "run")
+    settings = SETTINGS | {"label_fusion": "fitted", "fusion_deviation": 1.0, "label_sharpness": 1.0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": settings}))
+    fusion = FittedFusion(("ct", "pet"), 1, False, 1.0)
+    with pytest.raises(UserError, match="stage-1-fusion.npz"):
+        _report(study, f"--truth={study / 'truth'}")
+    fits = {"before": (0.5, 1.0, -0.5), "after": (0.0, 2.0, 0.25)}
+    for when, (ct, pet, offset) in fits.items():
+        fusion.assign([*[1.0] * 6, ct, pet, *[0.0] * 3, offset])
+        if when == "before":
+            fusion.save(run_folder.fusion_file(study / "run", 1))
+    with np.load(checkpoint) as stored:
+        arrays = dict(stored)
+    with pytest.raises(UserError, match="last.npz.*expected a checkpoint"):
+        _report(study, f"--truth={study / 'truth'}")
+    meta = {"run_hash": "0123456789abcdef", "method_state": {"fusion": fusion.state()}}
+    np.savez(checkpoint, **arrays, meta=np.array(json.dumps(meta)))
+    rows = {
+        (row["when"], row["label"]): row for row in _report(study, f"--truth={study / 'truth'}")["calibration"]["rows"]
+    }
+    for when, (ct, pet, offset) in fits.items():
+        odds = [LEVELS[when, name] / (1 - LEVELS[when, name]) / (2 / 3) for name in ("ct", "pet")]
+        fused = odds[0] ** ct * odds[1] ** pet * np.exp(offset)
+        row = rows[when, "fitted odds of ct and pet"]
+        # The mean of all labels, and here all are equal.
+        expected = fused / (1 + fused)
+        assert row["brier"] == pytest.approx(
+            rows[when, "pet"]["ppv"] * (1 - expected) ** 2 + (1 - rows[when, "pet"]["ppv"]) * expected**2, abs=1e-3
+        )
 
 
 def test_truths_that_do_not_fit_are_refused(study):

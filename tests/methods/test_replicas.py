@@ -43,7 +43,10 @@ CASES = {
             "batch_statistics": "joint",
         },
     ),
-    "prel_incomplete": ("prel", {"prel_strong_from": 0.0}),
+    "prel_incomplete": (
+        "prel",
+        {"prel_strong_from": 0.0, "label_fusion": "fitted", "label_weighting": "confidence"},
+    ),
     "semi_cml_joint": ("semi_cml", {"batch_statistics": "joint", "mse_weight": 1.0}),
 }
 # By modality, 1 for slices of patients who have it.
@@ -75,6 +78,8 @@ def train(strategy, case, *, precision="float64"):
             **COMMON,
             **settings,
         )
+    if method.fusion:
+        method.fusion.assign(np.linspace(0.2, 2.0, 12))  # slopes and offsets that all differ
     before = method_batches.weights(method)
     # Streams of unlike size, as in the paper's batch of 30 + 26; four replicas get parts of unlike size.
     sizes = (6, 0) if name == "supervised" else (6, 4)

@@ -150,6 +150,8 @@ def test_all_options_out_of_their_range_are_named_at_once():
         ({"learning_rate": float("inf")}, "--learning_rate to be a number above 0, got 'inf'"),
         ({"teacher_noise_low": float("nan")}, "--teacher_noise_low to be a number, got 'nan'"),
         ({"label_sharpness": 0.0}, "--label_sharpness to be a number above 0"),
+        ({"label_fusion": "fitted", "teacher": "pool"}, "--label_fusion=fitted needs --teacher=average"),
+        ({"label_fusion": "fitted", "recipe": "paper"}, "--label_fusion=fitted needs --teacher=average"),
         ({"method": ("semi_cml",), "epochs": (3, -1)}, "positive --epochs"),
         ({"recipe": "papers"}, "--recipe.*Did you mean --recipe=paper"),
         ({"method": ("semi-cml",)}, "semi_cml, prel.*'semi-cml'.*Did you mean --method=semi_cml"),

@@ -86,6 +86,23 @@ def test_a_resumed_run_in_half_precision_keeps_its_loss_scale(phantom_dataset, t
     _assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
+def test_a_resumed_run_keeps_the_fitted_fusion_of_its_labels(phantom_dataset, tmp_path, monkeypatch):
+    """Stopped amid the first epoch: the labels of its other steps need the fit from before the stage."""
+    how = ["--method=prel", "--epochs=2", "--teacher_modality=pet", "--label_fusion=fitted"]
+    _train(phantom_dataset, tmp_path / "whole", *how)
+    at_step(2, told_to_end, monkeypatch)
+    with pytest.raises(trainers.Interrupted):
+        _train(phantom_dataset, tmp_path / "cut", *how)
+    monkeypatch.undo()
+    _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
+    _assert_same(tmp_path / "cut", tmp_path / "whole")
+    rows = _rows(tmp_path / "cut")
+    fits = [[float(row[name]) for name in ("slope_ct", "slope_pet", "offset")] for row in rows]
+    with np.load(tmp_path / "cut" / "checkpoints" / "stage-0-fusion.npz") as stored:
+        fits.append([*stored["slopes"][-1, :, 0], *stored["offsets"][-1]])
+    assert len({tuple(fit) for fit in fits}) == 3 and all(min(fit[:2]) >= 0 for fit in fits)
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(phantom_dataset, tmp_path, monkeypatch):
     """A limit on the size of files stands for it: the system refuses the write in the same place."""
     folder = tmp_path / "run"
@@ -144,8 +161,8 @@ def _better_each_time(monkeypatch):
     """Each validation of a run finds better networks than the one before; returns the list of those found."""
     seen, validated = [], trainers.Validator.__call__
 
-    def better(self, networks):
-        found = validated(self, networks)
+    def better(self, networks, observe=None):
+        found = validated(self, networks, observe)
         seen.append(networks)
         return dataclasses.replace(found, dice={name: {"lesion": 0.1 * len(seen)} for name in found.dice})
 

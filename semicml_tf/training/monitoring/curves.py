@@ -16,7 +16,7 @@ PANELS = {
     "learning rate": ("learning_rate_",),
     "slices a second": ("slices_per_second",),
 }
-_ELSEWHERE = ("epoch", "step", "threshold_", "loss_scale_")
+_ELSEWHERE = ("epoch", "step", "threshold_", "loss_scale_", "offset")
 _LOGARITHMIC = ("loss", "gradient norm")
 # Lines of the classes. With more classes than these, only each modality's mean is drawn.
 _CLASS_LINES = ("dashed", "dotted", "dashdot", (0, (6, 1, 1, 1, 1, 1)))
