@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
-from semicml_tf.input.complete_cases import DROP, USE, lacking, own_cases, training_cases, whole_cases
+from semicml_tf.input.complete_cases import DROP, USE, lacking, own_cases, training_cases
 from semicml_tf.input.mixing import cutmix
 from semicml_tf.input.seeds import folded
 from semicml_tf.input.stream import StreamSettings, window_stream
@@ -125,12 +125,14 @@ def _unlabelled(info, settings: BatchSettings, seed: int, first_step: int):
     partitions = settings.unlabelled_partitions
     if not settings.incomplete:
         return _stream(info, settings, partitions, settings.unlabelled, seed, first_step, labelled=False)
-    whole = whole_cases(info, partitions)
     cases = training_cases(info, partitions, USE)
+    # Either stream has the numbers of all cases: a number names one case.
+    rest = {number: case for number, case in enumerate(cases) if lacking(info, case)}
+    numbers = [number for number in range(len(cases)) if number not in rest]
+    own = {numbers[index]: case for index, case in own_cases(info, partitions, settings.share, DROP).items()}
     how = _how(settings, settings.unlabelled, False, seed, True)
-    complete = window_stream(info, own_cases(info, partitions, settings.share, DROP), how, first_step)
-    # Few cases: every worker reads all of them. Their numbers come after those of the complete cases.
-    rest = {len(whole) + number: case for number, case in enumerate(case for case in cases if lacking(info, case))}
+    complete = window_stream(info, own, how, first_step)
+    # Few cases: every worker reads all of them.
     how = _how(settings, settings.incomplete, False, seed | 1 << 39, True)
     incomplete = _without_gaps(window_stream(info, rest, how, first_step), info, cases, how, first_step)
     return tf.data.Dataset.zip((complete, incomplete)).map(
