@@ -139,11 +139,11 @@ def _entry(former: CaseEntry, partition: str, shard: str, index: int) -> CaseEnt
 
 def _contents(info: DatasetInfo, cases: Sequence[CaseEntry], partition: str) -> Iterator[bytes]:
     """The records of a shard, one in memory at a time."""
-    held = {entry.case_id for entry in info.partitions.get("unlabelled", ())}
+    unlabelled = {entry.case_id for entry in info.partitions.get("unlabelled", ())}
     for case in cases:
         with doing(f"reading case {case.case_id}"):
             content = shards.read_content(info, case)
-            if partition in LABELLED_PARTITIONS or case.case_id in held:
+            if partition in LABELLED_PARTITIONS or case.case_id in unlabelled:
                 yield content
                 continue
             record = case_record.decode(content, path=info.shard_path(case.shard))

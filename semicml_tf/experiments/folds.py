@@ -198,7 +198,7 @@ def read(path: str | os.PathLike) -> tuple[tuple[str, ...], ...]:
 
 
 def _check_given(given: Sequence[Sequence[str]], people: People) -> None:
-    names = {name for held in given for name in held}
+    names = {name for fold in given for name in fold}
     for name in sorted(names - set(people.labelled)):
         what = "has no label in the dataset" if name in people.unlabelled else "is not in the dataset"
         raise UserError(f"patient {name} of the folds {what}", remedy="Correct --fold_file")

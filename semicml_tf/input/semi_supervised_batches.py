@@ -54,14 +54,17 @@ def additional_windows(
 
     The complete windows of a batch are those that it has if the incomplete cases are dropped. Mutual terms therefore
     have as many slices. The windows are added in the ratio of incomplete to complete cases, at most a quarter of
-    `unlabelled`, and one for each worker at least. 0 if all cases are complete, or all incomplete.
+    `unlabelled`, and one for each worker at least.
+
+    0 if all cases are complete. 0 also if more cases are incomplete than complete: `unlabelled` windows of all cases
+    then make the batch, because the few complete cases would fill most of it.
     """
     cases = training_cases(info, partitions, incomplete_cases)
     incomplete = sum(bool(lacking(info, case)) for case in cases)
-    if not unlabelled or incomplete in (0, len(cases)):
+    complete = len(cases) - incomplete
+    if not unlabelled or not incomplete or incomplete > complete:
         return 0
-    ratio = min(incomplete / (len(cases) - incomplete), _MOST_INCOMPLETE)
-    return max(round(unlabelled * ratio), workers)
+    return max(round(unlabelled * min(incomplete / complete, _MOST_INCOMPLETE)), workers)
 
 
 def batches(info: DatasetInfo, settings: BatchSettings, first_step: int = 0) -> tf.data.Dataset:

@@ -131,6 +131,11 @@ def test_number_of_added_windows(info, unlabelled, workers, how, windows):
     assert additional_windows(info, ("unlabelled",), unlabelled, workers, how) == windows
 
 
+def test_no_window_is_added_where_most_cases_are_incomplete(info):
+    few = dataclasses.replace(info, partitions={"unlabelled": info.cases("unlabelled")[1:]})  # 1 of 3 is complete.
+    assert additional_windows(few, ("unlabelled",), 16, 1, "use") == 0
+
+
 def test_complete_cases_give_the_same_batches_either_way(tmp_path):
     info = _dataset(tmp_path / "data", half=())
     used, dropped = (_stream_batches(info, how, count=2) for how in ("use", "drop"))

@@ -72,14 +72,14 @@ def _counts(fractions: Mapping[str, float], labelled_cases: int | None, patients
     return {name: counts.get(name, 0) for name in _IN_TURN}
 
 
-def _needs(held: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+def _needs(present: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """By partition, the number of patients that it needs with each modality; fewer if there are not so many.
 
     Args:
-        held: by patient, the modalities of the patient.
+        present: by patient, the modalities of the patient.
         counts: number of patients by partition.
     """
-    left = collections.Counter(modality for names in held.values() for modality in names)
+    left = collections.Counter(modality for names in present.values() for modality in names)
     needs: dict[str, dict[str, int]] = {}
     for partition, least in _LEAST.items():
         needs[partition] = {name: min(least, left[name]) if counts[partition] else 0 for name in left}
@@ -87,15 +87,15 @@ def _needs(held: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> di
     return needs
 
 
-def _draw(held: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dict[str, list[str]]:
+def _draw(present: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dict[str, list[str]]:
     """The patients of each partition: the first ones who leave enough patients of every modality for all partitions.
 
     Args:
-        held: by patient in the order of the draw, the modalities of the patient.
+        present: by patient in the order of the draw, the modalities of the patient.
         counts: number of patients by partition, in the order in which the partitions are drawn; at most all patients.
     """
-    needs, order = _needs(held, counts), list(held)
-    left = collections.Counter(modality for names in held.values() for modality in names)
+    needs, order = _needs(present, counts), list(present)
+    left = collections.Counter(modality for names in present.values() for modality in names)
     drawn: dict[str, list[str]] = {}
     for partition, count in counts.items():
         missing = dict(needs[partition])
@@ -105,7 +105,7 @@ def _draw(held: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dic
             places = count - len(taken) - 1
             if places < 0:
                 break
-            own = held[patient]
+            own = present[patient]
             still = {name: max(number - (name in own), 0) for name, number in missing.items()}
             if all(still[name] <= places and left[name] - (name in own) >= later[name] + still[name] for name in left):
                 taken.append(patient)
@@ -114,22 +114,22 @@ def _draw(held: Mapping[str, Collection[str]], counts: Mapping[str, int]) -> dic
         # Too few patients of a modality: training and evaluation report it.
         others = [patient for patient in order if patient not in set(taken)][: count - len(taken)]
         for patient in others:
-            left.subtract(held[patient])
+            left.subtract(present[patient])
         drawn[partition] = taken + others
         order = [patient for patient in order if patient not in set(drawn[partition])]
     return drawn
 
 
 def _fixed(
-    drawn: Mapping[str, Sequence[str]], held: Mapping[str, Collection[str]], counts: Mapping[str, int]
+    drawn: Mapping[str, Sequence[str]], present: Mapping[str, Collection[str]], counts: Mapping[str, int]
 ) -> dict[str, str]:
     """See `Pool.fixed`: in each partition, the first patients of each modality that it needs."""
-    needs = _needs(held, counts)
+    needs = _needs(present, counts)
     return {
         patient: partition
         for partition, patients in drawn.items()
         for modality, least in needs[partition].items()
-        for patient in [name for name in patients if modality in held[name]][:least]
+        for patient in [name for name in patients if modality in present[name]][:least]
     }
 
 
@@ -173,44 +173,44 @@ def draw_pool(
     """
     patients = by_patient(cases)
     order = sorted(patients, key=rank(seed, key))
-    held = {
+    present = {
         name: set(modalities).intersection(*(case.held(modalities) for case in patients[name]))
         for name in order
         if all(case.has_label() for case in patients[name])
     }
-    for own in held.values():
+    for own in present.values():
         own.update([_COMPLETE] if len(own) == len(modalities) else [])
-    labels = len(held)
+    labels = len(present)
     if not incomplete:
-        held = {name: own for name, own in held.items() if _COMPLETE in own}
+        present = {name: own for name, own in present.items() if _COMPLETE in own}
     everybody = labelled_cases is None and fractions.get("labelled") in (None, 1)
     dropped = {"labelled"} if everybody else set()
     if folds is not None:
         dropped.add("validation")
     fractions = {name: share for name, share in fractions.items() if name not in dropped}
-    counts = _counts(fractions, labelled_cases, len(held))
+    counts = _counts(fractions, labelled_cases, len(present))
     if everybody:
-        counts["labelled"] = max(len(held) - sum(counts.values()), int(folds is None))
-    if len(held) < sum(counts.values()):
-        raise _too_few(len(held), sum(counts.values()), len(patients), labels, source)
-    drawn = _draw(held, counts)
+        counts["labelled"] = max(len(present) - sum(counts.values()), int(folds is None))
+    if len(present) < sum(counts.values()):
+        raise _too_few(len(present), sum(counts.values()), len(patients), labels, source)
+    drawn = _draw(present, counts)
     plan, rest = None, []
     if folds is not None:
         plan = FoldPlan(folds, fold, None if everybody else counts["labelled"])
         drawn = {"test": drawn["test"]}
         tested = set(drawn["test"])
-        rest = [name for name in held if name not in tested and (everybody or _COMPLETE in held[name])]
+        rest = [name for name in present if name not in tested and (everybody or _COMPLETE in present[name])]
         # The folds take turns, and share the patients who lack the same modalities.
-        rest.sort(key=lambda name: [modality not in held[name] for modality in modalities])
+        rest.sort(key=lambda name: [modality not in present[name] for modality in modalities])
         plan.check(len(rest), stratified=bool(stratify))
     chosen = [name for names in drawn.values() for name in names] + rest
-    partial = any(_COMPLETE not in held[name] for name in chosen)
+    partial = any(_COMPLETE not in present[name] for name in chosen)
     taken = set(chosen)
     return Pool(
         candidates=tuple(chosen),
         unlabelled=tuple(name for name in order if name not in taken),
         counts={name: len(names) for name, names in drawn.items()},
-        fixed=_fixed(drawn, held, counts) if partial else {},
+        fixed=_fixed(drawn, present, counts) if partial else {},
         seed=seed,
         plan=plan,
     )
