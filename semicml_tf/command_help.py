@@ -33,7 +33,7 @@ def _of_option(one: configuration.Option) -> str:
     if one.required:
         facts.append("required")
     elif one.default not in (None, "", ()):
-        default = configuration.as_list(one.default if one.is_list else [one.default])
+        default = configuration.as_list(one.default if isinstance(one.default, tuple) else [one.default])
         facts.append(f"default: {default.lower() if one.kind is bool else default}")
     facts += ["may be repeated"] if one.repeated else []
     return f"{one.help} ({'; '.join(facts)})" if facts else one.help

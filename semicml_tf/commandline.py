@@ -93,7 +93,10 @@ class _Parser(flags.ArgumentParser):
 def define(config_class: type, values: flags.FlagValues) -> None:
     """Defines a flag for each option of a config class."""
     for one in configuration.options(config_class):
-        default = [configuration.text_of(element) for element in one.default or ()] if one.is_list else one.default
+        default = one.default
+        if one.is_list:
+            elements = (default,) if one.single else default or ()
+            default = [configuration.text_of(element) for element in elements]
         if one.repeated:
             flags.DEFINE_multi_string(one.name, default, one.help, flag_values=values)
         elif one.kind is bool:

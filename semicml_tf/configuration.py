@@ -9,7 +9,8 @@
             check(self)
 
 The type of an option is its annotation: ``bool``, ``int``, ``float`` or ``str``, any of these ``| None``, or a tuple
-of them (``tuple[int, ...]``, ``tuple[float, float, float]``). `commandline` makes one flag of each option.
+of them (``tuple[int, ...]``, ``tuple[float, float, float]``), or either (``int | tuple[int, int, int]``). `commandline`
+makes one flag of each option.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Option:
         kind: type of the value, or of each element of a list.
         optional: whether None is a value.
         is_list: whether the value is a tuple.
+        single: whether one element alone may stand for a list, and is the value then.
         length: number of its elements; None means any number.
         default: None may also mean that there is no default, see `required`.
         required: whether a value must be given.
@@ -75,6 +77,7 @@ class Option:
     kind: type
     optional: bool
     is_list: bool
+    single: bool
     length: int | None
     default: Any
     required: bool
@@ -106,6 +109,8 @@ class Option:
         """What a value must be, in words."""
         if not self.is_list:
             return f"one of {', '.join(self.choices)}" if self.choices else f"{_NOUNS[self.kind]} {self.limits}".strip()
+        if self.single:
+            return f"{_NOUNS[self.kind]} {self.limits}, or {self.length} of them separated by commas"
         each = f"out of {', '.join(self.choices)}" if self.choices else self.limits
         count = "" if self.length is None else f"{self.length} "
         return f"{count}{_PLURALS[self.kind]} {each}".strip() + ", separated by commas"
@@ -123,14 +128,15 @@ class Option:
         except ValueError:
             raise refusal([self._refused(text)]) from None
 
-    def from_texts(self, texts: Sequence[str]) -> tuple:
-        """The list from its elements on the command line.
+    def from_texts(self, texts: Sequence[str]) -> Any:
+        """The list from its elements on the command line; the element itself where one may stand alone.
 
         Raises:
             UserError: one of them is no number.
         """
         try:
-            return tuple(self.kind(text) for text in texts)
+            values = tuple(self.kind(text) for text in texts)
+            return values[0] if self.single and len(values) == 1 else values
         except ValueError:
             raise refusal([self._refused(tuple(texts))]) from None
 
@@ -141,7 +147,7 @@ class Option:
         """
         if self.is_list and isinstance(value, (list, tuple)):
             return tuple(self._normal(one) for one in value)
-        return value if self.is_list else self._normal(value)
+        return value if self.is_list and not self.single else self._normal(value)
 
     def _normal(self, value: Any) -> Any:
         if self.path and isinstance(value, os.PathLike):
@@ -162,7 +168,7 @@ class Option:
             return [(f"expected --{self.name}, which is missing", "See --help")]
         if value is None and self.optional:
             return []
-        if not self.is_list:
+        if not self.is_list or (self.single and not isinstance(value, tuple)):
             return [] if self._fits(value) else [self._refused(value)]
         wrong = not isinstance(value, tuple) or self.length not in (None, len(value))
         if wrong or not all(self._fits(one) for one in value):
@@ -182,7 +188,7 @@ class Option:
     def _refused(self, value: Any) -> Problem:
         text = f"'{as_list(value)}'" if isinstance(value, (list, tuple)) else f"'{value}'"
         remedy = ""  # the problem names the flag and what it must be
-        if self.is_list and isinstance(value, str):
+        if self.is_list and not self.single and isinstance(value, str):
             text, remedy = f"the text {text}", "Pass a tuple of values"
         elif self.choices and isinstance(value, str) and (near := difflib.get_close_matches(value, self.choices, n=1)):
             remedy = f"Did you mean --{self.name}={near[0]}?"
@@ -239,9 +245,11 @@ def _option(field: dataclasses.Field, annotation: Any) -> Option:
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         members = list(typing.get_args(annotation))
     optional = type(None) in members
-    (kind,) = (member for member in members if member is not type(None))
-    is_list, length = typing.get_origin(kind) is tuple or kind is tuple, None
-    if is_list:
+    kinds = [member for member in members if member is not type(None)]
+    lists = [member for member in kinds if typing.get_origin(member) is tuple or member is tuple]
+    (kind,) = lists or kinds
+    single, length = len(kinds) > len(lists) > 0, None
+    if lists:
         elements = typing.get_args(kind)
         length = len(elements) if elements and Ellipsis not in elements else None
         kind = items or (elements[0] if elements else str)
@@ -252,7 +260,8 @@ def _option(field: dataclasses.Field, annotation: Any) -> Option:
         name=field.name,
         kind=kind,
         optional=optional,
-        is_list=is_list,
+        is_list=bool(lists),
+        single=single,
         length=length,
         default=None if required else field.default,
         required=required,
@@ -324,7 +333,7 @@ def as_flags(config: Any, names: Iterable[str] | None = None) -> list[str]:
         elif one.repeated:
             lines += [f"--{one.name}={text_of(element)}" for element in value]
         else:
-            lines.append(f"--{one.name}={as_list(value) if one.is_list else value}")
+            lines.append(f"--{one.name}={as_list(value) if isinstance(value, tuple) else value}")
     return lines
 
 

@@ -247,7 +247,7 @@ class Manifest:
             "normalisation": str(self.normalisation),
             "postprocessing": self.steps_text,
             "validation_scores": dict(self.validation_scores),
-            "network": None if self.network is None else dataclasses.asdict(self.network),
+            "network": None if self.network is None else self.network.to_json(),
             "plausibility": None if self.plausibility is None else self.plausibility.to_json(),
             **self._derived,
             "intended_use": "research only, not for clinical use",

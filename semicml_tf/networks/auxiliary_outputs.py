@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import keras
 from keras import layers
 
-from semicml_tf.networks.network import Network, class_probabilities
+from semicml_tf.networks.network import CONVOLUTIONS, Network, class_probabilities, dimensions
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
 from semicml_tf.networks.precision import full_precision
 from semicml_tf.networks.sample_noise import SampleDropout
 from semicml_tf.networks.spec import NetworkSpec
+
+_ENLARGED = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
 
 # By kind, the perturbation of a level's features. Salts differ from the Monte-Carlo dropout's, which are the levels.
 PERTURBATIONS = {
@@ -33,7 +35,7 @@ def perturbed_decoder(kind: str, donor: Network, name: str) -> keras.Model:
         kind: of `PERTURBATIONS`; all features are perturbed.
 
     Returns:
-        A model ``[*features, seeds (batch,) int32]`` -> probabilities (batch, h, w, classes).
+        A model ``[*features, seeds (batch,) int32]`` -> probabilities (batch, *space, classes).
     """
     inputs, seeds = _inputs(donor.parts.encoder)
     perturbed = [PERTURBATIONS[kind](level, x.dtype)([x, seeds]) for level, x in enumerate(inputs)]
@@ -52,7 +54,7 @@ def scale_heads(features, spec: NetworkSpec, seed: int, name: str) -> keras.Mode
         seed: of the initial weights.
 
     Returns:
-        A model ``[*features, seeds (batch,) int32]`` -> a list of probabilities (batch, window, window, classes).
+        A model ``[*features, seeds (batch,) int32]`` -> a list of probabilities (batch, *space, classes).
     """
     inputs, seeds = _inputs(features)
     dtype = inputs[0].dtype if inputs else "float32"
@@ -67,10 +69,11 @@ def scale_heads(features, spec: NetworkSpec, seed: int, name: str) -> keras.Mode
         perturbed = perturbation([x, seeds])
 
         def convolution(count, *, x=perturbed, initial=initial, **options):
-            return layers.Conv2D(count, 1, kernel_initializer=initial, **options)(x)
+            return CONVOLUTIONS[dimensions(x)](count, 1, kernel_initializer=initial, **options)(x)
 
         x = class_probabilities(spec, convolution, dtype)
-        outputs.append(layers.UpSampling2D(spec.window // x.shape[1], dtype=dtype)(x))
+        factors = tuple(whole // size for whole, size in zip(spec.spatial, x.shape[1:-1]))
+        outputs.append(_ENLARGED[dimensions(x)](factors, dtype=dtype)(x))
     return keras.Model([*inputs, seeds], outputs, name=name)
 
 

@@ -17,21 +17,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        known = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4 and mask is None
+        known = keras.backend.backend() == "tensorflow" and len(inputs.shape) in (4, 5) and mask is None
         full = full_precision(inputs.dtype)
         # The fused kernel has no float64.
         known = known and (self.synchronized or full == "float32")
-        if not (training and self.trainable and known) or self.axis not in (-1, 3):
+        if not (training and self.trainable and known) or self.axis not in (-1, len(inputs.shape) - 1):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
         # float32 also for features in half precision, as are the statistics.
         gamma, beta = tf.cast(self.gamma, full), tf.cast(self.beta, full)
         normalise = _synchronised if self.synchronized else _fused
-        outputs, mean, variance = normalise(inputs, gamma, beta, self.epsilon)
+        # The kernel reads features of two dimensions: each slice of a patch becomes a sample.
+        flat = inputs if len(inputs.shape) == 4 else tf.reshape(inputs, (-1, *inputs.shape[2:]))
+        outputs, mean, variance = normalise(flat, gamma, beta, self.epsilon)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + tf.cast(batch, moving.dtype) * (1.0 - self.momentum))
-        return outputs
+        return outputs if flat is inputs else tf.reshape(outputs, (-1, *inputs.shape[1:]))
 
 
 def _fused(inputs, gamma, beta, epsilon: float):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.networks.spec import NetworkSpec
+from semicml_tf.networks import pooling
+from semicml_tf.networks.spec import NetworkSpec, Window, spatial_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Entry:
         module: holds its function ``connect(slices, build, spec) -> network.Parts``. The module is imported only when
             a network is built: `--help` does not wait for Keras.
         help: one line.
-        levels: number of resolutions by default.
+        levels: number of resolutions by default; the highest number for patches.
+        dimensions: those that it can have: 2 for slices, 3 for patches.
         features: names of the features that `connect` declares: ``encoder``, ``decoder``; see `network.Parts`.
         dropout: whether `connect` places Monte-Carlo dropout.
         options: default values of its own options, by name.
@@ -28,6 +30,7 @@ class Entry:
     module: str
     help: str
     levels: int = 5
+    dimensions: tuple[int, ...] = (2,)
     features: tuple[str, ...] = ()
     dropout: bool = False
     options: Mapping[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
@@ -56,28 +59,40 @@ def entry(name: str) -> Entry:
     raise UserError(f"expected a network among {', '.join(NETWORKS)}, got '{name}'", remedy=remedy)
 
 
-def specification(name: str, *, window: int, width: int, classes: int = 1, activation: str = "sigmoid") -> NetworkSpec:
+def specification(
+    name: str,
+    *,
+    window: Window,
+    width: int,
+    classes: int = 1,
+    activation: str = "sigmoid",
+    spacing_mm: Sequence[float] | None = None,
+) -> NetworkSpec:
     """A network's specification, all else at its defaults.
 
     Args:
-        window: side in pixels of the slices.
+        window: side in pixels of the slices, or (slices, rows, columns) of the patches in voxels.
         width: channels of the first level.
         classes: number of classes or regions.
         activation: ``sigmoid`` for regions, ``softmax`` for classes that exclude each other.
+        spacing_mm: (slice, row, column) of the patches' voxels. It decides which axes a network for patches divides.
 
     Raises:
         UserError: there is no network of this name.
         ValueError: a value is out of its range.
     """
-    chosen = entry(name)
+    chosen, spatial = entry(name), spatial_of(window)
+    strides = pooling.strides(spatial, spacing_mm, levels=chosen.levels) if len(spatial) == 3 else ()
     return NetworkSpec(
         name,
         window,
         width,
-        chosen.levels,
+        len(strides) + 1 if len(spatial) == 3 else chosen.levels,
+        len(spatial),
         output_channels=classes,
         options=dict(chosen.options),
         activation=activation,
+        strides=strides,
     )
 
 
@@ -92,10 +107,10 @@ def build(spec: NetworkSpec, *, name: str, seed: int = 0, synchronized: bool = F
             precision, too.
 
     Returns:
-        A `network.Network` (batch, window, window, 1) float32 -> probabilities (batch, window, window, classes).
+        A `network.Network` (batch, *space, channels) float32 -> probabilities (batch, *space, classes).
 
     Raises:
-        UserError: this version has no such network, or the network has other dimensions, channels or options.
+        UserError: this version has no such network, or the network has other dimensions or options.
     """
     from semicml_tf.networks.network import Builder, Network
 
@@ -141,12 +156,11 @@ def _connected(spec: NetworkSpec, builder):
     import keras
 
     chosen = entry(spec.name)
-    sizes = (spec.dimensions, spec.input_channels)
-    if sizes != (2, 1) or set(spec.options) != set(chosen.options):
+    if spec.dimensions not in chosen.dimensions or set(spec.options) != set(chosen.options):
         raise UserError(
-            f"expected a network {spec.name} of 2 dimensions and 1 input channel, and the options "
-            f"{', '.join(chosen.options) or 'none'}, got {sizes} and {', '.join(spec.options) or 'none'}",
+            f"expected a network {spec.name} of {' or '.join(map(str, chosen.dimensions))} dimensions and the options "
+            f"{', '.join(chosen.options) or 'none'}, got {spec.dimensions} and {', '.join(spec.options) or 'none'}",
             remedy="Use the version of the package that wrote this specification",
         )
-    slices = keras.Input((spec.window, spec.window, spec.input_channels), dtype=builder.full, name="slices")
+    slices = keras.Input((*spec.spatial, spec.input_channels), dtype=builder.full, name="slices")
     return slices, importlib.import_module(chosen.module).connect(slices, builder, spec)

@@ -18,7 +18,7 @@ class Parts:
     """What a network's `connect` returns: symbolic tensors.
 
     Attributes:
-        probabilities: (batch, window, window, classes).
+        probabilities: (batch, *space, classes).
         encoder: features that all of the rest is computed from, larger ones first. Auxiliary decoders read them.
         decoder: features of the decoder at coarser scales, larger ones first. Auxiliary heads read them.
     """
@@ -29,7 +29,9 @@ class Parts:
 
 
 class Network(keras.Model):
-    """A network of the catalogue: (batch, window, window, 1) float32 -> probabilities (batch, window, window, classes).
+    """A network of the catalogue: (batch, *space, channels) float32 -> probabilities (batch, *space, classes).
+
+    `space` is the spatial shape of the specification: (rows, columns), or (slices, rows, columns).
 
     Attributes:
         spec: what the network was built from.
@@ -46,8 +48,22 @@ class Network(keras.Model):
         return keras.Model(list(self.parts.encoder), self.output)
 
 
+# By the number of dimensions.
+CONVOLUTIONS = {2: layers.Conv2D, 3: layers.Conv3D}
+_TRANSPOSED = {2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
+_POOLING = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}
+_KERNELS = (*CONVOLUTIONS.values(), *_TRANSPOSED.values())
+
+
+def dimensions(x) -> int:
+    """Number of spatial dimensions of features (batch, *space, channels)."""
+    return len(x.shape) - 2
+
+
 class Builder:
     """Makes layers whose names and initial values depend on the seed and their place alone.
+
+    Convolutions and pooling have the dimensions of the features that they are called on.
 
     Args:
         seed: of the initial weights.
@@ -74,19 +90,34 @@ class Builder:
         if self.share is not None:
             return self.share.get_layer(name)
         kwargs.setdefault("dtype", self.policy)
-        if kind in (layers.Conv2D, layers.Conv2DTranspose):
+        if kind in _KERNELS:
             self.last_seed += 1
             kwargs["kernel_initializer"] = keras.initializers.HeNormal(seed=self.last_seed)
         return kind(*args, name=name, **kwargs)
 
-    def conv(self, x, channels: int, name: str):
-        """A 3 x 3 convolution, batch normalisation and ReLU."""
+    def convolution(self, x, channels: int, kernel: int | tuple[int, ...], name: str, **options):
+        """A convolution that keeps the size unless it has strides."""
+        kind = CONVOLUTIONS[dimensions(x)]
+        return self.layer(kind, name, channels, kernel, padding="same", **options)(x)
+
+    def norm(self, x, name: str):
+        """Batch normalisation."""
+        return self.layer(BatchNormalization, name, momentum=0.9, epsilon=1e-5, synchronized=self.synchronized)(x)
+
+    def conv(self, x, channels: int, name: str, kernel: int | tuple[int, ...] = 3, **options):
+        """A convolution, batch normalisation and ReLU."""
         # No bias: batch normalisation removes it, and Adam would turn its rounding noise into full steps.
-        x = self.layer(layers.Conv2D, f"{name}_conv", channels, 3, padding="same", use_bias=False)(x)
-        x = self.layer(BatchNormalization, f"{name}_norm", momentum=0.9, epsilon=1e-5, synchronized=self.synchronized)(
-            x
-        )
-        return self.layer(layers.ReLU, f"{name}_relu")(x)
+        x = self.convolution(x, channels, kernel, f"{name}_conv", use_bias=False, **options)
+        return self.layer(layers.ReLU, f"{name}_relu")(self.norm(x, f"{name}_norm"))
+
+    def pool(self, x, steps: tuple[int, ...]):
+        """Max pooling over boxes of this size."""
+        return _POOLING[dimensions(x)](steps, dtype=self.policy)(x)
+
+    def enlarge(self, x, channels: int, steps: tuple[int, ...], name: str):
+        """A transposed convolution that enlarges each axis by its step."""
+        kind = _TRANSPOSED[dimensions(x)]
+        return self.layer(kind, name, channels, steps, strides=steps, padding="same")(x)
 
     def dropout(self, x, rate: float, salt: int):
         """Monte-Carlo dropout where seeds are given, else `x`. The salt separates the draws of a network's layers."""
@@ -95,8 +126,9 @@ class Builder:
     def probabilities(self, x, spec: NetworkSpec):
         """The network's last layer."""
         # float32 also for features in half precision: losses and clients rely on it.
+        kind = CONVOLUTIONS[dimensions(x)]
         return class_probabilities(
-            spec, lambda count, **options: self.layer(layers.Conv2D, "probabilities", count, 1, **options)(x), self.full
+            spec, lambda count, **options: self.layer(kind, "probabilities", count, 1, **options)(x), self.full
         )
 
 
@@ -104,7 +136,7 @@ def class_probabilities(spec: NetworkSpec, convolution, dtype: str):
     """A channel per class of a specification.
 
     Args:
-        convolution: makes the output of a 1 x 1 convolution of so many channels: (count, activation, dtype).
+        convolution: makes the output of a convolution of size 1 with so many channels: (count, activation, dtype).
     """
     if not spec.exclusive:
         return convolution(spec.output_channels, activation=spec.activation, dtype=dtype)

@@ -1,6 +1,6 @@
 """Perturbations of features, on whenever they are called, drawn from the samples' seeds.
 
-Called with ``[x (batch, height, width, channels), seeds (batch,) int32]``; the result has the shape of x. After
+Called with ``[x (batch, *space, channels), seeds (batch,) int32]``; the result has the shape of x. After
 Ouali et al., CVPR 2020, arXiv 2003.09005 (CCT), as in the SSL4MIS collection's U-Nets. Dropout is
 `sample_noise.SampleDropout`.
 """
@@ -48,6 +48,7 @@ class FeatureDrop(_Perturbation):
     def call(self, inputs):
         x, seeds = inputs
         attention = ops.mean(x, axis=-1, keepdims=True)
-        share = self.LOW + (self.HIGH - self.LOW) * sample_noise.uniform(seeds, (1, 1, 1), self.salt)
-        limit = ops.max(attention, axis=(1, 2, 3), keepdims=True) * ops.cast(share, x.dtype)
+        axes = tuple(range(1, len(x.shape)))
+        share = self.LOW + (self.HIGH - self.LOW) * sample_noise.uniform(seeds, (1,) * len(axes), self.salt)
+        limit = ops.max(attention, axis=axes, keepdims=True) * ops.cast(share, x.dtype)
         return x * ops.cast(attention < limit, x.dtype)

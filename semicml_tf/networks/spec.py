@@ -6,20 +6,29 @@ Imports nothing heavy, since clients of a served network read the specification,
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import math
+from typing import Any, Literal
 
-# Highest values that run.json and the manifest of an exported model may hold; a slice then has 64 MiB.
+# Highest values that run.json and the manifest of an exported model may hold.
 MAX_WINDOW, MAX_WIDTH = 4096, 1024
+# Of one input: 64 MiB per channel in float32, and 256 MiB over all channels.
+MAX_VOXELS, MAX_VALUES = MAX_WINDOW**2, 4 * MAX_WINDOW**2
 # The specification of a manifest comes from a server.
 _MOST = {
-    "window": MAX_WINDOW,
     "width": MAX_WIDTH,
     "levels": 16,
-    "dimensions": 3,
     "input_channels": 2**10,
     "output_channels": 2**10,
 }
 _MOST_OPTIONS = 100
+
+# Size of one input: the side of a square slice in pixels, or (slices, rows, columns) of a patch in voxels.
+Window = int | tuple[int, int, int]
+
+
+def spatial_of(window: Window) -> tuple[int, ...]:
+    """The spatial shape of one input: (rows, columns) of a slice, or (slices, rows, columns) of a patch."""
+    return (window, window) if isinstance(window, int) else tuple(window)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,21 +37,22 @@ class NetworkSpec:
 
     Attributes:
         name: of the network in `catalogue.NETWORKS`.
-        window: side in pixels of the square slices.
+        window: side in pixels of the square slices, or (slices, rows, columns) of the patches in voxels.
         width: channels of the first level.
-        levels: number of resolutions; each one but the last halves the slices.
-        dimensions: of the convolutions.
-        input_channels, output_channels: of a slice, and of its map of probabilities: a channel per class.
+        levels: number of resolutions.
+        dimensions: of the convolutions: 2 for slices, 3 for patches.
+        input_channels, output_channels: of the input, and of its map of probabilities: a channel per class.
         options: of this network, by name; the catalogue lists them.
         activation: ``sigmoid``: a channel is a region; ``softmax``: the channels are classes that exclude each other,
             and the background has what is left to 1.
+        strides: for each level but the last, the step to the next level along each axis, 1 or 2. Empty: 2 everywhere.
 
     Raises:
-        ValueError: a value is out of its range, or the window cannot be halved that often.
+        ValueError: a value is out of its range, or the window cannot be divided by the strides.
     """
 
     name: str = "unet"
-    window: int = 64
+    window: Window = 64
     width: int = 16
     levels: int = 5
     dimensions: int = 2
@@ -50,6 +60,7 @@ class NetworkSpec:
     output_channels: int = 1
     options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
+    strides: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self):
         for name, most in _MOST.items():
@@ -65,7 +76,28 @@ class NetworkSpec:
             )
         if not all(str(value).isprintable() for value in self.options.values()):
             raise ValueError("an option of the network holds control characters")
-        if self.window % self.window_multiple:
+        self._check_window()
+
+    def _check_window(self):
+        if self.dimensions != len(self.spatial):
+            raise ValueError(
+                f"expected a window of {'3 numbers' if self.dimensions == 3 else '1 number'} for a network of "
+                f"{self.dimensions} dimensions, got {self.window}"
+            )
+        if not all(1 <= size <= MAX_WINDOW for size in self.spatial):
+            raise ValueError(f"expected a network's window from 1 to {MAX_WINDOW}, got {self.window}")
+        voxels = math.prod(self.spatial)
+        if voxels > MAX_VOXELS or voxels * self.input_channels > MAX_VALUES:
+            raise ValueError(
+                f"expected a network's window of at most {MAX_VOXELS} voxels and {MAX_VALUES} values, got "
+                f"{voxels} voxels of {self.input_channels} channels"
+            )
+        if self.strides and len(self.strides) != self.levels - 1:
+            raise ValueError(f"expected strides of {self.levels - 1} levels, got {len(self.strides)}")
+        if not all(len(step) == self.dimensions and set(step) <= {1, 2} for step in self.strides):
+            raise ValueError(f"expected strides of {self.dimensions} numbers 1 or 2 for each level")
+        multiples = self.window_multiple if self.dimensions == 3 else (self.window_multiple,) * 2
+        if any(size % multiple for size, multiple in zip(self.spatial, multiples)):
             raise ValueError(f"expected a window that is a multiple of {self.window_multiple}, got {self.window}")
 
     @property
@@ -74,6 +106,37 @@ class NetworkSpec:
         return self.activation == "softmax"
 
     @property
-    def window_multiple(self) -> int:
-        """The factor by which the network reduces its slices: the window is a multiple of it."""
-        return 2 ** (self.levels - 1)
+    def spatial(self) -> tuple[int, ...]:
+        """The spatial shape of one input: (rows, columns), or (slices, rows, columns)."""
+        return spatial_of(self.window)
+
+    @property
+    def steps(self) -> tuple[tuple[int, ...], ...]:
+        """For each level but the last, the step to the next level along each axis."""
+        return self.strides or ((2,) * self.dimensions,) * (self.levels - 1)
+
+    @property
+    def kernels(self) -> tuple[tuple[int, ...], ...]:
+        """For each level, the size of its convolutions along each axis: 3, or 1 before an axis is first divided.
+
+        After nnU-Net: slices that are far apart are convolved with each other only where pixels are as large.
+        """
+        halved = [max(steps) == 2 for steps in zip(*self.steps)] or [False] * self.dimensions
+        reached, kernels = [False] * self.dimensions, []
+        for steps in self.steps:
+            reached = [before or step == 2 for before, step in zip(reached, steps)]
+            kernels.append(tuple(3 if now or not ever else 1 for now, ever in zip(reached, halved)))
+        return (*kernels, (3,) * self.dimensions)
+
+    @property
+    def window_multiple(self) -> Window:
+        """The factors by which the network reduces its inputs: `window` is a multiple of them. A number for slices."""
+        factors = [math.prod(steps) for steps in zip(*self.steps)] or [1] * self.dimensions
+        return max(factors) if self.dimensions == 2 else tuple(factors)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `run.json` and the manifest hold. Strides are left out where they are 2 everywhere."""
+        body = dataclasses.asdict(self)
+        if not self.strides:
+            del body["strides"]
+        return body

@@ -1,4 +1,4 @@
-"""The 2-D U-Net of the method: batch normalisation, dropout in the encoder, a channel per class."""
+"""The U-Net of the method: batch normalisation, dropout in the encoder, a channel per class; for slices and patches."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ def connect(slices, build: Builder, spec: NetworkSpec) -> Parts:
     """Connects the layers: channels double from level to level.
 
     Args:
-        slices: symbolic, (batch, window, window, 1).
+        slices: symbolic, (batch, *space, channels).
 
     Raises:
         UserError: the specification has more levels than there are dropout rates.
     """
     if spec.levels > len(DROPOUT_RATES):
         raise UserError(f"expected a U-Net of at most {len(DROPOUT_RATES)} levels, got {spec.levels}")
+    channels = [spec.width * 2**level for level in range(spec.levels)]
+    steps, kernels = spec.steps, spec.kernels
     x, encoder, decoder = slices, [], []
     for level, rate in enumerate(DROPOUT_RATES[: spec.levels]):
         if level:
-            x = layers.MaxPooling2D(dtype=build.policy)(x)
-        x = build.conv(x, spec.width * 2**level, f"encoder{level}a")
+            x = build.pool(x, steps[level - 1])
+        x = build.conv(x, channels[level], f"encoder{level}a", kernels[level])
         x = build.dropout(x, rate, salt=level)
-        x = build.conv(x, spec.width * 2**level, f"encoder{level}b")
+        x = build.conv(x, channels[level], f"encoder{level}b", kernels[level])
         encoder.append(x)
     for level in reversed(range(spec.levels - 1)):
-        channels = spec.width * 2**level
-        x = build.layer(layers.Conv2DTranspose, f"decoder{level}_up", channels, 2, strides=2, padding="same")(x)
+        x = build.enlarge(x, channels[level], steps[level], f"decoder{level}_up")
         x = layers.Concatenate(dtype=build.policy)([encoder[level], x])
-        x = build.conv(x, channels, f"decoder{level}a")
-        x = build.conv(x, channels, f"decoder{level}b")
+        x = build.conv(x, channels[level], f"decoder{level}a", kernels[level])
+        x = build.conv(x, channels[level], f"decoder{level}b", kernels[level])
         decoder.append(x)
     # Between the bottom, which is no decoder's, and the top, which has the window's size.
     coarser = reversed(decoder[:-1])

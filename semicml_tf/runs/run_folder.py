@@ -17,7 +17,7 @@ from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.labels_file import LabelFile
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue
-from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec
+from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec, Window
 from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import json_files, npz_files
 from semicml_tf.system.digest import sha256
@@ -54,7 +54,7 @@ class Record(TypedDict):
     data_hash: str
     run_hash: str
     modalities: Annotated[list[str], MinLen(1)]
-    window: NotRequired[Annotated[int, Interval(ge=16, le=MAX_WINDOW)]]
+    window: NotRequired[Annotated[int, Interval(ge=16, le=MAX_WINDOW)] | tuple[int, int, int]]
     width: NotRequired[Annotated[int, Interval(ge=1, le=MAX_WIDTH)]]
     # Missing in runs of before the specification: they are plain U-Nets.
     network: NotRequired[NetworkSpec]
@@ -193,8 +193,8 @@ class Run:
     labels: LabelDefinition = PLAIN
 
     @property
-    def window(self) -> int:
-        """Side in pixels of the slices."""
+    def window(self) -> Window:
+        """Side in pixels of the slices, or (slices, rows, columns) of the patches."""
         return self.spec.window
 
     @classmethod

@@ -15,7 +15,7 @@ from semicml_tf.labels import LabelDefinition
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue as networks
-from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec
+from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec, spatial_of
 
 # Increased when the same flags come to mean another training: runs before and after then have different hashes.
 MEANING = 2
@@ -73,9 +73,10 @@ class TrainSettings:
     )
     unlabelled_batch: int = option(16, "Unlabelled slices per step, over all devices.", high=_MOST_SLICES, group=DATA)
     network: str = option("unet", "Network of each modality.", choices=tuple(networks.NETWORKS), group=DATA)
-    window: int = option(
+    window: int | tuple[int, int, int] = option(
         64,
-        "Side in pixels of the square slices that the networks see, a multiple of 16.",
+        "Side in pixels of the square slices that the networks see, a multiple of 16. Three numbers are the slices, "
+        "rows and columns of the patches of a network with 3 dimensions.",
         low=1,
         high=MAX_WINDOW,
         group=FIRST,
@@ -138,15 +139,26 @@ class TrainSettings:
         group=DATA,
     )
 
-    def spec_for(self, labels: LabelDefinition) -> NetworkSpec:
-        """What the network of each modality is built from, with a channel per class of `labels`."""
-        return networks.specification(
-            self.network,
-            window=self.window,
-            width=self.width,
-            classes=len(labels.names),
-            activation=labels.activation,
-        )
+    def spec_for(self, labels: LabelDefinition, spacing_mm: Sequence[float]) -> NetworkSpec:
+        """What the network of each modality is built from, with a channel per class of `labels`.
+
+        Args:
+            spacing_mm: (slice, row, column) of the dataset's grid; 0 = each case's own.
+
+        Raises:
+            UserError: no such network can be built for the window.
+        """
+        try:
+            return networks.specification(
+                self.network,
+                window=self.window,
+                width=self.width,
+                classes=len(labels.names),
+                activation=labels.activation,
+                spacing_mm=spacing_mm,
+            )
+        except ValueError as error:
+            raise UserError(str(error), remedy="Correct --window") from error
 
 
 def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Problem]:
@@ -161,8 +173,11 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
             "",
         )
     if network := networks.NETWORKS.get(train.network):
-        multiple = 2 ** (network.levels - 1)
-        if train.window % multiple:
+        multiple, sizes = 2 ** (network.levels - 1), spatial_of(train.window)
+        if len(sizes) not in network.dimensions:
+            numbers = " or ".join({2: "1 number", 3: "3 numbers"}[count] for count in network.dimensions)
+            yield f"expected --window of {numbers} for {train.network}, got {_text(train.window)}", ""
+        elif len(sizes) == 2 and train.window % multiple:
             yield f"expected --window to be a positive multiple of {multiple}, got {train.window}", ""
         for name in train.method:
             if lacking := catalogue.METHODS[name].lacking(network, method):

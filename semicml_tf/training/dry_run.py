@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.base import Method
+from semicml_tf.networks.spec import spatial_of
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.training import memory
@@ -57,8 +58,8 @@ def report(
         slices = " + ".join(f"{size} {stream}" for stream, size in sizes.items() if size)
         yield (
             f"stage {number + 1} of {len(train.method)}, {name} ({catalogue.METHODS[name].help}): "
-            f"{train.epochs[number]} epochs of {plan.steps_per_epoch} steps, {slices} slices of {train.window} x "
-            f"{train.window} each"
+            f"{train.epochs[number]} epochs of {plan.steps_per_epoch} steps, {slices} slices of "
+            f"{' x '.join(map(str, spatial_of(train.window)))} each"
         )
         with memory.explained(), strategy.scope():
             built = stages.build(number, made_up if number else scores)

@@ -81,7 +81,7 @@ class Stages:
         train = self._train
         synchronized = self._strategy.num_replicas_in_sync > 1 and train.synchronized_statistics
 
-        spec = train.spec_for(self._info.labels)
+        spec = train.spec_for(self._info.labels, self._info.spacing_mm)
 
         def network(modality: str):
             # The initial weights of a modality depend on the seed and its name, and not on the other modalities.

@@ -146,7 +146,7 @@ class Trainer:
                 "run_hash": self._hash,
                 "window": train.window,
                 "width": train.width,
-                "network": dataclasses.asdict(train.spec_for(info.labels)),
+                "network": train.spec_for(info.labels, info.spacing_mm).to_json(),
                 **({} if info.labels.is_plain else {"labels": info.labels.to_json()}),
                 "data": seen_cases.seen(info, initial).to_json(),
                 "unlabelled_left_out": left_out,

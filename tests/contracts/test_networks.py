@@ -142,7 +142,7 @@ def test_a_runs_networks_are_built_again_from_its_folder(name, tmp_path):
     network, spec = _varied(catalogue.build(smallest(name), name="ct")), smallest(name)
     best = {"ct": {"dice": 0.5, "threshold": 0.5, "step": 1, "stage": "supervised"}}
     body = {"dataset": "data", "data_hash": "d", "run_hash": "r", "modalities": ["ct"], "best": best}
-    body |= {"window": spec.window, "width": spec.width, "network": dataclasses.asdict(spec)}
+    body |= {"window": spec.window, "width": spec.width, "network": spec.to_json()}
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "run.json").write_text(json.dumps(body))
     arrays = {f"{index:04d}": array for index, array in enumerate(network.get_weights())}

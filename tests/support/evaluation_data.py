@@ -119,7 +119,7 @@ def write_run(folder: pathlib.Path, info: DatasetInfo, *, width: int = 1) -> Non
     )
     threshold = {"threshold": 0.5 if len(labels.names) == 1 else dict.fromkeys(labels.names, 0.5)}
     best = {"dice": 0.5, **({} if labels.exclusive else threshold), "step": 1, "stage": "semicml"}
-    target = {"network": dataclasses.asdict(spec), "labels": labels.to_json()}
+    target = {"network": spec.to_json(), "labels": labels.to_json()}
     body = {
         "dataset": str(info.root),
         "data_hash": info.data_hash,

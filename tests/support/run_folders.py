@@ -58,7 +58,7 @@ def make_run(root, weights=None, labels=None, *, spec=SPEC, data=None, **body):
         "modalities": ["ct", "pet"],
         "window": spec.window,
         "width": spec.width,
-        "network": dataclasses.asdict(spec),
+        "network": spec.to_json(),
         "best": {
             "ct": {"dice": 0.6, "threshold": 0.4, "step": 3, "stage": "semi_cml"},
             "pet": {"dice": 0.7, "threshold": 0.5, "step": 4, "stage": "prel"},
