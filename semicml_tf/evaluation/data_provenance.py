@@ -7,6 +7,7 @@ from typing import Protocol
 
 from semicml_tf.errors import UserError
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
+from semicml_tf.runs import seen_cases
 from semicml_tf.runs.run_folder import Run
 
 
@@ -106,27 +107,16 @@ def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[st
         return []
     note = f"Scored on other data than the run was trained on (hash {run.data_hash[:12]})"
     try:
-        own = DatasetInfo.load(run.dataset)
+        before = seen_cases.of_run(run, info)
     except UserError:
-        own = None
-    if own is None or own.data_hash != run.data_hash:
         return [f"{note}; those are gone, so neither spacing, normalisation nor patients could be compared."]
-    for what, theirs, ours in (
-        ("spacing_mm", own.spacing_mm, info.spacing_mm),
-        ("normalisation", own.normalisation, info.normalisation),
-    ):
-        if theirs != ours:
-            raise UserError(
-                f"expected the {what} that the run was trained with, {_plain(theirs)}, got {_plain(ours)}",
-                path=info.location,
-                remedy="Convert these data with the run's settings",
-            )
-    seen = {case.case_id for name in ("labelled", "validation") for case in own.partitions.get(name, ())}
-    leaked = sorted(seen & {case.case_id for case in cases_to_score(info, partition)})
-    if leaked:
-        note += f"; it has seen the labels of cases named {', '.join(leaked)}"
+    for what, theirs, ours in seen_cases.differences(run, info, ("spacing_mm", "normalisation")):
+        raise UserError(
+            f"expected the {what} that the run was trained with, {theirs}, got {ours}",
+            path=info.location,
+            remedy="Convert these data with the run's settings",
+        )
+    known = {*before.trained_on, *before.validated_on}
+    if leaked := sorted(known & {case.case_id for case in cases_to_score(info, partition)}):
+        note += f"; the run, or a run that it began with, has seen cases named {', '.join(leaked)}"
     return [f"{note}."]
-
-
-def _plain(value) -> str:
-    return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(tuple(value))

@@ -13,7 +13,7 @@ from semicml_tf.experiments.plan import Plan
 from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.workers import Job
 from semicml_tf.records import dataset
-from semicml_tf.runs import run_folder
+from semicml_tf.runs import initialisation, run_folder
 from semicml_tf.runs.settings import MEANING, differences, recorded_flags
 
 VOLUMES = "volumes"
@@ -227,9 +227,16 @@ def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
         changed = differences(recorded_flags(body), grid.settings_as_flags(plan.study, cell), defaults)
         if body.get("meaning_of_settings", 1) != MEANING:
             changed.append("another version of this package, in which the same flags meant another training")
-        begun, begins = body.get("initial_run"), grid.config_of(plan.study, cell.flags).init_from
+        config = grid.config_of(plan.study, cell.flags)
+        begun, begins = body.get("initial_run"), config.init_from
         if (begun and pathlib.Path(begun).absolute()) != (begins and pathlib.Path(begins).absolute()):
             changed.append(f"--init_from={begun or ''}, now {begins or ''}")
+        begun, begins = (
+            ", ".join(texts)
+            for texts in (body.get("initial_encoders", ()), initialisation.absolute(config.init_encoder_from))
+        )
+        if begun != begins:
+            changed.append(f"--init_encoder_from={begun}, now {begins}")
         if cell.data_name in hashes and body.get("data_hash") != hashes[cell.data_name]:
             changed.append(f"data of hash {str(body.get('data_hash'))[:12]}, now {hashes[cell.data_name][:12]}")
         if changed:

@@ -21,7 +21,7 @@ from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import seen_cases
 from semicml_tf.runs.ensemble import is_ensemble, read_ensemble
-from semicml_tf.runs.run_folder import Run, read_record
+from semicml_tf.runs.run_folder import Run, initial_weights_text, read_record
 from semicml_tf.runs.settings import recorded_flags
 
 _Steps = Mapping[str, Mapping[str, Postprocessing]]
@@ -105,7 +105,11 @@ class Members:
 
     def settings(self) -> dict[str, Any]:
         """The settings of the training; of several runs, a setting that differs has the values of all of them."""
-        settings = [recorded_flags(read_record(run.folder)) for run in self.runs]
+        records = [read_record(run.folder) for run in self.runs]
+        settings = [recorded_flags(record) for record in records]
+        initial = [initial_weights_text(record) for record in records]
+        if any(initial):
+            settings = [{**flags, "initial weights": text or "random"} for flags, text in zip(settings, initial)]
         names = dict.fromkeys(itertools.chain.from_iterable(settings))
         return {name: _one_or_all([each.get(name) for each in settings]) for name in names}
 

@@ -150,6 +150,17 @@ class Method(keras.Model):
             if kind not in self.companions:
                 network.set_weights(network_of(name).get_weights())
 
+    def take_encoders(self, networks: Mapping[str, keras.Model]) -> None:
+        """Takes over the encoders of another run's networks, by modality. Companions keep their initial weights.
+
+        Raises:
+            ValueError: an encoder has other layers.
+        """
+        for key, network in self.networks().items():
+            kind, name = key.split("/")
+            if kind not in self.companions and name in networks:
+                network.take_encoder(networks[name])
+
     def begin(self) -> None:
         """Called once, after the previous stage's networks are taken over and before the first step."""
 

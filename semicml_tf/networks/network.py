@@ -47,6 +47,36 @@ class Network(keras.Model):
         """The rest of the network behind the encoder's features: ``parts.encoder`` -> probabilities. Shares weights."""
         return keras.Model(list(self.parts.encoder), self.output)
 
+    def encoder(self) -> keras.Model:
+        """The network up to the encoder's features: the input -> ``parts.encoder``. Shares weights."""
+        return keras.Model(self.inputs, list(self.parts.encoder))
+
+    def take_encoder(self, other: Network) -> None:
+        """Copies the weights of another network's encoder.
+
+        Raises:
+            ValueError: the encoders have different layers; the message names the first difference.
+        """
+        own, others = self.encoder().layers[1:], other.encoder().layers[1:]  # without the input
+        if len(own) != len(others):
+            raise ValueError(f"the encoder has {len(others)} layers, not {len(own)}")
+        for mine, theirs in zip(own, others):
+            for what, expected in _facts(mine).items():
+                if _facts(theirs)[what] != expected:
+                    raise ValueError(f"{what} of layer {theirs.name} is {_facts(theirs)[what]}, not {expected}")
+        for mine, theirs in zip(own, others):
+            mine.set_weights(theirs.get_weights())
+
+
+# Attributes of layers that change what weights of the same shapes mean.
+_MEANING = ("strides", "pool_size", "padding", "dilation_rate", "groups", "num_heads")
+
+
+def _facts(layer) -> dict[str, object]:
+    facts = {"class": type(layer).__name__, "weights": [tuple(weight.shape) for weight in layer.weights]}
+    activation = getattr(getattr(layer, "activation", None), "__name__", None)
+    return facts | {name: getattr(layer, name, None) for name in _MEANING} | {"activation": activation}
+
 
 # By the number of dimensions.
 CONVOLUTIONS = {2: layers.Conv2D, 3: layers.Conv3D}

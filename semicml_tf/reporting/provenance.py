@@ -8,6 +8,7 @@ from typing import Any
 
 from semicml_tf.reporting.markup import Html, block, by_run, code, element, facts, join
 from semicml_tf.reporting.run_facts import RunFacts
+from semicml_tf.runs.run_folder import initial_weights_text
 
 
 def _plain(value: Any) -> str:
@@ -42,6 +43,7 @@ def _of_run(run: RunFacts) -> Html:
         ("labelled patients", run.labelled),
         ("run hash", None if run.masks else code(record.get("run_hash"))),
         ("data hash", code(record.get("data_hash"))),
+        ("initial weights", initial_weights_text(record)),
         ("scored on data", code((metrics.get("dataset") or {}).get("data_hash")) if metrics else None),
         ("dataset", None if run.masks else code(record.get("dataset"))),
         ("networks kept", "; ".join(best)),

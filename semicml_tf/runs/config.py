@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from semicml_tf.configuration import check, option
 from semicml_tf.methods.catalogue import MethodSettings
-from semicml_tf.runs import settings
+from semicml_tf.runs import initialisation, settings
 from semicml_tf.runs.recipes import RECIPES
 from semicml_tf.runs.settings import DATA, FIRST, TrainSettings
 from semicml_tf.storage.access import DatasetAccess
@@ -36,6 +36,14 @@ class _Place:
         "Run whose best networks are the initial ones. Its data may differ if none of its training patients is "
         "validated or tested on now.",
         path=True,
+        group=MACHINE,
+    )
+    init_encoder_from: tuple[str, ...] = option(
+        (),
+        "Run whose encoders are the initial ones, while decoders begin at random. Its classes may differ. "
+        "MODALITY=RUN:MODALITY names the encoder of a modality by run and modality.",
+        path=True,
+        repeated=True,
         group=MACHINE,
     )
     worker_wait_minutes: float = option(
@@ -81,6 +89,7 @@ class TrainConfig(MethodSettings, TrainSettings, DatasetAccess, _Place):
             yield "expected --output, which is missing", "See --help"
         if len(self.method) == 1 and min(self.epochs, default=0) > 0:
             object.__setattr__(self, "epochs", (sum(self.epochs),))  # the dataclass is frozen
+        yield from initialisation.problems(self.init_from, self.init_encoder_from, self.network)
         yield from settings.contradictions(self.run_settings, self.method_settings)
 
     @property

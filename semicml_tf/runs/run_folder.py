@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Annotated, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
 from annotated_types import Interval, MinLen
 from typing_extensions import NotRequired, TypedDict
@@ -43,6 +43,29 @@ class Best(TypedDict):
     stage: str
 
 
+class InitialSource(TypedDict):
+    """Where the initial weights of a modality's network are from; `weights_sha256` is of the weights' file."""
+
+    run: str
+    modality: str
+    run_hash: str
+    data_hash: str
+    weights_sha256: str
+
+
+class Initial(TypedDict):
+    """An initialisation: its sources by modality."""
+
+    part: Literal["networks", "encoders"]
+    sources: dict[str, InitialSource]
+
+
+class InitialChain(Initial):
+    """The initialisation of a run, and those of its initial runs, newest first."""
+
+    earlier: list[Initial]
+
+
 # By flag name; a run of an earlier version lacks those of later ones.
 Settings = TypedDict("Settings", get_type_hints(TrainSettings) | get_type_hints(MethodSettings), total=False)
 
@@ -64,6 +87,9 @@ class Record(TypedDict):
     settings: NotRequired[Settings]
     meaning_of_settings: NotRequired[int]
     initial_run: NotRequired[str | None]
+    # Missing where the initial weights are random, and in runs of earlier versions.
+    initialisation: NotRequired[InitialChain]
+    initial_encoders: NotRequired[list[str]]
     epochs_done: NotRequired[Count]
     command: NotRequired[list[str]]
     versions: NotRequired[dict[str, str | None]]
@@ -83,6 +109,22 @@ def read_record(folder: str | pathlib.Path, remedy: str = _REMEDY) -> Record:
             remedy="Name one of its runs, or export the ensemble with python -m semicml_tf.export",
         )
     return json_files.read(place / FILE_NAME, Record, what="a run's folder", remedy=remedy)
+
+
+def initialisations(body: Record) -> tuple[Initial, ...]:
+    """Where the initial weights of a run are from, newest first; () if they are random."""
+    chain = body.get("initialisation")
+    return ({"part": chain["part"], "sources": chain["sources"]}, *chain["earlier"]) if chain else ()
+
+
+def initial_weights_text(body: Record) -> str:
+    """For people: where the initial weights of a run are from, without paths; "" if they are random."""
+    texts = []
+    for one in initialisations(body):
+        sources = {(source["run_hash"], source["data_hash"]) for source in one["sources"].values()}
+        runs = " and ".join(f"run {run[:12]} (data {data[:12]})" for run, data in sorted(sources))
+        texts.append(f"{one['part']} of {runs}")
+    return ", which began with ".join(texts)
 
 
 def weights_file(folder: str | pathlib.Path, modality: str) -> pathlib.Path:
@@ -181,6 +223,7 @@ class Run:
         best: by modality, ``{"dice": mean validation DSC, "threshold": on the probability, chosen on
             validation, "step": training step, "stage": method}``.
         labels: what is segmented.
+        initialisation: where its initial weights are from, those of its initial runs last; () if they are random.
     """
 
     folder: pathlib.Path
@@ -191,6 +234,7 @@ class Run:
     spec: NetworkSpec
     best: dict[str, dict]
     labels: LabelDefinition = PLAIN
+    initialisation: tuple[Initial, ...] = ()
 
     @property
     def window(self) -> Window:
@@ -218,6 +262,7 @@ class Run:
             modalities=tuple(body["modalities"]),
             spec=_spec(body, path),
             labels=_labels(body, path),
+            initialisation=initialisations(body),
             **{name: body[name] for name in ("dataset", "data_hash", "run_hash", "best")},
         )
         missing = [name for name in run.modalities if not run.weights_file(name).is_file()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from semicml_tf.errors import UserError
@@ -14,6 +14,7 @@ from semicml_tf.system import json_files
 _TRAINING = ("labelled", "unlabelled")
 _SPLIT_FILE = "split.json"
 _NAMED = 8  # patients in a message
+_FORM = ("spacing_mm", "normalisation", "label_values", "labels", "crop")
 _WHAT = "a run's folder"
 
 
@@ -46,14 +47,16 @@ class _RunFile:
     dataset: str
     data_hash: str
     data: SeenData | None = None
+    initial_run: str | None = None
 
 
 _Split = dict[str, Any]
 
 
 def _names(info: DatasetInfo, *partitions: str) -> set[str]:
-    """Names of the cases in the partitions, and what the split calls them: a patient's name stands for all studies."""
+    """Names of the cases in the partitions and of their patients, who may have several studies."""
     names = {case.case_id for name in partitions for case in info.partitions.get(name, ())}
+    names |= {info.patients[case] for case in names & info.patients.keys()}
     path = info.root / _SPLIT_FILE
     if not info.url and path.is_file():
         split: Mapping[str, Any] = json_files.read(path, _Split, what="a split")
@@ -61,15 +64,15 @@ def _names(info: DatasetInfo, *partitions: str) -> set[str]:
     return names
 
 
-def seen(info: DatasetInfo, initial: run_folder.Run | None) -> SeenData:
-    """What a training on `info` sees, together with what the run saw that it begins with.
+def seen(info: DatasetInfo, initial: Iterable[run_folder.Run] = ()) -> SeenData:
+    """What a training on `info` sees, together with what the runs saw that it begins with.
 
     Raises:
-        UserError: it is not known what `initial` saw.
+        UserError: it is not known what a run of `initial` saw.
     """
-    before = None if initial is None else _of_run(initial, info)
     trained, validated = _names(info, *_TRAINING), _names(info, "validation")
-    if before is not None:
+    for run in initial:
+        before = of_run(run, info)
         trained |= set(before.trained_on)
         validated |= set(before.validated_on)
     return SeenData(
@@ -83,14 +86,19 @@ def seen(info: DatasetInfo, initial: run_folder.Run | None) -> SeenData:
     )
 
 
-def _of_run(run: run_folder.Run, info: DatasetInfo) -> SeenData:
-    """What run.json says; of a run of an earlier version, what its data say if they are `info` or still there."""
+def of_run(run: run_folder.Run, info: DatasetInfo) -> SeenData:
+    """What a run saw, by its run.json; of a run of an earlier version, by its data if they are `info` or still exist.
+
+    Raises:
+        UserError: it is not known what the run saw.
+    """
     path = run.folder / run_folder.FILE_NAME
     body = json_files.read(path, _RunFile, what=_WHAT)
     if body.data is not None:
         return body.data
+    initial = [run_folder.Run.load(body.initial_run)] if body.initial_run else []
     if info.data_hash == body.data_hash:
-        return seen(info, None)
+        return seen(info, initial)
     try:
         own = DatasetInfo.load(body.dataset)
     except UserError:
@@ -101,7 +109,7 @@ def _of_run(run: run_folder.Run, info: DatasetInfo) -> SeenData:
             path=path,
             remedy=f"Put its data back ({body.dataset}), or choose another run",
         )
-    return seen(own, None)
+    return seen(own, initial)
 
 
 def union(pairs: Iterable[tuple[run_folder.Run, DatasetInfo]]) -> SeenData:
@@ -110,7 +118,7 @@ def union(pairs: Iterable[tuple[run_folder.Run, DatasetInfo]]) -> SeenData:
     Raises:
         UserError: it is not known what a run saw.
     """
-    each = [_of_run(run, info) for run, info in pairs]
+    each = [of_run(run, info) for run, info in pairs]
     return dataclasses.replace(
         each[0],
         trained_on=tuple(sorted({name for one in each for name in one.trained_on})),
@@ -130,17 +138,40 @@ def check(run: run_folder.Run, info: DatasetInfo, scored: Collection[str] = ("va
         UserError: the cases are made in another way; a patient was trained on who is in one of the partitions; or
             validated on who is tested on now.
     """
+    for what, before, now in differences(run, info):
+        raise UserError(
+            f"expected data with the {what} of the run {run.folder}, {before}, got {now}",
+            path=info.location,
+            remedy="Convert these data with the flags of the run's data, or choose another run",
+        )
+    check_patients(run, info, scored)
+
+
+def differences(run: run_folder.Run, info: DatasetInfo, facts: Sequence[str] = _FORM) -> list[tuple[str, str, str]]:
+    """Facts of the cases that differ between a run's data and `info`: each with the run's value and that of `info`.
+
+    Args:
+        facts: of `SeenData`.
+
+    Raises:
+        UserError: it is not known what the run saw.
+    """
+    if run.data_hash == info.data_hash:
+        return []
+    before, now = of_run(run, info), seen(info)
+    pairs = ((what, getattr(before, what), getattr(now, what)) for what in facts)
+    return [(what, _plain(theirs), _plain(ours)) for what, theirs, ours in pairs if theirs != ours]
+
+
+def check_patients(run: run_folder.Run, info: DatasetInfo, scored: Collection[str] = ("validation", "test")) -> None:
+    """Refuses a run that has seen patients who are scored now; see `check`.
+
+    Raises:
+        UserError: a patient was trained on who is in one of the partitions, or validated on who is tested on now.
+    """
     if run.data_hash == info.data_hash:
         return
-    before, now = _of_run(run, info), seen(info, None)
-    for what in ("spacing_mm", "normalisation", "label_values", "labels", "crop"):
-        if getattr(before, what) != getattr(now, what):
-            raise UserError(
-                f"expected data with the {what} of the run {run.folder}, {_plain(getattr(before, what))}, got "
-                f"{_plain(getattr(now, what))}",
-                path=info.location,
-                remedy="Convert these data with the flags of the run's data, or choose another run",
-            )
+    before = of_run(run, info)
     leaked = set(before.trained_on) & _names(info, *scored)
     if "test" in scored:
         leaked |= set(before.validated_on) & _names(info, "test")
@@ -156,4 +187,4 @@ def check(run: run_folder.Run, info: DatasetInfo, scored: Collection[str] = ("va
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={text}" for name, text in value.items())
-    return value if isinstance(value, str) else ",".join(f"{one:g}" for one in value)
+    return value or "one target" if isinstance(value, str) else ",".join(f"{one:g}" for one in value)

@@ -25,8 +25,8 @@ class Keeper:
     Args:
         folder: of the run.
         run_hash: of what the run was asked to do.
-        asked: that in words: its flags by name, `modalities`, `labels`, `data_hash` and
-            `initial_run`; a plain target has no `labels`.
+        asked: that in words: its flags by name, `modalities`, `labels`, `data_hash`, `initial_run` and
+            `initial_encoders`; a plain target has no `labels`.
         chief: whether this process writes.
     """
 
@@ -74,11 +74,16 @@ class Keeper:
                 for body in (record, self._asked)
             )
             parts += [f"labels {before.described()}, now {now.described()}"] if before != now else []
-        for key, what in (("modalities", "modalities"), ("data_hash", "data of hash"), ("initial_run", "--init_from")):
-            if record and record.get(key) != self._asked[key]:
+        for key, what in (
+            ("modalities", "modalities"),
+            ("data_hash", "data of hash"),
+            ("initial_run", "--init_from"),
+            ("initial_encoders", "--init_encoder_from"),
+        ):
+            if record and record.get(key) != self._asked.get(key):
                 before, now = (
                     ",".join(value) if isinstance(value, list) else value or "none"
-                    for value in (record.get(key), self._asked[key])
+                    for value in (record.get(key), self._asked.get(key))
                 )
                 parts.append(f"{what} {before}, now {now}")
         text = "; ".join(parts) or "other settings or other data"

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from semicml_tf.configuration import flagfile_lines
 from semicml_tf.errors import UserError, stop_signals
 from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.runs import run_folder
+from semicml_tf.runs import initialisation, run_folder
 from semicml_tf.runs.config import TrainConfig
+from semicml_tf.runs.initialisation import Initialisation
 from semicml_tf.runs.run_folder import Best
 from semicml_tf.storage import streaming
 from semicml_tf.system import atomic_files, locks, quiet_import
@@ -91,9 +92,9 @@ def _train(config: TrainConfig, end: Callable[[int], object] | None) -> TrainRes
     check_shards(info, partitions)
     if not info.streamed:  # else every record would be fetched once more
         check_records(info, partitions)
-    initial = run_folder.Run.load(config.init_from) if config.init_from else None
+    initial = Initialisation.load(config.init_from, config.init_encoder_from, info)
     if initial is not None:
-        preconditions.check_initial(initial, info, settings)
+        initial.check(info, settings.spec_for(info.labels, info.spacing_mm))
     folder = pathlib.Path(config.output or "")
     begun = not config.dry_run and bool(locks.contents(folder))
     if workers.count > 1:
@@ -111,6 +112,8 @@ def _train(config: TrainConfig, end: Callable[[int], object] | None) -> TrainRes
     if config.dry_run:
         stages = Stages(info, settings, method, strategy, jit_compile=config.jit_compile)
         scores = {name: entry["dice"] for name, entry in initial.best.items()} if initial else {}
+        if initial:
+            initial.networks(settings.spec_for(info.labels, info.spacing_mm))
         with explained(info, partitions):
             for line in dry_run.report(
                 info, settings, stages, strategy, partitions=partitions, scores=scores, workers=job.count
@@ -173,7 +176,8 @@ def flagfile(config: TrainConfig, info: DatasetInfo) -> str:
         for name in ("cache_dir", "init_from")
         if getattr(config, name)
     }
-    config = dataclasses.replace(config, dataset=info.location, **absolute)
+    encoders = initialisation.absolute(config.init_encoder_from)
+    config = dataclasses.replace(config, dataset=info.location, init_encoder_from=encoders, **absolute)
     left_out = _NOT_REPEATED | ({"dataset_access"} if not info.url else set())
     left_out |= {name for name in ("devices",) if not config.devices}
     names = [field.name for field in dataclasses.fields(config) if field.name not in left_out]

@@ -13,10 +13,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.input.complete_cases import lacking, own_cases, training_cases
 from semicml_tf.methods import catalogue
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
-from semicml_tf.runs import seen_cases
 from semicml_tf.runs.config import TrainConfig
-from semicml_tf.runs.run_folder import Run
-from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import locks
 from semicml_tf.training.distributed.cluster import Workers
 
@@ -167,28 +164,6 @@ def _check_unlabelled(config: TrainConfig, info: DatasetInfo, cases: Sequence[Ca
     for one, other in itertools.combinations(info.modalities, 2):
         if mutual and (one, other) not in pairs:
             print(f"warning: no unlabelled patient has {one} and {other}: their mutual terms are 0")
-
-
-def check_initial(initial: Run, info: DatasetInfo, settings: TrainSettings) -> None:
-    """Checks the run whose networks are the initial ones.
-
-    Raises:
-        UserError: its networks differ, or its training patients are scored in these data.
-    """
-    for what, theirs, ours in (
-        ("modalities", initial.modalities, info.modalities),
-        ("network", initial.spec.name, settings.network),
-        ("window", initial.window, settings.window),
-        ("width", initial.spec.width, settings.width),
-        ("labels", *(one.described() if not one.is_plain else "one target" for one in (initial.labels, info.labels))),
-    ):
-        if theirs != ours:
-            raise UserError(
-                f"expected a run with the same {what} to begin with, got {theirs} for {ours}",
-                path=initial.folder,
-                remedy="Choose another --init_from, or set the flags to its values",
-            )
-    seen_cases.check(initial, info)
 
 
 def check_replicas(config: TrainConfig, replicas: int) -> None:

@@ -20,6 +20,7 @@ from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder, seen_cases
 from semicml_tf.runs import settings as run_settings
+from semicml_tf.runs.initialisation import Initialisation
 from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.system import json_files
 from semicml_tf.system.json_files import Count, Positive
@@ -88,7 +89,7 @@ class Trainer:
         train, method: the checked settings of the training and of the method.
         strategy: the devices to train on.
         workers: the cooperating workers, and the index of this worker. Only the chief writes to the folder.
-        initial: run whose best networks are the initial networks.
+        initial: the runs whose weights are the initial weights.
         left_out: number of skipped unlabelled cases, for `run.json`.
         incomplete: whether a case that may train lacks a modality.
         picture_every: epochs between two pictures. The last epoch of a stage always gets a picture.
@@ -109,7 +110,7 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         *,
         workers: Workers = ALONE,
-        initial: run_folder.Run | None = None,
+        initial: Initialisation | None = None,
         left_out: int = 0,
         incomplete: bool = False,
         picture_every: int = 5,
@@ -127,7 +128,7 @@ class Trainer:
             "modalities": list(info.modalities),
             **({} if info.labels.is_plain else {"labels": info.labels.to_json()}),
             "data_hash": info.data_hash,
-            "initial_run": None if initial is None else str(initial.folder),
+            **(initial.record(folder) if initial else {"initial_run": None}),
             "settings": run_settings.as_flags(train, method),
         }
         self._keeper = Keeper(folder, self._hash, workers.chief, asked)
@@ -148,7 +149,7 @@ class Trainer:
                 "width": train.width,
                 "network": train.spec_for(info.labels, info.spacing_mm).to_json(),
                 **({} if info.labels.is_plain else {"labels": info.labels.to_json()}),
-                "data": seen_cases.seen(info, initial).to_json(),
+                "data": seen_cases.seen(info, initial.runs if initial else ()).to_json(),
                 "unlabelled_left_out": left_out,
                 "steps_per_epoch": self._stages.epoch_steps,
                 "devices": strategy.num_replicas_in_sync,
@@ -184,8 +185,7 @@ class Trainer:
         position = self._stored or Position()
         start = [self._hash, position.stage, position.step]
         if self._initial and not self._stored:
-            # The hash of the initial run covers its settings, and not its progress.
-            start += [self._initial.best, [self._initial.weights_hash(name) for name in self._info.modalities]]
+            start += self._initial.state()
         with self._together.explained():
             try:
                 self._together.require_same(json.dumps(start), self._keeper.path)
@@ -243,8 +243,8 @@ class Trainer:
                 if previous is not None:
                     checkpoint.take_over(method, previous)
                 elif self._initial is not None:
-                    thresholds = {n: list(self._initial.thresholds(n).values()) for n in self._info.modalities}
-                    method.start_from(self._initial.network, thresholds)
+                    spec = self._train.spec_for(self._info.labels, self._info.spacing_mm)
+                    self._initial.start(method, self._initial.networks(spec))
                 method.begin()
         statistics = OwnStatistics(method.networks().values(), self._strategy)
         if own is not None:

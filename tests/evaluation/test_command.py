@@ -195,7 +195,7 @@ def test_patients_whose_labels_the_run_has_seen_are_named(study, made):
     partitions = _partitions()
     swapped = write_dataset(made / "swapped", {"labelled": partitions["test"][:2], "test": partitions["labelled"]})
     _evaluate(study, f"--dataset={swapped.root}", "--allow_other_data")
-    assert "has seen the labels of cases named l0, l1" in _metrics(study)["notes"][0]
+    assert "has seen cases named l0, l1" in _metrics(study)["notes"][0]
 
 
 def test_other_spacing_is_refused_even_if_allowed(study, made):

@@ -32,7 +32,7 @@ def dataset(root, **partitions):
     ).with_hash()
 
 
-def run_of(folder, info, initial=None, **changes):
+def run_of(folder, info, initial=(), **changes):
     """A run's folder as far as its run.json says what it has seen."""
     body = {"dataset": str(info.root), "data_hash": info.data_hash, "data": seen_cases.seen(info, initial).to_json()}
     folder.mkdir()
@@ -47,9 +47,9 @@ def test_data_that_have_grown_may_be_trained_on(tmp_path):
     run = run_of(tmp_path / "run", dataset(tmp_path, **FIRST))
     grown = dataset(tmp_path, labelled=["A", "B", "C", "G"], unlabelled=["H"], validation=["D", "I"], test=["E", "J"])
     seen_cases.check(run, grown)
-    seen = seen_cases.seen(grown, run)
+    seen = seen_cases.seen(grown, [run])
     assert seen.trained_on == ("A", "B", "C", "G", "H") and seen.validated_on == ("D", "I")
-    second = run_of(tmp_path / "second", grown, run)
+    second = run_of(tmp_path / "second", grown, [run])
     # Whoever the first of three runs has seen counts, too.
     with pytest.raises(UserError, match="has seen patients who are scored in these data: B.*--keep_split"):
         seen_cases.check(second, dataset(tmp_path, labelled=["A"], validation=["D"], test=["E", "B"]))
@@ -92,7 +92,7 @@ def test_a_run_of_before_is_known_by_its_data_alone(tmp_path):
     first = dataset(tmp_path / "gone", **FIRST)
     run = run_of(tmp_path / "run", first, data=None)
     seen_cases.check(run, first)
-    assert seen_cases.seen(first, run).trained_on == ("A", "B", "C")
+    assert seen_cases.seen(first, [run]).trained_on == ("A", "B", "C")
     with pytest.raises(
         UserError, match="not known whom this run of an earlier version was trained on.*Put its data back"
     ):

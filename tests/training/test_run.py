@@ -15,6 +15,7 @@ from PIL import Image
 import semicml_tf
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.methods.base import Method
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs.run_folder import Run, read_record
 from semicml_tf.system import atomic_files, cpu
@@ -208,6 +209,34 @@ def test_each_stage_can_run_alone_and_prel_starts_from_a_run(finished, phantom_d
     assert body["initial_run"].endswith("sup") and body["data"]["trained_on"] and body["data"]["validated_on"]
 
 
+def test_a_run_begins_with_the_encoders_of_another_run(finished, phantom_dataset, tmp_path, monkeypatch, capsys):
+    short = ["--method=supervised", "--epochs=1", "--unlabelled_batch=0"]
+    source = f"--init_encoder_from=pet={finished}:ct"
+    _train(phantom_dataset, tmp_path / "dry", *short, source, "--dry_run")
+    assert "nothing was written" in capsys.readouterr().out and not (tmp_path / "dry").exists()
+    begin, weights = Method.begin, {}
+
+    def recorded(self):
+        weights.update({name: network.get_weights() for name, network in self.deployed.items()})
+        begin(self)
+
+    monkeypatch.setattr(Method, "begin", recorded)
+    at_step(2, told_to_end, monkeypatch)
+    with pytest.raises(trainers.Interrupted):
+        _train(phantom_dataset, tmp_path / "run", *short, source)
+    (encoder, *_), trained = weights["pet"], Run.load(finished).network("ct").get_weights()
+    np.testing.assert_array_equal(encoder, trained[0])
+    assert not np.array_equal(weights["ct"][0], trained[0]) and not np.array_equal(weights["pet"][-1], trained[-1])
+    monkeypatch.undo()
+    _train(phantom_dataset, tmp_path / "run", *short, source, "--resume")
+    record = read_record(tmp_path / "run")
+    assert record["initial_run"] is None and record["initial_encoders"] == [f"pet={finished}:ct"]
+    assert record["initialisation"]["sources"]["pet"]["weights_sha256"] == Run.load(finished).weights_hash("ct")
+    assert source in (tmp_path / "run" / "flags.flagfile").read_text()
+    how = [f"--dataset={phantom_dataset}", f"--output={tmp_path / 'run'}", *TINY, *short, "--resume"]
+    _fails("begun with --init_encoder_from pet=.*:ct, now none", *how)
+
+
 def test_the_paper_recipe_trains_both_stages_and_resumes_with_its_pool(phantom_dataset, tmp_path, monkeypatch):
     """Cut off within the second stage, once the pool's teachers have left the students behind."""
     how = ["--recipe=paper", "--teacher_modality=pet", "--pool_first_epoch=0", "--pool_copy_epoch=1", "--pool_size=1"]
@@ -251,7 +280,7 @@ def test_refusals_name_the_cause_and_keep_the_folder_unchanged(finished, phantom
     _fails("--burn_in to be a number from 0 to 1", data, out, "--burn_in=1.5")
     _fails("got validation.*may learn", data, out, "--unlabelled_partitions=labelled,validation")
     _fails("--teacher_modality.*t2", data, out, *TINY, "--teacher_modality=t2")
-    _fails("same width", data, out, *TINY, "--width=4", f"--init_from={finished}")
+    _fails("run with width 4, got width 2", data, out, *TINY, "--width=4", f"--init_from={finished}")
     _fails("no scores|validation scores", data, out, *TINY, "--method=prel", "--epochs=1")
     _fails("gpu:7", data, out, *TINY, "--devices=gpu:7")
     _fails("named twice", data, out, *TINY, "--devices=cpu:0,cpu:0")
