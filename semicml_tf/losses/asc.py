@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from semicml_tf.losses.maps import by_class, check_maps
+from semicml_tf.losses.maps import by_class, check_maps, inner_axes
 from semicml_tf.losses.supervised import EPSILON
 from semicml_tf.networks.precision import full_precision
 
@@ -22,7 +22,7 @@ def similarity_matrix(maps, kind: str = "dice"):
     ``cosine``: that of the flattened maps.
 
     Args:
-        maps: (n, height, width, 1): those of one class.
+        maps: (n, *space, 1): those of one class.
 
     Returns:
         (n, n) float32.
@@ -59,7 +59,7 @@ def asc_loss(
     classes: a class that a slice lacks then says nothing about the classes that the slice has.
 
     Args:
-        maps_a, maps_b: (B, height, width, classes), the two modalities' predictions of the same B slices.
+        maps_a, maps_b: (B, *space, classes), the two modalities' predictions of the same B slices.
         patients: (B,) integers that tell patients apart; needed for ``negatives="other_patients"``.
         temperature: T.
         similarity: see `similarity_matrix`.
@@ -97,19 +97,19 @@ def asc_loss(
 def _check_one_class(maps) -> None:
     check_maps(maps=maps)
     if maps.shape[-1] != 1:
-        raise ValueError(f"expected maps of one class, (n, height, width, 1), got {tuple(maps.shape)}")
+        raise ValueError(f"expected maps of one class, (n, *space, 1), got {tuple(maps.shape)}")
 
 
 def sees_something(maps):
-    """Which maps are not empty in every class: (n, height, width, classes) -> (n,) bool."""
-    return ops.max(maps, axis=(1, 2, 3)) >= EMPTY_BELOW
+    """Which maps are not empty in every class: (n, *space, classes) -> (n,) bool."""
+    return ops.max(maps, axis=inner_axes(maps)) >= EMPTY_BELOW
 
 
 def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep", slices=None):
     """Who is whose positive, who whose negative, and who is an anchor; arguments as for `asc_loss`.
 
     Args:
-        maps: (2B, height, width, 1), one modality's maps of B slices and one class, then the other's.
+        maps: (2B, *space, 1), one modality's maps of B slices and one class, then the other's.
 
     Returns:
         ``(positive, negative, anchors)``: bool, (2B, 2B) with a row for each anchor, likewise, and (2B,).

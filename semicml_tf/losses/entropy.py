@@ -6,7 +6,7 @@ import math
 
 from keras import ops
 
-from semicml_tf.losses.maps import check_maps, masked_mean
+from semicml_tf.losses.maps import check_maps, inner_axes, masked_mean
 from semicml_tf.losses.supervised import pixel_cross_entropy
 from semicml_tf.networks.precision import full_precision
 
@@ -17,17 +17,17 @@ def pixel_entropy(p, *, exclusive: bool = False):
     Of a region, that of (p, 1 - p) over ln 2; of K exclusive classes and the background, theirs over ln(K + 1).
 
     Args:
-        p: (batch, height, width, classes).
+        p: (batch, *space, classes).
 
     Returns:
-        float32, the shape of `p` for regions, and (batch, height, width, 1) for exclusive classes.
+        float32, the shape of `p` for regions, and (batch, *space, 1) for exclusive classes.
     """
     return pixel_cross_entropy(p, p, exclusive=exclusive) / math.log(p.shape[-1] + 1.0 if exclusive else 2.0)
 
 
 def mean_entropy(p, *, exclusive: bool = False):
-    """Mean over pixels of `pixel_entropy`; p: (batch, height, width, classes). Returns (batch,) float32."""
-    return ops.mean(pixel_entropy(p, exclusive=exclusive), axis=(1, 2, 3))
+    """Mean over pixels of `pixel_entropy`; p: (batch, *space, classes). Returns (batch,) float32."""
+    return ops.mean(pixel_entropy(p, exclusive=exclusive), axis=inner_axes(p))
 
 
 def certain_squared_difference(p, q, uncertainty, threshold, *, valid=None):
@@ -37,10 +37,10 @@ def certain_squared_difference(p, q, uncertainty, threshold, *, valid=None):
     batch: a slice counts by its certain pixels.
 
     Args:
-        p, q: (batch, height, width, classes) of the global batch.
-        uncertainty: likewise, or (batch, height, width, 1) for all classes of a pixel.
+        p, q: (batch, *space, classes) of the global batch.
+        uncertainty: likewise, or (batch, *space, 1) for all classes of a pixel.
         threshold: scalar.
-        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them.
+        valid: (batch, *space, 1) 0/1: pixels that count; None: all of them.
 
     Returns:
         float32 scalar.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from semicml_tf.losses.maps import background, check_maps, one_hot_of_largest
+from semicml_tf.losses.maps import background, check_maps, inner_axes, one_hot_of_largest
 from semicml_tf.losses.supervised import cross_entropy, pixel_cross_entropy
 from semicml_tf.networks.precision import full_precision
 
@@ -12,7 +12,7 @@ from semicml_tf.networks.precision import full_precision
 def hard_label(p, *, exclusive: bool = False):
     """1.0 where p is above 0.5, or the largest of exclusive classes and the background, else 0.0; no gradient.
 
-    p: (batch, height, width, classes). Returns the same shape.
+    p: (batch, *space, classes). Returns the same shape.
     """
     p = ops.cast(p, full_precision(p.dtype))
     return ops.stop_gradient(one_hot_of_largest(p) if exclusive else ops.cast(p > 0.5, p.dtype))
@@ -21,7 +21,7 @@ def hard_label(p, *, exclusive: bool = False):
 def cross_pseudo_supervision(p, q, *, exclusive: bool = False):
     """``CE(p, hard(q)) + CE(q, hard(p))`` (Chen et al., CVPR 2021, arXiv 2106.01226).
 
-    p, q: (batch, height, width, classes). Returns (batch,) float32.
+    p, q: (batch, *space, classes). Returns (batch,) float32.
     """
     return cross_entropy(p, hard_label(q, exclusive=exclusive), exclusive=exclusive) + cross_entropy(
         q, hard_label(p, exclusive=exclusive), exclusive=exclusive
@@ -34,7 +34,7 @@ def confident_cross_entropy(p, q, confidence: float, *, exclusive: bool = False)
     Sohn et al., NeurIPS 2020, arXiv 2001.07685 (FixMatch). The probabilities of a region are q and 1 - q; of exclusive
     classes, theirs and the background's.
 
-    p, q: (batch, height, width, classes). Returns (batch,) float32.
+    p, q: (batch, *space, classes). Returns (batch,) float32.
     """
     check_maps(p=p, q=q)
     if exclusive:
@@ -43,4 +43,4 @@ def confident_cross_entropy(p, q, confidence: float, *, exclusive: bool = False)
         highest = ops.maximum(q, 1.0 - q)
     sure = ops.stop_gradient(ops.cast(highest > confidence, full_precision(q.dtype)))
     losses = pixel_cross_entropy(p, hard_label(q, exclusive=exclusive), exclusive=exclusive)
-    return ops.mean(sure * losses, axis=(1, 2, 3))
+    return ops.mean(sure * losses, axis=inner_axes(losses))

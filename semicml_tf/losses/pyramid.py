@@ -14,9 +14,9 @@ _TINY = 1e-30
 
 
 def pixel_divergence(q, p, *, exclusive: bool = False):
-    """``KL(q || p)`` by pixel, in nats, of Bernoulli variables or of exclusive classes; q, p: (batch, h, w, classes).
+    """``KL(q || p)`` by pixel, in nats, of Bernoulli variables or of exclusive classes; q, p: (batch, *space, classes).
 
-    Returns the shape of `q` for regions, and (batch, h, w, 1) for exclusive classes.
+    Returns the shape of `q` for regions, and (batch, *space, 1) for exclusive classes.
     """
     check_maps(q=q, p=p)
     return pixel_cross_entropy(p, q, exclusive=exclusive) - pixel_cross_entropy(q, q, exclusive=exclusive)
@@ -30,9 +30,9 @@ def rectified_consistency(maps, *, exclusive: bool = False, valid=None):
     Luo et al., MICCAI 2021, arXiv 2012.07042 (URPC). Coupled over the batch: the means run over all pixels of it.
 
     Args:
-        maps: a list of (batch, height, width, classes), one per scale, of the global batch.
+        maps: a list of (batch, *space, classes), one per scale, of the global batch.
         exclusive: whether the classes exclude each other.
-        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them.
+        valid: (batch, *space, 1) 0/1: pixels that count; None: all of them.
 
     Returns:
         float32 scalar.

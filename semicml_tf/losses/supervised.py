@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from semicml_tf.losses.maps import background, check_maps, masked_mean
+from semicml_tf.losses.maps import background, check_maps, inner_axes, masked_mean
 from semicml_tf.networks.precision import full_precision
 
 # Keeps logarithms finite in float32; smaller than any probability that matters.
@@ -19,11 +19,11 @@ def pixel_cross_entropy(p, y, *, exclusive: bool = False):
     included.
 
     Args:
-        p, y: (batch, height, width, classes). `y` may be soft.
+        p, y: (batch, *space, classes). `y` may be soft.
         exclusive: whether the classes exclude each other.
 
     Returns:
-        float32, the shape of `p` for regions, and (batch, height, width, 1) for exclusive classes.
+        float32, the shape of `p` for regions, and (batch, *space, 1) for exclusive classes.
     """
     check_maps(p=p, y=y)
     full = full_precision(p.dtype)
@@ -38,7 +38,7 @@ def pixel_cross_entropy(p, y, *, exclusive: bool = False):
 
 def cross_entropy(p, y, *, exclusive: bool = False):
     """Mean over pixels (and regions) of `pixel_cross_entropy`, whose arguments these are. Returns (batch,) float32."""
-    return ops.mean(pixel_cross_entropy(p, y, exclusive=exclusive), axis=(1, 2, 3))
+    return ops.mean(pixel_cross_entropy(p, y, exclusive=exclusive), axis=inner_axes(p))
 
 
 def batch_dice_loss(p, y, *, valid=None):
@@ -48,8 +48,8 @@ def batch_dice_loss(p, y, *, valid=None):
     nothing beside one that has some. Of several classes the mean.
 
     Args:
-        p, y: (batch, height, width, classes), of the global batch.
-        valid: (batch, height, width, 1) 0/1: pixels that count; None: all of them. Of weights in [0, 1], the squares
+        p, y: (batch, *space, classes), of the global batch.
+        valid: (batch, *space, 1) 0/1: pixels that count; None: all of them. Of weights in [0, 1], the squares
             count.
 
     Returns:
@@ -65,7 +65,7 @@ def batch_dice_loss(p, y, *, valid=None):
     if p.shape[-1] == 1:
         overlap = 2.0 * ops.sum(p * y) + EPSILON
         return 1.0 - overlap / (ops.sum(p * p) + ops.sum(y * y) + EPSILON)
-    pixels = (0, 1, 2)
+    pixels = tuple(range(len(p.shape) - 1))
     overlap = 2.0 * ops.sum(p * y, axis=pixels) + EPSILON
     return 1.0 - ops.mean(overlap / (ops.sum(p * p, axis=pixels) + ops.sum(y * y, axis=pixels) + EPSILON))
 
@@ -74,9 +74,9 @@ def segmentation_loss(p, y, *, bce_weight: float, dice_weight: float, exclusive:
     """``bce_weight * mean cross entropy + dice_weight * batch Dice loss``; coupled over the batch.
 
     Args:
-        p, y: (batch, height, width, classes), of the global batch.
+        p, y: (batch, *space, classes), of the global batch.
         exclusive: see `pixel_cross_entropy`.
-        valid: (batch, height, width, 1) 0/1: pixels that count, in means, too; None: all of them. Weights in [0, 1]
+        valid: (batch, *space, 1) 0/1: pixels that count, in means, too; None: all of them. Weights in [0, 1]
             are allowed: the mean is a weighted mean, and see `batch_dice_loss`.
 
     Returns:

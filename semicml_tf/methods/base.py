@@ -105,11 +105,11 @@ class Method(keras.Model):
 
         Args:
             name: the modality.
-            images: (batch, height, width, 1).
+            images: (batch, *space, channels).
             seeds: (batch,) int32.
 
         Returns:
-            Maps by name, each (batch, height, width, classes).
+            Maps by name, each (batch, *space, classes).
         """
         return {name: self.students[name](images, training=True)}
 
@@ -118,7 +118,7 @@ class Method(keras.Model):
 
         Args:
             batch: the global batch.
-            maps: the networks' predictions, ``{view: {name of `maps_of`: (batch, height, width, classes)}}``.
+            maps: the networks' predictions, ``{view: {name of `maps_of`: (batch, *space, classes)}}``.
             targets: the result of `targets`, gathered from all replicas.
 
         Returns:
@@ -131,7 +131,7 @@ class Method(keras.Model):
         return {}
 
     def targets(self, batch) -> dict[str, Any]:
-        """Target maps of the unlabelled slices, computed without gradients: (batch, height, width, classes) by name."""
+        """Target maps of the unlabelled slices, computed without gradients: (batch, *space, classes) by name."""
         return {}
 
     def networks(self) -> dict[str, keras.Model]:
@@ -230,7 +230,7 @@ class Method(keras.Model):
         return sum(self.labelled_loss(p, batch["labelled"], key.split("/")[0]) for key, p in of_maps)
 
     def labelled_loss(self, p, stream, name: str):
-        """The supervised loss of a modality's maps (batch, height, width, classes) against a stream's ``label``.
+        """The supervised loss of a modality's maps (batch, *space, classes) against a stream's ``label``.
 
         Only annotated pixels of slices that have the modality count.
         """

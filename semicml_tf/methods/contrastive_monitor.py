@@ -22,7 +22,7 @@ def scalars(maps: Mapping[str, Any], patients, settings: MethodSettings, present
     """Compares what the networks predict on the same unlabelled slices.
 
     Args:
-        maps: maps (batch, height, width, classes) by modality, of at least two modalities.
+        maps: maps (batch, *space, classes) by modality, of at least two modalities.
         patients: (batch,) integers that identify the patients.
         settings: similarity, negatives and empty-map rule as in the loss.
         present: the slices that have a modality, by modality; None: all of them. A pair counts slices that have both.

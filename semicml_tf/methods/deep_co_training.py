@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from semicml_tf.errors import UserError
 from semicml_tf.methods.declaration import Declaration
 from semicml_tf.methods.shared_knobs import UnlabelledLoss
 
@@ -23,6 +24,15 @@ def stage_class():
         The SSL4MIS collection's one-network form of Qiao et al., ECCV 2018, arXiv 1803.05984: a rotation is the
         second view.
         """
+
+        def __init__(self, modalities, build, settings, plan, scores):
+            super().__init__(modalities, build, settings, plan, scores)
+            rows, columns = self.spec.spatial[-2:]
+            if rows != columns:
+                raise UserError(
+                    f"expected a --window of as many rows as columns for deep_co_training, got {rows} and {columns}",
+                    remedy="Correct --window, or choose another --method",
+                )
 
         def unlabelled_views(self, batch):
             turns = quarter_turns(batch["seed"])

@@ -37,7 +37,7 @@ class NoisyTeacher:
         self._network = catalogue.with_dropout(teacher) if dropout else teacher
 
     def __call__(self, slices, seeds, number: int = 0):
-        """Maps (batch, h, w, classes) of `slices`, random by `seeds` (batch,) int32 and the number of the pass."""
+        """Maps (batch, *space, classes) of `slices`, random by `seeds` (batch,) int32 and the number of the pass."""
         seeds = seeds + number * 7919
         if self._noise > 0:
             noise = self._noise * sample_noise.normal(seeds, tuple(slices.shape[1:]), _NOISE_SALT, slices.dtype)

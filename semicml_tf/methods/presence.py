@@ -12,6 +12,8 @@ from typing import Any
 
 from keras import ops
 
+from semicml_tf.losses.maps import spread
+
 # The ``present`` of a stream.
 Present = Mapping[str, Any] | None
 
@@ -47,13 +49,13 @@ def pixels_of(slices, maps, valid=None):
 
     Args:
         slices: (batch,) 0/1; None: all slices count.
-        maps: (batch, height, width, classes).
-        valid: (batch, height, width, 1) 0/1, or weights in [0, 1]; None: all pixels.
+        maps: (batch, *space, classes).
+        valid: (batch, *space, 1) 0/1, or weights in [0, 1]; None: all pixels.
 
     Returns:
-        (batch, height, width, 1), as `valid`; `valid` itself if all slices count.
+        (batch, *space, 1), as `valid`; `valid` itself if all slices count.
     """
     if slices is None:
         return valid
-    pixels = ops.ones_like(maps[..., :1]) * ops.cast(ops.reshape(slices, (-1, 1, 1, 1)), maps.dtype)
+    pixels = ops.ones_like(maps[..., :1]) * spread(slices, maps)
     return pixels if valid is None else pixels * ops.cast(valid, maps.dtype)

@@ -24,10 +24,10 @@ def shares(q, label, names: Sequence[str] = ("",), *, valid=None, slices=None) -
     """Scalars to log of a step.
 
     Args:
-        q: soft labels of the unlabelled windows, (batch, h, w, classes).
-        label: annotators' masks of the labelled windows, (batch, h, w, classes), 0 or 1.
+        q: soft labels of the unlabelled windows, (batch, *space, classes).
+        label: annotators' masks of the labelled windows, (batch, *space, classes), 0 or 1.
         names: of the classes.
-        valid: (batch, h, w, 1) 0/1: annotated pixels of the labelled windows; None: all of them.
+        valid: (batch, *space, 1) 0/1: annotated pixels of the labelled windows; None: all of them.
         slices: (batch,) 0/1: unlabelled windows that have a soft label; None: all of them.
 
     Returns:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from semicml_tf.losses.maps import background, one_hot_of_largest
+from semicml_tf.losses.maps import background, one_hot_of_largest, spread
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.evidence_fit import SUREST
 from semicml_tf.methods.fitted_fusion import FittedFusion
@@ -48,7 +48,7 @@ def soft_label(
     ``fitted``: as ``odds``, with slopes and offsets in the sum; see `FittedFusion`.
 
     Args:
-        maps: probabilities (batch, h, w, classes) by modality.
+        maps: probabilities (batch, *space, classes) by modality.
         thresholds: on them, by modality, a scalar or (classes,); exclusive classes have none.
         exclusive: whether the classes exclude each other.
         present: the slices that have a modality, by modality; None: all of them. A teacher without its modality adds
@@ -56,7 +56,7 @@ def soft_label(
         fusion: the slopes and offsets of ``fitted``; None: the plain sum.
 
     Returns:
-        (batch, h, w, classes) float32 in [0, 1]; ``hard``: 0 or 1, by 0.5 or by the largest class; no gradient.
+        (batch, *space, classes) float32 in [0, 1]; ``hard``: 0 or 1, by 0.5 or by the largest class; no gradient.
     """
     add = _sum if fusion is None else fusion.sum
     if settings.label_fusion == "mean":
@@ -96,21 +96,17 @@ def confidence(q, *, exclusive: bool = False):
 
 
 def _sum(values: Mapping[str, Any], present: Present):
-    """The sum of the modalities' values (batch, h, w, channels), over the modalities that each slice has."""
+    """The sum of the modalities' values (batch, *space, channels), over the modalities that each slice has."""
     if present is None:
         return sum(values.values())
-    return sum(value * _weight(present[name], value.dtype) for name, value in values.items())
+    return sum(value * spread(present[name], value) for name, value in values.items())
 
 
 def _teachers(maps: Mapping[str, Any], present: Present):
     """The number of teachers of each slice, at least 1."""
     if present is None:
         return len(maps)
-    return ops.maximum(sum(_weight(present[name], p.dtype) for name, p in maps.items()), 1.0)
-
-
-def _weight(slices, dtype):
-    return ops.cast(ops.reshape(slices, (-1, 1, 1, 1)), dtype)
+    return ops.maximum(sum(spread(present[name], p) for name, p in maps.items()), 1.0)
 
 
 class SoftLabeller:
@@ -133,6 +129,6 @@ class SoftLabeller:
         )
 
     def __call__(self, slices, seeds):
-        """Maps (batch, h, w, classes) of `slices` (batch, h, w, 1), random by `seeds` (batch,) int32; no gradient."""
+        """Maps (batch, *space, classes) of `slices` (batch, *space, channels), by `seeds` (batch,); no gradient."""
         passes = [self.teacher(slices, seeds, number) for number in range(self.settings.teacher_passes)]
         return ops.stop_gradient(sum(passes) / len(passes))

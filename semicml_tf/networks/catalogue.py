@@ -43,6 +43,13 @@ NETWORKS = {
         features=("encoder", "decoder"),
         dropout=True,
     ),
+    "unet3d": Entry(
+        "semicml_tf.networks.unet",
+        "3-D U-Net; strides and kernels follow the spacing, as in nnU-Net",
+        dimensions=(3,),
+        features=("encoder", "decoder"),
+        dropout=True,
+    ),
 }
 
 

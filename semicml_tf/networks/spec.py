@@ -111,6 +111,12 @@ class NetworkSpec:
         return spatial_of(self.window)
 
     @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each level: twice those of the level above, in 3-D at most ten times `width`, as in nnU-Net."""
+        most = 10 if self.dimensions == 3 else 2**self.levels
+        return tuple(self.width * min(2**level, most) for level in range(self.levels))
+
+    @property
     def steps(self) -> tuple[tuple[int, ...], ...]:
         """For each level but the last, the step to the next level along each axis."""
         return self.strides or ((2,) * self.dimensions,) * (self.levels - 1)

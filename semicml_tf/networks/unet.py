@@ -23,8 +23,7 @@ def connect(slices, build: Builder, spec: NetworkSpec) -> Parts:
     """
     if spec.levels > len(DROPOUT_RATES):
         raise UserError(f"expected a U-Net of at most {len(DROPOUT_RATES)} levels, got {spec.levels}")
-    channels = [spec.width * 2**level for level in range(spec.levels)]
-    steps, kernels = spec.steps, spec.kernels
+    channels, steps, kernels = spec.channels, spec.steps, spec.kernels
     x, encoder, decoder = slices, [], []
     for level, rate in enumerate(DROPOUT_RATES[: spec.levels]):
         if level:

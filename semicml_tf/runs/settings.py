@@ -44,6 +44,7 @@ FIRST = "Flags that every run needs"
 DATA = "Flags of data, batches and networks"
 
 
+_NETWORKS = "\n".join(f"{name}: {entry.help}" for name, entry in networks.NETWORKS.items())
 _METHODS = "\n".join(f"{name}: {entry.help}" for name, entry in catalogue.METHODS.items())
 
 
@@ -72,7 +73,9 @@ class TrainSettings:
         16, "Labelled slices per step, over all devices.", low=1, high=_MOST_SLICES, group=DATA
     )
     unlabelled_batch: int = option(16, "Unlabelled slices per step, over all devices.", high=_MOST_SLICES, group=DATA)
-    network: str = option("unet", "Network of each modality.", choices=tuple(networks.NETWORKS), group=DATA)
+    network: str = option(
+        "unet", f"Network of each modality:\n{_NETWORKS}\n", choices=tuple(networks.NETWORKS), group=DATA
+    )
     window: int | tuple[int, int, int] = option(
         64,
         "Side in pixels of the square slices that the networks see, a multiple of 16. Three numbers are the slices, "
@@ -177,7 +180,9 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
         if len(sizes) not in network.dimensions:
             numbers = " or ".join({2: "1 number", 3: "3 numbers"}[count] for count in network.dimensions)
             yield f"expected --window of {numbers} for {train.network}, got {_text(train.window)}", ""
-        elif len(sizes) == 2 and train.window % multiple:
+        elif len(sizes) == 3:
+            yield f"expected --window of 1 number, got {_text(train.window)}: training reads slices, not patches", ""
+        elif train.window % multiple:
             yield f"expected --window to be a positive multiple of {multiple}, got {train.window}", ""
         for name in train.method:
             if lacking := catalogue.METHODS[name].lacking(network, method):

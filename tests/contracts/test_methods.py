@@ -10,17 +10,20 @@ from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.training import checkpoint
 from tests.contracts.networks_under_test import ENTRIES, smallest
-from tests.support import method_batches
+from tests.support import gated_network, method_batches
 
 AT_ONCE = {"lr_warmup_epochs": 0.0, "unlabelled_ramp": 0.0, "burn_in": 0.0, "ramp": 0.0, "confidence": 0.5}
 NAMES = ("ct", "pet", "mr")
 # Three modalities with the first network, and with each other network as few as the method needs. Other tests of the
 # methods take two.
+EVERY_METHOD = ("unet", "unet3d", gated_network.NAME)
 CASES = [
-    (method, network, NAMES[: 3 if network == next(iter(ENTRIES)) else entry.least_modalities])
+    (method, network, NAMES[: 3 if network == "unet" else entry.least_modalities])
     for method, entry in catalogue.METHODS.items()
     for network, known in ENTRIES.items()
     if not entry.lacking(known, MethodSettings())
+    # What a method needs of a network, the other networks must have.
+    and (network in EVERY_METHOD or entry.needs_features)
 ]
 
 
@@ -52,10 +55,10 @@ def read_knobs(monkeypatch):
 
 @pytest.mark.parametrize("name, network, modalities", CASES)
 def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, modalities, read_knobs, tmp_path):
-    spec = smallest(network, catalogue.METHODS[name].needs_features)
+    spec = smallest(network, feature=catalogue.METHODS[name].needs_features)
     method = method_batches.method(name, modalities=modalities, spec=spec, **AT_ONCE)
     before = method_batches.weights(method)
-    terms = method.train_step(method_batches.batch(0, modalities=modalities))
+    terms = method.train_step(method_batches.batch(0, modalities=modalities, spatial=spec.spatial))
     assert {f"gradient_norm_{modality}" for modality in modalities} <= set(terms)
     known = {field.name for field in dataclasses.fields(MethodSettings)}
     declared = (*catalogue.COMMON, *catalogue.METHODS[name].knobs)
@@ -80,7 +83,7 @@ def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, moda
 @pytest.mark.parametrize("name", catalogue.METHODS)
 def test_a_step_with_several_classes_moves_every_class(name, classes, activation, ignored):
     spec = dataclasses.replace(
-        smallest("unet", catalogue.METHODS[name].needs_features), output_channels=classes, activation=activation
+        smallest("unet", feature=catalogue.METHODS[name].needs_features), output_channels=classes, activation=activation
     )
     method = method_batches.method(name, spec=spec, **AT_ONCE)
     before = method_batches.weights(method)
@@ -101,7 +104,7 @@ def test_a_step_with_several_classes_moves_every_class(name, classes, activation
 @pytest.mark.parametrize("name", catalogue.METHODS)
 def test_slices_without_a_modality_do_not_count_in_its_terms(name):
     present = {"ct": [1, 1, 1, 0], "pet": [1, 0, 1, 1]}
-    spec = smallest("unet", catalogue.METHODS[name].needs_features)
+    spec = smallest("unet", feature=catalogue.METHODS[name].needs_features)
     settings = {"mse_weight": 1.0} if name == "semi_cml" else {}
     method = method_batches.method(name, spec=spec, **settings, **AT_ONCE)
     batch = method_batches.batch(0, present=present)

@@ -33,10 +33,11 @@ LOSSES = sorted(set(_losses()), key=lambda function: function.__name__)
 
 def _call(function, shapes):
     """Calls a loss with maps of these shapes, by parameter, and numbers for all else that it needs."""
+    rng = np.random.default_rng(0)
     arguments = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name in MAPS:
-            arguments[name] = np.full(shapes.get(name, (2, 4, 4, 1)), 0.5, np.float32)
+            arguments[name] = rng.uniform(0.2, 0.8, shapes.get(name, (2, 4, 4, 1))).astype(np.float32)
         elif parameter.default is parameter.empty:
             arguments[name] = 0.5
     return function(**arguments)
@@ -51,8 +52,16 @@ def test_maps_that_would_broadcast_are_refused(function):
     assert np.isfinite(np.asarray(_call(function, {}))).all()
     for name in MAPS & set(inspect.signature(function).parameters):
         for shape in ((2, 4, 4, 3), (1, 4, 4, 1), (2, 4, 1, 1), (4, 4, 1)):
-            with pytest.raises(ValueError, match=r"one shape \(batch, height, width, classes\), got"):
+            with pytest.raises(ValueError, match=r"one shape \(batch, \*space, classes\), got"):
                 _call(function, {name: shape})
+
+
+@pytest.mark.parametrize("function", LOSSES, ids=lambda function: function.__name__)
+def test_a_loss_of_patches_is_that_of_the_same_voxels_in_a_slice(function):
+    slices, patches = (
+        np.asarray(_call(function, dict.fromkeys(MAPS, (2, *space, 2)))) for space in ((4, 4), (2, 2, 4))
+    )
+    np.testing.assert_allclose(np.reshape(patches, slices.shape), slices, rtol=1e-5)
 
 
 def test_lists_and_stacks_of_maps_are_checked():

@@ -37,21 +37,25 @@ def batch(
     classes: int = 1,
     ignored: bool = False,
     present=None,
+    spatial: tuple[int, ...] = (WINDOW, WINDOW),
 ):
     """A global batch as `input.semi_supervised_batches` yields it; images show their label faintly.
 
     Args:
         classes: of the label, in columns of their own.
         ignored: whether the upper half of each labelled slice was not annotated.
+        spatial: the spatial shape of an input.
         present: by modality, 1 for each slice of a stream that has it, else 0; a shorter stream reads the first ones.
     """
     rng = np.random.default_rng(seed)
 
     def stream(count, with_label):
-        label = np.zeros((count, WINDOW, WINDOW, 1), dtype)
+        label = np.zeros((count, *spatial, 1), dtype)
+        sides = [-(-6 * size // WINDOW) for size in spatial]
         for index in range(count):
-            row, column = rng.integers(0, WINDOW - 6, 2)
-            label[index, row : row + 6, column : column + 6] = 1.0
+            corner = rng.integers(0, spatial[-1] - sides[-1], len(spatial))
+            box = (slice(start, start + side) for start, side in zip(corner, sides))
+            label[(index, *box)] = 1.0
         image = {name: (label + rng.normal(scale=0.5, size=label.shape)).astype(dtype) for name in modalities}
         made = {
             "image": image,
@@ -62,12 +66,12 @@ def batch(
             made["present"] = {name: np.array(values[:count], np.float32) for name, values in present.items()}
         if not with_label:
             return made
-        column = np.arange(WINDOW) * classes // WINDOW
+        column = np.arange(spatial[-1]) * classes // spatial[-1]
         planes = label * (column[:, np.newaxis] == np.arange(classes)) if classes > 1 else label
         if not ignored:
             return made | {"label": planes.astype(dtype)}
         valid = np.ones_like(label)
-        valid[:, : WINDOW // 2] = 0.0
+        valid[..., : spatial[-2] // 2, :, :] = 0.0
         return made | {"label": (planes * valid).astype(dtype), "valid": valid}
 
     made = {"labelled": stream(labelled, True)}
