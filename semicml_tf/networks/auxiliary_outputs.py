@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import keras
-from keras import layers
 
-from semicml_tf.networks.network import CONVOLUTIONS, Network, class_probabilities, dimensions
+from semicml_tf.networks.network import CONVOLUTIONS, REPEATING, Network, class_probabilities, dimensions
 from semicml_tf.networks.perturbations import FeatureDrop, FeatureNoise
 from semicml_tf.networks.precision import full_precision
 from semicml_tf.networks.sample_noise import SampleDropout
 from semicml_tf.networks.spec import NetworkSpec
-
-_ENLARGED = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
 
 # By kind, the perturbation of a level's features. Salts differ from the Monte-Carlo dropout's, which are the levels.
 PERTURBATIONS = {
@@ -73,7 +70,7 @@ def scale_heads(features, spec: NetworkSpec, seed: int, name: str) -> keras.Mode
 
         x = class_probabilities(spec, convolution, dtype)
         factors = tuple(whole // size for whole, size in zip(spec.spatial, x.shape[1:-1]))
-        outputs.append(_ENLARGED[dimensions(x)](factors, dtype=dtype)(x))
+        outputs.append(REPEATING[dimensions(x)](factors, dtype=dtype)(x))
     return keras.Model([*inputs, seeds], outputs, name=name)
 
 

@@ -50,6 +50,20 @@ NETWORKS = {
         features=("encoder", "decoder"),
         dropout=True,
     ),
+    "resunet": Entry(
+        "semicml_tf.networks.resunet",
+        "2-D or 3-D U-Net with a residual encoder, as nnU-Net's ResEnc presets",
+        dimensions=(2, 3),
+        features=("encoder", "decoder"),
+        dropout=True,
+    ),
+    "attention_unet": Entry(
+        "semicml_tf.networks.attention_unet",
+        "2-D or 3-D U-Net with attention gates (Oktay et al. 2018)",
+        dimensions=(2, 3),
+        features=("encoder", "decoder"),
+        dropout=True,
+    ),
 }
 
 

@@ -82,6 +82,8 @@ def _facts(layer) -> dict[str, object]:
 CONVOLUTIONS = {2: layers.Conv2D, 3: layers.Conv3D}
 _TRANSPOSED = {2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
 _POOLING = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}
+_MEAN_POOLING = {2: layers.AveragePooling2D, 3: layers.AveragePooling3D}
+REPEATING = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
 _KERNELS = (*CONVOLUTIONS.values(), *_TRANSPOSED.values())
 
 
@@ -134,15 +136,31 @@ class Builder:
         """Batch normalisation."""
         return self.layer(BatchNormalization, name, momentum=0.9, epsilon=1e-5, synchronized=self.synchronized)(x)
 
-    def conv(self, x, channels: int, name: str, kernel: int | tuple[int, ...] = 3, **options):
-        """A convolution, batch normalisation and ReLU."""
+    def normed_conv(self, x, channels: int, name: str, kernel: int | tuple[int, ...] = 3, **options):
+        """A convolution and batch normalisation."""
         # No bias: batch normalisation removes it, and Adam would turn its rounding noise into full steps.
         x = self.convolution(x, channels, kernel, f"{name}_conv", use_bias=False, **options)
-        return self.layer(layers.ReLU, f"{name}_relu")(self.norm(x, f"{name}_norm"))
+        return self.norm(x, f"{name}_norm")
+
+    def conv(self, x, channels: int, name: str, kernel: int | tuple[int, ...] = 3, **options):
+        """A convolution, batch normalisation and ReLU."""
+        return self.relu(self.normed_conv(x, channels, name, kernel, **options), name)
+
+    def relu(self, x, name: str):
+        """The layer NAME_relu."""
+        return self.layer(layers.ReLU, f"{name}_relu")(x)
 
     def pool(self, x, steps: tuple[int, ...]):
         """Max pooling over boxes of this size."""
         return _POOLING[dimensions(x)](steps, dtype=self.policy)(x)
+
+    def mean_pool(self, x, steps: tuple[int, ...]):
+        """Average pooling over boxes of this size."""
+        return _MEAN_POOLING[dimensions(x)](steps, dtype=self.policy)(x)
+
+    def repeat(self, x, steps: tuple[int, ...]):
+        """Repeats each pixel so often along each axis."""
+        return REPEATING[dimensions(x)](steps, dtype=self.policy)(x)
 
     def enlarge(self, x, channels: int, steps: tuple[int, ...], name: str):
         """A transposed convolution that enlarges each axis by its step."""

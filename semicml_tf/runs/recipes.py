@@ -10,7 +10,7 @@ from typing import Any
 # not change `paper`.
 # The script names its teacher's modality. Here it is `auto`, or a flag of the study. Batch normalisation
 # (momentum 0.9, epsilon 1e-5) and the teacher's dropout rates are the script's in every recipe: constants of
-# `networks.unet`.
+# `networks.encoder_decoder`.
 PAPER = {
     "bce_weight": 10.0,
     "dice_weight": 7.0,

@@ -15,7 +15,7 @@ from semicml_tf.networks.spec import NetworkSpec
         ({"name": "unett"}, "a network among .*, got 'unett'.*Did you mean unet"),
         ({"dimensions": 3, "window": (4, 16, 16)}, "of 2 dimensions .*got 3"),
         ({"options": {"gates": True}}, "options none, got .* and gates"),
-        ({"levels": 6, "window": 32}, "at most 5 levels, got 6"),
+        ({"levels": 6, "window": 32}, "1 to 5 levels, got 6"),
     ],
 )
 def test_a_specification_that_this_version_cannot_build_is_refused(change, said):
