@@ -8,9 +8,7 @@ article adds, is an option of training.
 
 from __future__ import annotations
 
-from keras import layers
-
-from semicml_tf.networks.encoder_decoder import check_levels, decode, encode
+from semicml_tf.networks.encoder_decoder import additive_gate, check_levels, decode, encode
 from semicml_tf.networks.network import Builder, Parts
 from semicml_tf.networks.spec import NetworkSpec
 
@@ -24,14 +22,9 @@ def connect(slices, build: Builder, spec: NetworkSpec) -> Parts:
     check_levels(spec, least=3)
 
     def gated(level, features, coarser):
-        """``x * up(sigmoid(psi(ReLU(theta(x) + phi(g)))))``: x the encoder's features, g the decoder's."""
         if level == 0:
             return features
-        steps, inner, name = spec.steps[level], max(spec.channels[level] // 2, 1), f"gate{level}"
-        theta = build.convolution(features, inner, steps, f"{name}_theta", strides=steps, use_bias=False)
-        phi = build.convolution(coarser, inner, 1, f"{name}_phi")
-        joined = build.relu(layers.Add(dtype=build.policy)([theta, phi]), name)
-        coefficients = build.convolution(joined, 1, 1, f"{name}_psi", activation="sigmoid")
-        return layers.Multiply(dtype=build.policy)([features, build.repeat(coefficients, steps)])
+        inner = max(spec.channels[level] // 2, 1)
+        return additive_gate(features, coarser, build, spec.steps[level], inner, f"gate{level}")
 
     return decode(encode(slices, build, spec), build, spec, skip=gated)

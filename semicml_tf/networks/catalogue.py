@@ -64,6 +64,18 @@ NETWORKS = {
         features=("encoder", "decoder"),
         dropout=True,
     ),
+    "hybrid": Entry(
+        "semicml_tf.networks.hybrid",
+        "2-D convolutions and a transformer, after MCTHNet",
+        features=("encoder", "decoder"),
+        dropout=True,
+    ),
+    "msgu": Entry(
+        "semicml_tf.networks.msgu",
+        "2-D U-Net with a fifth of the parameters, after MSGU-Net",
+        features=("encoder", "decoder"),
+        dropout=True,
+    ),
 }
 
 

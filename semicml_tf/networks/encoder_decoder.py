@@ -65,3 +65,18 @@ def decode(
     # Between the bottom, which is no decoder's, and the top, which has the window's size.
     coarser = reversed(decoder[:-1])
     return Parts(build.probabilities(x, spec), tuple(encoder), tuple(coarser))
+
+
+def additive_gate(features, coarser, build: Builder, steps: tuple[int, ...], inner: int, name: str):
+    """``x * up(sigmoid(psi(ReLU(theta(x) + phi(g)))))``, an attention gate (Oktay et al. 2018) on the coarser grid.
+
+    Args:
+        features: x, from the encoder.
+        coarser: g, from the decoder; x is `steps` times as large along each axis.
+        inner: channels of theta and phi.
+    """
+    theta = build.convolution(features, inner, steps, f"{name}_theta", strides=steps, use_bias=False)
+    phi = build.convolution(coarser, inner, 1, f"{name}_phi")
+    joined = build.relu(layers.Add(dtype=build.policy)([theta, phi]), name)
+    coefficients = build.convolution(joined, 1, 1, f"{name}_psi", activation="sigmoid")
+    return layers.Multiply(dtype=build.policy)([features, build.repeat(coefficients, steps)])

@@ -84,7 +84,9 @@ _TRANSPOSED = {2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
 _POOLING = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}
 _MEAN_POOLING = {2: layers.AveragePooling2D, 3: layers.AveragePooling3D}
 REPEATING = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
-_KERNELS = (*CONVOLUTIONS.values(), *_TRANSPOSED.values())
+# By kind of layer, the argument of its initial values.
+_INITIALIZED = dict.fromkeys((*CONVOLUTIONS.values(), *_TRANSPOSED.values(), layers.Dense), "kernel_initializer")
+_INITIALIZED[layers.DepthwiseConv2D] = "depthwise_initializer"
 
 
 def dimensions(x) -> int:
@@ -122,9 +124,9 @@ class Builder:
         if self.share is not None:
             return self.share.get_layer(name)
         kwargs.setdefault("dtype", self.policy)
-        if kind in _KERNELS:
+        if kind in _INITIALIZED:
             self.last_seed += 1
-            kwargs["kernel_initializer"] = keras.initializers.HeNormal(seed=self.last_seed)
+            kwargs[_INITIALIZED[kind]] = keras.initializers.HeNormal(seed=self.last_seed)
         return kind(*args, name=name, **kwargs)
 
     def convolution(self, x, channels: int, kernel: int | tuple[int, ...], name: str, **options):

@@ -51,7 +51,7 @@ def test_maps_are_probabilities_of_each_slice_alone(name, dimensions):
     assert together.shape == (3, *network.spec.spatial, 1) and together.dtype == np.float32
     assert (together > 0).all() and (together < 1).all()
     alone = np.concatenate([np.asarray(network(_inputs(network.spec, 3)[i : i + 1], training=False)) for i in range(3)])
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_allclose(together, alone, atol=5e-5)
     assert network.name == "ct" and network.spec == smallest(name, dimensions)
 
 
