@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from semicml_tf.methods import deep_supervision
 from semicml_tf.methods.semi_supervised import SemiSupervised
 from semicml_tf.networks.auxiliary_outputs import with_outputs
 
@@ -19,7 +20,7 @@ class AuxiliarySupervised(SemiSupervised):
         super().__init__(modalities, build, settings, plan, scores)
         self._whole = {
             name: with_outputs(
-                student,
+                self.trained[name],
                 getattr(student.parts, self.features),
                 {kind: held[name] for kind, held in self.companions.items()},
             )
@@ -28,7 +29,7 @@ class AuxiliarySupervised(SemiSupervised):
 
     def maps_of(self, name, images, seeds):
         maps = self._whole[name]([images, seeds], training=True)
-        found = {name: maps["main"]}
+        found = deep_supervision.named(name, maps)
         for kind in self.companions:
             # A companion gives one map, or a list of them.
             several = maps[kind] if isinstance(maps[kind], (list, tuple)) else [maps[kind]]

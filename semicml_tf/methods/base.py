@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from semicml_tf.losses.supervised import segmentation_loss
-from semicml_tf.methods import replicas
+from semicml_tf.methods import deep_supervision, replicas
 from semicml_tf.methods.adam import Adam
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.presence import pixels_of, slices_with
@@ -70,6 +70,12 @@ class Method(keras.Model):
             for name in (() if self.spec.exclusive else modalities)
         }
         self.companions = self.make_companions(build)
+        # The heads of coarser scales learn with their student, and are not deployed.
+        deep = modalities if settings.deep_supervision else ()
+        self.deep = {name: deep_supervision.heads(self.students[name]) for name in deep}
+        self.trained = self.students | {
+            name: deep_supervision.with_heads(self.students[name], heads) for name, heads in self.deep.items()
+        }
         self.student_optimizers = {name: self._optimizer(self.students[name]) for name in modalities}
         for name, optimizer in self.student_optimizers.items():
             optimizer.build(self._variables(name))
@@ -111,7 +117,8 @@ class Method(keras.Model):
         Returns:
             Maps by name, each (batch, *space, classes).
         """
-        return {name: self.students[name](images, training=True)}
+        outputs = self.trained[name](images, training=True)
+        return deep_supervision.named(name, outputs) if self.deep else {name: outputs}
 
     def loss_terms(self, batch, maps, targets) -> dict[str, Any]:
         """The weighted terms of the loss. The step minimises their sum.
@@ -137,6 +144,7 @@ class Method(keras.Model):
     def networks(self) -> dict[str, keras.Model]:
         """All networks by key. A checkpoint stores them, and the next stage may take them over."""
         kinds = {"student": self.students, "average": self.averages, **self.companions}
+        kinds |= {deep_supervision.DEEP: self.deep} if self.deep else {}
         return {f"{kind}/{name}": network for kind, held in kinds.items() for name, network in held.items()}
 
     def start_from(self, network_of: Callable[[str], keras.Model], thresholds: Thresholds) -> None:
@@ -147,7 +155,7 @@ class Method(keras.Model):
         self._set_thresholds(thresholds)
         for key, network in self.networks().items():
             kind, name = key.split("/")
-            if kind not in self.companions:
+            if kind not in (*self.companions, deep_supervision.DEEP):
                 network.set_weights(network_of(name).get_weights())
 
     def take_encoders(self, networks: Mapping[str, keras.Model]) -> None:
@@ -158,7 +166,7 @@ class Method(keras.Model):
         """
         for key, network in self.networks().items():
             kind, name = key.split("/")
-            if kind not in self.companions and name in networks:
+            if kind not in (*self.companions, deep_supervision.DEEP) and name in networks:
                 network.take_encoder(networks[name])
 
     def begin(self) -> None:
@@ -221,13 +229,26 @@ class Method(keras.Model):
 
     def _variables(self, name: str):
         """The variables that a modality's optimiser updates."""
-        networks = [self.students[name], *(held[name] for held in self.companions.values())]
+        held = (*self.companions.values(), *([self.deep] if self.deep else []))
+        networks = [self.students[name], *(networks[name] for networks in held)]
         return [variable for network in networks for variable in network.trainable_variables]
 
     def supervised_term(self, batch, maps):
         """The supervised loss on the labelled stream, summed over all trained networks of all modalities."""
-        of_maps = maps["labelled"].items()
+        of_maps = [(key, p) for key, p in maps["labelled"].items() if not key.startswith(f"{deep_supervision.DEEP}/")]
         return sum(self.labelled_loss(p, batch["labelled"], key.split("/")[0]) for key, p in of_maps)
+
+    def _deep_terms(self, batch, maps, terms):
+        """The terms, of which the supervised one is that of all scales; see `deep_supervision`."""
+        if not self.deep or "supervised" not in terms:
+            return terms
+        losses = [terms["supervised"]]
+        for number, output in enumerate(self.deep[self.modalities[0]].outputs):
+            space = output.shape[1:-1]
+            stream = deep_supervision.coarse_stream(batch["labelled"], space, exclusive=self.spec.exclusive)
+            of_scale = [maps["labelled"][f"{deep_supervision.DEEP}/{name}/{number}"] for name in self.modalities]
+            losses.append(sum(self.labelled_loss(p, stream, name) for name, p in zip(self.modalities, of_scale)))
+        return terms | {"supervised": deep_supervision.weighted(losses)}
 
     def labelled_loss(self, p, stream, name: str):
         """The supervised loss of a modality's maps (batch, *space, classes) against a stream's ``label``.
@@ -283,7 +304,7 @@ class Method(keras.Model):
         # collectives of synchronised batch normalisation in the same order.
         with tf.GradientTape(persistent=True) as tape:
             maps = replicas.gathered(self._maps(views))
-            terms = self.loss_terms(everything, maps, targets)
+            terms = self._deep_terms(everything, maps, self.loss_terms(everything, maps, targets))
             total = sum(terms.values())
             scaled = {name: optimizer.scale_loss(total) for name, optimizer in self.student_optimizers.items()}
         norms = {}

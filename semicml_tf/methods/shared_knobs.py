@@ -29,6 +29,11 @@ class Supervision:
 
     bce_weight: float = option(10.0, "Weight of the cross entropy in the supervised loss.", low=0.0)
     dice_weight: float = option(7.0, "Weight of the Dice loss in the supervised loss.", low=0.0)
+    deep_supervision: bool = option(
+        False,
+        "Labelled loss at the decoder's coarser scales, too, with weights that halve from scale to scale. The network "
+        "that is kept has one output as always.",
+    )
     ema_decay: float = option(
         0.99,
         "Decay of the moving average of each student's weights. The average is validated and kept; 0 keeps the student "

@@ -74,8 +74,34 @@ def scale_heads(features, spec: NetworkSpec, seed: int, name: str) -> keras.Mode
     return keras.Model([*inputs, seeds], outputs, name=name)
 
 
+def coarse_maps(features, spec: NetworkSpec, seed: int, name: str) -> keras.Model:
+    """A map from each of the decoder's coarser scales, on its own grid (deep supervision).
+
+    Args:
+        features: ``parts.decoder`` of a network.
+        spec: of that network.
+        seed: of the initial weights.
+
+    Returns:
+        A model ``[*features]`` -> a list of probabilities (batch, *coarse space, classes).
+    """
+    inputs = [keras.Input(x.shape[1:], dtype=full_precision(x.dtype)) for x in features]
+
+    def of(number, x):
+        def convolution(count, **options):
+            initial = keras.initializers.HeNormal(seed=seed * 1009 + 500 + number)
+            return CONVOLUTIONS[dimensions(x)](count, 1, kernel_initializer=initial, **options)(x)
+
+        return class_probabilities(spec, convolution, x.dtype)
+
+    return keras.Model(inputs, [of(number, x) for number, x in enumerate(inputs)], name=name)
+
+
 def with_outputs(network: keras.Model, features, beside: Mapping[str, keras.Model]) -> keras.Model:
     """One model of a network and those that read its features.
+
+    Args:
+        network: gives a map, or several by name, of which the network's own is ``main``.
 
     Returns:
         A model ``[slices, seeds (batch,) int32]`` -> the network's own map under ``main``, and what each of
@@ -83,4 +109,5 @@ def with_outputs(network: keras.Model, features, beside: Mapping[str, keras.Mode
     """
     seeds = keras.Input((), dtype="int32", name="sample_seeds")
     others = {key: model([*features, seeds]) for key, model in beside.items()}
-    return keras.Model([network.input, seeds], {"main": network.output, **others})
+    own = network.output if isinstance(network.output, dict) else {"main": network.output}
+    return keras.Model([network.input, seeds], {**own, **others})

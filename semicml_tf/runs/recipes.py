@@ -13,6 +13,7 @@ from typing import Any
 # `networks.encoder_decoder`.
 PAPER = {
     "bce_weight": 10.0,
+    "deep_supervision": False,
     "dice_weight": 7.0,
     "ema_decay": 0.0,
     "batch_statistics": "joint",

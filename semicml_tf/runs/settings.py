@@ -184,6 +184,9 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
             yield f"expected --window of 1 number, got {_text(train.window)}: training reads slices, not patches", ""
         elif train.window % multiple:
             yield f"expected --window to be a positive multiple of {multiple}, got {train.window}", ""
+        if method.deep_supervision and "decoder" not in network.features:
+            problem = f"expected a --network with decoder features for --deep_supervision, got {train.network}"
+            yield problem, "Choose another --network, or leave --deep_supervision out"
         for name in train.method:
             if lacking := catalogue.METHODS[name].lacking(network, method):
                 problem = f"expected a --network with {lacking} for {name}, got {train.network}"
