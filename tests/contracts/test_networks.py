@@ -84,6 +84,12 @@ def test_declared_features_are_there_and_lead_to_the_map(name, dimensions):
         if feature == "encoder":
             *values, expected = keras.Model(network.input, [*features, network.output])(_inputs(network.spec))
             np.testing.assert_allclose(network.decoder()(values), expected, atol=1e-6)
+            # A network of other classes, with other initial weights, begins with this encoder.
+            other = catalogue.build(dataclasses.replace(network.spec, output_channels=2), name="pet", seed=5)
+            other.take_encoder(network)
+            *taken, _ = keras.Model(other.input, [*other.parts.encoder, other.output])(_inputs(network.spec))
+            for own, value in zip(taken, values, strict=True):
+                np.testing.assert_allclose(own, value, atol=1e-6)
         else:
             assert columns[0] < width
 
