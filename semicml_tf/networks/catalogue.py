@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
-from semicml_tf.networks import pooling
+from semicml_tf.geometry.strides import strides as strides_of
 from semicml_tf.networks.spec import NetworkSpec, Window, spatial_of
 
 
@@ -115,7 +115,7 @@ def specification(
         ValueError: a value is out of its range.
     """
     chosen, spatial = entry(name), spatial_of(window)
-    strides = pooling.strides(spatial, spacing_mm, levels=chosen.levels) if len(spatial) == 3 else ()
+    strides = strides_of(spatial, spacing_mm, levels=chosen.levels) if len(spatial) == 3 else ()
     return NetworkSpec(
         name,
         window,

@@ -3,9 +3,9 @@
 import pytest
 
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.strides import strides
 from semicml_tf.labels import PLAIN
 from semicml_tf.networks import catalogue
-from semicml_tf.networks.pooling import strides
 from semicml_tf.runs.settings import TrainSettings
 
 ALL, IN_PLANE = (2, 2, 2), (1, 2, 2)
