@@ -20,6 +20,7 @@ from semicml_tf.conversion.execution.tasks import CaseJob
 from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.conversion.planning import fingerprint as fingerprints
 from semicml_tf.conversion.planning import plan as plans
+from semicml_tf.conversion.planning.patches import plan_patches
 from semicml_tf.conversion.privacy.names import Hidden, Open
 from semicml_tf.conversion.settings import Settings
 from semicml_tf.conversion.splitting import choose_split
@@ -302,6 +303,8 @@ class Conversion:
         for reason in plan.reasons:
             self.report(f"plan: {reason}")
         self.settings = plan.settings
+        patches = plan_patches(fingerprint, self.settings)
+        self.report(f"plan: {patches if isinstance(patches, str) else patches.reason}")
         return plan.window
 
     def _preview_page(self, work: WorkFolder, jobs: Sequence[CaseJob], issues: Sequence[Finding]) -> str:
