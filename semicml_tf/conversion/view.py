@@ -124,7 +124,7 @@ def _require_labels(info: DatasetInfo, names: dict[str, list[str]]) -> None:
         without = [name for name in names[partition] if name in unlabelled]
         if without:
             raise UserError(
-                f"the split puts case {without[0]} into '{partition}', but this dataset holds no label of the case",
+                f"the split puts case {without[0]} into '{partition}', but this dataset has no label of the case",
                 path=info.location,
                 remedy="Convert the data with this case labelled, or leave the case unlabelled",
             )

@@ -1,1 +1,1 @@
-"""The TFRecord contract and the folder of shards: what conversion writes and everything else reads."""
+"""The converted dataset, a folder of TFRecord shards: writing, reading and checking records."""

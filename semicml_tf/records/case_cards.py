@@ -1,8 +1,8 @@
-"""`cards.json`: a few numbers of each case of a dataset, to compare cases and deliveries by without their voxels.
+"""`cards.json`: a few numbers per case of a dataset. They compare cases and deliveries without reading voxels.
 
-| feature | what |
+| feature | content |
 |---|---|
-| `case_id`, `partition`, `span` | whose card it is; number of the delivery it came with, 0 where there are none |
+| `case_id`, `partition`, `span` | the case; `span`: number of the delivery that contains it, 0 without deliveries |
 | `M/spacing_mm/A`, `M/shape/A`, `M/extent_mm/A` | of modality M's own grid; A is `slice`, `row` or `column` |
 | `M/min`, `M/max` | of all voxels, in native units |
 | `M/mean`, `M/std`, `M/p0.5` ... `M/p99.5` | of the body's voxels |
@@ -12,8 +12,8 @@
 | `lesion/largest_extent_mm` | longest side of one lesion's box; absent without a lesion |
 | `M/lesion/mean`, `M/lesion/covered` | M's mean within the mask; fraction of the mask inside M's volume |
 
-Cases of the partition `unlabelled` have no feature of a lesion, nor has anything read their masks. All numbers but
-`span` are floats. Written by conversion, read through this view alone.
+Cases of the partition `unlabelled` have no lesion feature: their masks are never read. All numbers except `span` are
+floats. Conversion writes this file; only this module reads it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def load(folder: str | pathlib.Path) -> list[dict]:
     """Reads `folder`/cards.json.
 
     Raises:
-        UserError: it is not there, of another version, or a card is not as said above.
+        UserError: the file is missing or of another version, or a card has other features than those above.
     """
     path = pathlib.Path(folder) / FILE_NAME
     cards = json_files.read(path, _File, what=_WHAT, remedy=_REMEDY, max_bytes=MAX_BYTES_OF_CASES)["cards"]
@@ -72,12 +72,14 @@ def load(folder: str | pathlib.Path) -> list[dict]:
         numbers = {name: value for name, value in card.items() if name not in (CASE, PARTITION)}
         wrong = next((name for name, value in numbers.items() if type(value) not in (int, float)), None)
         if wrong is not None:
-            raise UserError(f"expected {_WHAT}, but {wrong} of a case is no number", path=path, remedy=_REMEDY)
+            raise UserError(
+                f"expected {_WHAT} with numbers only, but {wrong} of a case is not a number", path=path, remedy=_REMEDY
+            )
     return cards
 
 
 def table(cards: Sequence[Card]) -> str:
-    """For the screen: a line a case with each modality's spacing, mean and 99.5th percentile, and the lesion."""
+    """A text table with one line per case: spacing, mean and 99.5th percentile per modality, and the lesion."""
     names = list(dict.fromkeys(name.split("/")[0] for card in cards for name in card if name.endswith("/shape/slice")))
     head = ["case", "partition", "span"]
     for name in names:
@@ -98,7 +100,7 @@ def _number(value: float | None) -> str:
 
 
 def is_of_a_lesion(feature: str) -> bool:
-    """Whether a feature tells of a lesion."""
+    """Whether a feature describes a lesion."""
     return "lesion" in feature.split("/")
 
 
@@ -128,14 +130,14 @@ def read_split(path: str | pathlib.Path) -> list[dict]:
     """The cards of a file that `write_split` wrote.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     try:
         with gzip.open(path, "rb") as stream:
             content = stream.read(MAX_BYTES_OF_CASES + 1)
         if len(content) > MAX_BYTES_OF_CASES:
             raise ValueError(f"more than {MAX_BYTES_OF_CASES} bytes")
-        return [_card(one) for one in tfrecord_file.read_all(io.BytesIO(content))]
+        return [_card(record) for record in tfrecord_file.read_all(io.BytesIO(content))]
     except (OSError, EOFError, ValueError, zlib.error, tfrecord_file.Damage) as error:
         raise UserError(f"these cards cannot be read ({error})", path=path, remedy="Make them again") from error
 

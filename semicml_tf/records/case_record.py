@@ -1,20 +1,20 @@
 """The TFRecord contract: one `tf.train.Example` per case. No other file names a feature.
 
-| feature | type | what |
+| feature | type | content |
 |---|---|---|
 | `contract_version` | int64 | 2 for a plain target (`LabelDefinition.is_plain`), else 3 |
 | `case_id` | bytes | the case's name, UTF-8 |
 | `grid/shape`, `grid/affine` | 3 int64, 16 float | the record's grid: slices, rows, columns; RAS+ mm |
-| `crop/full_shape`, `crop/offset` | 3 int64 each | the network's grid that it was cut from, and its first voxel there |
+| `crop/full_shape`, `crop/offset` | 3 int64 each | shape of the network's whole grid; the record's first voxel in it |
 | `image/<modality>` | bytes | normalised values, float16, little-endian, C order, of `grid/shape` |
-| `normalisation/<modality>` | 4 float | low, high, center, scale that made them (`normalisation.Constants`) |
-| `native/shape`, `native/affine` | 3 int64, 16 float | the patient's own grid, onto which masks go back |
+| `normalisation/<modality>` | 4 float | low, high, center and scale of the normalisation (`normalisation.Constants`) |
+| `native/shape`, `native/affine` | 3 int64, 16 float | the patient's own grid, on which predicted masks are written |
 | `label` | bytes | codes of `grid/shape`: uint8 0/1 in version 2; **absent in unlabelled records** |
 | `native/label` | bytes | the annotator's label on the patient's own grid: codes (version 2: bits packed), zlib |
 | `labels` | bytes | in version 3: the classes, JSON of `LabelDefinition.to_json`; codes are those of this definition |
 
 A case without one of the dataset's modalities has neither `image/<modality>` nor `normalisation/<modality>`.
-Only `parse_in_graph` imports TensorFlow: the workers of a conversion stay small.
+Only `parse_in_graph` imports TensorFlow, so that the workers of a conversion need little memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from semicml_tf.records import example_proto
 PLAIN_VERSION, CONTRACT_VERSION = 2, 3
 PARTITIONS = ("labelled", "unlabelled", "validation", "test")
 LABELLED_PARTITIONS = ("labelled", "validation", "test")
-# Of each of a record's three grids. A record of 8 kB can claim any number, and masks of it would fill the memory.
+# Limit for each of a record's three grids. A record of 8 kB can claim any shape, and its mask would fill the memory.
 MOST_VOXELS = 2**31
 
 
@@ -48,15 +48,15 @@ class CaseRecord:
 
     Attributes:
         case_id: name of the case.
-        grid: of images and label, (slices, rows, columns), with its own affine.
+        grid: grid of images and label: shape (slices, rows, columns) and affine.
         images: by modality name, (slices, rows, columns) float16, normalised; at least one.
-        constants: by modality name, what normalised them.
+        constants: by modality name, the constants of its normalisation.
         native_grid: the patient's own grid.
         label: (slices, rows, columns) codes of `labels`, or None if the case is unlabelled. Codes of a plain target are
             uint8 0/1.
         native_label: codes on `native_grid`, or None if the case is unlabelled.
         crop_offset: index of `grid`'s first voxel in the network's whole grid.
-        full_shape: of the network's whole grid; None stands for that of `grid`, which is then not cropped.
+        full_shape: shape of the network's whole grid; None: `grid` is the whole grid.
         labels: the classes of the codes.
     """
 
@@ -73,7 +73,7 @@ class CaseRecord:
 
     @property
     def contract_version(self) -> int:
-        """Of the record: a plain target keeps the bytes of before."""
+        """Version of the record: 2 for a plain target, else 3."""
         return PLAIN_VERSION if self.labels.is_plain else CONTRACT_VERSION
 
     @property
@@ -85,7 +85,7 @@ class CaseRecord:
 
 
 def _check(record: CaseRecord) -> None:
-    """Raises ValueError where the parts of a record do not fit together."""
+    """Raises ValueError if the parts of a record do not fit together."""
     full_shape = record.full_shape or record.grid.shape
     for name, shape in (("grid", record.grid.shape), ("native", record.native_grid.shape), ("full", full_shape)):
         if min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
@@ -166,10 +166,10 @@ def encode(record: CaseRecord) -> bytes:
 
 
 def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
-    """Reads back what `encode` wrote. Images and label are read-only, and views into `serialized` where they can be.
+    """Reads what `encode` wrote. Images and label are read-only; if aligned, they are views into `serialized`.
 
     Raises:
-        UserError: the bytes are no record of this contract version. `path` is named in it.
+        UserError: the bytes are no record of this contract version. The error names `path`.
     """
     try:
         features = example_proto.parse(serialized)
@@ -189,7 +189,7 @@ def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
         raise UserError(f"in a record: {error.problem}", path=path, remedy="Convert the data again") from error
     except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
         raise UserError(
-            f"a record of contract version {version[0]} lacks a feature, or has a wrong one ({error})",
+            f"a record of contract version {version[0]} has a missing or wrong feature ({error})",
             path=path,
             remedy="Convert the data again",
         ) from error
@@ -197,7 +197,7 @@ def decode(serialized: bytes, *, path: str | None = None) -> CaseRecord:
 
 def _array(feature: memoryview, dtype: str) -> np.ndarray:
     array = np.frombuffer(example_proto.raw_of(feature), dtype)
-    # Where a record begins at an odd place, so do its numbers; not all libraries can read them there.
+    # If a record begins at an odd byte, its numbers are not aligned. Some libraries cannot read such arrays.
     if not array.flags.aligned:
         array = array.copy()
         array.setflags(write=False)
@@ -237,7 +237,7 @@ def _case(features: Mapping[str, memoryview], *, plain: bool) -> CaseRecord:
 
 
 def _native_label(content: memoryview, shape: tuple[int, int, int], labels: LabelDefinition) -> np.ndarray:
-    """The codes of exactly `shape` in zlib's bytes; a few kilobytes of zlib can stand for gigabytes."""
+    """Decompresses codes of exactly `shape`: a few kilobytes of hostile zlib data can expand to gigabytes."""
     voxels = math.prod(shape)
     if voxels > MOST_VOXELS:
         raise ValueError(f"expected a native shape of at most {MOST_VOXELS} voxels, got {voxels}")
@@ -259,18 +259,18 @@ def parse_in_graph(
     labels: LabelDefinition = PLAIN,
     may_lack: bool = False,
 ) -> dict[str, Any]:
-    """The images (and label) of one serialised record, by TensorFlow operations.
+    """Reads the images (and the label) of one serialised record with TensorFlow operations.
 
     Args:
         serialized: scalar string tensor.
         modalities: names to read.
-        labelled: whether to read the label, too; a record without one is then an error.
+        labelled: whether to read the label. A record without a label is then an error.
         labels: the classes of the dataset.
         may_lack: whether the record may lack images. An absent image is then all 0.
 
     Returns:
-        ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: codes of `labels`, of its
-        type, of the same shape. With `may_lack` also ``"present"``: a scalar bool by modality.
+        ``{"image": {name: (slices, rows, columns) float16}}`` and, if labelled, ``"label"``: codes of `labels`, with
+        its dtype and the same shape. With `may_lack` also ``"present"``: a scalar bool by modality.
 
     Raises:
         tf.errors.InvalidArgumentError: a feature is missing, or the label has values that are no codes.
@@ -299,7 +299,7 @@ def parse_in_graph(
         return case
     dtype = tf.as_dtype(np.dtype(labels.dtype))
     label = tf.reshape(tf.io.decode_raw(parsed["label"], dtype), shape)
-    # Augmentation interpolates each class by itself: another value would silently become background.
+    # Augmentation interpolates each class separately: an unknown value would silently become background.
     end = len(labels.classes) + 1 if labels.exclusive else 1 << len(labels.classes)
     # 8 regions use all values of a byte.
     known = tf.constant(True) if end > dtype.max else label < tf.constant(end, dtype)
@@ -307,5 +307,5 @@ def parse_in_graph(
         known = tf.logical_or(known, label == tf.constant(labels.ignored_code, dtype))
     expected = "0 and 1" if labels.is_plain else f"of {labels}"
     checked = tf.debugging.Assert(tf.reduce_all(known), [f"expected a label of the values {expected}"])
-    with tf.control_dependencies([checked] if checked is not None else []):
+    with tf.control_dependencies([checked] if checked is not None else []):  # None in eager mode
         return case | {"label": tf.identity(label)}

@@ -1,4 +1,4 @@
-"""Shards read from end to end: what they hold, and whatever is not as conversion wrote it."""
+"""Reads shards completely: lists their cases, and reports every difference from what conversion wrote."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from semicml_tf.records.dataset import FILE_NAME, DatasetInfo
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something that is not as it was written.
+    """A difference from what conversion wrote.
 
     Attributes:
         file: name in the dataset's folder.
         problem: what is wrong.
-        record: number of the record in the file, None where the file as a whole is meant.
+        record: number of the record in the file; None if the problem concerns the whole file.
         offset: byte at which that record begins.
-        case: name of the case, as far as it is known.
+        case: name of the case; None if unknown.
     """
 
     file: str
@@ -41,18 +41,18 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class CaseFacts:
-    """What a record holds.
+    """The content of a record, in numbers.
 
     Attributes:
-        partition: that `dataset.json` puts it in; None where there is no `dataset.json`.
-        bytes: of the record in its file.
-        shape, spacing_mm: of its grid: slices, rows, columns.
-        crop_offset, full_shape: of its box in the network's whole grid.
+        partition: partition in `dataset.json`; None without `dataset.json`.
+        bytes: size of the record's content.
+        shape, spacing_mm: of the record's grid: slices, rows, columns.
+        crop_offset, full_shape: place of the record's box in the network's whole grid, and the shape of that grid.
         native_shape, native_spacing_mm: of the patient's own grid, in its own index order.
         ranges: by modality, the lowest and highest value in native units, within the normalisation's window.
-        constants: by modality, what normalised it.
-        label_voxels, label_slices: on the record's grid; None where the case is unlabelled.
-        lesion_voxels, lesion_ml: on the patient's own grid; None likewise.
+        constants: by modality, the constants of its normalisation.
+        label_voxels, label_slices: on the record's grid; None if the case is unlabelled.
+        lesion_voxels, lesion_ml: on the patient's own grid; None if the case is unlabelled.
     """
 
     case_id: str
@@ -78,14 +78,14 @@ class CaseFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What was found in one shard.
+    """The result of checking one shard.
 
     Attributes:
         file: name in the dataset's folder.
-        bytes: its size; None where it is missing.
-        sha256: its hash; None where it cannot be read.
-        cases: of its records, those that could be read.
-        problems: whatever is wrong.
+        bytes: size of the file; None if it is missing.
+        sha256: hash of the file; None if it is missing.
+        cases: the records that could be read.
+        problems: all problems of the file and its records.
     """
 
     file: str
@@ -99,7 +99,7 @@ def _spacing(grid: Grid) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in grid.spacing_mm)
 
 
-def _facts(record: case_record.CaseRecord, file: str, found: tfrecord_file.Record, partition: str | None) -> CaseFacts:
+def _facts(record: case_record.CaseRecord, file: str, framed: tfrecord_file.Record, partition: str | None) -> CaseFacts:
     ranges = {}
     for name, image in record.images.items():
         constants = record.constants[name]
@@ -112,8 +112,8 @@ def _facts(record: case_record.CaseRecord, file: str, found: tfrecord_file.Recor
         case_id=record.case_id,
         partition=partition,
         file=file,
-        record=found.index,
-        bytes=len(found.content),
+        record=framed.index,
+        bytes=len(framed.content),
         modalities=tuple(record.images),
         shape=record.grid.shape,
         spacing_mm=_spacing(record.grid),
@@ -137,10 +137,11 @@ def check_shard(
     *,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Checked:
-    """Reads one shard: the checksums of every record, its features, and, given `info`, hash and entries.
+    """Checks one shard: the checksums and features of every record and, given `info`, the hash and the entries.
 
     Args:
-        info: of the dataset that the shard belongs to.
+        path: file of the shard.
+        info: the dataset of the shard.
         progress: called with the bytes read since the last call.
 
     Raises:
@@ -150,27 +151,27 @@ def check_shard(
     if info is not None:
         entries = {
             case.index: (partition, case)
-            for partition, held in info.partitions.items()
-            for case in held
+            for partition, members in info.partitions.items()
+            for case in members
             if case.shard == name
         }
         if not path.is_file():
-            held = ", ".join(case.case_id for _, case in entries.values())
-            return Checked(name, None, None, (), (Problem(name, f"this shard is missing, with the cases {held}"),))
+            missing = ", ".join(case.case_id for _, case in entries.values())
+            return Checked(name, None, None, (), (Problem(name, f"this shard is missing, with the cases {missing}"),))
     digest, count = shards.sha256(path), 0
     if info is not None and digest != info.shard_sha256.get(name):
         problems.append(Problem(name, f"its SHA-256 is {digest[:12]}..., but {FILE_NAME} says {_expected(info, name)}"))
     with open(path, "rb") as stream:
-        for found in tfrecord_file.scan(stream):
-            partition, entry = entries.get(found.index, (None, None))
-            place = {"record": found.index, "offset": found.offset, "case": entry and entry.case_id}
-            count = found.index + 1
-            if found.damage:
-                problems.append(Problem(name, found.damage.reason, **place))
+        for framed in tfrecord_file.scan(stream):
+            partition, entry = entries.get(framed.index, (None, None))
+            place = {"record": framed.index, "offset": framed.offset, "case": entry and entry.case_id}
+            count = framed.index + 1
+            if framed.damage:
+                problems.append(Problem(name, framed.damage.reason, **place))
                 continue
-            progress(len(found.content))
+            progress(len(framed.content))
             try:
-                record = case_record.decode(found.content)
+                record = case_record.decode(framed.content)
             except UserError as error:
                 problems.append(Problem(name, error.problem, **place))
                 continue
@@ -181,9 +182,9 @@ def check_shard(
             elif info is not None:
                 wrong.append(f"{FILE_NAME} does not list it")
             problems += [Problem(name, text, **place) for text in wrong]
-            cases.append(_facts(record, name, found, partition))
+            cases.append(_facts(record, name, framed, partition))
     problems += [
-        Problem(name, "it is not there: the shard ends before it", record=index, case=entry.case_id)
+        Problem(name, "it is missing: the shard ends before it", record=index, case=entry.case_id)
         for index, (_, entry) in sorted(entries.items())
         if index >= count
     ]
@@ -191,20 +192,20 @@ def check_shard(
 
 
 def _expected(info: DatasetInfo, name: str) -> str:
-    return f"{info.shard_sha256[name][:12]}..." if name in info.shard_sha256 else "nothing of it"
+    return f"{info.shard_sha256[name][:12]}..." if name in info.shard_sha256 else "nothing about it"
 
 
 def shard_names(info: DatasetInfo) -> list[str]:
-    """Of all shards that `dataset.json` names, in the order of the partitions."""
-    names = [case.shard for held in info.partitions.values() for case in held]
+    """The names of all shards in `dataset.json`, in the order of the partitions."""
+    names = [case.shard for members in info.partitions.values() for case in members]
     return list(dict.fromkeys([*names, *sorted(info.shard_sha256)]))
 
 
 def check_entries(info: DatasetInfo) -> list[Problem]:
-    """What is wrong with `dataset.json` in itself: a case listed twice, two cases in one place."""
+    """Problems within `dataset.json`: a case listed twice, or two cases in one place."""
     problems, places, names = [], {}, {}
-    for partition, held in info.partitions.items():
-        for case in held:
+    for partition, members in info.partitions.items():
+        for case in members:
             for kind, key, seen in (("case", case.case_id, names), ("place", (case.shard, case.index), places)):
                 if key in seen:
                     text = f"one {kind} is listed twice, in the partitions '{seen[key]}' and '{partition}'"

@@ -1,4 +1,4 @@
-"""The options of looking at a dataset."""
+"""The options of the command `inspect`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class InspectConfig:
     """What to show and check of a converted dataset; see the help of each option."""
 
     path: str = option(help="Folder or URL of a dataset, or one .tfrecord file.", path=True)
-    check: bool = option(True, "Read each record. --nocheck shows at once what dataset.json holds.")
+    check: bool = option(True, "Read each record. --nocheck shows only the content of dataset.json, at once.")
     list: bool = option(False, "Print a line for each case of a dataset.")
     cards: bool = option(False, "Print a line for each case of a dataset with its spacing, intensities and lesion.")
     json: str | None = option(None, "JSON file to write, with all that is shown and each case.", path=True)
     case: str | None = option(
         None,
         "Write this case to --output as NIfTI: the images in native units, and the label on the grid of the record "
-        "and, as it was drawn, on the patient's own. Values outside the normalisation's window come back as its ends.",
+        "and on the patient's own grid. Values outside the normalisation's window are written as its limits.",
     )
     output: str | None = option(None, "Folder for the files of --case.", path=True)
     export_nnunet: str | None = option(

@@ -1,4 +1,4 @@
-"""`dataset.json`: what a folder of shards holds. Written by conversion, read through this view alone."""
+"""`dataset.json`: the description of a folder of shards. Conversion writes it; only this module reads it."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ _Spacing = Annotated[float, Interval(ge=0, le=1e4)]
 
 @dataclasses.dataclass(frozen=True)
 class CaseEntry:
-    """Where a case lies.
+    """The record of a case: its place and its size.
 
     Attributes:
         case_id: name of the case.
         shard: file name beside `dataset.json`.
-        index: position of the record in it.
+        index: position of the record in the shard, from 0.
         shape: (slices, rows, columns) on the network's grid.
-        lesion_slices: slices with a voxel of any class; None if the case is unlabelled.
-        modalities: images that the record holds; () = all of the dataset's.
-        class_slices: by class, slices with a voxel of it; empty if the case is unlabelled or the target is plain.
-        annotated_slices: slices with a voxel that is not ignored; None if the case is unlabelled or nothing is ignored.
+        lesion_slices: number of slices with a voxel of any class; None if the case is unlabelled.
+        modalities: images of the record; () = all modalities of the dataset.
+        class_slices: by class, number of slices with a voxel of the class; {} if the case is unlabelled or the target
+            is plain.
+        annotated_slices: number of slices with a voxel that is not ignored; None if the case is unlabelled or the
+            target has no ignore value.
     """
 
     case_id: str
@@ -79,7 +81,7 @@ class _File:
             self.labels or self.label_values
         ) is None:
             raise ValueError("expected label_values in version 2, and labels in version 3")
-        _ = self.definition  # refuses values of which no definition is made
+        _ = self.definition  # raises if the values make no definition
         names = set(self.modalities)
         if not all(name.isidentifier() for name in names):
             raise ValueError(f"expected names of modalities such as ct, got {self.modalities}")
@@ -91,7 +93,7 @@ class _File:
             raise ValueError("expected different modalities, each with a normalisation, and one of them as reference")
         cases = [case for cases in self.partitions.values() for case in cases]
         if unknown := self.patients.keys() - {case.case_id for case in cases}:
-            raise ValueError(f"expected patients of cases, got {sorted(unknown)[0]!r}, which is no case")
+            raise ValueError(f"expected patients of cases, got {sorted(unknown)[0]!r}, which is not a case")
         for case in cases:
             if not listing.is_shard(case.shard):
                 raise ValueError(f"expected the name of a shard of case {case.case_id!r}, got {case.shard!r}")
@@ -106,12 +108,12 @@ class _File:
 
     @property
     def definition(self) -> LabelDefinition:
-        """The target of either version."""
+        """What is segmented, in either version."""
         return self.labels.definition() if self.labels else LabelDefinition.plain(self.label_values)
 
 
 class Origin(TypedDict, total=False):
-    """What conversion notes in `dataset.json` of how it was made, outside the hash."""
+    """How a dataset was made: fields that conversion writes into `dataset.json`, outside the hash."""
 
     command: str
     source: str
@@ -123,22 +125,22 @@ class DatasetInfo:
     """The contents of `dataset.json`.
 
     Attributes:
-        root: the folder; that of its copies if it was read from a URL.
+        root: the folder; for a URL, the folder of the local copies.
         modalities: their names, in the order of the conversion.
-        reference_modality: whose box the network's grid covers.
+        reference_modality: modality whose box the network's grid covers.
         spacing_mm: (slice, row, column) of the network's grid; 0 = each case's own.
         normalisation: by modality name.
         labels: what is segmented.
-        layout: of the source files.
+        layout: layout of the source files.
         partitions: cases by partition name.
         shard_sha256: by file name.
-        crop: "body" where records hold the body's box of their grid, "none" where they hold all of it.
+        crop: "body": records contain the body's box of their grid; "none": the whole grid.
         window: side in pixels of the slices that the conversion's plan advises for training; None = not planned.
         accepted: codes of verification's errors that the user accepted; see `plausibility.ACCEPTABLE`.
-        data_hash: of everything above and the shards' bytes.
-        patients: the patient of each case whose name is not the patient's, by case; no part of the hash.
-        url: where it was read from, if from a URL.
-        streamed: whether its shards are read there each time, instead of being copied to `root`.
+        data_hash: SHA-256 of everything above and the shards' bytes.
+        patients: by case, the patient, if the patient's name differs from the case's; no part of the hash.
+        url: URL that the dataset was read from, or "".
+        streamed: whether the shards are read from `url` each time, instead of being copied to `root`.
     """
 
     root: pathlib.Path
@@ -160,43 +162,43 @@ class DatasetInfo:
 
     @property
     def location(self) -> str:
-        """What reads it again from anywhere: a URL or an absolute path."""
+        """The URL, or the absolute path of the folder."""
         return self.url or str(self.root.absolute())
 
     @property
     def where(self) -> str:
-        """For people: where its shards are read from."""
+        """A text that says where the shards are read from."""
         if not self.url:
             return str(self.root)
         return f"{self.url}: read where it lies" if self.streamed else f"{self.url}: shards are kept in {self.root}"
 
     def shard_path(self, shard: str) -> str:
-        """Path of a shard, as tf.data takes it; a URL where it is streamed."""
+        """Path of a shard for tf.data; a URL if the dataset is streamed."""
         return urls.join(self.url, shard) if self.streamed else str(self.root / shard)
 
     def cases(self, partition: str) -> tuple[CaseEntry, ...]:
         """The cases of a partition.
 
         Raises:
-            UserError: it holds none.
+            UserError: the partition has no case.
         """
         entries = self.partitions.get(partition, ())
         if not entries:
-            held = {name: len(cases) for name, cases in self.partitions.items() if cases}
+            counts = {name: len(cases) for name, cases in self.partitions.items() if cases}
             raise UserError(
-                f"expected cases in partition '{partition}', got {held}",
+                f"expected cases in partition '{partition}', got {counts}",
                 path=urls.join(self.location, FILE_NAME),
                 remedy="Give that partition cases in the split and convert again",
             )
         return entries
 
     def modalities_of(self, case: CaseEntry) -> tuple[str, ...]:
-        """The modalities that the record of `case` holds, in the dataset's order."""
+        """The modalities of the record of `case`, in the dataset's order."""
         return case.modalities or self.modalities
 
     @property
     def contract_version(self) -> int:
-        """Of its records and of `dataset.json`: a plain target keeps the version, and the hash, of before."""
+        """Version of the records and of `dataset.json`: 2 for a plain target, else 3."""
         return PLAIN_VERSION if self.labels.is_plain else CONTRACT_VERSION
 
     def _target(self) -> dict:
@@ -222,17 +224,17 @@ class DatasetInfo:
             "window": self.window,
             "partitions": {name: [self._entry(case) for case in self.partitions.get(name, ())] for name in PARTITIONS},
             "shard_sha256": self.shard_sha256,
-            # Left out where there is nothing in it, so that the hash of other data stays what it was.
+            # Only if not empty, so that the hash of other datasets does not change.
             **({"accepted": list(self.accepted)} if self.accepted else {}),
         }
 
     def with_hash(self) -> DatasetInfo:
-        """This, with `data_hash` computed."""
+        """A copy with its `data_hash` computed."""
         return dataclasses.replace(self, data_hash=_hash(self._body()))
 
     def save(self, folder: str | pathlib.Path, **extra) -> None:
-        """Writes `dataset.json` into `folder`; `extra` (how it was made) is kept beside, outside the hash."""
-        # Outside the hash, too, so that the hash of such data stays what it was before there were patients.
+        """Writes `dataset.json` into `folder`. `extra` (see `Origin`) is no part of the hash."""
+        # Outside the hash, so that datasets of versions without patients keep theirs.
         patients = {"patients": self.patients} if self.patients else {}
         body = {**self._body(), "data_hash": self.data_hash, **patients, **extra}
         atomic_files.write_json(pathlib.Path(folder) / FILE_NAME, body)
@@ -245,10 +247,10 @@ class DatasetInfo:
 
         Args:
             folder: a path or a URL.
-            dataset_access, cache_dir: of a URL: the flags of `storage.access`.
+            dataset_access, cache_dir: for a URL, see `storage.access`.
 
         Raises:
-            UserError: it is missing, of another contract version, or lacks a field.
+            UserError: the file is missing, of another contract version, malformed, or was edited.
         """
         if urls.is_remote(folder):
             url = urls.folder(folder)
@@ -262,23 +264,23 @@ class DatasetInfo:
 
     @classmethod
     def _of(cls, body, root: pathlib.Path, path: str | pathlib.Path) -> DatasetInfo:
-        held = json_files.of_value(body, _File, what=_WHAT, path=path, remedy=_REMEDY)
+        file = json_files.of_value(body, _File, what=_WHAT, path=path, remedy=_REMEDY)
         try:
-            normalisation = {name: Normalisation.parse(text) for name, text in held.normalisation.items()}
+            normalisation = {name: Normalisation.parse(text) for name, text in file.normalisation.items()}
         except UserError as error:
             raise UserError(error.problem, path=path, remedy=_REMEDY) from error
         info = cls(
             root=root,
             normalisation=normalisation,
-            labels=held.definition,
-            **{name: getattr(held, name) for name in _AS_IN_THE_FILE},
+            labels=file.definition,
+            **{name: getattr(file, name) for name in _AS_IN_THE_FILE},
         )
-        if held.data_hash != _hash({name: body.get(name) for name in info._body()}):
+        if file.data_hash != _hash({name: body.get(name) for name in info._body()}):
             raise UserError("its data_hash does not match its contents: it was edited", path=path, remedy=_REMEDY)
         return info
 
 
-# Fields of `DatasetInfo` that are read as they are.
+# Fields of `DatasetInfo` that are copied from the file unchanged.
 _AS_IN_THE_FILE = (
     "modalities", "reference_modality", "spacing_mm", "layout", "partitions", "shard_sha256", "crop",
     "window", "data_hash", "accepted", "patients",

@@ -1,7 +1,7 @@
-"""`tf.train.Example` without TensorFlow: the same bytes, from processes that must stay small.
+"""Writes and reads `tf.train.Example` without TensorFlow, with the same bytes and with less memory.
 
-Written and taken apart by hand, since protobuf copies megabytes of voxels several times over: its serialiser grows its
-buffer as it goes, its parser copies into its own memory and from there into each value. Numbers are read by protobuf.
+Protobuf copies megabytes of voxels several times: its serialiser grows its buffer step by step, and its parser copies
+into its own memory and then into each value. Hence only numbers are read by protobuf.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-# Longer messages can be neither written nor read by protobuf, hence by TensorFlow.
+# Protobuf, and therefore TensorFlow, can neither write nor read longer messages.
 MOST_BYTES = 2**31 - 1
-# What hostile bytes may claim: features of an Example, and bytes of a feature of numbers. Ours have 16 numbers.
+# Limits for hostile bytes: features of an Example, and bytes of a feature of numbers. Records have 16 numbers at most.
 _MOST_FEATURES = 10_000
 _MOST_BYTES_OF_NUMBERS = 4096
 
-# A feature: the pieces of its serialised `tensorflow.Feature`, joined only once, in the whole.
+# A serialised `tensorflow.Feature` in pieces. `serialize` joins all pieces once.
 Feature = list
 
 # Tag bytes, (field number << 3 | 2): every field here is length-delimited.
@@ -63,11 +63,11 @@ def ints(values: Iterable[int]) -> Feature:
 def serialize(features: Mapping[str, Feature]) -> bytes:
     """The bytes of ``tf.train.Example(...).SerializeToString(deterministic=True)``, features sorted by name.
 
-    Where one name begins another (t1, t1ce), protobuf's implementations disagree on the order; here, the shorter
-    comes first, as in its pure Python one.
+    If a name is the start of another one (t1, t1ce), protobuf's implementations disagree on the order. Here the shorter
+    name comes first, as in protobuf's pure Python implementation.
 
     Raises:
-        ValueError: they are more than `MOST_BYTES`.
+        ValueError: the result has more than `MOST_BYTES`.
     """
     pieces: Feature = []
     for name, feature in sorted((key.encode("utf-8"), value) for key, value in features.items()):
@@ -86,7 +86,7 @@ def _message_class(name: str):
 
 @functools.cache
 def _pool() -> descriptor_pool.DescriptorPool:
-    # Of its own: in the common one TensorFlow's own messages, if it is imported, too, have these names.
+    # A pool of its own: if TensorFlow is imported, its messages have these names in the default pool.
     proto = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="tensorflow", syntax="proto3")
 
@@ -112,7 +112,7 @@ class NoExample(ValueError):
 
 
 def _length(view: memoryview, place: int) -> tuple[int, int]:
-    """A varint at `place`, and the place behind it."""
+    """The varint at index `place`, and the index after it."""
     value = shift = 0
     while shift < 64:
         if place == len(view):
@@ -127,8 +127,10 @@ def _length(view: memoryview, place: int) -> tuple[int, int]:
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and content of each field of a message; Example and all that is in it down to the lists have
-    length-delimited ones alone."""
+    """Yields number and content of each field of a message.
+
+    All fields of Example and of its parts, down to the lists of values, are length-delimited.
+    """
     place = 0
     while place < len(view):
         tag, place = _length(view, place)
@@ -136,16 +138,16 @@ def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise NoExample(f"expected fields with a length, got wire type {tag & 7}")
         size, place = _length(view, place)
         if size > len(view) - place:
-            raise NoExample(f"a field of {size} bytes goes beyond the end")
+            raise NoExample(f"a field of {size} bytes ends after the end of the message")
         yield tag >> 3, view[place : place + size]
         place += size
 
 
 def parse(serialized: bytes) -> dict[str, memoryview]:
-    """The features of a serialised Example by name, each still serialised: views into `serialized`, not copies.
+    """The features of a serialised Example by name, each still serialised: a view into `serialized`, not a copy.
 
     Raises:
-        NoExample: the bytes are none.
+        NoExample: the bytes are no Example.
     """
     features: dict[str, memoryview] = {}
     for number, content in _fields(memoryview(serialized)):
@@ -165,7 +167,7 @@ def raw_of(feature: memoryview) -> memoryview:
     """The one byte string of a feature from `parse`.
 
     Raises:
-        ValueError: it holds none or several, or something else.
+        ValueError: the feature has not exactly one byte string.
     """
     values = (value for kind, content in _fields(feature) if kind == 1 for number, value in _fields(content))
     first, second = next(values, None), next(values, None)
@@ -184,10 +186,10 @@ def _numbers(feature: memoryview):
 
 
 def floats_of(feature: memoryview) -> list[float]:
-    """The numbers of a feature of `floats` from `parse`; [] where it is of another kind."""
+    """The float32 numbers of a feature from `parse`; [] if the feature is of another kind."""
     return list(_numbers(feature).float_list.value)
 
 
 def ints_of(feature: memoryview) -> list[int]:
-    """The numbers of a feature of `ints` from `parse`; [] where it is of another kind."""
+    """The int64 numbers of a feature from `parse`; [] if the feature is of another kind."""
     return list(_numbers(feature).int64_list.value)

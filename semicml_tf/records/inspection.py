@@ -1,4 +1,4 @@
-"""Overviews of a dataset or a shard, as text for people and as JSON values."""
+"""Overviews of a dataset or a shard, as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.system import tables
 
 
-def check_ours(path: pathlib.Path) -> None:
-    """Checks by the first record that a file is a shard of this package.
+def check_is_shard(path: pathlib.Path) -> None:
+    """Checks from the first record that a file is a shard of this package.
 
     Raises:
         UserError: the file is no such shard, or cannot be read.
@@ -51,7 +51,7 @@ def of_dataset(info: DatasetInfo, checked: Sequence[Checked], made: Mapping) -> 
 
     Args:
         info: the description of the dataset.
-        checked: the shards that were read; () if none was.
+        checked: the shards that were read; () if none was read.
         made: how the dataset was made: command, source and versions.
     """
     contents = {"none": "the whole grid", "body": "the body's box of the grid"}
@@ -108,7 +108,7 @@ def of_shard(path: pathlib.Path, checked: Checked, *, beside: bool) -> str:
 
 
 def list_of_cases(checked: Sequence[Checked]) -> str:
-    """One line for each case that was read."""
+    """A table with one line per case that was read."""
     head = ["case", "partition", "record", "modalities", "shape", "spacing mm", "crop at", "native shape"]
     head += ["label slices", "voxels", "drawn ml", "range"]
     rows = [
@@ -134,7 +134,7 @@ def list_of_cases(checked: Sequence[Checked]) -> str:
 
 
 def list_of_entries(info: DatasetInfo, checked: Sequence[Checked]) -> str:
-    """One line for each case, from its record or, if no record was read, from `dataset.json`."""
+    """A table with one line per case, from its record or, if no record was read, from `dataset.json`."""
     if checked:
         return list_of_cases(checked)
     rows = [
@@ -153,7 +153,7 @@ def list_of_entries(info: DatasetInfo, checked: Sequence[Checked]) -> str:
 
 
 def _versions(cases: Sequence[CaseFacts]) -> str:
-    """The contract versions of records, for a heading."""
+    """The contract versions of the records, as a part of a heading."""
     numbers = sorted({case.contract_version for case in cases})
     return f" of contract version {' and '.join(map(str, numbers))}" if numbers else ""
 

@@ -1,4 +1,4 @@
-"""Shows what a converted dataset holds, and checks that it is as it was written."""
+"""Shows the content of a converted dataset, and checks that it is as conversion wrote it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from semicml_tf.system import atomic_files, json_files, progress
 
 @dataclasses.dataclass(frozen=True)
 class InspectResult:
-    """What was seen.
+    """The result of `inspect`.
 
     Attributes:
-        path: what was looked at.
+        path: path or URL of the dataset or shard.
         text: the result in lines.
-        problems: what is not as it was written, with file, record and byte; empty if all is sound.
-        cases: each case that was read.
-        files: names of the NIfTI files that were written.
+        problems: differences from what conversion wrote, with file, record and byte; () if there are none.
+        cases: the `CaseFacts` of each case that was read.
+        files: names of the NIfTI files, or of the exported folder.
     """
 
     path: str
@@ -51,13 +51,13 @@ class InspectResult:
 
 
 def inspect(config: InspectConfig) -> InspectResult:
-    """Shows and checks a dataset or a shard, or writes one of its cases as NIfTI, or all for nnU-Net.
+    """Shows and checks a dataset or a shard, writes one of its cases as NIfTI, or exports it for nnU-Net.
 
     Returns:
-        What was seen. Damage is no error: `InspectResult.problems` lists it.
+        The result. Damage raises no error: `InspectResult.problems` lists it.
 
     Raises:
-        UserError: the path holds no dataset, or no such case.
+        UserError: the path is no dataset and no shard, or has no such case; an output cannot be written.
     """
     path = config.path
     if not urls.is_remote(path) and not os.path.exists(path):
@@ -79,7 +79,7 @@ def _load(config: InspectConfig) -> DatasetInfo:
 
 
 def _fetch(info: DatasetInfo, names: Sequence[str]) -> None:
-    """Brings the shards of a dataset at a URL into the cache."""
+    """Fetches shards of a dataset at a URL into the cache; does nothing for a folder."""
     if info.url:
         cache.fetch(info.url, {name: info.shard_sha256.get(name, "") for name in names}, info.root)
 
@@ -116,7 +116,7 @@ def _export_nnunet(config: InspectConfig) -> InspectResult:
     counts = ", ".join(f"{count} {name}" for name, count in made.cases.items())
     lines = [f"{made.folder}: {counts} cases; to score masks: evaluate --mask_values={made.labels.mask_values}"]
     if not config.input:
-        lines.append("note: images come from the records, resampled and clipped; --input=SOURCE takes the files' own")
+        lines.append("note: images come from the records, resampled and clipped; --input=SOURCE takes them from files")
     for name, count in made.skipped.items():
         if count:
             lines.append(f"note: skipped {count} {name} cases: a modality is missing")
@@ -127,7 +127,7 @@ def _from_shard(path: pathlib.Path, case_id: str):
     names = []
     with open(path, "rb") as stream:
         for entry in tfrecord_file.scan(stream):
-            if entry.damage:  # the case may still lie behind it
+            if entry.damage:  # the case may follow
                 continue
             record = case_record.decode(entry.content, path=str(path))
             if record.case_id == case_id:
@@ -163,7 +163,7 @@ def _dataset(config: InspectConfig) -> InspectResult:
         text += case_cards.table(cards)
     unlisted = [] if info.url else sorted({file.name for file in info.root.glob("*.tfrecord")} - set(names))
     for name in unlisted:
-        text += f"note: {name} lies in the folder, but {FILE_NAME} does not name it\n"
+        text += f"note: {name} is in the folder, but {FILE_NAME} does not list it\n"
     body = {"kind": "dataset", "path": config.path, **inspection.as_data(info), "made": made, "not_listed": unlisted}
     if cards:
         body["cards"] = cards
@@ -176,7 +176,7 @@ def _shard(path: pathlib.Path, config: InspectConfig) -> InspectResult:
         info = DatasetInfo.load(path.parent)
         info = info if path.name in info.shard_sha256 else None
     if info is None:
-        inspection.check_ours(path)
+        inspection.check_is_shard(path)
     checked = _check([path], info)
     text = inspection.of_shard(path, checked[0], beside=info is not None) + inspection.list_of_cases(checked)
     return _finish(config, text, {"kind": "shard", "path": str(path)}, checked, list(checked[0].problems))
@@ -189,16 +189,16 @@ def _check(paths: Sequence[pathlib.Path], info: DatasetInfo | None) -> list:
 
 
 def _finish(config: InspectConfig, text: str, body: dict, checked: Sequence, problems: Sequence) -> InspectResult:
-    """Writes --json and makes the result."""
+    """Writes the file of --json and returns the result."""
     cases = tuple(case for shard in checked for case in shard.cases)
     if config.json:
-        seen = [
+        shards_json = [
             {"file": shard.file, "bytes": shard.bytes, "sha256": shard.sha256, "sound": not shard.problems}
             for shard in checked
         ]
         checks = {
             "checked": config.check,
-            "shards": seen,
+            "shards": shards_json,
             "cases": [dataclasses.asdict(case) for case in cases],
             "problems": [dataclasses.asdict(problem) for problem in problems],
         }

@@ -1,4 +1,4 @@
-"""Shards of records: written in case order, read whole or one case at a time."""
+"""Reads shards of records, whole or one case at a time, and compares them with `dataset.json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semicml_tf.records.dataset import FILE_NAME, CaseEntry, DatasetInfo
 from semicml_tf.storage import cache, streaming
 from semicml_tf.system.digest import sha256
 
-_REMEDY = "Convert the data again, or copy the folder anew"
+_REMEDY = "Convert the data again, or copy the folder again"
 
 
 def shard_name(partition: str, index: int, count: int) -> str:
@@ -56,9 +56,9 @@ def _read_case(info: DatasetInfo, case: CaseEntry, partition: str) -> case_recor
 
 
 def problems_in(record: case_record.CaseRecord) -> Iterator[str]:
-    """What is wrong with a record, whatever `dataset.json` says."""
+    """Problems of a record, without regard to `dataset.json`."""
     for name, image in record.images.items():
-        # By the bits, where float16's exponent is full: numpy's own isfinite converts every value.
+        # All exponent bits of a float16 are 1 in NaN and infinity. NumPy's isfinite is slower: it converts every value.
         if np.any((image.view(np.uint16) & 0x7C00) == 0x7C00):
             yield f"image '{name}' holds NaN or infinite values"
 
@@ -66,7 +66,7 @@ def problems_in(record: case_record.CaseRecord) -> Iterator[str]:
 def problems_with_entry(
     record: case_record.CaseRecord, entry: CaseEntry, partition: str, info: DatasetInfo
 ) -> Iterator[str]:
-    """How a record differs from what `dataset.json` says."""
+    """Differences between a record and its entry in `dataset.json`."""
     if record.case_id != entry.case_id:
         yield f"{FILE_NAME} says that this is case {entry.case_id}"
         return
@@ -80,9 +80,9 @@ def problems_with_entry(
         yield f"it holds {sorted(record.images)}, but {FILE_NAME} says {sorted(expected)}"
     may_be_labelled = partition in case_record.LABELLED_PARTITIONS
     if record.label is not None and not may_be_labelled:
-        yield f"it holds a label, though the partition '{partition}' has none"
+        yield f"it has a label, although it is in the partition '{partition}'"
     if record.label is None and may_be_labelled:
-        yield f"it holds no label, though it is in the partition '{partition}'"
+        yield f"it has no label, although it is in the partition '{partition}'"
     if record.label is not None and may_be_labelled:
         slices = int(record.labels.any(record.label).any(axis=(1, 2)).sum())
         if slices != entry.lesion_slices:
@@ -112,10 +112,10 @@ def _read(path: str, index: int, open_binary: Callable[[str], BinaryIO]) -> byte
 
 
 def check_records(info: DatasetInfo, partitions: Sequence[str]) -> None:
-    """Reads every record of the partitions. TensorFlow's own reader trusts what a record claims.
+    """Reads and checks every record of the partitions, because TensorFlow's reader does not check them.
 
     Raises:
-        UserError: see `read_cases`; it names the shard and the case.
+        UserError: see `read_cases`. The error names the shard and the case.
     """
     cases = [case for partition in partitions for case in info.partitions.get(partition, ())]
     for _ in read_cases(info, cases):
@@ -125,7 +125,7 @@ def check_records(info: DatasetInfo, partitions: Sequence[str]) -> None:
 def check_shards(info: DatasetInfo, partitions: Sequence[str]) -> None:
     """Compares the bytes of the partitions' shards with the hashes of `dataset.json`.
 
-    Of a dataset at a URL these shards, and no others, are fetched first; of a streamed one the store is asked.
+    Shards at a URL are fetched first. Shards that are streamed are checked by `streaming.check`.
 
     Raises:
         UserError: a shard is missing or its bytes are not those that conversion wrote.

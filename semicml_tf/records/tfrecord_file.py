@@ -1,6 +1,6 @@
-"""TFRecord files without TensorFlow: written, read from any record on, and searched for damage.
+"""Writes and reads TFRecord files without TensorFlow, and finds damaged records.
 
-A record is its length (8 bytes, little-endian), the masked CRC-32C of these, the content, and its masked CRC-32C.
+A record is its length (8 bytes, little-endian), the masked CRC-32C of the length, the content, and its masked CRC-32C.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from semicml_tf.records.example_proto import MOST_BYTES
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
-# google_crc32c falls back to Python, which takes minutes for what its C takes milliseconds for; it then warns itself.
+# Without its C code, google_crc32c warns and uses Python: minutes instead of milliseconds.
 CRC_IS_FAST = google_crc32c.implementation == "c"
 
 
 class Damage(Exception):
-    """A place where a file is not as it was written.
+    """A damaged record of a file.
 
     Attributes:
         record: number of the damaged record in the file, from 0.
         offset: byte at which that record begins.
         reason: what is wrong with it.
-        at_header: whether it is its length that cannot be believed.
+        at_header: whether its length is damaged, so that no later record can be found.
     """
 
     def __init__(self, record: int, offset: int, reason: str, *, at_header: bool = False):
@@ -37,7 +37,7 @@ class Damage(Exception):
 
 
 class TooShort(Exception):
-    """A sound file ends before the record that was asked for."""
+    """An undamaged file has fewer records than expected."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Record:
     """One record of a file.
 
     Attributes:
-        index: its number, from 0.
-        offset: byte at which it begins.
-        content: its bytes; None where it is damaged.
-        damage: what is wrong with it; None where it is sound.
+        index: number of the record, from 0.
+        offset: byte at which the record begins.
+        content: the record's bytes; None if it is damaged.
+        damage: what is wrong with the record; None if it is not damaged.
     """
 
     index: int
@@ -78,22 +78,22 @@ def _size(stream: BinaryIO) -> int:
 
 
 def _read_length(stream: BinaryIO, index: int, offset: int, size: int) -> int:
-    """Reads a header and leaves the stream at the content, all of which is there.
+    """Reads a header and leaves the stream at the start of the content.
 
     Raises:
-        Damage: the header is cut off or damaged, or the file ends before the record does.
+        Damage: the header is truncated or damaged, or the file ends within the record.
     """
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
-        reason = f"the file ends within its header, {len(header)} of {_HEADER.size} bytes are there"
+        reason = f"the file ends within its header, after {len(header)} of {_HEADER.size} bytes"
         raise Damage(index, offset, reason, at_header=True)
     length, crc = _HEADER.unpack(header)
     if _masked_crc(header[:8]) != crc:
-        reason = "its header fails its checksum; nothing behind it can be found"
+        reason = "its header fails its checksum; later records cannot be found"
         raise Damage(index, offset, reason, at_header=True)
-    there, expected = size - offset, _HEADER.size + length + _FOOTER.size
-    if there < expected:
-        raise Damage(index, offset, f"the file ends within it, {there} of {expected} bytes are there")
+    available, expected = size - offset, _HEADER.size + length + _FOOTER.size
+    if available < expected:
+        raise Damage(index, offset, f"the file ends within it, after {available} of {expected} bytes")
     if length > MOST_BYTES:
         raise Damage(index, offset, f"it has {length} bytes, expected at most {MOST_BYTES}")
     return length
@@ -109,9 +109,10 @@ def _read_content(stream: BinaryIO, length: int, index: int, offset: int) -> byt
 
 
 def scan(stream: BinaryIO) -> Iterator[Record]:
-    """Yields every record of an open, seekable file from its start, sound or damaged.
+    """Yields every record of an open, seekable file from its start, damaged or not.
 
-    Behind damaged content it goes on; behind a damaged header, or where the file is cut off, nothing can be found.
+    Records after damaged content are yielded, too. A damaged header or the end of the file within a record ends the
+    iteration.
     """
     size, offset, index = _size(stream), stream.seek(0), 0
     while offset < size:
@@ -133,7 +134,7 @@ def read_all(stream: BinaryIO) -> Iterator[bytes]:
     """Yields the contents of all records of an open, seekable file, one in memory at a time.
 
     Raises:
-        Damage: at the first record that is not as it was written.
+        Damage: at the first damaged record.
     """
     for record in scan(stream):
         if record.damage:
@@ -142,11 +143,11 @@ def read_all(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def read_one(stream: BinaryIO, index: int) -> bytes:
-    """The content of record `index` of an open, seekable file; of those before it the headers alone are read.
+    """The content of record `index` of an open, seekable file. Of earlier records only the headers are read.
 
     Raises:
-        Damage: it, or the header of one before it, is not as it was written.
-        TooShort: the file holds fewer records.
+        Damage: the record, or the header of an earlier one, is damaged.
+        TooShort: the file has fewer records.
     """
     size, offset = _size(stream), stream.seek(0)
     for number in range(index + 1):

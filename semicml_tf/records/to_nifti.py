@@ -1,4 +1,4 @@
-"""A record written back to NIfTI files, for a person to look at what the network gets."""
+"""Writes a record as NIfTI files, to look at the input of the network."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from semicml_tf.preprocessing.normalisation import Constants
 from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.system import atomic_files
 
-_LONGEST_STEM = 200  # bytes; systems take 255
+_LONGEST_STEM = 200  # bytes; file systems allow 255
 
 
 def native_units(image: np.ndarray, constants: Constants) -> np.ndarray:
-    """The inverse of the normalisation; what lay outside its window comes back as the window's end. float32."""
+    """Inverts the normalisation; returns float32. Values outside its window were clipped, and stay so."""
     values = image.astype(np.float32)
     values *= np.float32(constants.scale)
     values += np.float32(constants.center)
-    # A last bit of float16 must not lead out of the window.
+    # The rounding to float16 can give values outside the window.
     return np.clip(values, np.float32(constants.low), np.float32(constants.high), out=values)
 
 
 def file_stem(case_id: str) -> str:
-    """`case_id` as the start of a file's name: without separators, not hidden, and with room for an ending."""
+    """A file name for `case_id` without its ending: no separators, not hidden, at most 200 bytes."""
     stem = re.sub(r"[/\\\0]|^\.", "_", printable(case_id))
     if len(stem.encode()) <= _LONGEST_STEM:
         return stem
@@ -39,18 +39,20 @@ def file_stem(case_id: str) -> str:
 def write_case(folder: str | pathlib.Path, record: CaseRecord, *, overwrite: bool = False) -> list[str]:
     """Writes a record's images, labels and numbers.
 
-    `CASE_MODALITY.nii.gz` (float32, native units) and `CASE_label.nii.gz` lie on the record's grid,
-    `CASE_native_label.nii.gz` on the patient's own; both hold codes of the classes. `CASE.json` holds what made them.
+    `CASE_MODALITY.nii.gz` (float32, native units) and `CASE_label.nii.gz` are on the record's grid,
+    `CASE_native_label.nii.gz` on the patient's own. Labels contain class codes. `CASE.json` contains the constants of
+    the normalisation and the place of the crop.
 
     Args:
-        folder: made where it is not there; each file in it appears whole or not at all.
-        overwrite: replace files of that name.
+        folder: created if missing. Each file is written atomically.
+        record: the record.
+        overwrite: whether to replace existing files.
 
     Returns:
         The files' names.
 
     Raises:
-        UserError: the folder cannot be written to, or holds such a file already.
+        UserError: the folder cannot be written to, or such a file exists and `overwrite` is False.
     """
     folder, stem = pathlib.Path(folder), file_stem(record.case_id)
     labels = {}
@@ -60,10 +62,10 @@ def write_case(folder: str | pathlib.Path, record: CaseRecord, *, overwrite: boo
             f"{stem}_native_label.nii.gz": (record.native_label, record.native_grid),
         }
     names = [*(f"{stem}_{name}.nii.gz" for name in record.images), *labels, f"{stem}.json"]
-    there = [name for name in names if (folder / name).exists()]
-    if there and not overwrite:
+    existing = [name for name in names if (folder / name).exists()]
+    if existing and not overwrite:
         raise UserError(
-            "this file is there already", path=folder / there[0], remedy="Choose another, or pass --overwrite"
+            "this file exists already", path=folder / existing[0], remedy="Choose another, or pass --overwrite"
         )
     for name, image in record.images.items():
         write_on_grid(folder / f"{stem}_{name}.nii.gz", native_units(image, record.constants[name]), record.grid)

@@ -1,8 +1,8 @@
-"""A dataset as a raw dataset of nnU-Net v2, so that nnU-Net trains on the same patients.
+"""Exports a dataset as a raw dataset of nnU-Net v2, so that nnU-Net trains on the same patients.
 
     DIR/Dataset001_NAME/imagesTr/CASE_0000.nii.gz   channel 0 of a labelled or validation patient, float32
     DIR/Dataset001_NAME/labelsTr/CASE.nii.gz        label of the patient
-    DIR/Dataset001_NAME/imagesTs/CASE_0000.nii.gz   images of a test patient, whose label is not written
+    DIR/Dataset001_NAME/imagesTs/CASE_0000.nii.gz   channel 0 of a test patient; the label is not written
     DIR/Dataset001_NAME/dataset.json                channels and labels
     DIR/Dataset001_NAME/splits_final.json           fold 0: train on labelled patients, validate on validation patients
 
@@ -32,7 +32,7 @@ from semicml_tf.records.to_nifti import file_stem, native_units
 from semicml_tf.system import atomic_files, progress
 
 _FOLDER = re.compile(r"Dataset(\d{3})_(.+)")
-# Mean difference of normalised values, above which a record was made of another image. Rounding makes 0.0003 at most.
+# Mean difference of normalised values. Above it, the record comes from another image. Rounding gives at most 0.0003.
 _SAME = 0.002
 _TRAINING, _VALIDATION, _TEST = PARTITIONS = ("labelled", "validation", "test")
 _CONTENTS = ("dataset.json", "imagesTr", "imagesTs", "labelsTr", "splits_final.json")
@@ -40,11 +40,11 @@ _CONTENTS = ("dataset.json", "imagesTr", "imagesTs", "labelsTr", "splits_final.j
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A written dataset.
+    """An exported dataset.
 
     Attributes:
-        folder: of the dataset.
-        labels: how classes became label values.
+        folder: folder of the dataset.
+        labels: label values of the classes.
         cases: number of cases by partition.
         skipped: number of cases by partition that lack a modality.
     """
@@ -91,16 +91,16 @@ def export(
     """Writes the labelled, validation and test patients of a dataset.
 
     Args:
-        info: the dataset, with its shards at hand.
-        folder: folder of raw datasets, as nnU-Net's ``nnUNet_raw``. The dataset gets the next number in it.
+        info: the dataset, whose shards are on this machine.
+        folder: folder of raw datasets, nnU-Net's ``nnUNet_raw``. The dataset gets the next free number.
         modalities: the channels in order; () = all of the dataset's.
         source: folder or manifest that was converted. Images then come from its files. Otherwise images come from the
             records: resampled to the network's grid and back, and clipped to the normalisation's window.
-        overwrite: replace a former export of this name.
+        overwrite: whether to replace an earlier export of this name.
 
     Raises:
-        UserError: there is such an export already, the folder cannot be written to, a case or modality is missing,
-            `source` is not what was converted, or nnU-Net cannot hold the target.
+        UserError: such an export exists, the folder cannot be written to, a case or modality is missing, `source` is
+            not what was converted, or one label map of nnU-Net cannot represent the target.
     """
     modalities = tuple(modalities) or info.modalities
     chosen = chosen_cases(info, modalities)
@@ -147,13 +147,12 @@ def _description(
         "numTraining": len(chosen[_TRAINING]) + len(chosen[_VALIDATION]),
         "numTest": len(chosen[_TEST]),
         "file_ending": ".nii.gz",
-        # nnU-Net does not read it: the dataset that this one was made of.
-        "data_hash": info.data_hash,
+        "data_hash": info.data_hash,  # of the source dataset; nnU-Net ignores it
     }
 
 
 def _codes(info: DatasetInfo, cases: Sequence[CaseEntry]) -> np.ndarray | None:
-    """The codes in the labels of several regions; None of other targets, whose codes are known."""
+    """The codes in the labels of several regions; None for other targets, whose codes are known in advance."""
     if info.labels.exclusive or len(info.labels.names) == 1:
         return None
     return np.concatenate([np.unique(record.native_label) for record in shards.read_cases(info, cases)])
@@ -166,10 +165,10 @@ def _name(info: DatasetInfo, modalities: Sequence[str]) -> str:
 
 
 def _target(folder: pathlib.Path, name: str, *, overwrite: bool) -> pathlib.Path:
-    """The folder of the dataset: that of a former export, or one with the next number.
+    """The folder of the dataset: that of an earlier export, or a new one with the next number.
 
     Raises:
-        UserError: there is a former export, and it is not to be replaced; or a folder of its name holds something else.
+        UserError: an earlier export exists and `overwrite` is False, or its folder contains other files.
     """
     matches = [_FOLDER.fullmatch(path.name) for path in (folder.iterdir() if folder.is_dir() else ())]
     numbers = {match[2]: int(match[1]) for match in matches if match}
@@ -180,7 +179,7 @@ def _target(folder: pathlib.Path, name: str, *, overwrite: bool) -> pathlib.Path
         return folder / f"Dataset{number:03d}_{name}"
     target = folder / f"Dataset{numbers[name]:03d}_{name}"
     if not overwrite:
-        raise UserError("this export is there already", path=target, remedy="Choose another, or pass --overwrite")
+        raise UserError("this export exists already", path=target, remedy="Choose another, or pass --overwrite")
     atomic_files.check_replaceable(target, _CONTENTS)
     return target
 
@@ -188,7 +187,7 @@ def _target(folder: pathlib.Path, name: str, *, overwrite: bool) -> pathlib.Path
 def _files(
     info: DatasetInfo, modalities: Sequence[str], source: str | pathlib.Path | None, cases: Mapping[CaseEntry, str]
 ) -> dict[str, CaseFiles]:
-    """The files of the cases by case name; empty without a source."""
+    """The files of the cases by case name; {} without a source."""
     if source is None:
         return {}
     source = pathlib.Path(source)
@@ -211,7 +210,7 @@ def _image(record: CaseRecord, name: str, files: CaseFiles | None) -> np.ndarray
     if files is None:
         return resample(native_units(image, constants), record.grid, record.native_grid)
     values, grid = files.images[name].read_volume()
-    # The record's affine has 32 bits, and its values have 16.
+    # Not equal, because the record has a float32 affine and float16 values.
     if np.abs(constants.apply(resample(values, grid, record.grid)) - image).mean() > _SAME:
         raise UserError(
             f"case {record.case_id} was converted from another image of '{name}'",

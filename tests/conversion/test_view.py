@@ -75,12 +75,12 @@ def test_no_label_reaches_an_unlabelled_patient(dataset, tmp_path):
     assert any(case_cards.is_of_a_lesion(name) for name in cards["P3"])
     again = view.write(made, splits.checked(OTHER), tmp_path / "again")
     assert again.data_hash == made.data_hash
-    refused(made, FIRST, tmp_path / "back", "case P4 into 'test', but this dataset holds no label")
+    refused(made, FIRST, tmp_path / "back", "case P4 into 'test', but this dataset has no label")
 
 
 def test_a_view_that_would_leak_is_not_written(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(view, "_without_label", lambda record, spacing_mm: record)
-    refused(dataset, OTHER, tmp_path / "view", "holds a label, though the partition 'unlabelled' has none")
+    refused(dataset, OTHER, tmp_path / "view", "has a label, although it is in the partition 'unlabelled'")
 
 
 def test_the_grid_of_a_label_that_shows_where_the_lesion_is_leaves_with_it(dataset):
@@ -98,7 +98,7 @@ def test_the_grid_of_a_label_that_shows_where_the_lesion_is_leaves_with_it(datas
     "split,message",
     [
         ({**OTHER, "test": ["P9"]}, "case P9 into 'test', but it has no files here"),
-        ({**OTHER, "test": ["P5"], "unlabelled": ["P4"]}, "case P5 into 'test', but this dataset holds no label"),
+        ({**OTHER, "test": ["P5"], "unlabelled": ["P4"]}, "case P5 into 'test', but this dataset has no label"),
     ],
 )
 def test_splits_that_do_not_fit_are_refused(dataset, tmp_path, split, message):

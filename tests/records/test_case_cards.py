@@ -1,4 +1,4 @@
-"""A few numbers of each case: what they are, who has them, and as Examples."""
+"""Cards of cases: their numbers, their partitions, and their form as Examples."""
 
 import json
 
@@ -40,17 +40,17 @@ def test_numbers_are_those_of_the_files(dataset):
     assert card["ct/lesion/mean"] == pytest.approx(ct[mask].mean(), rel=1e-5)
     assert card["pet/lesion/mean"] == pytest.approx(pet[mask].mean(), rel=1e-5)
     assert card["pet/lesion/covered"] == 1
-    # Told by name alone: whole numbers are floats, too, so that a type does not depend on a value.
+    # The type depends on the name alone, not on the value: whole numbers are floats, too.
     assert all(type(value) is float for name, value in card.items() if "/" in name)
 
 
-def test_unlabelled_cases_have_nothing_of_a_lesion(dataset):
+def test_unlabelled_cases_have_no_lesion_feature(dataset):
     for card in case_cards.load(dataset):
-        held = [name for name in card if case_cards.is_of_a_lesion(name)]
-        assert bool(held) == (card["partition"] != "unlabelled"), card["case_id"]
+        has_lesion_feature = any(case_cards.is_of_a_lesion(name) for name in card)
+        assert has_lesion_feature == (card["partition"] != "unlabelled"), card["case_id"]
 
 
-def test_as_examples(dataset, tmp_path):
+def test_written_examples_are_read_back(dataset, tmp_path):
     cards = case_cards.load(dataset)
     path, again = tmp_path / "Split-x/cards.gz", tmp_path / "again.gz"
     case_cards.write_split(path, cards)
@@ -72,15 +72,15 @@ def test_as_examples(dataset, tmp_path):
 
 def test_the_command_shows_them(dataset, tmp_path, capsys):
     commandline.call("semicml_tf.inspect", [str(dataset), "--nocheck", "--cards", f"--json={tmp_path / 'out.json'}"])
-    told = capsys.readouterr().out
-    (line,) = [line for line in told.splitlines() if line.split()[:2] == ["P1", "labelled"]]
+    shown = capsys.readouterr().out
+    (line,) = [line for line in shown.splitlines() if line.split()[:2] == ["P1", "labelled"]]
     assert "3 x 2 x 2" in line and line.split()[-3:-1] == ["1", "0.72"]
-    (line,) = [line for line in told.splitlines() if line.split()[:2] == ["P2", "unlabelled"]]
+    (line,) = [line for line in shown.splitlines() if line.split()[:2] == ["P2", "unlabelled"]]
     assert line.split()[-3:] == ["-", "-", "-"]
     assert json.loads((tmp_path / "out.json").read_text())["cards"] == case_cards.load(dataset)
 
 
-def test_a_dataset_without_cards(dataset, tmp_path):
+def test_missing_cards_are_refused(dataset, tmp_path):
     with pytest.raises(UserError, match="cards.json: expected the cards of a dataset's cases.*semicml_tf.convert"):
         case_cards.load(tmp_path)
     (tmp_path / "cards.json").write_text(json.dumps({"version": 0, "cards": []}))

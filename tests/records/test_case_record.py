@@ -1,4 +1,4 @@
-"""The record contract: what goes in comes out, byte for byte the same each time."""
+"""The record contract: decoding inverts encoding, and encoding is deterministic."""
 
 import dataclasses
 import tracemalloc
@@ -73,12 +73,12 @@ def test_a_label_of_other_values_cannot_be_parsed(monkeypatch):
         next(iter(dataset.map(lambda s: case_record.parse_in_graph(s, ["ct"], labelled=True))))
 
 
-def test_a_label_that_is_not_there_cannot_be_parsed():
+def test_a_missing_label_cannot_be_parsed():
     with pytest.raises(tf.errors.InvalidArgumentError, match="label"):
         case_record.parse_in_graph(case_record.encode(record(labelled=False)), ["ct"], labelled=True)
 
 
-def test_something_else_than_a_record():
+def test_bytes_that_are_no_record_are_refused():
     with pytest.raises(UserError, match=r"a.tfrecord: a record is no tf.train.Example.*Convert"):
         case_record.decode(b"\xff\xff\xff", path="a.tfrecord")
     with pytest.raises(UserError, match="contract version 2 or 3, got none"):
@@ -112,12 +112,13 @@ def test_a_box_of_the_grid_keeps_its_place():
 
 def test_a_patient_with_one_modality():
     whole = record(labelled=False)
-    one = dataclasses.replace(whole, images={"ct": whole.images["ct"]}, constants={"ct": whole.constants["ct"]})
-    after = case_record.decode(case_record.encode(one))
+    ct_only = dataclasses.replace(whole, images={"ct": whole.images["ct"]}, constants={"ct": whole.constants["ct"]})
+    content = case_record.encode(ct_only)
+    after = case_record.decode(content)
     assert set(after.images) == set(after.constants) == {"ct"}
-    case_record.parse_in_graph(case_record.encode(one), ["ct"], labelled=False)
+    case_record.parse_in_graph(content, ["ct"], labelled=False)
     with pytest.raises(tf.errors.InvalidArgumentError, match="image/pet"):
-        case_record.parse_in_graph(case_record.encode(one), ["ct", "pet"], labelled=False)
+        case_record.parse_in_graph(content, ["ct", "pet"], labelled=False)
 
 
 @pytest.mark.parametrize(
@@ -157,17 +158,17 @@ def test_parts_that_do_not_fit_together_are_not_written(change, message):
         lambda f: f["native/affine"].float_list.value.__setitem__(0, float("nan")),
     ],
 )
-def test_a_record_that_lacks_something(change):
+def test_a_record_with_a_missing_or_wrong_feature_is_refused(change):
     example = tf.train.Example.FromString(case_record.encode(record()))
     change(example.features.feature)
-    with pytest.raises(UserError, match=r"a.tfrecord: a record of contract version 2 lacks a feature.*Convert"):
+    with pytest.raises(UserError, match=r"a.tfrecord: a record of contract version 2 has a missing or wrong feature"):
         case_record.decode(example.SerializeToString(), path="a.tfrecord")
 
 
 def mutations():
-    """Name and bytes of records that each claim one thing that conversion did not write."""
+    """Yields name and bytes of records with one mutation each."""
     whole = case_record.encode(record())
-    held = tf.train.Example.FromString(whole).features.feature
+    features = tf.train.Example.FromString(whole).features.feature
 
     def mutated(name, change, text):
         example = tf.train.Example.FromString(whole)
@@ -183,14 +184,14 @@ def mutations():
         return change
 
     bomb = zlib.compress(bytes(2**24))
-    for name in held:
+    for name in features:
         yield mutated(name, lambda feature: feature.Clear(), "empty")
         yield mutated(name, lambda feature: feature.int64_list.value.extend([1, 2, 3]), "as whole numbers")
         yield mutated(name, lambda feature: feature.bytes_list.value.extend([b"x"]), "as bytes")
-        values = list(getattr(held[name], held[name].WhichOneof("kind")).value)
+        values = list(getattr(features[name], features[name].WhichOneof("kind")).value)
         for count in (values[:-1], values * 2, values * 3000 if len(values) > 1 else []):
             yield mutated(name, replaced(count), f"{len(count)} values")
-        if held[name].WhichOneof("kind") == "bytes_list":
+        if features[name].WhichOneof("kind") == "bytes_list":
             for text in (b"", values[0][:-1], values[0] + b"\0", values[0] * 100, bomb):
                 yield mutated(name, replaced([text]), f"{len(text)} bytes")
             continue
@@ -206,7 +207,7 @@ def mutations():
             content[place] = rng.integers(256)
         yield f"bytes {number}", bytes(content)
         yield f"cut {number}", whole[: rng.integers(len(whole))]
-    # 8 kB that claim 2000 x 2000 x 2000 voxels, and the same as a mask of that many zeros.
+    # 8 kB that claim 2000 x 2000 x 2000 voxels; then also with a compressed mask of too many zeros.
     cube = tf.train.Example.FromString(whole)
     cube.features.feature["native/shape"].int64_list.value[:] = [2000, 2000, 2000]
     yield "2000^3", cube.SerializeToString()
@@ -235,8 +236,8 @@ def test_a_record_with_false_claims_is_refused_or_read_as_tensorflow_reads_it():
         features = tf.train.Example.FromString(content).features.feature
         for modality, image in after.images.items():
             assert image.tobytes() == features[f"image/{modality}"].bytes_list.value[0], name
-            held = features[f"normalisation/{modality}"].float_list.value
-            np.testing.assert_array_equal(dataclasses.astuple(after.constants[modality]), held)
+            expected = features[f"normalisation/{modality}"].float_list.value
+            np.testing.assert_array_equal(dataclasses.astuple(after.constants[modality]), expected)
         assert list(after.crop_offset) == features["crop/offset"].int64_list.value, name
         assert list(after.full_grid.shape) == features["crop/full_shape"].int64_list.value, name
         assert list(after.native_grid.shape) == features["native/shape"].int64_list.value, name
@@ -273,7 +274,7 @@ def test_a_case_that_is_too_large_for_a_record(monkeypatch):
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
-def test_arrays_are_aligned_wherever_their_bytes_lie(length):
+def test_decoded_arrays_are_aligned(length):
     whole = dataclasses.replace(record(), case_id="x" * length)  # moves all that comes after it
     content = case_record.encode(whole)
     after = case_record.decode(content)
@@ -288,7 +289,7 @@ REGIONS = LabelDefinition({f"r{number}": (number + 1,) for number in range(9)})
 
 
 @pytest.mark.parametrize("labels,highest", [(CLASSES, 3), (REGIONS, 1 << 9)], ids=["classes", "regions"])
-def test_codes_of_several_classes_come_back_by_both_readers(labels, highest):
+def test_both_readers_return_the_codes_of_several_classes(labels, highest):
     rng = np.random.default_rng(1)
     before = record()
     codes = {

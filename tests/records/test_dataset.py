@@ -1,4 +1,4 @@
-"""`dataset.json` and shards: read whole, or refused with one line."""
+"""`dataset.json` and shards: reading, and errors for damaged or edited files."""
 
 import dataclasses
 import json
@@ -60,7 +60,7 @@ def test_an_edited_description_is_refused(dataset, change, message):
     assert str(path) in caught.value.line and "semicml_tf.convert" in caught.value.line
 
 
-def test_no_dataset_at_all(tmp_path):
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"dataset.json: expected a converted dataset.*semicml_tf.convert"):
         DatasetInfo.load(tmp_path)
     (tmp_path / "dataset.json").write_text("{")
@@ -80,7 +80,7 @@ def damage(content, how):
     return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
 
 
-def test_a_dataset_of_an_earlier_version_is_to_be_converted_again(dataset):
+def test_a_dataset_of_an_earlier_version_is_refused(dataset):
     path = edit(dataset, lambda body: [body.update(contract_version=1), body.pop("crop"), body.pop("window")])
     with pytest.raises(UserError) as caught:
         DatasetInfo.load(dataset)
@@ -90,7 +90,7 @@ def test_a_dataset_of_an_earlier_version_is_to_be_converted_again(dataset):
     )
 
 
-def test_what_the_plan_advised_and_what_records_hold(dataset):
+def test_window_crop_and_modalities_are_saved(dataset):
     info = DatasetInfo.load(dataset)
     case = dataclasses.replace(info.cases("unlabelled")[0], modalities=("pet",))
     changed = dataclasses.replace(
@@ -148,13 +148,13 @@ def _shape(*values):
     "change,length,message",
     [
         (_shape(2**40, 1, 1), None, r"record 0 \(case labelled-0\): .*cannot reshape"),
-        # TensorFlow's reader would take both for the image's shape, and end the process on the length.
+        # TensorFlow's reader would use both as the image's shape, and would end the process on the length.
         (_shape(36, 40, 6), None, r"record 0 \(case labelled-0\): .*a box within"),
         (_shape(-1, 40, 36), None, r"record 0 \(case labelled-0\): .*positive sizes"),
         (lambda features: None, 2**45, "record 0 at byte 0: the file ends within it"),
         (lambda f: f["image/pet"].bytes_list.value.__setitem__(0, b"xyz"), None, "labelled-0.*buffer size"),
         (lambda f: [f.pop(name) for name in ("image/pet", "normalisation/pet")], None, r"it holds \['ct'\], but"),
-        (lambda f: [f.pop(name) for name in ("label", "native/label")], None, "it holds no label"),
+        (lambda f: [f.pop(name) for name in ("label", "native/label")], None, "it has no label"),
         (lambda f: f["case_id"].bytes_list.value.__setitem__(0, b"b"), None, "says that this is case labelled-0"),
     ],
 )

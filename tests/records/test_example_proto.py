@@ -1,4 +1,4 @@
-"""Examples written and read without TensorFlow: to the byte what TensorFlow writes and reads."""
+"""Examples written and read without TensorFlow: the bytes equal TensorFlow's."""
 
 import numpy as np
 import pytest
@@ -70,14 +70,14 @@ def test_what_tensorflow_writes_in_any_order_is_read(seed):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f2", "u1", "<i4"])
-def test_an_array_goes_in_c_order(order, dtype):
+def test_arrays_are_written_in_c_order(order, dtype):
     array = np.asarray(np.arange(24).reshape(2, 3, 4), dtype, order=order)
     assert example_proto.serialize({"a": example_proto.raw(array)}) == by_tensorflow({"a": array.tobytes()}, {}, {})
     view = array[:, ::2]  # not contiguous
     assert example_proto.serialize({"a": example_proto.raw(view)}) == by_tensorflow({"a": view.tobytes()}, {}, {})
 
 
-def test_names_that_begin_others_come_first():
+def test_a_name_that_is_the_start_of_another_comes_first():
     names = ["t1", "t1ce", "t1c", "", "t"]
     ours = example_proto.serialize({name: example_proto.ints([1]) for name in names})
     assert sorted(names, key=lambda name: ours.index(b"\n" + bytes([len(name)]) + name.encode() + b"\x12")) == sorted(
@@ -89,18 +89,18 @@ def test_names_that_begin_others_come_first():
 
 
 def test_no_feature_at_all():
-    # TensorFlow's default has no `features`; an empty one says the same.
+    # TensorFlow omits the empty `features` message here.
     assert example_proto.serialize({}) == by_tensorflow({}, {}, {})
 
 
-def test_too_long_for_protobuf(monkeypatch):
+def test_an_example_that_is_too_long_for_protobuf_is_refused(monkeypatch):
     monkeypatch.setattr(example_proto, "MOST_BYTES", 1000)
     example_proto.serialize({"a": example_proto.raw(bytes(900))})
     with pytest.raises(ValueError, match="at most 1000 bytes, got 10"):
         example_proto.serialize({"a": example_proto.raw(bytes(1000))})
 
 
-def test_no_example():
+def test_bytes_that_are_no_example_are_refused():
     whole = by_tensorflow(TEXTS, {}, {})
     for content in (b"\xff\xff\xff", b"\xff" * 11, whole[:-3], whole[:1], b"\x08\x01", b"text, and more of it"):
         with pytest.raises(example_proto.NoExample):
@@ -109,7 +109,7 @@ def test_no_example():
         example_proto.parse(example_proto.serialize({"a": []}).replace(b"a", b"\xff"))
 
 
-def test_damaged_bytes_are_refused_or_read_and_nothing_else_happens():
+def test_damaged_bytes_are_read_or_raise_value_error():
     whole = by_tensorflow({"a": b"xyz"}, {"f": FLOATS}, {"i": INTS})
     rng = np.random.default_rng(0)
     for _ in range(2000):

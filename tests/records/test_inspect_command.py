@@ -1,4 +1,4 @@
-"""`python -m semicml_tf.inspect`: what a dataset holds, whatever is wrong with it, and a case back to NIfTI."""
+"""`python -m semicml_tf.inspect`: overviews, reports of damage, and a case written as NIfTI."""
 
 import dataclasses
 import json
@@ -55,11 +55,11 @@ def entry(record, shard, index):
     return CaseEntry(record.case_id, shard, index, record.grid.shape, slices, tuple(sorted(record.images)))
 
 
-def write(folder, held, *, entries=None):
-    """One shard a partition; `entries` tells another story than the records."""
+def write(folder, cases_by_partition, *, entries=None):
+    """Writes one shard per partition. `entries` replaces entries of dataset.json, to contradict the records."""
     folder.mkdir()
     listed, digests = {}, {}
-    for partition, cases in held.items():
+    for partition, cases in cases_by_partition.items():
         name = shards.shard_name(partition, 0, 1)
         listed[partition] = tuple(entry(record, name, index) for index, record in enumerate(cases))
         if cases:
@@ -94,7 +94,7 @@ def inspect(*arguments):
 
 
 def refused(capsys, *arguments):
-    """The one line, and what was printed before it."""
+    """The line of the error, and the output before it."""
     with pytest.raises(UserError) as caught:
         inspect(*arguments)
     return caught.value.line, capsys.readouterr().out
@@ -178,18 +178,18 @@ def test_a_flipped_bit_in_an_image_is_reported(dataset, tmp_path, capsys):
     assert f"PROBLEM {path.name} record 1 at byte {place} (case B): its content fails its checksum" in shown
     body = json.loads((tmp_path / "a.json").read_text())
     assert {"file": path.name, "record": 1, "offset": place, "case": "B"}.items() <= body["problems"][1].items()
-    assert [one["case_id"] for one in body["cases"]] == ["A", "C", "D", "E", "F"]  # those behind it are read
+    assert [one["case_id"] for one in body["cases"]] == ["A", "C", "D", "E", "F"]  # later records are read
     assert [shard["sound"] for shard in body["shards"]] == [False, True, True]
 
 
-def test_a_damaged_header_hides_the_records_behind_it(dataset, capsys):
+def test_a_damaged_header_hides_later_records(dataset, capsys):
     path = dataset / "labelled-00000-of-00001.tfrecord"
     place = starts(path)[1]
     flip(path, place + 2)
     shown = refused(capsys, dataset)[1]
     assert f"record 1 at byte {place} (case B): its header fails its checksum" in shown
-    assert "record 2 (case C): it is not there: the shard ends before it" in shown
-    # The shard alone: damage behind its start is damage, not another kind of file.
+    assert "record 2 (case C): it is missing: the shard ends before it" in shown
+    # The shard alone: damage after its first record does not make it another kind of file.
     assert "record 1 at byte" in refused(capsys, path)[1]
 
 
@@ -200,10 +200,10 @@ def test_a_truncated_shard_is_reported(dataset, capsys):
     path.write_bytes(content[:-7])
     size = len(content) - place
     shown = refused(capsys, dataset)[1]
-    assert f"record 2 at byte {place} (case C): the file ends within it, {size - 7} of {size} bytes are there" in shown
-    path.write_bytes(content[:place])  # cut between two records: no checksum can tell
+    assert f"record 2 at byte {place} (case C): the file ends within it, after {size - 7} of {size} bytes" in shown
+    path.write_bytes(content[:place])  # cut between two records: all remaining checksums are right
     shown = refused(capsys, dataset)[1]
-    assert "record 2 (case C): it is not there" in shown and "its SHA-256 is" in shown
+    assert "record 2 (case C): it is missing" in shown and "its SHA-256 is" in shown
 
 
 def test_swapped_and_missing_shards_are_reported(dataset, capsys):
@@ -230,15 +230,15 @@ def test_an_edited_dataset_json_is_reported(dataset, capsys):
 def test_a_stray_shard_is_named(dataset, capsys):
     (dataset / "other.tfrecord").write_bytes(b"")
     inspect(dataset)
-    assert "note: other.tfrecord lies in the folder, but dataset.json does not name it" in capsys.readouterr().out
+    assert "note: other.tfrecord is in the folder, but dataset.json does not list it" in capsys.readouterr().out
 
 
 def test_an_unlabelled_case_with_a_label(tmp_path, capsys):
-    held = records()
-    held["unlabelled"][0] = case("D", labelled=True)
-    folder = write(tmp_path / "data", held)
+    cases = records()
+    cases["unlabelled"][0] = case("D", labelled=True)
+    folder = write(tmp_path / "data", cases)
     shown = refused(capsys, folder)[1]
-    assert "record 0 at byte 0 (case D): it holds a label, though the partition 'unlabelled' has none" in shown
+    assert "record 0 at byte 0 (case D): it has a label, although it is in the partition 'unlabelled'" in shown
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_an_unlabelled_case_with_a_label(tmp_path, capsys):
         ({"lesion_slices": 3}, "2 slices of its label have a lesion, but dataset.json says 3"),
         ({"case_id": "Z"}, "(case F): dataset.json says that this is case Z"),
         ({"case_id": "A"}, "dataset.json (case A): one case is listed twice, in the partitions 'labelled' and 'test'"),
-        ({"index": 1}, "record 1 (case F): it is not there"),
+        ({"index": 1}, "record 1 (case F): it is missing"),
     ],
 )
 def test_dataset_json_that_contradicts_the_records_is_reported(tmp_path, capsys, change, message):
@@ -261,17 +261,16 @@ def test_dataset_json_that_contradicts_the_records_is_reported(tmp_path, capsys,
 
 
 def test_a_labelled_case_without_a_label(tmp_path, capsys):
-    held = {**records(), "test": [case("F", labelled=False)]}
-    folder = write(tmp_path / "data", held)
-    assert "(case F): it holds no label, though it is in the partition 'test'" in refused(capsys, folder)[1]
+    folder = write(tmp_path / "data", {**records(), "test": [case("F", labelled=False)]})
+    assert "(case F): it has no label, although it is in the partition 'test'" in refused(capsys, folder)[1]
 
 
 def test_impossible_values_are_reported(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(case_record, "_check", lambda record: None)  # as another program may write records
-    held = records()
-    held["test"][0].images["pet"][1, 2, 3] = np.nan
-    held["labelled"][0].images["ct"][0, 0, 0] = -np.inf
-    folder = write(tmp_path / "data", held)
+    monkeypatch.setattr(case_record, "_check", lambda record: None)  # as if another program wrote the records
+    cases = records()
+    cases["test"][0].images["pet"][1, 2, 3] = np.nan
+    cases["labelled"][0].images["ct"][0, 0, 0] = -np.inf
+    folder = write(tmp_path / "data", cases)
     shown = refused(capsys, folder)[1]
     assert "(case F): image 'pet' holds NaN or infinite values" in shown
     assert "(case A): image 'ct' holds NaN or infinite values" in shown
@@ -360,7 +359,7 @@ def test_a_case_comes_back_from_one_shard_though_another_record_is_damaged(datas
     ]
     assert "corrupt" in refused(capsys, dataset, "--case=A", f"--output={tmp_path / 'look'}")[0]
     arguments = (dataset, "--case=B", f"--output={tmp_path / 'look'}")
-    assert "B_ct.nii.gz: this file is there already" in refused(capsys, *arguments)[0]
+    assert "B_ct.nii.gz: this file exists already" in refused(capsys, *arguments)[0]
     before = (tmp_path / "look/B_ct.nii.gz").read_bytes()
     inspect(*arguments, "--overwrite")
     assert (tmp_path / "look/B_ct.nii.gz").read_bytes() == before

@@ -1,4 +1,4 @@
-"""Label values of nnU-Net: consecutive, and regions survive nnU-Net's order of writing."""
+"""Label values of nnU-Net: consecutive, and compatible with nnU-Net's order of writing regions."""
 
 import numpy as np
 import pytest
@@ -35,18 +35,18 @@ def test_nested_regions_have_consecutive_values_and_come_after_those_that_contai
     assert labels.mask_values == "et:3,wt:1+2+3,tc:2+3"
 
 
-def test_nnunets_way_of_writing_regions_gives_the_label_map_back():
+def test_writing_regions_in_nnunets_order_gives_the_label_map():
     labels = NnunetLabels.of(NESTED)
     body = labels.to_json()
     truth = labels.encode(NESTED.encode(np.array([0, 1, 2, 4])))
-    regions = [own for name, own in body["labels"].items() if name not in ("background", "ignore")]
+    regions = [values for name, values in body["labels"].items() if name not in ("background", "ignore")]
     written = np.zeros_like(truth)
     for region, value in zip(regions, body["regions_class_order"]):
         written[np.isin(truth, region)] = value
     np.testing.assert_array_equal(written, truth)
 
 
-def test_regions_that_were_drawn_one_by_one_are_numbered_as_the_data_have_them():
+def test_the_values_of_separately_drawn_regions_come_from_the_data():
     definition = LabelDefinition({"outer": (1,), "inner": (2,)})
     assert NnunetLabels.of(definition).to_json() == {"labels": {"background": 0, "outer": 1, "inner": 2}}
     labels = NnunetLabels.of(definition, np.array([0, 0b01, 0b11], np.uint8))

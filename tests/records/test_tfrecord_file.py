@@ -1,4 +1,4 @@
-"""TFRecord files without TensorFlow: its bytes, its records, and every kind of damage told with its place."""
+"""TFRecord files without TensorFlow: the bytes are TensorFlow's, and damage is reported with its place."""
 
 import io
 import subprocess
@@ -40,7 +40,7 @@ def damages(content):
     ]
 
 
-def sound(content):
+def readable(content):
     return [record.index for record in tfrecord_file.scan(io.BytesIO(content)) if record.content is not None]
 
 
@@ -62,7 +62,7 @@ def test_the_bytes_are_tensorflows(whole, tmp_path):
         assert list(tfrecord_file.read_all(stream)) == CONTENTS
 
 
-def test_one_record_by_its_number(whole):
+def test_a_record_is_read_by_its_number(whole):
     for index, content in enumerate(CONTENTS):
         assert tfrecord_file.read_one(io.BytesIO(whole), index) == content
     for index in (4, 9):
@@ -72,7 +72,7 @@ def test_one_record_by_its_number(whole):
         tfrecord_file.read_one(io.BytesIO(), 0)
 
 
-def test_a_record_far_back_is_reached_without_reading_those_before_it(whole):
+def test_reading_one_record_skips_the_content_of_earlier_ones(whole):
     read = []
 
     class Counting(io.BytesIO):
@@ -85,45 +85,45 @@ def test_a_record_far_back_is_reached_without_reading_those_before_it(whole):
     assert sum(read) == 4 * 12 + len(b"last") + 4
 
 
-def test_a_flipped_bit_is_noticed_wherever_it_is(whole):
+def test_a_flipped_bit_is_reported_at_any_place(whole):
     places = starts()
     for place in range(0, len(whole), 97 if len(whole) > 2000 else 1):
         index = max(number for number in range(4) if places[number] <= place)
-        told = damages(flipped(whole, place))
-        assert [(number, offset) for number, offset, _ in told] == [(index, places[index])]
+        damaged = damages(flipped(whole, place))
+        assert [(number, offset) for number, offset, _ in damaged] == [(index, places[index])]
         header = place - places[index] < 12
-        assert ("header" in told[0][2]) == header
-        # Behind damaged content the rest is read; behind a damaged header nothing can be found.
-        assert sound(flipped(whole, place)) == [n for n in range(4) if n < index or (n > index and not header)]
+        assert ("header" in damaged[0][2]) == header
+        # Records after damaged content are read. A damaged header hides all later records.
+        assert readable(flipped(whole, place)) == [n for n in range(4) if n < index or (n > index and not header)]
 
 
 @pytest.mark.parametrize("index", [0, 2, 3])
-def test_a_file_that_is_cut_off(whole, index):
+def test_a_truncated_file_is_reported(whole, index):
     start, end = starts()[index], starts()[index + 1]
     for cut in (start + 1, start + 11, start + 12, end - 5, end - 1):
-        told = damages(whole[:cut])
-        assert len(told) == 1 and told[0][:2] == (index, start)
-        assert f"{cut - start} of {12 if cut - start < 12 else end - start} bytes are there" in told[0][2]
-        assert sound(whole[:cut]) == list(range(index))
+        damaged = damages(whole[:cut])
+        assert len(damaged) == 1 and damaged[0][:2] == (index, start)
+        assert f"{cut - start} of {12 if cut - start < 12 else end - start} bytes" in damaged[0][2]
+        assert readable(whole[:cut]) == list(range(index))
         with pytest.raises(tfrecord_file.Damage, match=f"record {index} at byte {start}: the file ends within"):
             list(tfrecord_file.read_all(io.BytesIO(whole[:cut])))
         with pytest.raises(tfrecord_file.Damage):
             tfrecord_file.read_one(io.BytesIO(whole[:cut]), 3)
-    assert damages(whole[:start]) == []  # a file cut between two records is a shorter, sound one
+    assert damages(whole[:start]) == []  # a file that is cut between two records is valid
 
 
-def test_what_is_no_tfrecord_at_all():
+def test_files_of_other_formats_are_reported():
     for content in (b"\x1f\x8b" + bytes(40), b"some text of more than twelve letters", bytes(12)):
-        assert damages(content) == [(0, 0, "its header fails its checksum; nothing behind it can be found")]
+        assert damages(content) == [(0, 0, "its header fails its checksum; later records cannot be found")]
 
 
-def test_a_sound_header_with_a_monstrous_length_reserves_no_memory():
+def test_a_valid_header_with_a_huge_length_reserves_no_memory():
     length = (2**62).to_bytes(8, "little")
     header = length + tfrecord_file._masked_crc(length).to_bytes(4, "little")
-    assert damages(header + b"x")[0][2] == f"the file ends within it, 13 of {2**62 + 16} bytes are there"
+    assert damages(header + b"x")[0][2] == f"the file ends within it, after 13 of {2**62 + 16} bytes"
 
 
-def test_damage_before_the_record_that_is_asked_for(whole):
+def test_reading_one_record_reports_damaged_headers_before_it(whole):
     body, header = starts()[2] + 50, starts()[2] + 3
     assert tfrecord_file.read_one(io.BytesIO(flipped(whole, body)), 3) == b"last"
     for index, place in ((2, body), (2, header), (3, header)):

@@ -1,4 +1,4 @@
-"""From NIfTI to records and back by `semicml_tf.inspect`, and what it says of a dataset that conversion made."""
+"""From NIfTI to records and back with `semicml_tf.inspect`."""
 
 import nibabel
 import numpy as np
@@ -26,7 +26,7 @@ def test_from_nifti_to_records_and_back(converted, tmp_path, name):
         volume, native = reader.read_volume(source / f"imagesTr/{name}__{file}.nii.gz")
         how = NORMALISATION[modality]
         expected = np.clip(resample(volume, native, grid), how.low, how.high)
-        # The record holds [-1, 1] in float16, whose steps below 1 are at most 2^-11; half of one is rounded away.
+        # The record has values in [-1, 1] as float16. Steps below 1 are at most 2^-11; rounding errs by half a step.
         step = 2.0**-11 * (how.high - how.low) / 2
         np.testing.assert_allclose(values, expected, atol=step / 2 * 1.01)
         assert np.ptp(values) > 100 * step and grid.spacing_mm == pytest.approx((3, 4, 4))
@@ -38,7 +38,7 @@ def test_from_nifti_to_records_and_back(converted, tmp_path, name):
         np.testing.assert_array_equal(np.asarray(drawn.dataobj), image_folders.label())
         np.testing.assert_array_equal(drawn.affine, original.affine)
         assert drawn.header["sform_code"] == 1 and drawn.header.get_xyzt_units()[0] == "mm"
-        # Both labels lie in one place: their centres of mass, in millimetres.
+        # Both labels have the same centre of mass, in millimetres.
         on_grid = nibabel.load(tmp_path / "P1_label.nii.gz")
         centres = [
             (np.c_[np.argwhere(image.dataobj), np.ones(np.count_nonzero(image.dataobj))] @ image.affine.T).mean(axis=0)

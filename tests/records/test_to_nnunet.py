@@ -1,4 +1,4 @@
-"""`inspect --export_nnunet`: the folder in closed form, and no label of a test or unlabelled patient in it."""
+"""`inspect --export_nnunet`: files and values in closed form, without labels of test or unlabelled patients."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from tests.records.test_inspect_command import NATIVE, case, inspect, records, r
 from tests.support import image_folders
 from tests.support.conversions import convert, hecktor
 
-# Of the network, around the patients' own: 2.5 x 3 x 3 mm, axes in another order.
+# The network's grid, around NATIVE: 2.5 x 3 x 3 mm, axes in another order.
 GRID = Grid((9, 6, 5), np.array([[0, 0, -3.0, 1], [0, -3, 0, 1], [2.5, 0, 0, -4], [0, 0, 0, 1]]))
 FILES = [
     "dataset.json",
@@ -35,8 +35,7 @@ def ramp(grid):
 
 @pytest.fixture
 def dataset(tmp_path):
-    held = records() | {"validation": [case("G", labelled=True)]}
-    return write(tmp_path / "data set", held)
+    return write(tmp_path / "data set", records() | {"validation": [case("G", labelled=True)]})
 
 
 def files_in(folder):
@@ -69,13 +68,13 @@ def test_names_splits_channels_and_labels(dataset, tmp_path, capsys):
     assert "note: images come from the records, resampled and clipped" in shown
 
 
-def test_images_lie_on_the_patients_own_grid_in_native_units(tmp_path):
+def test_images_have_the_patients_own_grid_and_native_units(tmp_path):
     def of(name):
         image = ramp(GRID).astype(np.float16)
-        one = dataclasses.replace(case(name, labelled=True), grid=GRID, crop_offset=(0, 0, 0), full_shape=None)
+        whole = dataclasses.replace(case(name, labelled=True), grid=GRID, crop_offset=(0, 0, 0), full_shape=None)
         label = np.zeros(GRID.shape, np.uint8)
         label[4, 3, 3] = 1
-        return dataclasses.replace(one, images={"ct": image, "pet": image}, label=label)
+        return dataclasses.replace(whole, images={"ct": image, "pet": image}, label=label)
 
     data = write(tmp_path / "data", {"labelled": [of("A")], "validation": [of("G")], "test": [of("F")]})
     export(data, tmp_path / "raw")
@@ -93,24 +92,24 @@ def test_one_modality_and_a_second_export(dataset, tmp_path, capsys):
     raw = tmp_path / "raw"
     export(dataset, raw)
     export(dataset, raw, "--modalities=pet")
-    one = raw / "Dataset002_data_set_pet"
-    assert files_in(one) == [name for name in FILES if "_0001" not in name]
-    assert json.loads((one / "dataset.json").read_text())["channel_names"] == {"0": "pet"}
-    both = raw / "Dataset001_data_set/imagesTr/A_0001.nii.gz"
-    assert (one / "imagesTr/A_0000.nii.gz").read_bytes() == both.read_bytes()
+    pet_only = raw / "Dataset002_data_set_pet"
+    assert files_in(pet_only) == [name for name in FILES if "_0001" not in name]
+    assert json.loads((pet_only / "dataset.json").read_text())["channel_names"] == {"0": "pet"}
+    pet_of_both = raw / "Dataset001_data_set/imagesTr/A_0001.nii.gz"
+    assert (pet_only / "imagesTr/A_0000.nii.gz").read_bytes() == pet_of_both.read_bytes()
     arguments = (dataset, f"--export_nnunet={raw}", "--modalities=pet")
-    assert "Dataset002_data_set_pet: this export is there already" in refused(capsys, *arguments)[0]
-    (one / "labelsTr/A.nii.gz").unlink()
+    assert "Dataset002_data_set_pet: this export exists already" in refused(capsys, *arguments)[0]
+    (pet_only / "labelsTr/A.nii.gz").unlink()
     inspect(*arguments, "--overwrite")
-    assert (one / "labelsTr/A.nii.gz").exists() and len(list(raw.iterdir())) == 2
-    (one / "notes.txt").write_text("mine")
+    assert (pet_only / "labelsTr/A.nii.gz").exists() and len(list(raw.iterdir())) == 2
+    (pet_only / "notes.txt").write_text("mine")
     assert "holds something else (notes.txt)" in refused(capsys, *arguments, "--overwrite")[0]
 
 
 def test_patients_without_a_modality_are_skipped_and_counted(tmp_path, capsys):
-    held = records() | {"validation": [case("G", labelled=True)]}
-    held["labelled"][1] = case("B", labelled=True, modalities=("pet",))
-    data = write(tmp_path / "data", held)
+    cases = records() | {"validation": [case("G", labelled=True)]}
+    cases["labelled"][1] = case("B", labelled=True, modalities=("pet",))
+    data = write(tmp_path / "data", cases)
     export(data, tmp_path / "raw")
     assert "note: skipped 1 labelled cases: a modality is missing" in capsys.readouterr().out
     assert json.loads((tmp_path / "raw/Dataset001_data/splits_final.json").read_text())[0]["train"] == ["A", "C"]
@@ -118,7 +117,7 @@ def test_patients_without_a_modality_are_skipped_and_counted(tmp_path, capsys):
     assert "skipped" not in capsys.readouterr().out
 
 
-def test_mistakes(dataset, tmp_path, capsys):
+def test_wrong_options_are_refused(dataset, tmp_path, capsys):
     raw, shard = f"--export_nnunet={tmp_path / 'raw'}", dataset / "test-00000-of-00001.tfrecord"
     no_validation = write(tmp_path / "none", records())
     for arguments, message in (
@@ -147,7 +146,7 @@ def test_images_from_the_files_are_exact_and_the_export_can_be_converted(tmp_pat
             np.testing.assert_array_equal(written, expected)
             np.testing.assert_array_equal(place.affine, grid.affine)
     cases = catalogue.choose("auto", folder).find(folder, ("ct", "pet"))
-    assert [(one.case_id, one.has_label()) for one in cases] == [("P1", True), ("P3", True), ("P4", False)]
+    assert [(case.case_id, case.has_label()) for case in cases] == [("P1", True), ("P3", True), ("P4", False)]
     for cases, message in (
         (("P1", "P3"), "expected case P4 of the dataset in its input, got 2 other cases"),
         (("P4", "P3", "P2", "P1"), "P1__CT.nii.gz: case P1 was converted from another image of 'ct'"),
