@@ -20,6 +20,7 @@ import time
 from benchmarks.sizes import StepSizes
 from semicml_tf import commandline
 from semicml_tf.configuration import check, option
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.input.augmentation import LEVELS
 from semicml_tf.system import cpu, quiet_import
 
@@ -69,7 +70,7 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
     from semicml_tf.training.step import compiled_step
 
     info = DatasetInfo.load(data)
-    stream = StreamSettings(info.modalities, config.window, 0, True, 0.67, LEVELS[config.augmentation], 0)
+    stream = StreamSettings(info.modalities, Patch(config.window), 0, True, 0.67, LEVELS[config.augmentation], 0)
     how = BatchSettings(("labelled",), ("labelled", "unlabelled"), config.labelled, config.unlabelled, stream)
     share_cores(len(info.modalities))
     strategy = strategy_for(["cpu:0"])

@@ -1,6 +1,7 @@
 """`manifest.json`: what a client must know to use a published network rightly, its signatures included.
 
 A published network answers these signatures. Axis 0 of every tensor is the batch; `window` is the manifest's.
+The channels of `slices` are a slice and, with `context_slices`, its neighbours in the order of the volume.
 
 | signature | inputs | outputs |
 |---|---|---|
@@ -31,6 +32,7 @@ from semicml_tf.artefact.manifest_fields import PROBABILITIES_DTYPES as PROBABIL
 from semicml_tf.artefact.manifest_fields import Fields2, Fields3
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
@@ -70,7 +72,7 @@ MANIFEST_NAME = "manifest"
 # What `normalisation.Constants` holds of a volume, once for each of its slices.
 CONSTANT_NAMES = ("low", "high", "center", "scale")
 
-# The feature of an example: window * window float32 in rows, normalised. `exporting.slice_example` writes and reads it.
+# The feature of an example: one normalised input, float32, row by row. `exporting.slice_example` writes and reads it.
 SLICE_FEATURE = "slice"
 # The label where the probability is not a number, as it is of slices that hold NaN: neither background nor foreground.
 LABEL_OF_NAN = 255
@@ -85,6 +87,8 @@ class Manifest:
         spacing_mm: (slice, row, column) of the grid it was trained on; 0 = the volume's own.
         normalisation: of native values.
         window: side in pixels of the square slices that it takes.
+        context_slices: neighbours on each side of a slice that it takes as further channels. The file names the number
+            if it is not 0.
         labels: the classes or regions, in the order of channels.
         thresholds: by region, the probability from which a voxel belongs to the region; {} for exclusive classes, of
             which the most likely one counts.
@@ -128,6 +132,7 @@ class Manifest:
     window_multiple: int = 1
     network: NetworkSpec | None = None
     members: int = 1
+    context_slices: int = 0
 
     def __post_init__(self):
         expected = set() if self.labels.exclusive else set(self.labels.names)
@@ -144,6 +149,11 @@ class Manifest:
                 raise UserError(f"expected post-processing of {sorted(self.labels.names)}, got {sorted(steps)}")
             if len(set(steps.values())) == 1:
                 object.__setattr__(self, "postprocessing", next(iter(steps.values())))  # the dataclass is frozen
+
+    @property
+    def patch(self) -> Patch:
+        """What one input covers."""
+        return Patch(self.window, self.context_slices)
 
     @property
     def classes(self) -> int:
@@ -196,8 +206,8 @@ class Manifest:
         def tensor(dtype: str, *shape: int) -> dict[str, Any]:
             return {"dtype": dtype, "shape": [None, *shape]}
 
-        square = (self.window, self.window)
-        slices = {INPUT_NAME: tensor("float32", *square, 1)}
+        square = self.patch.spatial
+        slices = {INPUT_NAME: tensor("float32", *self.patch.shape)}
         labels = {LABELS_NAME: tensor("uint8", *square, 1 if self.labels.exclusive else self.classes)}
         soft = {OUTPUT_NAME: tensor(self.probabilities_dtype, *square, self.classes)}
         constants = {name: tensor("float32") for name in CONSTANT_NAMES} if self.takes_constants else {}
@@ -221,10 +231,12 @@ class Manifest:
             "normalisation_constants": None if fixed is None else dataclasses.asdict(fixed),
             "axis_order": ["slice", "row", "column"],
             "preprocessing": _preprocessing(
-                self.normalisation.kind if self.crop == "body" else None, exclusive=self.labels.exclusive
+                self.normalisation.kind if self.crop == "body" else None,
+                exclusive=self.labels.exclusive,
+                context_slices=self.context_slices,
             ),
             "signatures": self.signatures,
-            "example_features": {SLICE_FEATURE: {"dtype": "float32", "shape": [self.window, self.window, 1]}},
+            "example_features": {SLICE_FEATURE: {"dtype": "float32", "shape": list(self.patch.shape)}},
             "label_of_nan": LABEL_OF_NAN,
         }
 
@@ -236,7 +248,7 @@ class Manifest:
                 body["label_values"] = list(self.labels.values)
             elif field.name == "thresholds" and self.labels.is_plain:
                 (body["threshold"],) = self.thresholds.values()
-            elif field.name == "members" and self.members == 1:
+            elif (field.name, getattr(self, field.name)) in (("members", 1), ("context_slices", 0)):
                 continue
             else:
                 body[field.name] = getattr(self, field.name)
@@ -337,12 +349,13 @@ def _steps(text: str | Mapping[str, str]) -> Postprocessing | dict[str, Postproc
     return {name: Postprocessing.parse(one) for name, one in text.items()}
 
 
-def _preprocessing(cropped_kind: str | None, *, exclusive: bool = False) -> dict[str, Any]:
+def _preprocessing(cropped_kind: str | None, *, exclusive: bool = False, context_slices: int = 0) -> dict[str, Any]:
     """How a volume becomes slices, and their probabilities a mask; docs/serving.md has the steps in words.
 
     Args:
         cropped_kind: of the normalisation, where the volume is cut to the body's box; else None.
         exclusive: whether the classes exclude each other.
+        context_slices: neighbours on each side of a slice.
     """
     background = {None: None, "hu": body_box.BODY_HU, "suv": body_box.BODY_SUV, "percentile": None}
     crop = {
@@ -371,6 +384,8 @@ def _preprocessing(cropped_kind: str | None, *, exclusive: bool = False) -> dict
             "padding": "symmetric",
             "overlap": tiling.OVERLAP,
             "weight": "distance in pixels to the nearest border of the window, 1 at the border itself",
+            # Channel c is the slice `c - slices` further on. Beyond the ends of the volume its mirror image continues.
+            **({"context": {"slices": context_slices, "padding": "symmetric"}} if context_slices else {}),
         },
         "back": {
             "resampling": "as above, but 0 more than half a voxel beyond the outermost voxels",

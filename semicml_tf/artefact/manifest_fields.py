@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MaxLen, MinLen
 
+from semicml_tf.geometry.patch import MAX_CONTEXT_SLICES, Patch
 from semicml_tf.labels import MOST_CLASSES
 from semicml_tf.labels_file import LabelFile
-from semicml_tf.networks.spec import MAX_WINDOW, NetworkSpec
+from semicml_tf.networks.spec import MAX_VALUES, MAX_WINDOW, NetworkSpec
 from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.system.json_files import Share
 
@@ -45,6 +46,7 @@ class _Fields:
     window_multiple: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = 1
     network: NetworkSpec | None = None
     members: Annotated[int, Interval(ge=1, le=MOST_MEMBERS)] = 1
+    context_slices: Annotated[int, Interval(ge=0, le=MAX_CONTEXT_SLICES)] = 0
 
     def __post_init__(self):
         if not self.modality.isidentifier():
@@ -57,6 +59,11 @@ class _Fields:
         spec = self.network
         if spec is not None and (spec.window, spec.window_multiple) != (self.window, self.window_multiple):
             raise ValueError("network: its window is not that of the manifest")
+        patch = Patch(self.window, self.context_slices)
+        if math.prod(patch.shape) > MAX_VALUES:
+            raise ValueError(f"expected an input of at most {MAX_VALUES} values, got {math.prod(patch.shape)}")
+        if spec is not None and spec.input_channels != patch.channels:
+            raise ValueError(f"network: its input does not have {self.context_slices} context_slices on each side")
         texts = [value for value in vars(self).values() if isinstance(value, str)] + list(self.validation_scores)
         if not all(text.isprintable() for text in texts):
             raise ValueError("a text holds control characters")

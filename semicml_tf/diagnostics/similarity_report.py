@@ -13,6 +13,7 @@ import numpy as np
 from semicml_tf.diagnostics import kept_networks
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.input.complete_cases import DROP, whole_cases
 from semicml_tf.methods.catalogue import MethodSettings, settings_of
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
@@ -65,7 +66,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     quiet_import.tensorflow()
     cases = _cases(run, info, settings)
     # Pairs with the same patients share their slices, and each network's maps of them.
-    slices = {held: list(_batches(info, held, settings, run.window)) for held in cases.values()}
+    slices = {held: list(_batches(info, held, settings, run.patch)) for held in cases.values()}
     times, shown = [], []
     for kept in progress.bar(list(kept_networks.over_time(run, settings)), desc="comparing maps"):
         when = kept.when
@@ -106,14 +107,14 @@ def _batch_size(settings: dict) -> int:
     return max(settings["unlabelled_batch"], 2)
 
 
-def _batches(info: DatasetInfo, cases: Sequence[CaseEntry], settings: dict, window: int):
+def _batches(info: DatasetInfo, cases: Sequence[CaseEntry], settings: dict, patch: Patch):
     from semicml_tf.input.augmentation import NONE
     from semicml_tf.input.stream import StreamSettings, window_stream
 
     size = _batch_size(settings)
     stream = StreamSettings(
         modalities=tuple(name for name in info.modalities if all(name in info.modalities_of(one) for one in cases)),
-        window=window,
+        patch=patch,
         batch_size=size,
         labelled=False,
         lesion_fraction=0.0,

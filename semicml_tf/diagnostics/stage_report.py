@@ -151,7 +151,7 @@ def _by_class(cuts: float | Mapping[str, float], labels: LabelDefinition) -> Map
 
 def _networks(run: Run, settings: Mapping, history: Sequence[relearning.Row], batch_size: int) -> Iterable[_Row]:
     def row(when: str, name: str, network, cuts) -> _Row:
-        segmenter = by_network(network, name, run.window, batch_size, classes=len(run.labels.names))
+        segmenter = by_network(network, name, run.patch, batch_size, classes=len(run.labels.names))
         return _Row(NETWORK, when, name, segmenter, _by_class(cuts, run.labels))
 
     for kept in kept_networks.over_time(run, settings):

@@ -57,7 +57,7 @@ def load(run: Run, found: Relearning, gaps: Sequence[dict], batch_size: int) -> 
             name: by_network(
                 network(name),
                 name,
-                run.window,
+                run.patch,
                 batch_size,
                 classes=len(classes),
                 batch_statistics=how.teacher_batch_statistics,

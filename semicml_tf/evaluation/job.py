@@ -121,7 +121,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
     records = progress.bar(read_cases(info, labelled), total=len(labelled), desc="fitting the baselines")
     fitted = trivial_baselines.fit(records, {name: info.normalisation[name] for name in run.modalities})
     segmenters = {
-        name: segment.by_network(run.network(name), name, run.window, config.batch_size, classes=len(run.labels.names))
+        name: segment.by_network(run.network(name), name, run.patch, config.batch_size, classes=len(run.labels.names))
         for name in run.modalities
     }
     segmenters |= {name: trivial_baselines.segmenter(of_classes) for name, of_classes in fitted.items()}

@@ -83,7 +83,7 @@ def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str
     """
     classes = run.labels.names
     segmenters = {
-        name: by_network(run.network(name), name, run.window, batch_size, classes=len(classes))
+        name: by_network(run.network(name), name, run.patch, batch_size, classes=len(classes))
         for name in run.modalities
     }
     scores: dict[str, dict[str, list[list[float]]]] = {name: {one: [] for one in classes} for name in run.modalities}

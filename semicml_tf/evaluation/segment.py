@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.inference import slices
 from semicml_tf.inference.class_masks import ClassMasks
 from semicml_tf.postprocessing.steps import NONE, Postprocessing, to_mask
@@ -18,14 +19,14 @@ CaseSegmenter = Callable[[CaseRecord], np.ndarray | None]
 
 
 def by_network(
-    network, modality: str, window: int, batch_size: int, *, classes: int = 1, batch_statistics: bool = False
+    network, modality: str, patch: Patch, batch_size: int, *, classes: int = 1, batch_statistics: bool = False
 ) -> CaseSegmenter:
     """A segmenter that reads one modality through a network.
 
     Args:
-        network: `keras.Model` (batch, window, window, 1) float32 -> (batch, window, window, classes) probabilities.
+        network: `keras.Model` (batch, *space, channels) float32 -> (batch, *space, classes) probabilities.
         modality: name of the image that it reads.
-        window: side of its slices.
+        patch: what one input of the network covers.
         batch_size: slices a call, at most.
         classes: number of the network's output channels.
         batch_statistics: normalise by the statistics of the slices of a call, as in training.
@@ -33,7 +34,7 @@ def by_network(
     import tensorflow as tf
 
     # The batch axis is free, so that a smaller last batch is not compiled again.
-    signature = [tf.TensorSpec((None, window, window, 1), tf.float32)]
+    signature = [tf.TensorSpec((None, *patch.shape), tf.float32)]
     predict = tf.function(lambda batch: network(batch, training=batch_statistics), input_signature=signature)
 
     def sound(batch):
@@ -42,7 +43,7 @@ def by_network(
     def segment(record: CaseRecord) -> np.ndarray | None:
         if modality not in record.images:
             return None
-        return slices.probabilities(record.images[modality], window, sound, classes=classes, batch_size=batch_size)
+        return slices.probabilities(record.images[modality], patch, sound, classes=classes, batch_size=batch_size)
 
     return segment
 

@@ -163,6 +163,7 @@ def _manifest(run: Run, info: DatasetInfo, steps: _Steps, modality: str, probabi
         spacing_mm=info.spacing_mm,
         normalisation=info.normalisation[modality],
         window=run.window,
+        context_slices=run.patch.context_slices,
         labels=info.labels,
         thresholds=run.thresholds(modality),
         data_hash=run.data_hash,

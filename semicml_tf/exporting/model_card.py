@@ -72,6 +72,19 @@ def _settings(settings: Mapping[str, Any]) -> str:
     return "\n".join(["| setting | value |", "|---|---|", *rows])
 
 
+def _slices(manifest: Manifest) -> str:
+    rows, columns = manifest.patch.spatial
+    size = f"{rows} x {columns} pixels"
+    count = manifest.context_slices
+    return f"{size}, each with {count} neighbour{'s' * (count > 1)} on each side" if count else size
+
+
+def _context(manifest: Manifest) -> str:
+    if not manifest.context_slices:
+        return "It reads single slices: nothing makes neighbouring slices agree."
+    return "It reads few neighbouring slices at a time: little makes distant slices agree."
+
+
 def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
     """The card as Markdown.
 
@@ -82,7 +95,7 @@ def text(manifest: Manifest, settings: Mapping[str, Any]) -> str:
     scores = "".join(
         f"| mean {name}, of post-processed masks | {mean:.4g} |\n" for name, mean in manifest.validation_scores.items()
     )
-    window, patients, ensemble = manifest.window, "", ""
+    shape, patients, ensemble = ", ".join(map(str, manifest.patch.shape)), "", ""
     if manifest.members > 1:
         patients = f", mean over {manifest.members} networks with their own patients"
         ensemble = f"""
@@ -104,7 +117,7 @@ is not needed any more and not in here.
 | native units | {manifest.normalisation.unit} |
 | normalisation (kind:low:high) | `{manifest.normalisation}` |
 | grid (slice x row x column) | {_spacing(manifest)} |
-| slices | {window} x {window} pixels |
+| slices | {_slices(manifest)} |
 {_classes(manifest)}| mean DSC of the validation patients with a lesion{patients} | {dice} |
 {scores}| data hash | `{manifest.data_hash}` |
 | run hash | `{manifest.run_hash}` |
@@ -114,7 +127,7 @@ is not needed any more and not in here.
 Research on segmentation with few labels, on data like the training data (see the data hash and the settings).
 
 ## Known limits
-* It reads single slices: nothing makes neighbouring slices agree.
+* {_context(manifest)}
 * It was trained on few patients of few sites. Other scanners, tracers, protocols and body regions may fail silently.
 * The training volumes' field of view may hint at where lesions lie; results on volumes cropped otherwise, such as
   whole bodies, can be much worse.
@@ -134,8 +147,8 @@ From Python, for an array in native units and its (4, 4) affine (indices to RAS+
     import semicml_tf
     mask = semicml_tf.load("FOLDER").predict(array, affine)
 
-The signature `{DEFAULT}` takes `{INPUT_NAME}`, float32 (batch, {window}, {window}, 1), resampled and normalised as
-`manifest.json` beside this card says, and gives `{LABELS_NAME}`, uint8 {_labels(manifest)}; `{PROBABILITIES}` gives
+The signature `{DEFAULT}` takes `{INPUT_NAME}`, float32 (batch, {shape}), resampled and normalised as `manifest.json`
+beside this card says, and gives `{LABELS_NAME}`, uint8 {_labels(manifest)}; `{PROBABILITIES}` gives
 `{OUTPUT_NAME}`, {_soft(manifest)}. `{RAW}` takes native units and normalises them itself. The manifest
 lists all signatures. `python -m semicml_tf.serving.client` calls them over gRPC.
 """

@@ -18,12 +18,12 @@ def made_up(manifest: Manifest, count: int, seed: int = 0) -> tuple[dict[str, np
         count: of slices.
 
     Returns:
-        The inputs of `raw` by name; the same slices normalised, float32 (count, window, window, 1).
+        The inputs of `raw` by name; the same slices normalised, float32 (count, *patch.shape).
     """
-    how, side = manifest.normalisation, manifest.window
+    how, shape = manifest.normalisation, (count, *manifest.patch.shape)
     low, high = (how.low, how.high) if how.fixed else (10.0, 500.0)
     margin = (high - low) / 4
-    natives = np.random.default_rng(seed).uniform(low - margin, high + margin, (count, side, side, 1))
+    natives = np.random.default_rng(seed).uniform(low - margin, high + margin, shape)
     natives = natives.astype(np.float32)
     constants = [how.constants(one) for one in natives]
     inputs = {INPUT_NAME: natives}

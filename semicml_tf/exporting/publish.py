@@ -76,8 +76,8 @@ def stage(
     The version gets its number by `Staged.publish`. Without that, it is removed at the end of the block.
 
     Args:
-        network: `keras.Model` or `MeanNetwork`, (batch, window, window, 1) float32 -> probabilities (batch, window,
-            window, classes).
+        network: `keras.Model` or `MeanNetwork`, (batch, *space, channels) float32 -> probabilities
+            (batch, *space, classes).
         manifest: of the network; `monte_carlo`, `network` and `window_multiple` are set to what the
             networks are.
         folder: of the model's versions, e.g. ``models/ct``.

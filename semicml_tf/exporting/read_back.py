@@ -40,8 +40,7 @@ def max_difference(network, saved: str | pathlib.Path, with_dropout=None) -> flo
     """
     model = load(saved)
     manifest = model.manifest
-    side = manifest.window
-    slices = np.random.default_rng(0).uniform(-1, 1, (_SLICES, side, side, 1)).astype(np.float32)
+    slices = np.random.default_rng(0).uniform(-1, 1, (_SLICES, *manifest.patch.shape)).astype(np.float32)
     expected = np.asarray(network(slices, training=False))
     differences = [_apart(model.slices(slices), expected)]
     if with_dropout is not None:

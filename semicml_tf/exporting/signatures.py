@@ -27,7 +27,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
     """The signatures by name.
 
     Args:
-        network: `keras.Model`, (batch, window, window, 1) float32 -> probabilities (batch, window, window, classes).
+        network: `keras.Model`, (batch, *space, channels) float32 -> probabilities (batch, *space, classes).
         manifest: inputs and outputs of the signatures; the signature `manifest` returns its JSON.
         with_dropout: `keras.Model` of the same weights and a second input, the slices' seeds (batch,) int32; for
             the signature `monte_carlo`, which exists if the manifest says so.
@@ -41,7 +41,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
         return [tf.TensorSpec(one["shape"], one["dtype"], name=key) for key, one in inputs.items()]
 
     def whole(found):
-        return tf.ensure_shape(tf.cast(found, tf.float32), (None, manifest.window, manifest.window, manifest.classes))
+        return tf.ensure_shape(tf.cast(found, tf.float32), (None, *manifest.patch.spatial, manifest.classes))
 
     # Traced once and called by all signatures. Otherwise each signature would have a graph of its own.
     @tf.function(input_signature=specs(PROBABILITIES))
@@ -89,7 +89,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
         @tf.function(input_signature=specs(RAW))
         def raw(slices, low, high, center, scale):
             one_batch(slices, low, high, center, scale)
-            each = (tf.reshape(value, (-1, 1, 1, 1)) for value in (low, high, center, scale))
+            each = (tf.reshape(value, (-1, *(1 for _ in manifest.patch.shape))) for value in (low, high, center, scale))
             return both(network_of(normalised(slices, *each)))
 
     else:
@@ -101,7 +101,7 @@ def functions(network, manifest: Manifest, with_dropout=None) -> dict[str, Calla
 
     @tf.function(input_signature=specs(SERIALIZED))
     def serialized(examples):
-        return both(network_of(slice_example.parse_in_graph(examples, manifest.window)))
+        return both(network_of(slice_example.parse_in_graph(examples, manifest.patch)))
 
     text = manifest.to_json()
 

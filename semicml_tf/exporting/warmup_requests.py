@@ -10,6 +10,7 @@ import numpy as np
 
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.exporting import slice_example
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.records import tfrecord_file
 from semicml_tf.system import atomic_files
 
@@ -41,14 +42,14 @@ def _request(manifest: Manifest, signature: str, batch_size: int):
     request.model_spec.signature_name = signature
     for name, declared in manifest.signatures[signature]["inputs"].items():
         shape = [batch_size, *declared["shape"][1:]]
-        request.inputs[name].CopyFrom(_tensor(declared["dtype"], shape, manifest.window))
+        request.inputs[name].CopyFrom(_tensor(declared["dtype"], shape, manifest.patch))
     return log
 
 
-def _tensor(dtype: str, shape: Sequence[int], window: int) -> Any:
+def _tensor(dtype: str, shape: Sequence[int], patch: Patch) -> Any:
     """A `TensorProto` with one value: in this format, missing values equal the last value.
 
-    The file stays small for any window.
+    The file stays small for any size of slices.
     """
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
@@ -57,7 +58,7 @@ def _tensor(dtype: str, shape: Sequence[int], window: int) -> Any:
         dtype=tf.dtypes.as_dtype(dtype).as_datatype_enum, tensor_shape=tf.TensorShape(shape).as_proto()
     )
     if dtype == "string":
-        tensor.string_val.append(slice_example.encode(np.ones((window, window), np.float32)))
+        tensor.string_val.append(slice_example.encode(np.ones(patch.shape, np.float32)))
     elif dtype == "float32":
         tensor.float_val.append(1.0)  # not 0, by which `raw` would divide
     else:

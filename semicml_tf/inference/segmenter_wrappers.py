@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from semicml_tf.errors import UserError
-from semicml_tf.geometry import tiling
+from semicml_tf.inference import slices
 from semicml_tf.inference.volume import Segmenter, check_classes, through
 from semicml_tf.preprocessing.plausibility import Problem
 
@@ -70,7 +70,7 @@ class Flipped(Wrapped):
 
 
 def _mean_over_flips(predict: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
-    """The mean over all flips of (batch, rows, columns, 1); each result is flipped back."""
+    """The mean over all flips of (batch, rows, columns, channels); each result is flipped back."""
     total = np.float32(0)
     for axes in _FLIPS:
         total = total + np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
@@ -112,7 +112,7 @@ class MonteCarlo(Wrapped):
 
     def draws(self, prepared, *, batch_size: int) -> Iterator[Sequence[np.ndarray]]:
         """The probabilities of each pass; raises a UserError if the network has no dropout."""
-        count = len(prepared.volume) * tiling.per_slice(prepared.volume.shape, self.manifest.window)
+        count = slices.count(prepared.volume.shape, self.manifest.patch)
         for number in range(self._passes):
             one_pass = functools.partial(self._pass, slice_seeds(self._seed, number, count))
             yield through(prepared, self.manifest, one_pass, batch_size=batch_size)

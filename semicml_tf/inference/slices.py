@@ -1,4 +1,4 @@
-"""A network of square slices applied to a whole volume."""
+"""A network of square slices, with or without their neighbours, applied to a whole volume."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
+from semicml_tf.geometry.patch import Patch, mirrored
 
-# Takes batches of slices, (batch, window, window, 1) float32, and gives the probabilities of each in their order.
+# Takes batches of slices, (batch, *patch.shape) float32, and gives the probabilities of each in their order.
 Answers = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
 # Slices a call, where nobody says otherwise; a published model is warmed up for it.
 BATCH_SIZE = 16
@@ -18,7 +19,7 @@ BATCH_SIZE = 16
 
 def probabilities(
     volume: np.ndarray,
-    window: int,
+    patch: Patch,
     predict: Callable[[np.ndarray], np.ndarray],
     *,
     classes: int | None = None,
@@ -27,22 +28,33 @@ def probabilities(
     """As `answered`, by a network that is called with one batch after the other.
 
     Args:
-        volume, window, classes, batch_size: see `answered`.
-        predict: maps (batch, window, window, 1) float32 to probabilities (batch, window, window, classes). The windows
-            come in the order of `tiling.cut`, each once.
+        volume, patch, classes, batch_size: see `answered`.
+        predict: maps (batch, *patch.shape) float32 to probabilities (batch, *patch.spatial, classes). The windows come
+            in the order of `tiling.cut`, each once.
     """
-    return answered(volume, window, functools.partial(map, predict), classes=classes, batch_size=batch_size)
+    return answered(volume, patch, functools.partial(map, predict), classes=classes, batch_size=batch_size)
 
 
-def batches(volume: np.ndarray, window: int, batch_size: int) -> Iterator[np.ndarray]:
-    """The windows of a volume in the order of `tiling.cut`, (batch, window, window, 1) float32, cut when asked for."""
-    each = tiling.per_slice(volume.shape, window)
-    total = each * len(volume)
+def count(shape: tuple[int, ...], patch: Patch) -> int:
+    """Number of windows of a volume of this shape."""
+    return shape[0] * tiling.per_slice(shape, patch.window)
+
+
+def batches(volume: np.ndarray, patch: Patch, batch_size: int) -> Iterator[np.ndarray]:
+    """The windows of a volume in the order of `tiling.cut`, (batch, *patch.shape) float32, cut when asked for."""
+    window, context = patch.window, patch.context_slices
+    each, total = tiling.per_slice(volume.shape, window), count(volume.shape, patch)
     for start in range(0, total, batch_size):
         stop = min(start + batch_size, total)
         first, last = start // each, -(-stop // each)
-        tiles = tiling.cut(np.asarray(volume[first:last], np.float32), window)
-        yield tiles[start - first * each : stop - first * each, ..., np.newaxis]
+        needed = (
+            volume[mirrored(np.arange(first - context, last + context), len(volume))] if context else volume[first:last]
+        )
+        tiles = tiling.cut(np.asarray(needed, np.float32), window)
+        # Channel c of a slice is the slice c - context further on.
+        channels = [tiles[channel * each :][: (last - first) * each] for channel in range(patch.channels)]
+        chosen = slice(start - first * each, stop - first * each)
+        yield np.stack([tiles[chosen] for tiles in channels], axis=-1)
 
 
 def checked(answer: np.ndarray) -> np.ndarray:
@@ -64,7 +76,7 @@ def checked(answer: np.ndarray) -> np.ndarray:
 
 
 def answered(
-    volume: np.ndarray, window: int, answers: Answers, *, classes: int | None = None, batch_size: int = BATCH_SIZE
+    volume: np.ndarray, patch: Patch, answers: Answers, *, classes: int | None = None, batch_size: int = BATCH_SIZE
 ) -> np.ndarray:
     """Probabilities of a normalised volume on the network's grid.
 
@@ -73,7 +85,7 @@ def answered(
 
     Args:
         volume: (slices, rows, columns), normalised, of any float type.
-        window: side of the slices that the network takes.
+        patch: what one input of the network covers.
         answers: the network.
         classes: number of its output channels; None: one channel, which the result then leaves out.
         batch_size: slices a batch, at most. Part of the result: another batch size may change the last bits.
@@ -84,11 +96,11 @@ def answered(
     Raises:
         UserError: an answer is not of the shape (batch, window, window, classes).
     """
-    channels = classes or 1
+    channels, window = classes or 1, patch.window
     found = np.empty((channels, *volume.shape), np.float32)
     each, done = tiling.per_slice(volume.shape, window), 0
     waiting = np.empty((0, window, window, channels), np.float32)
-    for answer in answers(batches(volume, window, batch_size)):
+    for answer in answers(batches(volume, patch, batch_size)):
         answer = np.asarray(answer)
         if answer.shape[1:] != (window, window, channels):
             raise UserError(

@@ -179,7 +179,7 @@ def through(
     def sound(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return map(slices.checked, answers(batches))
 
-    found = slices.answered(prepared.volume, manifest.window, sound, classes=manifest.classes, batch_size=batch_size)
+    found = slices.answered(prepared.volume, manifest.patch, sound, classes=manifest.classes, batch_size=batch_size)
     maps = ClassMaps(found, prepared)
     # A single map is wanted in any case, and the network's grid then leaves the memory.
     return [maps[0]] if manifest.classes == 1 else maps
@@ -204,7 +204,7 @@ def segment(
         array: the volume in native units, index axes in any order.
         affine: (4, 4), its indices to RAS+ millimetres.
         manifest: of the network.
-        predict: maps (batch, window, window, 1) float32 to probabilities (batch, window, window, classes).
+        predict: maps (batch, window, window, channels) float32 to probabilities (batch, window, window, classes).
         batch_size: slices a call, at most.
 
     Returns:
@@ -228,7 +228,7 @@ class Segmenter:
         self.manifest = manifest
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
-        """Maps (batch, window, window, 1) float32, normalised, to probabilities (batch, window, window, classes)."""
+        """Maps (batch, *space, channels) float32, normalised, to probabilities (batch, *space, classes)."""
         raise NotImplementedError
 
     def each(self, function: Callable, items: Iterable) -> Iterator:

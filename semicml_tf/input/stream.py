@@ -12,6 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 
 import tensorflow as tf
 
+from semicml_tf.geometry.patch import Patch, mirrored
 from semicml_tf.input.augmentation import Augmentation
 from semicml_tf.input.seeds import folded, seed_for
 from semicml_tf.input.window import window_of
@@ -31,7 +32,7 @@ class StreamSettings:
 
     Attributes:
         modalities: names of the images.
-        window: side of the windows in pixels.
+        patch: what one window covers.
         batch_size: windows an element.
         labelled: whether records hold labels and elements carry them.
         lesion_fraction: fraction of the windows that are cut from a slice with lesion (labelled streams only). With
@@ -43,7 +44,7 @@ class StreamSettings:
     """
 
     modalities: tuple[str, ...]
-    window: int
+    patch: Patch
     batch_size: int
     labelled: bool
     lesion_fraction: float
@@ -104,6 +105,14 @@ def _slices_of_a_class(codes, labels: LabelDefinition, seed):
     )
 
 
+def _with_neighbours(volume, index, patch: Patch):
+    """A slice of a volume (slices, rows, columns) with its neighbours: (rows, columns, channels)."""
+    if not patch.context_slices:
+        return volume[index][..., tf.newaxis]
+    places = tf.range(-patch.context_slices, patch.context_slices + 1) + index
+    return tf.transpose(tf.gather(volume, mirrored(places, tf.shape(volume)[0])), [1, 2, 0])
+
+
 def _cut(case_number, parsed, visit, settings: StreamSettings, without_unit: Container[str]):
     """The windows of one visit, stacked."""
     label = parsed.get("label")
@@ -115,11 +124,11 @@ def _cut(case_number, parsed, visit, settings: StreamSettings, without_unit: Con
     def one(k):
         seed = folded(settings.seed, 1, visit, k)
         index = _slice_index(slices, label, settings, seed_for("slice", seed))
-        images = {name: parsed["image"][name][index] for name in settings.modalities}
+        images = {name: _with_neighbours(parsed["image"][name], index, settings.patch) for name in settings.modalities}
         images, target = window_of(
             images,
             None if label is None else label[index],
-            settings.window,
+            settings.patch.window,
             settings.augmentation,
             seed,
             settings.labels,
@@ -144,7 +153,7 @@ def window_stream(
         cases: with their numbers, where these are not those of their order.
 
     Returns:
-        A `tf.data.Dataset` of ``{"image": {name: (batch, window, window, 1) float32}, "patient": (batch,)
+        A `tf.data.Dataset` of ``{"image": {name: (batch, *patch.shape) float32}, "patient": (batch,)
         int32 number of the case, "seed": (batch,) int32}`` and, if labelled, ``"label"``: (batch, window, window,
         classes) float32 0/1, and ``"valid"``: (batch, window, window, 1) 0/1 if the dataset ignores a value. With
         `may_lack` also ``"present"``: {name: (batch,) float32 0/1}; absent images are then arbitrary.

@@ -30,7 +30,7 @@ def window_of(
     interpolated: each class is, and then cut where it covers half of a pixel, or more than the others.
 
     Args:
-        images: by modality, (rows, columns) float.
+        images: by modality, (rows, columns, channels) float. A channel is a slice; all modalities have as many.
         label: (rows, columns) codes of `labels`, as `case_record.parse_in_graph` checks; or None.
         window: side of the window.
         seed: (2,) integers; the only source of randomness.
@@ -38,8 +38,8 @@ def window_of(
         without_unit: modalities whose values have no unit, as of MR. Only they get a bias field.
 
     Returns:
-        ``images`` by modality (window, window, 1) float32; and ``{"label": (window, window, classes) float32 0/1}``,
-        with ``"valid"``: (window, window, 1) 0/1 if the definition ignores a value; {} without a label.
+        ``images`` by modality (window, window, channels) float32; and ``{"label": (window, window, classes) float32
+        0/1}``, with ``"valid"``: (window, window, 1) 0/1 if the definition ignores a value; {} without a label.
 
     Raises:
         ValueError: the label is of another type: soft labels cannot be cut at 0.5.
@@ -47,14 +47,13 @@ def window_of(
     names = list(images)
     stack = [tf.cast(images[name], tf.float32) for name in names]
     if label is not None:
-        stack += _planes(label, labels)
-    stack = tf.stack(stack, axis=-1)
-    planes = cut(stack, window, augmentation, seed)
-    result = {}
+        stack.append(tf.stack(_planes(label, labels), axis=-1))
+    planes = cut(tf.concat(stack, axis=-1), window, augmentation, seed)
+    result, channels = {}, stack[0].shape[-1]
     for index, name in enumerate(names):
-        own = seed_for(f"intensities/{name}", seed)
-        result[name] = varied(planes[..., index : index + 1], augmentation, own, has_unit=name not in without_unit)
-    return result, {} if label is None else _cut_label(planes[..., len(names) :], labels)
+        own, part = seed_for(f"intensities/{name}", seed), planes[..., index * channels :][..., :channels]
+        result[name] = varied(part, augmentation, own, has_unit=name not in without_unit)
+    return result, {} if label is None else _cut_label(planes[..., len(names) * channels :], labels)
 
 
 def _planes(codes, labels: LabelDefinition) -> list:

@@ -8,8 +8,9 @@ import importlib
 from collections.abc import Mapping, Sequence
 
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.patch import Patch, Window, spatial_of
 from semicml_tf.geometry.strides import strides as strides_of
-from semicml_tf.networks.spec import NetworkSpec, Window, spatial_of
+from semicml_tf.networks.spec import NetworkSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +101,7 @@ def specification(
     classes: int = 1,
     activation: str = "sigmoid",
     spacing_mm: Sequence[float] | None = None,
+    context_slices: int = 0,
 ) -> NetworkSpec:
     """A network's specification, all else at its defaults.
 
@@ -109,6 +111,7 @@ def specification(
         classes: number of classes or regions.
         activation: ``sigmoid`` for regions, ``softmax`` for classes that exclude each other.
         spacing_mm: (slice, row, column) of the patches' voxels. It decides which axes a network for patches divides.
+        context_slices: neighbours on each side of a slice, as channels of the input.
 
     Raises:
         UserError: there is no network of this name.
@@ -122,6 +125,7 @@ def specification(
         width,
         len(strides) + 1 if len(spatial) == 3 else chosen.levels,
         len(spatial),
+        input_channels=Patch(window, context_slices).channels,
         output_channels=classes,
         options=dict(chosen.options),
         activation=activation,

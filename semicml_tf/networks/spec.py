@@ -9,6 +9,8 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from semicml_tf.geometry.patch import Patch, Window, spatial_of
+
 # Highest values that run.json and the manifest of an exported model may hold.
 MAX_WINDOW, MAX_WIDTH = 4096, 1024
 # Of one input: 64 MiB per channel in float32, and 256 MiB over all channels.
@@ -21,14 +23,6 @@ _MOST = {
     "output_channels": 2**10,
 }
 _MOST_OPTIONS = 100
-
-# Size of one input: the side of a square slice in pixels, or (slices, rows, columns) of a patch in voxels.
-Window = int | tuple[int, int, int]
-
-
-def spatial_of(window: Window) -> tuple[int, ...]:
-    """The spatial shape of one input: (rows, columns) of a slice, or (slices, rows, columns) of a patch."""
-    return (window, window) if isinstance(window, int) else tuple(window)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +103,11 @@ class NetworkSpec:
     def spatial(self) -> tuple[int, ...]:
         """The spatial shape of one input: (rows, columns), or (slices, rows, columns)."""
         return spatial_of(self.window)
+
+    @property
+    def patch(self) -> Patch:
+        """What one input covers; raises ValueError if no number of neighbouring slices makes its channels."""
+        return Patch.of_channels(self.window, self.input_channels)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from semicml_tf import labels_file
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.labels_file import LabelFile
 from semicml_tf.methods.catalogue import MethodSettings
@@ -183,10 +184,12 @@ def read_history(folder: str | pathlib.Path) -> list[dict[str, str]]:
 
 def _spec(body: Record, path: pathlib.Path) -> NetworkSpec:
     """What a run's networks were built from."""
-    if "network" in body:
-        return json_files.of_value(body["network"], NetworkSpec, what="a run's folder", path=path, remedy=_REMEDY)
     try:
-        return catalogue.specification("unet", window=body["window"], width=body["width"])
+        if "network" not in body:
+            return catalogue.specification("unet", window=body["window"], width=body["width"])
+        spec = json_files.of_value(body["network"], NetworkSpec, what="a run's folder", path=path, remedy=_REMEDY)
+        Patch.of_channels(spec.window, spec.input_channels)
+        return spec
     except ValueError as error:
         raise UserError(f"expected a run's folder, but {error}", path=path, remedy=_REMEDY) from error
 
@@ -240,6 +243,11 @@ class Run:
     def window(self) -> Window:
         """Side in pixels of the slices, or (slices, rows, columns) of the patches."""
         return self.spec.window
+
+    @property
+    def patch(self) -> Patch:
+        """What one input of its networks covers."""
+        return self.spec.patch
 
     @classmethod
     def load(cls, folder: str | pathlib.Path) -> Run:
@@ -308,7 +316,7 @@ class Run:
         return sha256(self.weights_file(modality))
 
     def network(self, modality: str):
-        """The modality's best student: a `keras.Model` (batch, window, window, 1) float32 -> probabilities likewise.
+        """The modality's best student: a `keras.Model` (batch, *space, channels) float32 -> probabilities.
 
         Raises:
             UserError: the run has no such modality.

@@ -10,12 +10,13 @@ from typing import Any
 
 from semicml_tf.configuration import Problem, as_list, option, text_of
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.patch import MAX_CONTEXT_SLICES, Patch, spatial_of
 from semicml_tf.input.augmentation import FORMER_LEVELS, LEVELS
 from semicml_tf.labels import LabelDefinition
 from semicml_tf.methods import catalogue
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.networks import catalogue as networks
-from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec, spatial_of
+from semicml_tf.networks.spec import MAX_WIDTH, MAX_WINDOW, NetworkSpec
 
 # Increased when the same flags come to mean another training: runs before and after then have different hashes.
 MEANING = 2
@@ -84,6 +85,14 @@ class TrainSettings:
         high=MAX_WINDOW,
         group=FIRST,
     )
+    context_slices: int = option(
+        0,
+        "Neighbouring slices on each side that the networks see beside each slice, as further channels. 0: the slice "
+        "alone. The ends of a volume are mirrored.",
+        low=0,
+        high=MAX_CONTEXT_SLICES,
+        group=DATA,
+    )
     width: int = option(16, "Channels of the networks' first level.", low=1, high=MAX_WIDTH, group=DATA)
     lesion_fraction: float = option(
         0.67, "Fraction of the labelled slices that are cut around a lesion.", low=0.0, high=1.0, group=DATA
@@ -142,6 +151,11 @@ class TrainSettings:
         group=DATA,
     )
 
+    @property
+    def patch(self) -> Patch:
+        """What one input of the networks covers."""
+        return Patch(self.window, self.context_slices)
+
     def spec_for(self, labels: LabelDefinition, spacing_mm: Sequence[float]) -> NetworkSpec:
         """What the network of each modality is built from, with a channel per class of `labels`.
 
@@ -159,6 +173,7 @@ class TrainSettings:
                 classes=len(labels.names),
                 activation=labels.activation,
                 spacing_mm=spacing_mm,
+                context_slices=self.context_slices,
             )
         except ValueError as error:
             raise UserError(str(error), remedy="Correct --window") from error

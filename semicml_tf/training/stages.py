@@ -122,7 +122,7 @@ class Stages:
         train, sizes = self._train, self.sizes(number)
         stream = StreamSettings(
             modalities=self._info.modalities,
-            window=train.window,
+            patch=train.patch,
             batch_size=0,
             labelled=True,
             lesion_fraction=train.lesion_fraction,

@@ -139,7 +139,7 @@ class Trainer:
             self._refusal = error
             if workers.count == 1:
                 raise
-        self._validator = Validator(info, train.window, train.threshold)
+        self._validator = Validator(info, train.patch, train.threshold)
         self._record = RunRecord(
             folder,
             {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.inference import slices
 from semicml_tf.inference.agreement import dice
 from semicml_tf.input.complete_cases import lacking
@@ -96,14 +97,15 @@ class Validator:
     """Applies each network to the cases of the partition ``validation`` that have its modality.
 
     Args:
+        patch: what one input of the networks covers.
         threshold: on the probability; 0: the one of `THRESHOLDS` with the best mean Dice, for each modality and region.
             (A network taught by uncertain labels is unsure of what it sees: at 0.5 its masks are too small.) Exclusive
             classes have none: the largest probability counts, the background's included.
         pictures: number of cases to return a slice of.
     """
 
-    def __init__(self, info: DatasetInfo, window: int, threshold: float, *, batch_size: int = 16, pictures: int = 3):
-        self._info, self._window, self._batch_size, self._pictures = info, window, batch_size, pictures
+    def __init__(self, info: DatasetInfo, patch: Patch, threshold: float, *, batch_size: int = 16, pictures: int = 3):
+        self._info, self._patch, self._batch_size, self._pictures = info, patch, batch_size, pictures
         self._thresholds = (threshold,) if threshold > 0 else THRESHOLDS
         if info.labels.exclusive:
             self._thresholds = (0.5,)
@@ -120,7 +122,7 @@ class Validator:
         return function
 
     def __call__(self, networks: Mapping[str, Callable], observe: Observer | None = None) -> Validated:
-        """Dice of each modality's network, a `keras.Model` (batch, window, window, 1) -> probabilities.
+        """Dice of each modality's network, a `keras.Model` (batch, *space, channels) -> probabilities.
 
         Args:
             observe: receives each case: its record, and maps (classes, slices, rows, columns) by modality.
@@ -138,7 +140,7 @@ class Validator:
             for name in (name for name in networks if name in record.images):
                 maps[name] = slices.probabilities(
                     record.images[name],
-                    self._window,
+                    self._patch,
                     predict[name],
                     classes=len(labels.names),
                     batch_size=self._batch_size,

@@ -79,15 +79,18 @@ def test_a_step_is_finite_moves_the_students_and_is_restored(name, network, moda
             np.testing.assert_array_equal(restored, saved, err_msg=key)
 
 
-@pytest.mark.parametrize("classes, activation, ignored", [(2, "sigmoid", False), (3, "softmax", True)])
+@pytest.mark.parametrize("classes, activation, ignored, channels", [(2, "sigmoid", False, 1), (3, "softmax", True, 3)])
 @pytest.mark.parametrize("name", catalogue.METHODS)
-def test_a_step_with_several_classes_moves_every_class(name, classes, activation, ignored):
+def test_a_step_with_several_classes_or_slices_moves_every_class(name, classes, activation, ignored, channels):
     spec = dataclasses.replace(
-        smallest("unet", feature=catalogue.METHODS[name].needs_features), output_channels=classes, activation=activation
+        smallest("unet", feature=catalogue.METHODS[name].needs_features),
+        output_channels=classes,
+        activation=activation,
+        input_channels=channels,
     )
     method = method_batches.method(name, spec=spec, **AT_ONCE)
     before = method_batches.weights(method)
-    batch = method_batches.batch(0, classes=classes, ignored=ignored)
+    batch = method_batches.batch(0, classes=classes, ignored=ignored, channels=channels)
     terms = method.train_step(batch)
     assert terms["loss"] > 0 and all(np.isfinite(float(value)) for value in terms.values())
     for key, arrays in method_batches.weights(method).items():

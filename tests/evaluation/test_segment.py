@@ -79,7 +79,7 @@ def test_the_scored_mask_is_the_mask_that_prediction_writes(crop, steps):
     model.slices = threshold_model.predict("ct")
     network = network_input(values, native, model.manifest)
     record = CaseRecord("case", network.grid, network.images, network.constants, native)
-    soft = slices.probabilities(record.images["ct"], manifest.window, model.slices)
+    soft = slices.probabilities(record.images["ct"], manifest.patch, model.slices)
     expected = model.predict(values, native.affine)
     assert 0.01 < expected.mean() < 0.9
     np.testing.assert_array_equal(native_mask(soft, record, manifest.threshold, steps), expected)

@@ -8,12 +8,14 @@ import pytest
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.geometry.resample import reaches, resample
 from semicml_tf.inference import slices, volume
 from semicml_tf.preprocessing.normalisation import Normalisation
 from tests.support import threshold_model
 
 WINDOW = 16
+PATCH = Patch(WINDOW)
 RAMP = np.linspace(0, 1, WINDOW, dtype=np.float32)
 
 
@@ -29,18 +31,30 @@ def test_batches_give_the_same_bits_as_the_whole(shape, batch_size):
     tiles = tiling.cut(values, WINDOW)
     assert len(tiles) == len(values) * tiling.per_slice(shape, WINDOW)
     expected = tiling.join(tiles * RAMP[:, None] + RAMP, shape, WINDOW)
-    np.testing.assert_array_equal(slices.probabilities(values, WINDOW, predict, batch_size=batch_size), expected)
+    np.testing.assert_array_equal(slices.probabilities(values, PATCH, predict, batch_size=batch_size), expected)
     half = values.astype(np.float16)
-    found = slices.probabilities(half, WINDOW, predict, batch_size=batch_size)
+    found = slices.probabilities(half, PATCH, predict, batch_size=batch_size)
     np.testing.assert_array_equal(
-        found, slices.probabilities(half.astype(np.float32), WINDOW, predict, batch_size=batch_size)
+        found, slices.probabilities(half.astype(np.float32), PATCH, predict, batch_size=batch_size)
     )
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+def test_neighbours_are_channels_in_their_order_and_mirrored_at_the_ends(count, batch_size):
+    values = np.random.default_rng(0).normal(size=(count, 9, 20)).astype(np.float16)
+    patch = Patch(WINDOW, 2)
+    padded = np.pad(values, [(2, 2), (0, 0), (0, 0)], mode="symmetric").astype(np.float32)
+    for channel in range(5):
+        seen = slices.probabilities(values, patch, lambda x, c=channel: x[..., c : c + 1], batch_size=batch_size)
+        np.testing.assert_allclose(seen, padded[channel : channel + count], atol=1e-6)
+    assert sum(len(batch) for batch in slices.batches(values, patch, batch_size)) == slices.count(values.shape, patch)
 
 
 @pytest.mark.parametrize("shape", [(WINDOW, WINDOW, 2), (WINDOW, WINDOW), (8, WINDOW, 1)])
 def test_an_answer_of_another_shape_is_refused(shape):
     with pytest.raises(UserError, match=rf"shape \(batch, {WINDOW}, {WINDOW}, 1\) of the network, got \(2, "):
-        slices.probabilities(np.zeros((2, 9, 9)), WINDOW, lambda batch: np.zeros((len(batch), *shape)))
+        slices.probabilities(np.zeros((2, 9, 9)), PATCH, lambda batch: np.zeros((len(batch), *shape)))
 
 
 @pytest.mark.parametrize("normalisation", ["hu:-200:300", "percentile:0.5:99.5"])

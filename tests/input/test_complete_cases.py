@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.input.augmentation import NONE
 from semicml_tf.input.complete_cases import whole_cases
 from semicml_tf.input.semi_supervised_batches import BatchSettings, additional_windows, batches
@@ -71,7 +72,7 @@ def test_whole_cases_have_every_modality(info):
 
 
 def _stream_batches(info, incomplete_cases, count=8, first_step=0, **more):
-    stream = StreamSettings(info.modalities, 32, 0, True, 0.67, NONE, seed=3)
+    stream = StreamSettings(info.modalities, Patch(32), 0, True, 0.67, NONE, seed=3)
     data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream, incomplete_cases=incomplete_cases, **more)
     return list(batches(info, data, first_step).take(count))
 

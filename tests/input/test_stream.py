@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.input.augmentation import LIGHT, NONE
 from semicml_tf.input.mixing import cutmix
 from semicml_tf.input.seeds import folded
@@ -22,7 +23,7 @@ def info(phantom_dataset):
 
 
 def _settings(info, **changes):
-    base = StreamSettings(info.modalities, 32, 6, True, 0.67, LIGHT, seed=3)
+    base = StreamSettings(info.modalities, Patch(32), 6, True, 0.67, LIGHT, seed=3)
     return dataclasses.replace(base, **changes)
 
 
@@ -75,7 +76,7 @@ def test_every_case_is_visited_equally_often(info):
 
 def test_lesion_fraction_one_shows_lesion_slices_only(info):
     cases = [case for case in info.cases("labelled") if case.lesion_slices]
-    how = _settings(info, lesion_fraction=1.0, augmentation=NONE, window=64, batch_size=32)
+    how = _settings(info, lesion_fraction=1.0, augmentation=NONE, patch=Patch(64), batch_size=32)
     assert all(e["label"].max(axis=(1, 2, 3)).all() for e in _take(window_stream(info, cases, how), 2))
     low = dataclasses.replace(how, lesion_fraction=0.0)
     assert not all(e["label"].max(axis=(1, 2, 3)).all() for e in _take(window_stream(info, cases, low), 2))
@@ -101,7 +102,7 @@ def test_a_class_of_one_slice_is_drawn_as_often_as_a_class_of_many_and_ignored_s
     values = np.ones((10, 4, 4), int)
     values[3], values[5:] = 2, 9
     codes = tf.constant(labels.encode(values))
-    how = StreamSettings(("ct",), 16, 1, True, 1.0, NONE, 0, labels)
+    how = StreamSettings(("ct",), Patch(16), 1, True, 1.0, NONE, 0, labels)
     drawn = [int(_slice_index(10, codes, how, tf.constant([seed, 0]))) for seed in range(200)]
     assert 70 <= drawn.count(3) <= 130 and max(drawn) < 5
     anywhere = dataclasses.replace(how, lesion_fraction=0.0)
@@ -123,7 +124,7 @@ def test_brightness_tells_nothing_of_the_slice(info):
     """Were both drawn from one seed, slices with lesion would be darker than others."""
     flat = dataclasses.replace(NONE, offset=1.0)
     cases = [case for case in info.cases("labelled") if case.lesion_slices]
-    how = _settings(info, augmentation=flat, window=64, batch_size=64, lesion_fraction=0.5)
+    how = _settings(info, augmentation=flat, patch=Patch(64), batch_size=64, lesion_fraction=0.5)
     plain = dataclasses.replace(how, augmentation=NONE)
     offsets, lesion = {name: [] for name in info.modalities}, []
     shifted = _take(window_stream(info, cases, how), 4)

@@ -22,6 +22,7 @@ FLAGS = [*TINY, "--method=supervised", "--epochs=2", "--steps_per_epoch=2", "--p
 WINDOWS = """
 import hashlib, sys
 import tensorflow as tf
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.input.augmentation import LIGHT
 from semicml_tf.input.stream import StreamSettings, window_stream
 from semicml_tf.records.dataset import DatasetInfo
@@ -29,7 +30,7 @@ from semicml_tf.records.shards import check_shards, read_cases
 info = DatasetInfo.load(sys.argv[1], dataset_access="auto")
 check_shards(info, ["labelled", "test"])
 digest = hashlib.sha256()
-how = StreamSettings(info.modalities, 32, 6, True, 0.67, LIGHT, seed=3)
+how = StreamSettings(info.modalities, Patch(32), 6, True, 0.67, LIGHT, seed=3)
 for element in window_stream(info, info.cases("labelled"), how).take(3):
     for part in tf.nest.flatten(element):
         digest.update(part.numpy().tobytes())

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.input.augmentation import LIGHT, NONE
 from semicml_tf.input.stream import StreamSettings, window_stream
 from semicml_tf.records.dataset import DatasetInfo
@@ -61,7 +62,7 @@ def test_a_streamed_dataset_gives_the_windows_of_the_folder(url, folder, tmp_pat
     assert info.streamed and info.location == url and info.shard_path("x") == f"{url}/x"
     check_shards(info, ["labelled", "unlabelled"])
     assert not info.root.exists()
-    how = StreamSettings(info.modalities, 32, 6, True, 0.67, LIGHT, seed=3)
+    how = StreamSettings(info.modalities, Patch(32), 6, True, 0.67, LIGHT, seed=3)
     streams = [window_stream(one, one.cases("labelled"), how).take(2) for one in (info, DatasetInfo.load(folder))]
     for ours, theirs in zip(*streams):
         for a, b in zip(tf.nest.flatten(ours), tf.nest.flatten(theirs)):
@@ -106,7 +107,7 @@ def test_a_false_record_is_named_once_tensorflow_fails(tmp_path):
     object_store.falsify(object_store.write_dataset(tmp_path / "data"), change)
     upload.upload_dataset(tmp_path / "data", "ram://bucket/false")
     info = DatasetInfo.load("ram://bucket/false", dataset_access="stream")
-    how = StreamSettings(info.modalities, 32, 6, True, 0.67, NONE, seed=3)
+    how = StreamSettings(info.modalities, Patch(32), 6, True, 0.67, NONE, seed=3)
     with pytest.raises(UserError, match=r"ram://bucket/false/labelled-.*: record 0 \(case labelled-0\)"):
         with job.explained(info, ["labelled"]):
             list(window_stream(info, info.cases("labelled"), how).take(1))

@@ -38,6 +38,7 @@ def batch(
     ignored: bool = False,
     present=None,
     spatial: tuple[int, ...] = (WINDOW, WINDOW),
+    channels: int = 1,
 ):
     """A global batch as `input.semi_supervised_batches` yields it; images show their label faintly.
 
@@ -45,6 +46,7 @@ def batch(
         classes: of the label, in columns of their own.
         ignored: whether the upper half of each labelled slice was not annotated.
         spatial: the spatial shape of an input.
+        channels: of an input.
         present: by modality, 1 for each slice of a stream that has it, else 0; a shorter stream reads the first ones.
     """
     rng = np.random.default_rng(seed)
@@ -56,7 +58,8 @@ def batch(
             corner = rng.integers(0, spatial[-1] - sides[-1], len(spatial))
             box = (slice(start, start + side) for start, side in zip(corner, sides))
             label[(index, *box)] = 1.0
-        image = {name: (label + rng.normal(scale=0.5, size=label.shape)).astype(dtype) for name in modalities}
+        noise = (*label.shape[:-1], channels)
+        image = {name: (label + rng.normal(scale=0.5, size=noise)).astype(dtype) for name in modalities}
         made = {
             "image": image,
             "patient": np.arange(count, dtype=np.int32) // 2,

@@ -240,9 +240,11 @@ def test_a_run_begins_with_the_encoders_of_another_run(finished, phantom_dataset
 def test_the_paper_recipe_trains_both_stages_and_resumes_with_its_pool(phantom_dataset, tmp_path, monkeypatch):
     """Cut off within the second stage, once the pool's teachers have left the students behind."""
     how = ["--recipe=paper", "--teacher_modality=pet", "--pool_first_epoch=0", "--pool_copy_epoch=1", "--pool_size=1"]
+    how.append("--context_slices=1")
     _train(phantom_dataset, tmp_path / "whole", *how)
     held = json.loads((tmp_path / "whole" / "run.json").read_text())["settings"]
     assert (held["asc_weight"], held["teacher"], held["ema_decay"], held["l2"]) == (3.5, "pool", 0.0, 4e-4)
+    assert Run.load(tmp_path / "whole").network("ct").input_shape == (None, 32, 32, 3)
     at_step(8, told_to_end, monkeypatch)
     with pytest.raises(trainers.Interrupted):
         _train(phantom_dataset, tmp_path / "cut", *how)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.labels import SOFTMAX, LabelDefinition
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.records.shards import read_cases
@@ -37,7 +38,7 @@ def _everything_dice(info):
 
 def test_validation_chooses_the_threshold_with_the_best_dice(info):
     """Everything at 0.35: above it the mask is empty, below it full."""
-    validated = Validator(info, 32, 0.0)({"ct": _Constant(0.35), "pet": _Constant(0.75)})
+    validated = Validator(info, Patch(32), 0.0)({"ct": _Constant(0.35), "pet": _Constant(0.75)})
     full = _everything_dice(info)
     for name, level in (("ct", 0.35), ("pet", 0.75)):
         # A full mask beats an empty one wherever there is a lesion.
@@ -46,7 +47,7 @@ def test_validation_chooses_the_threshold_with_the_best_dice(info):
 
 
 def test_a_fixed_threshold_is_kept_and_missing_foreground_is_reported(info):
-    validated = Validator(info, 32, 0.5)({"ct": _Constant(0.35), "pet": _Constant(0.75)})
+    validated = Validator(info, Patch(32), 0.5)({"ct": _Constant(0.35), "pet": _Constant(0.75)})
     assert validated.thresholds == {"ct": (0.5,), "pet": (0.5,)}
     assert validated.silent == (("ct", "lesion"),)
     (line,) = validated.silence("train on")
@@ -56,12 +57,12 @@ def test_a_fixed_threshold_is_kept_and_missing_foreground_is_reported(info):
 
 def test_a_network_without_foreground_scores_zero(info):
     """Also where a patient has no lesion and its empty mask would be perfect."""
-    silent = Validator(info, 32, 0.5)({"ct": _Constant(0.1)})
+    silent = Validator(info, Patch(32), 0.5)({"ct": _Constant(0.1)})
     assert silent.means["ct"] == 0.0 and silent.silent == (("ct", "lesion"),)
 
 
 def test_among_equally_good_thresholds_the_one_nearest_one_half_is_chosen(info):
-    assert Validator(info, 32, 0.0)({"ct": _Constant(0.95)}).thresholds["ct"] == (0.5,)
+    assert Validator(info, Patch(32), 0.0)({"ct": _Constant(0.95)}).thresholds["ct"] == (0.5,)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def of_classes(info, monkeypatch):
 
 def test_each_region_has_its_own_threshold_and_its_own_patients(of_classes):
     info = of_classes(LabelDefinition({"whole": (1, 2), "lower": (2,)}))
-    validated = Validator(info, 32, 0.0, pictures=1)({"ct": _Constant([0.35, 0.75])})
+    validated = Validator(info, Patch(32), 0.0, pictures=1)({"ct": _Constant([0.35, 0.75])})
     assert validated.thresholds["ct"][0] <= 0.35 and validated.thresholds["ct"] == (0.3, 0.5)
     truths = [
         [info.labels.mask(r.label, name) for name in info.labels.names]
@@ -109,7 +110,7 @@ def test_each_region_has_its_own_threshold_and_its_own_patients(of_classes):
 
 def test_exclusive_classes_have_no_threshold_and_ignored_voxels_do_not_count(of_classes):
     info = of_classes(LabelDefinition({"upper": (1,), "lower": (2,)}, SOFTMAX, ignore_value=9))
-    validated = Validator(info, 32, 0.0)({"ct": _Constant([0.5, 0.2]), "pet": _Constant([0.2, 0.3])})
+    validated = Validator(info, Patch(32), 0.0)({"ct": _Constant([0.5, 0.2]), "pet": _Constant([0.2, 0.3])})
     records = list(validation.read_cases(info, info.cases("validation")))
     upper = [info.labels.mask(record.label, "upper")[:, :, 2:] for record in records]
     expected = np.mean([2 * mask.sum() / (mask.sum() + mask.size) for mask in upper if mask.any()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -137,15 +138,23 @@ class RemoteModel(Segmenter):
     def slices_a_message(self) -> int:
         """How many slices a request holds at most."""
         room = int(self.max_message_mib * 2**20) - _HEADER_BYTES
-        of_a_slice = 4 * self.manifest.classes * self.manifest.window**2 + 4  # float32, and a seed
-        return max(0, room // of_a_slice)
+        return max(0, room // self._slice_bytes)
+
+    @property
+    def _slice_bytes(self) -> int:
+        """Of a slice with its seed, or of its probabilities if they are more; float32."""
+        patch = self.manifest.patch
+        return 4 * max(self.manifest.classes, patch.channels) * math.prod(patch.spatial) + 4
 
     def _check_limit(self) -> None:
         if not self.slices_a_message:
-            side, classes = self.manifest.window, self.manifest.classes
+            patch, classes = self.manifest.patch, self.manifest.classes
             what = "" if classes == 1 else f" and {classes} classes"
+            size = " x ".join(map(str, patch.spatial))
+            if patch.channels > 1:
+                size += f" x {patch.channels}"
             raise UserError(
-                f"one slice of {side} x {side} pixels{what} takes {4 * classes * side**2 / 2**20:.3g} MiB, more than "
+                f"one slice of {size} pixels{what} takes {self._slice_bytes / 2**20:.3g} MiB, more than "
                 f"--max_message_mib={self.max_message_mib:g}",
                 remedy="Raise --max_message_mib",
             )
@@ -201,7 +210,7 @@ class RemoteModel(Segmenter):
                 OUTPUT_NAME,
                 asked,
                 dtypes=PROBABILITIES_DTYPES,
-                shape=(*inputs[INPUT_NAME].shape[:3], self.manifest.classes),
+                shape=(*inputs[INPUT_NAME].shape[:-1], self.manifest.classes),
             )
         except RemoteFailure as error:
             if error.status == "NOT_FOUND" and self._follows and asked is not None:

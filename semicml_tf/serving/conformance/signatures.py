@@ -49,8 +49,8 @@ def _manifest(server: Server) -> Manifest:
 
 def _require_labels(labels: np.ndarray, probabilities: np.ndarray, told: Manifest) -> None:
     rounding = HALF_STEP if probabilities.dtype == np.float16 else TOLERANCE
-    soft = (*probabilities.shape[:3], told.classes)
-    hard = (*soft[:3], 1) if told.labels.exclusive else soft
+    soft = (*probabilities.shape[:-1], told.classes)
+    hard = (*soft[:-1], 1) if told.labels.exclusive else soft
     if probabilities.shape != soft or labels.dtype != np.uint8 or labels.shape != hard:
         raise Failed(
             f"expected probabilities of shape {soft} and uint8 labels of shape {hard}, got {probabilities.shape} and "

@@ -14,6 +14,7 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.errors import UserError
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.input.augmentation import NONE
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
 from semicml_tf.input.stream import StreamSettings
@@ -201,7 +202,7 @@ def test_all_workers_stop_after_the_same_step_when_one_is_stopped(phantom_datase
 
 
 def _settings(info, share, labelled=4, unlabelled=6):
-    stream = StreamSettings(info.modalities, 32, 0, True, 1.0, NONE, 3)
+    stream = StreamSettings(info.modalities, Patch(32), 0, True, 1.0, NONE, 3)
     return BatchSettings(("labelled",), ("labelled", "unlabelled"), labelled, unlabelled, stream, share)
 
 
