@@ -1,1 +1,1 @@
-"""From files on disk to a folder of records: who is in which partition, one case at a time, shards."""
+"""Conversion: reads images and labels, verifies them, splits the patients, and writes a dataset of shards."""

@@ -1,4 +1,4 @@
-"""One case's files to one record: every modality on one grid, normalised, with its label if it has one."""
+"""Builds the record of a case from its files: all modalities on one grid, normalised, with the label if wanted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
     """Reads and preprocesses a case; see `preprocessing.pipeline`.
 
     Args:
-        case: files of the case. A modality without a file is left out; verification has decided that it may be absent.
-        settings: of the conversion.
+        case: files of the case. A modality without a file is skipped: verification has checked that it may be missing.
+        settings: settings of the conversion.
         with_label: whether to read the label. The label file is not opened otherwise.
 
     Raises:

@@ -16,12 +16,12 @@ MAX_VOXELS = 1 << 30
 LOCAL_RUNNER = "local"
 ALL = "all"  # of --labelled_cases
 
-# Options that decide where and how fast, not what: they leave no trace in the output.
+# Options about places and speed. They do not change the output and are not written into it.
 WITHOUT_EFFECT = (
     "output", "workers", "runner", "beam_flag", "overwrite", "report", "pseudonym_map", "verify_only", "case_cache",
     "max_voxels",
 )  # fmt: skip
-# Options with paths of this machine, which may contain names of patients.
+# Options with local paths, which may contain names of patients.
 WITH_PATHS = ("input", "split", "keep_split")
 
 _SOURCE, _GRID, _LABEL, _SPLIT = "Input and output", "Grid and intensities", "Labels", "Split"
@@ -30,12 +30,16 @@ _DELIVERIES, _VERIFICATION, _PRIVACY, _WORK = "Deliveries", "Verification", "Pri
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
-    """What is converted, and how; see the help of each option."""
+    """The options of a conversion; see the help of each option.
+
+    Raises:
+        UserError: options are wrong or contradict each other.
+    """
 
     input: str = option(help="Folder of the images, or a CSV manifest.", path=True, group=_SOURCE)
     output: str = option(
-        help="Folder to make; or s3://BUCKET/FOLDER, gs://..., to upload it to. With --verify_only, the report is "
-        "written beside it.",
+        help="Folder of the new dataset, or a URL to upload it to: s3://BUCKET/FOLDER, gs://... With --verify_only, "
+        "the report is written beside it.",
         path=True,
         group=_SOURCE,
     )
@@ -49,20 +53,18 @@ class ConvertConfig:
     allow_missing_modality: bool = option(
         False, "Accept cases that lack some of the modalities, but not all.", group=_SOURCE
     )
-    accept_near_matches: bool = option(
-        False, "Accept a file with a wrong name if no other file can be meant.", group=_SOURCE
-    )
+    accept_near_matches: bool = option(False, "Accept a misnamed file if it is the only candidate.", group=_SOURCE)
     dicom_series: tuple[str, ...] = option(
         (),
         "MODALITY=REGEX: the DICOM series whose SeriesDescription contains the expression, in upper or lower case. "
-        "Needed if several series of a study could be meant (T1 and T2 are both MR).",
+        "Needed if several series of a study have the same modality (T1 and T2 are both MR).",
         repeated=True,
         group=_SOURCE,
     )
     label_roi: str = option(
         "",
         "Regular expression, searched in the names of DICOM-SEG segments and RTSTRUCT structures (in BIDS, of label "
-        "files). Needed if there are several; segments that match are united.",
+        "files). Needed if there are several. The label is the union of those that match.",
         group=_SOURCE,
     )
     label_rois: tuple[str, ...] = option(
@@ -93,13 +95,13 @@ class ConvertConfig:
         (),
         "MODALITY=KIND:LOW:HIGH,...; kinds: hu, suv (window in native units), percentile (then z-score). The kind also "
         "decides how values are checked. Default: hu:-200:300 for ct, suv:0:15 for pet, percentile:0.5:99.5 for mr, "
-        "t1, t1ce, t2, flair, adc, dwi, pd, swi and dce, in any spelling. Each other name needs one.",
+        "t1, t1ce, t2, flair, adc, dwi, pd, swi and dce, in any spelling. Required for other names.",
         group=_GRID,
     )
     crop: str = option(
         "body",
-        "body: keep the box of the body in any modality, found from the intensities alone, and 10 mm around it. "
-        "none: keep the whole grid.",
+        "body: keep the bounding box of the body in all modalities, computed from the intensities, with a margin of "
+        "10 mm. none: keep the whole grid.",
         choices=("body", "none"),
         group=_GRID,
     )
@@ -120,7 +122,7 @@ class ConvertConfig:
     )
     ignore_value: int | None = option(
         None,
-        "Value of voxels that nobody annotated. They count in no loss, no score and no choice of slices.",
+        "Value of voxels without annotation. Losses, scores and the choice of slices ignore them.",
         group=_LABEL,
     )
     background_values: tuple[int, ...] = option(
@@ -141,7 +143,7 @@ class ConvertConfig:
         path=True,
         group=_SPLIT,
     )
-    split_seed: int | None = option(None, "Draw the split by patient from this seed instead.", group=_SPLIT)
+    split_seed: int | None = option(None, "Draw a random split by patient from this seed instead.", group=_SPLIT)
     labelled_fraction: float | None = option(
         None,
         "Hide masks: label only this fraction of the patients with a mask, and use the others without their masks. "
@@ -161,13 +163,13 @@ class ConvertConfig:
     stratify: str = option(
         "none",
         "lesion_size: distribute small and large lesions evenly over the drawn partitions with labels. Masks of "
-        "patients who are drawn as unlabelled stay unread. With --folds only if no mask is hidden.",
+        "unlabelled patients are not read. With --folds, all patients must be labelled.",
         choices=("none", "lesion_size"),
         group=_SPLIT,
     )
     folds: int | None = option(None, "Cross-validation: draw this number of folds.", low=2, group=_SPLIT)
     fold: int | None = option(
-        None, "Fold whose patients are for validation, from 0; of --folds, or of those in --split.", low=0, group=_SPLIT
+        None, "Number of the validation fold, from 0; among --folds, or those in --split.", low=0, group=_SPLIT
     )
     span: int | None = option(
         None,
@@ -178,22 +180,22 @@ class ConvertConfig:
     )
     keep_split: str = option(
         "",
-        "split.json of a dataset made from fewer data. Its patients keep their partition, and --new_patients places "
+        "split.json of a dataset made from fewer data. Its patients keep their partition; --new_patients decides about "
         "the others.",
         path=True,
         group=_DELIVERIES,
     )
     new_patients: str = option(
         "train",
-        "Partition of patients who are new in a later delivery, or not in --keep_split, if the input has no split of "
-        "its own. train: labelled if they have labels and all modalities, else unlabelled. draw: from --split_seed, "
-        "by the fractions.",
+        "Partition of patients who are new in a later delivery or not in --keep_split, if the input has no split. "
+        "train: labelled if they have labels and all modalities, else unlabelled. draw: from --split_seed, by the "
+        "fractions.",
         choices=("train", "draw"),
         group=_DELIVERIES,
     )
     repeated_cases: str = option(
         "refuse",
-        "A case that comes again in a later delivery is an error (refuse), or replaces the former (replace).",
+        "A case that is also in a later delivery is an error (refuse), or its newest files are used (replace).",
         choices=("refuse", "replace"),
         group=_DELIVERIES,
     )
@@ -203,11 +205,11 @@ class ConvertConfig:
     max_voxels: int = option(
         MAX_VOXELS, "Refuse a volume with more voxels before it takes memory.", low=1, group=_VERIFICATION
     )
-    skip_bad_cases: bool = option(False, "Leave out the cases with an error.", group=_VERIFICATION)
+    skip_bad_cases: bool = option(False, "Skip the cases with an error.", group=_VERIFICATION)
     accept: tuple[str, ...] = option(
         (),
-        "CODE,...: errors about values, voxel sizes or the size of a label that are right in this study. They become "
-        "warnings. The dataset and the exported models keep the codes, so that prediction accepts such images, too.",
+        "CODE,...: errors about values, voxel sizes or the size of a label that are expected in this study. They "
+        "become warnings. The dataset and the exported models store the codes, so that prediction accepts them, too.",
         group=_VERIFICATION,
     )
     report: str = option(
@@ -216,7 +218,7 @@ class ConvertConfig:
         path=True,
         group=_VERIFICATION,
     )
-    preview: bool = option(False, "Draw a contact sheet of each case, and a page of all.", group=_VERIFICATION)
+    preview: bool = option(False, "Draw a contact sheet of each case, and an HTML page of all.", group=_VERIFICATION)
     pseudonymize: bool = option(
         False,
         "Name cases by a salted hash, and print no name or path of the input. DICOM always gets pseudonyms.",
@@ -224,8 +226,8 @@ class ConvertConfig:
     )
     pseudonym_map: str = option(
         "",
-        "JSON file with the salt and the name of each pseudonym, made if it does not exist. Keep it to yourself. "
-        "Default: OUTPUT.pseudonyms.json.",
+        "JSON file with the salt and the name of each pseudonym, created if missing. Keep it secret. Default: "
+        "OUTPUT.pseudonyms.json.",
         path=True,
         group=_PRIVACY,
     )
@@ -234,7 +236,7 @@ class ConvertConfig:
     runner: str = option(
         LOCAL_RUNNER,
         "Where the work runs: local (processes on this machine), or a runner of Apache Beam, e.g. DaskRunner or "
-        "FlinkRunner. All workers must see the input and the output's folder under the same path.",
+        "FlinkRunner. All workers must reach the input and the output's folder under the same path.",
         group=_WORK,
     )
     beam_flag: tuple[str, ...] = option(
@@ -243,11 +245,11 @@ class ConvertConfig:
     case_cache: str = option(
         "",
         "Folder of finished cases, shared by conversions: the same files with the same flags are not converted again. "
-        "It contains paths of the input, as --pseudonym_map does.",
+        "Like --pseudonym_map, it contains paths of the input.",
         path=True,
         group=_WORK,
     )
-    overwrite: bool = option(False, "Replace a dataset that is in the output folder.", group=_WORK)
+    overwrite: bool = option(False, "Replace an existing dataset in the output folder.", group=_WORK)
 
     def __post_init__(self):
         if type(self.labelled_cases) is int:
@@ -261,7 +263,7 @@ class ConvertConfig:
         for other, usual in (("labels", ()), ("label_values", (1,)), ("label_roi", ""), ("ignore_value", None)):
             if self.label_rois and getattr(self, other) != usual:
                 yield f"--label_rois and --{other} contradict each other", "Pass one of them"
-        if not self.modalities:  # the job names those of the input
+        if not self.modalities:  # reported by the job, which also lists the modalities of the input
             return
         try:
             self.settings()
@@ -289,7 +291,7 @@ class ConvertConfig:
             )
         if self.split_seed is not None:
             if self.fold is not None and self.folds is None:
-                yield "--fold needs --folds if the split is drawn", "Pass --folds=5, for one"
+                yield "--fold needs --folds if the split is drawn", "Pass for example --folds=5"
             return
         labels_more = self.keep_split and self.labelled_cases == ALL
         for name in ("folds", "labelled_fraction", *(() if labels_more else ("labelled_cases",))):
@@ -300,7 +302,7 @@ class ConvertConfig:
 
     @property
     def labelled_patients(self) -> int | None:
-        """The number of patients to label; None means all, or as the fraction says."""
+        """The number of labelled patients; None: all, or by --labelled_fraction."""
         text = self.labelled_cases or ""
         return int(text) if text.isdecimal() and int(text) > 0 else None
 
@@ -328,7 +330,7 @@ class ConvertConfig:
         )
 
     def layout_options(self) -> LayoutOptions:
-        """The user's facts about the input, for its layout.
+        """What the options say about the files of the input.
 
         Raises:
             UserError: --dicom_series is malformed.
@@ -355,5 +357,5 @@ class ConvertConfig:
         return self.label_activation == SOFTMAX
 
     def _rois(self) -> dict[str, str]:
-        """By class of --label_rois its expression; raises UserError if one is malformed."""
+        """The expression of each class of --label_rois. Raises UserError if one is malformed."""
         return class_rois.parse(self.label_rois, exclusive=self._exclusive)

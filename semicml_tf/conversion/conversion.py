@@ -1,4 +1,4 @@
-"""A conversion from beginning to end: split, verification, plan of the grid, and then the records."""
+"""The steps of a conversion: split, verification, plan of the grid, records."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _DISTRIBUTIONS = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
 
 @dataclasses.dataclass(frozen=True)
 class ConvertResult:
-    """What a conversion made.
+    """The result of a conversion.
 
     Attributes:
         dataset: the dataset's folder or URL; None if the cases were only verified.
-        data_hash: hash of its records; None without a dataset.
+        data_hash: hash of the dataset; None without a dataset.
         cases: names of the cases by partition.
-        findings: what verification reported, in the order of the cases.
-        text: the result for people, in lines.
+        findings: findings of verification, in the order of the cases.
+        text: the printed result, in lines.
     """
 
     dataset: str | None
@@ -61,14 +61,14 @@ class ConvertResult:
 
 @dataclasses.dataclass
 class Conversion:
-    """What the steps of a conversion share.
+    """One conversion: its options, and the objects that its steps share.
 
     Attributes:
         config: the options.
         source: the input.
         target: the output.
-        layout: module of the input's layout.
-        settings: how cases are built; a plan may change them.
+        layout: the input's layout, a module or an object with its functions.
+        settings: how cases are built. A plan may change them.
         runner: where the work on cases runs.
         privacy: which names and paths may be printed.
         report: prints a line.
@@ -84,10 +84,10 @@ class Conversion:
     report: Callable[[str], None] = print
 
     def run(self) -> ConvertResult:
-        """Finds and verifies the cases and converts them, unless only the verification is wanted.
+        """Verifies the cases and, unless ``config.verify_only`` is set, converts them.
 
         Raises:
-            UserError: a mistake in the input or in the options.
+            UserError: the input or an option is wrong.
         """
         with self.privacy.errors(), self.target.work(cache=self.config.case_cache or None) as work, self.runner:
             options = self.config.layout_options()
@@ -96,7 +96,7 @@ class Conversion:
             split, chosen = self._partitions(cases, work)
             reports, issues = self._verify(chosen, odd, work)
             if self.config.verify_only:
-                if not work.count("records"):  # else a conversion that was killed will want them
+                if not work.count("records"):  # records of a killed conversion are kept for its restart
                     works.discard(work)
                 findings.refuse(issues, self._report)
                 names = {name: tuple(case.case_id for case in members) for name, members in chosen.items()}
@@ -106,7 +106,7 @@ class Conversion:
             fingerprint = self._fingerprint(chosen, reports)
             window = self._plan(fingerprint)
             if self._kinds() != kinds:
-                self.report("note: cases are verified again by the normalisation that the plan has guessed")
+                self.report("note: the cases are verified again with the planned normalisation")
                 reports, issues = self._verify(chosen, odd, work)
                 split, chosen, reports = self._usable(split, chosen, cases, reports, issues)
                 fingerprint = self._fingerprint(chosen, reports)
@@ -122,12 +122,12 @@ class Conversion:
                     issues = [*issues, *failed]
 
     def _kinds(self) -> dict[str, str]:
-        return {name: how.kind for name, how in self.settings.normalisation.items()}
+        return {name: normalisation.kind for name, normalisation in self.settings.normalisation.items()}
 
     def _verify(
         self, chosen: Mapping[str, Sequence[CaseFiles]], odd: Sequence[Finding], work: WorkFolder
     ) -> tuple[dict[str, CaseReport], list[Finding]]:
-        """Verifies all cases and reports the findings, with `odd`, those of the input beside its cases."""
+        """Verifies all cases and reports the findings together with `odd`, the findings about other files."""
         reports = self._look(chosen, work)
         issues = [*odd, *(finding for report in reports.values() for finding in report.findings)]
         issues = self.privacy.findings([*issues, *across(chosen, reports)])
@@ -135,13 +135,17 @@ class Conversion:
         return reports, issues
 
     def _usable(self, split, chosen, cases: Sequence[CaseFiles], reports, issues: Sequence[Finding]):
-        """Split, cases and reports without the cases that have an error, if they may be left out; else refuses."""
+        """Split, cases and reports without the cases that have an error.
+
+        Raises:
+            UserError: a case has an error, and --skip_bad_cases is not set.
+        """
         if not self.config.skip_bad_cases:
             findings.refuse(issues, self._report)
             return split, chosen, reports
         bad = set(findings.bad_cases(issues))
         if bad:
-            self.report(f"note: left out for their errors: {', '.join(sorted(bad))}")
+            self.report(f"note: skipped because of errors: {', '.join(sorted(bad))}")
             split = splits.without(split, bad, cases)
             chosen = {name: [case for case in members if case.case_id not in bad] for name, members in chosen.items()}
             reports = {name: report for name, report in reports.items() if name not in bad}
@@ -165,18 +169,18 @@ class Conversion:
         cases = self.privacy.rename(cases)
         if self.privacy.hides:
             path = self.privacy.path(str(self.privacy.map_file))
-            self.report(f"cases have pseudonyms; {path} has the name of each: keep that file to yourself")
+            self.report(f"cases have pseudonyms; {path} has the name of each: keep that file secret")
         return cases
 
     def _oddities(self, options: LayoutOptions) -> list[Finding]:
-        """What the input holds beside its cases, such as files that no case claims."""
+        """Findings about the input outside of its cases, such as files that belong to no case."""
         if not hasattr(self.layout, "oddities"):
             return []
         odd = self.layout.oddities(self.source, self.settings.modalities, options)
-        return [Finding.of(one.code, one.problem, file=one.path, remedy=one.remedy) for one in odd]
+        return [Finding.of(oddity.code, oddity.problem, file=oddity.path, remedy=oddity.remedy) for oddity in odd]
 
     def _partitions(self, cases: Sequence[CaseFiles], work: WorkFolder):
-        """The split, and the cases by partition; everybody where nothing splits and nothing is to be converted."""
+        """The split, and the cases by partition. With --verify_only and without a split, all cases are labelled."""
         try:
             split, origin = choose_split.choose(
                 self.config,
@@ -190,7 +194,7 @@ class Conversion:
         except choose_split.NoSplit:
             if not self.config.verify_only:
                 raise
-            self.report("no split is known: each label is verified")
+            self.report("there is no split: all labels are verified")
             return None, {"labelled": list(cases)}
         chosen, left_out = splits.cases_by_partition(split, cases, source=self.source)
         self.report(f"split from {origin}")
@@ -266,7 +270,7 @@ class Conversion:
         dataset_writer.complete(info, files, pictures, **self._provenance)
         self.target.publish(work)
         with contextlib.suppress(OSError):
-            self._default_report.unlink()  # of a conversion that stopped; the dataset has its own
+            self._default_report.unlink()  # of an earlier attempt that failed; the dataset contains its own report
         counts = ", ".join(f"{name} {len(info.partitions[name])}" for name in PARTITIONS)
         shards = f"{len(info.shard_sha256)} shard{'s' * (len(info.shard_sha256) != 1)}"
         lines = [f"{self.target.name}: {counts} cases in {shards}, data hash {info.data_hash[:12]}"]
@@ -277,7 +281,7 @@ class Conversion:
         return ConvertResult(self.target.name, info.data_hash, names, tuple(issues), "\n".join(lines))
 
     def _fingerprint(self, chosen, reports: Mapping[str, CaseReport]) -> fingerprints.Fingerprint:
-        """Of what may have a say: no patient who is tested on (unless all are), no mask but the labelled ones'."""
+        """The fingerprint of all cases but the test cases (unless all are test cases), with labelled masks only."""
         labelled = {case.case_id for case in chosen.get("labelled", ())}
         tested = {case.case_id for case in chosen.get("test", ())}
         return fingerprints.fingerprint(
@@ -293,7 +297,7 @@ class Conversion:
         return statistics.card(report, partition=job.partition, span=span, modalities=self.settings.modalities)
 
     def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
-        """Chooses what the user has not, if asked to; the window that training should have."""
+        """With --plan=auto, chooses the settings that the user did not give. Returns the planned window, or None."""
         if self.config.plan == "none":
             return None
         self.report(fingerprint.table())
@@ -316,11 +320,11 @@ class Conversion:
 
 
 def command_line(config: ConvertConfig, *, with_places: bool = True) -> str:
-    """The command line of a conversion, with the options that were given and that change the output.
+    """The command line of a conversion, with all given options that change the output.
 
     Args:
         config: options of the conversion.
-        with_places: whether to write folders and files of this machine.
+        with_places: whether to include options with local paths.
     """
     hidden = (*WITHOUT_EFFECT, *(() if with_places else WITH_PATHS))
     lines = as_flags(config, [name for name in given(config) if name not in hidden])
@@ -328,12 +332,12 @@ def command_line(config: ConvertConfig, *, with_places: bool = True) -> str:
 
 
 def _as_typed(argument: str) -> str:
-    """The argument quoted for a shell, with each name in one piece, so that a redactor finds the name."""
+    """The argument quoted for a shell, without splitting a name, so that a redactor recognises the name."""
     return f'"{argument}"' if "'" in argument else shlex.quote(argument)
 
 
 def provenance(config: ConvertConfig, *, with_places: bool = True) -> dict:
-    """Command, source and versions, for people; no part of the data's hash."""
+    """Command, source and versions for `dataset.json`; no part of the data's hash."""
     return {
         "command": command_line(config, with_places=with_places),
         **({"source": str(pathlib.Path(config.input).resolve())} if with_places else {}),

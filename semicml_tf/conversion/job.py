@@ -20,10 +20,10 @@ def convert(config: ConvertConfig, report: Callable[[str], None] = print) -> Con
 
     Args:
         config: the options.
-        report: prints a line: what was found, which split was chosen, what is wrong.
+        report: prints a line about the progress: the cases, the split, the findings.
 
     Raises:
-        UserError: a mistake in the input or in the options. Finished cases are kept, and the same call continues.
+        UserError: the input or an option is wrong. Finished cases are kept, and the same call resumes.
     """
     source, target = pathlib.Path(config.input), Target.parse(config.output, overwrite=config.overwrite)
     if not config.verify_only:
@@ -31,7 +31,7 @@ def convert(config: ConvertConfig, report: Callable[[str], None] = print) -> Con
     layout = sources.layout(config)
     privacy = sources.privacy(config, layout, target)
     if not config.modalities:
-        with privacy.errors():  # the description of the input names its files
+        with privacy.errors():  # the remedy may contain names of files
             raise UserError(
                 "expected --modalities, which is missing",
                 path=source,
@@ -45,15 +45,15 @@ def convert(config: ConvertConfig, report: Callable[[str], None] = print) -> Con
 
 
 def runner_of(name: str, *, workers: int, beam_flags: Sequence[str] = ()) -> LocalRunner | BeamRunner:
-    """The runner of the work on cases: processes of this machine, or Apache Beam.
+    """The runner of the work on cases: local processes, or Apache Beam.
 
     Args:
         name: ``local``, or a runner of Beam, e.g. ``FlinkRunner``.
-        workers: number of processes on this machine. Beam's runners have flags of their own for it.
+        workers: number of local processes. Beam's runners have their own flags for this.
         beam_flags: flags that are passed to Beam unchanged.
 
     Raises:
-        UserError: flags of Beam are given, but no runner of Beam.
+        UserError: flags of Beam are given for the local runner.
     """
     if name != LOCAL_RUNNER:
         return BeamRunner(name, tuple(beam_flags))

@@ -17,15 +17,15 @@ class Settings:
 
     Attributes:
         modalities: names, in the order given.
-        reference_modality: whose box the network's grid covers.
-        spacing_mm: (slice, row, column) of that grid; 0 = the case's own.
+        reference_modality: modality whose box the network's grid covers.
+        spacing_mm: (slice, row, column) of the network's grid; 0 = the case's own.
         normalisation: by modality name.
         labels: the classes or regions, and their values in the label map.
-        background_values: values of the label map that belong to no class; any other is an error.
+        background_values: values of the label map that are background. A value that is in no class either is an error.
         allow_empty_labels: whether a labelled case may have no foreground.
-        allow_missing_modality: whether a case may lack modalities, but not all.
+        allow_missing_modality: whether a case may lack some modalities, but not all.
         accepted: codes of verification's errors that are warnings in this study; see `plausibility.ACCEPTABLE`.
-        crop: ``body``: records keep the box of what is body in any modality; ``none``: the whole grid.
+        crop: ``body``: records contain the bounding box of the body in all modalities; ``none``: the whole grid.
     """
 
     modalities: tuple[str, ...]
@@ -58,13 +58,13 @@ class Settings:
         accept: Sequence[str] = (),
         planned: bool = False,
     ) -> Settings:
-        """Checks the values, and gives each modality its normalisation.
+        """Reads and checks the values of flags; see `ConvertConfig` for all but `planned`.
 
         Args:
-            planned: whether a plan will choose the normalisation of modalities whose names are not known.
+            planned: whether a plan will choose the normalisation of modalities with unknown names.
 
         Raises:
-            UserError: one is malformed, or two contradict each other; a modality needs a normalisation.
+            UserError: a value is malformed, values contradict each other, or a modality needs a normalisation.
         """
         modalities = tuple(modalities)
         if not modalities or len(set(modalities)) != len(modalities) or not all(n.isidentifier() for n in modalities):
@@ -100,7 +100,7 @@ class Settings:
 def _target(
     labels: Sequence[str], label_values: Sequence[int], activation: str, ignore_value: int | None
 ) -> LabelDefinition | None:
-    """What --labels says, or the one region of --label_values; None if that has no value."""
+    """The target of --labels, or the one region of --label_values; None if --label_values is empty."""
     if labels:
         return LabelDefinition.parse(labels, activation=activation, ignore_value=ignore_value)
     if activation != SIGMOID:
@@ -120,7 +120,7 @@ def _target(
 
 def _spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
     slices, rows, columns = spacing_mm
-    # A tenth of a millimetre to ten centimetres: beyond, a unit or a comma was mistaken.
+    # A spacing outside 0.1 mm to 10 cm is a wrong unit or a misplaced comma.
     if not all(value == 0 or 0.1 <= value <= 100 for value in spacing_mm):
         raise UserError(
             "expected --spacing_mm=SLICE,ROW,COLUMN, each 0 (the case's own) or 0.1 to 100, "
@@ -133,7 +133,7 @@ def _spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
 def _normalisation(modalities: tuple[str, ...], texts: Sequence[str], planned: bool) -> dict[str, Normalisation]:
     overrides: dict[str, str] = {}
     for text in texts:
-        name, equals, how = text.partition("=")
+        name, equals, normalisation = text.partition("=")
         if not equals or name in overrides:
             raise UserError(
                 f"expected --normalisation=MODALITY=KIND:LOW:HIGH,... with each modality once, got '{text}'",
@@ -141,7 +141,7 @@ def _normalisation(modalities: tuple[str, ...], texts: Sequence[str], planned: b
             )
         if name not in modalities:
             raise UserError(f"--normalisation names '{name}', which is none of --modalities={','.join(modalities)}")
-        overrides[name] = how
+        overrides[name] = normalisation
     if planned:
         overrides = {name: USUAL_MR for name in modalities if usual(name) is None} | overrides
     return {name: for_modality(name, overrides) for name in modalities}

@@ -1,4 +1,4 @@
-"""The input of a conversion: its layout, and which of its names may be printed."""
+"""The input of a conversion: its layout, and whether its names may be printed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def layout(config: ConvertConfig):
 
 
 def hides_names(config: ConvertConfig, of_input) -> bool:
-    """Whether cases get pseudonyms: on request, and always if the layout's files hold names of patients.
+    """Whether cases get pseudonyms: on request, and always if the layout's files contain names of patients.
 
     Args:
         config: options of the conversion.

@@ -1,11 +1,12 @@
-"""Views of a dataset: the same records under another split, without another conversion.
+"""Views of a dataset: the same records with another split, without another conversion.
 
     python -m semicml_tf.conversion.view --dataset=DATASET --split=FILE.json --output=VIEW
 
-A view is a dataset of its own. Its shards have the bytes that a conversion with this split writes. A patient who is
-unlabelled in the view has no label there, neither in the record nor among the numbers of cards.json. The patient's own
-grid is then still that of the label file. Conversion has that of the image, which may be up to 0.1 mm off.
-Files that describe labels of the whole dataset (verify.json, fingerprint.json, preview) have no counterpart in a view.
+A view is a complete dataset. Its shards have the bytes that a conversion with this split writes, with one exception:
+the native grid of a patient who is unlabelled in the view is still that of the label file. A conversion would write
+that of the image, which may differ by up to 0.1 mm. The label of such a patient is removed from the record, and its
+numbers from cards.json. A view has no verify.json, fingerprint.json and preview, which describe labels of the whole
+dataset.
 """
 
 from __future__ import annotations
@@ -52,30 +53,30 @@ def patients_of(info: DatasetInfo) -> dict[str, str]:
     """The patient of each case, by case.
 
     Raises:
-        UserError: the dataset's split names patients with several studies, but an earlier version left out whose
-            studies they are.
+        UserError: the dataset's split names patients with several studies, and an earlier version of the package wrote
+            the dataset without the patients of the studies.
     """
-    found = {entry.case_id: entry.case_id for entries in info.partitions.values() for entry in entries}
+    patients = {entry.case_id: entry.case_id for entries in info.partitions.values() for entry in entries}
     path = info.root / splits.FILE_NAME
     if not info.patients and not info.url and path.is_file():
         split = splits.read(path)
-        unknown = [name for partition in PARTITIONS for name in split[partition] if name not in found]
+        unknown = [name for partition in PARTITIONS for name in split[partition] if name not in patients]
         if unknown:
             raise UserError(
                 f"this dataset has studies of the patient {unknown[0]}, but does not say which",
                 path=info.location,
                 remedy="Convert the data again with this version: a patient must not be in two partitions",
             )
-    return found | info.patients
+    return patients | info.patients
 
 
 def write(info: DatasetInfo, split: Split, output: str | pathlib.Path, *, cases_per_shard: int = 8) -> DatasetInfo:
-    """Writes a view. Nothing is left in `output` if it fails.
+    """Writes a view. After an error, `output` is unchanged.
 
     Args:
         info: the dataset.
         split: names of its patients or cases. Cases that the split does not name are left out.
-        output: folder of the view; missing or empty.
+        output: folder of the view, which must be missing or empty.
         cases_per_shard: largest number of cases in a shard.
 
     Returns:
@@ -110,7 +111,7 @@ def write(info: DatasetInfo, split: Split, output: str | pathlib.Path, *, cases_
                 )
         view = _described(info, entries, work.dataset)
         dataset_writer.require_classes(view)
-        # Reads all records again. No label may reach an unlabelled patient.
+        # Reads all records again, because a label of an unlabelled patient would be a leak.
         shards.check_records(view, PARTITIONS)
         files = {splits.FILE_NAME: split.to_json(), **_cards(info, names)}
         dataset_writer.complete(view, files, (), view_of={"dataset": info.location, "data_hash": info.data_hash})
@@ -138,7 +139,7 @@ def _entry(former: CaseEntry, partition: str, shard: str, index: int) -> CaseEnt
 
 
 def _contents(info: DatasetInfo, cases: Sequence[CaseEntry], partition: str) -> Iterator[bytes]:
-    """The records of a shard, one in memory at a time."""
+    """Yields the records of a shard, one in memory at a time."""
     unlabelled = {entry.case_id for entry in info.partitions.get("unlabelled", ())}
     for case in cases:
         with doing(f"reading case {case.case_id}"):
@@ -151,10 +152,10 @@ def _contents(info: DatasetInfo, cases: Sequence[CaseEntry], partition: str) -> 
 
 
 def _without_label(record: CaseRecord, spacing_mm: tuple[float, float, float]) -> CaseRecord:
-    """The record as conversion makes it of an unlabelled case.
+    """The record as conversion writes it for an unlabelled case.
 
-    The native grid of a labelled record is the label's. The label of a patient without the image that it was drawn on
-    can have a grid of its own, whose box may show where the lesion is. Such a grid is replaced by the network's.
+    The native grid of a labelled record is that of the label file. If the image that the label was drawn on is missing,
+    this grid may show where the lesion is. The network's whole grid then replaces it.
     """
     native = record.native_grid
     if not native.for_network(spacing_mm).is_close(record.full_grid):
@@ -182,18 +183,18 @@ def _described(info: DatasetInfo, entries: dict[str, list[CaseEntry]], root: pat
 
 
 def _cards(info: DatasetInfo, names: dict[str, list[str]]) -> dict[str, dict]:
-    """`cards.json` of the view by its file name; {} if the dataset has none."""
+    """The content of `cards.json` by file name; {} if the dataset has no cards."""
     if info.url or not (info.root / case_cards.FILE_NAME).is_file():
         return {}
     cards = {card[case_cards.CASE]: card for card in case_cards.load(info.root)}
-    found = []
+    chosen = []
     for partition, members in names.items():
         for name in members:
             card = {**cards[name], case_cards.PARTITION: partition} if name in cards else None
             if card and partition not in LABELLED_PARTITIONS:
                 card = {key: value for key, value in card.items() if not case_cards.is_of_a_lesion(key)}
-            found += [card] if card else []
-    return {case_cards.FILE_NAME: case_cards.as_json(found)}
+            chosen += [card] if card else []
+    return {case_cards.FILE_NAME: case_cards.as_json(chosen)}
 
 
 def main(config: ViewConfig) -> None:

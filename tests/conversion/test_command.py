@@ -290,7 +290,7 @@ def test_the_output_must_be_free_and_writable(source, tmp_path):
         convert(source, out)
     before = contents(out)
     assert contents(convert(source, out, "--overwrite")) == before
-    for folder, message in [(source, "holds the input"), (tmp_path, "holds the input")]:
+    for folder, message in [(source, "contains the input"), (tmp_path, "contains the input")]:
         with pytest.raises(UserError, match=message):
             convert(source, folder, "--overwrite")
     (tmp_path / "mine").mkdir()

@@ -1,1 +1,1 @@
-"""How a conversion runs: tasks, workers, the folder of work in progress, and the output."""
+"""The execution of a conversion: tasks, workers, the work folder and the output."""

@@ -1,4 +1,4 @@
-"""Conversion's work as Apache Beam pipelines, for `--runner=` other than the local one. Beam is in the extra `beam`."""
+"""Runs the work of a conversion as Apache Beam pipelines. Beam is in the extra `beam`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MISTAKE = re.compile(rf"{re.escape(UserError.__module__)}\.{UserError.__qualnam
 
 
 class BeamRunner:
-    """A context manager, as `LocalRunner` is.
+    """Runs jobs on a runner of Apache Beam. A context manager, like `LocalRunner`.
 
     Args:
         name: Beam's name of the runner, e.g. ``FlinkRunner``.
-        flags: Beam's own, passed to Beam unchanged.
+        flags: flags that are passed to Beam unchanged.
     """
 
     def __init__(self, name: str, flags: tuple[str, ...] = ()):
@@ -73,7 +73,7 @@ class BeamRunner:
                 cannot write its results.
         """
         try:
-            # Beam and its workers log that they start and end.
+            # Hides what Beam and its workers log when they start and end.
             with quiet_import.stderr_held_back():
                 try:
                     import apache_beam
@@ -85,7 +85,7 @@ class BeamRunner:
                 with _mistakes_unwrapped(), apache_beam.Pipeline(options=options) as pipeline:
                     build(apache_beam, pipeline)
         except (UserError, KeyboardInterrupt):
-            # Beam's threads would log that they lost each other.
+            # Beam's threads would log that their connections are lost.
             for name in ("apache_beam", "grpc"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             raise
@@ -95,8 +95,8 @@ class BeamRunner:
             text = first_line(error).strip()[:300]
             raise UserError(
                 f"the Beam runner {self._name} failed ({type(error).__name__}: {text})",
-                remedy="Check --runner and --beam_flag, and that every worker sees the input, the output's folder and "
-                "this package",
+                remedy="Check --runner and --beam_flag, and that every worker can reach the input, the output's folder "
+                "and this package",
             ) from error
 
     def _not_installed(self, extra: str, what: str) -> UserError:
@@ -109,11 +109,11 @@ class BeamRunner:
 
     def _all_flags(self) -> list[str]:
         given = {flag.split("=")[0] for flag in self._flags}
-        own = ["--default_sdk_harness_log_level=ERROR"]
+        defaults = ["--default_sdk_harness_log_level=ERROR"]
         if self._name == "DaskRunner" and not given & {"--dask_npartitions", "--dask_partition_size"}:
             # Dask's default puts up to 128 elements into one task: few cases would all go to one worker.
-            own.append("--dask_partition_size=1")
-        return [flag for flag in own if flag.split("=")[0] not in given] + list(self._flags)
+            defaults.append("--dask_partition_size=1")
+        return [flag for flag in defaults if flag.split("=")[0] not in given] + list(self._flags)
 
 
 def _with_shard(job: CaseJob) -> tuple[str, CaseJob]:

@@ -1,4 +1,4 @@
-"""Makes jobs of a split, and a dataset's folder of their results."""
+"""Makes the jobs of a conversion from its cases, and a dataset's folder from their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PREVIEW = "preview"
 
 
 def plan_shards(partition: str, count: int, cases_per_shard: int) -> list[tuple[str, int]]:
-    """File name and number of cases of each shard of a partition; the numbers differ by one at most."""
+    """File name and number of cases of each shard of a partition. The numbers differ by one at most."""
     number = -(-count // cases_per_shard)
     sizes = [count // number + (index < count % number) for index in range(number)] if number else []
     return [(shards.shard_name(partition, index, number), size) for index, size in enumerate(sizes)]
@@ -64,7 +64,7 @@ def jobs_of(
 
 
 def picture_name(case_id: str) -> str:
-    """A file name for a case's picture: the case's name if it is a valid file name, else a similar name and a hash."""
+    """The file name of a case's picture: the case's name if it is a valid file name, else a similar name and a hash."""
     plain = re.sub(r"[^\w.-]", "_", case_id).lstrip(".")
     plain = plain if len(plain.encode()) <= 200 else plain[:50]  # file systems allow 255 bytes
     if plain == case_id:
@@ -97,15 +97,15 @@ def describe(
 
 
 def require_classes(info: DatasetInfo) -> None:
-    """Raises UserError if no labelled patient has a class: no network could learn it."""
+    """Raises UserError if a class is in no labelled case, because no network could learn it."""
     labelled = info.partitions.get("labelled", ())
     for name in () if info.labels.is_plain or not labelled else info.labels.names:
         if not any(case.class_slices.get(name) for case in labelled):
-            looked_at = [case.case_id for case in labelled]
-            more = f" and {len(looked_at) - 8} more" if len(looked_at) > 8 else ""
+            names = [case.case_id for case in labelled]
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             raise UserError(
                 f"expected the class '{name}' in at least one labelled patient, but none of "
-                f"{', '.join(looked_at[:8])}{more} has it",
+                f"{', '.join(names[:8])}{more} has it",
                 remedy=f"Label a patient who has it, correct its values in --labels ({info.labels}), or leave it out",
             )
 
@@ -114,9 +114,9 @@ def complete(info: DatasetInfo, files: Mapping[str, Mapping], pictures: Sequence
     """Writes a dataset's files other than its shards, and removes files of an earlier conversion with other flags.
 
     Args:
-        info: of the dataset in the work folder.
+        info: the dataset in the work folder.
         files: JSON by file name.
-        pictures: further files of the dataset, relative to its folder.
+        pictures: existing files of the preview to keep, relative to the dataset's folder.
         extra: further fields of `dataset.json`, about how the dataset was made.
     """
     kept = {*info.shard_sha256, *files, *pictures}

@@ -1,4 +1,4 @@
-"""Conversion's work on this machine: in this process, or in a pool of worker processes."""
+"""Runs the work of a conversion on this machine: in this process, or in a pool of worker processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from semicml_tf.system import quiet_import
 
 
 class LocalRunner:
-    """A context manager; the worker processes of one stage serve the next one, too.
+    """Runs jobs in local processes. A context manager: its worker processes end with the block.
 
     Args:
-        workers: number of processes; 1 = this one.
+        workers: number of processes; 1 = only this process.
     """
 
     def __init__(self, workers: int = 1):

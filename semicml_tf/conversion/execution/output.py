@@ -1,4 +1,4 @@
-"""Where a dataset goes: a folder on this machine, or an object store that it is uploaded to."""
+"""The output of a conversion: a local folder, or a URL to which the dataset is uploaded."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from semicml_tf.storage import upload, url
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """An output.
+    """The output of a conversion.
 
     Attributes:
-        name: as the user wrote it.
-        local: folder on this machine in which the dataset is made; work in progress lies beside it.
+        name: path or URL, as the user wrote it.
+        local: local folder in which the dataset is made. The work folder is beside it.
         overwrite: whether an existing dataset may be replaced.
     """
 
@@ -60,7 +60,7 @@ class Target:
         # Not pathlib's: it raises on a link to itself.
         local, read = (pathlib.Path(os.path.realpath(place)) for place in (self.local, source))
         if local in (read, *read.parents):
-            raise UserError("the output folder holds the input", path=self.local, remedy="Choose another --output")
+            raise UserError("the output folder contains the input", path=self.local, remedy="Choose another --output")
         if self.local.exists() and not self.local.is_dir():
             raise UserError("expected a folder, got a file", path=self.local, remedy="Choose another output")
         if not self.local.is_dir() or not any(self.local.iterdir()):
@@ -69,7 +69,7 @@ class Target:
             raise UserError(
                 "the output folder is not empty", path=self.local, remedy="Choose another, or pass --overwrite"
             )
-        # --overwrite removes the folder; it must not remove anything but a dataset.
+        # --overwrite removes the folder, which must therefore be a dataset.
         if not is_dataset(self.local):
             raise UserError(
                 f"--overwrite replaces datasets only, and this folder has no {FILE_NAME}",
@@ -84,10 +84,10 @@ class Target:
             yield work
 
     def publish(self, work: WorkFolder) -> None:
-        """Makes the output of the finished work, whole or not at all.
+        """Moves or uploads the finished dataset to the output.
 
         Raises:
-            UserError: the output cannot be written or uploaded; the work is kept.
+            UserError: the output cannot be written or uploaded. The work folder is then kept.
         """
         if not self.is_remote:
             works.publish(work, self.local)

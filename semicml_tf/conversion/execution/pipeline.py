@@ -1,7 +1,6 @@
-"""The work on all cases in two stages: examine every case; make every record, then every shard.
+"""The work on all cases in two stages: examine every case; then make every record and every shard.
 
-Results pass through the work folder and not through the runner, which then needs no memory for them: a worker has one
-case in memory at a time, however many cases there are.
+Results pass through the work folder, not through the runner. A worker has one case in memory at a time.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from semicml_tf.system import progress
 
 
 class CasesFailed(UserError):
-    """Cases whose records could not be made, although verification found no error in them.
+    """Records of cases could not be made, although verification found no error in these cases.
 
     Args:
-        failed: what happened, by case name; the message is the first one's.
+        failed: errors by case name. The message is that of the first one.
     """
 
     def __init__(self, failed: Mapping[str, UserError]):
@@ -37,7 +36,7 @@ class CasesFailed(UserError):
 
 
 def look_at(jobs: Sequence[CaseJob], runner: LocalRunner | BeamRunner, work: WorkFolder) -> dict[str, CaseReport]:
-    """Examines every case; reports that a killed conversion left are used again.
+    """Examines every case. Reports of an interrupted conversion are used again.
 
     Returns:
         Reports by case name, in the order of `jobs`.
@@ -58,11 +57,11 @@ def make_shards(
 ) -> tuple[dict[str, CaseEntry], list[Finding]]:
     """Makes every case's record and puts the records into shards, in the work folder's dataset.
 
-    Which cases a shard holds, and in which order, depends on the cases' names alone: the same input gives the same
-    bytes whatever the runner and its workers.
+    The jobs alone decide which cases a shard contains, in which order. The bytes do not depend on the runner or on the
+    number of workers.
 
     Returns:
-        Entries by case name, and findings about labels whose volume changed grossly on the network's grid.
+        Entries by case name, and findings about labels whose volume changed much by resampling.
 
     Raises:
         CasesFailed: cases cannot be built.
@@ -87,11 +86,11 @@ def make_shards(
 
 
 def _changed(case: str, made: Mapping) -> Finding:
-    """The finding about a label whose volume is not what it was."""
+    """The finding about a label whose volume changed by resampling."""
     problem = f"resampling changed the label of case {case}: {made['volume_changed']}"
     if made["lesion_lost"]:
         problem = f"the lesion of case {case} is too small for this spacing: no voxel of it is left"
-    remedy = "Choose a smaller --spacing_mm, or look whether the label lies in its images"
+    remedy = "Choose a smaller --spacing_mm, or check that the label lies within its images"
     return Finding.of("label_volume_changed", problem, case=case, remedy=remedy)
 
 
@@ -118,7 +117,7 @@ def _progress(what: str, total: int, done: Callable[[], int]) -> Iterator[None]:
         done: returns how many are finished.
     """
     stop = threading.Event()
-    # A stream of its own, since stderr is held back meanwhile.
+    # A duplicate of stderr, because stderr itself is captured during the work.
     with (
         os.fdopen(os.dup(2), "w") as stream,
         progress.bar(total=total, desc=what, unit="case", leave=False, file=stream) as bar,

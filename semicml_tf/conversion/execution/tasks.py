@@ -1,7 +1,7 @@
 """The jobs of a worker: examine a case, make a case's record, assemble a shard.
 
-Each job writes its result into the work folder with the key of its inputs, and is skipped if that result exists. A
-mistake of the user is a result, too: Beam would wrap an exception of a worker in pages of its own text.
+Each job writes its result into the work folder with the key of its inputs. A job whose result exists is skipped. Errors
+are results, too, because Beam wraps exceptions of a worker in long texts.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class CaseJob:
 
     Attributes:
         case: the case's files.
-        settings: of the conversion.
-        with_label: whether its label may be read.
+        settings: settings of the conversion.
+        with_label: whether the label is read.
         missing_allowed: whether the case may lack a modality.
         work: the folder of the results.
-        partition, shard, index: the place of the record.
+        partition, shard, index: the place of the record in the dataset.
         preview: file of the picture to draw, relative to the dataset; "" = no picture.
     """
 
@@ -59,7 +59,7 @@ def look(job: CaseJob) -> None:
     path = job.work.report(job.case.case_id)
     try:
         digests = works.digests(job.case, with_label=job.with_label)
-    except Exception:  # a file cannot be read: the report names it
+    except Exception:  # a file cannot be read; the report will name it
         digests = {}
     missing_allowed = job.missing_allowed
     wanted = works.key(job.case, job.settings, digests, with_label=job.with_label, missing_allowed=missing_allowed)
@@ -85,13 +85,13 @@ def look(job: CaseJob) -> None:
 def _is_sound(done: Mapping[str, Any] | None) -> bool:
     """Whether a report can be used again.
 
-    An error may be fixed without a change of files, e.g. by installing a library: such a case is examined again.
+    A report with an error cannot: the error may be fixed without a change of files, e.g. by installing a library.
     """
     return done is not None and all(finding["severity"] != ERROR for finding in done["report"]["findings"])
 
 
 def make(job: CaseJob) -> bool:
-    """Makes a case's record, unless a former conversion has; returns whether the record is there."""
+    """Makes a case's record unless it exists already; returns False after an error."""
     path = job.work.finished(job.case.case_id)
     try:
         digests = works.digests(job.case, with_label=job.with_label)
@@ -104,7 +104,7 @@ def make(job: CaseJob) -> bool:
             preview=job.preview,
         )
         if not (works.load(path, wanted, works.Finished) and _is_kept(job, wanted)):
-            # Removed first: its key is not that of the record that is written now.
+            # Removed first, because its key does not fit the record that is written now.
             path.unlink(missing_ok=True)
             works.save(path, wanted, _from_cache(job, wanted) or _built(job, wanted))
     except UserError as error:
@@ -119,7 +119,7 @@ def make(job: CaseJob) -> bool:
 
 
 def _from_cache(job: CaseJob, wanted: str) -> dict[str, Any] | None:
-    """The record from the cache, which has no pictures; None if it is not there."""
+    """Copies the record from the cache. Returns its result, or None if it is missing or a picture is needed."""
     if job.work.cache is None or job.preview:
         return None
     body = works.cached_record(job.work.cache, wanted, job.work.record(job.case.case_id))
@@ -218,7 +218,7 @@ def assemble(group: tuple[str, Iterable[CaseJob]], sizes: dict[str, int]) -> Non
 
 
 def _opened_record(work: WorkFolder, case: str, shard: pathlib.Path, note: works.Shard | None) -> BinaryIO:
-    """A case's framed record: its own file, else the part of the existing shard."""
+    """A stream of a case's framed record: its own file, else its part of the existing shard."""
     if work.record(case).is_file():
         return open(work.record(case), "rb")
     with open(shard, "rb") as stream:
@@ -234,7 +234,7 @@ def _error_body(error: UserError) -> dict[str, str | None]:
 
 
 def error_of(path: pathlib.Path) -> UserError | None:
-    """The error that a job has as its result; None if it did not fail."""
+    """The error of a failed job; None if it did not fail."""
     body = works.load(path, "", works.Failed)
     if body is None:
         return None
@@ -243,5 +243,5 @@ def error_of(path: pathlib.Path) -> UserError | None:
 
 
 def shard_error(work: WorkFolder, shard: str) -> UserError | None:
-    """The error that a shard could not be written for; None if it was written."""
+    """The error of a shard that could not be written; None if it was written."""
     return error_of(_shard_note(work, shard))

@@ -1,14 +1,15 @@
-"""The folder of work in progress beside the output: the results that a killed conversion has finished.
+"""The work folder beside the output: results of finished jobs, from which an interrupted conversion resumes.
 
     .OUTPUT.work/
-        lock                     of the conversion that is running
-        reports/CASE.json        the report of verification on a case
+        lock                     lock of the running conversion
+        reports/CASE.json        the verification report of a case
         records/CASE.json        a finished case, with the key of its inputs
         records/CASE.tfrecord    its record, framed
+        shards/SHARD.json        a finished shard, with the keys of its records
         dataset/                 the shards, and in the end all files of OUTPUT
 
-A file is used only if its key is that of the job: a hash of the case's files (names and bytes), the settings and the
-version. Files appear whole or not at all, so a kill at any moment leaves no partial file.
+A file is used only if it has the key of the job: a hash of the case's files (names and bytes), the settings and the
+version. All files are written atomically, so that an interruption leaves no partial file.
 """
 
 from __future__ import annotations
@@ -89,11 +90,11 @@ Body = TypeVar("Body", Report, Finished, Shard, Failed)
 
 @dataclasses.dataclass(frozen=True)
 class WorkFolder:
-    """The folder of a conversion in progress. All workers must see it under this path.
+    """The work folder. All workers must reach it under this path.
 
     Attributes:
         root: the folder.
-        cache: folder of finished cases that conversions share; None = no cache. See `case_cache`.
+        cache: folder of finished cases that conversions share (--case_cache); None = no cache.
     """
 
     root: pathlib.Path
@@ -106,7 +107,7 @@ class WorkFolder:
 
     @property
     def debug_log(self) -> pathlib.Path:
-        """The file beside the output with the tracebacks of exceptions that no check foresaw."""
+        """The file beside the output with the tracebacks of unexpected exceptions."""
         return self.root.with_name(self.root.name.removeprefix(".").removesuffix(".work") + ".debug.log")
 
     def report(self, case_id: str) -> pathlib.Path:
@@ -129,18 +130,18 @@ class WorkFolder:
 
 
 def _file_stem(case_id: str) -> str:
-    # A case's name may contain characters that a file's name must not.
+    # A case's name may contain characters that are not allowed in file names.
     return hashlib.sha256(case_id.encode()).hexdigest()[:24]
 
 
 @contextlib.contextmanager
 def opened(output: str | os.PathLike, *, cache: str | os.PathLike | None = None) -> Iterator[WorkFolder]:
-    """The work folder of an output, for one conversion at a time; an existing folder is used again.
+    """Creates or opens the work folder of an output, and locks it for one conversion.
 
-    The folder stays when the block ends, unless no case is finished. A finished conversion calls `publish`.
+    The folder stays after the block, unless no case is finished. A finished conversion calls `publish`.
 
     Raises:
-        UserError: the folder cannot be made, or another conversion is writing the same output.
+        UserError: the folder cannot be created, or another conversion is writing the same output.
     """
     output = pathlib.Path(output).absolute()
     root = output.parent / f".{output.name}.work"
@@ -192,15 +193,17 @@ def discard(work: WorkFolder) -> None:
 
 
 def key(case: CaseFiles, settings: Settings, digests: Mapping[str, str], **more: Any) -> str:
-    """The key of the result of this case's files under these settings.
+    """The key of a result: a hash of everything that it depends on.
 
     Args:
-        digests: of the bytes of the case's files.
-        more: all other inputs of the result; JSON values.
+        case: files of the case.
+        settings: settings of the conversion.
+        digests: hashes of the bytes of the case's files; see `digests`.
+        more: all other inputs of the result, as JSON values.
     """
     inputs = {
         "version": [semicml_tf.__version__, CONTRACT_VERSION],
-        # With the paths, which findings name, and the channel of each source.
+        # Contains the paths, which findings name, and the channel of each source.
         "case": repr(case),
         "settings": {**dataclasses.asdict(settings), "normalisation": _texts(settings.normalisation)},
         "digests": dict(digests),
@@ -214,7 +217,7 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def digests(case: CaseFiles, *, with_label: bool) -> dict[str, str]:
-    """SHA-256 of each of the case's files that conversion reads, by modality, ``label`` and ``label_on``."""
+    """SHA-256 of each file of the case that conversion reads, by modality, ``label`` and ``label_on``."""
     sources = dict(case.images)
     if with_label:
         sources |= {"label": case.label, "label_on": case.label_on}
@@ -222,10 +225,10 @@ def digests(case: CaseFiles, *, with_label: bool) -> dict[str, str]:
 
 
 def read(path: pathlib.Path, schema: type[Body]) -> Body:
-    """The result of a finished job, whatever its key.
+    """The result of a finished job, without a check of its key.
 
     Raises:
-        UserError: the file cannot be read, or has another content.
+        UserError: the file cannot be read, or does not fit `schema`.
     """
     return json_files.read(
         path,
@@ -280,7 +283,7 @@ def keep_record(cache: pathlib.Path, key: str, body: Mapping[str, Any], source: 
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    """A hard link to a file that is never changed; a copy if the file systems differ."""
+    """Hard-links a file, which is never changed afterwards; copies it if the file systems differ."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:

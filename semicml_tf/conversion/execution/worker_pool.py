@@ -1,7 +1,6 @@
-"""Processes on this machine that work on cases, in a `concurrent.futures.ProcessPoolExecutor`.
+"""A pool of local worker processes, based on `concurrent.futures.ProcessPoolExecutor`.
 
-Workers end with this process, whatever ends it: an error and a stop signal kill them, and each worker watches for a
-parent that was killed.
+Workers always end with this process. Errors and stop signals kill them, and each worker ends when its parent is gone.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from semicml_tf.errors import UserError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_LOOK_S = 0.5  # between looks whether workers are alive, while no job ends
+_POLL_S = 0.5  # interval of checking that workers are alive, while no job ends
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class WorkerPool:
-    """A context manager; workers start with the first jobs and serve every further call of `map`.
+    """A context manager. Workers start with the first jobs and are used by all calls of `map`.
 
     Args:
         workers: number of processes.
@@ -53,19 +52,19 @@ class WorkerPool:
         """Yields each job with its result, in the order in which the jobs end.
 
         Args:
-            function: at the top level of a module of this package, since workers import it.
+            function: a function at the top level of a module of this package, because workers import it.
             jobs: passed to `function` one by one.
-            name: what an error calls a job, e.g. ``case P01``.
+            name: returns the name of a job for error messages, e.g. ``case P01``.
 
         Raises:
-            UserError: a worker ended before its job was done, or processes cannot be started.
-            Exception: whatever `function` raised; all workers have ended then.
+            UserError: a worker died, or processes cannot be started.
+            Exception: any exception of `function`. All workers have ended by then.
         """
         waiting = iter(jobs)
         running: dict[concurrent.futures.Future, Job] = {}
         try:
             while True:
-                # No job waits in the pool: whatever is in it is under way, and is named if a worker dies.
+                # Submits only jobs that start at once, so that `running` names the jobs of a worker that dies.
                 for job in itertools.islice(waiting, self._workers - len(running)):
                     running[self._submit(function, job)] = job
                 if not running:
@@ -79,18 +78,18 @@ class WorkerPool:
                 names = " or ".join(sorted(map(name, running.values())))
                 raise UserError(
                     f"a worker process ended before its work was done, on {names}",
-                    remedy="Most often memory ran out: run again with fewer --workers; what is finished is kept",
+                    remedy="Usually the memory was full: run again with fewer --workers. Finished cases are kept",
                 ) from error
             raise
 
     def _ended(self, running: Iterable[concurrent.futures.Future]) -> set[concurrent.futures.Future]:
         """Waits until jobs end; returns their futures.
 
-        The executor does not watch a worker that it starts after its own thread began to wait, so its death is
-        looked for here, too.
+        The executor does not notice the death of workers that it starts while its own thread waits. Hence this method
+        checks all workers.
         """
         while True:
-            done, _ = concurrent.futures.wait(running, _LOOK_S, concurrent.futures.FIRST_COMPLETED)
+            done, _ = concurrent.futures.wait(running, _POLL_S, concurrent.futures.FIRST_COMPLETED)
             if done:
                 return done
             if any(worker.exitcode is not None for worker in self._started):
@@ -120,7 +119,7 @@ class WorkerPool:
         if executor is None:
             return
         if kill:
-            self._note_workers()  # a signal may have come before this was done for the last one
+            self._note_workers()  # a signal may have interrupted `_submit` before it noted its worker
             for worker in self._started:
                 worker.kill()
         executor.shutdown(wait=True, cancel_futures=True)
@@ -129,10 +128,10 @@ class WorkerPool:
 
 @contextlib.contextmanager
 def _starting_workers() -> Iterator[None]:
-    """What workers that are started within inherit, and what they do not.
+    """Prepares this process for starting workers.
 
-    They inherit that stop signals are blocked: this process alone answers Ctrl-C, and ends them. They do not import
-    the script that runs here: it may lack the guard ``if __name__ == "__main__"``.
+    Workers inherit blocked stop signals: only this process handles Ctrl-C, and ends the workers. Workers do not import
+    the main script, which may lack the guard ``if __name__ == "__main__"``.
     """
     script, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     former = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)

@@ -1,1 +1,1 @@
-"""Spacing, window and normalisation chosen from a summary of the whole dataset."""
+"""Planning: spacing, window and normalisation, chosen from statistics of the whole dataset."""

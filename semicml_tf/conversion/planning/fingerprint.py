@@ -1,4 +1,4 @@
-"""What the cases of a dataset have in common and how far they differ: the facts of all cases, summed up."""
+"""The fingerprint of a dataset: statistics of its images and labels over all cases."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _REMEDY = "Make it with python -m semicml_tf.convert"
 class Fingerprint:
     """Statistics over cases.
 
-    A *summary* is ``{"min", "p5", "p25", "median", "p75", "p95", "max"}`` of one number of each case.
+    A *summary* is ``{"min", "p5", "p25", "median", "p75", "p95", "max"}`` of one number per case.
 
     Attributes:
-        cases: whose facts are in it.
-        labelled: of these, those whose label was read.
+        cases: number of cases.
+        labelled: number of cases whose label was read.
         images: by modality: ``cases`` that have it; summaries by axis name (slice, row, column) of ``spacing_mm``,
-            ``shape``, ``extent_mm`` and ``body_extent_mm`` ({} where no case has a body); summaries of
+            ``shape``, ``extent_mm`` and ``body_extent_mm`` ({} if no case has a body); summaries of
             ``body_fraction``, ``min``, ``max`` and, within the body, ``mean``, ``std`` and ``percentiles`` (by
-            percentile); ``integral``, the fraction of cases that hold whole numbers only.
-        foreground: of the labels that were read, or None where there is none: ``cases`` with a lesion, ``empty``
-            ones, summaries of ``volume_ml``, ``lesions`` and ``largest_extent_mm``, and by modality the
-            ``intensity`` within: summaries of ``mean``, ``std`` and ``percentiles``. Unless the target is plain,
-            ``classes``: by name the number of ``cases`` that have the class, and of these a summary of ``voxels``.
-            Nothing is chosen by it.
+            percentile); ``integral``, the fraction of cases with whole numbers only.
+        foreground: statistics of the labels, or None if no label was read: number of ``cases`` with a lesion and of
+            ``empty`` labels; summaries of ``volume_ml``, ``lesions`` and ``largest_extent_mm``; by modality the
+            ``intensity`` within the lesion: summaries of ``mean``, ``std`` and ``percentiles``. Unless the target is
+            plain, ``classes``: by name the number of ``cases`` with the class, and their summary of ``voxels``. The
+            plan does not use these statistics.
     """
 
     cases: int
@@ -43,12 +43,12 @@ class Fingerprint:
     foreground: Mapping[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; `from_json` is the way back."""
+        """The fingerprint as JSON values; see `from_json`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Fingerprint:
-        """The fingerprint that `to_json` told."""
+        """The fingerprint from the JSON values of `to_json`."""
         return cls(**body)
 
     @classmethod
@@ -56,16 +56,16 @@ class Fingerprint:
         """Reads `folder`/fingerprint.json.
 
         Raises:
-            UserError: it is not there, or is no JSON.
+            UserError: the file is missing or malformed.
         """
         path = f"{folder}/{FILE_NAME}"
         return json_files.read(path, cls, what="a dataset's fingerprint", remedy=_REMEDY)
 
     def table(self) -> str:
-        """For the screen: a line a modality, one for the lesions; medians, with 5th to 95th percentile over cases."""
+        """A text table: one line per modality and one for the lesions, with medians and percentiles over cases."""
         rows = [["modality", "cases", "spacing mm", "shape", "body mm", "median", "0.5 to 99.5 %"]]
         for name, facts in self.images.items():
-            shares = facts["percentiles"]
+            percentiles = facts["percentiles"]
             rows.append(
                 [
                     name,
@@ -73,28 +73,28 @@ class Fingerprint:
                     _by_axis(facts["spacing_mm"]),
                     _by_axis(facts["shape"]),
                     _by_axis(facts["body_extent_mm"]),
-                    _range(shares.get("50")),
-                    f"{_median(shares.get('0.5'))} to {_median(shares.get('99.5'))}",
+                    _range(percentiles.get("50")),
+                    f"{_median(percentiles.get('0.5'))} to {_median(percentiles.get('99.5'))}",
                 ]
             )
         lines = tables.aligned(rows)
         if self.foreground:
-            found = self.foreground
+            lesions = self.foreground
             lines.append(
-                f"lesions of {found['cases']} labelled cases ({found['empty']} more without): "
-                f"{_range(found['volume_ml'])} ml, largest {_range(found['largest_extent_mm'])} mm"
+                f"lesions of {lesions['cases']} labelled cases ({lesions['empty']} more without): "
+                f"{_range(lesions['volume_ml'])} ml, largest {_range(lesions['largest_extent_mm'])} mm"
             )
-            for name, held in found.get("classes", {}).items():
-                lines.append(f"{name} in {held['cases']} labelled cases: {_range(held['voxels'])} voxels")
+            for name, facts in lesions.get("classes", {}).items():
+                lines.append(f"{name} in {facts['cases']} labelled cases: {_range(facts['voxels'])} voxels")
         lines.append("slice x row x column; medians over cases, 5th to 95th percentile in brackets")
         return "\n".join(lines)
 
 
 def fingerprint(reports: Sequence[CaseReport]) -> Fingerprint:
-    """Sums up the reports' facts; their order does not matter.
+    """The fingerprint of the reported cases. It does not depend on their order.
 
     Args:
-        reports: of the cases that are to count, whatever their partition. Labels count where a report has one.
+        reports: reports of all cases to include. A report without label statistics counts as unlabelled.
     """
     names = list(dict.fromkeys(name for report in reports for name in report.images))
     labels = [report.label for report in reports if report.label is not None]
@@ -109,17 +109,17 @@ def fingerprint(reports: Sequence[CaseReport]) -> Fingerprint:
 
 
 def _images(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    bodies = [one["body"]["extent_mm"] for one in facts if one["body"]["extent_mm"]]
+    bodies = [image["body"]["extent_mm"] for image in facts if image["body"]["extent_mm"]]
     return {
         "cases": len(facts),
-        "spacing_mm": _axes([one["grid"]["spacing_mm"] for one in facts]),
-        "shape": _axes([one["grid"]["shape"] for one in facts]),
-        "extent_mm": _axes([one["grid"]["extent_mm"] for one in facts]),
+        "spacing_mm": _axes([image["grid"]["spacing_mm"] for image in facts]),
+        "shape": _axes([image["grid"]["shape"] for image in facts]),
+        "extent_mm": _axes([image["grid"]["extent_mm"] for image in facts]),
         "body_extent_mm": _axes(bodies),
-        "body_fraction": _summary([one["body"]["fraction"] for one in facts]),
-        "min": _summary([one["min"] for one in facts]),
-        "max": _summary([one["max"] for one in facts]),
-        "integral": float(np.mean([one["integral"] for one in facts])) if facts else 0.0,
+        "body_fraction": _summary([image["body"]["fraction"] for image in facts]),
+        "min": _summary([image["min"] for image in facts]),
+        "max": _summary([image["max"] for image in facts]),
+        "integral": float(np.mean([image["integral"] for image in facts])) if facts else 0.0,
         **_intensity(facts),
     }
 
@@ -143,17 +143,17 @@ def _classes(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for label in labels:
         for name, voxels in label.get("classes", {}).items():
             counts.setdefault(name, []).extend([voxels] if voxels else [])
-    found = {name: {"cases": len(held), "voxels": _summary(held)} for name, held in counts.items()}
-    return {"classes": found} if found else {}
+    classes = {name: {"cases": len(voxels), "voxels": _summary(voxels)} for name, voxels in counts.items()}
+    return {"classes": classes} if classes else {}
 
 
 def _intensity(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    there = [one for one in facts if one["mean"] is not None]
-    shares = there[0]["percentiles"] if there else ()
+    known = [image for image in facts if image["mean"] is not None]
+    percentiles = known[0]["percentiles"] if known else ()
     return {
-        "mean": _summary([one["mean"] for one in there]),
-        "std": _summary([one["std"] for one in there]),
-        "percentiles": {share: _summary([one["percentiles"][share] for one in there]) for share in shares},
+        "mean": _summary([image["mean"] for image in known]),
+        "std": _summary([image["std"] for image in known]),
+        "percentiles": {name: _summary([image["percentiles"][name] for image in known]) for name in percentiles},
     }
 
 
@@ -164,8 +164,9 @@ def _axes(triples: Sequence[Sequence[float]]) -> dict[str, Any]:
 def _summary(values: Sequence[float]) -> dict[str, float] | None:
     if not len(values):
         return None
-    shares = np.percentile(np.array(values, np.float64), [0, 5, 25, 50, 75, 95, 100])
-    return dict(zip(("min", "p5", "p25", "median", "p75", "p95", "max"), (float(f"{share:.6g}") for share in shares)))
+    numbers = np.percentile(np.array(values, np.float64), [0, 5, 25, 50, 75, 95, 100])
+    names = ("min", "p5", "p25", "median", "p75", "p95", "max")
+    return dict(zip(names, (float(f"{number:.6g}") for number in numbers)))
 
 
 def _number(value: float) -> str:

@@ -2,18 +2,18 @@
 
 The rules, for two-dimensional networks on axial slices of modalities with different resolutions:
 
-* Slices lie as far apart as the reference modality's, in the median: networks look at one slice at a time, and slices
-  that are interpolated tell nothing new.
-* In plane, the geometric mean of the finest and the coarsest modality's median spacing: both are resampled by one
-  factor, the coarse one up and the fine one down. Modalities of one resolution keep it.
-* The window is the smallest multiple of 16 (four halvings of a U-Net) from 32 pixels on that covers the reference
-  modality's body, in the larger of both directions, of 95 % of the cases, but 256 at most. Where 256 pixels do not
-  cover the median body, the spacing goes up until they do, but not beyond the coarsest modality's; where they still
-  do not, slices are cut into several windows.
-* CT and PET, in any spelling, keep their units and usual windows. The usual MR names are normalised by percentiles. Any
-  other name is guessed from its intensities, and the cases are then verified again by what was guessed.
+* The slice spacing is the reference modality's median. Networks process single slices, and interpolated slices would
+  add no information.
+* The in-plane spacing is the geometric mean of the finest and the coarsest modality's median spacing. Both are then
+  resampled by the same factor, one up and one down. Modalities of one resolution keep it.
+* The window is a multiple of 16 (four halvings of a U-Net) from 32 to 256 pixels. It is the smallest that covers the
+  reference modality's body, in the larger in-plane direction, in 95 % of the cases. If 256 pixels do not cover the
+  median body, the spacing is increased until they do, at most to the coarsest modality's. If they still do not, slices
+  are cut into several windows.
+* CT and PET, in any spelling, keep their units and usual windows. The usual MR names are normalised by percentiles. For
+  any other name, the normalisation is guessed from the intensities, and the cases are verified again with it.
 
-Labels have no say in any of it.
+The rules do not use labels.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _SPACING_LIMITS_MM = (0.1, 100.0)  # of --spacing_mm
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What was chosen.
+    """The chosen settings.
 
     Attributes:
-        settings: the user's, with what was chosen.
-        window: side of the square windows to train on, in pixels; advice.
-        reasons: a line each: the flag that would say the same, and why.
+        settings: the user's settings, completed.
+        window: recommended side of the square windows to train on, in pixels.
+        reasons: one line per choice: the equivalent flag, and the reason.
     """
 
     settings: Settings
@@ -52,17 +52,17 @@ class Plan:
 def plan(
     fingerprint: Fingerprint, settings: Settings, given: Collection[str] = (), *, window: int | None = None
 ) -> Plan:
-    """Chooses what the user has not.
+    """Chooses the settings that the user did not set.
 
     Args:
-        fingerprint: of the dataset.
-        settings: as the user's flags and their defaults made them.
-        given: flags that the user set; those of ``spacing_mm`` and ``normalisation`` that are in it stay.
-            ``normalisation=NAME`` stands for one modality's alone.
-        window: the user's, which then stays; None to choose one.
+        fingerprint: fingerprint of the dataset.
+        settings: settings from the user's flags and defaults.
+        given: flags that the user set, and that are not changed: ``spacing_mm``, ``normalisation``, or
+            ``normalisation=NAME`` for one modality.
+        window: the user's window, in pixels; None to choose one.
 
     Raises:
-        UserError: a modality has no case to choose from.
+        UserError: no case has a modality.
     """
     for name in settings.modalities:
         if not fingerprint.images.get(name, {}).get("cases"):
@@ -87,21 +87,21 @@ def _spacing_and_window(
     fingerprint: Fingerprint, settings: Settings, spacing_given: bool, window: int | None
 ) -> tuple[tuple[float, float, float], int, list[str]]:
     reference = fingerprint.images[settings.reference_modality]
-    own = [reference["spacing_mm"][axis]["median"] for axis in AXES]
-    covers = reference["body_extent_mm"] or reference["extent_mm"]
+    median_spacing = [reference["spacing_mm"][axis]["median"] for axis in AXES]
+    body_mm = reference["body_extent_mm"] or reference["extent_mm"]
     budget = window or LARGEST_WINDOW
     if spacing_given:
         spacing, how = settings.spacing_mm, "as given"
     else:
-        in_plane, how = _in_plane(fingerprint, settings, max(covers[axis]["median"] for axis in AXES[1:]), budget)
-        spacing = (_within_limits(_digits(own[0], 4)), in_plane, in_plane)
+        in_plane, how = _in_plane(fingerprint, settings, max(body_mm[axis]["median"] for axis in AXES[1:]), budget)
+        spacing = (_within_limits(_digits(median_spacing[0], 4)), in_plane, in_plane)
         how = f"slices as far apart as {settings.reference_modality}'s; in plane {how}"
     # 0 keeps each case's own spacing.
     pixels = [
-        {share: covers[axis][share] / (chosen or kept) for share in ("median", "p95")}
-        for axis, chosen, kept in list(zip(AXES, spacing, own))[1:]
+        {name: body_mm[axis][name] / (chosen or kept) for name in ("median", "p95")}
+        for axis, chosen, kept in list(zip(AXES, spacing, median_spacing))[1:]
     ]
-    median, most = (max(one[share] for one in pixels) for share in ("median", "p95"))
+    median, most = (max(sides[name] for sides in pixels) for name in ("median", "p95"))
     side = window or min(max(math.ceil(round(most, 3) / WINDOW_STEP) * WINDOW_STEP, LEAST_WINDOW), LARGEST_WINDOW)
     if window:
         reason = f"as given; the median body is {median:.0f} pixels, 95 % are below {most:.0f}"
@@ -117,29 +117,28 @@ def _spacing_and_window(
 
 def _in_plane(fingerprint: Fingerprint, settings: Settings, extent_mm: float, budget: int) -> tuple[float, str]:
     """In-plane spacing in mm, and why."""
-    own = {name: _own_in_plane(fingerprint.images[name]) for name in settings.modalities}
-    finest, coarsest = min(own, key=own.get), max(own, key=own.get)
-    if own[coarsest] <= 1.05 * own[finest]:
-        kept = own[settings.reference_modality]
-        return _within_limits(_digits(kept, 4)), "the modalities' own"
-    between = math.sqrt(own[finest] * own[coarsest])
-    told = f"{own[finest]:.3g} ({finest}) and {own[coarsest]:.3g} mm ({coarsest})"
-    # Rounded upwards where the window must cover the body, or the last pixel would be missing.
-    needed = min(math.ceil(extent_mm / budget * 10) / 10, own[coarsest])
+    spacing = {name: _median_in_plane(fingerprint.images[name]) for name in settings.modalities}
+    finest, coarsest = min(spacing, key=spacing.get), max(spacing, key=spacing.get)
+    if spacing[coarsest] <= 1.05 * spacing[finest]:
+        return _within_limits(_digits(spacing[settings.reference_modality], 4)), "the modalities' own"
+    between = math.sqrt(spacing[finest] * spacing[coarsest])
+    limits = f"{spacing[finest]:.3g} ({finest}) and {spacing[coarsest]:.3g} mm ({coarsest})"
+    # Rounded up, so that the window covers the last pixel of the body.
+    needed = min(math.ceil(extent_mm / budget * 10) / 10, spacing[coarsest])
     if needed > between:
         return _within_limits(_digits(needed, 4)), (
-            f"coarser than midway between {told}, so that {budget} pixels cover more of the median body "
+            f"coarser than midway between {limits}, so that {budget} pixels cover more of the median body "
             f"({extent_mm:.0f} mm)"
         )
-    return _within_limits(_digits(between, 2)), f"midway between {told}"
+    return _within_limits(_digits(between, 2)), f"midway between {limits}"
 
 
-def _own_in_plane(images: Mapping[str, Any]) -> float:
+def _median_in_plane(images: Mapping[str, Any]) -> float:
     return math.sqrt(images["spacing_mm"]["row"]["median"] * images["spacing_mm"]["column"]["median"])
 
 
 def _usual_or_guess(name: str, images: Mapping[str, Any]) -> tuple[Normalisation, str]:
-    """How a modality is normalised, and why."""
+    """The normalisation of a modality, and the reason."""
     known = usual(name)
     middle = images["percentiles"].get("50")
     if known is not None:
@@ -154,7 +153,7 @@ def _usual_or_guess(name: str, images: Mapping[str, Any]) -> tuple[Normalisation
         return known, reason
     without_unit = Normalisation.parse(USUAL_MR)
     if middle is None:
-        return without_unit, "a guess: it holds nothing but 0"
+        return without_unit, "a guess: all values are 0"
     low, high = images["min"]["median"], images["max"]["median"]
     bright = images["percentiles"]["99.5"]["median"]
     if -5000 <= low <= -900 and middle["median"] <= 500:
@@ -167,7 +166,7 @@ def _usual_or_guess(name: str, images: Mapping[str, Any]) -> tuple[Normalisation
             f"a guess: not negative, few bright voxels ({bright:.3g} against {middle['median']:.3g} in the middle) "
             "look like SUV"
         )
-    return without_unit, f"a guess: values from {low:.4g} to {high:.4g} have no unit that could be told"
+    return without_unit, f"a guess: values from {low:.4g} to {high:.4g} fit no known unit"
 
 
 def _digits(value: float, count: int) -> float:

@@ -57,7 +57,7 @@ def test_bad_cases_are_left_out_on_request(source, tmp_path, capsys):
     write_split(source, {"labelled": ["P1", "P4"], "unlabelled": ["P2"], "validation": ["P3"]})
     bad_case(source, "truncated")
     folder = convert(source, tmp_path / "out", "--skip_bad_cases")
-    assert "left out for their errors: P1" in capsys.readouterr().out
+    assert "skipped because of errors: P1" in capsys.readouterr().out
     info = DatasetInfo.load(folder)
     assert [case.case_id for case in info.cases("labelled")] == ["P4"]
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def test_a_case_that_fails_after_verification_is_left_out_on_request(source, tmp
     monkeypatch.setattr(tasks, "build", broken)
     refused(source, tmp_path / "out", "case P1: there is not enough memory")
     folder = convert(source, tmp_path / "out", "--skip_bad_cases")
-    assert "left out for their errors: P1" in capsys.readouterr().out
+    assert "skipped because of errors: P1" in capsys.readouterr().out
     info = DatasetInfo.load(folder)
     assert [case.case_id for case in info.cases("labelled")] == ["P4"]
     assert json.loads((folder / "split.json").read_text(encoding="utf-8"))["excluded"] == ["P1"]
@@ -97,7 +97,7 @@ def test_without_a_split_everything_can_be_verified(source, tmp_path, capsys):
     for flag, file in (("--nopseudonymize", "labelsTr/Meyer.nii.gz"), ("--pseudonymize", "labelsTr/")):
         convert(source, tmp_path / "out", "--verify_only", flag)
         printed, report = capsys.readouterr().out, (tmp_path / "out.verify.json").read_text(encoding="utf-8")
-        assert "no split is known" in printed and "verified 3 cases: 0 errors" in printed
+        assert "there is no split" in printed and "verified 3 cases: 0 errors" in printed
         stray = [one for one in json.loads(report)["findings"] if one["code"] == "unclaimed_file"]
         assert len(stray) == 2 and any(file in one["file"] for one in stray)
         assert ("Meyer" in report + printed) == (flag == "--nopseudonymize")
