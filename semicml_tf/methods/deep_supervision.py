@@ -36,8 +36,9 @@ def heads(student) -> keras.Model:
 
 def with_heads(student, of_scales: keras.Model) -> keras.Model:
     """A model with the student's map under ``main``, and those of its coarser scales under ``deep0``, ``deep1``, ..."""
-    # `call` gives a list for one scale, too.
-    maps = of_scales.call(list(student.parts.decoder))
+    maps = of_scales(list(student.parts.decoder))
+    # Keras gives one map without its list.
+    maps = maps if isinstance(maps, list) else [maps]
     coarser = {f"{DEEP}{number}": p for number, p in enumerate(maps)}
     return keras.Model(student.input, {"main": student.output, **coarser})
 

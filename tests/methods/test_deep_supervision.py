@@ -12,6 +12,7 @@ from semicml_tf.networks import catalogue
 from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.runs.settings import TrainSettings, contradictions
 from semicml_tf.training import checkpoint
+from semicml_tf.training.distributed.devices import strategy_for
 from tests.support import method_batches
 
 SPEC = NetworkSpec("unet", method_batches.WINDOW, 2, 4)
@@ -73,7 +74,8 @@ def test_the_supervised_term_is_that_of_all_scales(name, kind):
 
 
 def test_the_heads_learn_are_restored_and_are_not_deployed(tmp_path):
-    method = method_batches.method("supervised", spec=SPEC, deep_supervision=True, lr_warmup_epochs=0.0)
+    # One coarser scale.
+    method = method_batches.method("supervised", levels=3, deep_supervision=True, lr_warmup_epochs=0.0)
     before = method_batches.weights(method)
     method.train_step({"labelled": method_batches.batch(0)["labelled"]})
     after = method_batches.weights(method)
@@ -86,6 +88,30 @@ def test_the_heads_learn_are_restored_and_are_not_deployed(tmp_path):
         head.set_weights([np.zeros_like(array) for array in head.get_weights()])
     checkpoint.restore(tmp_path / "last.npz", method)
     np.testing.assert_array_equal(method.deep["ct"].get_weights()[0], after["deep/ct"][0])
+
+
+def test_two_replicas_take_the_step_of_one():
+    def weights(devices):
+        strategy = strategy_for(devices)
+        with strategy.scope():
+            method = method_batches.method(
+                "supervised",
+                modalities=("ct",),
+                levels=3,
+                deep_supervision=True,
+                synchronized=len(devices) > 1,
+                precision="float64",
+                optimizer="sgd",
+                lr_warmup_epochs=0.0,
+            )
+        data = method_batches.batch(0, 6, 0, dtype="float64", modalities=("ct",))
+        method_batches.eager_step(method, strategy)(data)
+        return method_batches.weights(method)
+
+    one, two = weights(["cpu:0"]), weights(["cpu:0", "cpu:1"])
+    for key, arrays in one.items():
+        for a, b in zip(arrays, two[key], strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12, err_msg=key)
 
 
 def test_a_network_without_coarser_scales_is_refused():
