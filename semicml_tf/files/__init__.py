@@ -1,1 +1,1 @@
-"""Medical images on disk: NIfTI volumes, and the folder layouts that say which file is whose."""
+"""Medical images on disk: readers of file formats, and the folder layouts that name the files of each case."""

@@ -1,4 +1,4 @@
-"""The files of one case, whatever the layout they come from."""
+"""The files of one case, independent of the layout."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _OTHERWISE = "or pass --allow_missing_modality, or put the case under 'excluded'
 
 @dataclasses.dataclass(frozen=True)
 class CaseFiles:
-    """Where a case's files should lie; a layout names them without opening or requiring any.
+    """The files of a case, as a layout names them. They were not opened, and may be missing.
 
     Attributes:
         case_id: name of the case.
-        images: source by modality name. Layouts whose names tell where an image should lie name it even where it is
-            missing; others (a manifest's empty cell) leave the modality out.
-        label: source of the label map, or None where the layout names none for this case.
+        images: source by modality name. Layouts with fixed file names also name missing files. Others leave the
+            modality out, e.g. for an empty cell of a manifest.
+        label: source of the label map; None if the layout names none for this case.
         label_on: the image on whose grid the label was drawn; None = the reference modality's.
-        partition: where the layout itself puts the case; None = it does not say.
-        patient_id: whose case it is; several studies of one patient share it. "" = the case's own name.
-        near_matches: by modality, or ``label``: a misnamed file that may be the missing one. Where the user accepts
-            near matches it is the source itself, and still named here.
-        spans: numbers of the deliveries that it came with, in order; the last one's files are these. () = the source
-            is no folder of deliveries.
+        partition: partition of the case in the layout; None if the layout has no partitions.
+        patient_id: name of the patient, shared by several studies; "" = the case's own name.
+        near_matches: by modality, or ``label``: a misnamed file that may be the missing one. If the user accepts near
+            matches, this file is also the source.
+        spans: numbers of the deliveries that contain the case, in order. The files are those of the last one. () = the
+            source is no folder of deliveries.
     """
 
     case_id: str
@@ -48,7 +48,7 @@ class CaseFiles:
         return self.patient_id or self.case_id
 
     def held(self, modalities: Sequence[str]) -> tuple[str, ...]:
-        """Those of `modalities` whose files are there."""
+        """Those of `modalities` whose files exist."""
         return tuple(name for name in modalities if name in self.images and not self.images[name].missing())
 
     def limited(self, most_voxels: int) -> CaseFiles:
@@ -62,14 +62,14 @@ class CaseFiles:
         return self.label is not None and not self.label.missing()
 
     def absent(self, *, with_label: bool, modalities: Sequence[str] = ()) -> Iterator[tuple[str, UserError]]:
-        """The files that are needed and not there; none is opened.
+        """Yields the required files that are missing. Opens no file.
 
         Args:
-            with_label: whether the label map is needed, too.
-            modalities: that are needed beside those in `images`.
+            with_label: whether the label map is required.
+            modalities: required modalities, in addition to those in `images`.
 
-        Returns:
-            What is missing (a modality, ``label`` or ``label_on``), and what to tell of it.
+        Yields:
+            What is missing (a modality, ``label`` or ``label_on``), and the error about it.
         """
         for name in dict.fromkeys((*self.images, *modalities)):
             source = self.images.get(name)
@@ -103,7 +103,7 @@ class CaseFiles:
         return {"label": self.label, "label_on": self.label_on}.get(what) or self.images[what]
 
     def _lacks(self, noun: str, what: str, otherwise: str) -> UserError:
-        """The error of a source that is not there, or is no regular file."""
+        """The error about a source that is missing or no regular file."""
         path = self._source(what).missing()
         kind = file_kind.irregular(path) or ("a link that leads nowhere" if os.path.islink(path) else None)
         expected = f"expected a file, got {kind}" if kind else "expected this file"

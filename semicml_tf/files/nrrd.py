@@ -1,4 +1,4 @@
-"""Label maps in NRRD files, which SimpleITK reads after the header was checked here."""
+"""Label maps in NRRD files. The header is checked first; then SimpleITK reads the file."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def read_label(path: str | os.PathLike, most_voxels: int) -> tuple[np.ndarray, G
     """Reads a label map.
 
     Args:
-        most_voxels: a volume of more is refused before memory is taken.
+        path: the file.
+        most_voxels: larger volumes are refused before memory is allocated.
 
     Returns:
         int32 values in the file's own index order, and their grid.
 
     Raises:
-        UserError: as `read_grid`; the file is damaged, too large, or has values that are no whole numbers.
+        UserError: as in `read_grid`; the file is damaged or too large, or its values are no whole numbers.
     """
     _check_header(path)
     reader, grid = _opened(path)
@@ -57,9 +58,9 @@ def read_label(path: str | os.PathLike, most_voxels: int) -> tuple[np.ndarray, G
 
 
 def _check_header(path: str | os.PathLike) -> None:
-    """Raises UserError where the header does not describe one volume in this very file.
+    """Raises UserError if the header does not describe one volume within this file.
 
-    A header can name any other file as the place of its values, and SimpleITK would read that file.
+    A header can name another file for its values, which SimpleITK would read.
     """
     if kind := file_kind.irregular(path):
         raise UserError(f"expected a file, got {kind}", path=path, remedy="Name the file that is meant")
@@ -95,7 +96,7 @@ def _check_header(path: str | os.PathLike) -> None:
 
 
 def _opened(path: str | os.PathLike):
-    """SimpleITK's reader of the file, whose header it has read, and the grid."""
+    """SimpleITK's reader, after reading the file's header, and the grid."""
     sitk = libraries.simpleitk("NRRD")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
@@ -117,7 +118,7 @@ def _opened(path: str | os.PathLike):
 
 
 def _damaged(path: str | os.PathLike) -> UserError:
-    return UserError("this NRRD file is damaged or cut off", path=path, remedy="Copy or write it again")
+    return UserError("this NRRD file is damaged or truncated", path=path, remedy="Copy or write it again")
 
 
 def _whole_numbers(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:

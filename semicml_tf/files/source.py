@@ -1,4 +1,4 @@
-"""Where an image or a label map comes from: what a case needs of a file, whatever its format."""
+"""Sources of images and label maps: the interface to a file or series, independent of its format."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from semicml_tf.geometry.grid import Grid
 
 
 class Source(Protocol):
-    """One image or label map on disk. Implementations are frozen dataclasses: they travel to other processes."""
+    """An image or label map on disk. Implementations are frozen dataclasses, which are sent to other processes."""
 
     @property
     def path(self) -> pathlib.Path:
         """The file or folder, for messages."""
 
     def missing(self) -> pathlib.Path | None:
-        """The first of its files that is not there; None if all are. Opens nothing."""
+        """The first of its files that does not exist; None if all exist. Opens nothing."""
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the bytes of its files, and of which part of them is meant, if it is one.
+        """SHA-256 (hex) of the bytes of its files and, if the source is a part of them, of the part's name.
 
         Raises:
             UserError: a file is missing or cannot be read.
@@ -43,19 +43,19 @@ class Source(Protocol):
         """int32 values of a label map, 3-D, and their grid.
 
         Raises:
-            UserError: likewise, or the values are no whole numbers.
+            UserError: the file is unusable, or the values are no whole numbers.
         """
 
     def read_grid(self) -> Grid:
-        """The grid alone, from the headers.
+        """The grid, from the headers alone.
 
         Raises:
-            UserError: likewise.
+            UserError: the headers are unusable.
         """
 
 
 def read_label_with_warnings(source: Source) -> tuple[np.ndarray, Grid, tuple[UserError, ...]]:
-    """`source.read_label()`, and what a person should look at where the source knows of such things."""
+    """The result of `source.read_label()`, and warnings if the source gives any."""
     read = getattr(source, "read_label_with_warnings", None)
     return read() if read else (*source.read_label(), ())
 
@@ -65,14 +65,14 @@ class NiftiFile:
     """A NIfTI file, zipped or not.
 
     Attributes:
-        path: of the file.
-        channel: which volume of a 4-D file is meant; None where the file should hold one volume.
-        most_voxels: a volume of more is refused.
+        path: path of the file.
+        channel: number of a volume of a 4-D file; None for a 3-D file.
+        most_voxels: larger volumes are refused.
     """
 
     path: pathlib.Path
     channel: int | None = None
-    # No part of what is meant, so a finished case stays finished.
+    # Not compared and not shown, so that a changed limit does not invalidate finished cases.
     most_voxels: int = dataclasses.field(default=reader.MOST_VOXELS, repr=False, compare=False)
 
     def missing(self) -> pathlib.Path | None:
@@ -94,16 +94,16 @@ class NiftiFile:
         return reader.read_grid(self.path, channel=self.channel)
 
     def remarks(self) -> tuple[str, ...]:
-        """Fields of the header that contradict others, although the volume does not depend on them.
+        """Contradictions between fields of the header that the volume does not depend on.
 
         Raises:
-            UserError: likewise.
+            UserError: the header is unusable.
         """
         return reader.read_header(self.path, channel=self.channel).remarks
 
 
 def limited(source: Source, most_voxels: int) -> Source:
-    """The source with another limit of voxels, where it has one."""
+    """The source with another limit of voxels, if it has one."""
     if not hasattr(source, "most_voxels"):
         return source
     series = getattr(source, "series", None)  # of a label, the images that it was drawn on
@@ -113,12 +113,12 @@ def limited(source: Source, most_voxels: int) -> Source:
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """A `Source` whose reading raises an error, for example because several files may be meant.
+    """A `Source` that raises an error when it is read, for example because several files have its name.
 
     Attributes:
         path: folder of the files.
-        problem: of the error.
-        remedy: of the error.
+        problem: text of the error.
+        remedy: remedy of the error.
     """
 
     path: pathlib.Path

@@ -1,1 +1,1 @@
-"""Corrections of a mask on the patient's own grid, shared by evaluation, prediction and serving."""
+"""Post-processing of masks on the patient's own grid, shared by evaluation, prediction and serving."""

@@ -1,7 +1,7 @@
-"""Corrections of a mask on the patient's own grid: cavities filled, small components dropped, the largest kept.
+"""Post-processing of a mask on the patient's own grid: fill holes, drop small components, keep the largest one.
 
-In this order. Sizes are in ml, so that a setting means the same on every grid. Foreground is connected through faces,
-edges and corners (26 neighbours), background through faces alone (6 neighbours).
+The steps have this order. Sizes are in ml, so that they do not depend on the grid. Foreground is connected through
+faces, edges and corners (26 neighbours), background through faces only (6 neighbours).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _REMEDY = "For example none, min_ml=0.5, or fill_holes+min_ml=0.5+largest"
 
 @dataclasses.dataclass(frozen=True)
 class Postprocessing:
-    """What is done to a mask.
+    """The steps of a post-processing.
 
     Attributes:
-        fill_holes: background that foreground encloses on all sides, in 3-D, becomes foreground.
-        min_ml: components of a smaller volume become background; 0 keeps all.
-        largest: all components but the largest become background; of equals the first in index order stays.
+        fill_holes: background that is enclosed by foreground in 3-D becomes foreground.
+        min_ml: components with a smaller volume become background; 0 keeps all.
+        largest: all components except the largest become background. Of equal ones, the first in index order stays.
     """
 
     fill_holes: bool = False
@@ -33,20 +33,20 @@ class Postprocessing:
 
     @classmethod
     def parse(cls, text: str) -> Postprocessing:
-        """Reads what `str` gives: ``none``, or steps joined by ``+``, in any order.
+        """Reads the text of a post-processing: ``none``, or steps joined by ``+``, in any order.
 
         Raises:
-            UserError: an unknown or repeated step, or a volume that is no positive number.
+            UserError: a step is unknown or repeated, or a volume is no positive number.
         """
-        found: dict[str, bool | float] = {}
+        steps: dict[str, bool | float] = {}
         for part in text.strip().split("+"):
             name, equals, value = part.strip().partition("=")
             if name == "none" and text.strip() == "none":
                 return cls()
-            if name in found or name not in ("fill_holes", "min_ml", "largest") or bool(equals) != (name == "min_ml"):
+            if name in steps or name not in ("fill_holes", "min_ml", "largest") or bool(equals) != (name == "min_ml"):
                 raise UserError(f"expected post-processing steps, got '{text}'", remedy=_REMEDY)
-            found[name] = _volume(value, text) if equals else True
-        return cls(**found)
+            steps[name] = _volume(value, text) if equals else True
+        return cls(**steps)
 
     def __str__(self) -> str:
         steps = [
@@ -69,13 +69,13 @@ class Postprocessing:
         Raises:
             ValueError: the mask has values other than 0 and 1.
         """
-        # `scipy` takes half a second to import, which --help must not wait for.
+        # Imported here, because scipy takes half a second to import, which `--help` does not need.
         from scipy import ndimage
 
         whole = binary(mask).copy()
         if self == NONE or not whole.any():
             return whole
-        # Labels take four bytes a voxel: only the box that holds foreground is labelled.
+        # Component labels take four bytes per voxel, so only the bounding box of the foreground is labelled.
         box = ndimage.find_objects(whole)[0]
         part = whole[box].astype(bool)
         if self.fill_holes:
@@ -84,7 +84,7 @@ class Postprocessing:
             labels, count = ndimage.label(part, structure=np.ones((3, 3, 3), bool))
             sizes = np.bincount(labels.ravel(), minlength=count + 1)
             sizes[0] = 0
-            # A component of exactly the limit stays, whatever the rounding of a voxel's volume.
+            # The tolerance keeps a component of exactly the limit in spite of rounding.
             kept = sizes * voxel_volume_ml >= self.min_ml * (1 - 1e-9)
             kept[0] = False
             if self.largest:
@@ -103,11 +103,11 @@ def to_mask(
     steps: Postprocessing = NONE,
     voxel_volume_ml: float | None = None,
 ) -> np.ndarray:
-    """The mask of a map of probabilities, for prediction and for evaluation.
+    """The mask of a probability map, for prediction and for evaluation.
 
     Args:
         probabilities: 3-D float32, on the patient's own grid.
-        threshold: a voxel of at least this probability is foreground; a number, or an array with one for each voxel.
+        threshold: voxels of at least this probability are foreground; a number, or an array with one per voxel.
         steps: post-processing of the mask.
         voxel_volume_ml: volume of one voxel; `steps` other than `NONE` need it.
 
@@ -119,10 +119,10 @@ def to_mask(
 
 
 def largest_class(probabilities: np.ndarray) -> np.ndarray:
-    """The number of the most likely of exclusive classes, from 1; 0 where the background is at least as likely.
+    """The number of the most likely exclusive class, from 1, or 0 if the background is at least as likely.
 
     Args:
-        probabilities: (classes, ...). The background's is what is left to 1.
+        probabilities: (classes, ...), without the background, whose probability is 1 minus their sum.
 
     Returns:
         uint8 (...).

@@ -1,1 +1,1 @@
-"""From intensities in native units to the numbers that a network reads; what is plausible before."""
+"""Preprocessing: plausibility checks, resampling, cropping to the body and normalisation."""

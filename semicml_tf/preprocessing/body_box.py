@@ -1,4 +1,4 @@
-"""The box that holds the patient, from the intensities alone; a label has no part in it."""
+"""The bounding box of the patient's body, computed from intensities alone, without labels."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from semicml_tf.geometry.box import bounding_box
 from semicml_tf.geometry.grid import Grid
 
-# Kept round the body, so that networks also learn what its surface and the air look like.
+# Margin around the body, so that networks also see its surface and the air.
 MARGIN_MM = 10.0
 
-# Between air (-1000 HU) and fat (-100 HU), the lightest tissue of a surface; half a voxel of skin lies above it.
+# Between air (-1000 HU) and fat (-100 HU), the lightest tissue at the surface. A voxel that is half skin is above it.
 BODY_HU = -500.0
-# Below what cold tissue takes up (0.2 to 0.5), above what reconstruction leaves in the air (0.01 to 0.1). Noise that
-# is counted makes a box too large, which costs memory; tissue that is missed could cost a lesion: hence the lower end.
+# Below the uptake of cold tissue (SUV 0.2 to 0.5), and at the upper end of reconstruction noise in the air (0.01 to
+# 0.1). A higher threshold could cut off a lesion; a lower one includes noise, which only costs memory.
 BODY_SUV = 0.1
 
 
 def body_mask(volume: np.ndarray, kind: str) -> np.ndarray:
-    """Voxels that are no background by their own value, bool, of the shape of `volume`.
+    """The voxels above the threshold of the body: bool, of the shape of `volume`.
 
     Args:
-        volume: in native units, of any shape.
-        kind: of `normalisation.Normalisation`: ``hu``, ``suv`` or ``percentile``.
+        volume: values in native units, of any shape.
+        kind: kind of a `normalisation.Normalisation`: ``hu``, ``suv`` or ``percentile``.
     """
     if kind == "hu":
         return volume > BODY_HU
@@ -34,18 +34,18 @@ def body_mask(volume: np.ndarray, kind: str) -> np.ndarray:
 
 
 def body_box(volume: np.ndarray, kind: str) -> tuple[slice, slice, slice] | None:
-    """The smallest box that holds the body.
+    """The bounding box of the body.
 
-    Noise in the air is not followed: where there is a unit (``hu``, ``suv``), a voxel counts if a block of 2 x 2 x 2
-    around it is all above the threshold. MR has no unit: what is not exactly 0 counts, so that a noisy background
-    gives the whole volume.
+    For ``hu`` and ``suv``, isolated noise in the air is ignored: a voxel counts if it is in a block of 2 x 2 x 2 voxels
+    above the threshold. Without such a block, all voxels above the threshold count. For ``percentile`` (MR has no
+    unit), all voxels that are not exactly 0 count, so that a noisy background gives the whole volume.
 
     Args:
         volume: 3-D, in native units.
-        kind: of `normalisation.Normalisation`.
+        kind: kind of a `normalisation.Normalisation`.
 
     Returns:
-        Slices into `volume`, or None where no voxel counts.
+        Slices into `volume`, or None if no voxel counts.
     """
     mask = body_mask(volume, kind)
     blocks = None if kind == "percentile" else bounding_box(_blocks(mask))
@@ -56,7 +56,7 @@ def body_box(volume: np.ndarray, kind: str) -> tuple[slice, slice, slice] | None
 
 
 def _blocks(mask: np.ndarray) -> np.ndarray:
-    """Where blocks of 2 x 2 x 2 set voxels begin; along an axis of one voxel, a block has one."""
+    """Marks the first voxel of each block of 2 x 2 x 2 set voxels. Along an axis of one voxel, a block has one."""
     for axis, size in enumerate(mask.shape):
         if size > 1:
             ahead, behind = [slice(None)] * 3, [slice(None)] * 3
@@ -66,15 +66,15 @@ def _blocks(mask: np.ndarray) -> np.ndarray:
 
 
 def kept(volumes: Mapping[str, np.ndarray], kinds: Mapping[str, str], grid: Grid) -> tuple[slice, slice, slice]:
-    """The part of a grid that training and prediction look at: what is body in any image, and a margin.
+    """The box of a grid that training and prediction use: the body's bounding box over all images, with a margin.
 
     Args:
-        volumes: by modality name, in native units, on `grid`.
-        kinds: of each one's `normalisation.Normalisation`.
-        grid: in slice, row, column order.
+        volumes: by modality name, values in native units on `grid`.
+        kinds: by modality name, kind of the `normalisation.Normalisation`.
+        grid: a grid in slice, row, column order.
 
     Returns:
-        Slices with explicit ends into `grid`; all of it where no image shows a body.
+        Slices with explicit ends into `grid`; the whole grid if no image shows a body.
     """
     boxes = [box for box in (body_box(volume, kinds[name]) for name, volume in volumes.items()) if box is not None]
     if not boxes:

@@ -17,21 +17,22 @@ _FINITE = float(np.finfo(np.float32).max)
 
 
 def intensities(volume: np.ndarray, kind: str) -> dict[str, Any]:
-    """One pass over the voxels in memory order, in pieces that fit a processor's cache.
+    """Statistics of an image, in one pass over the voxels in memory order.
 
-    Percentiles come from a histogram over the leading bits of the float32 values: as fine for SUV as for HU, not
-    spoilt by an outlier, independent of the axes' order; sorting ten million voxels would take a second.
+    Percentiles come from a histogram of the leading bits of the float32 values. Its relative resolution is the same for
+    all units, and it does not depend on outliers or on the order of axes. Sorting ten million voxels would take a
+    second.
 
     Args:
         volume: finite values in native units, of any shape.
-        kind: of `normalisation.Normalisation`; decides which voxels are the body.
+        kind: kind of a `normalisation.Normalisation`, which defines the voxels of the body.
 
     Returns:
         JSON values. Of all voxels: ``min``, ``max``, ``integral`` (whole numbers only). Of the body's voxels:
         ``mean``, ``std`` and ``percentiles`` {"0.5": ...}, exact to 12 significant bits; None without a body.
-        ``fraction``: the body's share of the voxels. ``core_median``: median of the body's voxels above 2 % of its
-        99.5th percentile, and ``core_fraction``: their share of the body. Unlike the median it leaves out the air of a
-        PET that is in another unit than SUV.
+        ``fraction``: the body's fraction of the voxels. ``core_median``: median of the body's voxels above 2 % of its
+        99.5th percentile, and ``core_fraction``: their fraction of the body. Unlike the median, ``core_median``
+        excludes the air of a PET that is in another unit than SUV.
     """
     flat = np.asarray(volume, np.float32).ravel(order="K")
     counts = np.zeros(1 << (32 - _DROPPED_BITS), np.int64)
@@ -72,7 +73,7 @@ def intensities(volume: np.ndarray, kind: str) -> dict[str, Any]:
 
 
 def _sorted(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The histogram's values in ascending order, and how many voxels have at most each of them."""
+    """The histogram's values in ascending order, and the cumulative number of voxels."""
     bins = np.flatnonzero(counts)
     values = (bins.astype(np.uint32) << np.uint32(_DROPPED_BITS)).view(np.float32).astype(np.float64)
     values = np.clip(values, -_FINITE, _FINITE)  # the largest float32 is rounded to infinity
@@ -81,13 +82,13 @@ def _sorted(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _at(values: np.ndarray, ranks: np.ndarray, percentiles: tuple[float, ...]) -> np.ndarray:
-    """Percentiles: of the voxel at that rank, without interpolation."""
+    """Percentiles: the values at the nearest ranks, without interpolation."""
     wanted = np.array(percentiles) / 100 * (ranks[-1] - 1)
     return values[np.searchsorted(ranks, np.round(wanted), side="right")]
 
 
 def rounded6(value: Any) -> Any:
-    """To six significant digits: a sum's last bits must not change a file."""
+    """Rounds to six significant digits, so that the rounding of sums does not change files."""
     if np.ndim(value):
         return [rounded6(item) for item in value]
     return float(f"{float(value):.6g}")

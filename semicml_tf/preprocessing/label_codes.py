@@ -1,4 +1,4 @@
-"""Label codes on another grid: each class by the part of a voxel that it covers, never by interpolated codes."""
+"""Resampling of label codes by the part of a voxel that each class covers, never by interpolation of codes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from semicml_tf.labels import LabelDefinition
 
 
 def resample_codes(codes: np.ndarray, labels: LabelDefinition, source: Grid, target: Grid) -> np.ndarray:
-    """Codes on another grid.
+    """Resamples codes to another grid.
 
-    A voxel is ignored if ignored voxels cover at least half of it. Otherwise only its annotated part counts: a region
-    covers a voxel that it covers by at least half; of exclusive classes and the background the largest one counts, of
-    equals the first class.
+    A voxel is ignored if ignored voxels cover at least half of it. Otherwise only its annotated part counts. A region
+    gets the voxel if it covers at least half of this part. Of exclusive classes and the background, the largest gets
+    the voxel; if they are equal, the first class.
 
     Args:
-        codes: of `labels`, of ``source.shape``.
+        codes: codes of `labels`, of ``source.shape``.
+        labels: the classes.
+        source: grid of `codes`.
+        target: grid of the result.
 
     Returns:
         Codes of ``target.shape``.
@@ -35,7 +38,7 @@ def resample_codes(codes: np.ndarray, labels: LabelDefinition, source: Grid, tar
     stack = np.stack(covers)
     if labels.exclusive:
         background = annotated - np.minimum(stack.sum(axis=0), annotated)
-        # The classes come first: of equals `argmax` takes the first.
+        # The background comes last, because `argmax` returns the first of equal maxima.
         best = np.argmax(np.concatenate([stack, background[np.newaxis]]), axis=0)
         masks = np.stack([best == number for number in range(len(labels.names))])
     else:

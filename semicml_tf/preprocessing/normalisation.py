@@ -1,4 +1,4 @@
-"""Intensities of a volume in native units to the numbers a network reads; names of modalities, and what is usual."""
+"""Normalisation of intensities in native units, and the usual one for each name of a modality."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 
-# What a modality gets when the user names no normalisation. HU window: soft tissue with margins;
-# SUV: FDG above 15 saturates; MR has no unit, so its scale comes from the volume itself.
+# Defaults. HU window: soft tissue with margins. SUV: FDG saturates above 15. MR has no unit: its scale comes from the
+# volume itself.
 USUAL_CT, USUAL_PET, USUAL_MR = "hu:-200:300", "suv:0:15", "percentile:0.5:99.5"
 _MR_NAMES = ("t1", "t1ce", "t2", "flair", "mr", "adc", "dwi", "pd", "swi", "dce", "t2star")
 _USUAL = {"ct": USUAL_CT, "pet": USUAL_PET, **dict.fromkeys(_MR_NAMES, USUAL_MR)}
-# What else our names are called, without what is no letter or digit.
+# Other names of these modalities, with letters and digits only.
 _SYNONYMS = {
     "t1n": "t1",
     "t1w": "t1",
@@ -52,10 +52,10 @@ class Constants:
 
     def apply(self, volume: np.ndarray) -> np.ndarray:
         """Normalised float32 values, of the shape of `volume`."""
-        found = np.clip(np.asarray(volume, np.float32), self.low, self.high)
-        found -= np.float32(self.center)
-        found /= np.float32(self.scale)
-        return found
+        normalised = np.clip(np.asarray(volume, np.float32), self.low, self.high)
+        normalised -= np.float32(self.center)
+        normalised /= np.float32(self.scale)
+        return normalised
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Normalisation:
         """Reads ``kind:low:high``.
 
         Raises:
-            UserError: it is none of the kinds, or low is not below high.
+            UserError: the kind is unknown, or low is not below high.
         """
         kind, *numbers = text.strip().split(":")
         try:
@@ -93,7 +93,7 @@ class Normalisation:
         return cls(kind, low, high)
 
     def __str__(self) -> str:
-        # The shortest text that gives these very numbers back.
+        # `repr` gives the shortest text from which `parse` reads the same numbers.
         low, high = (repr(float(number)).removesuffix(".0") for number in (self.low, self.high))
         return f"{self.kind}:{low}:{high}"
 
@@ -104,13 +104,13 @@ class Normalisation:
 
     @property
     def fixed(self) -> Constants | None:
-        """The numbers that normalise any volume; None for ``percentile``, where they are each volume's own."""
+        """The constants for any volume; None for ``percentile``, whose constants depend on the volume."""
         if self.kind == "percentile":
             return None
         return Constants(self.low, self.high, (self.low + self.high) / 2, (self.high - self.low) / 2)
 
     def constants(self, volume: np.ndarray) -> Constants:
-        """The numbers that normalise `volume`, of any shape, in native units."""
+        """The constants for `volume`, of any shape, in native units."""
         if self.fixed is not None:
             return self.fixed
         body = volume[volume != 0]
@@ -122,30 +122,30 @@ class Normalisation:
 
 
 def canonical(name: str) -> str:
-    """Our name of a modality; one that has none here is only lower-cased, with what is no letter or digit as _."""
+    """The usual name of a modality, e.g. ``pet`` for ``PT``. An unknown name gets lower case, and ``_`` for symbols."""
     plain = "".join(letter if letter.isalnum() else "_" for letter in name.strip().lower()).strip("_")
     return _SYNONYMS.get(plain.replace("_", ""), plain)
 
 
 def usual(name: str) -> Normalisation | None:
-    """The usual normalisation of a modality, in any spelling of its name; None of a name that is not known."""
+    """The usual normalisation of a modality, in any spelling of its name; None for an unknown name."""
     text = _USUAL.get(canonical(name))
     return None if text is None else Normalisation.parse(text)
 
 
 def for_modality(name: str, overrides: Mapping[str, str]) -> Normalisation:
-    """The normalisation of the named modality: the user's, else the usual one for that name.
+    """The normalisation of a modality: that of `overrides`, else the usual one for its name.
 
     Raises:
-        UserError: the user's is malformed; or there is none, and the name is not known.
+        UserError: the override is malformed, or there is none and the name is unknown.
     """
     if name in overrides:
         return Normalisation.parse(overrides[name])
-    found = usual(name)
-    if found is None:
+    normalisation = usual(name)
+    if normalisation is None:
         raise UserError(
-            f"--modalities names '{name}', of which it is not known whether its values are HU, SUV or of no unit",
+            f"--modalities names '{name}', which may have values in HU, in SUV or without a unit",
             remedy=f"Pass --normalisation={name}={USUAL_CT} if it is CT, {name}={USUAL_PET} if it is PET in SUV, "
             f"{name}={USUAL_MR} if it has no unit; or --plan=auto to guess",
         )
-    return found
+    return normalisation

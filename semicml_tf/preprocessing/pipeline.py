@@ -18,7 +18,7 @@ from semicml_tf.geometry.resample import resample
 from semicml_tf.preprocessing import body_box
 from semicml_tf.preprocessing.normalisation import Constants, Normalisation
 
-# float32 voxels on the network's grid, of one image. An image of more voxels may have eight times its own.
+# Limit for the voxels of an image on the network's grid. Larger images may have eight times their own voxels.
 MAX_NETWORK_VOXELS = 2**30
 CROPS = ("body", "none")
 
@@ -28,9 +28,9 @@ class NetworkInput:
     """One patient's images as networks read them.
 
     Attributes:
-        grid: of all images: (slices, rows, columns), the whole network grid or a box cut from it.
+        grid: grid of all images: the whole network grid, or a box cut from it.
         images: by modality, (slices, rows, columns) float16, normalised.
-        constants: by modality, the numbers that normalised it.
+        constants: by modality, the constants of its normalisation.
         crop_offset: index of the first voxel of `grid` in the whole network grid.
         full_shape: shape of the whole network grid.
     """
@@ -61,7 +61,7 @@ def preprocess(
         reference: the patient's grid, whose box the network grid covers.
         spacing_mm: (slice, row, column) of the network grid; 0 keeps the reference's spacing.
         normalisation: by modality; may name further modalities.
-        crop: ``body``: keep the box of what is body in any image, and a margin; ``none``: keep the whole grid.
+        crop: ``body``: keep the body's bounding box over all images, with a margin; ``none``: keep the whole grid.
 
     Returns:
         The images in the order of `images`.
@@ -90,11 +90,11 @@ def preprocess(
 
 
 def _normalised(values: np.ndarray, constants: Constants) -> np.ndarray:
-    """float16, plane by plane: a float32 volume of the result would be a further copy in memory."""
-    found = np.empty(values.shape, np.float16)
-    for plane, native in zip(found, values):
+    """Normalised float16 values, computed plane by plane to avoid a float32 copy of the volume."""
+    normalised = np.empty(values.shape, np.float16)
+    for plane, native in zip(normalised, values):
         plane[:] = constants.apply(native)
-    return found
+    return normalised
 
 
 def to_patient_grid(probabilities: np.ndarray, network_grid: Grid, patient_grid: Grid) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""What is plausible of an image, by the kind of its normalisation: one table for conversion and for prediction.
+"""Plausibility checks of an image's grid and values, shared by conversion and prediction.
 
-The name of a modality has no say: `hu` is checked as CT, `suv` as PET, `percentile` as an image without unit.
+The kind of the normalisation decides, not the name of the modality: `hu` is checked as CT, `suv` as PET, `percentile`
+as an image without unit.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ VALUE_CODES: dict[str, tuple[str, str]] = {
     "ct_too_high": (WARNING, "a CT has values above 20000 HU"),
     "suv_no_suv": (ERROR, "a PET is most likely in another unit than SUV: its values are too high"),
     "suv_too_low": (ERROR, "a PET is most likely in another unit than SUV: its values are too low"),
-    "suv_like_ct": (ERROR, "a PET goes down to where only CT goes: the two may be swapped"),
+    "suv_like_ct": (ERROR, "a PET has values as low as only CT has: the two may be swapped"),
     "suv_high_everywhere": (WARNING, "the body's median in PET is above SUV 2, as in kBq/ml or in a scan of the head"),
     "suv_too_high": (WARNING, "a PET has values above SUV 200"),
     "suv_negative": (WARNING, "a PET has negative values"),
@@ -44,13 +45,13 @@ VALUE_CODES: dict[str, tuple[str, str]] = {
     "mr_like_ct": (WARNING, "an image that should have no unit looks like CT in HU"),
 }
 CODES = {**GRID_CODES, **VALUE_CODES}
-# Errors that a user may accept; the last is of a label, which conversion alone reads.
+# Errors that a user may accept. The last one is about labels, which only conversion reads.
 ACCEPTABLE = (*(code for code, (severity, _) in CODES.items() if severity == ERROR), "whole_label")
 
 POSSIBLE_MM, USUAL_MM = (0.01, 200.0), (0.1, 20.0)
 # A whole body is 2 m.
 LARGEST_EXTENT_MM = 4000.0
-# Longest side of a voxel by its shortest; 6 mm slices of 0.45 mm pixels, a brain MR of old, are 13.
+# Longest side of a voxel divided by its shortest. It is 13 for old brain MR with 6 mm slices and 0.45 mm pixels.
 MOST_ANISOTROPIC = 15.0
 MOST_SHEARED_DEGREES = 1.0
 
@@ -59,28 +60,28 @@ LOWEST_HU, HIGHEST_HU = -1100.0, 20000.0
 LOWEST_SUV, HIGHEST_SUV = -0.5, 200.0
 # The hottest voxel of a scan in SUV is above 3; a volume that was scaled to 0..1 ends at 1, interpolation aside.
 LEAST_MAXIMUM_SUV = 1.05
-# Of the voxels, above the air's SUV of 0.1; a child in a large field of view still fills 3 %.
+# Fraction of voxels above the air's SUV of 0.1. A child in a large field of view still fills 3 %.
 LEAST_BODY = 0.005
 # Medians within the body: 0.4 to 1.1 in the sarcoma patients of the README, up to 6 in a scan of the brain alone.
 USUAL_MEDIAN_SUV, HIGHEST_MEDIAN_SUV = 2.0, 15.0
-# Of the body. Where less is left, a bladder or a place of injection is so hot that nothing else counts beside it.
+# Fraction of the body. If the core is smaller, a very hot bladder or injection site dominates: its median is not used.
 _LEAST_CORE = 0.1
-# Where less is above 0.1, the background was set to 0 or below, and the rest is hot by right.
+# If a smaller fraction is above SUV 0.1, the background was probably set to 0, and a high median is no problem.
 _LEAST_BODY_OF_MEDIAN = 0.05
-# A window outside these limits says that the unit is not SUV, and of which order the values are.
+# If the normalisation's window ends outside these limits, the user knows that the unit is not SUV.
 _SUV_WINDOWS = (2.0, HIGHEST_SUV)
-# Of the normalisation's window: what a network sees of an image that spans less is constant.
+# Fraction of the normalisation's window. An image with a smaller range is constant for a network.
 LEAST_SPAN = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something odd about an image.
+    """A problem of an image.
 
     Attributes:
         code: a key of `CODES`.
-        severity: ``error``, or ``warning`` if that is the code's or the code is accepted.
-        problem: what was expected and what came.
+        severity: severity of the code; ``warning`` if the code is accepted.
+        problem: what was expected and what was received.
         remedy: what to do.
     """
 
@@ -95,15 +96,15 @@ class Plausibility:
     """The limits of one modality in one study; None is no limit.
 
     Attributes:
-        spacing_mm: least and largest side of a voxel; beyond is an error.
-        extent_mm: largest side of a volume; beyond is an error.
-        lowest, highest: usual values; beyond is a warning.
-        minimum_above: an error where the image's least value is below this.
-        minimum_below: an error where the image's least value is not below this.
-        maximum_above: an error where the image's largest value is not above this.
-        body_above: an error where the body's share of the voxels is below this.
-        median_usual, median_below: a warning and an error where the body's median is above.
-        accepted: of `ACCEPTABLE`: errors that this study has accepted, so that they are warnings.
+        spacing_mm: smallest and largest side of a voxel; others are errors.
+        extent_mm: largest side of a volume; longer ones are errors.
+        lowest, highest: range of usual values; others are warnings.
+        minimum_above: an image with a value below this is an error.
+        minimum_below: an image without a value below this is an error.
+        maximum_above: an image without a value above this is an error.
+        body_above: an image whose body is a smaller fraction of the voxels is an error.
+        median_usual, median_below: medians of the body above these are a warning and an error.
+        accepted: codes of `ACCEPTABLE` that this study accepts: their errors become warnings.
     """
 
     spacing_mm: tuple[float, float] = POSSIBLE_MM
@@ -120,14 +121,14 @@ class Plausibility:
 
     @classmethod
     def of(cls, normalisation: Normalisation, accepted: Collection[str] = ()) -> Plausibility:
-        """The limits of images with this normalisation, whose window may say that their unit is another one."""
+        """The limits of images with this normalisation. Its window may show that the values are in another unit."""
         limits = cls(accepted=tuple(sorted(accepted)))
         if normalisation.kind == "hu":
             return dataclasses.replace(
                 limits,
                 lowest=LOWEST_HU,
                 highest=HIGHEST_HU,
-                # A window without air: the study's CT is known to be cut at 0, as skull-stripped CT is.
+                # With a window that starts at 0 or above, the CT may lack lower values, as skull-stripped CT does.
                 minimum_below=0.0 if normalisation.low < 0 else None,
             )
         if normalisation.kind == "suv":
@@ -148,7 +149,7 @@ class Plausibility:
         return dataclasses.replace(self, accepted=tuple(sorted({*self.accepted, *codes})))
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; `from_json` is the way back."""
+        """The limits as JSON values; see `from_json`."""
         return {**dataclasses.asdict(self), "spacing_mm": list(self.spacing_mm), "accepted": list(self.accepted)}
 
     @classmethod
@@ -156,7 +157,7 @@ class Plausibility:
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: a field is missing or no finite number, or a code is none.
+            ValueError: a field is missing, a number is not finite, or a code is no text.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(body, Mapping) or set(body) != set(names):
@@ -172,7 +173,7 @@ class Plausibility:
         return cls(**{**body, "spacing_mm": (float(low), float(high)), "accepted": tuple(codes)})
 
     def problem(self, code: str, problem: str, remedy: str) -> Problem:
-        """A problem of this code; an error says how to accept it, and is a warning where it is accepted."""
+        """A problem of this code. The remedy of an error says how to accept it; an accepted error is a warning."""
         severity = WARNING if code in self.accepted else CODES[code][0]
         if severity == ERROR:
             remedy = f"{remedy}, or pass --accept={code} if it is meant"
@@ -183,7 +184,7 @@ def accepted_codes(texts: Collection[str]) -> tuple[str, ...]:
     """The codes of a flag ``--accept``, sorted.
 
     Raises:
-        UserError: one is none of `ACCEPTABLE`.
+        UserError: a code is not in `ACCEPTABLE`.
     """
     for text in texts:
         if text not in ACCEPTABLE:
@@ -192,7 +193,7 @@ def accepted_codes(texts: Collection[str]) -> tuple[str, ...]:
 
 
 def of_grid(grid: Grid, limits: Plausibility, *, name: str) -> list[Problem]:
-    """Problems of where voxels lie; `name` is the modality's, for messages."""
+    """Problems of the grid of an image. `name` is the modality's name, for messages."""
     spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm) + " mm"
     found = []
 
@@ -246,10 +247,10 @@ def of_values(
 
     Args:
         volume: finite, in native units.
-        facts: of it, as `intensities.intensities` gives them.
-        normalisation: of the modality; its kind says which unit to expect.
-        limits: of the study.
-        name: of the modality, for messages.
+        facts: statistics of the volume, from `intensities.intensities`.
+        normalisation: normalisation of the modality. Its kind is the expected unit.
+        limits: limits of the study.
+        name: name of the modality, for messages.
     """
     low, high = facts["min"], facts["max"]
     found: list[Problem] = []
@@ -311,7 +312,7 @@ def _suv(volume: np.ndarray, facts: Mapping[str, Any], limits: Plausibility, odd
         return
     if limits.lowest is not None and low < limits.lowest:
         odd("suv_negative", down, "Check that it is this modality, in SUV")
-    # Urine and the place of injection are a small part of a volume; in Bq/ml every organ is above.
+    # Urine and the injection site are a small part of the body. In Bq/ml, every organ is above the limit.
     if limits.highest is not None and most > limits.highest:
         odd(
             "suv_no_suv",
@@ -371,7 +372,7 @@ def _arbitrary(volume: np.ndarray, facts: Mapping[str, Any], limits: Plausibilit
 
 
 def _input(volume: np.ndarray, facts: Mapping[str, Any], normalisation: Normalisation, odd) -> None:
-    """What the network would see; where the window is the volume's own, its ends are computed if they may be one."""
+    """Reports an image that is constant after normalisation. Computes constants of ``percentile`` only if needed."""
     constants, percentiles = normalisation.fixed, facts["percentiles"]
     if constants is None:
         if percentiles and percentiles["0.5"] < percentiles["99.5"]:

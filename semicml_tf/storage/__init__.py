@@ -1,1 +1,1 @@
-"""Datasets that lie elsewhere: on `s3://`, `gs://` or whatever else fsspec opens; uploaded, cached, streamed."""
+"""Datasets at URLs (`s3://`, `gs://` and all others of fsspec): uploading, caching, streaming."""

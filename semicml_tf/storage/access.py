@@ -1,4 +1,4 @@
-"""How a dataset is reached: a folder here, a URL through the cache, or a URL streamed."""
+"""How a dataset at a URL is read: through the cache, or streamed."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class DatasetAccess:
 
 
 def read_index(url: str) -> bytes:
-    """The content of a remote dataset's `dataset.json`, its hashes and names of shards checked.
+    """The content of a remote dataset's `dataset.json`, after a check of its hashes and names of shards.
 
     Raises:
-        UserError: it cannot be read, or is none.
+        UserError: the file cannot be read or is malformed.
     """
     path = urls.join(url, listing.INDEX)
     store = store_for(url)
@@ -54,13 +54,16 @@ def prepare(url: str, access: str, data_hash: str, cache_dir: str | None) -> tup
     """Decides how the dataset at `url` is read.
 
     Args:
+        url: URL of the dataset's folder.
         access: one of `ACCESS`.
+        data_hash: hash of the dataset, which names the folder of its copies.
+        cache_dir: see `cache.root`.
 
     Returns:
-        The folder for its copies, and whether it is streamed and needs none.
+        The folder of its local copies, and whether it is streamed instead.
 
     Raises:
-        UserError: it is to be streamed, and cannot be.
+        UserError: `access` is ``stream``, and the URL cannot be streamed.
     """
     streamed = access == "stream" or (access == "auto" and streaming.can_stream(urls.scheme(url)))
     if streamed:

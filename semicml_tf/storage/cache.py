@@ -1,4 +1,4 @@
-"""Shards of a remote dataset in a local folder, fetched once, by any number of processes at the same time."""
+"""The cache: local copies of a remote dataset's shards, which any number of processes can share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOCK = ".lock"
 
 
 def root(cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
-    """The cache's folder: `cache_dir`, or SEMICML_TF_CACHE, or ~/.cache/semicml_tf."""
+    """The cache's folder: `cache_dir`, else SEMICML_TF_CACHE, else ~/.cache/semicml_tf."""
     given = cache_dir or os.environ.get(VARIABLE)
     if given:
         return pathlib.Path(given).expanduser()
@@ -28,24 +28,26 @@ def root(cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
 
 
 def folder_of(data_hash: str, cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
-    """Where the dataset of this hash is kept."""
+    """The folder in the cache for the dataset with this hash."""
     return root(cache_dir) / "datasets" / data_hash
 
 
 def fetch(url: str, wanted: Mapping[str, str], folder: pathlib.Path) -> list[str]:
-    """Brings files of the dataset at `url` into `folder`, each whole and with the right hash, or not at all.
+    """Fetches files of the dataset at `url` into `folder`. Each file appears only when it is complete and has its hash.
 
-    Those that are there and sound are kept; damaged ones are fetched again. Of two processes at once one fetches
-    and the other waits for it.
+    Existing files with the right hash are kept; damaged ones are fetched again. If two processes fetch at the same
+    time, one waits for the other.
 
     Args:
+        url: URL of the dataset's folder.
         wanted: hex SHA-256 by file name.
+        folder: local folder.
 
     Returns:
         Names of the files that were fetched.
 
     Raises:
-        UserError: the store refuses, lacks a file or holds other bytes; the folder cannot be written to.
+        UserError: the store refuses access, a file is missing or has other bytes, or the folder cannot be written to.
     """
     url = urls.folder(url)
     try:
@@ -73,14 +75,14 @@ def _is_sound(path: pathlib.Path, digest: str) -> bool:
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[bool]:
     with open(folder / _LOCK, "w") as lock:
-        # Some network file systems have no locks. Without one two processes may both fetch a file, which
-        # costs time and does no harm: files appear by renaming.
+        # Some network file systems have no locks. Two processes may then fetch the same file, which costs time but is
+        # safe: files appear by renaming.
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             alone = True
         except OSError:
             alone = False
-        yield alone  # the kernel lets go of it when the file is closed, however the process ends
+        yield alone  # the kernel releases the lock when the file is closed or the process ends
 
 
 def _fetch_one(store, url: str, name: str, digest: str, folder: pathlib.Path) -> None:
@@ -97,7 +99,7 @@ def _fetch_one(store, url: str, name: str, digest: str, folder: pathlib.Path) ->
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(staged)
     raise UserError(
-        "this shard's bytes are not those that dataset.json tells of",
+        "this shard's bytes do not have the hash in dataset.json",
         path=urls.join(url, name),
         remedy="Upload the dataset again",
     )

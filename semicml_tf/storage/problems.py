@@ -1,4 +1,4 @@
-"""What went wrong with a store, as one line for the user: with the endpoint, never with a secret."""
+"""Turns exceptions of object stores into errors for the user, which name the endpoint but no secret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.storage import url as urls
 
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-# Recognised by name: the classes live in botocore, aiohttp and google's libraries, which may all be absent.
+# Recognised by name, because the libraries of these classes (botocore, aiohttp, Google's) may not be installed.
 _NO_KEYS = {
     "NoCredentialsError",
     "PartialCredentialsError",
@@ -41,7 +41,7 @@ _ABSENT = {"FileNotFoundError", "NotFoundError"}
 
 
 def endpoint(url: str) -> str:
-    """Where the store of `url` is looked for, e.g. ``http://127.0.0.1:9000``."""
+    """The endpoint of the store of `url`, for messages, e.g. ``http://127.0.0.1:9000``."""
     if urls.scheme(url) in ("s3", "s3a"):
         given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return urls.without_secrets(given) if given else "AWS (AWS_ENDPOINT_URL is not set)"
@@ -49,7 +49,7 @@ def endpoint(url: str) -> str:
 
 
 def _names(error: BaseException) -> set[str]:
-    """Names of the error's classes, and of those of what caused it."""
+    """Names of the classes of the error and of its causes."""
     names: set[str] = set()
     while error is not None:
         names |= {kind.__name__ for kind in type(error).__mro__}
@@ -58,7 +58,7 @@ def _names(error: BaseException) -> set[str]:
 
 
 def _code(error: BaseException) -> str:
-    """What the server called the error, e.g. ``SignatureDoesNotMatch``; its message could hold anything."""
+    """The server's code of the error, e.g. ``SignatureDoesNotMatch``. Its message may contain secrets."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict) and response.get("Error", {}).get("Code"):
@@ -68,35 +68,36 @@ def _code(error: BaseException) -> str:
 
 
 def explain(error: BaseException, url: str, *, doing: str, bucket_is_there: bool | None = None) -> UserError:
-    """The user's view of `error`.
+    """The error for the user.
 
     Args:
-        url: what was being read or written.
+        error: exception of a library.
+        url: URL that was read or written.
         doing: ``"reading"``, ``"writing"`` or ``"listing"``.
-        bucket_is_there: whether the bucket of `url` is; None if that is not known.
+        bucket_is_there: whether the bucket of `url` exists; None if unknown.
     """
     names, code, where = _names(error), _code(error), endpoint(url)
-    told = f" ({code})" if code and not code.isdigit() else ""
+    shown_code = f" ({code})" if code and not code.isdigit() else ""
     if code == "NoSuchBucket" or (names & _ABSENT and bucket_is_there is False):
         return UserError(
             f"{doing} failed: there is no bucket '{urls.bucket(url)}' at {where}",
             path=url,
-            remedy="Mend the URL, make the bucket, or set AWS_ENDPOINT_URL to the store that holds it",
+            remedy="Correct the URL, create the bucket, or set AWS_ENDPOINT_URL to the store that has it",
         )
     if names & _NO_KEYS:
         return UserError(
             f"{doing} failed: no valid credentials were found for {where}",
             path=url,
-            remedy=f"Set {_KEYS}; FSSPEC_S3_ANON=true reads a public bucket without any",
+            remedy=f"Set {_KEYS}; FSSPEC_S3_ANON=true reads a public bucket without credentials",
         )
     if names & _REFUSED:
         return UserError(
-            f"{doing} failed: {where} refused access{told}",
+            f"{doing} failed: {where} refused access{shown_code}",
             path=url,
-            remedy=f"Check {_KEYS}, and what these may do in bucket '{urls.bucket(url)}'",
+            remedy=f"Check {_KEYS}, and their permissions in bucket '{urls.bucket(url)}'",
         )
     if names & _ABSENT:
-        return UserError(f"{doing} failed: nothing is there, at {where}", path=url, remedy="Check the URL")
+        return UserError(f"{doing} failed: there is no such file at {where}", path=url, remedy="Check the URL")
     if names & _UNREACHABLE:
         return UserError(
             f"{doing} failed: {where} cannot be reached",
@@ -105,7 +106,7 @@ def explain(error: BaseException, url: str, *, doing: str, bucket_is_there: bool
         )
     if "ValueError" in names:
         return UserError(
-            f"{doing} failed: {where} is no valid address of a store, or this no valid name in it",
+            f"{doing} failed: {where} is no valid address of a store, or the URL is no valid name in it",
             path=url,
             remedy="Write AWS_ENDPOINT_URL as http://HOST:PORT or https://HOST, and check the URL",
         )

@@ -1,4 +1,4 @@
-"""Stores of files by URL: list, read and write whole files, several at the same time."""
+"""Stores of files at URLs: list, read and write whole files, several at the same time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from semicml_tf.storage import problems
 from semicml_tf.storage import url as urls
 from semicml_tf.system import progress, quiet_import
 
-# TensorFlow's own file systems; `ram` is its toy, on which this engine is tested.
+# TensorFlow's own file systems; `ram` is for tests.
 BY_TENSORFLOW = ("gs", "ram")
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _AT_ONCE = 4  # files that are copied at the same time
@@ -26,11 +26,11 @@ _RETRIES = {"retries": {"mode": "standard", "max_attempts": 3}}
 
 @dataclasses.dataclass(frozen=True)
 class Stat:
-    """What a store says of a file.
+    """Properties of a file in a store.
 
     Attributes:
-        size: in bytes.
-        sha256: as noted with the file when it was written; None where the store takes no such note.
+        size: size in bytes.
+        sha256: hash in the file's metadata, written by `Store.upload`; None if there is none.
     """
 
     size: int
@@ -38,29 +38,29 @@ class Stat:
 
 
 class Store(Protocol):
-    """A store of files by URL. Every method raises UserError, with the endpoint, on what the store refuses."""
+    """A store of files at URLs. Every method raises UserError, with the endpoint, if the store reports an error."""
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of each file below `folder`, by its name relative to it; empty where there is nothing."""
+        """Size in bytes of each file below `folder`, by its name relative to `folder`; {} if there is no file."""
 
     def stat(self, url: str) -> Stat | None:
-        """Of one file; None where there is none."""
+        """Properties of a file; None if it does not exist."""
 
     def read(self, url: str) -> bytes:
-        """The whole content."""
+        """The whole content of a file."""
 
     def download(self, url: str, path: pathlib.Path) -> None:
         """Copies a file to `path`."""
 
     def upload(self, path: pathlib.Path, url: str, sha256: str) -> None:
-        """Copies `path` to a file, replacing one that is there, and notes its hash if the store can."""
+        """Copies `path` to a new or existing file, and stores its hash as metadata if the store supports it."""
 
     def delete(self, url: str) -> None:
         """Removes a file."""
 
 
 def store_for(url: str) -> Store:
-    """The engine for `url`.
+    """The store of `url`.
 
     Raises:
         UserError: no installed library opens such URLs.
@@ -73,15 +73,15 @@ class FsspecStore:
     AWS_PROFILE, AWS_ACCESS_KEY_ID, ...).
 
     Args:
-        scheme: of the URLs.
+        scheme: scheme of the URLs, e.g. ``s3``.
 
     Raises:
-        UserError: the library for it is not installed, or its settings are wrong.
+        UserError: the library for the scheme is not installed, or its settings are wrong.
     """
 
     def __init__(self, scheme: str):
         self._is_s3 = scheme in ("s3", "s3a")
-        # Neither instance nor listings are shared: what others write meanwhile must be seen.
+        # No caches of instances or listings, because other processes may write at the same time.
         settings = {"skip_instance_cache": True, "use_listings_cache": False}
         if self._is_s3:
             settings["config_kwargs"] = _WAIT | ({} if "AWS_MAX_ATTEMPTS" in os.environ else _RETRIES)
@@ -103,7 +103,7 @@ class FsspecStore:
             yield
         except UserError:
             raise
-        except Exception as error:  # s3fs lets botocore's exceptions through, which have no base in common
+        except Exception as error:  # s3fs raises botocore's exceptions, which have no common base class
             if getattr(error, "errno", None) in _OF_THE_DISK:
                 raise
             raise problems.explain(
@@ -124,13 +124,13 @@ class FsspecStore:
     def sizes(self, folder: str) -> dict[str, int]:
         with self._explained(folder, "listing"):
             try:
-                found = self._files.find(folder, detail=True)
+                entries = self._files.find(folder, detail=True)
             except FileNotFoundError:
-                if self._is_s3:  # an empty prefix is no error there, a missing bucket is
+                if self._is_s3:  # S3 raises this for a missing bucket, not for an empty prefix
                     raise
                 return {}
         root = self._files._strip_protocol(folder).rstrip("/") + "/"
-        return {name.removeprefix(root): int(entry["size"]) for name, entry in found.items() if name.startswith(root)}
+        return {name.removeprefix(root): int(entry["size"]) for name, entry in entries.items() if name.startswith(root)}
 
     def stat(self, url: str) -> Stat | None:
         with self._explained(url, "reading"):
@@ -183,8 +183,8 @@ class TensorFlowStore:
         with self._explained(folder, "listing"):
             if not self._files.isdir(folder):
                 return {}
-            found = [f"{top}/{name}" for top, _, names in self._files.walk(folder) for name in names]
-            return {name.removeprefix(folder).lstrip("/"): self._files.stat(name).length for name in found}
+            paths = [f"{top}/{name}" for top, _, names in self._files.walk(folder) for name in names]
+            return {path.removeprefix(folder).lstrip("/"): self._files.stat(path).length for path in paths}
 
     def stat(self, url: str) -> Stat | None:
         with self._explained(url, "reading"):

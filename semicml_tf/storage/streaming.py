@@ -1,7 +1,7 @@
-"""tf.data reading shards from a store without a local copy.
+"""Streaming: tf.data reads shards from a store without a local copy.
 
-`gs://` is in TensorFlow. `s3://` is in tensorflow-io, whose native code loads with TensorFlow 2.16 and 2.17 only; with
-others its import merely warns, so what counts is whether the scheme is known after it.
+TensorFlow reads `gs://`. tensorflow-io adds `s3://`, but its native code loads with TensorFlow 2.16 and 2.17 only. With
+other versions its import only warns. Hence the scheme must be checked after the import.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from semicml_tf.storage import url as urls
 from semicml_tf.storage.store import BY_TENSORFLOW, store_for
 from semicml_tf.system import quiet_import
 
-# TensorFlow's default of 256 KiB is one request to the store each.
+# Each buffer is one request to the store. TensorFlow's default is 256 KiB.
 BUFFER_BYTES = 8 << 20
 _SMALL_BUFFER = 1 << 16
 
 
 def can_stream(scheme: str) -> bool:
-    """Whether tf.data opens ``scheme://`` here. Loads TensorFlow, if there is a chance."""
+    """Whether tf.data can open ``scheme://`` URLs. For ``s3`` with tensorflow-io installed, imports TensorFlow."""
     if scheme == "s3":
         return importlib.util.find_spec("tensorflow_io") is not None and _load_tensorflow_io()
     return scheme in BY_TENSORFLOW
@@ -41,22 +41,22 @@ def _load_tensorflow_io() -> bool:
 
 
 def _translate_settings() -> None:
-    """Tells tensorflow-io by its own variables what the standard ones say. They are read on the first access."""
+    """Sets tensorflow-io's environment variables, which it reads on the first access, from the standard ones."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         os.environ.setdefault("S3_ENDPOINT", endpoint)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region:
         os.environ.setdefault("AWS_REGION", region)
-    # Its downloads in parts reserve 26 buffers of 50 MB.
+    # Multi-part downloads of tensorflow-io would allocate 26 buffers of 50 MB.
     os.environ.setdefault("S3_DISABLE_MULTI_PART_DOWNLOAD", "1")
 
 
 def prepare(url: str) -> None:
-    """Makes ready to give tf.data URLs of the store of `url`.
+    """Prepares this process for streaming from the store of `url`.
 
     Raises:
-        UserError: it cannot be streamed from here.
+        UserError: the installed libraries cannot stream from it.
     """
     scheme = urls.scheme(url)
     if not can_stream(scheme):
@@ -66,30 +66,30 @@ def prepare(url: str) -> None:
             remedy='Pass --dataset_access=cache; for s3:// also install "semicml-tf[io]", in an environment of its own',
         )
     if scheme == "s3":
-        # Its destructors abort a process that has touched s3:// (exit code 134).
+        # tensorflow-io's destructors abort a process that has opened an s3:// URL (exit code 134).
         commandline.leave_without_teardown()
 
 
 def check(url: str, wanted: Mapping[str, str]) -> None:
-    """Asks the store whether the shards are there, and are those of `dataset.json` as far as it can tell.
+    """Checks that the shards exist and, if the store has their hashes as metadata, that these are right.
 
-    A hash is compared where one was noted with the file on uploading; each record's own checksum is checked by
-    whoever reads it.
+    The content is not read. Readers check each record's checksum.
 
     Args:
+        url: URL of the dataset's folder.
         wanted: hex SHA-256 by file name.
 
     Raises:
-        UserError: a shard is missing or was noted with another hash.
+        UserError: a shard is missing or has another hash in its metadata.
     """
     store = store_for(url)
     for name, digest in sorted(wanted.items()):
-        there = store.stat(urls.join(url, name))
-        if there is None:
+        stat = store.stat(urls.join(url, name))
+        if stat is None:
             raise UserError("this shard is missing", path=urls.join(url, name), remedy="Upload the dataset again")
-        if there.sha256 not in (None, digest):
+        if stat.sha256 not in (None, digest):
             raise UserError(
-                "this shard is not the one that dataset.json tells of",
+                "this shard does not have the hash in dataset.json",
                 path=urls.join(url, name),
                 remedy="Upload the dataset again",
             )
@@ -97,7 +97,7 @@ def check(url: str, wanted: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def explained(url: str) -> Iterator[None]:
-    """Turns TensorFlow's errors within the block into the user's view of them."""
+    """Turns TensorFlow's errors within the block into errors for the user."""
     tf = quiet_import.tensorflow()
     try:
         yield
@@ -109,13 +109,13 @@ def open_binary(url: str) -> BinaryIO:
     """A seekable stream of a file's bytes, read through TensorFlow.
 
     Raises:
-        UserError: it cannot be read; also by the stream's own methods.
+        UserError: the file cannot be read. The stream's methods raise it, too.
     """
     return io.BufferedReader(_Raw(url), _SMALL_BUFFER)
 
 
 class _Raw(io.RawIOBase):
-    """TensorFlow's file with the methods of Python's."""
+    """A TensorFlow file with the interface of Python's raw streams."""
 
     def __init__(self, url: str):
         self._url = url

@@ -1,4 +1,4 @@
-"""A dataset's folder to a store: shards first, `dataset.json` last, so that a reader never sees half of one."""
+"""Uploads a dataset's folder: shards first, `dataset.json` last, so that readers never see an incomplete dataset."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from semicml_tf.storage.store import Stat, Store, in_threads, store_for
 from semicml_tf.system.digest import sha256
 
 _ATTEMPTS = 3
-_AGAIN = "Run the same command again: what has arrived is not sent again"
+_AGAIN = "Run the same command again: complete files are not sent again"
 
 
 def local_output(url: str, cache_dir: str | None = None) -> pathlib.Path:
-    """Where to convert what is to be uploaded to `url`: always the same folder, so that a restart finds its work.
+    """The local folder for a conversion to `url`. It depends on the URL alone, so that a restart resumes.
 
     Raises:
         UserError: `url` is malformed.
@@ -29,51 +29,52 @@ def local_output(url: str, cache_dir: str | None = None) -> pathlib.Path:
 
 
 def check_target(url: str, *, overwrite: bool) -> None:
-    """Refuses, before hours of work, a target that `upload_dataset` would refuse, or that cannot be reached.
+    """Checks before the conversion that `upload_dataset` can write to `url`.
 
     Raises:
-        UserError: it holds a dataset and `overwrite` is not set, or something else; no such bucket; no access.
+        UserError: the target has a dataset and `overwrite` is not set; it has other files; the bucket does not exist;
+            access is refused.
     """
     url = urls.folder(url)
-    there = store_for(url).sizes(url)
-    _check_kind(url, there)
-    if listing.INDEX in there and not overwrite:
+    existing = store_for(url).sizes(url)
+    _check_kind(url, existing)
+    if listing.INDEX in existing and not overwrite:
         raise _full(url)
 
 
 def upload_dataset(folder: str | os.PathLike, url: str, *, overwrite: bool = False) -> list[str]:
     """Copies the dataset in `folder` to `url`.
 
-    Shards that are there already with the same SHA-256 are not sent again. An upload that was cut off leaves no
-    `dataset.json`, and goes on when called again. After it, every file's size (and hash, where the store notes it)
-    is compared with the store's.
+    Shards that exist in the store with the same SHA-256 are not sent again. An interrupted upload leaves no
+    `dataset.json`, and resumes when called again. Finally, the sizes of all files in the store are checked, and their
+    hashes if the store has them.
 
     Args:
-        folder: with a `dataset.json`; only what a conversion writes is taken from it.
+        folder: folder of the dataset. Only files that a conversion writes are uploaded.
         url: e.g. ``s3://bucket/path``.
-        overwrite: replace another dataset that is there.
+        overwrite: whether to replace another dataset at `url`.
 
     Returns:
         Names of the files that were sent.
 
     Raises:
-        UserError: the folder holds no sound dataset; the target holds another one, or something else; the store
-            cannot be reached or refuses.
+        UserError: the folder has no dataset, or a damaged one; the target has another dataset or other files; the store
+            cannot be reached or refuses access.
     """
     folder, url = pathlib.Path(folder), urls.folder(url)
     index = _read_index(folder)
     ours = listing.parse(index, path=str(folder / listing.INDEX), remedy="Convert the data again")
     digests = _digests(folder, ours)
     store = store_for(url)
-    there = store.sizes(url)
-    _check_kind(url, there)
-    if listing.INDEX in there:
+    existing = store.sizes(url)
+    _check_kind(url, existing)
+    if listing.INDEX in existing:
         if _data_hash(store, url) != ours.data_hash:
             if not overwrite:
                 raise _full(url)
-            # First of all: from here on there is no dataset, rather than a mixture of two.
+            # Deleted first, so that no reader sees a mixture of two datasets.
             store.delete(urls.join(url, listing.INDEX))
-    elif not set(there) <= set(digests) and not overwrite:
+    elif not set(existing) <= set(digests) and not overwrite:
         raise _full(url)
 
     shards = {name: digest for name, digest in digests.items() if name in ours.shard_sha256}
@@ -81,7 +82,7 @@ def upload_dataset(folder: str | os.PathLike, url: str, *, overwrite: bool = Fal
     sent = []
     for group in (shards, beside, {listing.INDEX: digests[listing.INDEX]}):
         if listing.INDEX in group:
-            for name in sorted(name for name in there if listing.is_ours(name) and name not in digests):
+            for name in sorted(name for name in existing if listing.is_ours(name) and name not in digests):
                 store.delete(urls.join(url, name))
         sent += _send(store, folder, url, group)
     _check_arrived(store, folder, url, digests)
@@ -101,8 +102,8 @@ def _read_index(folder: pathlib.Path) -> bytes:
 
 def _data_hash(store: Store, url: str) -> str | None:
     try:
-        return listing.parse(store.read(urls.join(url, listing.INDEX)), path=url, remedy="Mend it").data_hash
-    except UserError:  # no dataset of ours, or a damaged one
+        return listing.parse(store.read(urls.join(url, listing.INDEX)), path=url, remedy="").data_hash
+    except UserError:  # no dataset of this package, or a damaged one
         return None
 
 
@@ -111,28 +112,28 @@ def _digests(folder: pathlib.Path, ours: listing.Listing) -> dict[str, str]:
     names = [name for name in (*listing.BESIDE, listing.INDEX) if (folder / name).is_file()]
     for below in listing.BELOW:
         names += [str(path.relative_to(folder)) for path in (folder / below).rglob("*") if path.is_file()]
-    found = {}
+    digests = {}
     for name in (*ours.shard_sha256, *sorted(names)):
         try:
-            found[name] = sha256(folder / name)
+            digests[name] = sha256(folder / name)
         except OSError as error:
             raise UserError(
                 f"this file cannot be read ({error.strerror})", path=folder / name, remedy="Convert the data again"
             ) from error
-        if found[name] != ours.shard_sha256.get(name, found[name]):
+        if digests[name] != ours.shard_sha256.get(name, digests[name]):
             raise UserError(
                 "this shard's bytes are not those that conversion wrote",
                 path=folder / name,
                 remedy="Convert the data again",
             )
-    return found
+    return digests
 
 
-def _check_kind(url: str, there: Mapping[str, int]) -> None:
-    strange = sorted(name for name in there if not listing.is_ours(name))
-    if strange and listing.INDEX not in there:
+def _check_kind(url: str, existing: Mapping[str, int]) -> None:
+    others = sorted(name for name in existing if not listing.is_ours(name))
+    if others and listing.INDEX not in existing:
         raise UserError(
-            f"this is no dataset and not empty: it holds '{strange[0]}'", path=url, remedy="Choose another output"
+            f"this is no dataset and not empty: it contains '{others[0]}'", path=url, remedy="Choose another output"
         )
 
 
@@ -141,7 +142,7 @@ def _full(url: str) -> UserError:
 
 
 def _send(store: Store, folder: pathlib.Path, url: str, digests: Mapping[str, str]) -> list[str]:
-    """Sends those files that are not there with the same hash; returns their names."""
+    """Sends the files that the store does not have with the same hash; returns their names."""
 
     def send(name: str) -> bool:
         target, size = urls.join(url, name), (folder / name).stat().st_size
@@ -151,17 +152,18 @@ def _send(store: Store, folder: pathlib.Path, url: str, digests: Mapping[str, st
             store.upload(folder / name, target, digests[name])
             if store.stat(target) in (Stat(size, digests[name]), Stat(size, None)):
                 return True
-        raise UserError(f"it did not arrive whole in {_ATTEMPTS} attempts", path=target, remedy=_AGAIN)
+        raise UserError(f"{_ATTEMPTS} attempts to upload it failed", path=target, remedy=_AGAIN)
 
     return [name for name, sent in in_threads(send, list(digests), "uploading") if sent]
 
 
 def _check_arrived(store: Store, folder: pathlib.Path, url: str, digests: Mapping[str, str]) -> None:
-    there = store.sizes(url)
+    sizes = store.sizes(url)
     for name in digests:
-        if there.get(name) != (folder / name).stat().st_size:
+        if sizes.get(name) != (folder / name).stat().st_size:
             raise UserError(
-                f"expected {(folder / name).stat().st_size} bytes to be there, got {there.get(name, 'no such file')}",
+                f"expected {(folder / name).stat().st_size} bytes after the upload, "
+                f"got {sizes.get(name, 'no such file')}",
                 path=urls.join(url, name),
                 remedy=_AGAIN,
             )

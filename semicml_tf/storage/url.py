@@ -1,4 +1,4 @@
-"""Which paths are URLs, and their parts. Nothing is opened here."""
+"""URLs of files and folders: recognising, checking, joining."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ def is_remote(path: object) -> bool:
 
 
 def scheme(url: str) -> str:
-    """E.g. ``s3``."""
+    """The scheme of a URL, e.g. ``s3``."""
     return _SCHEME.match(url).group(1)
 
 
 def bucket(url: str) -> str:
-    """What follows ``scheme://``, up to the next slash."""
+    """The bucket of a URL: the part between ``scheme://`` and the next slash."""
     return url.split("://", 1)[1].partition("/")[0]
 
 
 def folder(text: str) -> str:
-    """`text`, a folder's URL, checked and without slashes at its end.
+    """Checks a folder's URL, and removes slashes at its end.
 
     Raises:
-        UserError: it names no bucket, or holds what would end up in logs or is none of a path's business.
+        UserError: the URL has no bucket; it has a user name, a password, ``?`` or ``#``; or parts of its path are
+            empty, ``.`` or ``..``.
     """
     parts = urllib.parse.urlsplit(text)
     if "@" in parts.netloc:
         raise UserError(
             "expected a URL without a user's name or password",
             path=without_secrets(text),
-            remedy="Give these by the store's variables, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            remedy="Set them in environment variables, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
     if "?" in text or "#" in text:
         raise UserError("expected a folder's URL, without ? or #", path=without_secrets(text), remedy="Leave them out")
@@ -49,10 +50,10 @@ def folder(text: str) -> str:
 
 
 def join(url: str, name: str) -> str:
-    """URL of what is called `name` in the folder `url`."""
+    """The URL of the file or folder `name` in the folder `url`."""
     return f"{url}/{name}"
 
 
 def without_secrets(text: str) -> str:
-    """`text`, a URL, without user, password and query."""
+    """The URL `text` without user, password, query and fragment."""
     return re.sub(r"://[^/@]*@", "://", text).partition("?")[0].partition("#")[0]

@@ -1,1 +1,1 @@
-"""Files, locks, JSON, the processor: what every other room uses and no room is about."""
+"""Utilities without domain knowledge: atomic files, locks, JSON, tables, progress bars, the processor."""

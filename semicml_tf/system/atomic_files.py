@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all: staged beside the target, then renamed."""
+"""Atomic output: files and folders are written beside the target and then renamed."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from typing import Any, BinaryIO
 
 from semicml_tf.errors import UserError, printable
 
-# Names of what is being written. A kill leaves them; `clear_left` knows them again.
+# Names of temporary files. An interrupted process leaves them; `clear_left` recognises and removes them.
 _SUFFIX = ".tmp"
 _STAGED = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)
 
 
 def short_name(name: str) -> str:
-    """A name to be a part of another file's name; it may be as long as the system takes already."""
+    """A name of at most 40 characters for use within another file name: `name` itself, or its start and a hash."""
     if len(name) <= 40:
         return name
     return f"{name[:31]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def _staged(path: pathlib.Path) -> str:
-    """How a temporary name beside `path` begins."""
+    """The prefix of temporary names beside `path`."""
     return f".{short_name(path.name)}."
 
 
 def new_folder_beside(path: pathlib.Path) -> pathlib.Path:
-    """A new hidden folder beside `path`, for what becomes a part of it; see `clear_left`."""
+    """Creates a hidden temporary folder beside `path`; see `clear_left`."""
     return pathlib.Path(tempfile.mkdtemp(prefix=_staged(path), suffix=_SUFFIX, dir=path.parent))
 
 
 def clear_left(folder: pathlib.Path, name: str | None = None) -> None:
-    """Removes what killed processes left half written in a folder; the caller holds the lock on what it removes.
+    """Removes temporary files of interrupted processes. The caller must hold the lock of their output.
 
     Args:
-        folder: its own entries are looked at, not those of its folders.
-        name: of the output; None means all of them.
+        folder: the folder, without its subfolders.
+        name: name of the output; None means all outputs.
     """
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         match = _STAGED.fullmatch(path.name)
@@ -55,7 +55,7 @@ def clear_left(folder: pathlib.Path, name: str | None = None) -> None:
 
 
 def unwritable(path: pathlib.Path, error: OSError) -> UserError:
-    """What to tell the user when `error` kept an output from being written."""
+    """The error for the user if an output cannot be written because of `error`."""
     return UserError(
         f"cannot write here ({error.strerror or error})",
         path=path,
@@ -64,14 +64,14 @@ def unwritable(path: pathlib.Path, error: OSError) -> UserError:
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Raises UserError if an output, a file or a folder, cannot be written; nothing is made."""
+    """Raises UserError if an output file or folder cannot be written. Creates nothing."""
     place = pathlib.Path(path).absolute()
     try:
         is_folder = place.is_dir()
     except OSError as error:  # e.g. a name that is too long
         raise unwritable(pathlib.Path(path), error) from error
     if not is_folder:
-        place = next(each for each in place.parents if os.path.lexists(each))
+        place = next(parent for parent in place.parents if os.path.lexists(parent))
     if not place.is_dir():
         raise unwritable(pathlib.Path(path), OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
     if not os.access(place, os.W_OK | os.X_OK):
@@ -82,10 +82,12 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, pri
     """Calls ``write(stream)`` on a temporary file beside `path`, then renames it to `path`.
 
     Args:
-        private: whether the file is for its owner alone (mode 0600).
+        path: target of the file. Its folder is created if missing.
+        write: writes the content.
+        private: whether only the owner may read the file (mode 0600).
 
     Raises:
-        UserError: the folder cannot be written to. A file already at `path` is then untouched.
+        UserError: the folder cannot be written to. An existing file at `path` is then unchanged.
     """
     path = pathlib.Path(path)
     try:
@@ -99,7 +101,7 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, pri
             stream.flush()
             os.fsync(stream.fileno())
         if not private:
-            # mkstemp makes files private; outputs get what the user's umask gives any other file.
+            # mkstemp makes files private. Outputs get the mode of the user's umask, like any other file.
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(staged, 0o666 & ~mask)
@@ -112,21 +114,24 @@ def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], Any], *, pri
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes `text` as UTF-8, whole or not at all."""
+    """Writes `text` as UTF-8 atomically."""
     write_file(path, lambda stream: stream.write(text.encode("utf-8")))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all; NaN is refused. `json_files` reads it.
+    """Writes `value` as indented JSON atomically. `json_files` reads it.
 
-    Bytes of file names that are not UTF-8 are written out, as in messages (``\\xfc``): no JSON text can hold them.
+    Bytes of file names that are not UTF-8 are escaped, as in messages (``\\xfc``), because JSON cannot contain them.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, re.sub("[\ud800-\udfff]", lambda found: "\\" + printable(found[0]), text))
 
 
 def check_replaceable(folder: pathlib.Path, files: Collection[str]) -> None:
-    """Raises UserError if a folder that is to be replaced holds another entry than `files`, the names of an output."""
+    """Raises UserError if `folder`, which is to be replaced, contains other entries than `files`."""
     others = sorted(item.name for item in folder.iterdir() if item.name not in files) if folder.is_dir() else []
     if others:
         raise UserError(
@@ -136,10 +141,14 @@ def check_replaceable(folder: pathlib.Path, files: Collection[str]) -> None:
 
 @contextlib.contextmanager
 def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
-    """Yields a staging folder beside `path` that becomes `path` when the block ends without an error.
+    """Yields a temporary folder beside `path`, which is renamed to `path` when the block ends without an error.
 
     Args:
-        overwrite: replace a folder that is already there; otherwise one that holds anything is an error.
+        path: the new folder.
+        overwrite: whether to replace a folder that is not empty.
+
+    Raises:
+        UserError: `path` is a file or a folder that is not to be replaced, or cannot be written.
     """
     path = pathlib.Path(path).absolute()
     if path.exists() and not path.is_dir():
@@ -162,7 +171,7 @@ def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterat
 
 
 def _replace(staged: pathlib.Path, path: pathlib.Path) -> None:
-    """Renames `staged` to `path`. Under that name there is a whole folder or none at any moment."""
+    """Renames `staged` to `path`. At any moment, `path` is a complete folder or missing."""
     if not path.exists():
         os.rename(staged, path)
         return

@@ -1,4 +1,4 @@
-"""The processor: its cores, what it can do, and whether TensorFlow uses oneDNN's kernels on it."""
+"""The processor: model, features, cores, and whether TensorFlow uses oneDNN's kernels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import Any
 
-# Features that decide how fast oneDNN is, by their names in /proc/cpuinfo.
+# Processor features that oneDNN's speed depends on, by their names in /proc/cpuinfo.
 _FEATURES = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",
@@ -21,16 +21,16 @@ _FEATURES = {
 
 
 def available() -> int:
-    """Cores that the system lets this process run on."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> dict[str, Any]:
-    """What decides how fast this machine computes and how it rounds, to be kept beside results; JSON values.
+    """Properties of the machine that affect speed and rounding, to be stored with results.
 
     Returns:
-        ``model`` and ``features`` of the processor, ``cores`` that this process may use, and ``onednn``: whether
-        TensorFlow uses oneDNN's kernels, None where no TensorFlow is imported. ``onednn_max_isa`` if it is set.
+        JSON values: ``model`` and ``features`` of the processor, ``cores`` that this process may use, and ``onednn``:
+        whether TensorFlow uses oneDNN's kernels, None if TensorFlow is not imported. ``onednn_max_isa`` if it is set.
     """
     known = _cpuinfo()
     flags = (known.get("flags") or known.get("Features") or "").split()
@@ -49,14 +49,14 @@ def described() -> str:
     known = processor()
     limit = [f"oneDNN limited to {known['onednn_max_isa']}"] if "onednn_max_isa" in known else []
     features = ", ".join([*known["features"], *limit])
-    # A parent that measures others need not import TensorFlow.
+    # Without TensorFlow in this process, only the environment variable is known.
     asked = f"by TF_ENABLE_ONEDNN_OPTS={os.environ.get('TF_ENABLE_ONEDNN_OPTS', '')}"
     onednn = {True: "on", False: "off", None: asked}[known["onednn"]]
     return f"{known['model']} ({features or 'features unknown'}), {known['cores']} cores, oneDNN {onednn}"
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The first processor of /proc/cpuinfo; empty where there is no such file."""
+    """The fields of the first processor in /proc/cpuinfo; {} if there is no such file."""
     try:
         first = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:
@@ -65,7 +65,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _onednn() -> bool | None:
-    """As TensorFlow decided when it was imported: a change of its environment variable comes too late after that."""
+    """Whether TensorFlow uses oneDNN, which it decided when it was imported; None if it is not imported."""
     if "tensorflow" not in sys.modules:
         return None
     try:

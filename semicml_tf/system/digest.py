@@ -10,7 +10,7 @@ def sha256(path: str | os.PathLike) -> str:
     """Hex digest of a file's bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     digest = hashlib.sha256()
     with open(path, "rb") as stream:

@@ -1,4 +1,4 @@
-"""Paths that exist and are no regular files: folders, named pipes, devices."""
+"""Recognises paths that are no regular files: folders, named pipes, devices."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK:
 
 
 def irregular(path: str | os.PathLike) -> str | None:
-    """What `path` is, in words; None of a regular file, and of a path that cannot be followed. Opens nothing.
+    """The kind of `path` in words, e.g. "a folder"; None for a regular file, and for a missing one. Opens nothing.
 
-    Whoever opens a named pipe waits for its writer, and a device may have no end.
+    Call it before opening a path from outside: opening a named pipe may block, and a device may have no end.
     """
     try:
         mode = os.stat(path).st_mode

@@ -1,18 +1,18 @@
-"""Reads JSON as hostile: its size, its syntax, then the type of every field. What is wrong is one line.
+"""Reads untrusted JSON: checks its size, its syntax and the types of its fields. Errors have one line.
 
-A schema is a dataclass or a `typing_extensions.TypedDict`. Its annotations say what a file must hold::
+A schema is a dataclass or a `typing_extensions.TypedDict`. Its annotations are the types of the fields::
 
     @dataclasses.dataclass(frozen=True)
     class Listing:
         version: Literal[1]
         cases: dict[str, tuple[Positive, ...]]
-        note: str = ""                        # may be missing
+        note: str = ""                        # optional
 
     listing = json_files.read(path, Listing, what="a listing", remedy="Convert the data again")
 
-Types are strict: `int` takes neither 1.0 nor "1" nor true, `float` takes every number. Fields that the schema does not
-name are not checked. A dataclass gives an instance of itself, and its `__post_init__` may raise ValueError for what
-types cannot say. A TypedDict gives the file's own dictionary, with all of its fields.
+Types are strict: `int` accepts neither 1.0 nor "1" nor true; `float` accepts every number. Fields that are not in the
+schema are not checked. With a dataclass, the result is an instance, whose `__post_init__` may raise ValueError for
+further checks. With a TypedDict, the result is the dictionary of the file with all of its fields.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from typing_extensions import is_typeddict
 
 from semicml_tf.errors import UserError
 
-# Larger files are refused before they are read. A parsed file takes up to thirty times its size in memory.
+# Larger files are refused before they are read. A parsed file needs up to thirty times its size in memory.
 MAX_BYTES = 16 * 2**20
-# For files that grow with the cases and hold many numbers of each.
+# For files with many numbers per case.
 MAX_BYTES_OF_CASES = 64 * 2**20
 
-# For schemas. JSON has whole numbers of any length; programs in other languages hold these.
+# Types for schemas. JSON numbers can have any length; 2**53 is the limit of exact whole numbers in a float64.
 Count = Annotated[int, Interval(ge=0, le=2**53)]
 Positive = Annotated[int, Interval(ge=1, le=2**53)]
 Share = Annotated[float, Interval(ge=0, le=1)]
@@ -47,9 +47,10 @@ def read(
     """Reads a file.
 
     Args:
-        schema: what the file must hold; see above.
+        path: the file.
+        schema: types of the fields; see above.
         what: the file's role, for messages, e.g. ``"a converted dataset"``.
-        remedy: what the user does where the file is missing or wrong.
+        remedy: what the user can do if the file is missing or wrong.
         max_bytes: larger files are refused.
 
     Raises:
@@ -70,7 +71,7 @@ def parse(
     """Reads JSON text; see `read`.
 
     Args:
-        path: where the text comes from, for messages.
+        path: source of the text, for messages.
     """
     body = loads(text, what=what, path=path, remedy=remedy, max_bytes=max_bytes)
     return of_value(body, schema, what=what, path=path, remedy=remedy)
@@ -101,10 +102,10 @@ def loads(
     remedy: str | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Any:
-    """The value of JSON text, without a schema: finite numbers, every name once, at most `max_bytes`.
+    """The value of JSON text, without a schema.
 
     Raises:
-        UserError: the text is no such JSON.
+        UserError: the text is no JSON, has more than `max_bytes`, a number that is not finite, or a repeated name.
     """
     if len(text) > max_bytes:
         raise _too_large(len(text), what, path, remedy, max_bytes)
@@ -163,7 +164,7 @@ def _finite(text: str) -> float:
 
 @functools.cache
 def _validator(schema: type):
-    # Here, since `--help` does not wait for the 0.2 s of these imports.
+    # Imported here, because these imports take 0.2 s that `--help` does not need.
     from pydantic import TypeAdapter
     from pydantic_core import SchemaValidator
 
@@ -171,9 +172,9 @@ def _validator(schema: type):
 
 
 def _strict(node: Any) -> Any:
-    """The core schema with strict types, whose tuples take JSON's lists.
+    """The core schema with strict types. Tuples still accept lists.
 
-    Lists stop at their first wrong element: a report of each can take a gigabyte.
+    The check of a list stops at its first wrong element, because errors for all elements can take a gigabyte.
     """
     if isinstance(node, list):
         return [_strict(value) for value in node]
@@ -187,13 +188,13 @@ def _strict(node: Any) -> Any:
     return changed
 
 
-# pydantic's words for these are Python's.
+# Replaces pydantic's messages, which use Python's names of types.
 _EXPECTED = dict.fromkeys(("dict_type", "dataclass_type"), "expected an object")
 _EXPECTED |= dict.fromkeys(("list_type", "tuple_type"), "expected a list")
 
 
 def _problem(error) -> str:
-    """The first of the errors that pydantic found, and how many more there are."""
+    """A message with the first of pydantic's errors and the number of the others."""
     count = error.error_count()
     if count > 1000:
         return f"{count} of its fields are wrong"
@@ -205,9 +206,9 @@ def _problem(error) -> str:
         message = message.removeprefix("Value error, ").replace("Input should be", "expected", 1)
         message = _EXPECTED.get(first["type"], message)
         text = f"{place or 'its content'}: {message}"
-        # Messages of sizes name them; a whole list is no help.
+        # Messages about sizes already contain the size that was received.
         text += f", got {_shown(first['input'])}" if str(first["msg"]).startswith("Input should be") else ""
-    # Of another version, other fields are no mistakes.
+    # If the version is wrong, other fields may differ.
     if count == 1 or place.endswith("version"):
         return text
     return f"{text} ({count - 1} more {'field is' if count == 2 else 'fields are'} wrong)"
@@ -222,6 +223,6 @@ def _place(path: tuple[str | int, ...]) -> str:
 
 
 def _shown(value: Any, length: int = 60) -> str:
-    """A value for one line of a terminal: ASCII, cut off."""
+    """A value for one line of a terminal: ASCII, truncated to `length` characters."""
     text = json.dumps(value, default=repr)
     return text if len(text) <= length else f"{text[:length]}..."

@@ -1,4 +1,4 @@
-"""One writer per output: lock files that the system releases when their process ends, however it ends."""
+"""Lock files, so that an output has one writer. The system releases a lock when its process ends in any way."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def held(
     waiting: Callable[[str], None] = lambda holder: None,
     output: pathlib.Path | None = None,
 ) -> Iterator[Held]:
-    """Holds the lock file `path`, and removes it in the end.
+    """Holds the lock file `path` during the block, and removes it afterwards.
 
-    The library filelock does not serve here: it empties the file when it tries the lock, so the holder's name is lost.
+    The library filelock is not used, because it empties the file when it tries to lock it: the holder's name is lost.
 
     Args:
-        path: of the lock file. Its folder is made if needed, and removed if it is empty in the end.
-        refusal: makes the error from a text that names the holder, e.g. "process 71 on node3".
-        wait_s: how long to wait for another holder.
+        path: the lock file. Its folder is created if missing, and finally removed if it is empty.
+        refusal: returns the error for a text that names the holder, e.g. "process 71 on node3".
+        wait_s: seconds to wait for another holder.
         waiting: called once, with the same text, before waiting.
-        output: what errors name; the lock's folder if not given.
+        output: path in error messages; None = the lock's folder.
 
     Raises:
-        UserError: another process holds the lock, or the file cannot be made.
+        UserError: another process holds the lock, or the file cannot be created.
     """
     deadline, announced = time.monotonic() + wait_s, False
     with contextlib.ExitStack() as stack:
@@ -118,7 +118,7 @@ def writing_in(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def contents(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The items of a folder without the lock file, in no order; none if there is no folder."""
+    """The items of a folder without the lock file, in no order; [] if the folder is missing."""
     return [item for item in folder.iterdir() if item.name != FILE_NAME] if folder.is_dir() else []
 
 
@@ -142,8 +142,8 @@ def _written(output: pathlib.Path, lock: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _folder(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
-    """Makes a folder and its parents, and removes the new ones that are empty in the end."""
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    """Creates a folder and its parents, and finally removes the new ones that are empty."""
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -152,8 +152,8 @@ def _folder(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):  # not empty, or gone
-            for each in made:
-                each.rmdir()
+            for path in created:
+                path.rmdir()
 
 
 def _opened(path: pathlib.Path, output: pathlib.Path) -> int:

@@ -1,4 +1,4 @@
-"""Reads npz files as hostile: what an array claims is compared with what the file holds before memory is taken."""
+"""Reads untrusted npz files: the size of an array is checked against the file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ BROKEN = (
     OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
-# Of one array; the largest that is written here is a layer's weights.
+# Limit for one array. The largest array of this package is a layer's weights.
 MOST_BYTES = 1 << 31
-_MOST_GROWTH = 1032  # of deflate, when it is unzipped
+_MOST_GROWTH = 1032  # largest ratio of deflate: unzipped bytes per zipped byte
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -27,18 +27,18 @@ _READ_HEADER = {
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of a file by name, each read when it is asked for; use it in a ``with`` block.
+    """The arrays of a file by name, read on access. Use it in a ``with`` block.
 
     Args:
-        source: path of the file, or the file opened.
+        source: path of the file, or an open file.
 
     Raises:
-        One of `BROKEN`, here and where an array is asked for: the file is unusable. An array of Python objects is.
+        One of `BROKEN`, here and on access: the file is damaged, or an array has Python objects.
     """
 
     def __init__(self, source: str | os.PathLike | BinaryIO):
         self._zip = zipfile.ZipFile(source)
-        self._members = {one.filename.removesuffix(".npy"): one for one in self._zip.infolist()}
+        self._members = {member.filename.removesuffix(".npy"): member for member in self._zip.infolist()}
 
     def __enter__(self) -> Arrays:
         return self
@@ -61,6 +61,6 @@ class Arrays(Mapping[str, np.ndarray]):
             shape, _, dtype = _READ_HEADER[version](stream)
         size = math.prod(shape) * dtype.itemsize
         if size > min(member.file_size, member.compress_size * _MOST_GROWTH, MOST_BYTES):
-            raise ValueError(f"array '{name}' claims {size} bytes, more than the file holds or may hold")
+            raise ValueError(f"array '{name}' claims {size} bytes, more than the file has or may have")
         with self._zip.open(member) as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)

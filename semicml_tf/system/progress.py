@@ -1,4 +1,4 @@
-"""Progress bars on stderr: a bar on a terminal, whole lines now and then elsewhere."""
+"""Progress bars on stderr: a bar on a terminal, else a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _bars: weakref.WeakSet = weakref.WeakSet()
 
 
 class _Lines:
-    """A stream for a bar: each of its states is a line, instead of a carriage return and the same line again."""
+    """A stream that writes each state of a progress bar as a line of its own, without carriage returns."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -34,13 +34,13 @@ def is_terminal(stream: TextIO | None = None) -> bool:
 
 
 def bar(iterable: Iterable | None = None, *, file: TextIO | None = None, by_request: bool = False, **options: Any):
-    """A `tqdm` bar with these options. Elsewhere than on a terminal, a bar of less than `EVERY_S` writes nothing.
+    """A `tqdm` bar. If the stream is no terminal, a bar that ends within `EVERY_S` seconds writes nothing.
 
     Args:
-        iterable: as of tqdm.
-        file: stream to write to, if not stderr.
-        by_request: elsewhere than on a terminal, write a line only where a text is set with ``refresh``.
-        options: of tqdm.
+        iterable: see tqdm.
+        file: stream to write to; None = stderr.
+        by_request: if the stream is no terminal, write lines only when a text is set with ``refresh``.
+        options: further arguments of tqdm.
     """
     import tqdm
 
@@ -55,6 +55,6 @@ def bar(iterable: Iterable | None = None, *, file: TextIO | None = None, by_requ
 
 
 def close_all() -> None:
-    """Closes bars that are still shown, so that what is printed next begins a line."""
-    for one in list(_bars):
-        one.close()
+    """Closes all open bars, so that the next output starts on a new line."""
+    for open_bar in list(_bars):
+        open_bar.close()

@@ -1,4 +1,4 @@
-"""Libraries that print to stderr by themselves: held back, and shown only where something fails."""
+"""Captures what libraries print to stderr, and shows it only after an unexpected error."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from collections.abc import Iterator
 
 from semicml_tf.errors import UserError
 
-# Threads that a library left behind; what ends them is no news.
+# Threads that were started in a captured block and still run. Their exceptions are not printed.
 _left_behind: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _giving_back = threading.Lock()
 
 
-def _tell_of_thread(arguments) -> None:
-    """A `threading.excepthook` that is silent about threads left behind.
+def _print_thread_error(arguments) -> None:
+    """A `threading.excepthook` that ignores the threads in `_left_behind`.
 
-    Tells all at once: Python's own writes piece by piece, and its last ones reached stderr after that was given back.
+    Writes the traceback at once. Python's hook writes it in pieces, and the last ones would miss the capture.
     """
-    told = "".join(traceback.format_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback))
+    text = "".join(traceback.format_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback))
     with _giving_back:
         if arguments.exc_type is not SystemExit and arguments.thread not in _left_behind:
             name = arguments.thread.name if arguments.thread else threading.get_ident()
-            print(f"Exception in thread {name}:\n{told}", end="", file=sys.stderr, flush=True)
+            print(f"Exception in thread {name}:\n{text}", end="", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def stderr_held_back() -> Iterator[None]:
-    """Holds back what this process and those that it starts write to file descriptor 2.
+    """Captures what this process and its child processes write to file descriptor 2.
 
-    A command promises that a user's mistake, or Ctrl-C, is the one line on stderr. Should the block fail in another
-    way, what was held back is shown. Threads that the block leaves behind fail without a word.
+    After a UserError or Ctrl-C, the captured text is dropped: a command then prints one line only. After any other
+    exception, the captured text is printed. Exceptions of threads that outlive the block are not printed.
     """
     sys.stderr.flush()
     real = os.dup(2)
     before = set(threading.enumerate())
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = _tell_of_thread
+        threading.excepthook = _print_thread_error
     with tempfile.TemporaryFile() as held_back:
         os.dup2(held_back.fileno(), 2)
         try:
@@ -70,6 +70,6 @@ def tensorflow():
     else:
         with stderr_held_back():
             import tensorflow
-    # Its warnings, as of functions that are traced again, are about this package's code; users can do nothing.
+    # TensorFlow's warnings, e.g. about retracing, concern this package's code, not its users.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow

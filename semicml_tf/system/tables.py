@@ -1,6 +1,6 @@
-"""Tables: one model for the screen, Markdown, CSV and HTML pages. Text never becomes markup or a formula.
+"""Tables for the screen, Markdown, CSV and HTML pages. Text never becomes markup or a formula.
 
-`reporting.markup` has the writer for HTML.
+The writer for HTML is in `reporting.markup`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from semicml_tf.errors import printable
 
-_WIDEST = 48  # characters of a cell on the screen; even
-# What begins a column, an element or the target of a link. Numbers such as "<.001" stay.
+_WIDEST = 48  # characters of a cell on the screen; an even number
+# Matches the start of a column, an element or the target of a link. Numbers such as "<.001" do not match.
 _MARKUP = re.compile(r"\||<(?=[A-Za-z/!?])|\](?=[(\[])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -25,9 +25,9 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: as people read it. A page also takes markup.
-        key: by which a page sorts the cell: a number or a text. Cells with None come last in both directions.
-        small: further lines, which only a page shows.
+        text: the shown text. A page also accepts markup.
+        key: sort key on a page: a number or a text. Cells with None come last in both directions.
+        small: further lines, only for pages.
     """
 
     text: Any
@@ -53,10 +53,10 @@ class Table:
     """A table and the notes below it.
 
     Attributes:
-        headings: of the columns.
+        headings: headings of the columns.
         rows: the cells of each row, as text or `Cell`.
         notes: one line each.
-        caption: above the table on a page.
+        caption: text above the table on a page.
     """
 
     headings: Sequence[str]
@@ -83,7 +83,7 @@ def _below(notes: str) -> str:
 
 def markdown(text: str) -> str:
     """A cell or a line of Markdown that shows `text`."""
-    return _MARKUP.sub(lambda found: f"\\{found[0]}", printable(text))
+    return _MARKUP.sub(lambda match: f"\\{match[0]}", printable(text))
 
 
 def csv(value: Any) -> Any:

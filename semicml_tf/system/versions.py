@@ -1,4 +1,4 @@
-"""Versions of the package, of Python and of libraries, to be kept beside results."""
+"""Versions of the package, of Python and of libraries, to be stored with results."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def versions(*distributions: str) -> dict[str, str | None]:
     """The versions by name, with those of ``semicml_tf`` and ``python`` first.
 
     Args:
-        distributions: names by which pip knows the libraries. The version of a library that goes by another name, as
-            TensorFlow in tensorflow-cpu, is that of the imported module; None where there is none.
+        distributions: names of the libraries for pip. If a library is installed under another name (TensorFlow as
+            tensorflow-cpu), the version is that of the imported module, or None if it is not imported.
     """
     return {
         "semicml_tf": semicml_tf.__version__,

@@ -54,7 +54,7 @@ DAMAGE = {
     "an unknown encoding": (lambda path: _edited(path, b"encoding: raw", b"encoding: hex"), "got 'hex'"),
     "four dimensions": (lambda path: _edited(path, b"dimension: 3", b"dimension: 4"), "dimension '4'"),
     "no origin": (lambda path: _edited(path, b"space origin", b"# origin"), "no space origin"),
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "damaged or cut off"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "damaged or truncated"),
 }
 
 

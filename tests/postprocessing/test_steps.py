@@ -38,8 +38,8 @@ def scene():
 )
 def test_closed_forms(text, count):
     mask = scene()
-    found = Postprocessing.parse(text).apply(mask, 0.001)
-    assert found.dtype == np.uint8 and found.sum() == count
+    corrected = Postprocessing.parse(text).apply(mask, 0.001)
+    assert corrected.dtype == np.uint8 and corrected.sum() == count
     np.testing.assert_array_equal(mask, scene())
 
 

@@ -29,7 +29,7 @@ def test_box_of_a_box(kind, order):
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_box_turns_with_the_array(kind):
+def test_box_is_equivariant_to_permutations_and_flips(kind):
     turned = np.transpose(volume(kind), (2, 0, 1))[:, ::-1]
     assert body_box(turned, kind) == (INSIDE[2], slice(40 - 30, 40 - 5), INSIDE[1])
 
@@ -58,7 +58,7 @@ def test_noisy_mr_background_gives_the_whole_volume():
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_nothing_there(kind):
+def test_an_empty_volume_has_no_box(kind):
     assert body_box(np.full((4, 5, 6), VALUES[kind][0], np.float32), kind) is None
 
 

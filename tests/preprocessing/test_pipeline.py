@@ -53,16 +53,16 @@ def test_prediction_sees_the_voxels_of_the_record(tmp_path, affine, crop, spacin
     assert list(record.images) == list(names)
     for name, source in files.items():
         manifest = dataclasses.replace(threshold_model.manifest(name, spacing_mm=spacing_mm), crop=crop)
-        found = network_input(*source.read_volume(), manifest)
-        assert found.full_shape == record.full_shape and found.constants[name] == record.constants[name]
+        predicted = network_input(*source.read_volume(), manifest)
+        assert predicted.full_shape == record.full_shape and predicted.constants[name] == record.constants[name]
         # The record holds the body of all modalities; prediction has its own modality alone.
-        start = np.subtract(found.crop_offset, record.crop_offset)
+        start = np.subtract(predicted.crop_offset, record.crop_offset)
         assert (start >= 0).all()
-        box = tuple(slice(begin, begin + size) for begin, size in zip(start, found.grid.shape))
-        np.testing.assert_array_equal(found.images[name], record.images[name][box])
-        np.testing.assert_allclose(found.grid.affine, record.grid.cropped(box).affine, atol=1e-9)
+        box = tuple(slice(begin, begin + size) for begin, size in zip(start, predicted.grid.shape))
+        np.testing.assert_array_equal(predicted.images[name], record.images[name][box])
+        np.testing.assert_allclose(predicted.grid.affine, record.grid.cropped(box).affine, atol=1e-9)
         if len(names) == 1:
-            assert found.grid.shape == record.grid.shape
+            assert predicted.grid.shape == record.grid.shape
     assert (record.grid.shape != record.full_shape) == (crop == "body")
 
 

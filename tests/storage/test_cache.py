@@ -105,10 +105,10 @@ def test_other_bytes_in_the_store_are_refused(server, url, folder, tmp_path):
     (tmp_path / name).write_bytes((folder / name).read_bytes()[:-1] + b"x")
     store.upload(tmp_path / name, f"{mine}/{name}", "")
     info = DatasetInfo.load(mine)
-    with pytest.raises(UserError, match=f"{name}: this shard's bytes are not those that dataset.json tells of"):
+    with pytest.raises(UserError, match=f"{name}: this shard's bytes do not have the hash in dataset.json"):
         check_shards(info, ["labelled", "test"])
     store.delete(f"{mine}/{name}")
-    with pytest.raises(UserError, match=f"{name}: reading failed: nothing is there"):
+    with pytest.raises(UserError, match=f"{name}: reading failed: there is no such file"):
         check_shards(info, ["labelled", "test"])
     assert not list(info.root.glob(f"*{name}*")) and not list(info.root.glob(".test*"))
     check_shards(info, ["labelled"])

@@ -53,7 +53,7 @@ def test_the_engine_lists_reads_and_deletes(url, folder, tmp_path):
     assert (tmp_path / "copy").read_bytes() == store.read(f"{url}/split.json") == files["split.json"].read_bytes()
     store.delete(f"{url}/split.json")
     assert "split.json" not in store.sizes(url)
-    with pytest.raises(UserError, match="nothing is there"):
+    with pytest.raises(UserError, match="there is no such file"):
         store.read(f"{url}/split.json")
 
 
@@ -84,7 +84,7 @@ def test_the_same_dataset_goes_through_the_cache_on_request(url, folder, tmp_pat
     assert not info.streamed and [path.name.split("-")[0] for path in info.root.glob("*.tfrecord")] == ["test"]
 
 
-def test_what_is_missing_or_damaged_is_told(url, folder, tmp_path):
+def test_missing_and_damaged_shards_are_reported(url, folder, tmp_path):
     info, store = DatasetInfo.load(url, dataset_access="stream"), store_for(url)
     name = "test-00000-of-00001.tfrecord"
     (tmp_path / name).write_bytes((folder / name).read_bytes()[:-20])
@@ -95,7 +95,7 @@ def test_what_is_missing_or_damaged_is_told(url, folder, tmp_path):
     store.delete(f"{url}/{name}")
     with pytest.raises(UserError, match=f"{name}: this shard is missing"):
         check_shards(info, ["test"])
-    with pytest.raises(UserError, match=f"{name}: reading failed: nothing is there"):
+    with pytest.raises(UserError, match=f"{name}: reading failed: there is no such file"):
         list(read_cases(info, info.cases("test")))
     check_shards(info, ["labelled"])
 
@@ -113,7 +113,7 @@ def test_a_false_record_is_named_once_tensorflow_fails(tmp_path):
             list(window_stream(info, info.cases("labelled"), how).take(1))
 
 
-def test_seeking_is_that_of_files(url, folder):
+def test_streams_seek_like_files(url, folder):
     with open(folder / "dataset.json", "rb") as ours, streaming.open_binary(f"{url}/dataset.json") as theirs:
         for offset, whence, count in ((0, os.SEEK_END, 0), (7, os.SEEK_SET, 5), (3, os.SEEK_CUR, 9), (-4, 2, 50)):
             assert ours.seek(offset, whence) == theirs.seek(offset, whence)
@@ -127,7 +127,7 @@ def test_s3_goes_through_the_cache_where_tensorflow_io_does_not_load():
         streaming.prepare("s3://bucket/path")
 
 
-def test_a_process_that_must_not_be_taken_down_keeps_its_exit_code_and_its_words():
+def test_leaving_without_teardown_keeps_the_exit_code_and_the_output():
     script = (
         "import atexit, os, sys; from semicml_tf import commandline; from semicml_tf.errors import UserError;"
         "atexit.register(os.abort); commandline.leave_without_teardown();"

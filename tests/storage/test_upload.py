@@ -62,7 +62,7 @@ def names(store, target):
     return lambda: set(store.sizes(target))
 
 
-def test_what_conversion_wrote_arrives_and_nothing_else(target, folder, tmp_path, server, names, store):
+def test_only_files_of_the_conversion_are_uploaded(target, folder, tmp_path, server, names, store):
     mine = tmp_path / "dataset"
     shutil.copytree(folder, mine)
     for private in ("pseudonyms.json", ".key", "preview.txt", "notes/secret.json"):
@@ -78,7 +78,7 @@ def test_what_conversion_wrote_arrives_and_nothing_else(target, folder, tmp_path
     assert len(puts) == len(wanted) and "dataset.json" in puts[-1]
 
 
-def test_what_is_there_is_not_sent_again(target, folder, server, tmp_path, store):
+def test_existing_files_are_not_sent_again(target, folder, server, tmp_path, store):
     upload.upload_dataset(folder, target)
     server.requests.lines.clear()
     assert upload.upload_dataset(folder, target) == [] and server.requests.count("PUT", "Daten") == 0
@@ -109,7 +109,7 @@ def test_another_dataset_is_replaced_on_request_only(target, folder, other, tmp_
     assert info.data_hash == DatasetInfo.load(other).data_hash
 
 
-def test_a_folder_that_holds_anything_else_is_refused(target, folder, server, names, store):
+def test_a_target_with_other_files_is_refused(target, folder, server, names, store):
     store.upload(folder / "split.json", f"{target}/thesis.doc", "0")
     for overwrite in (False, True):
         with pytest.raises(UserError, match="no dataset and not empty.*thesis.doc"):
@@ -119,7 +119,7 @@ def test_a_folder_that_holds_anything_else_is_refused(target, folder, server, na
     assert names() == {"thesis.doc"}
 
 
-def test_an_upload_that_was_killed_leaves_no_dataset_and_goes_on(target, folder, server, names):
+def test_a_killed_upload_leaves_no_dataset_and_resumes(target, folder, server, names):
     script = textwrap.dedent("""
         import os, signal, sys
         from semicml_tf.storage import store, upload
@@ -143,7 +143,7 @@ def test_an_upload_that_was_killed_leaves_no_dataset_and_goes_on(target, folder,
     assert set(sent).isdisjoint(there) and set(sent) | there == names()
 
 
-def test_a_file_that_arrives_cut_off_is_sent_again(target, folder, monkeypatch, tmp_path):
+def test_a_truncated_file_in_the_store_is_sent_again(target, folder, monkeypatch, tmp_path):
     send, calls = FsspecStore.upload, []
 
     def cut(self, path, url, digest):
@@ -158,7 +158,7 @@ def test_a_file_that_arrives_cut_off_is_sent_again(target, folder, monkeypatch, 
     sent = upload.upload_dataset(folder, target)
     assert len(calls) == 2 * len(sent)
     monkeypatch.setattr(FsspecStore, "upload", lambda self, *arguments: None)
-    with pytest.raises(UserError, match="did not arrive whole.*Run the same command again"):
+    with pytest.raises(UserError, match="attempts to upload it failed.*Run the same command again"):
         upload.upload_dataset(folder, f"{target}/other")
 
 
@@ -185,13 +185,13 @@ def _line(call):
     return line
 
 
-def test_no_such_bucket(target, folder, server):
+def test_a_missing_bucket_is_reported(target, folder, server):
     line = _line(lambda: upload.upload_dataset(folder, "s3://nobodys/data"))
     assert "there is no bucket 'nobodys'" in line and server.address in line and "AWS_ENDPOINT_URL" in line
     assert "there is no bucket" in _line(lambda: DatasetInfo.load("s3://nobodys/data"))
 
 
-def test_wrong_keys_and_none(target, folder, server, monkeypatch):
+def test_wrong_and_missing_credentials_are_reported(target, folder, server, monkeypatch):
     with server.checking_keys():
         for call in (lambda: upload.check_target(target, overwrite=False), lambda: DatasetInfo.load(target)):
             line = _line(call)

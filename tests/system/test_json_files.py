@@ -68,7 +68,7 @@ def test_values_have_the_types_of_the_schema():
         ({"cases": 1, "counts": 3}, r"cases: expected .*, got 1 \(1 more field is wrong\)"),
     ],
 )
-def test_one_line_names_the_field(change, message):
+def test_errors_name_the_field_in_one_line(change, message):
     with pytest.raises(UserError, match=rf"^list.json: expected a listing, but .*{message}.*\. Make it again\.$"):
         parse({**GOOD, **change})
 
@@ -87,12 +87,12 @@ def test_one_line_names_the_field(change, message):
         ("", "not valid JSON"),
     ],
 )
-def test_what_is_no_json(text, message):
+def test_text_that_is_no_json_is_refused(text, message):
     with pytest.raises(UserError, match=f"^list.json: expected a listing, but .*{message}"):
         parse(text)
 
 
-def test_files_are_bounded_before_they_are_read(tmp_path):
+def test_the_size_of_files_is_limited(tmp_path):
     path = tmp_path / "list.json"
     path.write_text(json.dumps(GOOD))
     read = dict(what="a listing", remedy="Make it again")

@@ -50,7 +50,7 @@ def test_a_second_writer_is_refused_with_the_first_ones_process_and_host(other, 
     assert [path.name for path in tmp_path.rglob("*")] == ["run"]
 
 
-def test_a_lock_leaves_nothing_and_finds_folders_that_it_must_make(tmp_path):
+def test_a_lock_creates_and_removes_its_folders(tmp_path):
     folder = tmp_path / "deep" / "run"
     with locks.writing_in(folder):
         assert folder.is_dir()
@@ -64,7 +64,7 @@ def test_a_lock_leaves_nothing_and_finds_folders_that_it_must_make(tmp_path):
             pass
 
 
-def test_a_hostile_or_empty_lock_file_is_one_line(tmp_path):
+def test_a_hostile_or_empty_lock_file_gives_an_error_of_one_line(tmp_path):
     (tmp_path / locks.FILE_NAME).write_bytes(b"\x1b[2J\xff process 1\nmore" + b"x" * 10_000)
     with open(tmp_path / locks.FILE_NAME) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -76,7 +76,7 @@ def test_a_hostile_or_empty_lock_file_is_one_line(tmp_path):
     assert "\x1b" not in caught.value.line and "more" not in caught.value.line
 
 
-def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys):
+def test_a_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch, capsys):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 

@@ -21,7 +21,7 @@ def archive(header, content=b""):
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_arrays_come_back_bit_for_bit(tmp_path, save):
+def test_arrays_are_read_bit_for_bit(tmp_path, save):
     arrays = {"a": np.arange(6.0, dtype=">f4").reshape(2, 3), "b/c": np.array("text"), "d": np.zeros((0, 2), np.uint8)}
     save(tmp_path / "x.npz", **arrays)
     with npz_files.Arrays(tmp_path / "x.npz") as stored:

@@ -7,7 +7,7 @@ import pytest
 from semicml_tf.system import progress
 
 
-def test_a_short_bar_writes_nothing_and_a_long_one_whole_lines(monkeypatch):
+def test_without_a_terminal_a_short_bar_writes_nothing_and_a_long_one_lines(monkeypatch):
     stream = io.StringIO()
     list(progress.bar(range(3), desc="scoring", file=stream))
     assert stream.getvalue() == ""
@@ -18,7 +18,7 @@ def test_a_short_bar_writes_nothing_and_a_long_one_whole_lines(monkeypatch):
     assert lines[0].startswith("scoring:   0%") and lines[-1].startswith("scoring: 100%")
 
 
-def test_what_follows_a_bar_that_an_error_ends_begins_a_line(monkeypatch):
+def test_output_after_an_interrupted_bar_starts_on_a_new_line(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: True)
 

@@ -1,4 +1,4 @@
-"""What is held back of stderr, also of threads, in a process of its own."""
+"""Capturing stderr, also of threads. Each test runs in a process of its own."""
 
 import logging
 import subprocess
@@ -49,7 +49,7 @@ def _stderr(body: str) -> tuple[int, str]:
             thread.start()
             failed_by_now(thread)
         """,
-        # A user's mistake is told by who catches it.
+        # A UserError is printed by the code that catches it.
         """
         try:
             with quiet_import.stderr_held_back():
@@ -60,12 +60,12 @@ def _stderr(body: str) -> tuple[int, str]:
         """,
     ],
 )
-def test_what_is_held_back(body):
+def test_output_within_the_block_is_captured(body):
     assert _stderr(body) == (0, "")
 
 
-def test_threads_of_others_are_heard():
-    code, told = _stderr(
+def test_errors_of_other_threads_are_printed():
+    code, printed = _stderr(
         """
         thread = threading.Thread(target=fail, name="ours")
         thread.start()
@@ -74,11 +74,12 @@ def test_threads_of_others_are_heard():
         failed_by_now(thread)
         """
     )
-    assert code == 0 and told.startswith("Exception in thread ours:\nTraceback") and told.endswith("within a thread\n")
+    assert code == 0 and printed.startswith("Exception in thread ours:\nTraceback")
+    assert printed.endswith("within a thread\n")
 
 
-def test_a_block_that_fails_shows_what_was_held_back():
-    code, told = _stderr(
+def test_an_unexpected_error_shows_the_captured_output():
+    code, printed = _stderr(
         """
         with quiet_import.stderr_held_back():
             os.write(2, b"noise\\n")
@@ -89,9 +90,9 @@ def test_a_block_that_fails_shows_what_was_held_back():
         """
     )
     assert code == 1
-    assert told.index("noise") < told.index("within a thread") < told.index("RuntimeError: the block")
+    assert printed.index("noise") < printed.index("within a thread") < printed.index("RuntimeError: the block")
 
 
-def test_tensorflows_warnings_reach_no_user():
+def test_tensorflows_warnings_are_not_printed():
     quiet_import.tensorflow()
     assert not logging.getLogger("tensorflow").isEnabledFor(logging.WARNING)

@@ -51,7 +51,7 @@ def test_csv_has_no_formula(metrics):
     assert [tables.csv(value) for value in (-1.5, "-1", "a-1", None, "")] == [-1.5, "'-1", "a-1", None, ""]
 
 
-def test_markdown_leaves_sound_names_and_numbers_alone():
+def test_markdown_does_not_change_harmless_names_and_numbers():
     for text in ("P_001 [left]", "<.001", "0.61 ± 0.10", "-", "**.800**", "a * b", "`--flag`"):
         assert tables.markdown(text) == text
 
@@ -63,7 +63,7 @@ def test_columns_of_a_table_for_the_screen_are_as_wide_as_their_longest_cell():
     assert tables.aligned([["a", "b"], [long, long]]) == [f"a{' ' * 49}b", f"{shortened}  {long}"]
 
 
-def test_pictures_of_training_take_any_name():
+def test_pictures_of_training_accept_any_name():
     image = np.zeros((8, 8), np.float32)
     maps = image[np.newaxis]
     shown = {name: ({"ct": image}, maps, {"ct": maps}) for name in NAMES[1:2] + NAMES[-4:]}

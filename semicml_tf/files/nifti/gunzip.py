@@ -1,4 +1,4 @@
-"""The bytes of a file in order, unzipped on the way where it is zipped, without ever holding all of them."""
+"""Reads the bytes of a file in order, unzips gzip files, and never keeps all bytes in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.system import file_kind
 
 GZIP_MAGIC = b"\x1f\x8b"
-# No deflate stream grows by more when it is unzipped.
+# Largest ratio of a deflate stream: unzipped bytes per zipped byte.
 MOST_GROWTH = 1032
 
 _CHUNK = 1 << 18
@@ -18,7 +18,7 @@ _GZIP = 31  # zlib's window bits for a gzip member with its header and checksum
 
 
 def _zlib() -> types.ModuleType:
-    """The fastest gunzip that is installed."""
+    """The fastest installed module for gunzip."""
     try:
         from isal import isal_zlib
     except ImportError:
@@ -29,17 +29,17 @@ def _zlib() -> types.ModuleType:
 
 
 class PlainBytes:
-    """A file opened for reading; use it in a ``with`` block.
+    """A file opened for reading. Use it in a ``with`` block.
 
-    A gzip file may have several members, as bgzip writes them. Bytes of 0 may pad a member, up to 4 MiB. Any other
-    bytes behind a member are damage: part of a member may be among them.
+    A gzip file may have several members, as bgzip writes them. Up to 4 MiB of zero bytes may pad a member. Any other
+    bytes after a member are an error, because they may be a damaged member.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Attributes:
-        zipped: whether it is a gzip file, told by its first bytes and not by its name.
-        stored_size: the file's size in bytes, zipped as it is.
+        zipped: whether it is a gzip file, by its first bytes and not by its name.
+        stored_size: size of the (zipped) file in bytes.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -68,7 +68,7 @@ class PlainBytes:
         """Fills `view`, a view of bytes.
 
         Returns:
-            How many bytes were written; fewer than `view` has only where the file ends.
+            The number of bytes written: the size of `view`, or less at the end of the file.
 
         Raises:
             UserError: the file cannot be read, or its gzip stream is damaged or ends too early.
@@ -87,12 +87,12 @@ class PlainBytes:
         return done
 
     def read(self, count: int) -> bytes:
-        """The next `count` bytes, or fewer where the file ends; raises as `readinto`."""
+        """The next `count` bytes, or fewer at the end of the file. Raises like `readinto`."""
         content = bytearray(count)
         return bytes(content[: self.readinto(memoryview(content))])
 
     def skip(self, count: int) -> None:
-        """Leaves out the next `count` bytes, or those until the file ends; raises as `readinto`."""
+        """Skips the next `count` bytes, or fewer at the end of the file. Raises like `readinto`."""
         if not self.zipped:
             self._stream.seek(count, os.SEEK_CUR)
             return
@@ -103,10 +103,10 @@ class PlainBytes:
             count -= len(part)
 
     def finish(self, most: int) -> bool:
-        """Reads a gzip file to its end, which proves its checksum: damaged bytes do not pass as voxels.
+        """Reads a gzip file to its end, to check its checksum.
 
         Args:
-            most: bytes that are unzipped for it.
+            most: largest number of bytes to unzip.
 
         Returns:
             Whether the end was reached.
@@ -130,13 +130,13 @@ class PlainBytes:
             raise unreadable(self._path, error) from error
 
     def _unzip(self, most: int) -> bytes:
-        """At most `most` bytes; none only at the end."""
+        """The next bytes, at most `most`; b"" at the end."""
         while self._member is not None:
             if self._member.eof:
                 self._next_member()
                 continue
             content = self._waiting or self._stored()
-            # Called without content, too: the library may still hold what it had no room to put.
+            # Also called without content, because the library may still have buffered output.
             part = self._call(content, most)
             self._waiting = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if part:
@@ -146,7 +146,7 @@ class PlainBytes:
         return b""
 
     def _next_member(self) -> None:
-        """Starts on the gzip member that follows, if one does."""
+        """Starts the next gzip member, if there is one."""
         content = self._waiting.lstrip(b"\0")  # members may be padded to whole blocks
         padding = len(self._waiting) - len(content)
         while len(content) < len(GZIP_MAGIC) and (more := self._stored()):
@@ -174,7 +174,7 @@ class PlainBytes:
 
 
 def unreadable(path: str | os.PathLike, error: OSError) -> UserError:
-    """What to tell of a file that the system does not let read."""
+    """The error for the user if a file cannot be opened or read."""
     if isinstance(error, FileNotFoundError):
         return UserError("there is no such file", path=path, remedy="Check the path")
     if isinstance(error, IsADirectoryError):

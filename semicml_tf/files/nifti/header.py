@@ -1,7 +1,7 @@
 """The header of a NIfTI-1 or NIfTI-2 file, checked field by field.
 
-nibabel's own parser replaces odd values: a voxel size of 0 becomes 1 mm, an unknown orientation code becomes 0. Such
-values were never measured. Here a field that the result depends on is refused; any other is reported in `remarks`.
+nibabel's parser silently replaces invalid values: a voxel size of 0 becomes 1 mm, an unknown orientation code becomes
+0. Here, an invalid field is an error if the result depends on it. Otherwise it is reported in `remarks`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from semicml_tf.geometry.grid import Grid
 
 BYTES = 540  # of NIfTI-2, the longer of the two
 _SHORT = 348  # of NIfTI-1
-_LARGEST_OFFSET = 1 << 28  # bytes; header extensions hold text and are far smaller
+_LARGEST_OFFSET = 1 << 28  # bytes; header extensions are far smaller
 _CODES = range(6)  # of sform and qform: 0 is none, 5 is any other template
-_MILLIMETRES = (0, 2)  # codes of the unit of length; 0 is not known
+_MILLIMETRES = (0, 2)  # codes of the unit of length; 0 is unknown
 _OTHER_UNITS = {1: "metres", 3: "micrometres"}
 
 # Files of other formats: first bytes, name, remedy.
@@ -49,16 +49,16 @@ _STARTS = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Header:
-    """What is needed to read the voxels of one 3-D volume, and to write a result beside it.
+    """The checked header of one 3-D volume.
 
     Attributes:
-        grid: the volume's.
-        dtype: of the stored numbers, with their byte order.
-        offset: of the volume's first byte in the unzipped file.
-        end: first byte behind the last volume of the file.
-        slope: what stored numbers are multiplied by.
-        inter: what is then added.
-        remarks: fields that contradict the others and that the result does not depend on.
+        grid: grid of the volume.
+        dtype: type of the stored numbers, with their byte order.
+        offset: offset of the volume's first byte in the unzipped file.
+        end: offset of the first byte after the last volume of the file.
+        slope: factor of the stored numbers.
+        inter: term that is added after the multiplication.
+        remarks: contradictions between fields that the result does not depend on.
         fields: all fields, as nibabel's header.
     """
 
@@ -83,12 +83,12 @@ def parse(content: bytes, path: str | os.PathLike, *, channel: int | None = None
 
     Args:
         content: the file's first `BYTES` bytes, or all of a shorter file, unzipped.
-        path: of the file, for messages.
-        channel: which volume of a 4-D file is meant; None where the file should hold one volume.
+        path: path of the file, for messages.
+        channel: number of a volume of a 4-D file; None for a 3-D file.
 
     Raises:
-        UserError: it is no NIfTI file of one file, or damaged; not 3-D, or has no such channel; more than one number a
-            voxel; no orientation; not in millimetres; an affine that cannot be inverted.
+        UserError: the file is no single-file NIfTI, or its header is damaged; it is not 3-D, or has no such channel; it
+            has more than one number per voxel, no orientation, a unit other than millimetres, or a singular affine.
     """
     fields = _fields(content, path)
     dtype = _dtype(fields, path)
@@ -112,7 +112,7 @@ def parse(content: bytes, path: str | os.PathLike, *, channel: int | None = None
 
 
 def _fields(content: bytes, path: str | os.PathLike):
-    """All fields as they are stored; nibabel would otherwise change some of them."""
+    """All fields as stored, without nibabel's corrections."""
     for header_class, size, magic in (
         (nibabel.Nifti1Header, _SHORT, content[344:347] == b"n+1"),
         (nibabel.Nifti2Header, BYTES, content[4:7] == b"n+2"),
@@ -121,12 +121,11 @@ def _fields(content: bytes, path: str | os.PathLike):
             for order in "<>":
                 if struct.unpack(f"{order}i", content[:4])[0] == size:
                     return header_class(content[:size], endianness=order, check=False)
-    found = _recognised(content, path)
-    raise UserError(
-        f"expected a NIfTI file (.nii or .nii.gz), got {found[0] if found else 'something else, or only a start'}",
-        path=path,
-        remedy=found[1] if found else "Convert it to NIfTI, or copy it again",
+    kind, remedy = _recognised(content, path) or (
+        "something else, or only a start",
+        "Convert it to NIfTI, or copy it again",
     )
+    raise UserError(f"expected a NIfTI file (.nii or .nii.gz), got {kind}", path=path, remedy=remedy)
 
 
 def _damaged(how, path: str | os.PathLike) -> UserError:
@@ -195,7 +194,7 @@ def _shape(whole: tuple[int, ...], path: str | os.PathLike, channel: int | None)
 
 
 def _grid(fields, shape: tuple[int, int, int], path: str | os.PathLike) -> tuple[Grid, tuple[str, ...]]:
-    """The grid by the sform if its code is set, else by the qform; and remarks on a qform that is not used."""
+    """The grid from the sform if its code is set, else from the qform; and remarks about an unused qform."""
     sform, qform = int(fields["sform_code"]), int(fields["qform_code"])
     if sform == 0 and qform == 0:
         raise UserError(

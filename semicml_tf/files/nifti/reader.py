@@ -1,6 +1,6 @@
-"""NIfTI-1 and NIfTI-2 files, read whole and checked before anything is computed from them.
+"""Reads and checks NIfTI-1 and NIfTI-2 files.
 
-Voxels go from the file into the result block by block: beside the result itself, reading takes a few megabytes.
+Voxels are read block by block. Reading needs a few megabytes of memory in addition to the result.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from semicml_tf.files.nifti.header import Header
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.system import digest
 
-# Voxels of one volume; more are refused before memory is taken, unless the user raises it.
+# Default limit for the voxels of a volume. Larger volumes are refused before memory is allocated.
 MOST_VOXELS = 1 << 30
-_BEHIND = 1 << 20  # bytes that may lie behind the last voxel
+_BEHIND = 1 << 20  # bytes that may follow the last voxel
 _BLOCK = 1 << 20  # bytes; a multiple of every voxel's size
 _ROUNDING = 1e-3  # a mask of 0 and 255 with scl_slope 1/255 in float32 is not quite 0 and 1
 
@@ -31,16 +31,16 @@ def read_volume(
     """Reads an image in native units (scl_slope and scl_inter applied).
 
     Args:
-        path: of the file, zipped or not, whatever its name ends in.
-        channel: which volume of a 4-D file is meant; None where the file should hold one volume.
-        most_voxels: a volume of more is refused.
+        path: path of the file, zipped or not. The ending of its name does not matter.
+        channel: number of a volume of a 4-D file; None for a 3-D file.
+        most_voxels: larger volumes are refused.
 
     Returns:
         float32 values in the file's own index order, and their grid (sform, else qform).
 
     Raises:
-        UserError: missing, empty, truncated or no NIfTI file; not 3-D; NaN or infinite voxels;
-            no orientation, or an affine that cannot be inverted; more voxels than `most_voxels`, or than memory holds.
+        UserError: the file is missing, empty, truncated or no NIfTI file; it is not 3-D, or has NaN or infinite voxels;
+            it has no orientation or a singular affine; it has more voxels than `most_voxels`, or than memory allows.
     """
     with PlainBytes(path) as stream:
         header, start = _header(stream, path, channel)
@@ -49,7 +49,7 @@ def read_volume(
         for block in _blocks(stream, start, header, path):
             part = volume[done : done + block.size]
             done += block.size
-            with np.errstate(over="ignore"):  # what overflows becomes infinite, and is then reported as such
+            with np.errstate(over="ignore"):  # overflows become infinite, and are reported below
                 part[:] = _scaled(block, header)
             if block.dtype.kind == "f" or _is_scaled(header):
                 bad += part.size - int(np.count_nonzero(np.isfinite(part)))
@@ -60,13 +60,13 @@ def read_volume(
 def read_label(
     path: str | os.PathLike, *, channel: int | None = None, most_voxels: int = MOST_VOXELS
 ) -> tuple[np.ndarray, Grid]:
-    """Reads a label map; arguments as in `read_volume`.
+    """Reads a label map. Arguments as in `read_volume`.
 
     Returns:
         int32 values in the file's own index order, and their grid.
 
     Raises:
-        UserError: as `read_volume`; or values that are no integers.
+        UserError: as in `read_volume`, or the values are no integers.
     """
     with PlainBytes(path) as stream:
         header, start = _header(stream, path, channel)
@@ -94,16 +94,16 @@ def read_label(
 
 
 def read_grid(path: str | os.PathLike, *, channel: int | None = None) -> Grid:
-    """The grid of a file, from its header alone; `path` and `channel` as in `read_volume`.
+    """The grid of a file, from its header alone. `path` and `channel` as in `read_volume`.
 
     Raises:
-        UserError: as `read_volume`, as far as the header tells.
+        UserError: the header is unusable; see `header.parse`.
     """
     return read_header(path, channel=channel).grid
 
 
 def read_header(path: str | os.PathLike, *, channel: int | None = None) -> Header:
-    """The checked header of a file; arguments and errors as of `read_grid`."""
+    """The checked header of a file. Arguments and errors as in `read_grid`."""
     with PlainBytes(path) as stream:
         return _header(stream, path, channel)[0]
 
@@ -112,7 +112,7 @@ def sha256(path: str | os.PathLike) -> str:
     """SHA-256 (hex) of the file's bytes as they are stored.
 
     Raises:
-        UserError: it is missing or cannot be read.
+        UserError: the file is missing or cannot be read.
     """
     try:
         return digest.sha256(path)
@@ -129,18 +129,18 @@ def _header(stream: PlainBytes, path: str | os.PathLike, channel: int | None) ->
 
 
 def check_voxels(shape: tuple[int, int, int], most_voxels: int, path: str | os.PathLike) -> None:
-    """Raises: UserError: a volume of this shape has too many voxels."""
+    """Raises UserError if a volume of this shape has too many voxels."""
     voxels = math.prod(shape)
     if voxels > most_voxels:
         raise UserError(
             f"expected at most {most_voxels} voxels, got {voxels} of shape {shape}",
             path=path,
-            remedy="Crop or resample the volume, or raise --max_voxels if the memory is there",
+            remedy="Crop or resample the volume, or raise --max_voxels if there is enough memory",
         )
 
 
 def _empty(stream: PlainBytes, header: Header, dtype: type, most_voxels: int, path: str | os.PathLike) -> np.ndarray:
-    """Memory for the volume, 1-D; a damaged or hostile header can ask for any size, which is checked first."""
+    """Allocates a 1-D array for the volume, after a check of its size: a damaged header can contain any shape."""
     voxels = math.prod(header.grid.shape)
     if header.offset + voxels * header.dtype.itemsize > stream.stored_size * (MOST_GROWTH if stream.zipped else 1):
         raise _too_short(path)
@@ -152,17 +152,17 @@ def _empty(stream: PlainBytes, header: Header, dtype: type, most_voxels: int, pa
     except MemoryError as error:
         gigabytes = voxels * np.dtype(dtype).itemsize / 1e9
         raise UserError(
-            f"there is no memory for {gigabytes:.1f} GB of voxels, of shape {header.grid.shape}",
+            f"there is not enough memory for {gigabytes:.1f} GB of voxels, of shape {header.grid.shape}",
             path=path,
             remedy="Crop or resample the volume, or give the process more memory",
         ) from error
 
 
 def _blocks(stream: PlainBytes, start: bytes, header: Header, path: str | os.PathLike) -> Iterator[np.ndarray]:
-    """The stored numbers in order, in 1-D arrays that are valid until the next one is asked for."""
+    """Yields the stored numbers in order, as 1-D arrays that are valid until the next iteration."""
     left = math.prod(header.grid.shape) * header.dtype.itemsize
     buffer = memoryview(bytearray(min(_BLOCK, left)))
-    # Small extensions apart the voxels of NIfTI-1 begin before NIfTI-2's header would end.
+    # The voxels of a NIfTI-1 file usually begin before the length of a NIfTI-2 header, which `start` has.
     early = start[header.offset : header.offset + left]
     stream.skip(max(header.offset - len(start), 0))
     while left:
@@ -173,7 +173,7 @@ def _blocks(stream: PlainBytes, start: bytes, header: Header, path: str | os.Pat
         early = b""
         left -= len(view)
         yield np.frombuffer(view, header.dtype)
-    # The rest proves the checksum of a gzip file; it is not unzipped without end.
+    # Unzips a limited number of further bytes, to check the checksum at the end of a gzip file.
     rest = header.end - header.offset - math.prod(header.grid.shape) * header.dtype.itemsize
     if not stream.finish(rest + _BEHIND):
         raise _too_long(path)
@@ -185,7 +185,7 @@ def _too_short(path: str | os.PathLike) -> UserError:
 
 def _too_long(path: str | os.PathLike) -> UserError:
     return UserError(
-        f"more than {_BEHIND} bytes lie behind its last voxel, so its header names too few",
+        f"more than {_BEHIND} bytes follow its last voxel, so the shape in its header is too small",
         path=path,
         remedy="Copy or write the file again",
     )
@@ -196,13 +196,13 @@ def _is_scaled(header: Header) -> bool:
 
 
 def _scaled(block: np.ndarray, header: Header) -> np.ndarray:
-    """The block in native units: float64 where there is a scale, else as stored."""
+    """The block in native units: float64 if there is a scale, else as stored."""
     return block * np.float64(header.slope) + np.float64(header.inter) if _is_scaled(header) else block
 
 
 def _first_strange(label: np.ndarray, values: np.ndarray) -> float | int | None:
-    """The first finite value that `label` does not hold, whatever the rounding of a stored scale did to it."""
-    # Compared as they are stored where they are integers: int32 holds fewer of them than int64.
+    """The first finite value that differs from its integer in `label` by more than rounding; None if there is none."""
+    # Integers are compared exactly, because int32 cannot represent all of them.
     differ = np.abs(values - label) > _ROUNDING if values.dtype.kind == "f" else values != label
     if not differ.any():
         return None

@@ -1,4 +1,4 @@
-"""Results as NIfTI files, on the grid of the image that they were made from."""
+"""Writes NIfTI files, on the grid of another NIfTI file or on a given grid."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def write_array(
     The same array and header give the same bytes.
 
     Args:
-        path: file to write, which ends in .nii or .nii.gz and appears whole or not at all.
+        path: file to write, which ends in .nii or .nii.gz. It is written atomically.
         array: (i, j, k) in the index order of `like`.
-        channel: the volume of `like` that the result was made from, if `like` is 4-D.
+        like: the NIfTI file whose header is copied.
+        channel: number of the source volume, if `like` is 4-D.
 
     Raises:
         UserError: the path cannot be written to or has no NIfTI ending, or `like` cannot be read.
@@ -51,17 +52,17 @@ def write_array(
     original = reader.read_header(like, channel=channel)
     if original.grid.shape != array.shape:
         raise ValueError(f"expected an array of shape {original.grid.shape}, got {array.shape}")
-    if original.remarks:  # a header that contradicts itself is not copied
+    if original.remarks:  # a contradictory header is not copied
         write_on_grid(path, array, original.grid)
         return
     header = original.fields
     header.set_data_shape(array.shape)  # `like` may have a fourth axis
-    # Scaling, display range and texts of the image do not apply to the result. Extensions are not copied: they may
-    # name the patient.
+    # Scaling, display range and texts of the image do not apply to the result. Extensions are not copied, because they
+    # may contain the patient's name.
     header.set_data_dtype(array.dtype)
     header.set_slope_inter(1, 0)
     header["vox_offset"] = 0
-    # Of a label map, the display range is that of its values.
+    # The display range of a label map is the range of its values.
     is_map = array.dtype.kind in "iu" and array.size
     header["cal_min"], header["cal_max"] = (min(array.min(), 0), max(array.max(), 1)) if is_map else (0, 1)
     for name in ("descrip", "aux_file", "db_name"):
@@ -75,7 +76,7 @@ def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> No
     """Writes `array` with a new header, without a NIfTI file to copy the header from.
 
     Args:
-        path: file to write, which ends in .nii or .nii.gz and appears whole or not at all.
+        path: file to write, which ends in .nii or .nii.gz. It is written atomically.
         array: (i, j, k), of the shape of `grid`.
         grid: grid of the array.
 
@@ -97,7 +98,7 @@ def write_on_grid(path: str | pathlib.Path, array: np.ndarray, grid: Grid) -> No
 
 def _write(path: str | pathlib.Path, image) -> None:
     def write(stream):
-        # Slice by slice, so that a large volume is not copied as a whole.
+        # nibabel writes slice by slice, so that a large volume is not copied as a whole.
         if str(path).endswith(".gz"):
             # No name and no time in the gzip header, so that equal masks are equal files.
             with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as compressed:

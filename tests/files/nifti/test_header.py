@@ -204,7 +204,7 @@ def test_no_memory_for_an_honest_volume(tmp_path):
     with open(path, "r+b") as stream:
         stream.truncate(352 + 10**9)  # a hole takes no space on the disk
     with memory_limit(64):
-        assert "no memory for 4.0 GB of voxels" in refusal(reader.read_volume, path)
+        assert "not enough memory for 4.0 GB of voxels" in refusal(reader.read_volume, path)
 
 
 def test_what_lies_far_behind_the_voxels_is_not_read(tmp_path):
@@ -214,6 +214,6 @@ def test_what_lies_far_behind_the_voxels_is_not_read(tmp_path):
         (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content + bytes(behind), 1))
         np.testing.assert_array_equal(reader.read_volume(tmp_path / "b.nii.gz")[0], image_folders.ct())
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content + bytes(3 << 20), 1))
-    assert "lie behind its last voxel" in refusal(reader.read_volume, tmp_path / "b.nii.gz")
+    assert "bytes follow its last voxel" in refusal(reader.read_volume, tmp_path / "b.nii.gz")
     path.write_bytes(content + bytes(3 << 20))
-    assert "lie behind its last voxel" in refusal(reader.read_volume, path)
+    assert "bytes follow its last voxel" in refusal(reader.read_volume, path)
