@@ -281,7 +281,7 @@ def test_contradictions_and_gaps_in_the_flags(source, tmp_path):
     refused(tmp_path / "none", out, "no such folder")
     refused(source, out, "--cases_per_shard", "--cases_per_shard=0")
     (source / "split.json").unlink()
-    refused(source, out, "nothing says which case is in which partition")
+    refused(source, out, "the partitions of the cases are not given")
 
 
 def test_the_output_must_be_free_and_writable(source, tmp_path):

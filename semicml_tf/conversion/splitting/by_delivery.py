@@ -37,19 +37,19 @@ def choose(
     privacy: Open | Hidden,
     report: Callable[[str], None],
 ) -> Split | None:
-    """The split of all deliveries' patients; None where nothing splits the first.
+    """The split of all deliveries' patients; None if the first delivery has no split and none is drawn.
 
     Args:
         config: options of the conversion.
-        cases: of all deliveries that are read.
-        source: the folder that they lie in.
-        modalities: of the dataset.
-        draw: by --split_seed.
-        privacy: knows the names in the input of cases that bear pseudonyms.
+        cases: cases of all deliveries that are read.
+        source: the folder of the deliveries.
+        modalities: modalities of the dataset.
+        draw: draws a split by --split_seed.
+        privacy: maps names of the input to pseudonyms.
         report: prints a line.
 
     Raises:
-        UserError: folds are asked for; a delivery's split, or the one to keep, cannot be read or used.
+        UserError: --folds or --fold is set; the split of a delivery or of --keep_split cannot be read or used.
     """
     if config.folds is not None or config.fold is not None:
         raise UserError(
@@ -65,9 +65,9 @@ def choose(
     for span in sorted({span for case in cases for span in case.spans or (_ONLY,)}):
         delivered = [case for case in cases if span in (case.spans or (_ONLY,))]
         new = [case for case in delivered if case.patient not in home and not {case.patient, case.case_id} & excluded]
-        own = _own_split(delivered, folders[span], privacy)
-        if own is not None:
-            _take(own, delivered, span, folders[span], home, excluded, report)
+        split = _own_split(delivered, folders[span], privacy)
+        if split is not None:
+            _take(split, delivered, span, folders[span], home, excluded, report)
             named |= {case.patient for case in delivered}
         elif new and config.split_seed is not None and (not home or config.new_patients == "draw"):
             home |= {name: partition for partition, names in draw(new).items() for name in names}

@@ -1,4 +1,4 @@
-"""Which split a conversion has: the user's own, the manifest's, the input's, or one drawn from a seed."""
+"""Chooses the split of a conversion: from --split, the manifest, the input's split.json, or a seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NoSplit(UserError):
     """No partitions are given for the cases."""
 
 
-# Volumes of the lesions by case name, of the cases that it is called with: it reads their masks.
+# Reads the masks of cases; returns lesion volumes in ml by case name.
 LesionSizes = Callable[[Sequence[CaseFiles]], dict[str, float]]
 
 
@@ -34,15 +34,15 @@ def choose(
     privacy: Open | Hidden,
     report: Callable[[str], None],
 ) -> tuple[Split, str]:
-    """The split and where it comes from; the user's own word goes before what lies in the input.
+    """The split, and its origin in words. Options take precedence over the splits of the input.
 
     Args:
         config: options of the conversion.
-        cases: all that the layout found.
+        cases: all cases of the input.
         source: the input.
-        modalities: of the dataset.
-        lesion_ml: called where partitions are drawn evenly by lesion size, with the cases that get labels.
-        privacy: knows the names in the input of cases that bear pseudonyms.
+        modalities: modalities of the dataset.
+        lesion_ml: called for a stratified draw, with the cases whose labels may be read.
+        privacy: maps names of the input to pseudonyms.
         report: prints a line.
 
     Raises:
@@ -84,7 +84,7 @@ def choose(
 
 
 def _given_with(cases: Sequence[CaseFiles], source: pathlib.Path, privacy: Open | Hidden) -> str:
-    """The split that lies in the input, in words; "" if there is none."""
+    """The origin of the input's split, in words; "" if the input has none."""
     if any(case.partition for case in cases):
         return "the manifest's column 'partition'"
     path = source / splits.FILE_NAME
@@ -93,14 +93,14 @@ def _given_with(cases: Sequence[CaseFiles], source: pathlib.Path, privacy: Open 
 
 def _no_split(source: pathlib.Path) -> NoSplit:
     return NoSplit(
-        "nothing says which case is in which partition",
+        "the partitions of the cases are not given",
         path=source,
         remedy="Pass --split=FILE.json, or --split_seed=0 to draw one",
     )
 
 
 def unused_labels(chosen: Mapping[str, Sequence[CaseFiles]]) -> str:
-    """The line of the summary that says whose labels nothing reads: `chosen` holds the cases by partition."""
+    """A line that names the unlabelled patients who have labels. `chosen`: cases by partition."""
     names = list(dict.fromkeys(case.patient for case in chosen.get("unlabelled", ()) if case.has_label()))
     line = f"labels of {len(names)} patient{'s' * (len(names) != 1)} are not used"
     if not names:

@@ -54,7 +54,8 @@ class FoldPlan:
         self, folds: Sequence[Sequence[str]], rank: Callable[[str], object]
     ) -> tuple[list[str], list[str], list[str]]:
         """Validation, labelled and spare patients; the labelled are the first by `rank`."""
-        rest = sorted((name for number, held in enumerate(folds) if number != self.fold for name in held), key=rank)
+        others = (patients for number, patients in enumerate(folds) if number != self.fold)
+        rest = sorted((name for patients in others for name in patients), key=rank)
         labelled = len(rest) if self.labelled is None else self.labelled
         return list(folds[self.fold]), rest[:labelled], rest[labelled:]
 
@@ -81,7 +82,7 @@ def with_fold(split: Split, fold: int, rank: Callable[[str], object]) -> Split:
     check_number(fold, len(split.folds))
     plan = FoldPlan(len(split.folds), fold, split.labelled_in_a_fold)
     validation, labelled, spare = plan.parts(split.folds, rank)
-    members = {name for held in split.folds for name in held}
+    members = {name for patients in split.folds for name in patients}
     parts = {
         "test": split["test"],
         "validation": validation,
@@ -89,7 +90,7 @@ def with_fold(split: Split, fold: int, rank: Callable[[str], object]) -> Split:
         "unlabelled": [*(name for name in split["unlabelled"] if name not in members), *spare],
     }
     excluded = set(split[EXCLUDED])
-    kept = {name: [one for one in held if one not in excluded] for name, held in parts.items()}
+    kept = {name: [patient for patient in patients if patient not in excluded] for name, patients in parts.items()}
     body = {**split.to_json(), **kept, "fold": fold}
     del body["hash"]
     return checked(body)

@@ -1,4 +1,4 @@
-"""What a conversion of deliveries will read, without opening an image: whether a conversion is due."""
+"""Resolves the input of a conversion of deliveries without opening an image, to decide whether a conversion is due."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Resolved:
 
     Attributes:
         span: number of the last delivery that is read.
-        fingerprint: SHA-256 (hex) over the names, sizes and times of change of the files of all deliveries up to it,
-            and of what their manifests name elsewhere.
-        split: who is in which partition.
+        fingerprint: SHA-256 (hex) over the names, sizes and modification times of the files of all deliveries up to
+            `span`, and of files elsewhere that their manifests name.
+        split: the partitions of the patients.
     """
 
     span: int
@@ -35,11 +35,11 @@ class Resolved:
 
 
 def resolve(config: ConvertConfig) -> Resolved:
-    """What `conversion.job.convert` would read with these options.
+    """The input that `conversion.job.convert` would read with these options.
 
     Raises:
-        UserError: there is no delivery or no split; pseudonyms have no file to be kept in; the draw would have to read
-            masks.
+        UserError: there is no delivery or no split; --pseudonym_map is required and missing; the draw of the split
+            would read masks.
     """
     source = pathlib.Path(config.input)
     if not deliveries.is_there(source):
@@ -49,9 +49,9 @@ def resolve(config: ConvertConfig) -> Resolved:
     layout = sources.layout(config)
     if sources.hides_names(config, layout) and not config.pseudonym_map:
         raise UserError(
-            "cases of deliveries need pseudonyms that stay",
+            "cases of deliveries need permanent pseudonyms",
             path=source,
-            remedy="Pass --pseudonym_map=FILE.json, a file outside of the deliveries that is kept",
+            remedy="Pass --pseudonym_map=FILE.json, a permanent file outside of the deliveries",
         )
     modalities = config.settings().modalities
     privacy = sources.privacy(config, layout, Target.parse(config.output, overwrite=False))
@@ -69,9 +69,9 @@ def resolve(config: ConvertConfig) -> Resolved:
 
 
 def fingerprint(folders: Sequence[pathlib.Path], files: Iterable[pathlib.Path] = ()) -> str:
-    """SHA-256 (hex) over the names, sizes and times of change of all files in the folders, and of `files`.
+    """SHA-256 (hex) over the names, sizes and modification times of all files in the folders, and of `files`.
 
-    Links are followed, since layouts follow them; what is hidden is left out, since they do not look at it.
+    As in layouts, links are followed, and hidden files are ignored.
     """
     states = []
     for folder in folders:
@@ -83,7 +83,7 @@ def fingerprint(folders: Sequence[pathlib.Path], files: Iterable[pathlib.Path] =
 def _all_files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     entered = set()
     for place, inner, names in os.walk(folder, followlinks=True):
-        # A link to a folder above it would lead round for ever.
+        # A link to a parent folder would be an endless loop.
         state = os.stat(place)
         if (state.st_dev, state.st_ino) in entered:
             inner.clear()
@@ -96,13 +96,13 @@ def _all_files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def _state(path: pathlib.Path) -> tuple[int, int]:
     try:
         state = path.stat()
-    except OSError:  # a link that leads nowhere, or round
+    except OSError:  # a broken or circular link
         state = path.lstat()
     return state.st_size, state.st_mtime_ns
 
 
 def _no_masks(cases) -> dict[str, float]:
     raise UserError(
-        "--stratify=lesion_size would have to read masks before it is known what is to be done",
-        remedy="Let python -m semicml_tf.convert draw the first delivery's split, and lay split.json beside its data",
+        "--stratify=lesion_size would have to read masks before the conversion",
+        remedy="Draw the first delivery's split with python -m semicml_tf.convert, and put split.json beside its data",
     )

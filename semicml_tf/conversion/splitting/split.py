@@ -1,6 +1,7 @@
-"""Who is in which partition: a value, its file, and the cases that it means. Always whole patients.
+"""Splits: the partition of each patient, its file `split.json`, and the cases of each partition.
 
-A split names patients or cases; the name of a patient stands for all its studies.
+A split names patients or cases. The name of a patient stands for all studies of the patient. All studies of a patient
+have the same partition.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ LESION_SIZE = "lesion_size"
 
 _DRAWN = ("folds", "fold", "labelled_in_a_fold", "seed", "stratify")
 _REMEDY = (
-    f"Expected is {{PARTITION: [NAME, ...]}} of patients or cases, with the partitions {', '.join(NAMES)}; where it "
-    f"was drawn, also {', '.join(_DRAWN)} and hash"
+    f"Expected is {{PARTITION: [NAME, ...]}} of patients or cases, with the partitions {', '.join(NAMES)}; a drawn "
+    f"split also has {', '.join(_DRAWN)} and hash"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Split(Mapping[str, tuple[str, ...]]):
-    """Names by partition, as a mapping that holds all of `NAMES`; and how they were drawn.
+    """A mapping from partitions, all of `NAMES`, to names of patients or cases; and how they were drawn.
 
     Attributes:
-        names: of patients or cases, sorted, by partition.
-        folds: patients in validation, by fold; () where there are no folds.
-        fold: number of the fold whose patients are in validation, from 0.
-        labelled_in_a_fold: patients of the other folds that are labelled; None = all.
-        seed: of the draw; None where the split was given.
-        stratify: ``lesion_size`` where partitions got about the same sizes of lesions, else "".
+        names: sorted names of patients or cases, by partition.
+        folds: validation patients of each fold; () without folds.
+        fold: number of the validation fold, from 0.
+        labelled_in_a_fold: number of labelled patients in the other folds; None = all.
+        seed: seed of the draw; None if the split was not drawn.
+        stratify: ``lesion_size`` if the split is stratified by lesion volume, else "".
     """
 
     names: Mapping[str, tuple[str, ...]]
@@ -61,11 +62,11 @@ class Split(Mapping[str, tuple[str, ...]]):
         return len(self.names)
 
     def to_json(self) -> dict[str, Any]:
-        """The contents of `split.json`, with their hash. `read` is the way back."""
+        """The contents of `split.json`, with their hash; see `read`."""
         body: dict[str, Any] = {name: list(self.names[name]) for name in NAMES}
         if self.folds:
             body |= {
-                "folds": [list(held) for held in self.folds],
+                "folds": [list(patients) for patients in self.folds],
                 "fold": self.fold,
                 "labelled_in_a_fold": self.labelled_in_a_fold,
             }
@@ -73,19 +74,19 @@ class Split(Mapping[str, tuple[str, ...]]):
             body["seed"] = self.seed
         if self.stratify:
             body["stratify"] = self.stratify
-        # First, so that its line can be deleted without mending a comma.
+        # The hash comes first, so that a user can delete its line and the JSON stays valid.
         return {"hash": content_hash(body), **body}
 
 
 def content_hash(body: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) over the contents of a split file, however it is laid out."""
-    held = {key: value for key, value in body.items() if key != "hash"}
-    return hashlib.sha256(json.dumps(held, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 (hex) of the contents of a split file, independent of its formatting."""
+    hashed = {key: value for key, value in body.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
 class _Drawn:
-    """How a split file says that it was drawn; see `Split`."""
+    """The fields of a split file about its draw; see `Split`."""
 
     seed: int | None = None
     stratify: Literal["", LESION_SIZE] = ""
@@ -100,10 +101,10 @@ class _Drawn:
 
 
 def _no_name_twice(lists: Mapping[str, Any], source: str | os.PathLike | None) -> None:
-    for name, held in lists.items():
-        twice = [case for case, count in collections.Counter(held).items() if count > 1]
+    for partition, names in lists.items():
+        twice = [name for name, count in collections.Counter(names).items() if count > 1]
         if twice:
-            raise UserError(f"case {twice[0]} is twice in '{name}'", path=source, remedy="Name it once")
+            raise UserError(f"case {twice[0]} is twice in '{partition}'", path=source, remedy="Name it once")
 
 
 def checked(
@@ -112,14 +113,14 @@ def checked(
     """A split from the contents of its file, with all partitions and sorted names.
 
     Args:
-        split: names by partition, which may be left out; `Split.to_json` has more.
-        cases: what there is on disk, to check that no patient is in two partitions through two studies; None = only
-            names are compared.
-        source: file that it comes from, for messages.
+        split: names by partition, and optionally the other fields of `Split.to_json`. Partitions may be missing.
+        cases: the existing cases, to check that all studies of a patient are in one partition; None = only names are
+            compared.
+        source: file of the split, for messages.
 
     Raises:
-        UserError: an unknown partition; a name twice, or a patient in two partitions; nobody at all; a hash that does
-            not match; folds that are no folds.
+        UserError: a partition is unknown; a name is repeated, or a patient is in two partitions; all partitions are
+            empty; the hash does not match; the folds are malformed.
     """
     json_files.of_value(split, Mapping[str, Any], what="a split", path=source, remedy=_REMEDY)
     for name in split:
@@ -129,7 +130,7 @@ def checked(
         raise UserError(
             "its hash does not match its contents: it was edited",
             path=source,
-            remedy="Take the file as it was, or delete its line 'hash' to accept the edit",
+            remedy="Restore the file, or delete its line 'hash' to accept the edit",
         )
     lists = json_files.of_value(
         {name: split[name] for name in NAMES if name in split},
@@ -140,8 +141,8 @@ def checked(
     )
     _no_name_twice(lists, source)
     home: dict[str, str] = {}
-    for partition, held in lists.items():
-        for name in held:
+    for partition, names in lists.items():
+        for name in names:
             if name in home:
                 raise UserError(
                     f"case {name} is in two partitions, '{home[name]}' and '{partition}'",
@@ -158,22 +159,22 @@ def checked(
 
 
 def _how_drawn(split: Mapping[str, Any], source: str | os.PathLike | None) -> dict[str, Any]:
-    held = {name: value for name, value in split.items() if name not in NAMES}
-    drawn = json_files.of_value(held, _Drawn, what="a split", path=source, remedy=_REMEDY)
+    fields = {name: value for name, value in split.items() if name not in NAMES}
+    drawn = json_files.of_value(fields, _Drawn, what="a split", path=source, remedy=_REMEDY)
     _no_name_twice({f"folds[{number}]": names for number, names in enumerate(drawn.folds)}, source)
-    names = [name for held in drawn.folds for name in held]
+    names = [name for patients in drawn.folds for name in patients]
     if len(set(names)) != len(names) or set(split.get("test", ())) & set(names):
         raise UserError("a patient is in two folds, or in a fold and in 'test'", path=source, remedy="Draw them again")
-    found = dataclasses.asdict(drawn) | {"folds": tuple(tuple(sorted(held)) for held in drawn.folds)}
-    del found["hash"]
-    return found
+    values = dataclasses.asdict(drawn) | {"folds": tuple(tuple(sorted(patients)) for patients in drawn.folds)}
+    del values["hash"]
+    return values
 
 
 def read(path: str | os.PathLike) -> Split:
-    """Reads a split from JSON.
+    """Reads a split from a JSON file.
 
     Raises:
-        UserError: it is not there, or `checked` refuses it.
+        UserError: the file is missing or malformed; see `checked`.
     """
     remedy = "Pass --split=FILE.json, or --split_seed to draw one"
     content = json_files.load(path, what="a split", remedy=remedy, max_bytes=json_files.MAX_BYTES_OF_CASES)
@@ -181,10 +182,10 @@ def read(path: str | os.PathLike) -> Split:
 
 
 def from_layout(cases: Sequence[CaseFiles], *, source: str | os.PathLike) -> Split:
-    """The split in a manifest's column ``partition``; cases without a partition are left out.
+    """The split in a manifest's column ``partition``. Cases without a partition are left out.
 
     Raises:
-        UserError: a cell names no partition, or as `checked`.
+        UserError: a cell names no partition; see also `checked`.
     """
     split: dict[str, list[str]] = {}
     for case in cases:
@@ -201,14 +202,14 @@ def from_layout(cases: Sequence[CaseFiles], *, source: str | os.PathLike) -> Spl
 
 def by_patient(cases: Sequence[CaseFiles]) -> dict[str, list[CaseFiles]]:
     """The cases of each patient, sorted by name."""
-    held: dict[str, list[CaseFiles]] = {}
+    studies: dict[str, list[CaseFiles]] = {}
     for case in sorted(cases, key=lambda case: case.case_id):
-        held.setdefault(case.patient, []).append(case)
-    return held
+        studies.setdefault(case.patient, []).append(case)
+    return studies
 
 
-def _meant(name: str, patients: Mapping[str, list[CaseFiles]], by_id: Mapping[str, CaseFiles], source):
-    """The cases that a name stands for; none if it is unknown."""
+def _cases_of(name: str, patients: Mapping[str, list[CaseFiles]], by_id: Mapping[str, CaseFiles], source):
+    """The cases that a name stands for; [] if it is unknown."""
     studies, case = patients.get(name, []), by_id.get(name)
     if case is not None and studies and case.patient != name:
         raise UserError(
@@ -220,19 +221,18 @@ def _meant(name: str, patients: Mapping[str, list[CaseFiles]], by_id: Mapping[st
 
 
 def _homes(split: Split, cases: Sequence[CaseFiles], source: str | os.PathLike | None) -> dict[str, str]:
-    """Partition (or ``excluded``) by case name.
+    """Partition (or ``excluded``) by case name. Single studies of a patient may be excluded.
 
     Raises:
-        UserError: a patient is in two partitions, or a case is named twice. A study may be excluded while
-            its patient's others are not.
+        UserError: a patient is in two partitions, or a case is named twice.
     """
     patients, by_id = by_patient(cases), {case.case_id: case for case in cases}
     home: dict[str, str] = {}
-    told: dict[str, tuple[str, str]] = {}
+    first_place: dict[str, tuple[str, str]] = {}  # partition and case by patient
     for partition in PARTITIONS:
         for name in split[partition]:
-            for case in _meant(name, patients, by_id, source):
-                first, study = told.setdefault(case.patient, (partition, case.case_id))
+            for case in _cases_of(name, patients, by_id, source):
+                first, study = first_place.setdefault(case.patient, (partition, case.case_id))
                 if first != partition:
                     raise UserError(
                         f"patient {case.patient} is in two partitions, '{first}' (case {study}) and '{partition}' "
@@ -248,7 +248,7 @@ def _homes(split: Split, cases: Sequence[CaseFiles], source: str | os.PathLike |
                     )
                 home[case.case_id] = partition
     for name in split[EXCLUDED]:
-        for case in _meant(name, patients, by_id, source):
+        for case in _cases_of(name, patients, by_id, source):
             if case.case_id in home and name == case.patient and len(patients[case.patient]) > 1:
                 raise UserError(
                     f"patient {name} is excluded, but its case {case.case_id} is in '{home[case.case_id]}'",
@@ -265,13 +265,15 @@ def cases_by_partition(
     """The files of every case in the split.
 
     Args:
-        source: where the cases come from, for messages.
+        split: the split.
+        cases: the existing cases.
+        source: the input, for messages.
 
     Returns:
-        Cases by partition, sorted by name, without the excluded; and the cases that the split leaves out.
+        Cases by partition, sorted by name, without the excluded ones; and names of the cases that are not in the split.
 
     Raises:
-        UserError: the split names nobody who has files here, or a patient is in two partitions.
+        UserError: the split names a case without files, or a patient is in two partitions.
     """
     known = {case.case_id for case in cases} | {case.patient for case in cases}
     for partition in PARTITIONS:
@@ -289,16 +291,16 @@ def cases_by_partition(
 
 
 def without(split: Split, bad: Collection[str], cases: Sequence[CaseFiles]) -> Split:
-    """The split with the cases named `bad` among the excluded; a patient whose every case is bad, as a whole."""
-    names = {partition: set(held) for partition, held in split.items()}
+    """The split with the cases named `bad` excluded. A patient whose cases are all bad is excluded by name."""
+    names = {partition: set(members) for partition, members in split.items()}
     for patient, studies in by_patient(cases).items():
-        own = {case.case_id for case in studies}
-        gone = own & set(bad)
-        if not gone or not any(({patient} | own) & names[partition] for partition in PARTITIONS):
+        case_ids = {case.case_id for case in studies}
+        excluded = case_ids & set(bad)
+        if not excluded or not any(({patient} | case_ids) & names[partition] for partition in PARTITIONS):
             continue
-        gone = {patient} if gone == own else gone
+        excluded = {patient} if excluded == case_ids else excluded
         for partition in PARTITIONS:
-            names[partition] -= gone | own if patient in gone else gone
-        names[EXCLUDED] |= gone
+            names[partition] -= excluded | case_ids if patient in excluded else excluded
+        names[EXCLUDED] |= excluded
     kept = {partition: tuple(sorted(names[partition])) for partition in NAMES}
     return dataclasses.replace(split, names=kept)

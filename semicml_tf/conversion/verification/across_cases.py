@@ -1,4 +1,4 @@
-"""What only shows when all cases are looked at: duplicates, leaks between partitions, the odd one out."""
+"""Verification across cases: duplicates, leaks between partitions, and outliers."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import numpy as np
 from semicml_tf.conversion.verification.findings import CaseReport, Finding
 from semicml_tf.files.case import CaseFiles
 
-# Fewer cases have no usual value.
+# Fewer cases have no reliable median.
 LEAST_CASES = 10
-# Cases in which a region lies within another one, so that this is the rule; and twice as many as exceptions.
+# Least number of cases in which a region lies within another one. They must also be twice as many as the exceptions.
 LEAST_NESTED = 3
 # Robust standard deviations from the median.
 FAR = 8.0
-# More than this share of the cases is no outlier but a second scanner or protocol.
+# A larger fraction of the cases is not reported, because it is a second scanner or protocol.
 MOST_OUTLIERS = 0.05
 _KEEP = ("test", "validation", "labelled", "unlabelled")
-# Of logarithms: where most cases have one and the same value, a difference of 5 % is one standard deviation.
+# Smallest standard deviation of logarithms (5 %), if most cases have the same value.
 _LEAST_DEVIATION = 0.05
 
 
 def across(cases: Mapping[str, Sequence[CaseFiles]], reports: Mapping[str, CaseReport]) -> list[Finding]:
-    """Findings about cases beside each other.
+    """Findings about several cases.
 
     Args:
-        cases: by partition.
-        reports: of each case, by its name; a case without one is looked at by its name alone.
+        cases: cases by partition.
+        reports: reports by case name. Of a case without a report, only the name is checked.
     """
     home = {case.case_id: partition for partition, members in cases.items() for case in members}
     files = {case.case_id: case for members in cases.values() for case in members}
@@ -48,7 +48,7 @@ def across(cases: Mapping[str, Sequence[CaseFiles]], reports: Mapping[str, CaseR
 
 
 def _grouped(items: Iterable[Any], key: Callable[[Any], Hashable | None]) -> list[list[Any]]:
-    """Groups of two or more items with one key; None is no key."""
+    """Groups of two or more items with the same key. Items with the key None are ignored."""
     groups = collections.defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
@@ -57,9 +57,9 @@ def _grouped(items: Iterable[Any], key: Callable[[Any], Hashable | None]) -> lis
 
 
 def _leaks(names: Sequence[str], home: Mapping[str, str]) -> list[str]:
-    """The cases to leave out so that the rest is in one partition; they are the ones that get the error.
+    """The cases to exclude, so that the others are in one partition. They get the error.
 
-    Scores are worth more than training data: what is tested on stays.
+    Test cases are kept, then validation cases, because scores are worth more than training data.
     """
     keep = min((home[name] for name in names), key=lambda partition: (_KEEP + (partition,)).index(partition))
     return [name for name in names if home[name] != keep]
@@ -97,8 +97,8 @@ def _ids_alike(names: Sequence[str]) -> list[Finding]:
 def _duplicate_images(
     reports: Mapping[str, CaseReport], files: Mapping[str, CaseFiles], home: Mapping[str, str]
 ) -> list[Finding]:
-    # The voxels' hash where they could be read: the same image zipped twice has two digests of its file.
-    # A constant image is an error of its own, and the same one in many cases is no sign of a leak.
+    # Compares hashes of the voxels if they could be read, because the compression changes the digest of a file.
+    # Constant images are skipped: they have an error of their own, and equal ones are no leak.
     places = []
     for case, report in reports.items():
         for name in files[case].images:
@@ -108,12 +108,12 @@ def _duplicate_images(
     found = []
     for group in _grouped(places, lambda place: place[0]):
         for other in {other: None for _, other, _ in group}:
-            names = [held for _, holder, held in group if holder == other]
+            names = [modality for _, holder, modality in group if holder == other]
             if len(names) > 1:
                 found.append(
                     Finding.of(
                         "same_image_twice",
-                        f"{' and '.join(repr(held) for held in names)} of case {other} are one image",
+                        f"{' and '.join(map(repr, names))} of case {other} are one image",
                         case=other,
                         file=files[other].images[names[0]].path,
                         remedy="Put each modality's own file in its place, or exclude the case",
@@ -122,14 +122,14 @@ def _duplicate_images(
         holders = list(dict.fromkeys(holder for _, holder, _ in group))
         if len(holders) < 2:
             continue
-        told = ", ".join(f"{holder} ('{home[holder]}')" for holder in holders)
+        places_text = ", ".join(f"{holder} ('{home[holder]}')" for holder in holders)
         leaks = _leaks(holders, home)
         for holder in leaks or holders[1:]:
-            name = next(held for _, other, held in group if other == holder)
+            name = next(modality for _, other, modality in group if other == holder)
             found.append(
                 Finding.of(
                     "image_in_two_partitions" if leaks else "image_in_two_cases",
-                    f"the same image, '{name}' here, is in the cases {told}",
+                    f"the same image, '{name}' here, is in the cases {places_text}",
                     case=holder,
                     file=files[holder].images[name].path,
                     remedy="Leave it in one case: what is trained on must not be tested on"

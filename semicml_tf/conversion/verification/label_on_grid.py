@@ -15,12 +15,12 @@ def read_codes(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np
     """The label's codes (see `labels.LabelDefinition`) on the grid that it was drawn on.
 
     Args:
-        case: with a label.
-        settings: of the conversion.
+        case: a case with a label.
+        settings: settings of the conversion.
         reference: grid of the image whose box the record covers.
 
     Raises:
-        UserError: the file is unusable; or any of the checks below.
+        UserError: the file is unusable, or one of the checks below fails.
     """
     values, grid = case.label.read_label()
     check_place(case, settings, grid, reference)
@@ -31,17 +31,19 @@ def read_codes(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np
 
 
 def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid) -> None:
-    """Checks where the label lies.
+    """Checks the grid of the label.
 
-    It must be on the grid of the image that it was drawn on. Where the case lacks that image, the label's own grid
-    stands, as long as it shows what `reference` shows.
+    The label must be on the grid of the image that it was drawn on. If this image is missing, the label may have any
+    grid that overlaps with `reference`.
 
     Args:
-        grid: the label's.
-        reference: of the image whose box the record covers.
+        case: a case with a label.
+        settings: settings of the conversion.
+        grid: grid of the label.
+        reference: grid of the image whose box the record covers.
 
     Raises:
-        UserError: it lies elsewhere.
+        UserError: the label is on another grid.
     """
     drawn_on = case.label_on or case.images.get(settings.reference_modality)
     if drawn_on is None or drawn_on.missing():
@@ -49,9 +51,8 @@ def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid
             reference, grid, case_id=case.case_id, reference_name="its image", name="label", path=case.label.path
         )
         return
-    # Headers are read again where the label was drawn on the reference: they cost nothing.
     expected = drawn_on.read_grid()
-    # The same voxels, whatever order the file keeps its axes in.
+    # The order and direction of the axes may differ.
     if grid.is_close(expected) or grid.reordered()[0].is_close(expected.reordered()[0]):
         return
     raise UserError(
@@ -62,7 +63,7 @@ def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid
 
 
 def check_values(case: CaseFiles, settings: Settings, values: np.ndarray) -> None:
-    """Raises: UserError: the label map holds values of no class that are neither background nor ignored."""
+    """Raises UserError if the label map has values that are neither a class nor background nor ignored."""
     ignored = settings.labels.ignore_value
     known = settings.labels.values + settings.background_values + (() if ignored is None else (ignored,))
     seen = np.zeros(values.shape, bool)
@@ -79,7 +80,7 @@ def check_values(case: CaseFiles, settings: Settings, values: np.ndarray) -> Non
 
 
 def check_not_empty(case: CaseFiles, settings: Settings, mask: np.ndarray) -> None:
-    """Raises: UserError: there is no foreground, and empty labels are not allowed."""
+    """Raises UserError if there is no foreground and empty labels are not allowed."""
     if mask.any() or settings.allow_empty_labels:
         return
     raise UserError(

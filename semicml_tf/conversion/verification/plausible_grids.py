@@ -14,9 +14,9 @@ from semicml_tf.geometry.grid import Grid
 # A modality that covers less of the reference's box than this shows another patient or another region.
 LEAST_OVERLAP = 0.5
 MOST_TURNED_DEGREES = 20.0
-# In voxels of the coarser of two grids: cutting to whole voxels costs up to half of one, a lost slice a whole one.
+# In voxels of the coarser grid. Cropping to whole voxels loses up to half a voxel; a missing slice, a whole one.
 MOST_MISSED_VOXELS = 0.75
-# Slices of two images count as lying between one another from this many slices and millimetres on.
+# Smallest offset, in slices and in millimetres, between slices of two images that is reported.
 LEAST_OFFSET_SLICES, LEAST_OFFSET_MM = 0.25, 0.5
 _EQUAL_STEPS = 0.01
 
@@ -26,7 +26,7 @@ _TOWARDS = (("the left", "the right"), ("the back", "the front"), ("the feet", "
 def of_two(
     reference: Grid, grid: Grid, *, case_id: str, reference_name: str, name: str, path: str | os.PathLike
 ) -> list[Finding]:
-    """Findings about a modality's grid against the reference's, other than too little overlap."""
+    """Findings about a modality's grid compared with the reference's; `check_overlap` checks their overlap."""
     found = []
 
     def odd(code: str, problem: str, remedy: str) -> None:
@@ -62,20 +62,20 @@ def _directions(grid: Grid) -> np.ndarray:
 
 
 def _turned_degrees(one: Grid, other: Grid) -> float:
-    """The largest angle between axes that belong together; flips and the order of axes count as no turn."""
+    """The largest angle between corresponding axes, without regard to flips and the order of axes."""
     cosines = np.abs(_directions(one).T @ _directions(other))
     best = max(min(cosines[axis, p[axis]] for axis in range(3)) for p in itertools.permutations(range(3)))
     return float(np.degrees(np.arccos(min(best, 1.0))))
 
 
 def _missed(reference: Grid, grid: Grid) -> list[str]:
-    """Where the reference's box sticks out of the grid's by more than is due to whole voxels: "3.3 mm towards ..."."""
+    """The sides on which the reference's box extends beyond the grid's, in words: "3.3 mm towards ..."."""
     corners = np.array(
         [(*corner, 1.0) for corner in itertools.product(*((-0.5, n / 2 - 0.5, n - 0.5) for n in reference.shape))]
     )
     index = (corners @ (np.linalg.inv(grid.affine) @ reference.affine).T)[:, :3]
     cosines = np.abs(_directions(grid).T @ _directions(reference))
-    told = []
+    sides = []
     for axis in range(3):
         step = grid.spacing_mm[axis]
         tolerance = MOST_MISSED_VOXELS * max(step, reference.spacing_mm[int(cosines[axis].argmax())])
@@ -84,21 +84,24 @@ def _missed(reference: Grid, grid: Grid) -> list[str]:
             if voxels * step > tolerance:
                 direction = sign * _directions(grid)[:, axis]
                 world = int(np.abs(direction).argmax())
-                told.append(f"{voxels * step:.3g} mm towards {_TOWARDS[world][int(direction[world] > 0)]}")
-    return told
+                sides.append(f"{voxels * step:.3g} mm towards {_TOWARDS[world][int(direction[world] > 0)]}")
+    return sides
 
 
 def _slice_offset(reference: Grid, grid: Grid) -> tuple[float, float] | None:
-    """(slice distance in mm, offset in slices) where both have one slice distance and direction, but other planes."""
-    # The coarsest axis; the one from feet to head where several are.
+    """Slice distance in mm and offset in slices, if both grids have the same slice distance and direction.
+
+    None if they have not, or if the offset is small.
+    """
+    # The axis with the coarsest spacing; if there are several, the one from feet to head.
     _, (axis, *_), _ = reference.reordered()
     if reference.spacing_mm[axis] < (1 - _EQUAL_STEPS) * max(reference.spacing_mm):
         axis = int(np.argmax(reference.spacing_mm))
     normal = _directions(reference)[:, axis]
     cosines = np.abs(normal @ _directions(grid))
-    own = int(cosines.argmax())
+    parallel = int(cosines.argmax())
     step = reference.spacing_mm[axis]
-    if cosines[own] < np.cos(np.radians(1)) or abs(grid.spacing_mm[own] / step - 1) > _EQUAL_STEPS:
+    if cosines[parallel] < np.cos(np.radians(1)) or abs(grid.spacing_mm[parallel] / step - 1) > _EQUAL_STEPS:
         return None
     apart = float(normal @ (grid.affine[:3, 3] - reference.affine[:3, 3])) / step
     offset = abs(apart - round(apart))

@@ -1,21 +1,16 @@
-"""Do CT and PET show one body at one place? A lesion's uptake in the air beside CT's body says that they do not.
+"""Detects a displacement between CT and PET: uptake of a lesion's strength in the air beside the body in CT.
 
-A PET resolves some 5 mm, so uptake at the skin fades within that distance. Hot voxels out in the air that hold at
-least half of the peak beside them cannot come from where CT puts the skin: one of the images is displaced, and a
-label drawn on CT does not fit PET.
+The resolution of PET is about 5 mm, so uptake at the skin fades within that distance. Voxels in the air with at least
+half of a nearby peak cannot come from inside the body of the CT. One of the images is then displaced, and a label drawn
+on CT does not fit PET.
 
-Measured on the 36 sarcoma patients (CT, FDG-PET, their masks read for this study alone; the tool reads those of
-labelled partitions): STS_019, whose contour is known to be about 7 mm off PET, has 0.7 ml of such voxels, up to SUV
-11.9; the other 35 have none (their highest uptake in air is SUV 2.2): no false alarm. The rule was made while
-looking at these patients, and others were not tried. Only a lesion near the skin can give itself away: with the other
-patients' CT shifted sideways by 7, 10 and 15 mm in eight directions, 1 %, 3 % and 13 % of the shifts were noticed.
-Silence proves nothing.
+Limits, measured on the 36 sarcoma patients with CT and FDG-PET, on which the rule was also developed: STS_019, whose
+contour is about 7 mm off PET, has 0.7 ml of such voxels, up to SUV 11.9. The other 35 patients have none; their highest
+uptake in air is SUV 2.2. Only lesions near the skin can be detected: with the CT of the other patients shifted sideways
+by 7, 10 and 15 mm in eight directions, 1 %, 3 % and 13 % of the shifts were detected.
 
-What a mask alone tells was tried first and is not used: the shift of the mask, up to 15 mm, that gives the greatest
-contrast in PET between its inside and a shell of 10 mm. STS_019's is 4 to 10 mm, according to the contrast's
-definition; so are those of a third of the sound patients or more, whose tumours take up unevenly or have a hot
-neighbour. The share of the hot volume more than 3 mm outside the mask is greatest in STS_019 (24 %), but 20 % in two
-sound ones.
+The mask alone does not detect the displacement. The shift of the mask with the greatest contrast in PET is 4 to 10 mm
+in STS_019, but also in a third or more of the patients without a displacement.
 """
 
 from __future__ import annotations
@@ -26,18 +21,18 @@ import numpy as np
 
 from semicml_tf.geometry.grid import Grid
 
-# Skin, fat and muscle stay below this in FDG-PET; lesions of interest are above.
+# Skin, fat and muscle are below this in FDG-PET; lesions of interest are above.
 HOT_SUV = 2.5
-# Of the peak within NEAR_MM: the level that an edge has where it truly lies, however far the PET is blurred.
+# Fraction of the peak within NEAR_MM. The true position of an edge has this level, independent of the blur.
 OF_PEAK = 0.5
 NEAR_MM = 15.0
 # Lungs are denser than air, padding beyond the reconstructed circle is lower.
 AIR_HU = (-1100.0, -900.0)
-# Whatever is above ends the view from outside: skin, table. Gas in the body is enclosed by it.
+# Skin and table are above. Air that they enclose, such as gas in the body, is not outside.
 SOLID_HU = -500.0
-# Less than this is a voxel or two.
+# Smaller volumes are one or two voxels.
 LEAST_ML = 0.2
-# Where no label says that a lesion is beside it. Hot urine or bowel close to the skin, blurred, leaves a few tenths.
+# Without a label of a lesion beside it. Hot urine or bowel close to the skin gives a few tenths of an ml.
 LEAST_ML_ALONE = 0.5
 
 _MOST = 500
@@ -45,11 +40,11 @@ _MOST = 500
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UptakeInAir:
-    """A lesion's PET voxels that lie in the air beside CT's body.
+    """Hot PET voxels in the air beside the body in CT.
 
     Attributes:
-        volume_ml: of these voxels; of the hottest 500 of them where there are more.
-        peak_suv: the highest value among them; 0 where there are none.
+        volume_ml: volume of these voxels, at most of the hottest 500.
+        peak_suv: their highest value; 0 if there are none.
         points_mm: (n, 3) float64, their centres in RAS+ world space.
     """
 

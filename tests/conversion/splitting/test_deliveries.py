@@ -138,7 +138,7 @@ def test_a_later_deliverys_own_split_speaks_for_the_new_patients_alone(source, t
 def test_a_drawn_split_stays_as_it_is(source, tmp_path):
     copied = shutil.copytree(source, tmp_path / "source")
     (copied / "span-1/split.json").unlink()
-    with pytest.raises(UserError, match="nothing says which case is in which partition"):
+    with pytest.raises(UserError, match="the partitions of the cases are not given"):
         split_of(copied)
     drawn = ("--split_seed=3", "--labelled_fraction=0.25", "--validation_fraction=0.25", "--test_fraction=0.25")
     first, both = split_of(copied, "--span=1", *drawn), split_of(copied, *drawn)
@@ -193,7 +193,7 @@ def test_mistakes(source, tmp_path):
         (("--span=7",), "expected delivery 7, got span-1, span-2"),
         (("--folds=2", "--split_seed=0"), "--folds and deliveries contradict each other"),
         (("--split=a", "--keep_split=b"), "contradict each other"),
-        (("--pseudonymize",), "pseudonyms that stay.*--pseudonym_map"),
+        (("--pseudonymize",), "permanent pseudonyms.*--pseudonym_map"),
     ):
         with pytest.raises(UserError, match=message):
             split_of(source, *flags)
