@@ -231,7 +231,7 @@ def test_empty_labels_on_request(source, tmp_path):
     assert info.cases("labelled")[0].lesion_slices == 0
 
 
-def test_a_lesion_lost_at_a_coarse_spacing_is_told(source, tmp_path, capsys):
+def test_a_lesion_lost_at_a_coarse_spacing_is_reported(source, tmp_path, capsys):
     speck = np.zeros(image_folders.SHAPE, np.uint8)
     speck[5, 5, 3] = 1
     image_folders.write(source / "labelsTr/P1.nii.gz", speck)
@@ -366,7 +366,7 @@ def test_a_manifest_goes_before_what_the_files_beside_it_are_called(tmp_path):
     assert f"Pass --input={tmp_path / 'manifest.csv'}" in line
 
 
-def test_the_command_that_is_told_can_be_typed_again(source, tmp_path):
+def test_the_stored_command_can_be_repeated(source, tmp_path):
     spaced = source.rename(tmp_path / "Bilder der Fälle")
     told = json.loads(
         (convert(spaced, tmp_path / "out", "--label_roi=GTV 1") / "dataset.json").read_text(encoding="utf-8")
@@ -375,7 +375,7 @@ def test_the_command_that_is_told_can_be_typed_again(source, tmp_path):
     assert sorted(shlex.split(told)[3:]) == sorted(expected)
 
 
-def test_what_a_split_leaves_out_and_what_training_will_lack_is_told(source, tmp_path, capsys):
+def test_excluded_cases_and_empty_partitions_are_reported(source, tmp_path, capsys):
     write_split(source, {"unlabelled": ["P1", "P2"], "validation": ["P3"], "excluded": ["P4"]})
     convert(source, tmp_path / "out")
     told = capsys.readouterr().out

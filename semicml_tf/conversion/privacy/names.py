@@ -104,5 +104,5 @@ class Hidden:
         try:
             yield
         except UserError as error:
-            # The cause is dropped: its own text may hold a path, and would be shown.
+            # The cause is dropped, because its text may contain a path.
             raise self._redactor.error(error) from None

@@ -1,6 +1,6 @@
 """Pseudonyms of patients: salted hashes, and a map file that stays with the owner of the data.
 
-The map file holds the salt, and the patient and case of each pseudonym. The same map gives the same pseudonyms.
+The map file contains the salt, and the patient and case of each pseudonym. The same map gives the same pseudonyms.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def default_map(output: str | os.PathLike) -> pathlib.Path:
 
 
 def _plain(name: str) -> str:
-    # File systems write an umlaut in two ways. Both mean the same patient.
+    # File systems encode umlauts in two ways, which must give the same name.
     return unicodedata.normalize("NFC", name)
 
 
@@ -117,7 +117,7 @@ class Pseudonyms:
         path = pathlib.Path(map_file).absolute()
         if dataset is not None and pathlib.Path(dataset).resolve() in path.resolve().parents:
             raise UserError(
-                "the map of pseudonyms must not lie in the dataset: whoever gets the dataset would know the patients",
+                "the map of pseudonyms must not be in the dataset, because it names the patients",
                 path=path,
                 remedy="Choose another --pseudonym_map",
             )

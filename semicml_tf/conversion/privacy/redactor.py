@@ -1,7 +1,7 @@
 """Removes the names and the paths of the input from messages, findings and command lines.
 
 The path of a source becomes ``PSEUDONYM/MODALITY``, any other path of the input ``INPUT/...``, and a name its
-pseudonym. Behind an unknown path, the rest of the clause goes too: it may be a name with spaces.
+pseudonym. After an unknown path, the rest of the clause is removed, too: it may be a name with spaces.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _MOST_NAMES = 100_000
 _ENDING = re.compile(r"(?:\.nii|\.json|\.csv|\.tsv|\.dcm|\.mha|\.nrrd)?(?:\.gz)?$", re.IGNORECASE)
 # A name is no part of a word or number, but underscores and dashes may join it to the rest of a file's name.
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"
-# A short name, e.g. "1", counts as a name only behind one of these words, or in quotes.
+# A short name, e.g. "1", counts as a name only after one of these words, or in quotes.
 _SAID = r"(?P<said>\b(?:cases?|patients?|subjects?|sub|study)[ =:_-]*['\"]?)"
 _PATH_START, _PATH_END = r"(?<![\w.~-])", r"(?![\w~-]|\.\w)"
 # From a slash to a quote, to the end of the clause, or to the end of the line.
 _TAIL = rf"(?P<tail>{os.sep}(?:(?!: |\.(?:\s|$))[^'\"\n])*)?"
-# Words of messages, and names of folders in any layout. They are no patient's name.
+# Words of messages, and names of folders in any layout. They are never names of patients.
 _WORDS = {
     "images", "labels", "label", "seg", "ct", "pt", "pet", "mr", "case", "patient", "image", "volume", "scan", "series",
     "split", "split.json", "dataset",
@@ -88,7 +88,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without any name or path of the input."""
-        # Only the few texts that occur: one alternation of thousands of paths would take a second per message.
+        # Only known texts that occur in `text`: a pattern of thousands of paths would take a second per message.
         known = sorted((one for one in self._known if one in text), key=len, reverse=True)
         roots = sorted((one for one in self._roots if one in text), key=len, reverse=True)
         paths = "|".join([*(re.escape(one) for one in known if os.sep in one), *map(_root_pattern, roots)])

@@ -1,4 +1,4 @@
-"""Classes by the names of segments and structures: the expressions of ``--label_rois``, and their label values."""
+"""Classes of ``--label_rois``: their expressions for names of segments and structures, and their label values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.labels import MOST_CLASSES
 
-# Each set of overlapping regions has a value of its own: 255 of eight regions.
+# Each combination of overlapping regions is a label value: 255 values for eight regions.
 MOST_REGIONS = 8
 _EXAMPLE = "For example --label_rois=bladder=^bladder --label_rois=rectum=^rectum"
 
@@ -43,7 +43,7 @@ def parse(texts: Sequence[str], *, exclusive: bool) -> dict[str, str]:
 
 
 def as_labels(names: Sequence[str], *, exclusive: bool) -> list[str]:
-    """The classes as ``--labels`` takes them, with the values that `joined` gives them."""
+    """The classes in the syntax of ``--labels``, with the values of `joined`."""
     if exclusive:
         return [f"{name}:{number}" for number, name in enumerate(names, start=1)]
     combinations = range(1, 1 << len(names))
@@ -54,7 +54,7 @@ def as_labels(names: Sequence[str], *, exclusive: bool) -> list[str]:
 
 
 def joined(masks: Mapping[str, np.ndarray], *, exclusive: bool) -> np.ndarray:
-    """One label map of the masks of all classes, int32: exclusive classes by number, of regions bit k is region k.
+    """The int32 label map of all classes. Exclusive classes have the values 1, 2, ...; bit k stands for region k.
 
     Raises:
         UserError: exclusive classes share voxels.

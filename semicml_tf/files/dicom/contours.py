@@ -139,7 +139,7 @@ class _Filled:
 
 
 def _filled(polygon: np.ndarray, shape: tuple[int, int]) -> _Filled | None:
-    """None where the contour reaches no voxel's centre of the slice."""
+    """None if the contour reaches no voxel's centre of the slice."""
     area, line = np.zeros(shape, bool), np.zeros(shape, bool)
     low = np.maximum(np.floor(polygon.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(polygon.max(axis=0)).astype(int) + 1, shape)

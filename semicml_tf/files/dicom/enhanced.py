@@ -20,10 +20,10 @@ def check(path: pathlib.Path, modality: str, files: int) -> None:
 
     Args:
         modality: the DICOM code.
-        files: of the series.
+        files: number of files of the series.
 
     Raises:
-        UserError: it is no CT or MR, or it has several files.
+        UserError: the series is neither CT nor MR, or it has several files.
     """
     if modality not in MODALITIES:
         raise UserError(
@@ -40,7 +40,7 @@ def check(path: pathlib.Path, modality: str, files: int) -> None:
 
 
 def _stack(path: pathlib.Path, dataset) -> tuple[list[slice_geometry.Slice], Grid, list]:
-    """Its frames in the order of the third index, their grid, and the tags of all frames as they are stored."""
+    """The frames in the order of the third index, their grid, and the tags of all frames in stored order."""
     pixels.check_grey(path, dataset)
     tags = frames.tags_by_frame(path, dataset)
     places = [slice_geometry.place(path, one, index) for index, one in enumerate(tags)]
@@ -55,7 +55,7 @@ def read_grid(path: pathlib.Path) -> Grid:
 
 
 def read_volume(path: pathlib.Path, most_voxels: int) -> tuple[np.ndarray, Grid]:
-    """float32 rescaled values (column, row, slice) and their grid, sorted as `dicom_geometry.stack` does.
+    """float32 rescaled values (column, row, slice) and their grid, in the order of `slice_geometry.stack`.
 
     Raises:
         UserError: the frames are no regular stack (duplicate or missing positions, several phases, gantry tilt), are

@@ -21,7 +21,7 @@ _OF_THE_OBJECT = ("Rows", "Columns")
 
 
 def count(path: pathlib.Path, dataset) -> int:
-    """Number of frames of an image; raises `UserError` where the tag holds no number."""
+    """Number of frames of an image. Raises `UserError` if the tag is no number."""
     return int(library.optional_number(path, dataset, "NumberOfFrames") or 1)
 
 
@@ -41,7 +41,7 @@ def _tags(path: pathlib.Path, item) -> dict:
 
 
 def tags_by_frame(path: pathlib.Path, dataset) -> list:
-    """For each frame a dataset of the tags that say where it lies and what its values mean.
+    """For each frame, a dataset of the tags about its position and the meaning of its values.
 
     Raises:
         UserError: the object does not describe each of its frames.

@@ -1,4 +1,4 @@
-"""pydicom, highdicom and SimpleITK: imported when first needed, and kept from printing what a patient's tags hold."""
+"""pydicom, highdicom and SimpleITK: imported on first use, and prevented from printing values of patients' tags."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _is_cut_off(dataset) -> bool:
 
 
 def value(dataset, keyword: str):
-    """The value of a tag; None where it is absent, empty, or not of the form that its type asks for."""
+    """The value of a tag; None if it is absent, empty, or not of the form that its type asks for."""
     try:
         found = dataset.get(keyword)
     except Exception:  # e.g. a decimal string that is no number
@@ -163,7 +163,7 @@ def value(dataset, keyword: str):
 
 
 def number(dataset, keyword: str) -> float | None:
-    """A tag's one finite number; None where it is absent or no such number."""
+    """A tag's one finite number; None if it is absent or no such number."""
     found = value(dataset, keyword)
     try:
         number = float(found)
@@ -173,7 +173,7 @@ def number(dataset, keyword: str) -> float | None:
 
 
 def optional_number(path: pathlib.Path, dataset, keyword: str) -> float | None:
-    """A tag's one finite number; None where it is absent or empty.
+    """A tag's one finite number; None if it is absent or empty.
 
     Raises:
         UserError: the tag holds something else.
@@ -197,7 +197,7 @@ def integer(path: pathlib.Path, dataset, keyword: str) -> int:
 
 
 def items(path: pathlib.Path, dataset, keyword: str) -> list:
-    """The items of a sequence; none where it is absent or empty.
+    """The items of a sequence; [] if it is absent or empty.
 
     Raises:
         UserError: the tag holds no sequence.
@@ -219,7 +219,7 @@ def _is_empty(dataset, keyword: str) -> bool:
 
 
 def numbers(dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """A tag's `count` finite numbers; None where it is absent or holds something else."""
+    """A tag's `count` finite numbers; None if it is absent or holds something else."""
     found = value(dataset, keyword)
     try:
         values = tuple(float(one) for one in found)
@@ -235,5 +235,5 @@ def tag_name(keyword: str) -> str:
 
 
 def sop_class(dataset) -> str:
-    """The UID that says what kind of object this is; "" where it is not told."""
+    """The UID that says what kind of object this is; "" if it is unknown."""
     return str(value(dataset, "SOPClassUID") or "")

@@ -1,4 +1,4 @@
-"""What lies in a tree of DICOM files: every header is read once, no pixel."""
+"""Scans a tree of DICOM files: reads every header once, and no pixels."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def files(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def is_dicom(path: pathlib.Path) -> bool:
-    """Whether the file bears the mark of DICOM; False where it cannot be read."""
+    """Whether the file bears the mark of DICOM; False if it cannot be read."""
     if path.suffix.lower() in _OTHERS:
         return False
     try:
@@ -139,7 +139,7 @@ def words(dataset, keyword: str) -> tuple[str, ...]:
 
 
 def _header(path: pathlib.Path) -> Header | pathlib.Path | None:
-    """A file's header; its path where it is damaged; None where it is nothing that is looked for."""
+    """A file's header; its path where it is damaged; None if it is nothing that is looked for."""
     if not is_dicom(path):
         return path if path.suffix.lower() in _SUFFIXES else None
     try:

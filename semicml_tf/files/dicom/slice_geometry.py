@@ -1,4 +1,4 @@
-"""From the position and orientation of each slice to one grid, or why there is none."""
+"""Computes the grid of a stack of slices from the position and orientation of each slice."""
 
 from __future__ import annotations
 

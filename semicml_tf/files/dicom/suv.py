@@ -66,7 +66,7 @@ def _lacks(path: pathlib.Path, keyword: str, why: str) -> UserError:
 
 
 def _private(dataset, place: tuple[int, str, int]):
-    """The value of a private tag, also where its type is not told."""
+    """The value of a private tag, even if its type is unknown."""
     group, creator, element = place
     try:
         found = dataset.private_block(group, creator)[element].value

@@ -1,1 +1,1 @@
-"""Folder layouts: which file holds which modality of which case. One layout per file."""
+"""Folder layouts: which file is which modality of which case. One layout per file."""

@@ -1,7 +1,7 @@
 """The Brain Imaging Data Structure: ``sub-01/[ses-1/]anat/sub-01_[ses-1_]T2w.nii.gz``, labels among the derivatives.
 
-A file's suffix tells its modality: T1w (with ``ce-``: t1ce), T2w, FLAIR, pet, ct, others in small letters. A label is
-``derivatives/*/sub-01/[ses-1/]*/sub-01_*_dseg.nii.gz`` or ``_mask.nii.gz``; those with ``label-lesion`` go first.
+The suffix of a file is its modality: T1w (with ``ce-``: t1ce), T2w, FLAIR, pet, ct, others in lower case. A label is
+``derivatives/*/sub-01/[ses-1/]*/sub-01_*_dseg.nii.gz`` or ``_mask.nii.gz``. Names with ``label-lesion`` are preferred.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _LABELS = ("dseg", "mask")
 # Where a subject's images lie, and the modality that the folder's name would suggest for a missing one.
 _DATA_TYPES = {"anat": ("T1w", "T2w", "FLAIR"), "pet": ("pet",), "ct": ("ct",)}
 _SUFFIXES = {"t1": "T1w", "t1ce": "ce-contrast_T1w", "t2": "T2w", "flair": "FLAIR", "pet": "pet", "ct": "ct"}
-# Masks of what is no lesion, as common pipelines write them beside.
+# Masks of anatomy, not of lesions, from common pipelines.
 _ANATOMY = re.compile(r"_(desc-(brain|preproc|aseg|aparcaseg|carpet\w*)|label-(brain|CSF|GM|WM|BG))_", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Study:
-    """A subject's session, or the subject where there are no sessions."""
+    """A session of a subject, or the subject if there are no sessions."""
 
     subject: str
     session: str
@@ -55,7 +55,7 @@ def _studies(root: pathlib.Path) -> Iterator[_Study]:
 
 
 def _modality(name: str) -> str | None:
-    """Our name of a file's modality; None for masks, which BIDS also keeps beside images."""
+    """The usual name of a file's modality; None for masks, which BIDS allows beside images."""
     *entities, suffix = folders.stem(name).split("_")
     if suffix in _LABELS or suffix == "defacemask":
         return None
@@ -64,7 +64,7 @@ def _modality(name: str) -> str | None:
 
 
 def _images(study: _Study) -> dict[str, list[pathlib.Path]]:
-    """Every image of a study, by our name of its modality."""
+    """All images of a study, by the usual name of their modality."""
     found: dict[str, list[pathlib.Path]] = {}
     for data_type in _DATA_TYPES:
         for name in folders.nifti_files(study.place / data_type):
@@ -74,7 +74,7 @@ def _images(study: _Study) -> dict[str, list[pathlib.Path]]:
 
 
 def _labels(root: pathlib.Path, study: _Study) -> list[pathlib.Path]:
-    """Every file of the derivatives that may be the study's label."""
+    """All files of the derivatives that may be the study's label."""
     found = []
     for pipeline in folders.entries(root / "derivatives")[0]:
         place = root / "derivatives" / pipeline / study.subject / study.session
@@ -102,7 +102,7 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:
-    """The images without a modality in their names, and the labels of subjects without images; see `layouts.choose`."""
+    """The images of unknown modality, and the labels of subjects without images; see `catalogue.choose`."""
     studies = list(_studies(root))
     images = {study: {path for paths in _images(study).values() for path in paths} for study in studies}
     places = [(study, study.place / data_type) for study in studies for data_type in _DATA_TYPES]
@@ -123,13 +123,13 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
     """Lists the studies, sorted by name: a case is a session, a patient is a subject.
 
     Args:
-        root: folder that holds the subjects' folders.
+        root: folder of the subjects' folders.
         modalities: names to look for.
-        options: what the user says of the folder; `label_roi` is searched for in the labels' file names.
+        options: the user's choices for the folder. `label_roi` is searched for in the labels' file names.
 
     Raises:
-        UserError: a modality that no study has. Of a study with several files that may be meant, it is told where
-            the modality or label is read.
+        UserError: no study has a modality. If a study has several files of a modality or label, reading it raises the
+            error.
     """
     studies = [(study, images) for study in _studies(root) if (images := _images(study))]
     there = tuple(sorted({modality for _, images in studies for modality in images}))
@@ -153,7 +153,7 @@ def _case(root, study: _Study, images: Mapping[str, list], asked: Mapping[str, s
 
 
 def _expected(study: _Study, modality: str) -> pathlib.Path:
-    """Where the file of a modality should lie."""
+    """The expected path of a missing file of a modality."""
     suffix = _SUFFIXES.get(modality, modality)
     data_type = next((name for name, suffixes in _DATA_TYPES.items() if suffix in suffixes), "anat")
     return study.place / data_type / f"{study.name}_{suffix}.nii.gz"

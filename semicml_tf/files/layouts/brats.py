@@ -27,12 +27,12 @@ class CaseFolders:
     """A layout in which each case has a folder; it has the attributes that `catalogue.choose` lists.
 
     Attributes:
-        NAME: of the layout.
+        NAME: name of the layout.
         DESCRIPTION: its files, for messages.
-        title: the first words of the description of a folder, from its case names.
-        words: what follows the case's name in a file's name, by our name of the modality.
-        between: what separates the two.
-        study: matches the name of a case that is one study of a patient; its group is the patient's name.
+        title: returns the start of the description of a folder, from its case names.
+        words: suffix of a file's name, by the usual name of the modality.
+        between: separator between the case's name and the suffix.
+        study: matches the name of a case that is one of several studies of a patient. Its group is the patient's name.
     """
 
     NAME: str
@@ -68,12 +68,12 @@ class CaseFolders:
         """Lists the cases, sorted by name.
 
         Args:
-            root: folder that holds one folder per case, directly or in ``HGG`` and ``LGG``.
-            modalities: names to look for, ours or the layout's.
+            root: folder with one folder per case, directly or in ``HGG`` and ``LGG``.
+            modalities: names to look for, the usual ones or the layout's.
             options: the user's choices for the folder.
 
         Raises:
-            UserError: a modality that the layout does not have; a case or file that is there twice.
+            UserError: the layout lacks a modality, or a case or file exists twice.
         """
         wanted = modality_names.among(modalities, tuple(self.words), layout=self.NAME, path=root)
         cases: dict[str, CaseFiles] = {}
@@ -130,12 +130,12 @@ class CaseFolders:
 
 
 def _parents(root: pathlib.Path) -> list[pathlib.Path]:
-    """The folders that hold folders of cases."""
+    """The folders that may contain folders of cases."""
     return [root, *(root / grade for grade in _GRADES)]
 
 
 def _near_match(expected: pathlib.Path, word: str, others: Collection[str]) -> pathlib.Path | None:
-    """The one misnamed file that can be meant by a missing file; None where there is none, or more than one.
+    """The only misnamed file that may be the missing file; None if there is none, or more than one.
 
     Args:
         expected: the missing file.

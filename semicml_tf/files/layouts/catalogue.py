@@ -1,4 +1,4 @@
-"""The layouts by name, and which of them a folder has."""
+"""The layouts by name, and the recognition of a folder's layout."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def _loaded(place: str):
 
 
 LAYOUTS = {name: _loaded(place) for name, place in PLACES.items()}
-# Most layouts are recognised by the names of files and folders. DICOM is recognised by the content of files, and comes
-# last: images that were made from DICOM often have it beside them.
+# Most layouts are recognised by the names of files and folders. DICOM is recognised by the content of files, and is
+# tried last, because images that were made from DICOM often have the DICOM files beside them.
 _BY_CONTENT = tuple(layout for layout in LAYOUTS.values() if getattr(layout, "BY_CONTENT", False))
 _BY_NAMES = tuple(layout for layout in LAYOUTS.values() if layout not in _BY_CONTENT)
 
 
 def detected(root: pathlib.Path) -> list[str]:
-    """Names of the layouts that `root` has: one, unless it is none of them or two data sets are mixed."""
+    """Names of the layouts of `root`: usually one; none if the layout is unknown, several if data sets are mixed."""
     for group in (_BY_NAMES, _BY_CONTENT):
         found = [layout.NAME for layout in group if layout.detect(root)]
         if found:
@@ -34,19 +34,19 @@ def detected(root: pathlib.Path) -> list[str]:
 
 
 def choose(name: str, root: pathlib.Path):
-    """The layout: a module, or an object where two layouts differ in names only.
+    """The layout of a source: a module, or an object if two layouts differ in names only.
 
-    It has ``NAME`` and ``DESCRIPTION``, and ``detect(root)``, ``modalities(root)``, ``describe(root, options)`` and
-    ``find(root, modalities, options)``. It may have ``oddities(root, modalities, options)``, which returns
-    `summary.Oddity` for what no case claims, and ``FIXED_NAMES``: names of folders and files that no case chooses, and
-    that messages may therefore show.
+    A layout has ``NAME`` and ``DESCRIPTION``, and ``detect(root)``, ``modalities(root)``, ``describe(root, options)``
+    and ``find(root, modalities, options)``. It may have ``oddities(root, modalities, options)``, which returns
+    `summary.Oddity` for files of no case, and ``FIXED_NAMES``: names of folders and files that are the same in all data
+    sets, and that messages may therefore show.
 
     Args:
-        name: of the layout, or ``auto`` to look at `root`.
+        name: name of the layout, or ``auto`` to recognise it.
         root: folder or file of the source.
 
     Raises:
-        UserError: no such layout or source, or `root` is not of that layout, or of more than one.
+        UserError: there is no such layout or source, or `root` has another layout, none, or several.
     """
     known = "; ".join(f"{layout.NAME} = {layout.DESCRIPTION}" for layout in LAYOUTS.values())
     if name != AUTO and name not in LAYOUTS:
@@ -61,7 +61,7 @@ def choose(name: str, root: pathlib.Path):
             raise UserError(
                 f"this has the layouts {' and '.join(found)} at once",
                 path=root,
-                remedy=f"Say which one is meant: --layout={found[0]} or --layout={found[1]}",
+                remedy=f"Choose one: --layout={found[0]} or --layout={found[1]}",
             )
     elif LAYOUTS[name].detect(root):
         return LAYOUTS[name]
@@ -78,7 +78,7 @@ def choose(name: str, root: pathlib.Path):
 
 
 def _what_is_there(root: pathlib.Path) -> tuple[str, str] | None:
-    """What `root` seems to be instead, and what to do."""
+    """What `root` seems to be instead, and the remedy."""
     if root.is_file():
         return "it is a file", "Pass the folder that it lies in, or a CSV manifest"
     if others := detected(root):

@@ -162,7 +162,7 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:
-    """The columns that are not read; see `layouts.choose`.
+    """The columns that are not read; see `catalogue.choose`.
 
     Raises:
         UserError: there is no column of labels, and a column that is not read most likely has them; a label file that

@@ -44,7 +44,7 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:
-    """The files that no case claims, and counts that differ; see `layouts.choose`."""
+    """The files that no case claims, and counts that differ; see `catalogue.choose`."""
     return dataset_json.oddities(root, find(root, modalities(root), options), DESCRIPTION)
 
 

@@ -50,7 +50,7 @@ class Deliveries:
 
     Attributes:
         parts: folder (or manifest) and layout of each delivery that is read, by its number, in order.
-        replace: whether a case that comes again replaces the former; else it is refused.
+        replace: whether a repeated case replaces the earlier one. Otherwise it is an error.
     """
 
     parts: Mapping[int, tuple[pathlib.Path, Any]]
@@ -58,11 +58,11 @@ class Deliveries:
 
     @property
     def NAME(self) -> str:
-        """The layout that all have; the names of all where they differ."""
+        """The name of the layout, or of all layouts if the deliveries have different ones."""
         return "+".join(dict.fromkeys(layout.NAME for _, layout in self.parts.values()))
 
     def holds_patient_names(self, root: pathlib.Path) -> bool:
-        """Whether one of them is of a layout whose files do."""
+        """Whether the layout of a delivery has files with names of patients."""
         return any(
             layout.holds_patient_names(folder)
             for folder, layout in self.parts.values()
@@ -82,7 +82,7 @@ class Deliveries:
         )
 
     def oddities(self, root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[Oddity]:
-        """What is odd in the deliveries' folders; see `layouts.choose`."""
+        """What is odd in the deliveries' folders; see `catalogue.choose`."""
         parts = [part for part in self.parts.values() if hasattr(part[1], "oddities")]
         return [oddity for folder, layout in parts for oddity in layout.oddities(folder, asked, options)]
 
@@ -90,7 +90,7 @@ class Deliveries:
         """Lists the cases of all deliveries, sorted by name.
 
         Raises:
-            UserError: as the layouts; a case came before and is not to be replaced.
+            UserError: a layout raises it, or a case is repeated and not to be replaced.
         """
         found: dict[str, CaseFiles] = {}
         for number, (folder, layout) in self.parts.items():
@@ -110,28 +110,27 @@ def choose(root: pathlib.Path, name: str = catalogue.AUTO, *, span: int | None =
     """The deliveries up to number `span`.
 
     Args:
-        root: the folder that they lie in.
-        name: of the layout that all of them have, or ``auto`` to look at each.
-        span: the last one that is read; None = the newest.
-        replace: whether a case that comes again replaces the former; else it is refused.
+        root: the folder of the deliveries.
+        name: name of the layout of all deliveries, or ``auto`` to recognise each.
+        span: number of the last delivery that is read; None = the newest.
+        replace: whether a repeated case replaces the earlier one. Otherwise it is an error.
 
     Raises:
-        UserError: there is no such delivery, or one has none of the layouts.
+        UserError: there is no such delivery, or the layout of a delivery is unknown.
     """
-    there = spans(root)
-    if span is not None and span not in there:
+    existing = spans(root)
+    if span is not None and span not in existing:
         raise UserError(
-            f"expected delivery {span}, got {', '.join(folder.name for folder in there.values())}",
+            f"expected delivery {span}, got {', '.join(folder.name for folder in existing.values())}",
             path=root,
             remedy="Correct --span",
         )
-    held = {number: folder for number, folder in there.items() if span is None or number <= span}
-    roots = {number: _root(folder, name) for number, folder in held.items()}
+    roots = {number: _root(folder, name) for number, folder in existing.items() if span is None or number <= span}
     return Deliveries({number: (root, catalogue.choose(name, root)) for number, root in roots.items()}, replace)
 
 
 def _root(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """What a delivery's layout reads: its folder, or the one CSV manifest that lies in it."""
+    """The source of a delivery: its folder, or the only CSV manifest in it."""
     manifests = [file for file in folders.entries(folder)[1] if file.lower().endswith(".csv")]
     if len(manifests) == 1 and (
         name == csv_manifest.NAME or (name == catalogue.AUTO and not catalogue.detected(folder))

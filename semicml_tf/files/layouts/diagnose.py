@@ -1,4 +1,4 @@
-"""What lies under a folder that is of no known layout: a sentence that helps to see why."""
+"""Describes a folder of no known layout, for messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semicml_tf.files.layouts import folder as folders
 from semicml_tf.files.layouts import modality_names
 
 _LEVELS = 6
-_MOST = 20_000  # files; enough to tell what kind of folder it is
+_MOST = 20_000  # files to count at most
 _KINDS = (".nii.gz", ".nii", ".dcm", ".img", ".hdr", ".mha", ".nrrd", ".png", ".csv", ".json", ".zip", ".tar", ".gz")
 
 
@@ -25,13 +25,13 @@ def walk(root: pathlib.Path) -> Iterator[tuple[int, pathlib.Path, list[str]]]:
         yield level, place, files
         for name in inner if level < _LEVELS else ():
             real = os.path.realpath(place / name)
-            if real not in seen:  # else a link back to a folder above, or a second way to one
+            if real not in seen:  # links can lead to a parent folder, or to a folder twice
                 seen.add(real)
                 waiting.append((level + 1, place / name))
 
 
 def tell(root: pathlib.Path) -> str:
-    """For example ``412 .nii.gz and 2 .csv files in 3 levels of folders, the first NIfTI file is a/b/c.nii.gz``."""
+    """For example ``it holds 412 .nii.gz and 2 .csv files in 3 levels, the first NIfTI file is a/b/c.nii.gz``."""
     counts: collections.Counter[str] = collections.Counter()
     first, deepest = None, 1
     for level, place, files in walk(root):
@@ -45,8 +45,8 @@ def tell(root: pathlib.Path) -> str:
     if not counts:
         return "it holds no files"
     most = "more than " if counts.total() >= _MOST else ""
-    told = sorted(counts.most_common(3), key=lambda pair: pair[0] == "other")
-    kinds = " and ".join(f"{count} {kind}" for kind, count in told)
+    frequent = sorted(counts.most_common(3), key=lambda pair: pair[0] == "other")
+    kinds = " and ".join(f"{count} {kind}" for kind, count in frequent)
     text = f"it holds {most}{kinds} file{'s' if counts.total() != 1 else ''} in {deepest} level{'s' * (deepest > 1)}"
     return text + (f", the first NIfTI file is {first}" if first else "")
 
@@ -57,9 +57,9 @@ def _kind(name: str) -> str:
 
 
 def inner_layout(root: pathlib.Path, layouts: Sequence) -> tuple[pathlib.Path, str] | None:
-    """A folder or manifest within `root`, two levels deep at most, that is of a layout; and the layout's name."""
+    """A folder or manifest in `root`, at most two levels deep, with a known layout; and the layout's name."""
     folders_in, files = folders.entries(root)
-    # Who wrote a manifest means it, whatever else the names of the files that it lists look like.
+    # Manifests come first, because the names of the files that they list may look like another layout.
     places = [root / name for name in files if name.lower().endswith(".csv")]
     inner = [root / name for name in folders_in]
     places += inner
@@ -72,7 +72,7 @@ def inner_layout(root: pathlib.Path, layouts: Sequence) -> tuple[pathlib.Path, s
 
 
 def looks_like_a_case(root: pathlib.Path) -> bool:
-    """Whether `root` itself holds the files of one case in a folder of its own."""
+    """Whether `root` seems to be the folder of a single case."""
     names = [folders.stem(name).lower() for name in folders.nifti_files(root)]
     known = {"t1", "t1ce", "t2", "flair", "ct", "pet"}
     ends = {modality_names.canonical(name.replace("-", "_").split("_")[-1]) for name in names}

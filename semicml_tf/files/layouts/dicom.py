@@ -66,7 +66,7 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:
-    """The labels that no case uses; see `layouts.choose`."""
+    """The labels that no case uses; see `catalogue.choose`."""
     used: set[pathlib.Path] = set()
     for case in find(root, asked, options):
         if case.label is not None:

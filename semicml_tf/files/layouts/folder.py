@@ -1,4 +1,4 @@
-"""What lies in a folder, as layouts look at it: names only, nothing is opened."""
+"""Lists the names in a folder for layouts. Opens no file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from collections.abc import Collection, Iterable
 from semicml_tf.errors import UserError, printable
 
 ENDINGS = (".nii.gz", ".nii")
-# File systems of other machines, and people, write endings in capital letters, too.
+# All spellings of the endings in lower and upper case.
 _SPELLINGS = tuple(
     "".join(letters)
     for ending in ENDINGS
     for letters in itertools.product(*(dict.fromkeys((letter, letter.upper())) for letter in ending))
 )
-# Endings of other formats that hold a volume. They are not read, and are reported where a case may miss them.
+# Endings of other formats of volumes. They are not read, but reported.
 _OTHER_IMAGES = (".hdr", ".img", ".hdr.gz", ".img.gz", ".nii.bz2", ".nii.zst", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz")
 
 
 def entries(folder: pathlib.Path) -> tuple[list[str], list[str]]:
     """Names of the folders and of the files in `folder`, each sorted.
 
-    Hidden ones are left out, and with them the ``._NAME`` files that macOS leaves on other systems' disks. A link that
-    leads nowhere, or round in a circle, counts as a file: it is named where it is missed.
+    Hidden names are left out, including the ``._NAME`` files that macOS writes on foreign disks. A broken or circular
+    link counts as a file, so that an error can name it.
 
     Raises:
         UserError: the folder cannot be read.
@@ -53,12 +53,12 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def is_nifti(name: str) -> bool:
-    """Whether a file's name ends as those of NIfTI files, in small or capital letters."""
+    """Whether a file's name has a NIfTI ending, in lower or upper case."""
     return name.lower().endswith(ENDINGS)
 
 
 def is_volume(name: str) -> bool:
-    """Whether a file's name ends as those of volumes, in NIfTI or in a format that is not read here."""
+    """Whether a file's name has the ending of a volume, in NIfTI or in a format that is not read."""
     return is_nifti(name) or name.lower().endswith(_OTHER_IMAGES)
 
 
@@ -68,7 +68,7 @@ def nifti_files(folder: pathlib.Path) -> list[str]:
 
 
 def volumes(places: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """The files of these folders whose names end as those of volumes, in any format."""
+    """The files of these folders whose names have the ending of a volume, in any format."""
     return [folder / name for folder in places for name in entries(folder)[1] if is_volume(name)]
 
 
@@ -81,15 +81,15 @@ def stem(name: str) -> str:
 
 
 def existing_or_expected(folder: pathlib.Path, name: str, there: Collection[str]) -> pathlib.Path:
-    """The file `name` with a NIfTI ending; if none is there, where it should be.
+    """The file `name` with a NIfTI ending, or its expected path if it does not exist.
 
     Args:
-        folder: that should hold it.
-        name: without its ending.
-        there: names of the files that `folder` holds.
+        folder: the folder of the file.
+        name: name of the file without its ending.
+        there: names of the existing files in `folder`.
 
     Raises:
-        UserError: it is there with two endings (zipped and not), and nothing says which of them is meant.
+        UserError: the file exists with two endings.
     """
     found = [name + ending for ending in _SPELLINGS if name + ending in there]
     if len(found) > 1:
@@ -100,14 +100,14 @@ def existing_or_expected(folder: pathlib.Path, name: str, there: Collection[str]
         )
     if found:
         return folder / found[0]
-    # Where the other files of the folder are not zipped, this one will not be either.
+    # Expects a zipped file, unless all other files of the folder are not zipped.
     zipped = any(other.endswith(ENDINGS[0]) for other in there) or not any(other.endswith(".nii") for other in there)
     return folder / (name + ENDINGS[0 if zipped else 1])
 
 
 def case_name(text: str) -> str:
-    """A case's name in one spelling: macOS writes an accented letter as two characters, a keyboard as one.
+    """A case's name in Unicode's composed form, because macOS writes an accented letter as two characters.
 
-    Bytes that are not UTF-8 and control characters, both legal in names of files, are written out (``\\xfc``).
+    Bytes that are not UTF-8 and control characters, which are legal in file names, are escaped (``\\xfc``).
     """
     return unicodedata.normalize("NFC", printable(text))

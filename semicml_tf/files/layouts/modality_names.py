@@ -1,4 +1,4 @@
-"""Finds the modalities that a user asks for, in any spelling, among those that a layout has."""
+"""Finds the modalities that a user names, in any spelling, among those of a layout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from semicml_tf.preprocessing.normalisation import canonical
 
 
 def spelled(name: str, there: Collection[str]) -> str | None:
-    """The one of `there` that has this name, else this name in another spelling; None if there are none or several."""
+    """The name in `there` that equals `name`, else the only one in another spelling; None without a unique match."""
     if name in there:
         return name
     found = [other for other in there if canonical(other) == canonical(name)]
@@ -18,21 +18,21 @@ def spelled(name: str, there: Collection[str]) -> str | None:
 
 
 def among(asked: Sequence[str], there: Collection[str], *, layout: str, path: str | os.PathLike) -> dict[str, str]:
-    """The modalities asked for, by the name asked with.
+    """Matches the user's names of modalities with those of a layout.
 
     Args:
-        asked: names, ours or others'.
-        there: names of those that the layout or its folder has.
-        layout: its name, for messages.
-        path: of the source, likewise.
+        asked: the user's names, in any spelling.
+        there: names of the modalities of the layout or its folder.
+        layout: name of the layout, for messages.
+        path: path of the source, for messages.
 
     Returns:
-        The name in `there` by the name asked with.
+        The name in `there` by the name in `asked`.
 
     Raises:
-        UserError: one is not there; one is asked for under two names.
+        UserError: a modality does not exist, or has two names in `asked`.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in asked:
         ours = spelled(name, there)
         if ours is None:
@@ -41,9 +41,9 @@ def among(asked: Sequence[str], there: Collection[str], *, layout: str, path: st
                 path=path,
                 remedy="Check --modalities",
             )
-        if ours in found.values():
+        if ours in names.values():
             raise UserError(
                 f"--modalities names '{ours}' twice, also as '{name}'", path=path, remedy="Name each modality once"
             )
-        found[name] = ours
-    return found
+        names[name] = ours
+    return names

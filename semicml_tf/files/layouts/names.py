@@ -1,10 +1,10 @@
-"""The layouts by name: one list for the catalogue, the flags and their help, which loads no layout.
+"""The names of the layouts, for the catalogue, the flags and their help. Importing this file imports no layout.
 
-A new layout is a module in this folder and a line here. Its position decides where help and errors name it.
+A new layout is a module in this folder and a line here. Help and errors list the layouts in this order.
 """
 
 AUTO = "auto"
-# The module of each layout, and the object in it where a module defines several.
+# The module of each layout, and the object in it if the module defines several layouts.
 PLACES = {
     "hecktor": "hecktor:HECKTOR",
     "hecktor2021": "hecktor:HECKTOR_2021",

@@ -1,4 +1,4 @@
-"""What the user may tell a layout about the folder that it reads."""
+"""The user's choices for reading a folder."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class LayoutOptions:
-    """Each layout reads what concerns it.
+    """The user's choices for reading a folder. A layout ignores those that do not concern it.
 
     Attributes:
-        accept_near_matches: take a misnamed file where it is the only one that can be meant.
-        dicom_series: by modality name, a regular expression that its SeriesDescription matches; needed where a
-            patient has several series of one DICOM modality (T1 and T2 are both MR).
+        accept_near_matches: whether a misnamed file is used if it is the only candidate.
+        dicom_series: by modality name, a regular expression that matches its SeriesDescription. Needed if a patient has
+            several series of one DICOM modality (T1 and T2 are both MR).
         label_roi: regular expression for the name of the segment (DICOM-SEG) or structure (RTSTRUCT) that is the
-            label; "" where there is only one.
-        label_rois: by class, such an expression; empty where the label has no classes by name.
-        exclusive: whether those classes exclude each other.
+            label; "" if there is only one.
+        label_rois: by class, such an expression; {} if the label has no classes by name.
+        exclusive: whether these classes exclude each other.
     """
 
     accept_near_matches: bool = False

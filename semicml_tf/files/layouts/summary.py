@@ -1,4 +1,4 @@
-"""What a layout finds in a folder: a summary in one sentence, and the files that no case claims."""
+"""Describes the content of a folder: a summary in one sentence, and the files that belong to no case."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from semicml_tf.files.case import CaseFiles
 
 @dataclasses.dataclass(frozen=True)
 class Oddity:
-    """Something in a folder that a user should know, although no case is wrong by it.
+    """A problem of a folder that is not about one of its cases.
 
     Attributes:
-        code: of the finding, see `conversion.verification.findings`.
-        path: the file concerned.
-        problem: what was expected and what was found; without names of cases.
+        code: code of the finding; see `conversion.verification.findings`.
+        path: the file.
+        problem: what was expected and what was received, without names of cases.
         remedy: what to do.
     """
 
@@ -27,10 +27,10 @@ class Oddity:
 
 
 def unclaimed(cases: Iterable[CaseFiles], files: Iterable[pathlib.Path], description: str) -> list[Oddity]:
-    """Reports the files that no case claims, such as a label whose images are misnamed.
+    """Reports the files that belong to no case, such as a label whose images are misnamed.
 
     Args:
-        cases: all that the layout finds, with every modality that there is.
+        cases: all cases of the layout, with all modalities.
         files: the image and label files in the layout's folders.
         description: how the layout names files.
     """
@@ -55,7 +55,7 @@ def tell(title: str, cases: Sequence[CaseFiles]) -> str:
 
     Args:
         title: the layout with its version.
-        cases: with every modality that there is; their files are looked for, and none is opened.
+        cases: all cases, with all modalities. Whether their files exist is checked; none is opened.
     """
     names = list(dict.fromkeys(name for case in cases for name in case.images))
     patients = len({case.patient for case in cases})

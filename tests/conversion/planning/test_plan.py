@@ -160,7 +160,7 @@ def test_one_modality_given_the_other_guessed():
         ({"percentiles": (9, 900, 9e4), "high": 3e5, "integral": 0}, "percentile:0.5:99.5"),  # Bq/ml
     ],
 )
-def test_unknown_names_are_guessed_and_told_as_a_guess(facts, expected):
+def test_the_normalisation_of_unknown_names_is_reported_as_a_guess(facts, expected):
     found = plan(made(x=image((1, 1, 1), (100, 100, 100), **facts)), settings("x"))
     assert str(found.settings.normalisation["x"]) == expected
     assert "a guess" in found.reasons[-1]

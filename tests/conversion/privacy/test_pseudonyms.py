@@ -69,7 +69,7 @@ def test_the_same_map_gives_the_same_ids_and_another_gives_others(tmp_path):
     }
 
 
-def test_a_later_study_gets_the_next_number_and_renames_nobody(tmp_path):
+def test_a_later_study_gets_the_next_number_and_keeps_other_pseudonyms(tmp_path):
     path = tmp_path / "map.json"
     alone = _renamed(path, [case("A-1", "A")])["A-1"]
     assert _renamed(path, [case("A-0", "A"), case("A-1", "A"), case("A-2", "A")]) == {
@@ -123,7 +123,7 @@ def test_nothing_is_written_where_nothing_is_new(tmp_path):
     assert path.stat().st_mtime_ns == before
 
 
-def test_two_conversions_at_once_share_one_salt_and_lose_nobody(tmp_path):
+def test_two_conversions_at_once_share_one_salt_and_keep_all_patients(tmp_path):
     path = tmp_path / "map.json"
     first, second = Pseudonyms.open(path), Pseudonyms.open(path)  # neither finds a file
     a, b = first.rename([case("A")])[0], second.rename([case("B")])[0]
@@ -140,10 +140,10 @@ def test_the_maps_place(tmp_path):
         names.default_map("s3://bucket/out")
     (tmp_path / "out").mkdir()
     for inside in (tmp_path / "out" / "map.json", tmp_path / "out" / "deep" / "map.json"):
-        with pytest.raises(UserError, match="must not lie in the dataset"):
+        with pytest.raises(UserError, match="must not be in the dataset"):
             Pseudonyms.open(inside, dataset=tmp_path / "out")
     os.symlink(tmp_path / "out", tmp_path / "link")
-    with pytest.raises(UserError, match="must not lie in the dataset"):
+    with pytest.raises(UserError, match="must not be in the dataset"):
         Pseudonyms.open(tmp_path / "link" / "map.json", dataset=tmp_path / "out")
     with pytest.raises(UserError, match="map.json: the map of pseudonyms cannot be written here"):
         (tmp_path / "file").touch()

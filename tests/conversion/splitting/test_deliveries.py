@@ -51,7 +51,7 @@ def config_of(source, *flags):
     return commandline.config("semicml_tf.convert", given)
 
 
-def test_a_new_delivery_moves_nobody_and_remakes_nothing(source, tmp_path):
+def test_a_new_delivery_keeps_partitions_and_finished_cases(source, tmp_path):
     cache = f"--case_cache={tmp_path / 'cache'}"
     first = convert(source, tmp_path / "first", "--span=1", cache)
     assert partitions(first) == image_folders.SPLIT

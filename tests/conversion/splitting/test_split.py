@@ -42,7 +42,7 @@ def test_bad_splits(tmp_path, content, message):
     assert str(path) in caught.value.line and caught.value.remedy
 
 
-def test_a_split_that_is_not_there(tmp_path):
+def test_a_missing_split_is_refused(tmp_path):
     with pytest.raises(UserError, match="none.json: expected a split.*--split_seed"):
         split.read(tmp_path / "none.json")
 

@@ -134,7 +134,7 @@ def test_a_label_in_another_order_of_axes_is_accepted(tmp_path):
     assert "label_elsewhere" in codes(examine(case, SETTINGS, with_label=True))
 
 
-def test_everything_that_is_wrong_is_told_in_one_pass(tmp_path):
+def test_all_problems_are_reported_in_one_pass(tmp_path):
     case = verification_cases.write(tmp_path, label=(2 * verification_cases.label(), moved(by=(4, 0, 0))))
     case.images["ct"].path.write_bytes(case.images["ct"].path.read_bytes()[:300])
     report = examine(case, SETTINGS, with_label=True)
@@ -335,7 +335,7 @@ def test_a_unit_that_the_user_has_named_is_believed(tmp_path):
     assert codes(examine(case, dataclasses.replace(SETTINGS, normalisation=named), with_label=True)) == []
 
 
-def test_a_misnamed_file_that_was_accepted_is_told(tmp_path):
+def test_an_accepted_misnamed_file_is_reported(tmp_path):
     case = verification_cases.write(tmp_path)
     near = dataclasses.replace(case, near_matches={"label": case.label.path})
     assert codes(examine(near, SETTINGS, with_label=True)) == ["near_match"]

@@ -65,7 +65,7 @@ def test_every_writer_of_a_head_keeps_the_images(phantoms):
         assert len(contents) == 1
 
 
-def test_unknown_layouts_are_told_the_known(tmp_path):
+def test_an_unknown_layout_gives_the_list_of_layouts(tmp_path):
     for name, root, message in [
         ("auto", tmp_path, "none of the known layouts: it holds no files.*hecktor.*brats.*csv"),
         ("bmp", tmp_path, "unknown layout 'bmp'.*hecktor.*brats.*csv"),
@@ -83,7 +83,7 @@ def refusal(root, name="auto"):
     return caught.value.line
 
 
-def test_a_folder_of_no_layout_is_told_what_it_holds(tmp_path):
+def test_the_error_about_an_unknown_folder_describes_it(tmp_path):
     touch(*(tmp_path / f"a b/ü{number}/x.nii.gz" for number in range(3)), tmp_path / "a b/y.txt", tmp_path / ".z.nii")
     touch(tmp_path / "a b/._x.nii.gz")
     assert "it holds 3 .nii.gz and 1 other files in 3 levels, the first NIfTI file is a b/ü0/x.nii.gz" in refusal(

@@ -65,7 +65,7 @@ def test_label_maps_are_whole_numbers_also_where_stored_as_floats(tmp_path):
     assert "0.5" in refusal(reader.read_label, path)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     assert "no such file" in refusal(reader.read_volume, tmp_path / "a.nii.gz")
 
 
