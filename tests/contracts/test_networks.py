@@ -34,7 +34,7 @@ def _inputs(spec: NetworkSpec, count: int = 2) -> np.ndarray:
 def _varied(network):
     """The network with random weights: where gates and biases begin alike, a mistake would not show."""
     rng = np.random.default_rng(1)
-    # Kernels of both signs: maps of many layers would saturate else. Variances must stay positive.
+    # Kernels have both signs, or maps of many layers would saturate. Variances must stay positive.
     network.set_weights(
         [
             weight + rng.uniform(0.0 if weight.ndim == 1 else -0.15, 0.15, weight.shape)
