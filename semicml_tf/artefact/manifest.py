@@ -30,13 +30,12 @@ from typing import Any
 
 from semicml_tf.artefact.manifest_fields import PROBABILITIES_DTYPES as PROBABILITIES_DTYPES
 from semicml_tf.artefact.manifest_fields import Fields2, Fields3
+from semicml_tf.artefact.preprocessing_steps import preprocessing_steps
 from semicml_tf.errors import UserError
-from semicml_tf.geometry import tiling
-from semicml_tf.geometry.patch import Patch
+from semicml_tf.geometry.patch import Patch, Window
 from semicml_tf.labels import PLAIN, LabelDefinition
 from semicml_tf.networks.spec import NetworkSpec
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
-from semicml_tf.preprocessing import body_box
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.system import atomic_files, json_files
@@ -46,7 +45,6 @@ PLAIN_VERSION, CLASSES_VERSION = 2, 3
 RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/manifest.json")
 _REMEDY = "Export the run again with python -m semicml_tf.export"
 _WHAT = "the manifest of an exported model"
-_LARGEST = "the class of the largest probability if that is above the background's, 1 - sum; the first of equals"
 
 # A manifest comes from a server as well: these limits bound the memory that a client then asks for.
 MAX_BYTES = 2**18
@@ -86,7 +84,7 @@ class Manifest:
         modality: the one that the network reads.
         spacing_mm: (slice, row, column) of the grid it was trained on; 0 = the volume's own.
         normalisation: of native values.
-        window: side in pixels of the square slices that it takes.
+        window: side in pixels of the square slices that it takes, or (slices, rows, columns) of its patches in voxels.
         context_slices: neighbours on each side of a slice that it takes as further channels. The file names the number
             if it is not 0.
         labels: the classes or regions, in the order of channels.
@@ -94,7 +92,7 @@ class Manifest:
             which the most likely one counts.
         data_hash, run_hash: of the dataset and of the run's settings.
         weights_hash: of the network's weights; empty where the manifest is of before there was one.
-        window_multiple: `window` is a multiple of this: the factor by which the network halves its slices.
+        window_multiple: `window` is a multiple of this: the factors by which the network halves its slices or patches.
         network: what the network was built from; None where the manifest is of before there was one.
         members: number of networks whose mean the model answers. The file names it if there are several.
         validation_dice: mean DSC of the validation patients, as training measured it; of several networks, the mean
@@ -115,7 +113,7 @@ class Manifest:
     modality: str
     spacing_mm: tuple[float, float, float]
     normalisation: Normalisation
-    window: int
+    window: Window
     labels: LabelDefinition
     thresholds: Mapping[str, float]
     data_hash: str
@@ -129,7 +127,7 @@ class Manifest:
     validation_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     weights_hash: str = ""
     plausibility: Plausibility | None = None
-    window_multiple: int = 1
+    window_multiple: Window = 1
     network: NetworkSpec | None = None
     members: int = 1
     context_slices: int = 0
@@ -230,10 +228,10 @@ class Manifest:
             "normalisation_unit": self.normalisation.unit,
             "normalisation_constants": None if fixed is None else dataclasses.asdict(fixed),
             "axis_order": ["slice", "row", "column"],
-            "preprocessing": _preprocessing(
+            "preprocessing": preprocessing_steps(
                 self.normalisation.kind if self.crop == "body" else None,
                 exclusive=self.labels.exclusive,
-                context_slices=self.context_slices,
+                patch=self.patch,
             ),
             "signatures": self.signatures,
             "example_features": {SLICE_FEATURE: {"dtype": "float32", "shape": list(self.patch.shape)}},
@@ -347,48 +345,3 @@ def _steps(text: str | Mapping[str, str]) -> Postprocessing | dict[str, Postproc
     if isinstance(text, str):
         return Postprocessing.parse(text)
     return {name: Postprocessing.parse(one) for name, one in text.items()}
-
-
-def _preprocessing(cropped_kind: str | None, *, exclusive: bool = False, context_slices: int = 0) -> dict[str, Any]:
-    """How a volume becomes slices, and their probabilities a mask; docs/serving.md has the steps in words.
-
-    Args:
-        cropped_kind: of the normalisation, where the volume is cut to the body's box; else None.
-        exclusive: whether the classes exclude each other.
-        context_slices: neighbours on each side of a slice.
-    """
-    background = {None: None, "hu": body_box.BODY_HU, "suv": body_box.BODY_SUV, "percentile": None}
-    crop = {
-        # None: what is exactly 0.
-        "background_at_most": background[cropped_kind],
-        "block_voxels": 1 if cropped_kind == "percentile" else 2,
-        "margin_mm": body_box.MARGIN_MM,
-    }
-    return {
-        # World directions in which the indices of slices, rows and columns grow: head, back, left.
-        "orientation": ["S", "P", "L"],
-        "grid": {
-            "place": "centred on the volume's box, along the volume's own axes",
-            "voxels": "max(ceil(size * own_mm / spacing_mm - 0.001), 1)",
-        },
-        "smoothing": {
-            "kind": "gaussian before resampling, along axes that get coarser",
-            "sigma_voxels": "0.5 * sqrt((spacing_mm / own_mm) ** 2 - 1)",
-            "radius_voxels": "int(3 * sigma + 0.5)",
-            "border": "nearest",
-        },
-        "interpolation": {"kind": "linear", "border": "nearest"},
-        "crop": None if cropped_kind is None else crop,
-        "normalised_values": "(clip(x, low, high) - center) / scale, rounded to float16",
-        "windows": {
-            "padding": "symmetric",
-            "overlap": tiling.OVERLAP,
-            "weight": "distance in pixels to the nearest border of the window, 1 at the border itself",
-            # Channel c is the slice `c - slices` further on. Beyond the ends of the volume its mirror image continues.
-            **({"context": {"slices": context_slices, "padding": "symmetric"}} if context_slices else {}),
-        },
-        "back": {
-            "resampling": "as above, but 0 more than half a voxel beyond the outermost voxels",
-            "foreground": _LARGEST if exclusive else "probability >= threshold",
-        },
-    }

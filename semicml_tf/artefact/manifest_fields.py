@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MaxLen, MinLen
 
-from semicml_tf.geometry.patch import MAX_CONTEXT_SLICES, Patch
+from semicml_tf.geometry.patch import MAX_CONTEXT_SLICES, Patch, Window, spatial_of
 from semicml_tf.labels import MOST_CLASSES
 from semicml_tf.labels_file import LabelFile
 from semicml_tf.networks.spec import MAX_VALUES, MAX_WINDOW, NetworkSpec
@@ -32,7 +33,7 @@ class _Fields:
     modality: Annotated[str, MinLen(1), MaxLen(64)]
     spacing_mm: tuple[float, float, float]
     normalisation: Annotated[str, MaxLen(200)]
-    window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
+    window: Window
     data_hash: Annotated[str, MaxLen(128)]
     run_hash: Annotated[str, MaxLen(128)]
     validation_dice: Share | None
@@ -43,7 +44,7 @@ class _Fields:
     validation_scores: Annotated[dict[str, float], MaxLen(1000)]
     weights_hash: Annotated[str, MaxLen(128)] = ""
     plausibility: dict[str, Any] | None = None
-    window_multiple: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = 1
+    window_multiple: Window = 1
     network: NetworkSpec | None = None
     members: Annotated[int, Interval(ge=1, le=MOST_MEMBERS)] = 1
     context_slices: Annotated[int, Interval(ge=0, le=MAX_CONTEXT_SLICES)] = 0
@@ -54,7 +55,13 @@ class _Fields:
         least, most = SPACING_LIMITS_MM
         if not all(size == 0 or least <= size <= most for size in self.spacing_mm):
             raise ValueError(f"spacing_mm: expected 0 or {least:g} to {most:g} mm, got {list(self.spacing_mm)}")
-        if self.window % self.window_multiple:
+        for name in ("window", "window_multiple"):
+            if not all(1 <= size <= MAX_WINDOW for size in spatial_of(getattr(self, name))):
+                raise ValueError(f"{name}: expected numbers from 1 to {MAX_WINDOW}, got {getattr(self, name)}")
+        multiples = self.window_multiple
+        if isinstance(multiples, int):
+            multiples = (multiples,) * len(spatial_of(self.window))
+        if len(multiples) != len(spatial_of(self.window)) or any(map(operator.mod, spatial_of(self.window), multiples)):
             raise ValueError(f"window: expected a multiple of {self.window_multiple}, got {self.window}")
         spec = self.network
         if spec is not None and (spec.window, spec.window_multiple) != (self.window, self.window_multiple):

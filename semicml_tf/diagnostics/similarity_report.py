@@ -42,8 +42,8 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     is compared in the patients who have both.
 
     Raises:
-        UserError: the run has one modality, no patient has both of a pair, the data are not the run's, or a file of the
-            run is missing.
+        UserError: the run has one modality or networks of patches, no patient has both of a pair, the data are not the
+            run's, or a file of the run is missing.
     """
     from semicml_tf.diagnostics import similarity
 
@@ -52,6 +52,12 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
             f"expected a run of at least two modalities to compare, got {', '.join(run.modalities)}",
             path=run.folder,
             remedy="Choose another run",
+        )
+    if len(run.patch.spatial) == 3:
+        raise UserError(
+            "expected a run of networks of slices, got networks of patches",
+            path=run.folder,
+            remedy="Choose a run with one number in --window",
         )
     data_provenance.require(run, info)
     settings = recorded_flags(run_folder.read_record(run.folder))

@@ -73,13 +73,17 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _slices(manifest: Manifest) -> str:
-    rows, columns = manifest.patch.spatial
-    size = f"{rows} x {columns} pixels"
+    size = " x ".join(map(str, manifest.patch.spatial))
+    if len(manifest.patch.spatial) == 3:
+        return f"patches of {size} voxels (slices x rows x columns)"
+    size += " pixels"
     count = manifest.context_slices
     return f"{size}, each with {count} neighbour{'s' * (count > 1)} on each side" if count else size
 
 
 def _context(manifest: Manifest) -> str:
+    if len(manifest.patch.spatial) == 3:
+        return "It reads patches: nothing connects places that are farther apart than a patch."
     if not manifest.context_slices:
         return "It reads single slices: nothing makes neighbouring slices agree."
     return "It reads few neighbouring slices at a time: little makes distant slices agree."

@@ -11,6 +11,7 @@ import numpy as np
 from semicml_tf.artefact.manifest import Manifest
 from semicml_tf.exporting import slice_example
 from semicml_tf.geometry.patch import Patch
+from semicml_tf.inference import patches
 from semicml_tf.records import tfrecord_file
 from semicml_tf.system import atomic_files
 
@@ -20,6 +21,8 @@ RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/tf_serving_warmup_requests")
 
 def write(model_folder: str | pathlib.Path, manifest: Manifest, batch_sizes: Sequence[int]) -> None:
     """Writes one request per signature and batch size, with the shapes that clients send."""
+    if len(manifest.patch.spatial) == 3:
+        batch_sizes = [patches.limited(size, manifest.patch) for size in batch_sizes]
     logs = [
         _request(manifest, signature, size).SerializeToString()
         for size in sorted(set(batch_sizes))

@@ -30,7 +30,9 @@ class SegmentConfig:
     )
     batch_size: int = option(BATCH_SIZE, help="Slices per call of the network.", low=1, group="Model")
     flips: bool = option(
-        False, help="Mean over the slices and their mirror images: four passes instead of one.", group="Model"
+        False,
+        help="Mean over the slices and their mirror images: four passes instead of one, eight of patches.",
+        group="Model",
     )
     mc_dropout: int = option(
         0, help="Passes with Monte-Carlo dropout, whose mean is the answer. 0 means no dropout.", low=0, group="Model"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -12,9 +13,6 @@ from semicml_tf.errors import UserError
 from semicml_tf.inference import slices
 from semicml_tf.inference.volume import Segmenter, check_classes, through
 from semicml_tf.preprocessing.plausibility import Problem
-
-# Mirrored axes of (batch, rows, columns, channels), one tuple for each test-time flip.
-_FLIPS = ((), (1,), (2,), (1, 2))
 
 
 class Wrapped(Segmenter):
@@ -60,7 +58,7 @@ class WithProgress(Wrapped):
 
 
 class Flipped(Wrapped):
-    """The mean of another segmenter's probabilities over each slice and its mirror images: four passes per slice."""
+    """The mean of another segmenter's probabilities over each slice or patch and its mirror images: 4 or 8 passes."""
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
         return _mean_over_flips(self._model.slices, batch)
@@ -70,11 +68,12 @@ class Flipped(Wrapped):
 
 
 def _mean_over_flips(predict: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
-    """The mean over all flips of (batch, rows, columns, channels); each result is flipped back."""
-    total = np.float32(0)
-    for axes in _FLIPS:
+    """The mean over all flips of (batch, *space, channels); each result is flipped back."""
+    total, spatial = np.float32(0), range(1, batch.ndim - 1)
+    flips = [axes for count in range(batch.ndim - 1) for axes in itertools.combinations(spatial, count)]
+    for axes in flips:
         total = total + np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
-    return total / np.float32(len(_FLIPS))
+    return total / np.float32(len(flips))
 
 
 def slice_seeds(seed: int, number: int, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A network of square slices, with or without their neighbours, applied to a whole volume."""
+"""A network of square slices, with or without their neighbours, or of patches applied to a whole volume."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.geometry import tiling
 from semicml_tf.geometry.patch import Patch, mirrored
+from semicml_tf.inference import patches
 
 # Takes batches of slices, (batch, *patch.shape) float32, and gives the probabilities of each in their order.
 Answers = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
@@ -37,11 +38,16 @@ def probabilities(
 
 def count(shape: tuple[int, ...], patch: Patch) -> int:
     """Number of windows of a volume of this shape."""
+    if len(patch.spatial) == 3:
+        return patches.count(shape, patch)
     return shape[0] * tiling.per_slice(shape, patch.window)
 
 
 def batches(volume: np.ndarray, patch: Patch, batch_size: int) -> Iterator[np.ndarray]:
     """The windows of a volume in the order of `tiling.cut`, (batch, *patch.shape) float32, cut when asked for."""
+    if len(patch.spatial) == 3:
+        yield from patches.batches(volume, patch, batch_size)
+        return
     window, context = patch.window, patch.context_slices
     each, total = tiling.per_slice(volume.shape, window), count(volume.shape, patch)
     for start in range(0, total, batch_size):
@@ -97,6 +103,9 @@ def answered(
         UserError: an answer is not of the shape (batch, window, window, classes).
     """
     channels, window = classes or 1, patch.window
+    if len(patch.spatial) == 3:
+        found = patches.answered(volume, patch, answers, classes=channels, batch_size=batch_size)
+        return found[0] if classes is None else found
     found = np.empty((channels, *volume.shape), np.float32)
     each, done = tiling.per_slice(volume.shape, window), 0
     waiting = np.empty((0, window, window, channels), np.float32)

@@ -13,6 +13,8 @@ class Augmentation:
         place: slices smaller than the window lie at random in it; otherwise in its middle. (Larger slices are
             always cut at random.)
         flip: mirrored left-right in half of the samples.
+        flip_volume: patches of three dimensions are also mirrored along slices and along rows, each in half of the
+            samples.
         rotation_degrees: rotated by up to this much either way.
         scale: enlarged or shrunk by up to this fraction.
         gain, offset: each modality's intensities are multiplied by up to 1 ± gain and shifted by up to
@@ -26,6 +28,7 @@ class Augmentation:
 
     place: bool = True
     flip: bool = True
+    flip_volume: bool = False
     rotation_degrees: float = 15.0
     scale: float = 0.2
     gain: float = 0.1
@@ -43,7 +46,9 @@ NONE = Augmentation(place=False, flip=False, rotation_degrees=0.0, scale=0.0, ga
 LIGHT = Augmentation()
 # Probabilities of nnU-Net: elastic deformation of version 1, the others of version 2, whose two gamma transforms are
 # one here. For a bias field, TorchIO leaves the probability to its users. For CutMix: Yun et al., ICCV 2019.
-STRONG = dataclasses.replace(LIGHT, elastic=0.2, bias_field=0.3, gamma=0.4, blur=0.2, low_resolution=0.25, cutmix=0.5)
+STRONG = dataclasses.replace(
+    LIGHT, flip_volume=True, elastic=0.2, bias_field=0.3, gamma=0.4, blur=0.2, low_resolution=0.25, cutmix=0.5
+)
 LEVELS = {"none": NONE, "light": LIGHT, "strong": STRONG}
 # Names of levels in earlier versions.
 FORMER_LEVELS = {"standard": "light"}

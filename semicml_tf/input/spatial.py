@@ -12,68 +12,80 @@ from semicml_tf.input.seeds import seed_for
 _CONTROL_POINTS, _LARGEST_DISPLACEMENT = 7, 0.04
 
 
-def affine(size, window: int, augmentation: Augmentation, seed):
+def affine(size, sides: tuple[int, int], augmentation: Augmentation, seed, focus=None):
     """The 8 numbers of the map from the window's (column, row) to the slice's, as ImageProjectiveTransform takes them.
 
     Args:
         size: (rows, columns) of the slice.
-        window: side of the window in pixels.
+        sides: (rows, columns) of the window in pixels.
+        focus: (row, column) of a pixel of a larger slice; the window is cut around it. None: anywhere.
     """
     draws = tf.random.stateless_uniform([5], seed, minval=-1.0, maxval=1.0)
     # A slice smaller than the window lies anywhere inside it, or in its middle; a larger one is cut anywhere,
     # whatever the augmentation: its centre alone would hide the rest from training.
-    free = tf.cast(size, tf.float32) - window
+    lengths = tf.constant(sides, tf.float32)
+    free = tf.cast(size, tf.float32) - lengths
     anywhere = tf.logical_or(augmentation.place, free > 0)
     start = free / 2.0 * (1.0 + tf.where(anywhere, draws[:2], 0.0))
+    if focus is not None:
+        # Within the middle half of the window, so that a rotation keeps it.
+        around = tf.cast(focus, tf.float32) - (lengths - 1.0) / 2.0 + 0.25 * lengths * draws[:2]
+        # A pixel in a corner of the window could leave it.
+        margin = 0.25 * lengths if augmentation.rotation_degrees or augmentation.scale else 0.0 * lengths
+        start = tf.where(free > 0, tf.clip_by_value(around, -margin, tf.maximum(free, 0.0) + margin), start)
     angle = draws[2] * (augmentation.rotation_degrees * 3.14159265 / 180.0)
     zoom = 1.0 / (1.0 + augmentation.scale * draws[3])
     mirror = tf.where(draws[4] < 0.0, -1.0, 1.0) if augmentation.flip else 1.0
     cosine, sine = zoom * tf.cos(angle), zoom * tf.sin(angle)
-    centre = (window - 1) / 2.0
-    row0, column0 = start[0] + centre, start[1] + centre
+    centre_row, centre_column = ((side - 1) / 2.0 for side in sides)
+    row0, column0 = start[0] + centre_row, start[1] + centre_column
     # column' = cos * mirror * (column - c) - sin * (row - c) + column0; row' likewise.
     ax, ay, bx, by = cosine * mirror, -sine, sine * mirror, cosine
-    return tf.stack([ax, ay, column0 - (ax + ay) * centre, bx, by, row0 - (bx + by) * centre, 0.0, 0.0])
+    # For a square window the second terms are exactly 0.
+    column_shift = (ax + ay) * centre_column + ay * (centre_row - centre_column)
+    row_shift = (bx + by) * centre_row + bx * (centre_column - centre_row)
+    return tf.stack([ax, ay, column0 - column_shift, bx, by, row0 - row_shift, 0.0, 0.0])
 
 
-def cut(image, window: int, augmentation: Augmentation, seed):
+def cut(image, sides: tuple[int, int], augmentation: Augmentation, seed, focus=None):
     """A window of a stack of maps by one interpolation: bilinear, and mirrored beyond the slice's border.
 
     Args:
         image: (rows, columns, channels) float32.
-        window: side of the window in pixels.
+        sides: (rows, columns) of the window in pixels.
         seed: (2,) int32.
+        focus: see `affine`.
 
     Returns:
-        (window, window, channels) float32.
+        (*sides, channels) float32.
     """
-    transform = affine(tf.shape(image)[:2], window, augmentation, seed_for("geometry", seed))
+    transform = affine(tf.shape(image)[:2], sides, augmentation, seed_for("geometry", seed), focus)
     if not augmentation.elastic:
-        return projected(image, transform, window)
+        return projected(image, transform, sides)
     draws = tf.random.stateless_uniform([2], seed_for("elastic", seed))
-    amplitude = draws[1] * _LARGEST_DISPLACEMENT * window
+    amplitude = draws[1] * _LARGEST_DISPLACEMENT * tf.constant(sides, tf.float32)
     return tf.cond(
         draws[0] < augmentation.elastic,
-        lambda: warped(image, transform, elastic(window, amplitude, seed_for("control points", seed))),
-        lambda: projected(image, transform, window),
+        lambda: warped(image, transform, elastic(sides, amplitude, seed_for("control points", seed))),
+        lambda: projected(image, transform, sides),
     )
 
 
-def elastic(window: int, amplitude, seed):
+def elastic(sides: tuple[int, int], amplitude, seed):
     """A smooth random displacement of each pixel of a window.
 
     The displacements of 7 x 7 control points are uniform in ± amplitude. Bicubic interpolation continues them to all
     pixels. TorchIO's RandomElasticDeformation has as many control points, and cubic B-splines.
 
     Args:
-        amplitude: largest displacement of a control point along each axis, in pixels.
+        amplitude: (2,), largest displacement of a control point along each axis, in pixels.
 
     Returns:
-        (window, window, 2) float32: rows and columns, in pixels of the window.
+        (*sides, 2) float32: rows and columns, in pixels of the window.
     """
     shape = [1, _CONTROL_POINTS, _CONTROL_POINTS, 2]
     points = amplitude * tf.random.stateless_uniform(shape, seed, minval=-1.0, maxval=1.0)
-    return tf.image.resize(points, [window, window], "bicubic")[0]
+    return tf.image.resize(points, sides, "bicubic")[0]
 
 
 def warped(image, transform, displacement):
@@ -82,14 +94,13 @@ def warped(image, transform, displacement):
     Args:
         image: (rows, columns, channels) float32.
         transform: of `affine`.
-        displacement: (window, window, 2) rows and columns, in pixels of the window.
+        displacement: (*sides, 2) rows and columns, in pixels of the window.
 
     Returns:
-        (window, window, channels) float32.
+        (*sides, channels) float32.
     """
-    window = displacement.shape[0]
-    steps = tf.range(window, dtype=tf.float32)
-    row, column = steps[:, tf.newaxis] + displacement[..., 0], steps[tf.newaxis] + displacement[..., 1]
+    down, along = (tf.range(side, dtype=tf.float32) for side in displacement.shape[:2])
+    row, column = down[:, tf.newaxis] + displacement[..., 0], along[tf.newaxis] + displacement[..., 1]
     rows, columns = tf.shape(image)[0], tf.shape(image)[1]
     below, above, down = _neighbours(transform[3] * column + transform[4] * row + transform[5], rows)
     left, right, along = _neighbours(transform[0] * column + transform[1] * row + transform[2], columns)
@@ -114,12 +125,12 @@ def _neighbours(place, size):
     return number, tf.minimum(number + 1, size - 1), place - low
 
 
-def projected(image, transform, window: int):
+def projected(image, transform, sides: tuple[int, int]):
     """The window that a transform of `affine` cuts; as `cut`."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=image[tf.newaxis],
         transforms=transform[tf.newaxis],
-        output_shape=[window, window],
+        output_shape=list(sides),
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="REFLECT",

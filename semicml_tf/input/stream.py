@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from semicml_tf.geometry.patch import Patch, mirrored
 from semicml_tf.input.augmentation import Augmentation
+from semicml_tf.input.patch import patch_of
 from semicml_tf.input.seeds import folded, seed_for
 from semicml_tf.input.window import window_of
 from semicml_tf.labels import PLAIN, LabelDefinition
@@ -35,8 +36,9 @@ class StreamSettings:
         patch: what one window covers.
         batch_size: windows an element.
         labelled: whether records hold labels and elements carry them.
-        lesion_fraction: fraction of the windows that are cut from a slice with lesion (labelled streams only). With
-            several classes, a random class of the case is drawn first.
+        lesion_fraction: fraction of the windows that are cut from a slice with lesion, or of the patches that are cut
+            around a voxel of a lesion (labelled streams only). With several classes, a random class of the case is
+            drawn first.
         augmentation: of the windows.
         seed: of everything random.
         labels: what is segmented. Slices without an annotated pixel are never drawn.
@@ -55,11 +57,14 @@ class StreamSettings:
 
 
 def _slice_index(slices, label, settings: StreamSettings, seed):
-    """A random slice; one with lesion in `lesion_fraction` of the draws, if the case has any."""
+    """A random slice, and whether it was drawn for its lesion.
+
+    It is one with lesion in `lesion_fraction` of the draws, if the case has any.
+    """
     draws = tf.random.stateless_uniform([3], seed)
     anywhere = tf.cast(draws[0] * tf.cast(slices, tf.float32), tf.int32)
     if label is None:
-        return anywhere
+        return anywhere, tf.constant(False)
     labels = settings.labels
     if labels.ignored_code is not None:
         annotated = _slices_with(label != tf.constant(labels.ignored_code, label.dtype))
@@ -70,7 +75,7 @@ def _slice_index(slices, label, settings: StreamSettings, seed):
     with_lesion = _slices_with(label > 0) if labels.is_plain else _slices_of_a_class(label, labels, seed)
     count = tf.size(with_lesion)
     wanted = tf.logical_and(count > 0, draws[1] < settings.lesion_fraction)
-    return tf.cond(wanted, lambda: with_lesion[_nth(draws[2], count)], lambda: anywhere)
+    return tf.cond(wanted, lambda: with_lesion[_nth(draws[2], count)], lambda: anywhere), wanted
 
 
 def _slices_with(mask):
@@ -105,6 +110,24 @@ def _slices_of_a_class(codes, labels: LabelDefinition, seed):
     )
 
 
+def _pixel(shape, index, label, labels: LabelDefinition, has_lesion, seed):
+    """A random (row, column) of a slice; one with lesion if the slice was drawn for its lesion. (2,) int32."""
+    draws = tf.random.stateless_uniform([2], seed_for("pixel", seed))
+    anywhere = tf.cast(draws * tf.cast(shape[1:], tf.float32), tf.int32)
+    if label is None:
+        return anywhere
+    plane = label[index]
+    mask = plane > 0
+    if labels.ignored_code is not None:
+        mask &= plane != tf.constant(labels.ignored_code, plane.dtype)
+
+    def with_lesion():
+        places = tf.cast(tf.where(mask), tf.int32)
+        return places[_nth(draws[0], tf.shape(places)[0])]
+
+    return tf.cond(has_lesion, with_lesion, lambda: anywhere)
+
+
 def _with_neighbours(volume, index, patch: Patch):
     """A slice of a volume (slices, rows, columns) with its neighbours: (rows, columns, channels)."""
     if not patch.context_slices:
@@ -116,14 +139,29 @@ def _with_neighbours(volume, index, patch: Patch):
 def _cut(case_number, parsed, visit, settings: StreamSettings, without_unit: Container[str]):
     """The windows of one visit, stacked."""
     label = parsed.get("label")
-    slices = tf.shape(parsed["image"][settings.modalities[0]])[0]
+    volume_shape = tf.shape(parsed["image"][settings.modalities[0]])
+    slices = volume_shape[0]
     present = tf.nest.map_structure(
         lambda is_present: tf.cast(is_present, tf.float32), {key: parsed[key] for key in parsed if key == "present"}
     )
 
     def one(k):
         seed = folded(settings.seed, 1, visit, k)
-        index = _slice_index(slices, label, settings, seed_for("slice", seed))
+        index, has_lesion = _slice_index(slices, label, settings, seed_for("slice", seed))
+        own = tf.random.stateless_uniform([], seed_for("method", seed), minval=None, maxval=None, dtype=tf.int32)
+        if len(settings.patch.spatial) == 3:
+            focus = tf.concat([[index], _pixel(volume_shape, index, label, settings.labels, has_lesion, seed)], axis=0)
+            images, target = patch_of(
+                {name: parsed["image"][name] for name in settings.modalities},
+                label,
+                settings.patch,
+                settings.augmentation,
+                seed,
+                settings.labels,
+                without_unit,
+                focus,
+            )
+            return {"image": images, "patient": case_number, "seed": own, **target, **present}
         images = {name: _with_neighbours(parsed["image"][name], index, settings.patch) for name in settings.modalities}
         images, target = window_of(
             images,
@@ -134,7 +172,6 @@ def _cut(case_number, parsed, visit, settings: StreamSettings, without_unit: Con
             settings.labels,
             without_unit,
         )
-        own = tf.random.stateless_uniform([], seed_for("method", seed), minval=None, maxval=None, dtype=tf.int32)
         return {"image": images, "patient": case_number, "seed": own, **target, **present}
 
     windows = [one(k) for k in range(_WINDOWS_A_VISIT)]

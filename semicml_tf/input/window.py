@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 
 import numpy as np
 import tensorflow as tf
 
+from semicml_tf.geometry.patch import Window, spatial_of
 from semicml_tf.input.augmentation import Augmentation
 from semicml_tf.input.intensity import varied
 from semicml_tf.input.seeds import seed_for
@@ -17,11 +19,12 @@ from semicml_tf.labels import PLAIN, LabelDefinition
 def window_of(
     images,
     label,
-    window: int,
+    window: Window,
     augmentation: Augmentation,
     seed,
     labels: LabelDefinition = PLAIN,
     without_unit: Container[str] = (),
+    focus=None,
 ):
     """Cuts one augmented window.
 
@@ -31,15 +34,18 @@ def window_of(
 
     Args:
         images: by modality, (rows, columns, channels) float. A channel is a slice; all modalities have as many.
-        label: (rows, columns) codes of `labels`, as `case_record.parse_in_graph` checks; or None.
-        window: side of the window.
+        label: (rows, columns) codes of `labels`, as `case_record.parse_in_graph` checks, or (rows, columns, channels)
+            with the codes of each slice; or None.
+        window: side of the window, or its sides, of which the last two are its rows and columns.
         seed: (2,) integers; the only source of randomness.
         labels: what is segmented.
+        focus: (row, column) of a pixel of larger slices around which the window is cut; None: it is cut anywhere.
         without_unit: modalities whose values have no unit, as of MR. Only they get a bias field.
 
     Returns:
         ``images`` by modality (window, window, channels) float32; and ``{"label": (window, window, classes) float32
-        0/1}``, with ``"valid"``: (window, window, 1) 0/1 if the definition ignores a value; {} without a label.
+        0/1}``, with ``"valid"``: (window, window, 1) 0/1 if the definition ignores a value; {} without a label. A label
+        of several slices keeps its third axis.
 
     Raises:
         ValueError: the label is of another type: soft labels cannot be cut at 0.5.
@@ -47,13 +53,17 @@ def window_of(
     names = list(images)
     stack = [tf.cast(images[name], tf.float32) for name in names]
     if label is not None:
-        stack.append(tf.stack(_planes(label, labels), axis=-1))
-    planes = cut(tf.concat(stack, axis=-1), window, augmentation, seed)
+        of_classes = tf.stack(_planes(label, labels), axis=-1)
+        stack.append(tf.reshape(of_classes, [*tf.unstack(tf.shape(label)[:2]), math.prod(of_classes.shape[2:])]))
+    sides = spatial_of(window)[-2:]
+    planes = cut(tf.concat(stack, axis=-1), sides, augmentation, seed, focus)
     result, channels = {}, stack[0].shape[-1]
     for index, name in enumerate(names):
         own, part = seed_for(f"intensities/{name}", seed), planes[..., index * channels :][..., :channels]
         result[name] = varied(part, augmentation, own, has_unit=name not in without_unit)
-    return result, {} if label is None else _cut_label(planes[..., len(names) * channels :], labels)
+    if label is None:
+        return result, {}
+    return result, _cut_label(tf.reshape(planes[..., len(names) * channels :], [*sides, *of_classes.shape[2:]]), labels)
 
 
 def _planes(codes, labels: LabelDefinition) -> list:

@@ -196,7 +196,9 @@ def contradictions(train: TrainSettings, method: MethodSettings) -> Iterator[Pro
             numbers = " or ".join({2: "1 number", 3: "3 numbers"}[count] for count in network.dimensions)
             yield f"expected --window of {numbers} for {train.network}, got {_text(train.window)}", ""
         elif len(sizes) == 3:
-            yield f"expected --window of 1 number, got {_text(train.window)}: training reads slices, not patches", ""
+            if train.context_slices:
+                problem = f"expected --context_slices=0 for patches, got {train.context_slices}"
+                yield problem, "Leave --context_slices out: a patch has its neighbours"
         elif train.window % multiple:
             yield f"expected --window to be a positive multiple of {multiple}, got {train.window}", ""
         if method.deep_supervision and "decoder" not in network.features:

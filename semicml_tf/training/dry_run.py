@@ -52,13 +52,14 @@ def report(
     yield f"devices: {devices}; {replicas} replica{'s' if replicas > 1 else ''} in all, {train.precision}"
     if workers > 1:
         yield f"  the job has {workers} workers; what follows is for one process alone with the batch of all of them"
+    inputs = "patches" if len(spatial_of(train.window)) == 3 else "slices"
     made_up = {name: 0.5 for name in info.modalities}
     for number, name in enumerate(train.method):
         plan, sizes = stages.plan(number), stages.sizes(number)
         slices = " + ".join(f"{size} {stream}" for stream, size in sizes.items() if size)
         yield (
             f"stage {number + 1} of {len(train.method)}, {name} ({catalogue.METHODS[name].help}): "
-            f"{train.epochs[number]} epochs of {plan.steps_per_epoch} steps, {slices} slices of "
+            f"{train.epochs[number]} epochs of {plan.steps_per_epoch} steps, {slices} {inputs} of "
             f"{' x '.join(map(str, spatial_of(train.window)))} each"
         )
         with memory.explained(), strategy.scope():

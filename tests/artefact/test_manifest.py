@@ -136,11 +136,18 @@ def changed(change, modality="ct"):
         ({"contract_version": None}, "contract version 2 or 3, got null"),
         ({"contract_version": 2.0}, "contract version 2 or 3, got 2.0"),
         ({"window": None}, "the field window is missing"),
-        ({"window": 0}, "window: expected greater than or equal to 1, got 0"),
-        ({"window": -16}, "window: expected greater than or equal to 1"),
-        ({"window": 2**20}, "window: expected less than or equal to 4096"),
-        ({"window": 16.5}, "window: expected a valid integer"),
+        ({"window": 0}, "window: expected numbers from 1 to 4096, got 0"),
+        ({"window": -16}, "window: expected numbers from 1 to 4096, got -16"),
+        ({"window": 2**20}, "window: expected numbers from 1 to 4096"),
+        ({"window": 16.5}, "window.int: expected a valid integer"),
         ({"window": 24, "window_multiple": 16}, "window: expected a multiple of 16, got 24"),
+        ({"window": [16, 16]}, "window.int: expected a valid integer"),
+        ({"window": [16, 16, 0]}, "window: expected numbers from 1 to 4096, got .16, 16, 0."),
+        ({"window": [8, 16, 16], "window_multiple": [1, 2]}, "window_multiple"),
+        ({"window": [8, 16, 16], "window_multiple": [16, 16, 16]}, "window: expected a multiple of .16, 16, 16"),
+        ({"window": [8, 16, 16]}, "'preprocessing' does not fit"),
+        ({"window": [8, 16, 16], "context_slices": 1}, "no context_slices for patches"),
+        ({"window": [4096, 4096, 4096]}, "an input of at most"),
         ({"network": {"window": 40}}, "network: expected a window that is a multiple of 16, got 40"),
         ({"network": {"window": 32}}, "network: its window is not that of the manifest"),
         ({"context_slices": 17}, "context_slices: expected less than or equal to 16"),
@@ -246,8 +253,8 @@ def test_mutations_give_an_error_of_our_own_or_a_manifest_of_sound_values():
             assert error.line.isprintable() and len(error.line) < 1000
             continue
         read += 1
-        assert (
-            all(0 < np.float32(value) <= 1 for value in found.thresholds.values()) and 1 <= found.window <= MAX_WINDOW
+        assert all(0 < np.float32(value) <= 1 for value in found.thresholds.values()) and all(
+            1 <= size <= MAX_WINDOW for size in found.patch.spatial
         )
         assert all(size == 0 or 0.01 <= size <= 1000 for size in found.spacing_mm)
         assert found.normalisation == made.normalisation or found.normalisation.fixed is None

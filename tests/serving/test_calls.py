@@ -220,7 +220,7 @@ def test_a_batch_is_split_into_messages_of_the_allowed_size(fake, address):
         np.testing.assert_array_equal(model.slices(batch), threshold_model.predict("ct")(batch))
         assert len(fake.sizes) == -(-100 // most) and sum(fake.sizes) == 100
         assert max(fake.sizes) - min(fake.sizes) <= 1 and max(fake.sizes) <= most
-    with pytest.raises(UserError, match="one slice of 16 x 16 pixels takes .* Raise --max_message_mib"):
+    with pytest.raises(UserError, match="one slice or patch of 16 x 16 pixels takes .* Raise --max_message_mib"):
         RemoteModel(address, "ct", MANIFEST, max_message_mib=0.002)
 
 

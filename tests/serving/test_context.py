@@ -1,4 +1,4 @@
-"""A network that sees neighbouring slices answers over gRPC as in memory; its manifest alone says how many."""
+"""Networks of neighbouring slices or patches answer over gRPC as in memory; the manifest alone says what they read."""
 
 import dataclasses
 
@@ -57,6 +57,30 @@ def test_over_grpc_as_in_memory(network, models, address, count):
         np.testing.assert_allclose(answer, local.probabilities(volume, AFFINE), atol=1e-5)
         near, far = (MonteCarlo(Flipped(model), 2, seed=1).probabilities(volume, AFFINE) for model in (local, remote))
         np.testing.assert_allclose(near, far, atol=1e-5)
+
+
+def test_patches_over_grpc_as_in_memory(tmp_path):
+    spec = NetworkSpec("unet3d", (2, 8, 8), 2, levels=2, dimensions=3, strides=((1, 2, 2),))
+    network = catalogue.build(spec, name="ct")
+    rng = np.random.default_rng(4)
+    network.set_weights([w + rng.normal(0, 0.2, w.shape).astype(np.float32) for w in network.get_weights()])
+    publish(
+        network, dataclasses.replace(threshold_model.manifest("ct"), window=spec.window), tmp_path / "ct", warm_up=(1,)
+    )
+    local = load(tmp_path / "ct")
+    with serving_here(tmp_path) as address, RemoteModel(address, "ct", max_message_mib=0.01) as remote:
+        assert remote.manifest == local.manifest and remote.slices_a_message == 12
+        # One patch is enough, and a patch that is mirrored; and several patches along each axis.
+        for shape in ((8, 8, 2), (5, 8, 1), (9, 14, 5)):
+            volume = threshold_model.volume("ct", shape)
+            answer = remote.probabilities(volume, AFFINE, batch_size=5)
+            np.testing.assert_allclose(answer, local.probabilities(volume, AFFINE), atol=1e-5)
+            if shape == (8, 8, 2):
+                read = network_input(volume, own_grid(volume, AFFINE), local.manifest).images["ct"].astype(np.float32)
+                expected = np.asarray(network(read[np.newaxis, ..., np.newaxis], training=False))[0, ..., 0]
+                np.testing.assert_allclose(own_slices(answer), expected, atol=1e-5)
+        flipped = [Flipped(model).probabilities(volume, AFFINE) for model in (local, remote)]
+        np.testing.assert_allclose(*flipped, atol=1e-5)
 
 
 def own_slices(answer):

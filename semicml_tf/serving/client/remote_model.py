@@ -154,7 +154,7 @@ class RemoteModel(Segmenter):
             if patch.channels > 1:
                 size += f" x {patch.channels}"
             raise UserError(
-                f"one slice of {size} pixels{what} takes {self._slice_bytes / 2**20:.3g} MiB, more than "
+                f"one slice or patch of {size} pixels{what} takes {self._slice_bytes / 2**20:.3g} MiB, more than "
                 f"--max_message_mib={self.max_message_mib:g}",
                 remedy="Raise --max_message_mib",
             )
