@@ -137,6 +137,7 @@ def test_all_options_out_of_their_range_are_named_at_once():
         ({"teacher_batch_statistics": True}, "--teacher_batch_statistics needs --teacher=pool"),
         ({"epochs": (1, 2, 3)}, "one for each of the stages semi_cml, prel, got 1,2,3"),
         ({"window": 40}, "multiple of 16, got 40"),
+        ({"network": "unet3d", "window": (16, 32, 32), "context_slices": 1}, "--context_slices=0 for patches, got 1"),
         ({"context_slices": 17}, "--context_slices to be a whole number from 0 to 16, got '17'"),
         ({"window": (16, 32, 32)}, "--window of 1 number for unet, got 16,32,32"),
         ({"window": (32, 32)}, "or 3 of them separated by commas, got '32,32'"),
