@@ -11,46 +11,58 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+# By the number of dimensions.
+LAYERS = {
+    2: (nn.Conv2d, nn.BatchNorm2d, nn.ConvTranspose2d, F.max_pool2d),
+    3: (nn.Conv3d, nn.BatchNorm3d, nn.ConvTranspose3d, F.max_pool3d),
+}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def widths(width: int, dimensions: int, levels: int = 5) -> list[int]:
+    """Channels by level. As in nnU-Net, networks for patches have at most ten times those of the first level."""
+    return [width * min(2**level, 10 if dimensions == 3 else 2**level) for level in range(levels)]
+
 
 class UNet(nn.Module):
     """The same five levels: two convolutions without bias, batch normalisation, ReLU; transposed convolutions up."""
 
-    def __init__(self, width: int, levels: int = 5):
+    def __init__(self, width: int, dimensions: int = 2, levels: int = 5):
         super().__init__()
-        channels = [width * 2**level for level in range(levels)]
+        self.convolution, self.norm, self.transposed, self.pool = LAYERS[dimensions]
+        channels = widths(width, dimensions, levels)
         self.down = nn.ModuleList(self._pair(before, after) for before, after in zip([1, *channels], channels))
         rising = list(zip(channels[::-1], channels[-2::-1]))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(below, own, 2, 2) for below, own in rising)
+        self.up = nn.ModuleList(self.transposed(below, own, 2, 2) for below, own in rising)
         self.join = nn.ModuleList(self._pair(2 * own, own) for _, own in rising)
-        self.head = nn.Conv2d(width, 1, 1)
+        self.head = self.convolution(width, 1, 1)
 
-    @staticmethod
-    def _pair(before: int, after: int) -> nn.Sequential:
+    def _pair(self, before: int, after: int) -> nn.Sequential:
         parts = []
         for channels in (before, after):
-            parts += [nn.Conv2d(channels, after, 3, padding=1, bias=False)]
-            parts += [nn.BatchNorm2d(after, eps=1e-5, momentum=0.1), nn.ReLU(inplace=True)]
+            parts += [self.convolution(channels, after, 3, padding=1, bias=False)]
+            parts += [self.norm(after, eps=1e-5, momentum=0.1), nn.ReLU(inplace=True)]
         return nn.Sequential(*parts)
 
     def forward(self, x):
         skips = []
         for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
+            x = block(self.pool(x, 2) if level else x)
             skips.append(x)
         for up, join, skip in zip(self.up, self.join, skips[-2::-1]):
             x = join(torch.cat([skip, up(x)], dim=1))
         return self.head(x)
 
 
-def network(kind: str, width: int) -> nn.Module:
+def network(kind: str, width: int, dimensions: int = 2) -> nn.Module:
     """This package's U-Net in PyTorch, or MONAI's U-Net of the same widths."""
     if kind == "own":
-        return UNet(width)
+        return UNet(width, dimensions)
     from monai.networks.nets import BasicUNet
 
-    features = (width, 2 * width, 4 * width, 8 * width, 16 * width, width)
+    features = (*widths(width, dimensions), width)
     return BasicUNet(
-        2, 1, 1, features=features, act=("ReLU", {"inplace": True}), norm=("batch", {"eps": 1e-5}), bias=False
+        dimensions, 1, 1, features=features, act=("ReLU", {"inplace": True}), norm=("batch", {"eps": 1e-5}), bias=False
     )
 
 
@@ -69,7 +81,7 @@ def asc_loss(first, second, patients):
     products, squares = flat @ flat.T, (flat * flat).sum(1)
     scores = (2 * products + 1e-6) / (squares[:, None] + squares[None] + 1e-6)
     owner = torch.cat([patients, patients])
-    sees = maps.amax((1, 2, 3)) >= 0.5
+    sees = flat.amax(1) >= 0.5
     partner = (torch.arange(count) + count // 2) % count
     negative = (owner[:, None] != owner[None]) & sees[None]
     anchors = (sees | sees[partner]).float()
@@ -79,14 +91,15 @@ def asc_loss(first, second, patients):
     return (losses * anchors).sum() / anchors.sum().clamp(min=1)
 
 
-def main(window: int, width: int, labelled: int, unlabelled: int, precision: str, kind: str, layout: str) -> None:
+def main(size: str, width: int, labelled: int, unlabelled: int, precision: str, kind: str, layout: str) -> None:
     """Runs a few steps, prints a line, and then runs steps on request."""
     torch.manual_seed(0)
-    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    students = [network(kind, width).to(memory_format=form).train() for _ in range(2)]
+    spatial = (int(size),) * 2 if size.isdigit() else tuple(map(int, size.split(",")))
+    form = CHANNELS_LAST[len(spatial)] if layout == "channels_last" else torch.contiguous_format
+    students = [network(kind, width, len(spatial)).to(memory_format=form).train() for _ in range(2)]
     averages = [copy.deepcopy(student).requires_grad_(False) for student in students]
     optimizers = [torch.optim.Adam(student.parameters(), lr=0.006, fused=True) for student in students]
-    shape = (labelled + unlabelled, 1, window, window)
+    shape = (labelled + unlabelled, 1, *spatial)
     images = [torch.randn(shape).to(memory_format=form) for _ in students]
     label = (torch.rand((labelled, *shape[1:])) > 0.9).float()
     patients = torch.arange(unlabelled) // 2
@@ -121,4 +134,4 @@ def main(window: int, width: int, labelled: int, unlabelled: int, precision: str
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:5]), *sys.argv[5:8])
+    main(sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:8])

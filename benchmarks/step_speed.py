@@ -1,4 +1,4 @@
-"""Speed of a Semi-CML step in slices per second, beside the same step in PyTorch with two U-Nets.
+"""Speed of a Semi-CML step in slices or patches per second, beside the same step in PyTorch with two U-Nets.
 
     make .venv-torch/ready
     python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
@@ -7,8 +7,9 @@ All competitors train two U-Nets of the given widths, and call each network once
 cross entropy and Dice on labelled slices, and ASC on unlabelled slices. Adam and a moving average update the networks.
 The slices are random and in memory, and all cores are used. This package compiles the step and logs the networks'
 agreement. PyTorch runs eagerly with the fused Adam, in both memory layouts, with autocast for bfloat16. The networks
-are this package's U-Net and MONAI's, which has more channels in its last convolutions. Competitors stay in memory and
-take turns. Each ratio compares two competitors in one round; the table shows the median.
+are this package's U-Net and MONAI's, which has more channels in its last convolutions. With --patch=64,64,64 they are
+3-D networks, whose strides are 2 everywhere, and PyTorch's second layout is channels_last_3d. Competitors stay in
+memory and take turns. Each ratio compares two competitors in one round; the table shows the median.
 
 With --modality_counts=2,4 the competitors are our steps with two and with four networks; with --class_counts=1,3, our
 steps of two networks with one and with three regions.
@@ -25,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.competitor import Competitor, rounds
 from benchmarks.sizes import StepSizes, TorchPython
 from semicml_tf import commandline
-from semicml_tf.configuration import check, option
+from semicml_tf.configuration import as_list, check, option
 from semicml_tf.system import cpu
 
 OURS = "ours"
@@ -47,6 +48,9 @@ class StepSpeedConfig(TorchPython, StepSizes):
         ("float32", "bfloat16"), "Types of the features, one table for each.", choices=("float32", "bfloat16")
     )
 
+    patch: tuple[int, ...] = option(
+        (), "Slices, rows and columns of patches, for 3-D networks. Each a multiple of 16, and all equal.", low=64
+    )
     modality_counts: tuple[str, ...] = option(
         (), "Compare our step with these numbers of modalities, e.g. 2,4, instead of with PyTorch."
     )
@@ -55,7 +59,22 @@ class StepSpeedConfig(TorchPython, StepSizes):
     )
 
     def __post_init__(self):
-        check(self)
+        check(self, self._contradictions())
+
+    def _contradictions(self):
+        if self.patch and (len(self.patch) != 3 or len(set(self.patch)) > 1 or self.patch[0] % 16):
+            yield f"expected --patch to be three equal multiples of 16, got {as_list(self.patch)}", "Correct --patch"
+
+    @property
+    def words(self) -> list[str]:
+        """The sizes as arguments of `step_of_ours` and `step_of_torch`."""
+        return [as_list(self.patch), *super().words[1:]] if self.patch else super().words
+
+    @property
+    def what(self) -> str:
+        """The inputs of a step."""
+        count, sides = self.slices, self.patch or (self.window,) * 2
+        return f"{count} {'patches' if self.patch else 'slices'} of {' x '.join(map(str, sides))}, width {self.width}"
 
 
 CONFIG = StepSpeedConfig
@@ -70,14 +89,15 @@ def table(config: StepSpeedConfig, precision: str) -> None:
     competitors = {name: Competitor(command) for name, command in commands.items()}
     seconds = rounds(competitors, config.rounds, config.steps)
     engines = dict.fromkeys(competitor.facts["engine"] for competitor in competitors.values())
-    print(f"{precision}, {config.slices} slices of {config.window} x {config.window}, width {config.width}")
+    print(f"{precision}, {config.what}")
     print(f"{', '.join(engines)}; {cpu.described()}")
-    print("\n| step | slices/s | ms a step | ours is faster by | parameters |\n|---|---|---|---|---|")
+    inputs = "patches" if config.patch else "slices"
+    print(f"\n| step | {inputs}/s | ms a step | ours is faster by | processor ms a step | parameters |\n|{'---|' * 6}")
     for name, competitor in competitors.items():
         median = statistics.median(seconds[name])
         ratio = statistics.median(theirs / ours for theirs, ours in zip(seconds[name], seconds[OURS]))
-        parameters = competitor.facts["parameters"]
-        print(f"| {name} | {config.slices / median:.0f} | {1000 * median:.0f} | {ratio:.2f} | {parameters} |")
+        facts = f"{1000 * competitor.facts['processor_s']:.0f} | {competitor.facts['parameters']}"
+        print(f"| {name} | {config.slices / median:.3g} | {1000 * median:.0f} | {ratio:.2f} | {facts} |")
     print(flush=True)
 
 
@@ -94,7 +114,7 @@ def table_of_counts(config: StepSpeedConfig, precision: str, what: str, argument
     competitors = {count: Competitor([*words, *more]) for count, more in arguments.items()}
     seconds = rounds(competitors, config.rounds, config.steps)
     first = next(iter(competitors))
-    print(f"{precision}, {config.slices} slices of {config.window} x {config.window}, width {config.width}")
+    print(f"{precision}, {config.what}")
     print(f"{cpu.described()}")
     print(f"\n| {what} | ms a step | times that of {first} |\n|---|---|---|")
     for count in competitors:
