@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from semicml_tf.configuration import check, option
+from semicml_tf.inference.averaging import Averaging
 from semicml_tf.storage.access import DatasetAccess
 
 PARTITIONS = ("labelled", "validation", "test")
@@ -23,7 +24,7 @@ class RunData:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scoring:
+class Scoring(Averaging):
     """How masks are scored."""
 
     partition: str = option("test", help="Partition whose patients are scored.", choices=PARTITIONS)
@@ -48,7 +49,7 @@ class Scoring:
         "8-bit, on the network's grid: 1 to 2 MB per patient of 100 x 128 x 128 voxels.",
         choices=CASE_IMAGES,
     )
-    batch_size: int = option(16, help="Slices per call of a network.", low=1)
+    batch_size: int = option(16, help="Slices or patches per call of a network, at most.", low=1)
     jobs: int = option(0, help="Masks that are scored at the same time, on threads. 0 means one per core.", low=0)
 
 
@@ -78,7 +79,7 @@ class EvaluateConfig(Scoring, DatasetAccess, RunData):
         None,
         help="Instead of a run: folder of masks that another tool made of the cases of --dataset, as NIfTI, NRRD or "
         "DICOM-SEG: CASE.nii.gz, CASE.nrrd, CASE.dcm, or one file in a folder CASE. Each is on the patient's own grid. "
-        "Options of networks (--modalities, --batch_size, --case_images) have no effect.",
+        "Options of networks (--modalities, --batch_size, --flips, --overlap, --case_images) have no effect.",
         path=True,
         group=_MASKS,
     )

@@ -121,7 +121,9 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
     records = progress.bar(read_cases(info, labelled), total=len(labelled), desc="fitting the baselines")
     fitted = trivial_baselines.fit(records, {name: info.normalisation[name] for name in run.modalities})
     segmenters = {
-        name: segment.by_network(run.network(name), name, run.patch, config.batch_size, classes=len(run.labels.names))
+        name: segment.by_network(
+            run.network(name), name, run.patch, config.batch_size, classes=len(run.labels.names), averaging=config
+        )
         for name in run.modalities
     }
     segmenters |= {name: trivial_baselines.segmenter(of_classes) for name, of_classes in fitted.items()}
@@ -150,6 +152,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
         info=info,
         partition=config.partition,
         batch_size=config.batch_size,
+        averaging=config,
         results=results,
         fitted=fitted,
         postprocessing=postprocessing,
@@ -242,7 +245,7 @@ def choose_postprocessing(config: EvaluateConfig) -> PostprocessingChoice:
         quiet_import.tensorflow()
         records = progress.bar(read_cases(info, cases), total=len(cases), desc="trying post-processing")
         body = postprocessing_choice.build(
-            run, info, records, batch_size=config.batch_size, command=command_line(COMMAND, config)
+            run, info, records, batch_size=config.batch_size, averaging=config, command=command_line(COMMAND, config)
         )
         atomic_files.write_json(path, body)
     return PostprocessingChoice(path, body, f"{postprocessing_choice.screen(body)}\nchoice: {path}")

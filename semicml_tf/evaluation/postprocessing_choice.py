@@ -13,6 +13,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.evaluation.score_cases import segmented
 from semicml_tf.evaluation.segment import by_network, native_masks
 from semicml_tf.inference.agreement import dice
+from semicml_tf.inference.averaging import BY_DEFAULT, Averaging
 from semicml_tf.labels import LabelDefinition
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
 from semicml_tf.records.case_record import CaseRecord
@@ -66,7 +67,9 @@ def choose(means: Sequence[float], margin: float = MARGIN) -> int:
     return best if round(float(rounded[best] - rounded[0]), 9) > margin else 0
 
 
-def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str) -> dict:
+def build(
+    run: Run, info: DatasetInfo, records, *, batch_size: int, averaging: Averaging = BY_DEFAULT, command: str
+) -> dict:
     """Tries every candidate on labelled patients, and returns the contents of `postprocessing.json`.
 
     Each class has a choice of its own. Ignored voxels do not count.
@@ -76,6 +79,7 @@ def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str
         info: the run's data.
         records: of the validation patients, read once.
         batch_size: slices in one call of a network.
+        averaging: flips and overlap of the networks.
         command: the command line that made it.
 
     Raises:
@@ -83,7 +87,7 @@ def build(run: Run, info: DatasetInfo, records, *, batch_size: int, command: str
     """
     classes = run.labels.names
     segmenters = {
-        name: by_network(run.network(name), name, run.patch, batch_size, classes=len(classes))
+        name: by_network(run.network(name), name, run.patch, batch_size, classes=len(classes), averaging=averaging)
         for name in run.modalities
     }
     scores: dict[str, dict[str, list[list[float]]]] = {name: {one: [] for one in classes} for name in run.modalities}

@@ -21,6 +21,7 @@ from semicml_tf.evaluation.metrics.case_score import CaseScore, mean_over_classe
 from semicml_tf.evaluation.metrics.catalogue import METRICS, POLICY
 from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 from semicml_tf.evaluation.scores import summarise
+from semicml_tf.inference.averaging import BY_DEFAULT, Averaging
 from semicml_tf.labels import LabelDefinition
 from semicml_tf.labels_file import LabelFile
 from semicml_tf.postprocessing.steps import Postprocessing
@@ -159,6 +160,7 @@ def build(
     info: DatasetInfo,
     partition: str,
     batch_size: int,
+    averaging: Averaging = BY_DEFAULT,
     results: Mapping[str, Mapping[str, Sequence[CaseScore]]],
     fitted: Mapping[str, Mapping[str, trivial_baselines.Fitted]],
     postprocessing: Mapping[str, Mapping[str, Postprocessing]],
@@ -169,6 +171,7 @@ def build(
     """The contents of `metrics.json`.
 
     Args:
+        averaging: flips and overlap of the networks.
         results: by row name and class, what `score_cases.evaluate_predictions` returned; a name of a modality is a
             network, the other two names are the no-network baselines.
         fitted: the no-network baselines by row name and class.
@@ -195,6 +198,7 @@ def build(
         **_data(info, labels, partition),
         "thresholds": {name: _by_class(labels, run.thresholds(name)) for name in run.modalities},
         "batch_size": batch_size,
+        **averaging.record,
         "lacking": _lacking(info, partition, run.modalities),
         **_definitions(labels, notes, fitted, surface_tolerance_mm, failure_dice),
         "rows": rows,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from semicml_tf.geometry.patch import Patch
 from semicml_tf.inference import slices
+from semicml_tf.inference.averaging import BY_DEFAULT, Averaging, mean_over_flips
 from semicml_tf.inference.class_masks import ClassMasks
 from semicml_tf.postprocessing.steps import NONE, Postprocessing, to_mask
 from semicml_tf.preprocessing.pipeline import to_patient_grid
@@ -19,7 +21,14 @@ CaseSegmenter = Callable[[CaseRecord], np.ndarray | None]
 
 
 def by_network(
-    network, modality: str, patch: Patch, batch_size: int, *, classes: int = 1, batch_statistics: bool = False
+    network,
+    modality: str,
+    patch: Patch,
+    batch_size: int,
+    *,
+    classes: int = 1,
+    batch_statistics: bool = False,
+    averaging: Averaging = BY_DEFAULT,
 ) -> CaseSegmenter:
     """A segmenter that reads one modality through a network.
 
@@ -30,6 +39,7 @@ def by_network(
         batch_size: slices a call, at most.
         classes: number of the network's output channels.
         batch_statistics: normalise by the statistics of the slices of a call, as in training.
+        averaging: flips and overlap.
     """
     import tensorflow as tf
 
@@ -40,10 +50,15 @@ def by_network(
     def sound(batch):
         return slices.checked(predict(batch))
 
+    answer = functools.partial(mean_over_flips, sound) if averaging.flips else sound
+
     def segment(record: CaseRecord) -> np.ndarray | None:
         if modality not in record.images:
             return None
-        return slices.probabilities(record.images[modality], patch, sound, classes=classes, batch_size=batch_size)
+        image = record.images[modality]
+        return slices.probabilities(
+            image, patch, answer, classes=classes, batch_size=batch_size, overlap=averaging.overlap
+        )
 
     return segment
 

@@ -185,7 +185,7 @@ def _validation_scores(run: Run, modality: str, postprocessing: Mapping[str, Pos
     if not path.is_file():
         return {}
     body = report.load(path)
-    if "run" not in body:
+    if "run" not in body or "flips" in body or "overlap" in body:
         return {}
     held = body.get("postprocessing", {}).get(modality, "none")
     steps = dict.fromkeys(postprocessing, held) if isinstance(held, str) else held

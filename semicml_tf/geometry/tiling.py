@@ -8,11 +8,11 @@ import numpy as np
 OVERLAP = 0.25
 
 
-def _starts(size: int, window: int) -> list[int]:
-    """Evenly spread starts of the fewest windows that cover `size` with an overlap of `OVERLAP`."""
+def starts(size: int, window: int, overlap: float = OVERLAP) -> list[int]:
+    """Evenly spread starts of the fewest windows that cover `size` and have at least this share in common."""
     if size <= window:
         return [0]
-    count = 1 + int(np.ceil((size - window) / ((1 - OVERLAP) * window)))
+    count = 1 + int(np.ceil((size - window) / ((1 - overlap) * window)))
     return [int(round(s)) for s in np.linspace(0, size - window, count)]
 
 
@@ -20,24 +20,25 @@ def _padding(shape: tuple[int, int], window: int) -> list[tuple[int, int]]:
     return [((window - size) // 2, window - size - (window - size) // 2) if size < window else (0, 0) for size in shape]
 
 
-def per_slice(shape: tuple[int, ...], window: int) -> int:
+def per_slice(shape: tuple[int, ...], window: int, overlap: float = OVERLAP) -> int:
     """Number of windows that `cut` makes of each slice of a volume of this shape."""
-    return len(_starts(max(shape[1], window), window)) * len(_starts(max(shape[2], window), window))
+    return len(starts(shape[1], window, overlap)) * len(starts(shape[2], window, overlap))
 
 
-def cut(volume: np.ndarray, window: int) -> np.ndarray:
+def cut(volume: np.ndarray, window: int, overlap: float = OVERLAP) -> np.ndarray:
     """Cuts every slice into windows.
 
     Args:
         volume: (slices, rows, columns).
         window: side of the square windows. Slices smaller than it are mirrored at their border (the
             border then looks as it does in training, which mirrors too).
+        overlap: share of a window that neighbouring windows have in common, at least; from 0 to below 1.
 
     Returns:
         (slices * windows per slice, window, window), slices outermost.
     """
     padded = np.pad(volume, [(0, 0), *_padding(volume.shape[1:], window)], mode="symmetric")
-    rows, columns = _starts(padded.shape[1], window), _starts(padded.shape[2], window)
+    rows, columns = (starts(size, window, overlap) for size in padded.shape[1:])
     tiles = [padded[:, r : r + window, c : c + window] for r in rows for c in columns]
     return np.stack(tiles, axis=1).reshape(-1, window, window)
 
@@ -48,16 +49,17 @@ def _weight(window: int) -> np.ndarray:
     return np.minimum.outer(ramp, ramp)
 
 
-def join(tiles: np.ndarray, shape: tuple[int, int, int], window: int) -> np.ndarray:
+def join(tiles: np.ndarray, shape: tuple[int, int, int], window: int, overlap: float = OVERLAP) -> np.ndarray:
     """The inverse of `cut`: weighted mean where windows overlap, padding removed.
 
     Args:
         tiles: as `cut` orders them, float32.
         shape: of the volume that was cut.
+        overlap: with which it was cut.
     """
     padding = _padding(shape[1:], window)
     height, width = (size + sum(pad) for size, pad in zip(shape[1:], padding))
-    rows, columns = _starts(height, window), _starts(width, window)
+    rows, columns = starts(height, window, overlap), starts(width, window, overlap)
     tiles = tiles.reshape(shape[0], len(rows) * len(columns), window, window)
     if tiles.shape[1] > 1:
         weight = _weight(window)

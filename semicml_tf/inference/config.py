@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from semicml_tf.configuration import check, option
+from semicml_tf.inference.averaging import Averaging
 from semicml_tf.inference.slices import BATCH_SIZE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SegmentConfig:
+class SegmentConfig(Averaging):
     """What is segmented, and what is written. Shared by predict and by the clients of a server."""
 
     input: str = option(
@@ -29,11 +30,6 @@ class SegmentConfig:
         None, help="Modality of the input. A model of another modality is refused.", group="Model"
     )
     batch_size: int = option(BATCH_SIZE, help="Slices per call of the network.", low=1, group="Model")
-    flips: bool = option(
-        False,
-        help="Mean over the slices and their mirror images: four passes instead of one, eight of patches.",
-        group="Model",
-    )
     mc_dropout: int = option(
         0, help="Passes with Monte-Carlo dropout, whose mean is the answer. 0 means no dropout.", low=0, group="Model"
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.patch import Patch
-from semicml_tf.geometry.patch_tiling import Interval, intervals
+from semicml_tf.geometry.patch_tiling import OVERLAP, Interval, intervals
 
 # Voxels of a call, at most: as many as in 16 slices of 256 x 256 pixels. Features take a hundred times more memory.
 _CALL_VOXELS = 2**20
@@ -25,18 +25,19 @@ def limited(batch_size: int, patch: Patch) -> int:
     return max(1, min(batch_size, _CALL_VOXELS // math.prod(patch.spatial)))
 
 
-def _grid(shape: tuple[int, ...], patch: Patch) -> tuple[tuple[Interval, ...], ...]:
-    return tuple(intervals(size, side) for size, side in zip(shape, patch.spatial))
+def _grid(shape: tuple[int, ...], patch: Patch, overlap: float | None) -> tuple[tuple[Interval, ...], ...]:
+    share = OVERLAP if overlap is None else overlap
+    return tuple(intervals(size, side, share) for size, side in zip(shape, patch.spatial))
 
 
-def count(shape: tuple[int, ...], patch: Patch) -> int:
+def count(shape: tuple[int, ...], patch: Patch, overlap: float | None = None) -> int:
     """Number of patches of a volume of this shape."""
-    return math.prod(len(axis) for axis in _grid(shape, patch))
+    return math.prod(len(axis) for axis in _grid(shape, patch, overlap))
 
 
-def batches(volume: np.ndarray, patch: Patch, batch_size: int) -> Iterator[np.ndarray]:
+def batches(volume: np.ndarray, patch: Patch, batch_size: int, overlap: float | None = None) -> Iterator[np.ndarray]:
     """The patches of a volume, slices outermost: (batch, *patch.shape) float32, cut when asked for."""
-    places = itertools.product(*_grid(volume.shape, patch))
+    places = itertools.product(*_grid(volume.shape, patch, overlap))
     while chosen := list(itertools.islice(places, limited(batch_size, patch))):
         cut = [volume[np.ix_(*(interval.places for interval in one))] for one in chosen]
         yield np.stack(cut).astype(np.float32)[..., np.newaxis]
@@ -49,6 +50,7 @@ def answered(
     *,
     classes: int,
     batch_size: int,
+    overlap: float | None = None,
 ) -> np.ndarray:
     """Probabilities of a normalised volume on the network's grid; arguments and errors as for `slices.answered`.
 
@@ -56,8 +58,8 @@ def answered(
         float32 (classes, slices, rows, columns).
     """
     result = np.zeros((classes, *volume.shape), np.float32)
-    places = itertools.product(*_grid(volume.shape, patch))
-    for answer in answers(batches(volume, patch, batch_size)):
+    places = itertools.product(*_grid(volume.shape, patch, overlap))
+    for answer in answers(batches(volume, patch, batch_size, overlap)):
         answer = np.asarray(answer, np.float32)
         if answer.shape[1:] != (*patch.spatial, classes):
             sides = ", ".join(map(str, patch.spatial))

@@ -164,6 +164,7 @@ def _combined(members: Sequence, config: SegmentConfig, bar) -> Ensemble:
     """The models of one modality as one segmenter, with the passes of the configuration."""
     made = [WithProgress(model, bar) for model in members]
     for model in made:
+        model.overlap = config.overlap
         manifest = model.manifest.accepting(accepted_codes(config.accept))
         model.manifest = dataclasses.replace(
             manifest,
@@ -287,6 +288,7 @@ def _settings(models: Mapping, config: SegmentConfig, fuse: bool) -> dict:
         "flips": config.flips,
         "mc_dropout": config.mc_dropout,
         "seed": config.seed if config.mc_dropout else None,
+        **({} if config.overlap is None else {"overlap": config.overlap}),
         **({"fuse": True} if fuse else {}),
         **({"accept": sorted(config.accept)} if config.accept else {}),
         **({"segment_codes": sorted(config.segment_codes)} if config.segment_codes else {}),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from semicml_tf.errors import UserError
 from semicml_tf.inference import slices
+from semicml_tf.inference.averaging import mean_over_flips
 from semicml_tf.inference.volume import Segmenter, check_classes, through
 from semicml_tf.preprocessing.plausibility import Problem
 
@@ -19,7 +19,7 @@ class Wrapped(Segmenter):
     """Passes all work on to another segmenter. Subclasses change a part of the work."""
 
     def __init__(self, model: Segmenter):
-        super().__init__(model.manifest)
+        super().__init__(model.manifest, model.overlap)
         self._model = model
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
@@ -58,22 +58,16 @@ class WithProgress(Wrapped):
 
 
 class Flipped(Wrapped):
-    """The mean of another segmenter's probabilities over each slice or patch and its mirror images: 4 or 8 passes."""
+    """The mean of another segmenter's probabilities over each input and its mirror images along all axes of space.
+
+    A slice takes four passes, a patch of three dimensions eight.
+    """
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
-        return _mean_over_flips(self._model.slices, batch)
+        return mean_over_flips(self._model.slices, batch)
 
     def dropout_slices(self, batch: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        return _mean_over_flips(lambda flipped: self._model.dropout_slices(flipped, seeds), batch)
-
-
-def _mean_over_flips(predict: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
-    """The mean over all flips of (batch, *space, channels); each result is flipped back."""
-    total, spatial = np.float32(0), range(1, batch.ndim - 1)
-    flips = [axes for count in range(batch.ndim - 1) for axes in itertools.combinations(spatial, count)]
-    for axes in flips:
-        total = total + np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
-    return total / np.float32(len(flips))
+        return mean_over_flips(lambda flipped: self._model.dropout_slices(flipped, seeds), batch)
 
 
 def slice_seeds(seed: int, number: int, count: int) -> np.ndarray:
@@ -111,10 +105,10 @@ class MonteCarlo(Wrapped):
 
     def draws(self, prepared, *, batch_size: int) -> Iterator[Sequence[np.ndarray]]:
         """The probabilities of each pass; raises a UserError if the network has no dropout."""
-        count = slices.count(prepared.volume.shape, self.manifest.patch)
+        count = slices.count(prepared.volume.shape, self.manifest.patch, self.overlap)
         for number in range(self._passes):
             one_pass = functools.partial(self._pass, slice_seeds(self._seed, number, count))
-            yield through(prepared, self.manifest, one_pass, batch_size=batch_size)
+            yield through(prepared, self.manifest, one_pass, batch_size=batch_size, overlap=self.overlap)
 
 
 class Ensemble(Segmenter):

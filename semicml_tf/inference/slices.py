@@ -25,38 +25,44 @@ def probabilities(
     *,
     classes: int | None = None,
     batch_size: int = BATCH_SIZE,
+    overlap: float | None = None,
 ) -> np.ndarray:
     """As `answered`, by a network that is called with one batch after the other.
 
     Args:
-        volume, patch, classes, batch_size: see `answered`.
+        volume, patch, classes, batch_size, overlap: see `answered`.
         predict: maps (batch, *patch.shape) float32 to probabilities (batch, *patch.spatial, classes). The windows come
             in the order of `tiling.cut`, each once.
     """
-    return answered(volume, patch, functools.partial(map, predict), classes=classes, batch_size=batch_size)
+    answers = functools.partial(map, predict)
+    return answered(volume, patch, answers, classes=classes, batch_size=batch_size, overlap=overlap)
 
 
-def count(shape: tuple[int, ...], patch: Patch) -> int:
-    """Number of windows of a volume of this shape."""
+def count(shape: tuple[int, ...], patch: Patch, overlap: float | None = None) -> int:
+    """Number of windows of a volume of this shape; `overlap` as for `answered`."""
     if len(patch.spatial) == 3:
-        return patches.count(shape, patch)
-    return shape[0] * tiling.per_slice(shape, patch.window)
+        return patches.count(shape, patch, overlap)
+    return shape[0] * tiling.per_slice(shape, patch.window, _of_slices(overlap))
 
 
-def batches(volume: np.ndarray, patch: Patch, batch_size: int) -> Iterator[np.ndarray]:
+def _of_slices(overlap: float | None) -> float:
+    return tiling.OVERLAP if overlap is None else overlap
+
+
+def batches(volume: np.ndarray, patch: Patch, batch_size: int, overlap: float | None = None) -> Iterator[np.ndarray]:
     """The windows of a volume in the order of `tiling.cut`, (batch, *patch.shape) float32, cut when asked for."""
     if len(patch.spatial) == 3:
-        yield from patches.batches(volume, patch, batch_size)
+        yield from patches.batches(volume, patch, batch_size, overlap)
         return
-    window, context = patch.window, patch.context_slices
-    each, total = tiling.per_slice(volume.shape, window), count(volume.shape, patch)
+    window, context, overlap = patch.window, patch.context_slices, _of_slices(overlap)
+    each, total = tiling.per_slice(volume.shape, window, overlap), count(volume.shape, patch, overlap)
     for start in range(0, total, batch_size):
         stop = min(start + batch_size, total)
         first, last = start // each, -(-stop // each)
         needed = (
             volume[mirrored(np.arange(first - context, last + context), len(volume))] if context else volume[first:last]
         )
-        tiles = tiling.cut(np.asarray(needed, np.float32), window)
+        tiles = tiling.cut(np.asarray(needed, np.float32), window, overlap)
         # Channel c of a slice is the slice c - context further on.
         channels = [tiles[channel * each :][: (last - first) * each] for channel in range(patch.channels)]
         chosen = slice(start - first * each, stop - first * each)
@@ -82,7 +88,13 @@ def checked(answer: np.ndarray) -> np.ndarray:
 
 
 def answered(
-    volume: np.ndarray, patch: Patch, answers: Answers, *, classes: int | None = None, batch_size: int = BATCH_SIZE
+    volume: np.ndarray,
+    patch: Patch,
+    answers: Answers,
+    *,
+    classes: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    overlap: float | None = None,
 ) -> np.ndarray:
     """Probabilities of a normalised volume on the network's grid.
 
@@ -95,6 +107,8 @@ def answered(
         answers: the network.
         classes: number of its output channels; None: one channel, which the result then leaves out.
         batch_size: slices a batch, at most. Part of the result: another batch size may change the last bits.
+        overlap: share of a window that neighbouring windows have in common, at least. None: `tiling.OVERLAP` for slices
+            and `patch_tiling.OVERLAP` for patches.
 
     Returns:
         float32 (classes, slices, rows, columns), or of the shape of `volume` if `classes` is None.
@@ -104,12 +118,13 @@ def answered(
     """
     channels, window = classes or 1, patch.window
     if len(patch.spatial) == 3:
-        found = patches.answered(volume, patch, answers, classes=channels, batch_size=batch_size)
+        found = patches.answered(volume, patch, answers, classes=channels, batch_size=batch_size, overlap=overlap)
         return found[0] if classes is None else found
     found = np.empty((channels, *volume.shape), np.float32)
-    each, done = tiling.per_slice(volume.shape, window), 0
+    overlap = _of_slices(overlap)
+    each, done = tiling.per_slice(volume.shape, window, overlap), 0
     waiting = np.empty((0, window, window, channels), np.float32)
-    for answer in answers(batches(volume, patch, batch_size)):
+    for answer in answers(batches(volume, patch, batch_size, overlap)):
         answer = np.asarray(answer)
         if answer.shape[1:] != (window, window, channels):
             raise UserError(
@@ -123,6 +138,6 @@ def answered(
             joined = (whole, *volume.shape[1:])
             for number in range(channels):
                 tiles = waiting[: whole * each, ..., number]
-                found[number, done : done + whole] = tiling.join(tiles, joined, window)
+                found[number, done : done + whole] = tiling.join(tiles, joined, window, overlap)
             waiting, done = waiting[whole * each :], done + whole
     return found[0] if classes is None else found

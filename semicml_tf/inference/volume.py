@@ -163,7 +163,12 @@ class ClassMaps(Sequence):
 
 
 def through(
-    prepared: Prepared, manifest: Manifest, answers: slices.Answers, *, batch_size: int
+    prepared: Prepared,
+    manifest: Manifest,
+    answers: slices.Answers,
+    *,
+    batch_size: int,
+    overlap: float | None = None,
 ) -> Sequence[np.ndarray]:
     """Probabilities of each class of a prepared volume, on its own grid; see `segment` and `slices.answered`."""
     values = manifest.classes * prepared.volume.size
@@ -179,7 +184,9 @@ def through(
     def sound(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return map(slices.checked, answers(batches))
 
-    found = slices.answered(prepared.volume, manifest.patch, sound, classes=manifest.classes, batch_size=batch_size)
+    found = slices.answered(
+        prepared.volume, manifest.patch, sound, classes=manifest.classes, batch_size=batch_size, overlap=overlap
+    )
     maps = ClassMaps(found, prepared)
     # A single map is wanted in any case, and the network's grid then leaves the memory.
     return [maps[0]] if manifest.classes == 1 else maps
@@ -222,10 +229,11 @@ class Segmenter:
 
     Attributes:
         manifest: what the network expects.
+        overlap: share of a window that neighbouring windows have in common, at least; None: see `slices.answered`.
     """
 
-    def __init__(self, manifest: Manifest):
-        self.manifest = manifest
+    def __init__(self, manifest: Manifest, overlap: float | None = None):
+        self.manifest, self.overlap = manifest, overlap
 
     def slices(self, batch: np.ndarray) -> np.ndarray:
         """Maps (batch, *space, channels) float32, normalised, to probabilities (batch, *space, classes)."""
@@ -268,7 +276,7 @@ class Segmenter:
         A network gives one draw; ensembles and Monte-Carlo dropout give several.
         """
         answers = functools.partial(self.each, self.slices)
-        yield through(prepared, self.manifest, answers, batch_size=batch_size)
+        yield through(prepared, self.manifest, answers, batch_size=batch_size, overlap=self.overlap)
 
     def probabilities(self, array: np.ndarray, affine: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Probabilities of a volume, on its own grid; see `segment`. Returns float32."""

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from semicml_tf.evaluation.segment import native_mask
+from semicml_tf.evaluation.segment import by_network, native_mask
 from semicml_tf.geometry.grid import Grid
+from semicml_tf.geometry.patch import Patch
 from semicml_tf.inference import slices
+from semicml_tf.inference.averaging import Averaging, mean_over_flips
 from semicml_tf.inference.volume import Segmenter, network_input
 from semicml_tf.postprocessing.steps import NONE, Postprocessing
 from semicml_tf.records.case_record import CaseRecord
@@ -83,3 +85,21 @@ def test_the_scored_mask_is_the_mask_that_prediction_writes(crop, steps):
     expected = model.predict(values, native.affine)
     assert 0.01 < expected.mean() < 0.9
     np.testing.assert_array_equal(native_mask(soft, record, manifest.threshold, steps), expected)
+
+
+@pytest.mark.parametrize("window", [8, (4, 8, 8)])
+def test_evaluation_averages_over_flips_and_overlap_as_prediction_does(window):
+    native = oblique_grid()
+    record = patient("P", ball(native, (14, 12, 7), 6.0), native)
+    patch = Patch(window)
+    ramp = np.linspace(0, 1, 8, dtype=np.float32)[:, np.newaxis]
+
+    def predict(batch, training=False):
+        return 0 * batch + ramp
+
+    found = by_network(predict, "ct", patch, 8, averaging=Averaging(flips=True, overlap=0.75))(record)
+    expected = slices.probabilities(
+        record.images["ct"], patch, lambda batch: mean_over_flips(predict, batch), classes=1, overlap=0.75
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert not np.allclose(found, by_network(predict, "ct", patch, 8)(record), atol=1e-3)

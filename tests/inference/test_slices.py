@@ -51,6 +51,12 @@ def test_neighbours_are_channels_in_their_order_and_mirrored_at_the_ends(count, 
     assert sum(len(batch) for batch in slices.batches(values, patch, batch_size)) == slices.count(values.shape, patch)
 
 
+@pytest.mark.parametrize("patch, counts", [(PATCH, (4, 6)), (Patch((2, 16, 16)), (2, 3))])
+def test_more_overlap_makes_more_inputs(patch, counts):
+    assert tuple(slices.count((2, 16, 28), patch, overlap) for overlap in (0.25, 0.5)) == counts
+    assert slices.count((2, 16, 28), patch) == counts[len(patch.spatial) == 3]
+
+
 @pytest.mark.parametrize("shape", [(WINDOW, WINDOW, 2), (WINDOW, WINDOW), (8, WINDOW, 1)])
 def test_an_answer_of_another_shape_is_refused(shape):
     with pytest.raises(UserError, match=rf"shape \(batch, {WINDOW}, {WINDOW}, 1\) of the network, got \(2, "):
