@@ -8,6 +8,7 @@ import pathlib
 from semicml_tf.configuration import command_line
 from semicml_tf.evaluation import comparison, report
 from semicml_tf.evaluation.config import CompareConfig, EvaluateConfig, Scoring
+from semicml_tf.inference.averaging import AveragingRecord
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import seen_cases
 from semicml_tf.runs.run_folder import Run
@@ -93,7 +94,8 @@ def _scored_on(folder: pathlib.Path, config: CompareConfig) -> pathlib.Path:
     if path.exists():
         body = report.load(path)
         scored = body.get("run", {})
-        if (scored.get("run_hash"), scored.get("best")) == (run.run_hash, run.best):
+        averaging = {name: body[name] for name in AveragingRecord.__annotations__ if name in body}
+        if (scored.get("run_hash"), scored.get("best"), averaging) == (run.run_hash, run.best, config.record):
             return path
     from semicml_tf.evaluation.job import evaluate
 

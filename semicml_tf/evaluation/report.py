@@ -21,7 +21,7 @@ from semicml_tf.evaluation.metrics.case_score import CaseScore, mean_over_classe
 from semicml_tf.evaluation.metrics.catalogue import METRICS, POLICY
 from semicml_tf.evaluation.metrics.masks import SURFACE_TOLERANCE_MM
 from semicml_tf.evaluation.scores import summarise
-from semicml_tf.inference.averaging import BY_DEFAULT, Averaging
+from semicml_tf.inference.averaging import BY_DEFAULT, Averaging, AveragingRecord
 from semicml_tf.labels import LabelDefinition
 from semicml_tf.labels_file import LabelFile
 from semicml_tf.postprocessing.steps import Postprocessing
@@ -122,7 +122,7 @@ class Fold(TypedDict):
     blind: dict[str, dict[str, Any]]
 
 
-class Report(TypedDict):
+class Report(AveragingRecord):
     """What is read of `metrics.json`."""
 
     report_version: Literal[PLAIN_VERSION, REPORT_VERSION]

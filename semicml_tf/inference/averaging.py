@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from semicml_tf.configuration import option
 
 MAX_OVERLAP = 0.9
+
+
+class AveragingRecord(TypedDict, total=False):
+    """What results record of the options: those that differ from their defaults."""
+
+    flips: bool
+    overlap: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,10 +41,10 @@ class Averaging:
     )
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> AveragingRecord:
         """What results record: the options that differ from their defaults."""
-        flips = {"flips": True} if self.flips else {}
-        return flips if self.overlap is None else flips | {"overlap": self.overlap}
+        flips: AveragingRecord = {"flips": True} if self.flips else {}
+        return flips if self.overlap is None else {**flips, "overlap": self.overlap}
 
 
 BY_DEFAULT = Averaging()

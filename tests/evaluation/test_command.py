@@ -288,6 +288,10 @@ def test_a_run_before_and_after_its_data_grew_is_compared_in_one_command(study, 
     written = scored.stat().st_ino
     _compare(study, tmp_path / "after", f"--dataset={grown.root}")
     assert scored.stat().st_ino == written
+    # Other flips or another overlap make other masks.
+    _compare(study, tmp_path / "after", f"--dataset={grown.root}", "--flips", "--overlap=0.5")
+    body = json.loads(scored.read_text(encoding="utf-8"))
+    assert (body["flips"], body["overlap"]) == (True, 0.5)
     swapped = write_dataset(tmp_path / "swapped", {"labelled": partitions["test"][:2], "test": partitions["labelled"]})
     with pytest.raises(UserError, match="this run has seen patients who are scored in these data: l0, l1"):
         _compare(study, tmp_path / "after", f"--dataset={swapped.root}")
