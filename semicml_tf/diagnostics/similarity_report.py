@@ -72,15 +72,15 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     quiet_import.tensorflow()
     cases = _cases(run, info, settings)
     # Pairs with the same patients share their slices, and each network's maps of them.
-    slices = {held: list(_batches(info, held, settings, run.patch)) for held in cases.values()}
+    slices = {entries: list(_batches(info, entries, settings, run.patch)) for entries in cases.values()}
     times, shown = [], []
     for kept in progress.bar(list(kept_networks.over_time(run, settings)), desc="comparing maps"):
         when = kept.when
-        maps = {held: [_maps(kept.networks, batch) for batch in batches] for held, batches in slices.items()}
-        for (number, name), ((one, other), held) in itertools.product(enumerate(run.labels.names), cases.items()):
+        maps = {entries: [_maps(kept.networks, batch) for batch in batches] for entries, batches in slices.items()}
+        for (number, name), ((one, other), entries) in itertools.product(enumerate(run.labels.names), cases.items()):
             pair = [
                 similarity.Batch(found[one][..., number, None], found[other][..., number, None], batch["patient"])
-                for found, batch in zip(maps[held], slices[held])
+                for found, batch in zip(maps[entries], slices[entries])
             ]
             of_class = {"class": name} if len(run.labels.names) > 1 else {}
             times.append({"when": when, "modalities": [one, other], **of_class, **similarity.measure(pair, how)})

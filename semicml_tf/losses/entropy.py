@@ -38,7 +38,7 @@ def certain_squared_difference(p, q, uncertainty, threshold, *, valid=None):
 
     Args:
         p, q: (batch, *space, classes) of the global batch.
-        uncertainty: likewise, or (batch, *space, 1) for all classes of a pixel.
+        uncertainty: of the same shape, or (batch, *space, 1) for all classes of a pixel.
         threshold: scalar.
         valid: (batch, *space, 1) 0/1: pixels that count; None: all of them.
 

@@ -22,7 +22,7 @@ class AuxiliarySupervised(SemiSupervised):
             name: with_outputs(
                 self.trained[name],
                 getattr(student.parts, self.features),
-                {kind: held[name] for kind, held in self.companions.items()},
+                {kind: companions[name] for kind, companions in self.companions.items()},
             )
             for name, student in self.students.items()
         }

@@ -145,7 +145,7 @@ class Method(keras.Model):
         """All networks by key. A checkpoint stores them, and the next stage may take them over."""
         kinds = {"student": self.students, "average": self.averages, **self.companions}
         kinds |= {deep_supervision.DEEP: self.deep} if self.deep else {}
-        return {f"{kind}/{name}": network for kind, held in kinds.items() for name, network in held.items()}
+        return {f"{kind}/{name}": network for kind, networks in kinds.items() for name, network in networks.items()}
 
     def start_from(self, network_of: Callable[[str], keras.Model], thresholds: Thresholds) -> None:
         """Takes over another run's best networks and their thresholds, by modality.
@@ -229,8 +229,8 @@ class Method(keras.Model):
 
     def _variables(self, name: str):
         """The variables that a modality's optimiser updates."""
-        held = (*self.companions.values(), *([self.deep] if self.deep else []))
-        networks = [self.students[name], *(networks[name] for networks in held)]
+        others = (*self.companions.values(), *([self.deep] if self.deep else []))
+        networks = [self.students[name], *(networks[name] for networks in others)]
         return [variable for network in networks for variable in network.trainable_variables]
 
     def supervised_term(self, batch, maps):

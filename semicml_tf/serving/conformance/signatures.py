@@ -40,31 +40,31 @@ def _answer(server: Server, signature: str, inputs: dict, *names: str) -> dict[s
 
 def _manifest(server: Server) -> Manifest:
     _require(server, MANIFEST)
-    told = _answer(server, MANIFEST, {QUERIES_NAME: np.zeros(1, np.int32)}, MANIFEST_NAME)[MANIFEST_NAME]
+    answer = _answer(server, MANIFEST, {QUERIES_NAME: np.zeros(1, np.int32)}, MANIFEST_NAME)[MANIFEST_NAME]
     try:
-        return Manifest.from_json(bytes(told[0]).decode(), f"signature '{MANIFEST}'")
+        return Manifest.from_json(bytes(answer[0]).decode(), f"signature '{MANIFEST}'")
     except (IndexError, TypeError, UnicodeDecodeError, UserError) as error:
         raise Failed(str(error)) from error
 
 
-def _require_labels(labels: np.ndarray, probabilities: np.ndarray, told: Manifest) -> None:
+def _require_labels(labels: np.ndarray, probabilities: np.ndarray, manifest: Manifest) -> None:
     rounding = HALF_STEP if probabilities.dtype == np.float16 else TOLERANCE
-    soft = (*probabilities.shape[:-1], told.classes)
-    hard = (*soft[:-1], 1) if told.labels.exclusive else soft
+    soft = (*probabilities.shape[:-1], manifest.classes)
+    hard = (*soft[:-1], 1) if manifest.labels.exclusive else soft
     if probabilities.shape != soft or labels.dtype != np.uint8 or labels.shape != hard:
         raise Failed(
             f"expected probabilities of shape {soft} and uint8 labels of shape {hard}, got {probabilities.shape} and "
             f"{labels.dtype} of {labels.shape}"
         )
-    wrong = label_check.contradictions(labels, probabilities, told, rounding)
+    wrong = label_check.contradictions(labels, probabilities, manifest, rounding)
     if wrong.any():
         raise Failed(f"{np.count_nonzero(wrong)} of {wrong.size} labels contradict the probabilities")
 
 
-def _shares(hard: np.ndarray, told: Manifest) -> dict[str, float]:
+def _shares(hard: np.ndarray, manifest: Manifest) -> dict[str, float]:
     """The share of pixels of each class."""
-    numbers = enumerate(told.labels.names)
-    if told.labels.exclusive:
+    numbers = enumerate(manifest.labels.names)
+    if manifest.labels.exclusive:
         return {name: float(np.mean(hard == number + 1)) for number, name in numbers}
     return {name: float(np.mean(hard[..., number] == 1)) for number, name in numbers}
 
@@ -74,10 +74,10 @@ def manifest(server: Server) -> str:
     import tensorflow as tf
 
     found, declared = _manifest(server), server.signatures()
-    for name, told in found.signatures.items():
+    for name, signature in found.signatures.items():
         if name not in declared:
             raise Failed(f"expected signature '{name}' of the manifest, but the server does not declare it")
-        for kind, tensors in told.items():
+        for kind, tensors in signature.items():
             actual = {
                 key: {
                     "dtype": tf.dtypes.as_dtype(tensor.dtype).name,
@@ -93,33 +93,33 @@ def manifest(server: Server) -> str:
 
 def labels(server: Server) -> str:
     """The default signature gives labels that match the probabilities"""
-    told, inputs = _manifest(server), server.inputs(3)
+    manifest, inputs = _manifest(server), server.inputs(3)
     hard = _answer(server, DEFAULT, inputs, LABELS_NAME)[LABELS_NAME]
-    _require_labels(hard, server.outputs(inputs)[OUTPUT_NAME], told)
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in _shares(hard, told).items())
-    return f"thresholds {', '.join(f'{value:g}' for value in told.thresholds.values()) or 'none'}; {shares}"
+    _require_labels(hard, server.outputs(inputs)[OUTPUT_NAME], manifest)
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in _shares(hard, manifest).items())
+    return f"thresholds {', '.join(f'{value:g}' for value in manifest.thresholds.values()) or 'none'}; {shares}"
 
 
 def raw(server: Server) -> str:
     """Slices in native units and normalised slices give the same results"""
     _require(server, RAW)
-    told = _manifest(server)
-    inputs, normalised = native_slices.made_up(told, 3)
+    manifest = _manifest(server)
+    inputs, normalised = native_slices.made_up(manifest, 3)
     found = _answer(server, RAW, inputs, LABELS_NAME, OUTPUT_NAME)
     expected = server.outputs({INPUT_NAME: normalised})
     require_close({OUTPUT_NAME: found[OUTPUT_NAME]}, expected, TOLERANCE, "raw and normalised")
-    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], told)
-    return f"{told.normalisation}, within {TOLERANCE:g}"
+    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], manifest)
+    return f"{manifest.normalisation}, within {TOLERANCE:g}"
 
 
 def serialized(server: Server) -> str:
     """Serialised examples and their slices give the same results"""
     _require(server, SERIALIZED)
-    told, inputs = _manifest(server), server.inputs(3)
+    manifest, inputs = _manifest(server), server.inputs(3)
     examples = np.array([slice_example.encode(one) for one in inputs[INPUT_NAME]], object)
     found = _answer(server, SERIALIZED, {EXAMPLES_NAME: examples}, LABELS_NAME, OUTPUT_NAME)
     require_close({OUTPUT_NAME: found[OUTPUT_NAME]}, server.outputs(inputs), TOLERANCE, "examples and slices")
-    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], told)
+    _require_labels(found[LABELS_NAME], found[OUTPUT_NAME], manifest)
     return f"within {TOLERANCE:g}"
 
 
