@@ -35,6 +35,8 @@ _SHARED = {
     "workers": "processes at a time; 0: one a core",
     "dry_run": "tell what would be done, and do none of it",
     "window": "side of the slices that networks see",
+    "flips": "mirror the windows along these axes, and average",
+    "overlap": "share of a window that its neighbour covers, too",
 }
 
 
