@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 _NOT_REPEATED = ("flagfile", "workers", "dry_run", "tables_only")
 # Options whose elements in flagfiles come before those that are passed.
 _ROWS = ("row", "external_row")
+NONE, CHOSEN = "none", "chosen"
 _STUDY, _GRID, _FOLDS, _TABLES, _WORK = "Study and folders", "Grid of runs", "Folds", "Tables", "Processes"
+
+
+def _postprocessing(default: str):
+    return option(
+        default,
+        "Post-processing of the masks that are scored: none, or chosen for each run on its own validation patients.",
+        choices=(NONE, CHOSEN),
+        group=_TABLES,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,8 @@ class StudyOptions:
         path=True,
         group=_FOLDS,
     )
+
+    postprocessing: str = _postprocessing(NONE)
 
     def __new__(cls, **options: Any):
         config = super().__new__(cls)
@@ -219,6 +231,7 @@ class CrossvalidateConfig(StudyOptions):
         "Number of labelled patients in each fold, or all. The others are unlabelled, and their labels are removed.",
         group=_FOLDS,
     )
+    postprocessing: str = _postprocessing(CHOSEN)
     workers: int = option(0, "Processes at a time, which share the cores. 0 means one per core.", low=0, group=_WORK)
     dry_run: bool = option(False, "Print what there is to do and what is done, and do nothing.", group=_WORK)
 

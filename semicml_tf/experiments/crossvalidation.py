@@ -92,7 +92,8 @@ def _plan(config: CrossvalidateConfig) -> Plan:
         seeds=tuple(range(config.repeats)),
     )
     output = pathlib.Path(config.output)
-    return plan.over_folds(study, output, info, config.folds_of(number), [row], reference=row.name)
+    planned = plan.over_folds(study, output, info, config.folds_of(number), [row], reference=row.name)
+    return plan.scored(planned, config.postprocessing)
 
 
 def _metrics_folder(output: pathlib.Path) -> pathlib.Path:

@@ -6,11 +6,12 @@ import collections
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Literal
 
 from semicml_tf.conversion.splitting.split import EXCLUDED, NAMES, Split, checked, content_hash, read
 from semicml_tf.errors import UserError
 from semicml_tf.experiments import external_row, grid, method_row, splits
-from semicml_tf.experiments.config import ExperimentConfig
+from semicml_tf.experiments.config import CHOSEN, NONE, ExperimentConfig
 from semicml_tf.experiments.folds import Folds, People
 from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.study import Study
@@ -22,6 +23,11 @@ from semicml_tf.system import atomic_files, json_files
 @dataclasses.dataclass(frozen=True)
 class _Hash:
     data_hash: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scoring:
+    postprocessing: Literal["none", "chosen"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Plan:
         folds: of a cross-validation, whose cells are those of each fold; None without folds.
         given: folder of the dataset that the folds are views of; None = the experiment converts one.
         external: cells of rows that another tool made. The experiment runs nothing for them.
+        chooses_postprocessing: whether each run's post-processing is chosen before the run is scored.
     """
 
     study: Study
@@ -51,6 +58,7 @@ class Plan:
     folds: Folds | None = None
     given: pathlib.Path | None = None
     external: tuple[Cell, ...] = ()
+    chooses_postprocessing: bool = False
 
     @property
     def volumes(self) -> pathlib.Path:
@@ -72,6 +80,11 @@ class Plan:
     def whole_record(self, cell: Cell) -> pathlib.Path:
         """File with the hash of that dataset, as it was when the cross-validation began."""
         return self.output / "made" / f"{self.whole_name(cell)}.hash.json"
+
+    @property
+    def scoring_record(self) -> pathlib.Path:
+        """File with the post-processing that the experiment began with."""
+        return self.output / "made" / "scoring.json"
 
     def whole_hash(self, cell: Cell) -> str:
         """The data hash of that dataset, as it was when the cross-validation began.
@@ -180,7 +193,7 @@ def make(config: ExperimentConfig) -> Plan:
             )
     planned = _plan_of_runs(config, study, info, folds, table)
     cells = external_row.cells_of(external, config.partition, folds.number if folds else None)
-    return dataclasses.replace(planned, external=tuple(cells))
+    return scored(dataclasses.replace(planned, external=tuple(cells)), config.postprocessing)
 
 
 def _plan_of_runs(
@@ -249,6 +262,37 @@ def _pools(folds: Folds, patients: int, rows: Sequence[method_row.Row]) -> dict[
         with method_row.in_row(row.name):
             folds.check(patients, row.labelled)
     return {fold: folds.pool(fold, patients) for fold in range(folds.number)}
+
+
+def scored(plan: Plan, postprocessing: str) -> Plan:
+    """The plan with the post-processing of its masks.
+
+    Args:
+        plan: of the experiment.
+        postprocessing: ``none`` or ``chosen``.
+
+    Raises:
+        UserError: its finished runs were scored with the other one.
+    """
+    if plan.scoring_record.exists():
+        what = "the post-processing of an experiment"
+        begun = json_files.read(plan.scoring_record, _Scoring, what=what).postprocessing
+    else:  # an earlier version, which chose none
+        begun = NONE if any(cell.finished for cell in plan.cells) else postprocessing
+    if begun != postprocessing:
+        raise UserError(
+            f"this experiment was begun with --postprocessing={begun}, now {postprocessing}",
+            path=plan.output,
+            remedy="Give that again, or another --output",
+        )
+    return dataclasses.replace(plan, chooses_postprocessing=postprocessing == CHOSEN)
+
+
+def write_scoring(plan: Plan) -> None:
+    """Records the post-processing with which the experiment begins."""
+    atomic_files.write_json(
+        plan.scoring_record, dataclasses.asdict(_Scoring(CHOSEN if plan.chooses_postprocessing else NONE))
+    )
 
 
 def _check_convert(study: Study, *, has_folds: bool) -> None:

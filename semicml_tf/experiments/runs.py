@@ -187,11 +187,13 @@ def train_words(plan: Plan, cell: Cell) -> tuple[str, ...]:
 
 def _run_job(plan: Plan, cell: Cell) -> Job:
     commands = [] if _is_trained(plan, cell) else [train_words(plan, cell)]
+    of_run = (f"--run={cell.folder}", f"--dataset={plan.dataset(cell)}")
+    if plan.chooses_postprocessing:
+        commands.append(plan.study.call("evaluate", *of_run, "--choose_postprocessing"))
     commands.append(
         plan.study.call(
             "evaluate",
-            f"--run={cell.folder}",
-            f"--dataset={plan.dataset(cell)}",
+            *of_run,
             f"--output={cell.metrics_path.parent}",
             f"--partition={cell.partition}",
             # The study's --modalities may name more than the run has.

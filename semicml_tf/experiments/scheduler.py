@@ -42,7 +42,7 @@ def run(planned: Plan, count: int, publish: Publish) -> tuple[Plan, pathlib.Path
 
 
 def _prepare(planned: Plan, pool: Workers, threads: int) -> None:
-    """Writes the splits. Those of folds need the converted dataset, which is made first."""
+    """Writes the splits and the way of scoring. Splits of folds need the converted dataset, which is made first."""
     if planned.folds and planned.given is None:
         plans.write_whole_split(planned)
         for outcome in pool.run(runs.data_jobs(planned, threads)):
@@ -51,6 +51,7 @@ def _prepare(planned: Plan, pool: Workers, threads: int) -> None:
                     f"{outcome.job.name}: {outcome.failure}", remedy="Correct it and start the same command again"
                 )
     plans.check_data(planned)
+    plans.write_scoring(planned)
     plans.write_splits(planned)
 
 

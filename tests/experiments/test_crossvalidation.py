@@ -90,6 +90,18 @@ def test_the_pooled_scores_are_those_of_the_folds(done):
     assert done.result.scores["ct"]["dice"] == report.networks(joined)[0]["summary"]["dice"]["mean"]
 
 
+def test_each_fold_chooses_post_processing_on_its_validation_patients(done):
+    runs = [cell.folder for cell in done.result.plan.cells]
+    for run in runs:
+        choice = json.loads((run / "postprocessing.json").read_text())["modalities"]
+        validated_on = json.loads((run / "run.json").read_text())["data"]["validated_on"]
+        assert {name: of_network["cases"] for name, of_network in choice.items()} == dict.fromkeys(choice, validated_on)
+        scored = json.loads((run / "evaluation" / "test" / "metrics.json").read_text())
+        assert scored["postprocessing"] == {name: of_network["chosen"] for name, of_network in choice.items()}
+    with pytest.raises(UserError, match="begun with --postprocessing=chosen, now none"):
+        crossvalidation.crossvalidate(changed(done, postprocessing="none"))
+
+
 def test_each_view_has_the_labels_of_its_fold_alone(done):
     tested = []
     for folder in sorted((done.cv / "datasets").glob("ct-pet-1-seed0-fold?")):

@@ -23,6 +23,7 @@ _SHARED = {
     "surface_tolerance_mm": "of the surface DSC",
     "failure_dice": "a lower DSC is a failure",
     "flagfile": "files with flags of the study",
+    "postprocessing": "of the masks that are scored: none, or chosen for each run",
     "folds": "number of folds of a cross-validation",
     "stratify": "equal volumes of lesions in all parts of a split",
     "validation_patients": "number of validation patients of a fold",
