@@ -81,7 +81,7 @@ def _segments(path: pathlib.Path, native: Grid, values: MaskValues) -> CaseMasks
     if libraries.value(dataset, "Modality") != "SEG":
         raise UserError("expected a DICOM-SEG, got another kind of DICOM object", path=path, remedy="Export it again")
     masks, reordered = {}, False
-    with libraries.door(path, dataset):
+    with libraries.user_errors(path, dataset):
         numbers_of = values.segments(segmentation.names(path, dataset), path)
         for name, numbers in numbers_of.items():
             if not numbers:

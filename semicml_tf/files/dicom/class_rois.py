@@ -1,4 +1,4 @@
-"""Classes of ``--label_rois``: their expressions for names of segments and structures, and their label values."""
+"""Classes of ``--label_rois``: regular expressions for segment and structure names, and label values."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from semicml_tf.errors import UserError
 from semicml_tf.labels import MOST_CLASSES
 
-# Each combination of overlapping regions is a label value: 255 values for eight regions.
+# Each combination of overlapping regions has a label value: 255 values for eight regions.
 MOST_REGIONS = 8
 _EXAMPLE = "For example --label_rois=bladder=^bladder --label_rois=rectum=^rectum"
 
 
 def parse(texts: Sequence[str], *, exclusive: bool) -> dict[str, str]:
-    """Reads ``NAME=REGEX`` of each class.
+    """Parses ``NAME=REGEX`` of each class.
 
     Raises:
-        UserError: a text is malformed, a name comes twice, or the classes are too many.
+        UserError: a text is malformed, a name is repeated, or there are too many classes.
     """
     rois: dict[str, str] = {}
     for text in texts:
@@ -54,7 +54,7 @@ def as_labels(names: Sequence[str], *, exclusive: bool) -> list[str]:
 
 
 def joined(masks: Mapping[str, np.ndarray], *, exclusive: bool) -> np.ndarray:
-    """The int32 label map of all classes. Exclusive classes have the values 1, 2, ...; bit k stands for region k.
+    """The int32 label map of all classes. Exclusive classes have the values 1, 2, ...; for regions, bit k is region k.
 
     Raises:
         UserError: exclusive classes share voxels.

@@ -1,14 +1,14 @@
-"""Contours of an RTSTRUCT as a mask on the grid of the images that they were drawn on.
+"""Converts RTSTRUCT contours to a mask on the grid of the images on which they were drawn.
 
-A voxel belongs to a contour if its centre is inside by the even-odd rule, or lies on the line: contours are drawn along
-the edges of voxels by some programs and through their centres by others, and both then give their voxels back.
+A voxel belongs to a contour if its centre is inside by the even-odd rule, or on the line. Some programs draw contours
+along the edges of voxels, others through their centres. Both conventions yield the same voxels.
 
-Contours of one slice are combined by how they lie (DICOM PS3.3 C.8.8.6.3): a contour within another one is a hole, a
-contour within the hole is filled again; contours that overlap, touch or lie apart are united; a contour that is stored
-twice counts once. Contours of the type CLOSEDPLANAR_XOR are combined by exclusive or, as their type says.
+Contours of one slice are combined by their position (DICOM PS3.3 C.8.8.6.3). A contour within another contour is a
+hole, and a contour within the hole is filled. Contours that overlap, touch or are apart are united. A contour that is
+stored twice counts once. Contours of the type CLOSEDPLANAR_XOR are combined by exclusive or.
 
-matplotlib's point-in-polygon test does the work. The libraries for RTSTRUCT fill polygons by OpenCV, which moves
-their corners to voxel centres first: up to half a voxel off.
+Polygons are filled by the point-in-polygon test of matplotlib. Libraries for RTSTRUCT use OpenCV, which first rounds
+corners to voxel centres, an error of up to half a voxel.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from semicml_tf.files.dicom import libraries as library
 from semicml_tf.geometry.grid import Grid
 
 _ON_LINE = 0.01  # of a voxel: contours are often stored to a hundredth of a millimetre
-_IN_PLANE = 0.25  # of the slices' distance: how far a contour's points may lie from their slice
+_IN_PLANE = 0.25  # of the slice distance: largest distance of a contour's points from their slice
 _CLOSED, _XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
-_MOST_CONTOURS = 1000  # of a structure on a slice
-_FARTHEST = 1e5  # voxels from the first voxel that a point may lie
+_MOST_CONTOURS = 1000  # per structure and slice
+_MAX_INDEX = 1e5  # largest voxel index of a point
 
 
 def names(path: pathlib.Path, dataset) -> dict[int, str]:
-    """The structures' names by their numbers."""
+    """Names of the structures, by number."""
     return {
         library.integer(path, item, "ROINumber"): str(library.value(item, "ROIName") or "")
         for item in library.items(path, dataset, "StructureSetROISequence")
@@ -41,29 +41,29 @@ def names(path: pathlib.Path, dataset) -> dict[int, str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Contour:
-    """A closed contour: its type, and (n, 3) points in mm, DICOM's axes."""
+    """A closed contour: its type, and points (n, 3) in mm, in DICOM's axes."""
 
     kind: str
     points: np.ndarray
 
 
 def _contours(path: pathlib.Path, dataset, number: int) -> tuple[list[_Contour], collections.Counter[str]]:
-    """The closed contours of a structure, and how many others it has, by what they are."""
+    """The closed contours of a structure, and the number of other contours by their description."""
     if "ROIContourSequence" not in dataset:
         raise UserError(
-            f"expected the tag {library.tag_name('ROIContourSequence')}, which holds the contours, got none",
+            f"expected the tag {library.tag_name('ROIContourSequence')} with the contours, got none",
             path=path,
             remedy="Copy or export it again",
         )
-    found, unused, known = [], collections.Counter(), names(path, dataset)
+    closed, unused, structures = [], collections.Counter(), names(path, dataset)
     for item in library.items(path, dataset, "ROIContourSequence"):
         owner, contours = (
             library.integer(path, item, "ReferencedROINumber"),
             library.items(path, item, "ContourSequence"),
         )
-        if contours and owner not in known:
+        if contours and owner not in structures:
             raise UserError(
-                f"{len(contours)} contours are of a structure that the object does not name (ReferencedROINumber "
+                f"{len(contours)} contours belong to a structure that the object does not define (ReferencedROINumber "
                 f"{owner})",
                 path=path,
                 remedy="Export it again",
@@ -77,17 +77,17 @@ def _contours(path: pathlib.Path, dataset, number: int) -> tuple[list[_Contour],
             points = np.atleast_1d(np.array(library.value(contour, "ContourData") or (), dtype=np.float64))
             announced = library.number(contour, "NumberOfContourPoints") or 0
             if len(points) % 3 or announced > len(points) == 0 or not np.isfinite(points).all():
-                raise UserError("a contour's points are no triples of numbers", path=path, remedy="Export it again")
+                raise UserError("contour points are no triples of numbers", path=path, remedy="Export it again")
             if len(points):
-                found.append(_Contour(kind, points.reshape(-1, 3)))
+                closed.append(_Contour(kind, points.reshape(-1, 3)))
             else:
                 unused["without points"] += 1
-    return found, unused
+    return closed, unused
 
 
 def _on_line(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Which of (n, 2) points lie on the closed polygon (m, 2)."""
-    found = np.zeros(len(points), bool)
+    """Which of the points (n, 2) lie on the line of the closed polygon (m, 2)."""
+    on_line = np.zeros(len(points), bool)
     for start, end in zip(polygon, np.roll(polygon, -1, axis=0)):
         low, high = np.minimum(start, end) - _ON_LINE, np.maximum(start, end) + _ON_LINE
         near = np.flatnonzero(((points >= low) & (points <= high)).all(axis=1))
@@ -95,12 +95,12 @@ def _on_line(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
             continue
         edge, offset = end - start, points[near] - start
         along = np.clip(offset @ edge / max(float(edge @ edge), 1e-12), 0, 1)
-        found[near[np.linalg.norm(offset - along[:, None] * edge, axis=1) <= _ON_LINE]] = True
-    return found
+        on_line[near[np.linalg.norm(offset - along[:, None] * edge, axis=1) <= _ON_LINE]] = True
+    return on_line
 
 
 def _inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Which of (n, 2) points lie in the polygon (m, 2) by the even-odd rule."""
+    """Which of the points (n, 2) lie in the polygon (m, 2) by the even-odd rule."""
     from matplotlib.path import Path
 
     return Path(polygon, closed=False).contains_points(points) if len(polygon) > 2 else np.zeros(len(points), bool)
@@ -111,9 +111,9 @@ class _Filled:
     """A contour on a slice.
 
     Attributes:
-        polygon: (n, 2) column and row of its corners; 0 is the first voxel's centre.
-        area: bool (columns, rows), the voxels whose centres it encloses.
-        line: likewise, those whose centres lie on it.
+        polygon: corners (n, 2) as column and row; 0 is the centre of the first voxel.
+        area: bool (columns, rows), voxels whose centres are inside.
+        line: bool (columns, rows), voxels whose centres are on the line.
     """
 
     polygon: np.ndarray
@@ -122,7 +122,7 @@ class _Filled:
 
     @functools.cached_property
     def along(self) -> np.ndarray:
-        """(n, 2) points on the line, half a voxel apart at most."""
+        """Points (n, 2) on the line, usually at most half a voxel apart."""
         points = []
         for start, end in zip(self.polygon, np.roll(self.polygon, -1, axis=0)):
             count = min(int(2 * np.abs(end - start).max()) + 1, 1000)
@@ -130,7 +130,7 @@ class _Filled:
         return np.concatenate(points)
 
     def is_within(self, other: _Filled) -> bool:
-        """Whether no point of its line lies outside the other contour."""
+        """Whether no point of the line is outside the other contour."""
         low, high = other.polygon.min(axis=0) - _ON_LINE, other.polygon.max(axis=0) + _ON_LINE
         if (self.polygon.min(axis=0) < low).any() or (self.polygon.max(axis=0) > high).any():
             return False
@@ -139,7 +139,7 @@ class _Filled:
 
 
 def _filled(polygon: np.ndarray, shape: tuple[int, int]) -> _Filled | None:
-    """None if the contour reaches no voxel's centre of the slice."""
+    """Rasterises a polygon. Returns None if it has no voxel centre of the slice."""
     area, line = np.zeros(shape, bool), np.zeros(shape, bool)
     low = np.maximum(np.floor(polygon.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(polygon.max(axis=0)).astype(int) + 1, shape)
@@ -152,13 +152,13 @@ def _filled(polygon: np.ndarray, shape: tuple[int, int]) -> _Filled | None:
 
 
 def _combined(contours: list[_Filled]) -> np.ndarray:
-    """The voxels of contours by how they lie: holes are left out, whatever overlaps is united."""
+    """The union of contours without their holes."""
     within = [[inner is not outer and inner.is_within(outer) for outer in contours] for inner in contours]
 
     @functools.cache
     def region(index: int) -> np.ndarray:
         holes = [other for other in range(len(contours)) if within[other][index]]
-        # Of contours within contours, the outermost ones: what lies deeper has its say in their regions.
+        # Only the outermost holes: `region` handles the contours within them.
         direct = [hole for hole in holes if not any(within[hole][other] for other in holes)]
         area = contours[index].area.copy()
         for hole in direct:
@@ -173,39 +173,39 @@ def _combined(contours: list[_Filled]) -> np.ndarray:
 
 
 def fill(mask: np.ndarray, polygons: list[np.ndarray], *, exclusive: bool = False) -> collections.Counter[str]:
-    """Sets the voxels of one slice.
+    """Sets the voxels inside polygons in one slice.
 
     Args:
         mask: (columns, rows) bool, changed in place.
-        polygons: (n, 2) each, column and row of their corners; 0 is the first voxel's centre.
-        exclusive: combine them by exclusive or, whatever way they lie.
+        polygons: corners (n, 2) of each, as column and row; 0 is the centre of the first voxel.
+        exclusive: combine the polygons by exclusive or.
 
     Returns:
-        How many contours were not used as they are, by what they are.
+        The number of contours that were not used, by description.
     """
     remarks: collections.Counter[str] = collections.Counter()
     contours: list[_Filled] = []
     for polygon in polygons:
-        one = _filled(polygon, mask.shape)
-        if one is None:
-            remarks["that enclose no voxel's centre"] += 1
-        elif not exclusive and any(one.is_within(other) and other.is_within(one) for other in contours):
+        contour = _filled(polygon, mask.shape)
+        if contour is None:
+            remarks["that enclose no voxel centre"] += 1
+        elif not exclusive and any(contour.is_within(other) and other.is_within(contour) for other in contours):
             remarks["that are stored twice"] += 1
         else:
-            contours.append(one)
+            contours.append(contour)
     if not contours:
         return remarks
     if exclusive:
-        mask |= np.logical_xor.reduce([one.area for one in contours])
+        mask |= np.logical_xor.reduce([contour.area for contour in contours])
     else:
         mask |= _combined(contours)
-    for one in contours:
-        mask |= one.line
+    for contour in contours:
+        mask |= contour.line
     return remarks
 
 
-def _left_out(mask: np.ndarray, drawn: list[int]) -> list[tuple[int, int]]:
-    """Pairs of drawn slices, neither adjacent nor with a drawn slice between them, whose areas overlap in the plane."""
+def _gaps(mask: np.ndarray, drawn: list[int]) -> list[tuple[int, int]]:
+    """Consecutive drawn slices that are not adjacent, but whose areas overlap in the plane."""
     return [
         (low, high)
         for low, high in zip(drawn, drawn[1:])
@@ -213,18 +213,18 @@ def _left_out(mask: np.ndarray, drawn: list[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _check_neighbours(path: pathlib.Path, mask: np.ndarray, drawn: list[int]) -> UserError | None:
-    """A warning about gaps between drawn slices.
+def _check_gaps(path: pathlib.Path, mask: np.ndarray, drawn: list[int]) -> UserError | None:
+    """Returns a warning about gaps between drawn slices, or None.
 
     Raises:
-        UserError: most drawn slices are followed by such a gap.
+        UserError: a gap follows most drawn slices, or no two drawn slices are adjacent.
     """
-    gaps = _left_out(mask, drawn)
+    gaps = _gaps(mask, drawn)
     apart = len(drawn) > 2 and min(np.diff(drawn)) > 1
     if apart or (len(drawn) > 2 and 2 * len(gaps) > len(drawn) - 1):
         raise UserError(
             f"the structure is drawn on {len(drawn)} slices, "
-            + ("no two of which are neighbours" if apart else f"with a gap after {len(gaps)} of them"),
+            + ("no two of which are adjacent" if apart else f"with a gap after {len(gaps)} of them"),
             path=path,
             remedy="Interpolate its contours to every slice in the program that drew them",
         )
@@ -233,28 +233,28 @@ def _check_neighbours(path: pathlib.Path, mask: np.ndarray, drawn: list[int]) ->
     missing = sum(high - low - 1 for low, high in gaps)
     low, high = gaps[0]
     return UserError(
-        f"{missing} slices without contour lie between contours that lie above each other, the first one between the "
-        f"slices {low} and {high}",
+        f"{missing} slices without a contour are between slices whose contours overlap, first between slices {low} "
+        f"and {high}",
         path=path,
-        remedy="Look whether a contour is missing there; two lesions may lie so, too",
+        remedy="Check whether contours are missing there; two separate lesions also look like this",
         code="label_contours",
     )
 
 
 def read_mask(path: pathlib.Path, dataset, numbers, grid: Grid) -> tuple[np.ndarray, tuple[UserError, ...]]:
-    """The union of structures as a mask.
+    """Reads the union of structures as a mask.
 
     Args:
         path: of the RTSTRUCT.
-        dataset: all of it.
-        numbers: of the structures; one without contours is empty.
-        grid: of the images, indices column, row, slice.
+        dataset: the whole RTSTRUCT.
+        numbers: of the structures. A structure without contours is empty.
+        grid: of the images, with indices (column, row, slice).
 
     Returns:
-        bool of the grid's shape, and a warning per kind of contour that is not used, or leaves slices out.
+        A bool mask with the shape of the grid, and warnings about unused contours and gaps between slices.
 
     Raises:
-        UserError: a contour that does not lie in one of the slices, or is not closed; most slices left out.
+        UserError: a contour is not in a slice or not closed, or most slices have no contour.
     """
     mask = np.zeros(grid.shape, bool)
     to_index = np.linalg.inv(grid.affine)
@@ -267,20 +267,20 @@ def read_mask(path: pathlib.Path, dataset, numbers, grid: Grid) -> tuple[np.ndar
         for contour in contours:
             points = contour.points * (-1, -1, 1)  # to RAS+
             indices = points @ to_index[:3, :3].T + to_index[:3, 3]
-            place = float(indices[:, 2].mean())
+            slice_index = float(indices[:, 2].mean())
             if (
-                np.abs(indices).max() > _FARTHEST
-                or not -0.5 <= place < grid.shape[2] - 0.5
-                or (np.abs(indices[:, 2] - round(place)).max() > _IN_PLANE)
+                np.abs(indices).max() > _MAX_INDEX
+                or not -0.5 <= slice_index < grid.shape[2] - 0.5
+                or (np.abs(indices[:, 2] - round(slice_index)).max() > _IN_PLANE)
             ):
                 raise UserError(
-                    "a contour lies in none of the slices of the images that it was drawn on",
+                    "a contour lies in no slice of the images on which it was drawn",
                     path=path,
-                    remedy="Check that these are its images; contours in other planes cannot be read",
+                    remedy="Check that these are its images; contours in other planes are not supported",
                 )
-            by_slice.setdefault(round(place), []).append((contour.kind, indices[:, :2]))
-        one = np.zeros(grid.shape, bool)
-        for place, drawn in by_slice.items():
+            by_slice.setdefault(round(slice_index), []).append((contour.kind, indices[:, :2]))
+        structure = np.zeros(grid.shape, bool)
+        for slice_index, drawn in by_slice.items():
             if len(drawn) > _MOST_CONTOURS:
                 raise UserError(
                     f"expected at most {_MOST_CONTOURS} contours per structure and slice, got {len(drawn)}",
@@ -290,32 +290,32 @@ def read_mask(path: pathlib.Path, dataset, numbers, grid: Grid) -> tuple[np.ndar
             kinds = {kind for kind, _ in drawn}
             if len(kinds) > 1:
                 raise UserError(
-                    f"contours of the types {_CLOSED} and {_XOR} lie on one slice, which has no defined meaning",
+                    f"contours of the types {_CLOSED} and {_XOR} lie on one slice; DICOM defines no combination",
                     path=path,
                     remedy="Export the structure with contours of one type",
                 )
-            unused += fill(one[:, :, place], [polygon for _, polygon in drawn], exclusive=kinds == {_XOR})
-        warnings.append(_check_neighbours(path, one, sorted(by_slice)))
-        mask |= one
+            unused += fill(structure[:, :, slice_index], [polygon for _, polygon in drawn], exclusive=kinds == {_XOR})
+        warnings.append(_check_gaps(path, structure, sorted(by_slice)))
+        mask |= structure
     _check_open(path, unused)
     warnings += [
         UserError(
-            f"{count} contours {what} are not used",
+            f"{count} contours {description} are not used",
             path=path,
-            remedy="Look at the structure in the program that drew it",
+            remedy="Check the structure in the program that drew it",
             code="label_contours",
         )
-        for what, count in sorted(unused.items())
+        for description, count in sorted(unused.items())
     ]
     return mask, tuple(warning for warning in warnings if warning is not None)
 
 
 def _check_open(path: pathlib.Path, unused: collections.Counter[str]) -> None:
-    """Refuses contours that may enclose something, but are not closed."""
-    bad = {what: count for what, count in unused.items() if "OPEN" in what or "no known type" in what}
-    for what, count in bad.items():
-        raise UserError(
-            f"{count} contours {what} are among those of the structure: only closed contours enclose voxels",
-            path=path,
-            remedy=f"Close them in the program that drew them, so that their type is {_CLOSED}",
-        )
+    """Raises `UserError` if contours are open or of an unknown type."""
+    for description, count in unused.items():
+        if "OPEN" in description or "no known type" in description:
+            raise UserError(
+                f"the structure has {count} contours {description}: only closed contours enclose voxels",
+                path=path,
+                remedy=f"Close them in the program that drew them, so that their type is {_CLOSED}",
+            )

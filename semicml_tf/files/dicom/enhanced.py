@@ -1,4 +1,4 @@
-"""Enhanced objects: CT or MR whose slices are the frames of one file."""
+"""Enhanced CT and MR: the slices are the frames of one file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ MODALITIES = ("CT", "MR")
 
 
 def check(path: pathlib.Path, modality: str, files: int) -> None:
-    """Refuses multi-frame series that are not read.
+    """Checks that a multi-frame series is supported.
 
     Args:
+        path: the file, for messages.
         modality: the DICOM code.
         files: number of files of the series.
 
@@ -35,7 +36,7 @@ def check(path: pathlib.Path, modality: str, files: int) -> None:
         raise UserError(
             f"expected a multi-frame series in one file, got {files} files",
             path=path,
-            remedy="Leave the one file that is meant in the series",
+            remedy="Keep one of the files in the series",
         )
 
 
@@ -43,14 +44,14 @@ def _stack(path: pathlib.Path, dataset) -> tuple[list[slice_geometry.Slice], Gri
     """The frames in the order of the third index, their grid, and the tags of all frames in stored order."""
     pixels.check_grey(path, dataset)
     tags = frames.tags_by_frame(path, dataset)
-    places = [slice_geometry.place(path, one, index) for index, one in enumerate(tags)]
-    return *slice_geometry.stack(places), tags
+    slices = [slice_geometry.read_slice(path, frame_tags, index) for index, frame_tags in enumerate(tags)]
+    return *slice_geometry.stack(slices), tags
 
 
 def read_grid(path: pathlib.Path) -> Grid:
-    """The grid of `read_volume`, from the header; raises as it does."""
+    """The grid of `read_volume`, read from the header. Raises the same errors."""
     dataset = library.read(path, tags=())
-    with library.door(path, dataset):
+    with library.user_errors(path, dataset):
         return _stack(path, dataset)[1]
 
 
@@ -62,14 +63,14 @@ def read_volume(path: pathlib.Path, most_voxels: int) -> tuple[np.ndarray, Grid]
             in colour, cannot be decoded, or have more voxels than `most_voxels`.
     """
     dataset = library.read(path)
-    with library.door(path, dataset):
+    with library.user_errors(path, dataset):
         ordered, grid, tags = _stack(path, dataset)
         reader.check_voxels(grid.shape, most_voxels, path)
         modality = str(library.value(dataset, "Modality") or "")
         volume = np.empty(grid.shape[::-1], np.float32)
-        stored = pixels.stored_frames(path, dataset, [one.frame for one in ordered])
-        for index, (one, (values, padding)) in enumerate(zip(ordered, stored)):
-            volume[index] = pixels.rescaled(path, tags[one.frame], modality, values, padding)
+        stored = pixels.stored_frames(path, dataset, [item.frame for item in ordered])
+        for index, (item, (values, padding)) in enumerate(zip(ordered, stored)):
+            volume[index] = pixels.rescaled(path, tags[item.frame], modality, values, padding)
         if not np.isfinite(volume).all():
-            raise UserError("its rescaled values are not finite", path=path, remedy="Check RescaleSlope")
+            raise UserError("the rescaled values are not finite", path=path, remedy="Check RescaleSlope")
     return volume.transpose(2, 1, 0), grid

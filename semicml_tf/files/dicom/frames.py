@@ -1,4 +1,4 @@
-"""Frames of a multi-frame object (enhanced CT or MR, segmentation), each with the tags that apply to it."""
+"""Tags of each frame of a multi-frame object (enhanced CT or MR, segmentation)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from semicml_tf.errors import UserError
 from semicml_tf.files.dicom import libraries as library
 
-# By functional group (DICOM PS3.3 C.7.6.16.2), the tags that are read of it.
+# Tags that are read, by functional group (DICOM PS3.3 C.7.6.16.2).
 _GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
@@ -16,24 +16,24 @@ _GROUPS = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
     "SegmentIdentificationSequence": ("ReferencedSegmentNumber",),
 }
-_WHOLE = ("PixelValueTransformationSequence", "SegmentIdentificationSequence")  # damaged without all of their tags
+_COMPLETE = ("PixelValueTransformationSequence", "SegmentIdentificationSequence")  # damaged if a tag is missing
 _OF_THE_OBJECT = ("Rows", "Columns")
 
 
 def count(path: pathlib.Path, dataset) -> int:
-    """Number of frames of an image. Raises `UserError` if the tag is no number."""
+    """Number of frames of an image, 1 without the tag. Raises `UserError` if the tag is no number."""
     return int(library.optional_number(path, dataset, "NumberOfFrames") or 1)
 
 
 def _tags(path: pathlib.Path, item) -> dict:
-    """Elements of an item's functional groups by keyword."""
+    """Elements in the functional groups of an item, by keyword."""
     elements = {}
     for group, keywords in _GROUPS.items():
         if group not in item:
             continue
         inner = (library.items(path, item, group) or [()])[0]
         elements |= {keyword: inner[keyword] for keyword in keywords if keyword in inner}
-        if group in _WHOLE and not all(keyword in inner for keyword in keywords):
+        if group in _COMPLETE and not all(keyword in inner for keyword in keywords):
             raise UserError(
                 f"the tag {library.tag_name(group)} lacks {' or '.join(keywords)}", path=path, remedy="Export it again"
             )
@@ -41,10 +41,10 @@ def _tags(path: pathlib.Path, item) -> dict:
 
 
 def tags_by_frame(path: pathlib.Path, dataset) -> list:
-    """For each frame, a dataset of the tags about its position and the meaning of its values.
+    """A dataset per frame with the tags of its geometry, rescaling and segment.
 
     Raises:
-        UserError: the object does not describe each of its frames.
+        UserError: the number of described frames is not the number of frames, or a group lacks a tag.
     """
     module = library.pydicom()
     per_frame = library.items(path, dataset, "PerFrameFunctionalGroupsSequence")
@@ -70,7 +70,7 @@ def tags_by_frame(path: pathlib.Path, dataset) -> list:
 
 
 def source_images(path: pathlib.Path, item) -> Sequence[str]:
-    """UIDs of the images that a frame (an item of the sequence of frames) was derived from."""
+    """UIDs of the source images of a frame, given its item in PerFrameFunctionalGroupsSequence."""
     return [
         str(library.value(source, "ReferencedSOPInstanceUID") or "")
         for derivation in library.items(path, item, "DerivationImageSequence")

@@ -1,4 +1,4 @@
-"""pydicom, highdicom and SimpleITK: imported on first use, and prevented from printing values of patients' tags."""
+"""pydicom, highdicom and SimpleITK, imported on first use with their log output off, and readers for single tags."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 _INSTALL = 'pip install "semicml-tf[dicom]"'
 
 
-def _imported(name: str, what: str = "DICOM"):
-    # Their warnings and log lines quote values that they find odd, which may be a name or a date of birth.
+def _imported(name: str, content: str = "DICOM"):
+    # Warnings and log lines of these libraries quote unusual values, e.g. a name or a date of birth.
     warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
     for logger in ("pydicom", "highdicom"):
         logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
@@ -25,11 +25,11 @@ def _imported(name: str, what: str = "DICOM"):
         return importlib.import_module(name)
     except ImportError:
         library = name.split(".")[0]
-        raise UserError(f"reading {what} needs {library}, which is not installed", remedy=_INSTALL) from None
+        raise UserError(f"reading {content} needs {library}, which is not installed", remedy=_INSTALL) from None
 
 
 def pydicom():
-    """The module `pydicom`, with its pixel decoders, set to accept values of odd form without a word.
+    """The module `pydicom` with its pixel decoders. Its validation of values is off.
 
     Raises:
         UserError: it is not installed.
@@ -46,28 +46,28 @@ def highdicom():
     return _imported("highdicom")
 
 
-def simpleitk(what: str = "DICOM"):
+def simpleitk(content: str = "DICOM"):
     """The module `SimpleITK`; raises as `pydicom`.
 
     Args:
-        what: is read, for the error.
+        content: what is read, for the error message.
     """
-    return _imported("SimpleITK", what)
+    return _imported("SimpleITK", content)
 
 
 def read(path: pathlib.Path, *, tags: tuple[str | int, ...] | None = None):
-    """A file's dataset.
+    """Reads the dataset of a file.
 
     Args:
         path: the file.
-        tags: read the header alone, and of it these tags alone; None reads all.
+        tags: read only these tags of the header, or the whole header if empty; None reads the pixels, too.
 
     Raises:
-        UserError: it is missing, empty, cut off within its header, or no DICOM file.
+        UserError: the file is missing, empty, cut off or no DICOM file.
     """
     module = pydicom()
     try:
-        # A generator of its own would be read with force=True; without the mark, any text file passes for a header.
+        # No `force`: with it, pydicom would read any text file as a header.
         dataset = module.dcmread(path, stop_before_pixels=tags is not None, specific_tags=list(tags) if tags else None)
     except FileNotFoundError:
         raise UserError("there is no such file", path=path, remedy="Check the path") from None
@@ -75,25 +75,25 @@ def read(path: pathlib.Path, *, tags: tuple[str | int, ...] | None = None):
         problem = f"cannot be read ({error.strerror or 'the file ends too early'})"
         raise UserError(problem, path=path, remedy="Check the file, or copy it again") from None
     except module.errors.InvalidDicomError:
-        what = "the file is empty" if not path.stat().st_size else "expected a DICOM file, got something else"
-        raise UserError(what, path=path, remedy="Copy it again, or remove it") from None
-    except Exception:  # whatever pydicom trips over in a damaged header; its text may quote the header
-        raise UserError("its DICOM header is damaged", path=path, remedy="Copy or export it again") from None
+        problem = "the file is empty" if not path.stat().st_size else "expected a DICOM file, got something else"
+        raise UserError(problem, path=path, remedy="Copy it again, or remove it") from None
+    except Exception:  # pydicom raises many types for a damaged header; their texts may quote the header
+        raise UserError("the DICOM header is damaged", path=path, remedy="Copy or export it again") from None
     if tags is None and _is_cut_off(dataset):
         raise UserError("the file is cut off: it ends within a value", path=path, remedy="Copy or export it again")
     return dataset
 
 
 @contextlib.contextmanager
-def door(path: pathlib.Path, dataset=None) -> Iterator[None]:
-    """Turns whatever a library raises for damaged values into a `UserError` that names the file and, if known, the tag.
+def user_errors(path: pathlib.Path, dataset=None) -> Iterator[None]:
+    """Replaces exceptions of libraries by a `UserError` that names the file and, if known, the damaged tag.
 
-    The text of the exception is not shown, because it may quote the patient's tags. Its type and place go to the
-    debug log.
+    The text of the exception is not shown, because it may quote the patient's tags. Its type and line are written to
+    the debug log.
 
     Args:
         path: the file or folder.
-        dataset: of the file, in which the damaged tag is looked for.
+        dataset: of the file, to search for the damaged tag.
 
     Raises:
         UserError: in place of any other exception.
@@ -103,10 +103,10 @@ def door(path: pathlib.Path, dataset=None) -> Iterator[None]:
     except UserError:
         raise
     except MemoryError:
-        raise UserError("it does not fit into memory", path=path, remedy="Check Rows, Columns and frames") from None
+        raise UserError("the pixels do not fit into memory", path=path, remedy="Check Rows and Columns") from None
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        _log.debug("%s at %s:%d while reading DICOM", type(error).__name__, place.filename, place.lineno)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        _log.debug("%s at %s:%d while reading DICOM", type(error).__name__, frame.filename, frame.lineno)
         tag = damaged_tag(dataset)
         problem = f"the tag {tag} is damaged" if tag else "this DICOM object is damaged"
         raise UserError(
@@ -130,16 +130,16 @@ def damaged_tag(dataset) -> str | None:
 
 
 def transfer_syntax(path: pathlib.Path, dataset):
-    """The UID that says how pixels are encoded.
+    """The UID of the encoding of the pixels.
 
     Raises:
-        UserError: there is none, or it is the UID of something else.
+        UserError: the UID is missing, or does not name a transfer syntax.
     """
     syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
     if not syntax or not syntax.is_transfer_syntax:
-        problem = "no transfer syntax" if syntax else "none"
+        received = "another UID" if syntax else "none"
         raise UserError(
-            f"expected the tag TransferSyntaxUID (0002,0010), which says how pixels are encoded, got {problem}",
+            f"expected the tag TransferSyntaxUID (0002,0010), the encoding of the pixels, got {received}",
             path=path,
             remedy="Export it again",
         )
@@ -147,71 +147,71 @@ def transfer_syntax(path: pathlib.Path, dataset):
 
 
 def _is_cut_off(dataset) -> bool:
-    """Whether the last value has fewer bytes than announced, which pydicom passes over."""
+    """Whether the last value has fewer bytes than its length field says. pydicom does not check this."""
     last = dataset.get_item(max(dataset.keys())) if len(dataset) else None
-    length, found = getattr(last, "length", None), getattr(last, "value", None)
-    return isinstance(found, bytes) and length not in (None, 0xFFFFFFFF) and len(found) != length
+    length, content = getattr(last, "length", None), getattr(last, "value", None)
+    return isinstance(content, bytes) and length not in (None, 0xFFFFFFFF) and len(content) != length
 
 
 def value(dataset, keyword: str):
-    """The value of a tag; None if it is absent, empty, or not of the form that its type asks for."""
+    """The value of a tag; None if it is absent, empty, or does not have the form of its type."""
     try:
-        found = dataset.get(keyword)
+        content = dataset.get(keyword)
     except Exception:  # e.g. a decimal string that is no number
         return None
-    return None if found is None or found == "" or (hasattr(found, "__len__") and not len(found)) else found
+    is_empty = content is None or content == "" or (hasattr(content, "__len__") and not len(content))
+    return None if is_empty else content
 
 
 def number(dataset, keyword: str) -> float | None:
-    """A tag's one finite number; None if it is absent or no such number."""
-    found = value(dataset, keyword)
+    """The value of a tag as one finite number; None if it is absent or has another form."""
     try:
-        number = float(found)
+        number = float(value(dataset, keyword))
     except (TypeError, ValueError):
         return None
     return number if number == number and abs(number) != float("inf") else None
 
 
 def optional_number(path: pathlib.Path, dataset, keyword: str) -> float | None:
-    """A tag's one finite number; None if it is absent or empty.
+    """The value of a tag as one finite number; None if it is absent or empty.
 
     Raises:
-        UserError: the tag holds something else.
+        UserError: the value is no number.
     """
-    found = number(dataset, keyword)
-    if found is None and not _is_empty(dataset, keyword):
-        raise UserError(f"the tag {tag_name(keyword)} holds no number", path=path, remedy="Correct the tag")
-    return found
+    result = number(dataset, keyword)
+    if result is None and not _is_empty(dataset, keyword):
+        raise UserError(f"the tag {tag_name(keyword)} is no number", path=path, remedy="Correct the tag")
+    return result
 
 
 def integer(path: pathlib.Path, dataset, keyword: str) -> int:
-    """A tag's one whole number.
+    """The value of a tag as an integer.
 
     Raises:
-        UserError: the tag is absent or holds something else.
+        UserError: the tag is absent, or its value is no integer.
     """
-    found = number(dataset, keyword)
-    if found is None or found != int(found):
-        raise UserError(f"the tag {tag_name(keyword)} holds no whole number", path=path, remedy="Export it again")
-    return int(found)
+    result = number(dataset, keyword)
+    if result is None or result != int(result):
+        raise UserError(f"the tag {tag_name(keyword)} is no integer", path=path, remedy="Export it again")
+    return int(result)
 
 
 def items(path: pathlib.Path, dataset, keyword: str) -> list:
     """The items of a sequence; [] if it is absent or empty.
 
     Raises:
-        UserError: the tag holds no sequence.
+        UserError: the tag is no sequence, or is damaged.
     """
     if keyword not in dataset:
         return []
     try:
         element = dataset[keyword]
-        found = list(element.value or ()) if element.VR == "SQ" else None
+        result = list(element.value or ()) if element.VR == "SQ" else None
     except Exception:  # bytes that are no items
-        found = None
-    if found is None:
+        result = None
+    if result is None:
         raise UserError(f"the tag {tag_name(keyword)} is damaged", path=path, remedy="Copy or export it again")
-    return found
+    return result
 
 
 def _is_empty(dataset, keyword: str) -> bool:
@@ -219,21 +219,20 @@ def _is_empty(dataset, keyword: str) -> bool:
 
 
 def numbers(dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """A tag's `count` finite numbers; None if it is absent or holds something else."""
-    found = value(dataset, keyword)
+    """The value of a tag as `count` finite numbers; None if it is absent or has another form."""
     try:
-        values = tuple(float(one) for one in found)
+        values = tuple(float(item) for item in value(dataset, keyword))
     except (TypeError, ValueError):
         return None
-    return values if len(values) == count and all(abs(one) < 1e300 for one in values) else None
+    return values if len(values) == count and all(abs(number) < 1e300 for number in values) else None
 
 
 def tag_name(keyword: str) -> str:
-    """``PatientWeight (0010,1030)``: how a message names a tag."""
+    """The name of a tag in messages, e.g. ``PatientWeight (0010,1030)``."""
     tag = pydicom().datadict.tag_for_keyword(keyword)
     return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def sop_class(dataset) -> str:
-    """The UID that says what kind of object this is; "" if it is unknown."""
+    """The SOP class UID, which is the type of the object; "" if it is unknown."""
     return str(value(dataset, "SOPClassUID") or "")

@@ -1,4 +1,4 @@
-"""The values of one image: decoded, without padding and overlays, rescaled by its own slope and intercept."""
+"""Pixel values of an image: decoded and rescaled, without padding and overlays."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _PIXEL_MODULE = (
     "PixelRepresentation",
     "PixelData",
 )
-_MOST_PIXELS = 1 << 26  # of an image: the largest detectors have a quarter; a header may claim 65535 x 65535
+_MOST_PIXELS = 1 << 26  # per image, four times the largest detectors; a damaged header may claim 65535 x 65535
 _AIR_HU = -1024
 _LEAST_SLOPE = 1e-12
 
 
 def check_grey(path: pathlib.Path, dataset) -> None:
-    """Refuses colour.
+    """Checks that an image is grey.
 
     Raises:
-        UserError: more than one number a pixel, or numbers that are entries of a colour table.
+        UserError: a pixel has several values, or its value is an entry of a colour table.
     """
     samples = library.optional_number(path, dataset, "SamplesPerPixel") or 1
     if samples != 1 or library.value(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2", None):
@@ -46,7 +46,7 @@ def check_grey(path: pathlib.Path, dataset) -> None:
 
 
 def _by_gdcm(dataset) -> np.ndarray:
-    """Stored values by the codecs in SimpleITK. Its file on disk holds the pixels and nothing of the patient."""
+    """Decodes stored values by SimpleITK. Its temporary file has the pixels, but no data of the patient."""
     module, simpleitk = library.pydicom(), library.simpleitk()
     bare = module.dataset.Dataset()
     for keyword in _PIXEL_MODULE:
@@ -68,7 +68,7 @@ def _by_gdcm(dataset) -> np.ndarray:
 
 
 def _bits(path: pathlib.Path, dataset) -> tuple[int, int]:
-    """BitsAllocated and BitsStored, checked; likewise that the stored bits are the lowest ones."""
+    """BitsAllocated and BitsStored. Raises `UserError` if they are invalid or the stored bits are not the lowest."""
     allocated, stored, high = (
         int(library.number(dataset, keyword) or 0) for keyword in ("BitsAllocated", "BitsStored", "HighBit")
     )
@@ -83,7 +83,7 @@ def _bits(path: pathlib.Path, dataset) -> tuple[int, int]:
 
 
 def _single_bits(dataset, index: int, shape: tuple[int, int]) -> np.ndarray:
-    """A frame of one bit per pixel. pydicom's `iter_pixels` cannot read frames that do not begin with a byte."""
+    """A frame with one bit per pixel. `iter_pixels` of pydicom cannot read frames that start within a byte."""
     size = shape[0] * shape[1]
     first, last = index * size, (index + 1) * size
     data = np.frombuffer(dataset.PixelData, np.uint8)[first // 8 : -(-last // 8)]
@@ -91,9 +91,9 @@ def _single_bits(dataset, index: int, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _decoded(path: pathlib.Path, dataset, indices: Sequence[int]) -> Iterator[np.ndarray]:
-    """The frames of these indices as they are stored, (rows, columns) integers."""
+    """Decodes frames by index, as (rows, columns) integers."""
     if "PixelData" not in dataset:
-        raise UserError("the file holds no pixels", path=path, remedy="Copy or export it again")
+        raise UserError("the file has no pixels", path=path, remedy="Copy or export it again")
     decoders = library.pydicom().pixels
     syntax = library.transfer_syntax(path, dataset)
     shape = int(library.number(dataset, "Rows") or 0), int(library.number(dataset, "Columns") or 0)
@@ -120,17 +120,17 @@ def _decoded(path: pathlib.Path, dataset, indices: Sequence[int]) -> Iterator[np
     except Exception:
         if syntax.is_compressed and not available:
             raise UserError(
-                f"its pixels are compressed by {syntax.name}, which nothing that is installed here decodes",
+                f"no installed decoder supports the compression {syntax.name}",
                 path=path,
                 remedy='Run pip install python-gdcm "pylibjpeg[all]", or decompress the files (gdcmconv --raw)',
             ) from None
         raise UserError(
-            "its pixels cannot be decoded: the file is cut off or damaged", path=path, remedy="Copy or export it again"
+            "the pixels cannot be decoded: the file is cut off or damaged", path=path, remedy="Copy or export it again"
         ) from None
 
 
 def _in_domain(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
-    """Integers of the lowest `bits` bits; what the other bits hold is no part of them."""
+    """The integers in the lowest `bits` bits. The other bits are ignored."""
     if (values.dtype.kind == "i") != signed:
         values = values.astype(np.int64)
     unused = 8 * values.dtype.itemsize - bits
@@ -140,10 +140,10 @@ def _in_domain(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
 
 
 def _padding(path: pathlib.Path, dataset, raw: np.ndarray, bits: tuple[int, int], signed: bool) -> np.ndarray | None:
-    """Which pixels hold PixelPaddingValue, or a value from there to PixelPaddingRangeLimit; None without the tag.
+    """Mask of pixels from PixelPaddingValue to PixelPaddingRangeLimit (optional); None without PixelPaddingValue.
 
-    A padding value may need more bits than are stored (-2000 beside 12 bits), or be written as the unsigned number of
-    the same bits (63536 for -2000).
+    A padding value may need more than BitsStored bits (-2000 with 12 bits). It may also be written as the unsigned
+    number with the same bits (63536 for -2000).
     """
     first = library.optional_number(path, dataset, "PixelPaddingValue")
     if first is None:
@@ -161,20 +161,20 @@ def _padding(path: pathlib.Path, dataset, raw: np.ndarray, bits: tuple[int, int]
 def stored_frames(
     path: pathlib.Path, dataset, indices: Sequence[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Frames as stored, by BitsStored and PixelRepresentation, and which of their pixels are padding.
+    """Yields stored values and padding of frames, by BitsStored and PixelRepresentation.
 
-    Bits above BitsStored are overlays, or unused: they are no part of the values.
+    Bits above BitsStored are overlays or unused, and are ignored.
 
     Args:
         path: the file, for messages.
-        dataset: all of it.
+        dataset: the whole file.
         indices: of the frames, from 0.
 
-    Returns:
-        (rows, columns) integers, and (rows, columns) bool or None, per frame.
+    Yields:
+        Per frame, (rows, columns) integers, and (rows, columns) bool or None.
 
     Raises:
-        UserError: pixels that are cut off, or compressed in a way that cannot be read here.
+        UserError: the pixels are cut off, or no decoder is installed for their compression.
     """
     allocated, stored = _bits(path, dataset)
     signed = library.number(dataset, "PixelRepresentation") == 1
@@ -183,10 +183,10 @@ def stored_frames(
 
 
 def slope_and_intercept(path: pathlib.Path, dataset) -> tuple[float, float]:
-    """From stored to physical values; 1 and 0 where the header has none.
+    """Slope and intercept from stored to physical values; 1 and 0 if the header has neither.
 
     Raises:
-        UserError: the header holds a table in their place, one of them is no number, or there is only one.
+        UserError: the header has a lookup table instead, only one of the two, or an unusable value.
     """
     if library.items(path, dataset, "ModalityLUTSequence"):
         raise UserError(
@@ -194,20 +194,20 @@ def slope_and_intercept(path: pathlib.Path, dataset) -> tuple[float, float]:
             path=path,
             remedy="Export the series with RescaleSlope and RescaleIntercept",
         )
-    found = {}
+    values = {}
     for keyword in ("RescaleSlope", "RescaleIntercept"):
-        found[keyword] = library.optional_number(path, dataset, keyword)
-    missing = [keyword for keyword, number in found.items() if number is None]
+        values[keyword] = library.optional_number(path, dataset, keyword)
+    missing = [keyword for keyword, number in values.items() if number is None]
     if len(missing) == 1:
         raise UserError(
-            f"expected the tag {library.tag_name(missing[0])}, got the other half of the rescale alone",
+            f"expected the tag {library.tag_name(missing[0])}, got only the other tag of the rescale",
             path=path,
             remedy="Export it again",
         )
-    slope, intercept = (default if number is None else number for number, default in zip(found.values(), (1.0, 0.0)))
+    slope, intercept = (default if number is None else number for number, default in zip(values.values(), (1.0, 0.0)))
     if not _LEAST_SLOPE <= abs(slope) <= 1 / _LEAST_SLOPE:
         raise UserError(
-            f"the tag {library.tag_name('RescaleSlope')} is {slope:g}, which is no usable slope",
+            f"the tag {library.tag_name('RescaleSlope')} is {slope:g}: the slope is unusable",
             path=path,
             remedy="Correct the tag",
         )
@@ -217,17 +217,17 @@ def slope_and_intercept(path: pathlib.Path, dataset) -> tuple[float, float]:
 def rescaled(
     path: pathlib.Path, tags, modality: str, stored: np.ndarray, padding: np.ndarray | None, factor: float = 1.0
 ) -> np.ndarray:
-    """Physical values of a frame.
+    """Converts stored values of a frame to physical values.
 
     Args:
         path: the file, for messages.
-        tags: dataset with the frame's RescaleSlope and RescaleIntercept.
+        tags: dataset with RescaleSlope and RescaleIntercept of the frame.
         modality: the DICOM code.
-        stored, padding: of `stored_frames`.
+        stored, padding: from `stored_frames`.
         factor: further factor on the rescaled values, e.g. from Bq/ml to SUV.
 
     Returns:
-        (rows, columns) float32, rescaled in float64. Padding is air: -1024 HU in CT, 0 elsewhere.
+        (rows, columns) float32, rescaled in float64. Padding becomes air: -1024 HU in CT, 0 otherwise.
 
     Raises:
         UserError: the slope or the intercept is unusable.
@@ -240,15 +240,15 @@ def rescaled(
 
 
 def read(path: pathlib.Path, dataset, factor: float = 1.0) -> np.ndarray:
-    """A single frame's values, as `rescaled` returns them.
+    """Reads the only frame of a file. Returns the values as `rescaled` does.
 
     Args:
         path: the file, for messages.
-        dataset: all of it.
+        dataset: the whole file.
         factor: see `rescaled`.
 
     Raises:
-        UserError: colour; pixels that are cut off, or compressed in a way that cannot be read here.
+        UserError: the image is in colour, its pixels are cut off, or no decoder is installed for their compression.
     """
     check_grey(path, dataset)
     modality = str(library.value(dataset, "Modality") or "")

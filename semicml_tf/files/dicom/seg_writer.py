@@ -1,4 +1,4 @@
-"""Masks as a DICOM-SEG object that refers to the images they were drawn on. highdicom writes it."""
+"""Writes masks as a DICOM-SEG object that refers to the segmented images, by highdicom."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REMEDY = "For example --segment_codes=liver=SCT:10200004:Liver"
 
 
 class Code(NamedTuple):
-    """What a segment shows, in a coding scheme, e.g. SCT 10200004 "Liver"."""
+    """The coded type of a segment, e.g. SCT 10200004 "Liver"."""
 
     scheme: str
     value: str
@@ -31,13 +31,14 @@ class Code(NamedTuple):
 
 
 def parse_codes(texts: Sequence[str], names: Sequence[str]) -> dict[str, Code]:
-    """Reads ``NAME=SCHEME:CODE:MEANING`` of some classes.
+    """Parses ``NAME=SCHEME:CODE:MEANING``.
 
     Args:
+        texts: one per class, for some or all classes.
         names: of the classes.
 
     Raises:
-        UserError: a text is malformed, or names no class or a class twice.
+        UserError: a text is malformed, or its class is unknown or repeated.
     """
     codes: dict[str, Code] = {}
     for text in texts:
@@ -60,7 +61,7 @@ def parse_codes(texts: Sequence[str], names: Sequence[str]) -> dict[str, Code]:
 
 
 def check(series: DicomSeries) -> None:
-    """Whether a DICOM-SEG can be written on a series.
+    """Checks that a DICOM-SEG can refer to a series.
 
     Raises:
         UserError: highdicom is not installed, or the series is no regular stack of files of one image each.
@@ -78,36 +79,36 @@ def write_segmentation(
     models: Sequence[str],
     codes: Mapping[str, Code] | None = None,
 ) -> None:
-    """Writes masks as the segments of a binary DICOM-SEG; slices without foreground are left out.
+    """Writes masks as the segments of a binary DICOM-SEG, without slices that have no foreground.
 
-    The same masks of the same series by the same models get the same UIDs.
+    The UIDs depend only on the masks, the series and the models.
 
     Args:
-        path: appears whole or not at all.
-        masks: by class, (column, row, slice) in the index order of `series.read_volume`; everything but 0 is
-            foreground. Masks may overlap.
-        series: that was segmented; patient, study and frame of reference are taken from its headers.
-        modality: whose models drew it.
-        models: what tells them apart, e.g. the hashes of their runs.
-        codes: by class. Without a code, the only class `lesion` is a lesion, and others get a code of this package's
-            own scheme.
+        path: of the output file, written atomically.
+        masks: by class, (column, row, slice) in the index order of `series.read_volume`. Nonzero is foreground.
+            Masks may overlap.
+        series: the segmented images. Patient, study and frame of reference are taken from its headers.
+        modality: of the models.
+        models: identifiers of the models, e.g. the hashes of their runs.
+        codes: by class. Without a code, the class `lesion` has the SNOMED code of a lesion if it is the only class.
+            All other classes have codes of the private scheme 99SEMICML.
 
     Raises:
-        UserError: highdicom is not installed, the series is of multi-frame files, its headers lack what the object
-            must repeat, or the path cannot be written to.
+        UserError: highdicom is not installed, the series has multi-frame files, a tag that the object repeats is
+            missing, or the path cannot be written to.
     """
     highdicom = library.highdicom()
     images = []
     for file in series.stacked_files():
         dataset = library.read(file)
-        dataset.pop("PixelData", None)  # a whole series of pixels would be held for nothing
+        dataset.pop("PixelData", None)  # the pixels are not needed, and those of a whole series are large
         images.append(dataset)
     frames = np.stack([(np.asarray(mask) != 0).astype(np.uint8).transpose(2, 1, 0) for mask in masks.values()], -1)
     if frames.shape[:3] != (len(images), images[0].Rows, images[0].Columns):
         raise ValueError(f"expected masks of {len(images)} slices as large as the images, got {frames.shape[:3]}")
     is_plain = tuple(masks) == (LESION,) and not codes
     identity = hashlib.sha256(frames.tobytes() + (b"" if is_plain else repr((*masks, codes)).encode())).hexdigest()
-    named = [series.series_uid, modality, *models, identity]
+    uid_sources = [series.series_uid, modality, *models, identity]
     make_uid = library.pydicom().uid.generate_uid
     concept = highdicom.sr.coding.CodedConcept
     algorithm = highdicom.AlgorithmIdentificationSequence(
@@ -139,8 +140,8 @@ def write_segmentation(
             pixel_array=frames,
             segmentation_type="BINARY",
             segment_descriptions=segments,
-            series_instance_uid=make_uid(entropy_srcs=[*named, "series"]),
-            sop_instance_uid=make_uid(entropy_srcs=[*named, "instance"]),
+            series_instance_uid=make_uid(entropy_srcs=[*uid_sources, "series"]),
+            sop_instance_uid=make_uid(entropy_srcs=[*uid_sources, "instance"]),
             series_number=9000,
             instance_number=1,
             manufacturer="semicml_tf",
@@ -151,9 +152,9 @@ def write_segmentation(
             content_description=INTENDED_USE,
             series_description=f"semicml_tf {modality} {'lesions' if is_plain else 'classes'}, research only",
         )
-    except (AttributeError, KeyError, TypeError, ValueError):  # its text may quote tags
+    except (AttributeError, KeyError, TypeError, ValueError):  # the text of the exception may quote tags
         raise UserError(
-            "no DICOM-SEG can refer to this series: its headers lack tags that the object must repeat",
+            "no DICOM-SEG can refer to this series: its headers lack tags that the object repeats",
             path=series.path,
             remedy="Write the mask as NIfTI: --output=mask.nii.gz",
         ) from None

@@ -1,8 +1,8 @@
-"""Segments of a DICOM-SEG as a mask: each frame is placed on the image slice at its ImagePositionPatient.
+"""Converts segments of a DICOM-SEG to a mask. Each frame is assigned to the image slice at its ImagePositionPatient.
 
-A DICOM-SEG may store only the slices with foreground. The distance of stored frames therefore says nothing about the
-distance of slices, which is taken from the images. The object's own tags count only where its frames do not lie on
-slices of the images, or where there are no images.
+A DICOM-SEG may store only the slices with foreground. The slice distance is therefore taken from the images, not from
+the stored frames. The tags of the object are used only if there are no images, or if the frames do not lie on slices of
+the images.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from semicml_tf.files.nifti import reader
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample_mask
 
-_SAME_DISTANCE = 0.25  # by how much two distances of slices may differ and mean the same slices
-_GAPLESS = 1.5  # thicknesses: frames that lie closer are taken for neighbours
+_SAME_DISTANCE = 0.25  # relative difference up to which two slice distances count as equal
+_GAPLESS = 1.5  # slice thicknesses: closer frames count as neighbours
 _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
 def names(path: pathlib.Path, dataset) -> dict[int, str]:
-    """The segments' labels by their numbers, without the background of a label map."""
+    """Labels of the segments by number, without the background of a label map."""
     items = library.items(path, dataset, "SegmentSequence")
-    found = {
+    labels = {
         library.integer(path, item, "SegmentNumber"): str(library.value(item, "SegmentLabel") or "") for item in items
     }
-    found.pop(0, None)
-    return found
+    labels.pop(0, None)
+    return labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,10 @@ class _Frame:
     """A stored frame.
 
     Attributes:
-        segment: number of its segment; None in a label map, whose values are the segments.
-        tags: what applies to it.
-        sources: UIDs of the images that it was derived from.
+        index: of the frame, from 0.
+        segment: number of the segment; None in a label map, where the values of voxels are segment numbers.
+        tags: dataset of the tags that apply to the frame.
+        sources: UIDs of the source images.
     """
 
     index: int
@@ -57,23 +58,23 @@ class _Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """What is known of the images that an object was drawn on.
+    """Geometry of the images on which an object was drawn.
 
     Attributes:
         series_uid: SeriesInstanceUID.
-        grid: of their volume.
-        slices: where each lies, by SOPInstanceUID.
-        are_named: whether the object refers to them.
+        grid: of the volume.
+        slices: by SOPInstanceUID.
+        are_referenced: whether the object refers to the images.
     """
 
     series_uid: str
     grid: Grid
     slices: Mapping[str, Slice]
-    are_named: bool = False
+    are_referenced: bool = False
 
     @classmethod
     def of(cls, series: DicomSeries) -> Images:
-        """Reads their headers."""
+        """Reads the headers of a series."""
         return cls(series.series_uid, *series.grid_and_slices())
 
 
@@ -85,43 +86,42 @@ def read_mask(
     *,
     most_voxels: int = reader.MOST_VOXELS,
 ) -> tuple[np.ndarray, Grid]:
-    """The union of segments as a mask; of fractional ones what is at least one half.
+    """Reads the union of segments as a mask. The threshold of fractional segments is one half.
 
     Args:
         path: of the DICOM-SEG.
-        dataset: all of it.
+        dataset: the whole DICOM-SEG.
         numbers: of the segments.
-        images: that it was drawn on; None if they are not there.
-        most_voxels: a mask of more is refused.
+        images: on which the object was drawn; None if they are missing.
+        most_voxels: largest number of voxels of the mask.
 
     Returns:
-        bool (column, row, slice), and its grid. It is that of the images where the frames lie on slices of the images,
-        else that of the object's own frames, from the first to the last one.
+        A bool mask (column, row, slice) and its grid. This is the grid of the images if the frames lie on their slices.
+        Otherwise it covers the frames of the object, from the first to the last.
 
     Raises:
-        UserError: the frames lie on no regular grid, or the object is damaged.
+        UserError: the frames lie on no regular grid, the mask is too large, or the object is damaged.
     """
     frames = _frames(path, dataset)
-    chosen = [one for one in frames if one.segment is None or one.segment in numbers]
+    chosen = [frame for frame in frames if frame.segment is None or frame.segment in numbers]
     if images is not None:
-        named = images.series_uid in scan.references(dataset)
-        named = named or any(uid in images.slices for one in chosen for uid in one.sources)
-        images = dataclasses.replace(images, are_named=named)
-    grid = places = None
+        referenced = images.series_uid in scan.references(dataset)
+        referenced = referenced or any(uid in images.slices for frame in chosen for uid in frame.sources)
+        images = dataclasses.replace(images, are_referenced=referenced)
+    grid = None
     if images is not None:
-        placed = [_place(path, one, images) for one in chosen]
-        heights = slice_geometry.slice_numbers(placed, images.grid)
-        if heights is not None and _is_one_slice_per_frame(path, chosen, placed, images):
-            grid, places = images.grid, list(zip(placed, heights))
+        slices = [_slice(path, frame, images) for frame in chosen]
+        slice_numbers = slice_geometry.slice_numbers(slices, images.grid)
+        if slice_numbers is not None and _is_one_slice_per_frame(path, chosen, slices, images):
+            grid = images.grid
     if grid is None:
-        grid = _own_grid(path, frames, images)
-        placed = [_place(path, one, images) for one in chosen]
-        heights = slice_geometry.slice_numbers(placed, grid)
-        if heights is None:
-            raise UserError("its frames lie on no regular grid", path=path, remedy="Export the label as NIfTI")
-        places = list(zip(placed, heights))
+        grid = _grid_of_frames(path, frames, images)
+        slices = [_slice(path, frame, images) for frame in chosen]
+        slice_numbers = slice_geometry.slice_numbers(slices, grid)
+        if slice_numbers is None:
+            raise UserError("the frames lie on no regular grid", path=path, remedy="Export the label as NIfTI")
     reader.check_voxels(grid.shape, most_voxels, path)
-    return _fill(path, dataset, numbers, chosen, places, grid), grid
+    return _fill(path, dataset, numbers, chosen, list(zip(slices, slice_numbers)), grid), grid
 
 
 def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
@@ -146,7 +146,7 @@ def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
                 )
             segment = next(iter(segments))
         if kind != "LABELMAP" and segment not in segments:
-            raise _unknown(path, int(segment), index)
+            raise _undefined_segment(path, int(segment), index)
         frames.append(
             _Frame(
                 index,
@@ -158,7 +158,7 @@ def _frames(path: pathlib.Path, dataset) -> list[_Frame]:
     return frames
 
 
-def _unknown(path: pathlib.Path, segment: int, index: int) -> UserError:
+def _undefined_segment(path: pathlib.Path, segment: int, index: int) -> UserError:
     return UserError(
         f"frame {index + 1} is of segment {segment}, which {library.tag_name('SegmentSequence')} does not describe",
         path=path,
@@ -166,83 +166,83 @@ def _unknown(path: pathlib.Path, segment: int, index: int) -> UserError:
     )
 
 
-def _place(path: pathlib.Path, frame: _Frame, images: Images | None) -> Slice:
-    """Where a frame lies: at its position, or, without one, where the one image lies that it names."""
+def _slice(path: pathlib.Path, frame: _Frame, images: Images | None) -> Slice:
+    """Geometry of a frame. A frame without position that has one source image is at the position of this image."""
     if library.value(frame.tags, "ImagePositionPatient") is None and images is not None and len(frame.sources) == 1:
         source = images.slices.get(frame.sources[0])
         if source is not None:
             return dataclasses.replace(source, path=path, frame=frame.index)
-    return slice_geometry.place(path, frame.tags, frame.index)
+    return slice_geometry.read_slice(path, frame.tags, frame.index)
 
 
 def _is_one_slice_per_frame(
-    path: pathlib.Path, frames: Sequence[_Frame], places: Sequence[Slice], images: Images
+    path: pathlib.Path, frames: Sequence[_Frame], slices: Sequence[Slice], images: Images
 ) -> bool:
-    """Whether a frame stands for one slice of the images, and not for several thin ones, or a part of a thick one."""
+    """Whether each frame is one slice of the images, neither several thin slices nor a part of a thick slice."""
     if not frames:
         return True
     step = images.grid.spacing_mm[2]
-    gaps = slice_geometry.distances(places)
-    least = float(gaps.min(initial=np.inf))
+    smallest_gap = float(slice_geometry.distances(slices).min(initial=np.inf))
     declared = library.optional_number(path, frames[0].tags, "SpacingBetweenSlices")
     if declared and declared > 0:
-        return _may_be_one(min(declared, least) / step, images)
-    thickness = places[0].thickness
+        return _is_one_slice(min(declared, smallest_gap) / step, images)
+    thickness = slices[0].thickness
     if not thickness or thickness <= 0:
         return True
-    of_images = next((one.thickness for one in images.slices.values()), None)
-    if of_images is not None and abs(thickness - of_images) <= 1e-3 * of_images:
+    image_thickness = next((item.thickness for item in images.slices.values()), None)
+    if image_thickness is not None and abs(thickness - image_thickness) <= 1e-3 * image_thickness:
         return True
-    if images.are_named and least < (1 - _SAME_DISTANCE) * thickness:  # slices that overlap
+    if images.are_referenced and smallest_gap < (1 - _SAME_DISTANCE) * thickness:  # overlapping slices
         return True
-    return _may_be_one(thickness / step, images)
+    return _is_one_slice(thickness / step, images)
 
 
-def _may_be_one(ratio: float, images: Images) -> bool:
-    """Whether a frame of so many slices' thickness is one slice.
+def _is_one_slice(ratio: float, images: Images) -> bool:
+    """Whether a frame is one slice of the images, given the ratio of its thickness to the slice distance.
 
-    A frame that says it is thinner than the image that it names, and lies on it, means that image's slice.
+    A thinner frame counts as a whole slice if the object refers to the images.
     """
-    return ratio <= 1 + _SAME_DISTANCE and (images.are_named or ratio >= 1 - _SAME_DISTANCE)
+    return ratio <= 1 + _SAME_DISTANCE and (images.are_referenced or ratio >= 1 - _SAME_DISTANCE)
 
 
-def _own_grid(path: pathlib.Path, frames: Sequence[_Frame], images: Images | None) -> Grid:
+def _grid_of_frames(path: pathlib.Path, frames: Sequence[_Frame], images: Images | None) -> Grid:
+    """The grid of the frames, with a slice distance from the object's own tags."""
     if not frames:
-        raise UserError("it holds no frame", path=path, remedy="Export the label again")
-    places = [_place(path, one, images) for one in frames]
-    gaps = slice_geometry.distances(places)
-    least = float(gaps.min(initial=np.inf))
+        raise UserError("the object has no frames", path=path, remedy="Export the label again")
+    slices = [_slice(path, frame, images) for frame in frames]
+    smallest_gap = float(slice_geometry.distances(slices).min(initial=np.inf))
     declared = library.optional_number(path, frames[0].tags, "SpacingBetweenSlices")
-    thickness = places[0].thickness
+    thickness = slices[0].thickness
     if declared and declared > 0:
-        distance = min(declared, least)
+        distance = min(declared, smallest_gap)
     elif thickness and thickness > 0:
-        distance = least if least <= _GAPLESS * thickness else thickness
+        distance = smallest_gap if smallest_gap <= _GAPLESS * thickness else thickness
     else:
         raise UserError(
-            f"nothing says how far its slices are apart: expected {library.tag_name('SpacingBetweenSlices')} or "
+            f"the slice distance is unknown: expected {library.tag_name('SpacingBetweenSlices')} or "
             f"{library.tag_name('SliceThickness')}, or frames on slices of the images",
             path=path,
-            remedy="Add the images that the label was drawn on, or export the label as NIfTI",
+            remedy="Add the images on which the label was drawn, or export the label as NIfTI",
         )
-    return slice_geometry.stack_with_gaps(places, distance)
+    return slice_geometry.stack_with_gaps(slices, distance)
 
 
 def _fill(path, dataset, numbers, frames: Sequence[_Frame], places: Sequence[tuple[Slice, int]], grid: Grid):
+    """The mask of `read_mask`; `places` has the geometry and the slice number of each frame."""
     mask = np.zeros(grid.shape, bool)
     fractional = library.value(dataset, "SegmentationType") == "FRACTIONAL"
-    whole = library.optional_number(path, dataset, "MaximumFractionalValue") or 255
-    stored = pixels.stored_frames(path, dataset, [one.index for one in frames])
+    maximum = library.optional_number(path, dataset, "MaximumFractionalValue") or 255
+    stored = pixels.stored_frames(path, dataset, [frame.index for frame in frames])
     described = {0, *names(path, dataset)}
     seen: dict[tuple[int | None, int], bytes] = {}
-    for frame, (place, number), (values, _) in zip(frames, places, stored):
+    for frame, (item, number), (values, _) in zip(frames, places, stored):
         if frame.segment is None:
             unknown = set(np.unique(values).tolist()) - described
             if unknown:
-                raise _unknown(path, min(unknown), frame.index)
+                raise _undefined_segment(path, min(unknown), frame.index)
             values = np.isin(values, list(numbers))
         else:
-            values = values >= whole / 2 if fractional else values != 0
+            values = values >= maximum / 2 if fractional else values != 0
         digest = hashlib.sha256(np.packbits(values).tobytes()).digest()
         if seen.setdefault((frame.segment, number), digest) != digest:
             raise UserError(
@@ -253,6 +253,6 @@ def _fill(path, dataset, numbers, frames: Sequence[_Frame], places: Sequence[tup
             )
         if not values.any():
             continue
-        own, target = slice_geometry.on_slice(place, grid, number)
-        mask[:, :, number] |= resample_mask(values.T[:, :, None], own, target)[:, :, 0] != 0
+        source, target = slice_geometry.on_slice(item, grid, number)
+        mask[:, :, number] |= resample_mask(values.T[:, :, None], source, target)[:, :, 0] != 0
     return mask

@@ -21,7 +21,7 @@ _TAGS = (*_PLACE_TAGS, *suv.TAGS, *suv.PRIVATE_TAGS)
 
 
 def digest(files: tuple[pathlib.Path, ...]) -> str:
-    """SHA-256 (hex) of files' bytes, whatever their names and order."""
+    """SHA-256 (hex) of the content of files; their names and order do not matter."""
     parts = sorted(reader.sha256(path) for path in files)
     return hashlib.sha256("".join(parts).encode("ascii")).hexdigest()
 
@@ -31,11 +31,11 @@ class DicomSeries:
     """A `Source`.
 
     Attributes:
-        folder: for messages: the one that holds the files.
+        folder: the innermost folder with all files, for messages.
         series_uid: SeriesInstanceUID.
-        files: all of the series' files.
-        damaged: files in the series' folders that may belong to it, but cannot be read.
-        most_voxels: a volume of more is refused.
+        files: all files of the series.
+        damaged: files in the folders of the series that cannot be read, and may belong to the series.
+        most_voxels: largest number of voxels of a volume.
     """
 
     folder: pathlib.Path
@@ -55,7 +55,7 @@ class DicomSeries:
         return digest(self.files)
 
     def read_grid(self) -> Grid:
-        with library.door(self.folder):
+        with library.user_errors(self.folder):
             modality, frames = self._kind()
             if frames > 1:
                 enhanced.check(self.files[0], modality, len(self.files))
@@ -68,7 +68,7 @@ class DicomSeries:
         Raises:
             UserError: the slices are no regular stack, a pixel cannot be decoded, or SUV cannot be computed.
         """
-        with library.door(self.folder):
+        with library.user_errors(self.folder):
             return self._read_volume()
 
     def _read_volume(self) -> tuple[np.ndarray, Grid]:
@@ -82,43 +82,44 @@ class DicomSeries:
         factors = suv.factors(headers) if modality == "PT" else np.ones(len(headers))
         factor = dict(zip(self.files, factors))
         slices = np.empty(grid.shape[::-1], np.float32)
-        for index, one in enumerate(ordered):  # one file after the other: a whole series in bytes may be large
-            dataset = library.read(one.path)
-            with library.door(one.path, dataset):
-                values = pixels.read(one.path, dataset, factor[one.path])
-            if values.shape != one.shape:
-                raise UserError("its pixels are not rows x columns", path=one.path, remedy="Copy it again")
+        for index, item in enumerate(ordered):  # one file at a time, to save memory
+            dataset = library.read(item.path)
+            with library.user_errors(item.path, dataset):
+                values = pixels.read(item.path, dataset, factor[item.path])
+            if values.shape != item.shape:
+                raise UserError("the pixels are not rows x columns", path=item.path, remedy="Copy it again")
             if not np.isfinite(values).all():
-                raise UserError("its rescaled values are not finite", path=one.path, remedy="Check RescaleSlope")
+                raise UserError("the rescaled values are not finite", path=item.path, remedy="Check RescaleSlope")
             slices[index] = values
         return slices.transpose(2, 1, 0), grid
 
     def grid_and_slices(self) -> tuple[Grid, dict[str, slice_geometry.Slice]]:
-        """The grid, and where each image lies by SOPInstanceUID; no images of a series of multi-frame files."""
+        """The grid, and the slices by SOPInstanceUID. A series of multi-frame files has no slices."""
         if self._kind()[1] > 1:
             return self.read_grid(), {}
-        with library.door(self.folder):
+        with library.user_errors(self.folder):
             headers = self._headers()
-            places = {place.path: place for place in self._stack(headers)[0]}
-            slices = {str(library.value(dataset, "SOPInstanceUID") or ""): places[path] for path, dataset in headers}
-            return self._stack(headers)[1], slices
+            ordered, grid = self._stack(headers)
+            by_path = {item.path: item for item in ordered}
+            uids = {path: str(library.value(dataset, "SOPInstanceUID") or "") for path, dataset in headers}
+            return grid, {uid: by_path[path] for path, uid in uids.items()}
 
     def stacked_files(self) -> list[pathlib.Path]:
         """The files in the order of the volume's third index.
 
         Raises:
-            UserError: they are no regular stack of images of one frame each.
+            UserError: the files are no regular stack of images with one frame each.
         """
-        with library.door(self.folder):
+        with library.user_errors(self.folder):
             _, frames = self._kind()
-            places = [] if frames > 1 else self._stack(self._headers())[0]
+            slices = [] if frames > 1 else self._stack(self._headers())[0]
         if frames > 1:
             raise UserError(
-                "no DICOM-SEG is written on multi-frame files: expected a series of single images",
+                "a DICOM-SEG cannot refer to multi-frame files: expected one image per file",
                 path=self.files[0],
-                remedy="Write the mask as NIfTI: --output=mask.nii.gz, of folders without --dicom_seg",
+                remedy="Write the mask as NIfTI: --output=mask.nii.gz, or omit --dicom_seg for folders",
             )
-        return [place.path for place in places]
+        return [item.path for item in slices]
 
     def read_label(self) -> tuple[np.ndarray, Grid]:
         raise UserError(
@@ -131,9 +132,9 @@ class DicomSeries:
         return [(path, library.read(path, tags=tags)) for path in self.files]
 
     def _kind(self) -> tuple[str, int]:
-        """The series' modality (the DICOM code) and the frames of its first file."""
+        """The modality of the series (the DICOM code) and the number of frames in its first file."""
         if self.damaged:
-            library.read(self.damaged[0], tags=_PLACE_TAGS)  # tells what is wrong, unless the header just ends
+            library.read(self.damaged[0], tags=_PLACE_TAGS)  # raises a precise error, except for truncation
             raise UserError(
                 "the file is cut off within its header", path=self.damaged[0], remedy="Copy it again, or remove it"
             )
@@ -144,37 +145,33 @@ class DicomSeries:
         return modality, dicom_frames.count(self.files[0], header)
 
     def _stack(self, headers) -> tuple[list[slice_geometry.Slice], Grid]:
-        places, instances = [], {}
+        slices, instances = [], {}
         for path, dataset in headers:
             if str(library.value(dataset, "SeriesInstanceUID") or "") != self.series_uid:
-                raise UserError("the file is of another series than before", path=path, remedy="Run again")
+                raise UserError("the file now belongs to another series", path=path, remedy="Run again")
             if dicom_frames.count(path, dataset) > 1:
                 enhanced.check(path, str(library.value(dataset, "Modality") or ""), len(self.files))
             pixels.check_grey(path, dataset)
             _check_no_mosaic(path, dataset)
             instance = str(library.value(dataset, "SOPInstanceUID") or path)
             if instance in instances:
-                raise UserError(
-                    "the same image is there twice, also under another name or in another folder",
-                    path=path,
-                    remedy="Remove the copy",
-                )
+                raise UserError("the file is a copy of another image", path=path, remedy="Remove the copy")
             instances[instance] = path
-            places.append(slice_geometry.place(path, dataset))
-        return slice_geometry.stack(places)
+            slices.append(slice_geometry.read_slice(path, dataset))
+        return slice_geometry.stack(slices)
 
 
 def _check_no_mosaic(path: pathlib.Path, dataset) -> None:
-    if "MOSAIC" in scan.words(dataset, "ImageType"):
+    if "MOSAIC" in scan.texts(dataset, "ImageType"):
         raise UserError(
-            "expected one slice per image, got a Siemens mosaic, which holds a whole volume in one picture",
+            "expected one slice per image, got a Siemens mosaic, which stores a whole volume as one image",
             path=path,
-            remedy="Convert the series to NIfTI with dcm2niix, which takes the mosaic apart",
+            remedy="Convert the series to NIfTI with dcm2niix, which splits the mosaic",
         )
 
 
 def common_folder(paths) -> pathlib.Path:
-    """The innermost folder that holds all of these files."""
+    """The innermost folder with all of the files."""
     parents = [path.parent for path in paths]
     shared = parents[0]
     while not all(shared == parent or shared in parent.parents for parent in parents):
@@ -183,7 +180,7 @@ def common_folder(paths) -> pathlib.Path:
 
 
 def from_headers(headers: list[scan.Header], damaged: tuple[pathlib.Path, ...] = ()) -> DicomSeries:
-    """The series of these headers. Of `damaged`, those in its folders are taken to be its own."""
+    """The series with these headers. Files of `damaged` in the same folders are counted as its own."""
     files = tuple(header.path for header in headers)
     folders = {path.parent for path in files}
     return DicomSeries(
@@ -192,7 +189,7 @@ def from_headers(headers: list[scan.Header], damaged: tuple[pathlib.Path, ...] =
 
 
 def describe(headers: list[scan.Header]) -> str:
-    """``#3 'CT 3 mm' (120 files)``: how a message tells one series from others."""
+    """A series in messages, e.g. ``#3 'CT 3 mm' (120 files)``."""
     return f"#{headers[0].number} '{headers[0].description}' ({len(headers)} files)"
 
 
@@ -200,8 +197,8 @@ def open_series(folder: str | pathlib.Path, *, description: str = "") -> DicomSe
     """The one image series under a folder.
 
     Args:
-        folder: holds the files, at any depth; what is no DICOM image of CT, MR or PET is passed over.
-        description: regular expression that the SeriesDescription of the series holds; "" = any.
+        folder: searched at any depth. Files that are no DICOM images of CT, MR or PET are ignored.
+        description: regular expression, searched in the SeriesDescription; "" = any series.
 
     Raises:
         UserError: there is no such series, or more than one.
@@ -209,15 +206,15 @@ def open_series(folder: str | pathlib.Path, *, description: str = "") -> DicomSe
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise UserError("expected a folder of DICOM files", path=folder, remedy="Pass the folder of one series")
-    found = scan.scan(folder)
-    series = scan.by_series(tuple(one for one in found.headers if one.modality in scan.IMAGES))
+    content = scan.scan(folder)
+    series = scan.by_series(tuple(header for header in content.headers if header.modality in scan.IMAGES))
     chosen = [headers for headers in series.values() if re.search(description, headers[0].description, re.IGNORECASE)]
     if not chosen:
-        if found.damaged and not series:
-            library.read(found.damaged[0], tags=_PLACE_TAGS)
+        if content.damaged and not series:
+            library.read(content.damaged[0], tags=_PLACE_TAGS)
         problem = f"expected one series of DICOM images (CT, MR or PET), got {len(series) or 'none'}"
         raise UserError(
-            problem + (", none of that description" if series else ""),
+            problem + (", none with that description" if series else ""),
             path=folder,
             remedy="Pass the folder of one series",
         )
@@ -225,6 +222,6 @@ def open_series(folder: str | pathlib.Path, *, description: str = "") -> DicomSe
         raise UserError(
             f"expected one series of DICOM images, got {len(chosen)}: {'; '.join(map(describe, chosen))}",
             path=folder,
-            remedy="Move the others away, or pass the folder of the one that is meant",
+            remedy="Move the others away, or pass the folder of one series",
         )
-    return from_headers(chosen[0], found.damaged)
+    return from_headers(chosen[0], content.damaged)

@@ -12,7 +12,7 @@ from tests.files.dicom.test_labels import SHAPE, blob, box, images, write_rtstru
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
-def test_joined_values_are_those_of_the_classes(exclusive):
+def test_joined_label_values(exclusive):
     masks = {name: np.zeros((3, 4), np.int32) for name in ("a", "b", "c")}
     for number, mask in enumerate(masks.values()):
         mask[number] = 1
@@ -35,7 +35,7 @@ def test_joined_values_are_those_of_the_classes(exclusive):
         ([f"r{number}=x" for number in range(9)], "at most 8 classes.*softmax"),
     ],
 )
-def test_what_is_refused(texts, message):
+def test_invalid_expressions_are_refused(texts, message):
     with pytest.raises(UserError, match=message) as caught:
         class_rois.parse(texts, exclusive=False)
     assert "\n" not in caught.value.line

@@ -37,7 +37,7 @@ def test_contours_through_the_centres_of_voxels(tmp_path):
 
 
 def test_keyhole_contour(tmp_path):
-    """Outer ring and hole in one line, joined by a channel of no width."""
+    """Outer ring and hole in one line, joined by a channel of zero width."""
     images(tmp_path / "ct")
     columns = [0.5, 8.5, 8.5, 0.5, 0.5, 2.5, 2.5, 5.5, 5.5, 2.5, 2.5, 0.5]
     rows = [0.5, 0.5, 9.5, 9.5, 4.6, 4.6, 7.5, 7.5, 3.5, 3.5, 4.6, 4.6]
@@ -50,7 +50,7 @@ def test_keyhole_contour(tmp_path):
 
 
 def test_round_contour_on_tilted_reversed_slices(tmp_path):
-    """A ball by circles at the slices' own places: as much of it as its closed form says."""
+    """Circles on each slice of a ball fill its closed-form volume."""
     shape, radius = (12, 40, 44), 13.0
     normal = np.cross(TILTED[:3], TILTED[3:])
     files.write_series(
@@ -105,10 +105,10 @@ OUTER, HOLE, CORE = (1.5, 8.5, 1.5, 9.5), (2.5, 6.5, 2.5, 7.5), (3.5, 5.5, 3.5, 
         ([(1.5, 6.5, 1.5, 9.5), (4.5, 8.5, 1.5, 9.5), (4.75, 6.25, 3.5, 5.5)], "CLOSED_PLANAR", 52, None),
         ([OUTER, (6.5, 9.5, 1.5, 9.5)], "CLOSEDPLANAR_XOR", 56 + 24 - 2 * 16, None),
         ([OUTER, OUTER], "CLOSEDPLANAR_XOR", 0, None),
-        ([OUTER, (2.1, 2.2, 2.1, 2.2)], "CLOSED_PLANAR", 56, "1 contours that enclose no voxel's centre"),
+        ([OUTER, (2.1, 2.2, 2.1, 2.2)], "CLOSED_PLANAR", 56, "1 contours that enclose no voxel centre"),
     ],
 )
-def test_contours_of_one_slice_are_combined_by_how_they_lie(tmp_path, boxes, kind, voxels, warned):
+def test_contours_of_one_slice_are_combined_by_position(tmp_path, boxes, kind, voxels, warned):
     images(tmp_path / "ct")
     for order in (boxes, boxes[::-1]):
         path = write_rtstruct(tmp_path / "rt", {"GTV": [box(*one, 2) for one in order]}, kind)
@@ -150,17 +150,17 @@ def test_contours_that_are_not_closed(tmp_path):
     "slices,outcome",
     [
         ((0, 1, 2, 3), None),
-        ((0, 1, 3, 4), "1 slices without contour .* between the slices 1 and 3"),
-        ((0, 1, 2, 5), "2 slices without contour"),
+        ((0, 1, 3, 4), "1 slices without a contour .* between slices 1 and 3"),
+        ((0, 1, 2, 5), "2 slices without a contour"),
         ((0, 2, 4, 5), "drawn on 4 slices, with a gap after 2 of them"),
-        ((1, 3, 5), "no two of which are neighbours"),
+        ((1, 3, 5), "no two of which are adjacent"),
     ],
 )
 def test_gaps_between_drawn_slices(tmp_path, slices, outcome):
     images(tmp_path / "ct")
     path = write_rtstruct(tmp_path / "rt", {"GTV": [box(*OUTER, height) for height in slices]})
     label = DicomLabel((path,), open_series(tmp_path / "ct"))
-    if outcome and "drawn on" in outcome or outcome == "no two of which are neighbours":
+    if outcome and "drawn on" in outcome or outcome == "no two of which are adjacent":
         with pytest.raises(UserError, match=outcome):
             label.read_label()
         return
@@ -169,7 +169,7 @@ def test_gaps_between_drawn_slices(tmp_path, slices, outcome):
     assert not outcome or re.search(outcome, warnings[0].problem)
 
 
-def test_lesions_beside_each_other_are_no_gap(tmp_path):
+def test_lesions_that_do_not_overlap_in_the_plane_are_no_gap(tmp_path):
     images(tmp_path / "ct")
     contours = [box(0.5, 3.5, 0.5, 3.5, n) for n in (0, 1)] + [box(5.5, 8.5, 6.5, 9.5, n) for n in (3, 4)]
     path = write_rtstruct(tmp_path / "rt", {"GTV": contours})
@@ -188,10 +188,10 @@ def test_structure_without_contours_is_empty(tmp_path):
 @pytest.mark.parametrize(
     "contours,message",
     [
-        ([box(1.5, 3.5, 1.5, 3.5, 2.5)], "lies in none of the slices"),
-        ([box(1.5, 3.5, 1.5, 3.5, 9)], "lies in none of the slices"),
-        ([[(-20, 33, 100), (-18, 33, 103), (-18, 36, 106)]], "lies in none of the slices"),
-        ([box(1.5, 3.5, 1.5, 3.5, n) for n in (0, 2, 4)], "drawn on 3 slices, no two of which are neighbours"),
+        ([box(1.5, 3.5, 1.5, 3.5, 2.5)], "lies in no slice"),
+        ([box(1.5, 3.5, 1.5, 3.5, 9)], "lies in no slice"),
+        ([[(-20, 33, 100), (-18, 33, 103), (-18, 36, 106)]], "lies in no slice"),
+        ([box(1.5, 3.5, 1.5, 3.5, n) for n in (0, 2, 4)], "drawn on 3 slices, no two of which are adjacent"),
         ([[(1, 2, 3), (4, 5, 6)], [(1, 2)]], "no triples of numbers"),
     ],
 )
@@ -205,5 +205,5 @@ def test_contours_that_are_refused(tmp_path, contours, message):
 
 def test_contours_need_their_images(tmp_path):
     path = write_rtstruct(tmp_path / "rt", {"GTV": [box(1.5, 3.5, 1.5, 3.5, 2)]})
-    with pytest.raises(UserError, match="contours need the images"):
+    with pytest.raises(UserError, match="the images on which the contours were drawn are missing"):
         DicomLabel((path,)).read_label()

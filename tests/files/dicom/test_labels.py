@@ -22,7 +22,7 @@ def blob(seed=0, shape=SHAPE):
     mask = np.zeros(shape, np.uint8)
     mask[1:4, 3:9, 2:7] = 1
     mask[2, 5:7, 4] = 0  # a hole
-    mask[1, 10, 8] = 1  # and a voxel by itself
+    mask[1, 10, 8] = 1  # a single voxel
     return np.roll(mask, seed, axis=1)
 
 
@@ -107,7 +107,7 @@ def box(c0, c1, r0, r1, height):
 
 @pytest.mark.parametrize("orientation", [files.AXIAL, TILTED, files.axes((1, 0, 0), (0, 0, -1))])
 @pytest.mark.parametrize("omit", [True, False])
-def test_seg_exactly(tmp_path, orientation, omit):
+def test_seg_round_trip_is_exact(tmp_path, orientation, omit):
     datasets = images(tmp_path / "ct", orientation=orientation)
     path = write_seg(tmp_path / "seg.dcm", datasets, {"GTV": blob()}, omit_empty_frames=omit)
     series = open_series(tmp_path / "ct")
@@ -237,7 +237,7 @@ def test_frames_thicker_than_the_slices_cover_several_of_them(tmp_path):
 
 
 def test_a_label_that_resampling_changes_grossly(tmp_path):
-    """Frames elsewhere than the images: partly outside is a warning, wholly outside is refused."""
+    """Frames partly outside the images cause a warning; frames fully outside are refused."""
     path = write_seg(tmp_path / "seg.dcm", images(tmp_path / "ct"), {"GTV": blob()})
 
     def away(mm):
@@ -250,11 +250,11 @@ def test_a_label_that_resampling_changes_grossly(tmp_path):
     series = open_series(tmp_path / "ct")
     _, _, (warning,) = DicomLabel((change_seg(path, away(13)),), series).read_label_with_warnings()
     assert warning.code == "label_volume_changed" and "ml became" in warning.problem
-    with pytest.raises(UserError, match="nothing of the label is left on the grid of its images: .* became 0 ml"):
+    with pytest.raises(UserError, match="label is empty after resampling to the grid of its images: .* became 0 ml"):
         DicomLabel((change_seg(path, away(500)),), series).read_label()
 
 
-def test_seg_that_contradicts_itself(tmp_path):
+def test_inconsistent_seg_is_refused(tmp_path):
     mask = np.zeros(SHAPE, np.uint8)
     mask[1:3, 3:9, 2:7], mask[2, 3, 2] = 1, 0
     path = write_seg(tmp_path / "seg.dcm", images(tmp_path / "ct"), {"GTV": mask})
@@ -289,7 +289,7 @@ def test_seg_of_reversed_slices(tmp_path):
     np.testing.assert_array_equal(values, blob()[::-1].transpose(2, 1, 0))
 
 
-def test_seg_by_itself_has_the_grid_of_its_own_frames(tmp_path):
+def test_seg_without_images_has_the_grid_of_its_frames(tmp_path):
     datasets = images(tmp_path / "ct")
     path = write_seg(tmp_path / "seg.dcm", datasets, {"GTV": blob()})
     values, grid = DicomLabel((path,)).read_label()
@@ -300,7 +300,7 @@ def test_seg_by_itself_has_the_grid_of_its_own_frames(tmp_path):
     assert values.sum() == blob().sum() and grid.spacing_mm == pytest.approx(whole.spacing_mm)
 
 
-def test_seg_on_another_grid_goes_to_the_images(tmp_path):
+def test_seg_on_another_grid_is_resampled_to_the_images(tmp_path):
     """Drawn on slices of half the pixels: every voxel whose centre it covers."""
     coarse = files.write_series(
         tmp_path / "coarse", files.numbers((6, 6, 5)), spacing=(3, 4), origin=(-19, 32.25, 100), series="2"
@@ -327,11 +327,11 @@ def test_segments_by_name(tmp_path, kind):
     np.testing.assert_array_equal(read("GTV[pn]"), masks["Tumour GTVp"] | masks["Node GTVn"])
     with pytest.raises(UserError, match=r"expected one among .*got 'Tumour GTVp', 'Node GTVn', 'liver'.*--label_roi"):
         read("")
-    with pytest.raises(UserError, match="one that --label_roi matches"):
+    with pytest.raises(UserError, match="a match of --label_roi"):
         read("^GTV")
 
 
-def test_fractional_seg_is_cut_at_one_half(tmp_path):
+def test_fractional_seg_is_thresholded_at_one_half(tmp_path):
     fractions = blob() * np.linspace(0.1, 0.9, SHAPE[2])
     path = write_seg(tmp_path / "seg.dcm", images(tmp_path / "ct"), {"GTV": fractions}, "FRACTIONAL")
     values, _ = DicomLabel((path,), open_series(tmp_path / "ct")).read_label()
@@ -350,13 +350,13 @@ def test_structures_by_name_and_over_several_objects(tmp_path):
     second = write_rtstruct(tmp_path / "b", {"CTV": [box(1.5, 5.5, 1.5, 5.5, 2)]})
     assert DicomLabel((first, second), series, "gtv").read_label()[0].sum() == 4
     assert DicomLabel((first, second), series, "^ctv$").read_label()[0].sum() == 16
-    with pytest.raises(UserError, match="--label_roi matches names in 2 objects; there are 'BODY', 'GTV', 'CTV'"):
+    with pytest.raises(UserError, match="in 2 objects, expected one: the names are 'BODY', 'GTV', 'CTV'"):
         DicomLabel((first, second), series, "TV").read_label()
     with pytest.raises(UserError, match="expected one among"):
         DicomLabel((first, second), series).read_label()
 
 
-def test_a_limit_of_voxels(tmp_path):
+def test_too_many_voxels_are_refused(tmp_path):
     datasets = images(tmp_path / "ct")
     series, most = open_series(tmp_path / "ct"), int(np.prod(SHAPE))
     labels = [
@@ -373,7 +373,7 @@ def test_a_limit_of_voxels(tmp_path):
             getattr(limited(source, most - 1), read)()
 
 
-def test_label_files_that_are_damaged(tmp_path):
+def test_damaged_label_files_are_refused(tmp_path):
     datasets = images(tmp_path / "ct")
     series = open_series(tmp_path / "ct")
     path = write_seg(tmp_path / "seg.dcm", datasets, {"GTV": blob()})

@@ -67,7 +67,7 @@ def _contours(folder):
 
 
 def _elements(dataset):
-    """Each element at any depth: the dataset that holds it, and its tag."""
+    """Each element at any depth, as its dataset and tag."""
     for element in dataset:
         yield dataset, element.tag
         if element.VR == "SQ":
@@ -76,7 +76,7 @@ def _elements(dataset):
 
 
 def mutated(path, place, value, vr=None):
-    """The bytes of a file one element of which holds other bytes, or another type's."""
+    """The bytes of a file in which the value or type of one element is changed."""
     dataset = pydicom.dcmread(path)
     everything = [*_elements(dataset), *((dataset.file_meta, element.tag) for element in dataset.file_meta)]
     holder, tag = everything[place % len(everything)]
@@ -122,8 +122,8 @@ def test_one_damaged_tag(tmp_path, make):
 
 
 @pytest.mark.parametrize("kind", ["seg", "rtstruct"])
-def test_a_label_that_is_cut_off_anywhere(tmp_path, kind):
-    """No label comes out smaller than it was: it is refused, or it is whole."""
+def test_a_label_truncated_anywhere(tmp_path, kind):
+    """A truncated label is refused, or read completely."""
     datasets = images(tmp_path / "ct")
     contours = [box(1.5, 6.5, 2.5, 8.5, n) for n in range(1, 5)]
     if kind == "seg":

@@ -68,7 +68,7 @@ def check_same(found, expected):
 
 
 @pytest.mark.parametrize("modality", SERIES)
-def test_voxel_by_voxel_by_hand(predicted, modality):
+def test_each_voxel_is_written_at_its_position(predicted, modality):
     series, seg, mask = predicted[modality]
     array, expected = nifti(mask)
     assert array.any() and not array.all()
@@ -86,7 +86,7 @@ def test_voxel_by_voxel_by_hand(predicted, modality):
         corner = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
         rows, columns = np.nonzero(frame)
         places.append(corner + np.outer(columns * spacing[1], cosines[:3]) + np.outer(rows * spacing[0], cosines[3:]))
-        # Each frame names the image that it was drawn on, which lies where the frame does.
+        # Each frame refers to the image at its own position.
         source = groups.DerivationImageSequence[0].SourceImageSequence[0]
         image = images[source.ReferencedSOPInstanceUID]
         np.testing.assert_allclose(corner, np.array(image.ImagePositionPatient, float), atol=1e-3)
@@ -101,7 +101,7 @@ def test_voxel_by_voxel_by_hand(predicted, modality):
     assert named == set(images)
 
 
-def test_what_it_says_of_itself(predicted):
+def test_header_of_the_written_object(predicted):
     dataset = pydicom.dcmread(predicted["pet"][1])
     assert dataset.Modality == "SEG" and dataset.SegmentationType == "BINARY"
     assert dataset.ContentDescription == "Research only, not for clinical use"
@@ -115,7 +115,7 @@ def test_what_it_says_of_itself(predicted):
 
 
 @pytest.mark.parametrize("modality", SERIES)
-def test_simpleitk_and_our_own_reader_see_the_same(predicted, modality):
+def test_simpleitk_and_this_package_read_the_same_mask(predicted, modality):
     _, seg, mask = predicted[modality]
     array, expected = nifti(mask)
     image = SimpleITK.ReadImage(str(seg))
@@ -133,7 +133,7 @@ DCMQI = shutil.which("segimage2itkimage", path=PROGRAMS)
 
 @pytest.mark.skipif(DCMQI is None, reason="needs dcmqi: make test-backends")
 @pytest.mark.parametrize("modality", SERIES)
-def test_dcmqi_sees_the_same(predicted, modality, tmp_path):
+def test_dcmqi_reads_the_same_mask(predicted, modality, tmp_path):
     _, seg, mask = predicted[modality]
     command = [DCMQI, "--inputDICOM", str(seg), "--outputDirectory", str(tmp_path), "-t", "nii"]
     subprocess.run(command, check=True, capture_output=True)
@@ -143,7 +143,7 @@ def test_dcmqi_sees_the_same(predicted, modality, tmp_path):
 
 @pytest.mark.skipif(DCMQI is None, reason="needs dcmqi: make test-backends")
 @pytest.mark.parametrize("kind", ["binary", "labelmap"])
-def test_what_dcmqi_writes_is_read(kind, tmp_path):
+def test_segmentations_of_dcmqi_are_read(kind, tmp_path):
     """Two slices 9 mm apart of a tilted series whose files run against the normal."""
     tilted = dicom_files.axes((np.cos(0.3), np.sin(0.3), 0), (-np.sin(0.3), np.cos(0.3), 0))
     dicom_files.write_series(tmp_path / "ct", dicom_files.numbers((6, 12, 16)), orientation=tilted, step=(0, 0, -3))
@@ -196,7 +196,7 @@ def test_a_folder_of_series_and_of_studies(models, predicted, tmp_path):
     np.testing.assert_array_equal(found, nifti(mask)[0])
 
 
-def test_a_folder_of_studies_gives_dicom_seg_and_what_cannot_is_named(models, predicted, tmp_path):
+def test_a_folder_of_studies_gives_dicom_seg_and_names_failed_cases(models, predicted, tmp_path):
     series, seg, mask = predicted["ct"]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "P1").symlink_to(series.parent)
@@ -209,7 +209,7 @@ def test_a_folder_of_studies_gives_dicom_seg_and_what_cannot_is_named(models, pr
     with pytest.raises(UserError, match="2 of 3 cases failed"):
         commandline.call("semicml_tf.predict", flags)
     cases = json.loads((tmp_path / "out" / "predictions.json").read_text())["cases"]
-    assert "no DICOM-SEG is written on multi-frame files" in cases["P2"]["error"]
+    assert "a DICOM-SEG cannot refer to multi-frame files" in cases["P2"]["error"]
     assert "got a file as input" in cases["file"]["error"] and cases["P1"]["status"] == "done"
     assert [path.name for path in (tmp_path / "out").glob("*.*m")] == ["P1.dcm"]
     assert (tmp_path / "out" / "P1.dcm").read_bytes()[:132][-4:] == b"DICM"

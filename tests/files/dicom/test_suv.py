@@ -1,4 +1,4 @@
-"""SUV against numbers worked out by hand, and the refusal of what cannot be trusted."""
+"""SUV factors against closed-form numbers, and errors for tags that cannot be trusted."""
 
 import numpy as np
 import pydicom
@@ -18,8 +18,8 @@ def header(**tags):
 
 
 def factor(**tags):
-    (found,) = dicom_suv.factors([("file.dcm", header(**tags))])
-    return found
+    (number,) = dicom_suv.factors([("file.dcm", header(**tags))])
+    return number
 
 
 def private(made, group, creator, element, vr, value):
@@ -47,7 +47,7 @@ def test_midnight_between_injection_and_scan(drug):
     assert factor(**times, item={"RadionuclideHalfLife": 3600} | drug) == pytest.approx(2 * WHOLE_DOSE, rel=1e-12)
 
 
-def test_whole_date_and_time_of_injection_come_first():
+def test_date_time_of_injection_takes_precedence():
     # By the time alone it would be one hour; by date and time it is 25.
     item = {"RadionuclideHalfLife": 3600 * 5, "RadiopharmaceuticalStartDateTime": "20140917091500.00"}
     assert factor(item=item) == pytest.approx(WHOLE_DOSE * 2**5, rel=1e-12)
@@ -55,12 +55,12 @@ def test_whole_date_and_time_of_injection_come_first():
     assert factor(item=item, TimezoneOffsetFromUTC="+0200") == pytest.approx(2 * WHOLE_DOSE, rel=1e-12)
 
 
-def test_series_made_anew_after_the_scan_falls_back_on_the_first_acquisition():
+def test_series_reconstructed_after_the_scan_uses_the_first_acquisition():
     headers = [(f"{i}.dcm", header(SeriesTime="140000", item={"RadionuclideHalfLife": 3600})) for i in range(3)]
     for (_, one), time in zip(headers, ("102000", "101500", "102500")):
         one.AcquisitionTime = time
     assert dicom_suv.factors(headers) == pytest.approx([2 * WHOLE_DOSE] * 3, rel=1e-12)
-    # GE's private tag knows the scan's start where the acquisitions do not.
+    # GE stores the start of the scan in a private tag, which takes precedence over the acquisition times.
     for _, one in headers:
         private(one, 0x0009, "GEMS_PETD_01", 0x0D, "DT", "20140918111500.00")
     assert dicom_suv.factors(headers) == pytest.approx([4 * WHOLE_DOSE] * 3, rel=1e-12)
@@ -71,7 +71,7 @@ def test_series_time_before_the_first_acquisition_is_the_start():
     assert factor(AcquisitionTime="102800", item=item) == pytest.approx(2 * WHOLE_DOSE, rel=1e-12)
 
 
-def test_suv_in_the_file_already():
+def test_values_that_are_already_suv():
     assert factor(Units="GML") == 1 and factor(Units="GML", SUVType="BW") == 1
     assert factor(Units="GML", PatientWeight=None, RadiopharmaceuticalInformationSequence=None) == 1
     with pytest.raises(UserError, match=r"SUV of another kind than by body weight \(SUVType \(0054,1006\)\)"):
@@ -83,7 +83,7 @@ def test_philips_counts():
         header(Units="CNTS", PatientWeight=None), 0x7053, "Philips PET Private Group", 0x00, "DS", "0.000551"
     )
     assert dicom_suv.factors([("a", made)]) == pytest.approx([0.000551])
-    # The private type may be unknown to the reader, and 0 means that there is none.
+    # The type of a private tag may be unknown to the reader, and 0 counts as missing.
     made = header(Units="CNTS", item={"RadionuclideHalfLife": 3600})
     private(made, 0x7053, "Philips PET Private Group", 0x00, "DS", "0")
     private(made, 0x7053, "Philips PET Private Group", 0x09, "UN", b"1.5 ")
@@ -91,12 +91,12 @@ def test_philips_counts():
     with pytest.raises(UserError, match=r"counts \(CNTS\).*\(7053,1000\).*\(7053,1009\)"):
         factor(Units="CNTS")
     one = private(header(Units="CNTS"), 0x7053, "Philips PET Private Group", 0x00, "DS", "0.5")
-    with pytest.raises(UserError, match="not there for every slice"):
+    with pytest.raises(UserError, match="not every slice has the private tag"):
         dicom_suv.factors([("a", one), ("b", header(Units="CNTS"))])
 
 
-def test_private_tags_of_another_creator_are_not_taken():
-    made = private(header(Units="CNTS"), 0x7053, "SOMEBODY ELSE", 0x00, "DS", "0.5")
+def test_private_tags_of_another_creator_are_ignored():
+    made = private(header(Units="CNTS"), 0x7053, "OTHER VENDOR", 0x00, "DS", "0.5")
     with pytest.raises(UserError, match="CNTS"):
         dicom_suv.factors([("a", made)])
 
@@ -120,7 +120,7 @@ def test_private_tags_of_another_creator_are_not_taken():
         ({"item": {"RadiopharmaceuticalStartTime": "nine"}}, r"RadiopharmaceuticalStartTime \(0018,1072\)"),
     ],
 )
-def test_missing_tag_is_named_with_what_to_do(tags, message):
+def test_missing_tag_is_named_with_a_remedy(tags, message):
     with pytest.raises(UserError, match=f"SUV cannot be computed: the tag {message}.*is missing or unusable") as caught:
         factor(**tags)
     assert caught.value.remedy
@@ -141,11 +141,14 @@ def test_missing_tag_is_named_with_what_to_do(tags, message):
         ({"PatientWeight": 0.07}, "less than 2, so it cannot be in kg"),
         ({"PatientWeight": 70000}, "more than 500, so it cannot be in kg"),
         ({"item": {"RadiopharmaceuticalStartDateTime": "20140918081500"}}, "are different times of day"),
-        ({"item": {**NO_TIME, "RadiopharmaceuticalStartDateTime": "20140918121500"}}, "given after the scan began"),
+        (
+            {"item": {**NO_TIME, "RadiopharmaceuticalStartDateTime": "20140918121500"}},
+            "was after the scan began",
+        ),
         ({"item": {**NO_TIME, "RadiopharmaceuticalStartDateTime": "20040918121500"}}, "more than 12 half-lives before"),
     ],
 )
-def test_what_suv_does_not_follow_from(tags, message):
+def test_unusable_tags_are_refused(tags, message):
     with pytest.raises(UserError, match=message) as caught:
         factor(**tags)
     assert not any(secret in caught.value.line for secret in (*files.SECRETS, "2004"))
@@ -156,11 +159,11 @@ def test_slices_of_two_scans():
         dicom_suv.factors([("a", header()), ("b", header(PatientWeight=70))])
     tags = files.pet_tags()
     tags["RadiopharmaceuticalInformationSequence"] = [pydicom.Dataset(), pydicom.Dataset()]
-    with pytest.raises(UserError, match="2 radiopharmaceuticals"):
+    with pytest.raises(UserError, match="expected one radiopharmaceutical, got 2"):
         dicom_suv.factors([("a", files.dataset("PT", **tags))])
 
 
-def test_every_slice_by_its_own_slope(tmp_path):
+def test_each_slice_has_its_own_slope(tmp_path):
     stored = np.stack([np.full((4, 5), n, np.int16) for n in (100, 200, 300)])
     slopes = [10.0, 2.5, 0.125]
     files.write_series(
