@@ -32,7 +32,7 @@ $(READY): requirements/core.lock setup.py
 	fi
 	touch $@
 
-# A demo begins anew: its folder's name is fixed, so nothing but a former demo is removed.
+# The demo starts from an empty folder. The folder's name is fixed, so only an earlier demo is removed.
 demo: $(READY)
 	rm -rf demo_output
 	$(BIN)/python -m pipelines.main_job --study=configs/demo.flags --output=demo_output --require_margin=0.1
@@ -119,12 +119,12 @@ pipeline: .venv-tfx/ready
 test-tfx: .venv-tfx/ready
 	$(NO_SKIPS) .venv-tfx/bin/python -m pytest -q $(PYTEST_ARGS) tests/tfx
 
-# The report's viewer anew from npm: make niivue NIIVUE=VERSION; then look at its licences and run make test-browser.
+# Downloads the report's viewer from npm: make niivue NIIVUE=VERSION. Then check its licences and run make test-browser.
 NIIVUE ?=
 niivue: $(READY)
 	$(BIN)/python tests/browser/fetch_niivue.py $(NIIVUE)
 
-# Speed beside what one would do by hand; the tables are those of docs/benchmarks.md.
+# Makes the tables of docs/benchmarks.md.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.conversion
 	$(BIN)/python -m benchmarks.onednn
