@@ -142,6 +142,7 @@ bench: $(READY)
 
 bench-torch: $(READY) .venv-torch/ready
 	$(BIN)/python -m benchmarks.step_speed --torch_python=.venv-torch/bin/python
+	$(BIN)/python -m benchmarks.volume_speed --torch_python=.venv-torch/bin/python
 	$(BIN)/python -m benchmarks.metrics_speed --torch_python=.venv-torch/bin/python
 
 # nnU-Net, to compare this package with, in an environment of its own.

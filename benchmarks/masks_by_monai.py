@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import warnings
 
 import monai
@@ -25,6 +24,7 @@ from monai.metrics import (
     get_confusion_matrix,
 )
 from monai.metrics.utils import get_edge_surface_distance
+from on_request import repeat_on_request
 
 warnings.simplefilter("ignore")
 
@@ -95,18 +95,13 @@ def _compete(paths: list[str]) -> None:
         masks = (torch.from_numpy(held[name][None, None]) for name in ("prediction", "truth"))
         cases.append((*masks, held["spacing_mm"].tolist()))
 
-    def measure(prediction, truth, spacing_mm):
-        compute_hausdorff_distance(prediction, truth, include_background=True, percentile=95, spacing=spacing_mm)
-        compute_dice(prediction, truth)
+    def measure():
+        for prediction, truth, spacing_mm in cases:
+            compute_hausdorff_distance(prediction, truth, include_background=True, percentile=95, spacing=spacing_mm)
+            compute_dice(prediction, truth)
 
-    measure(*cases[0])
-    print(json.dumps({"engine": f"MONAI {monai.__version__}, PyTorch {torch.__version__}"}), flush=True)
-    for line in sys.stdin:
-        begin = time.perf_counter()
-        for _ in range(int(line)):
-            for case in cases:
-                measure(*case)
-        print(time.perf_counter() - begin, flush=True)
+    measure()
+    repeat_on_request({"engine": f"MONAI {monai.__version__}, PyTorch {torch.__version__}"}, measure)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ measures with the distances of google-deepmind/surface-distance.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import sys
-import time
 import warnings
 
 import numpy as np
 import surface_distance
 
+from benchmarks.on_request import repeat_on_request
 from semicml_tf.evaluation import surfaces
 from semicml_tf.evaluation.metrics import case_score
 from semicml_tf.evaluation.metrics.hd95_mm import PERCENT
@@ -53,12 +52,8 @@ def main(how: str, path: str) -> None:
     masks = held["prediction"], held["truth"], tuple(held["spacing_mm"].tolist())
     found = WAYS[how](*masks)
     version = importlib.metadata.version("surface-distance")
-    print(json.dumps({"engine": f"surface-distance {version}", "dice": found[0], "hd95_mm": found[1]}), flush=True)
-    for line in sys.stdin:
-        begin = time.perf_counter()
-        for _ in range(int(line)):
-            WAYS[how](*masks)
-        print(time.perf_counter() - begin, flush=True)
+    facts = {"engine": f"surface-distance {version}", "dice": found[0], "hd95_mm": found[1]}
+    repeat_on_request(facts, lambda: WAYS[how](*masks))
 
 
 if __name__ == "__main__":

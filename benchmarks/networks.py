@@ -13,7 +13,6 @@ Memory is what the process takes at most beyond what TensorFlow takes by itself.
 from __future__ import annotations
 
 import dataclasses
-import json
 import resource
 import statistics
 import sys
@@ -22,6 +21,7 @@ import time
 import numpy as np
 
 from benchmarks.competitor import Competitor, rounds
+from benchmarks.on_request import repeat_on_request
 from semicml_tf import commandline
 from semicml_tf.configuration import check, option
 from semicml_tf.networks.catalogue import NETWORKS
@@ -104,12 +104,8 @@ def _work(config: NetworksConfig) -> None:
     for _ in range(2):
         float(step(data)["loss"])
     parameters = sum(int(tf.size(variable)) for variable in method.students["ct"].trainable_variables)
-    print(json.dumps({"parameters": parameters, "mib": (_peak_bytes() - before) / _MIB}), flush=True)
-    for line in sys.stdin:
-        begin = time.process_time()
-        for _ in range(int(line)):
-            float(step(data)["loss"])
-        print(time.process_time() - begin, flush=True)
+    facts = {"parameters": parameters, "mib": (_peak_bytes() - before) / _MIB}
+    repeat_on_request(facts, lambda: float(step(data)["loss"]), time.process_time)
 
 
 def _peak_bytes() -> int:

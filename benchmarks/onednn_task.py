@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import pathlib
 import sys
 import time
 
 from benchmarks import serving_setup
+from benchmarks.on_request import repeat_on_request
 from semicml_tf import commandline
 from semicml_tf.system import quiet_import
 
@@ -25,12 +25,7 @@ def main(task: str, folder: pathlib.Path) -> None:
     with contextlib.ExitStack() as stack:
         repeat = {"inference": _inference, "serving": _serving, "evaluation": _evaluation}[task](folder, stack)
         repeat()
-        print(json.dumps({"task": task}), flush=True)
-        for line in sys.stdin:
-            begin = time.perf_counter()
-            for _ in range(int(line)):
-                repeat()
-            print(time.perf_counter() - begin, flush=True)
+        repeat_on_request({"task": task}, repeat)
 
 
 def _inference(folder: pathlib.Path, stack: contextlib.ExitStack):

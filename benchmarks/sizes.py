@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
-from semicml_tf.configuration import option
+from semicml_tf.configuration import as_list, option
 from semicml_tf.errors import UserError
 
 
@@ -27,6 +28,12 @@ class StepSizes:
     def words(self) -> list[str]:
         """The sizes as arguments of `step_of_ours` and `step_of_torch`."""
         return [str(size) for size in (self.window, self.width, self.labelled, self.unlabelled)]
+
+
+def cube_contradictions(patch: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a patch whose 3-D networks must have the same strides in both engines: 2 along all axes."""
+    if len(patch) != 3 or len(set(patch)) > 1 or patch[0] % 16:
+        yield f"expected --patch to be three equal multiples of 16, got {as_list(patch)}", "Correct --patch"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 
 import numpy as np
 
+from benchmarks.on_request import repeat_on_request
 from semicml_tf.system import quiet_import
 
 NAMES = ("ct", "pet", "mr", "us")
@@ -74,13 +73,9 @@ def main(
     for _ in range(3):
         float(step(data)["loss"])
     parameters = sum(int(tf.size(variable)) for variable in method.students["ct"].trainable_variables)
-    print(json.dumps({"engine": f"TensorFlow {tf.__version__}", "parameters": parameters}), flush=True)
-    for line in sys.stdin:
-        begin = time.perf_counter()
-        for _ in range(int(line)):
-            # Training reads the loss of each step, too.
-            float(step(data)["loss"])
-        print(time.perf_counter() - begin, flush=True)
+    facts = {"engine": f"TensorFlow {tf.__version__}", "parameters": parameters}
+    # Training reads the loss of each step, too.
+    repeat_on_request(facts, lambda: float(step(data)["loss"]))
 
 
 if __name__ == "__main__":

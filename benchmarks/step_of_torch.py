@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import sys
-import time
 
 import torch
+from on_request import repeat_on_request
 from torch import nn
 from torch.nn import functional as F
 
@@ -125,12 +124,7 @@ def main(size: str, width: int, labelled: int, unlabelled: int, precision: str, 
     for _ in range(3):
         step()
     count = sum(parameter.numel() for parameter in students[0].parameters())
-    print(json.dumps({"engine": f"PyTorch {torch.__version__}", "parameters": count}), flush=True)
-    for line in sys.stdin:
-        begin = time.perf_counter()
-        for _ in range(int(line)):
-            step()
-        print(time.perf_counter() - begin, flush=True)
+    repeat_on_request({"engine": f"PyTorch {torch.__version__}", "parameters": count}, step)
 
 
 if __name__ == "__main__":

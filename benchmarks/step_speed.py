@@ -24,7 +24,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.competitor import Competitor, rounds
-from benchmarks.sizes import StepSizes, TorchPython
+from benchmarks.sizes import StepSizes, TorchPython, cube_contradictions
 from semicml_tf import commandline
 from semicml_tf.configuration import as_list, check, option
 from semicml_tf.system import cpu
@@ -62,8 +62,8 @@ class StepSpeedConfig(TorchPython, StepSizes):
         check(self, self._contradictions())
 
     def _contradictions(self):
-        if self.patch and (len(self.patch) != 3 or len(set(self.patch)) > 1 or self.patch[0] % 16):
-            yield f"expected --patch to be three equal multiples of 16, got {as_list(self.patch)}", "Correct --patch"
+        if self.patch:
+            yield from cube_contradictions(self.patch)
 
     @property
     def words(self) -> list[str]:
