@@ -9,21 +9,21 @@ import numpy as np
 LEVEL = 0.95
 RESAMPLES = 9999
 SEED = 0
-# With fewer patients, the interval contains the true mean far less often than its level says.
+# With fewer patients, the coverage is far below the level.
 FEWEST = 5
 
 # Share of intervals that contain the true mean, by the number of patients. For normal scores the interval is the mean
 # ± 1.96 standard errors, with divisor n in the variance. The ratio follows Student's t:
 # P(|t of n - 1| < 1.96 sqrt((n - 1) / n)).
-HOLDS = {5: 0.85, 9: 0.90, 16: 0.92, 35: 0.94}
+COVERAGE = {5: 0.85, 9: 0.90, 16: 0.92, 35: 0.94}
 
 # Goes into every report.
 METHOD = (
     f"{LEVEL:.0%} interval of the mean over patients: percentile bootstrap (Efron and Tibshirani 1993), {RESAMPLES} "
-    f"resamples of the patients, seed {SEED}; none for fewer than {FEWEST} patients. It is too narrow for few: "
-    f"of normal scores it holds the true mean not in {LEVEL:.0%} of cases, but in about "
-    f"{', '.join(f'{share:.0%} with {patients}' for patients, share in HOLDS.items())} patients. "
-    "It speaks of other patients of the same kind, not of another training or another draw of labels"
+    f"resamples of the patients, seed {SEED}; none for fewer than {FEWEST} patients. For few patients it is too "
+    "narrow: for normal scores, it contains the true mean in about "
+    f"{', '.join(f'{share:.0%} with {patients}' for patients, share in COVERAGE.items())} patients. "
+    "It covers other patients of the same population, not another training or other labelled patients"
 )
 
 
@@ -40,7 +40,7 @@ def intervals(rows: Sequence[Sequence[float]]) -> list[list[float] | None]:
         return [None] * len(rows)
     import scipy.stats
 
-    found = scipy.stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (np.asarray(rows, np.float64),),
         np.mean,
         axis=-1,
@@ -50,4 +50,4 @@ def intervals(rows: Sequence[Sequence[float]]) -> list[list[float] | None]:
         # SciPy before 1.15 has no other name for this argument.
         random_state=np.random.default_rng(SEED),
     ).confidence_interval
-    return [[float(low), float(high)] for low, high in zip(found.low, found.high)]
+    return [[float(low), float(high)] for low, high in zip(interval.low, interval.high)]

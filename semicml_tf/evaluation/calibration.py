@@ -1,4 +1,4 @@
-"""Calibration of soft labels: do probabilities equal frequencies, and how much of the lesion do the labels keep?
+"""Calibration of soft labels, and the share of the lesion that they keep.
 
 Voxels are counted patient by patient (`tally`). All measures are computed from the sum of the counts (`measures`).
 """
@@ -79,7 +79,7 @@ class Tally:
 
     Attributes:
         bins: of all voxels.
-        unsure: of those with q strictly within `UNSURE`.
+        unsure: of the voxels with q strictly within `UNSURE`.
         squared: sum of (q - truth)^2.
         drawn: voxels with q >= `CUT`.
         hits: drawn voxels that are foreground in truth.
@@ -100,12 +100,12 @@ class Tally:
 
     @property
     def dice(self) -> float:
-        """DSC of q >= `CUT`; 1 where that and the truth are empty."""
+        """DSC of q >= `CUT`; 1 if both masks are empty."""
         return float(dice_from_counts(self.hits, self.drawn, self.true))
 
     def __add__(self, other: Tally) -> Tally:
         pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
-        return Tally(*(one + another for one, another in pairs))
+        return Tally(*(first + second for first, second in pairs))
 
 
 def tally(q: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None) -> Tally:
@@ -136,17 +136,17 @@ def measures(patients: Sequence[Tally]) -> dict:
     """All numbers of a soft label, over all patients' voxels together; DSC is a mean over patients with a lesion.
 
     Returns:
-        ``patients``; ``reliability`` (as `reliability`); ``ece`` and ``ece_unsure``, over all voxels and those within
-        `UNSURE`, with their number ``unsure``; ``brier``, the mean of (q - truth)^2; ``kept``, the share of true
-        foreground with q >= 0.5; ``mass_kept``, the mean of q there; ``ppv`` of q >= 0.5; ``dice`` of it and
-        ``dice_patients``, the number of patients in its mean. None where a number is undefined.
+        ``patients``; ``reliability`` (as `reliability`); ``ece`` over all voxels; ``ece_unsure`` over the voxels within
+        `UNSURE`, and their number ``unsure``; ``brier``, the mean of (q - truth)^2; ``kept``, the share of true
+        foreground with q >= `CUT`; ``mass_kept``, the mean of q in true foreground; ``ppv`` and mean ``dice`` of
+        q >= `CUT`; ``dice_patients``, the number of patients in ``dice``. Undefined numbers are None.
     """
     if not patients:
         raise ValueError("expected at least one patient")
     whole = patients[0]
-    for one in patients[1:]:
-        whole = whole + one
-    scores = [one.dice for one in patients if one.true]
+    for patient in patients[1:]:
+        whole = whole + patient
+    scores = [patient.dice for patient in patients if patient.true]
     return {
         "patients": len(patients),
         "reliability": reliability(whole.bins),

@@ -1,19 +1,20 @@
-"""`evaluation/PARTITION/cases`: what an evaluation leaves of its patients' images, for the report's pictures.
+"""`evaluation/PARTITION/cases`: the images that an evaluation keeps for the report.
 
-Test patients are read by `evaluate` alone, so it keeps what a page may show: of each patient one slice, and whole
-volumes of those with the lowest and the highest DSC. Everything is 8-bit and on the network's grid.
+Only `evaluate` reads test patients. It keeps one slice of each patient, and the volumes of the patients with the lowest
+and the highest DSC. All images are 8-bit and on the network's grid.
 
     cases/index.json              `INDEX_VERSION`, the patients in ranked order, calibration
-    cases/0003/slice.npz          image-I, truth, mask-I, probability-I: (rows, columns) uint8; I counts the run's
-                                  modalities
-    cases/0003/errors.npz         likewise, of the slice with the most errors, where that is another one
-    cases/0003/image-I.nii.gz     uint8 whose NIfTI scaling gives native units back (HU, SUV, MR as reconstructed)
+    cases/0003/slice.npz          image-I, truth, mask-I, probability-I: (rows, columns) uint8; I is the index of the
+                                  run's modality
+    cases/0003/errors.npz         the same arrays of the slice with the most errors, if it is another slice
+    cases/0003/image-I.nii.gz     uint8; the NIfTI scaling restores native units (HU, SUV, MR as reconstructed)
     cases/0003/truth.nii.gz       uint8 0/1
-    cases/0003/mask-I.nii.gz      uint8 0/1, of modality I's network: what was scored, after its post-processing
-    cases/0003/probability-I.nii.gz   of modality I's network, 0..255; the scaling gives 0..1 back
+    cases/0003/mask-I.nii.gz      uint8 0/1: the scored mask of modality I's network, after post-processing
+    cases/0003/probability-I.nii.gz   of modality I's network, 0..255; the scaling restores 0..1
 
-Files are named by numbers: a patient's name may hold what a file's name may not. With several classes, truth, masks and
-probabilities have the class's number after a further hyphen: truth-C, mask-I-C, probability-I-C.
+Folders are named by numbers, because patients' names may contain characters that file names may not. With several
+classes, truth, masks and probabilities have the class's number after a further hyphen: truth-C, mask-I-C,
+probability-I-C.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ from semicml_tf.system.json_files import Count, Positive, Share
 FOLDER = "cases"
 INDEX = "index.json"
 SLICE, ERRORS = "slice.npz", "errors.npz"
-# Of one class, the index is of version 2 and has no classes.
+# With one class, the index has version 2 and no field `classes`.
 PLAIN_VERSION, INDEX_VERSION = 2, 3
-# What --case_images may say.
+# Choices of --case_images.
 KINDS = ("shown", "all", "none")
-# Whose volumes are kept by "shown".
+# Numbers of patients whose volumes "shown" keeps.
 WORST, BEST = 10, 5
 
 
@@ -60,7 +61,7 @@ class Bin:
 
     def __post_init__(self):
         if self.count and (self.mean_label is None or self.observed is None):
-            raise ValueError("expected numbers of a bin that holds voxels")
+            raise ValueError("expected mean_label and observed of a bin with voxels")
 
 
 class Measured(TypedDict):
@@ -85,33 +86,33 @@ class _Entry(TypedDict):
 
 
 class Index(TypedDict):
-    """What is read of `cases/index.json`."""
+    """The fields of `cases/index.json` that are read."""
 
     index_version: Literal[PLAIN_VERSION, INDEX_VERSION]
     case_images: NotRequired[str]
     modalities: list[str]
-    # Names of several classes; missing where there is one.
+    # Names of several classes; missing if there is one class.
     classes: NotRequired[Annotated[list[str], MinLen(2), MaxLen(MOST_CLASSES)]]
-    # By modality; of several regions also by class, {} of exclusive classes.
+    # By modality; with several regions also by class; {} for exclusive classes.
     thresholds: dict[str, Share | None | dict[str, Share]]
     labelled_patients: Count
     cases: list[_Entry]
-    # By modality; of several classes by "MODALITY CLASS".
+    # By modality; with several classes by "MODALITY CLASS".
     calibration: NotRequired[dict[str, Measured]]
 
 
 def classes(index: Index) -> tuple[str, ...]:
-    """Names of several classes; () where there is one."""
+    """Names of several classes; () if there is one class."""
     return tuple(index.get("classes", ()))
 
 
 def suffixes(names: Sequence[str]) -> list[str]:
-    """For each class, what follows the names of its arrays: nothing for a single one."""
+    """For each class, the suffix of its arrays' names; empty for a single class."""
     return [f"-{number}" for number in range(len(names))] if len(names) > 1 else [""]
 
 
 def read_index(evaluation: pathlib.Path) -> Index:
-    """The index below the folder of an evaluation.
+    """Reads the index below the folder of an evaluation.
 
     Raises:
         UserError: the file cannot be read, or a field is missing or wrong.
@@ -126,7 +127,7 @@ def read_index(evaluation: pathlib.Path) -> Index:
 
 
 def to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values as uint8 of their shape: `low` and below are 0, `high` and above 255, between them the nearest step."""
+    """Maps `low`..`high` to uint8 0..255, with clipping and rounding."""
     if not high > low:
         return np.zeros(np.shape(values), np.uint8)
     scaled = (np.asarray(values, np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
@@ -134,9 +135,9 @@ def to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def write_volume(path: pathlib.Path, array: np.ndarray, grid: Grid, low: float = 0.0, high: float = 255.0) -> int:
-    """Writes a uint8 volume as gzipped NIfTI whose scaling turns 0..255 into `low`..`high`; returns its bytes.
+    """Writes a uint8 volume as gzipped NIfTI whose scaling maps 0..255 to `low`..`high`; returns its size in bytes.
 
-    The voxels lie in the file as NIfTI viewers expect them: left-right, back-front, feet-head.
+    The axes in the file have the usual order of NIfTI: left-right, back-front, feet-head.
 
     Args:
         array: (slices, rows, columns), of ``grid.shape``.
@@ -145,7 +146,7 @@ def write_volume(path: pathlib.Path, array: np.ndarray, grid: Grid, low: float =
 
     import nibabel
 
-    # Columns, rows, slices: the file's first axis then runs along the patient's left-right as anywhere.
+    # Columns, rows, slices: the file's first axis is then the patient's left-right axis.
     affine = grid.affine[:, [2, 1, 0, 3]]
     image = nibabel.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), affine)
     image.header.set_xyzt_units("mm")
@@ -159,7 +160,7 @@ def write_volume(path: pathlib.Path, array: np.ndarray, grid: Grid, low: float =
 
 
 def _with_scaling(image) -> bytes:
-    # nibabel chooses the scaling of what it writes anew: the header's bytes are written as they were set.
+    # nibabel would replace the scaling on writing. The header's bytes are therefore written here.
     header, data = image.header.copy(), np.asarray(image.dataobj)
     header["vox_offset"] = 352
     header["magic"] = b"n+1"
@@ -179,18 +180,18 @@ class _Kept:
 
 
 class CaseImages:
-    """Gathers what is kept, a patient at a time, beside the output until `move_to` puts it there.
+    """Collects images patient by patient in a temporary folder beside the output; `move_to` moves them into it.
 
-    A context: what was not moved is removed at its end.
+    As a context manager, it removes the temporary folder if `move_to` was not called.
 
     Args:
         output: folder of the evaluation.
-        modalities: the run's.
+        modalities: of the run.
         thresholds: on the probability, by modality and class.
-        kind: ``shown``: a slice of everybody, volumes of the `WORST` and `BEST` by DSC; ``all``: volumes of everybody;
-            ``none``: no image.
-        labelled: patients with labels that the run was trained on.
-        classes: names of what is segmented.
+        kind: ``shown``: a slice of each patient, volumes of the `WORST` and `BEST` patients by DSC; ``all``: volumes of
+            all patients; ``none``: no image.
+        labelled: number of labelled patients that the run was trained on.
+        classes: names of the classes.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class CaseImages:
         self._classes = tuple(classes)
         self._folder: pathlib.Path | None = None
         self._kept: list[_Kept] = []
-        # By modality, of several classes by "MODALITY CLASS".
+        # By modality; with several classes by "MODALITY CLASS".
         self._tallies: dict[str, calibration.Tally] = {}
         self._patients: dict[str, int] = {}
 
@@ -220,30 +221,30 @@ class CaseImages:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, record: CaseRecord, answers: Mapping[str, Answer]) -> None:
-        """Takes in a patient; see `study.OnCase`.
+        """Adds a patient; see `score_cases.OnCase`.
 
         Raises:
-            UserError: nothing can be written beside the output.
+            UserError: the temporary folder cannot be written.
         """
-        held = [name for name in self._modalities if name in record.images]
+        present = [name for name in self._modalities if name in record.images]
         ignored = record.labels.ignored(record.label)
-        for name in held:
-            for one, soft in zip(self._classes, answers[name].probabilities):
-                counted = calibration.tally(soft, record.labels.mask(record.label, one), ignored)
-                key = name if len(self._classes) == 1 else f"{name} {one}"
-                self._tallies[key] = self._tallies[key] + counted if key in self._tallies else counted
+        for name in present:
+            for class_name, soft in zip(self._classes, answers[name].probabilities):
+                tally = calibration.tally(soft, record.labels.mask(record.label, class_name), ignored)
+                key = name if len(self._classes) == 1 else f"{name} {class_name}"
+                self._tallies[key] = self._tallies[key] + tally if key in self._tallies else tally
                 self._patients[key] = self._patients.get(key, 0) + 1
-        if self._kind == "none" or not held:
+        if self._kind == "none" or not present:
             return
-        masks = [answers[name].masks for name in held]
+        masks = [answers[name].masks for name in present]
         index = self._slice(record, masks)
         errors = self._errors(record, masks, index)
         _, height, width = record.grid.spacing_mm
         entry = {
             "case_id": record.case_id,
             "folder": f"{len(self._kept):04d}",
-            "mean_dice": float(np.mean([answers[name].score.dice for name in held])),
-            "modalities": held,
+            "mean_dice": float(np.mean([answers[name].score.dice for name in present])),
+            "modalities": present,
             "shape": list(record.grid.shape),
             "spacing_mm": list(record.grid.spacing_mm),
             "slice_index": index,
@@ -254,7 +255,7 @@ class CaseImages:
         try:
             kept = _Kept(entry, self._make() / entry["folder"])
             kept.folder.mkdir()
-            images = self._arrays(record, answers, held)
+            images = self._arrays(record, answers, present)
             for name, place in ((SLICE, index), (ERRORS, errors)):
                 if place is not None:
                     flat = {key: array[place] for key, (array, _, _) in images.items()}
@@ -273,18 +274,18 @@ class CaseImages:
         except OSError as error:
             raise atomic_files.unwritable(self._output, error) from error
 
-    def _arrays(self, record: CaseRecord, answers, held) -> dict[str, tuple[np.ndarray, float, float]]:
+    def _arrays(self, record: CaseRecord, answers, present) -> dict[str, tuple[np.ndarray, float, float]]:
         ends = suffixes(self._classes)
         truth = record.labels.masks(record.label)
-        found = {f"truth{end}": (mask, 0.0, 255.0) for end, mask in zip(ends, truth)}
-        for name in held:
+        arrays = {f"truth{end}": (mask, 0.0, 255.0) for end, mask in zip(ends, truth)}
+        for name in present:
             number, window = self._modalities.index(name), record.constants[name]
             low, high = ((edge - window.center) / window.scale for edge in (window.low, window.high))
-            found[f"image-{number}"] = to_bytes(record.images[name], low, high), window.low, window.high
+            arrays[f"image-{number}"] = to_bytes(record.images[name], low, high), window.low, window.high
             for end, mask, soft in zip(ends, answers[name].masks, answers[name].probabilities):
-                found[f"mask-{number}{end}"] = mask.astype(np.uint8), 0.0, 255.0
-                found[f"probability-{number}{end}"] = to_bytes(soft, 0.0, 1.0), 0.0, 1.0
-        return found
+                arrays[f"mask-{number}{end}"] = mask.astype(np.uint8), 0.0, 255.0
+                arrays[f"probability-{number}{end}"] = to_bytes(soft, 0.0, 1.0), 0.0, 1.0
+        return arrays
 
     def _make(self) -> pathlib.Path:
         if self._folder is None:
@@ -323,7 +324,7 @@ class CaseImages:
                 kept.entry["volumes"] = None
 
     def move_to(self, folder: pathlib.Path) -> None:
-        """Writes the index and puts everything into `folder` / `FOLDER`; `folder` is on the output's file system."""
+        """Writes the index and moves all images to `folder` / `FOLDER`; `folder` is on the output's file system."""
         several = len(self._classes) > 1
         body = {
             "index_version": INDEX_VERSION if several else PLAIN_VERSION,
@@ -340,15 +341,15 @@ class CaseImages:
             "calibration": {name: self._measures(name) for name in self._tallies},
         }
         try:
-            made = self._make()
-            atomic_files.write_json(made / INDEX, body)
-            os.rename(made, folder / FOLDER)
+            staged = self._make()
+            atomic_files.write_json(staged / INDEX, body)
+            os.rename(staged, folder / FOLDER)
         except OSError as error:
             raise atomic_files.unwritable(folder, error) from error
         self._folder = None
 
     def _measures(self, name: str) -> dict:
-        counted = calibration.measures([self._tallies[name]])
-        # Those over patients need each patient's counts; they stand among the scores, on the patients' own grid.
-        kept = ("reliability", "ece", "ece_unsure", "unsure", "brier")
-        return {"patients": self._patients[name], **{key: counted[key] for key in kept}}
+        measures = calibration.measures([self._tallies[name]])
+        # Measures that are means over patients are not computed here: the scores have them on the patients' own grid.
+        names = ("reliability", "ece", "ece_unsure", "unsure", "brier")
+        return {"patients": self._patients[name], **{key: measures[key] for key in names}}

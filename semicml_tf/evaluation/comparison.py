@@ -14,13 +14,13 @@ from semicml_tf.system.tables import Table
 from semicml_tf.system.tables import markdown as escaped
 
 COMPARISON_VERSION = 1
-# In place of a modality, for masks of another tool that are of no single one.
+# Stands for the modality of another tool's masks that belong to no single modality.
 ALL_MODALITIES = "any"
 FILES = ("comparison.json", "comparison.md")
 METHOD = (
     "Wilcoxon's signed-rank test of DSC, two-sided, over the patients whom both runs scored in the modality; p "
-    "corrected by Holm over all comparisons listed here. One training of each: a small p says that other patients "
-    "would tell these two networks apart, too, not that another training of the same method would"
+    "corrected by Holm over all comparisons listed here. One training of each: a small p means that these two networks "
+    "also differ on other patients, not that two other trainings of the same methods would differ"
 )
 
 
@@ -29,18 +29,18 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
     is_pooled = bool(first.get("folds") or other.get("folds"))
 
     def scored(body):
-        # Row by row: a row holds the patients that have the modality that it reads. Masks have other rows than a run.
+        # Row by row: a row has the patients with its modality. Masks and runs have different rows.
         return (
             report.patients(body) if of_masks else [[case["case_id"] for case in row["cases"]] for row in body["rows"]]
         )
 
     def baselines(body):
-        # Those beside masks are fitted on all modalities, which a run may lack.
+        # Baselines beside masks are fitted on all modalities of the dataset. A run may have fewer.
         return None if of_masks else body["blind"]
 
     for what, left, right in (
         ("data hashes", first["dataset"]["data_hash"], other["dataset"]["data_hash"]),
-        # All patients whom a cross-validation tests are in another partition of the dataset itself.
+        # The dataset itself has the patients of a cross-validation in another partition.
         ("partitions", *((None, None) if of_masks and is_pooled else (first["partition"], other["partition"]))),
         ("policies", *report.shared_policy(first, other)),
         ("patients", scored(first), scored(other)),
@@ -57,19 +57,19 @@ def _check_same(first: dict, other: dict, path: str | pathlib.Path, first_path: 
 
 
 def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
-    """Tests of every two runs in every common modality; with several classes of their mean, then of each class.
+    """Tests every pair of runs in every common modality; with several classes, their mean and then each class.
 
-    Masks of another tool that are of no single modality are tested in every modality of the others.
+    Masks of no single modality are tested in every modality of the other runs.
 
     Returns:
-        By comparison ``modality``, ``first``, ``second`` (names), the fields of `paired_tests.Paired` (``difference``
-        is the mean DSC of the first less that of the second) and ``p_holm``, corrected for all of them. With several
-        classes also ``target``, a class; None of their mean.
+        For each comparison ``modality``, ``first``, ``second`` (names), the fields of `paired_tests.Paired`
+        (``difference`` is the mean DSC of the first minus that of the second), and ``p_holm``, corrected for all
+        comparisons. With several classes also ``target``: a class, or None for their mean.
     """
-    found = []
+    comparisons = []
     rows = [row for body in reports for row in report.methods(body)]
     modalities = dict.fromkeys(row["modality"] for row in rows if row["modality"])
-    # Masks of no single modality, and nothing else.
+    # If all rows are masks of no single modality.
     modalities = modalities or {ALL_MODALITIES: None}
     targets = report.targets(reports[0])
     for modality, target in itertools.product(modalities, (None, *targets)):
@@ -85,25 +85,25 @@ def tests(reports: Sequence[dict], names: Sequence[str]) -> list[dict]:
             pairs = ([runs[name][patient] for patient in common] for name in (first, second))
             result = dataclasses.asdict(paired_tests.wilcoxon(*pairs))
             place = {"modality": modality, "target": target} if targets else {"modality": modality}
-            found.append({**place, "first": first, "second": second, **result})
-    for one, corrected in zip(found, paired_tests.holm([one["p"] for one in found])):
-        one["p_holm"] = corrected
-    return found
+            comparisons.append({**place, "first": first, "second": second, **result})
+    for comparison, corrected in zip(comparisons, paired_tests.holm([comparison["p"] for comparison in comparisons])):
+        comparison["p_holm"] = corrected
+    return comparisons
 
 
 def check_names(runs: Sequence[object], names: Sequence[str]) -> None:
-    """Raises UserError unless each run has a name of its own."""
+    """Raises UserError unless each run has a unique name."""
     if not runs or len(runs) != len(names):
         raise UserError(
             f"expected as many names as runs, got {len(names)} names and {len(runs)} runs",
             remedy="Pass --names=NAME_A,NAME_B in the order of the runs",
         )
     if len(set(names)) != len(names):
-        raise UserError(f"expected a name of its own for each run, got {', '.join(names)}", remedy="Pass --names=A,B")
+        raise UserError(f"expected a unique name for each run, got {', '.join(names)}", remedy="Pass --names=A,B")
 
 
 def build(paths: Sequence[str | pathlib.Path], names: Sequence[str], failure_dice: float = failures.DICE_BOUND) -> dict:
-    """What `comparison.json` holds: the runs with their rows and failures, the tests, and the no-network baselines.
+    """The contents of `comparison.json`: the runs with their rows and failures, the tests, the no-network baselines.
 
     Args:
         paths: of `metrics.json` files, of any version that `report.load` reads.
@@ -182,15 +182,15 @@ def markdown(body: dict) -> str:
     if body["tests"]:
         lines = [
             [
-                one["modality"],
-                *([table.class_title(one)] if several else []),
-                f"{one['first']} less {one['second']}",
-                f"{one['difference']:+.3f}",
-                f"{one['differing']}/{one['patients']}",
-                _p(one["p"]),
-                _p(one["p_holm"]),
+                test["modality"],
+                *([table.class_title(test)] if several else []),
+                f"{test['first']} less {test['second']}",
+                f"{test['difference']:+.3f}",
+                f"{test['differing']}/{test['patients']}",
+                _p(test["p"]),
+                _p(test["p_holm"]),
             ]
-            for one in body["tests"]
+            for test in body["tests"]
         ]
         headings = ["modality", *(["class"] if several else []), "runs", "difference in DSC"]
         headings += ["patients that differ", "p", "p corrected"]
@@ -202,4 +202,4 @@ def markdown(body: dict) -> str:
         for row in run["rows"]
         if not several or row["target"]
     )
-    return "\n".join([*(one.markdown() for one in tables), f"Failures:  \n{failed}"])
+    return "\n".join([*(test.markdown() for test in tables), f"Failures:  \n{failed}"])

@@ -60,8 +60,8 @@ class EvaluateConfig(Scoring, DatasetAccess, RunData):
     run: str | None = option(None, help="Folder of the run.", path=True)
     output: str | None = option(
         None,
-        help="Folder to write. The default is RUN/evaluation/PARTITION or, beside the folder of the masks, "
-        "MASKS-evaluation/PARTITION.",
+        help="Folder to write. The default is RUN/evaluation/PARTITION; with --masks it is MASKS-evaluation/PARTITION, "
+        "beside the folder of the masks.",
         path=True,
     )
     require_margin: float | None = option(
@@ -72,8 +72,8 @@ class EvaluateConfig(Scoring, DatasetAccess, RunData):
     )
     choose_postprocessing: bool = option(
         False,
-        help="Instead of scoring: try post-processing of the masks on the validation patients, and write what improves "
-        "the DSC to RUN/postprocessing.json. Evaluation, export and prediction then apply it.",
+        help="Instead of scoring: try post-processing of the masks on the validation patients, and write the steps "
+        "that improve the DSC to RUN/postprocessing.json. Evaluation, export and prediction then apply them.",
     )
     masks: str | None = option(
         None,
@@ -88,8 +88,8 @@ class EvaluateConfig(Scoring, DatasetAccess, RunData):
     )
     mask_modality: str | None = option(
         None,
-        help="The one modality that the masks were drawn on. They then stand beside its network. Without it, they "
-        "stand beside the network of every modality.",
+        help="The only modality that the masks were drawn on. They are then compared with its network. Without this "
+        "option, they are compared with the network of every modality.",
         group=_MASKS,
     )
     mask_values: tuple[str, ...] = option(
@@ -135,7 +135,7 @@ class _Compared:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareConfig(Scoring, DatasetAccess, _Compared):
-    """Options of `semicml_tf.compare`. Those of scoring count where --dataset is given."""
+    """Options of `semicml_tf.compare`. The options of scoring have an effect only with --dataset."""
 
     output: str | None = option(
         None,

@@ -36,7 +36,7 @@ def read(run: Run, dataset: str | None, **access: str | None) -> DatasetInfo:
         access: as `DatasetInfo.load` takes it.
 
     Raises:
-        UserError: it cannot be read. The remedy names --dataset where the run's own dataset has gone.
+        UserError: it cannot be read. If the run's own dataset is missing, the remedy names --dataset.
     """
     try:
         return DatasetInfo.load(dataset or run.dataset, **access)
@@ -62,7 +62,7 @@ def cases_to_score(info: DatasetInfo, partition: str) -> tuple[CaseEntry, ...]:
     """The cases of the partition to score.
 
     Raises:
-        UserError: the partition is empty; the remedy names one that is not.
+        UserError: the partition is empty; the remedy names the validation partition if it has patients.
     """
     if not info.partitions.get(partition) and info.partitions.get("validation"):
         count = len(info.partitions["validation"])
@@ -77,8 +77,12 @@ def cases_to_score(info: DatasetInfo, partition: str) -> tuple[CaseEntry, ...]:
 
 def one_patient_note(count: int, partition: str) -> list[str]:
     """A note for readers of the scores of a single patient."""
-    text = f"One {partition} patient is no evidence: these scores say nothing about other patients, or about which row "
-    return [f"{text}is better. Convert again with more {partition} patients."] if count == 1 else []
+    if count != 1:
+        return []
+    return [
+        f"One {partition} patient is no evidence: the scores say nothing about other patients, or about which row is "
+        f"better. Convert again with more {partition} patients."
+    ]
 
 
 def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[str]:
@@ -98,10 +102,10 @@ def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[st
         raise UserError(
             f"expected the run's modalities {', '.join(run.modalities)}, got {', '.join(info.modalities)}",
             path=info.location,
-            remedy="Choose the dataset that the run was trained on",
+            remedy="Pass the dataset that the run was trained on",
         )
     if not allowed:
-        remedy = "Choose the run's own --dataset, or pass --allow_other_data if its patients are others on purpose"
+        remedy = "Pass the run's own --dataset, or pass --allow_other_data to score other patients on purpose"
         require(run, info, remedy=remedy)
     if info.data_hash == run.data_hash:
         return []
@@ -109,14 +113,14 @@ def check(run: Run, info: DatasetInfo, partition: str, allowed: bool) -> list[st
     try:
         before = seen_cases.of_run(run, info)
     except UserError:
-        return [f"{note}; those are gone, so neither spacing, normalisation nor patients could be compared."]
-    for what, theirs, ours in seen_cases.differences(run, info, ("spacing_mm", "normalisation")):
+        return [f"{note}. The run's own data are missing, so spacing, normalisation and patients were not compared."]
+    for what, expected, received in seen_cases.differences(run, info, ("spacing_mm", "normalisation")):
         raise UserError(
-            f"expected the {what} that the run was trained with, {theirs}, got {ours}",
+            f"expected the {what} that the run was trained with, {expected}, got {received}",
             path=info.location,
             remedy="Convert these data with the run's settings",
         )
     known = {*before.trained_on, *before.validated_on}
     if leaked := sorted(known & {case.case_id for case in cases_to_score(info, partition)}):
-        note += f"; the run, or a run that it began with, has seen cases named {', '.join(leaked)}"
+        note += f"; the run, or a run that initialised it, has seen cases named {', '.join(leaked)}"
     return [f"{note}."]

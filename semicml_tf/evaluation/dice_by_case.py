@@ -1,4 +1,4 @@
-"""DSC of many segmenters on the same patients, without the other scores, which take most of the time."""
+"""DSC of many segmenters on the same patients. The other scores take most of the time and are left out."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def dice_by_case(
     *,
     jobs: int = 1,
 ) -> dict[str, dict[str, float]]:
-    """Means over classes of the DSC on the patient's own grid, without post-processing and ignored voxels.
+    """Mean DSC over classes on the patient's own grid, without post-processing and ignored voxels.
 
     Args:
         records: labelled, read once, one at a time in memory.
-        segmenters: by row name. A record that a segmenter does not answer is not scored in that row.
-        thresholds: on the probability, by row name and class; {} of exclusive classes.
+        segmenters: by row name. A record for which a segmenter returns None is not scored in that row.
+        thresholds: on the probability, by row name and class; {} for exclusive classes.
         jobs: masks that are scored at the same time, on threads.
 
     Returns:
@@ -50,4 +50,6 @@ def _dice(probabilities: np.ndarray, record: CaseRecord, thresholds: Mapping[str
     labels, ignored = record.labels, record.labels.ignored(record.native_label)
     valid = ... if ignored is None else ~ignored
     masks = native_masks(probabilities, record, thresholds, {})
-    return float(np.mean([dice(mask[valid], labels.mask(record.native_label, one)[valid]) for one, mask in masks]))
+    return float(
+        np.mean([dice(mask[valid], labels.mask(record.native_label, class_name)[valid]) for class_name, mask in masks])
+    )

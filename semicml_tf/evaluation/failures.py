@@ -1,4 +1,4 @@
-"""The patients on whom a method failed, by name."""
+"""Lists the patients on whom a method failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semicml_tf.evaluation.metrics.case_score import CaseScore
 from semicml_tf.evaluation.metrics.catalogue import MAIN, METRICS
 
 DICE_BOUND = 0.5
-# Metrics that are always numbers. None, NaN or infinity in them is no score.
+# Metrics that are always numbers. A patient with None, NaN or infinity in one of them has no score.
 _ALWAYS = tuple(name for name in MAIN if METRICS[name].always_defined)
 
 
@@ -18,11 +18,11 @@ def listed(scores: Sequence[CaseScore], dice_bound: float = DICE_BOUND) -> dict[
 
     Args:
         scores: of one method.
-        dice_bound: a DSC below it is a failure.
+        dice_bound: a lower DSC is a failure.
 
     Returns:
-        ``missed`` and ``false_alarms``: names; ``dice_below``: pairs of name and DSC, the worst first, of patients who
-        are neither; ``not_finite``: names of patients without a finite DSC or distance.
+        ``missed`` and ``false_alarms``: names; ``dice_below``: pairs of name and DSC of the other failed patients, the
+        worst first; ``not_finite``: names of patients without a finite DSC or distance.
     """
 
     def finite(score: CaseScore) -> bool:
@@ -33,7 +33,9 @@ def listed(scores: Sequence[CaseScore], dice_bound: float = DICE_BOUND) -> dict[
     return {
         "missed": [score.case_id for score in known if score.outcome == "missed"],
         "false_alarms": [score.case_id for score in known if score.outcome == "false alarm"],
-        "dice_below": [[score.case_id, score.dice] for score in sorted(low, key=lambda one: (one.dice, one.case_id))],
+        "dice_below": [
+            [score.case_id, score.dice] for score in sorted(low, key=lambda score: (score.dice, score.case_id))
+        ],
         "not_finite": [score.case_id for score in scores if not finite(score)],
     }
 

@@ -38,13 +38,13 @@ class EvaluateResult:
     """The scores of a run, or of the masks of another tool.
 
     Attributes:
-        folder: where the files lie.
+        folder: of the written files.
         metrics: contents of metrics.json.
-        scores: mean over patients and classes, by modality and then by measure, e.g. ``scores["ct"]["dice"]``. None
-            where a measure is undefined for all patients. Of masks: by name of the row.
-        shortfalls: networks that miss ``require_margin``, a sentence each.
+        scores: mean over patients and classes, by modality and measure, e.g. ``scores["ct"]["dice"]``; by name of the
+            row for masks. None if a measure is undefined for all patients.
+        shortfalls: one sentence per network that misses ``require_margin``.
         text: tables and notes for the screen.
-        warnings: what a person should look at before the scores are used.
+        warnings: to be checked before the scores are used.
     """
 
     folder: pathlib.Path
@@ -96,7 +96,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
     """
     if config.choose_postprocessing:
         raise UserError(
-            "choose_postprocessing makes no scores", remedy="Call choose_postprocessing(config), or set it to False"
+            "choose_postprocessing writes no scores", remedy="Call choose_postprocessing(config), or set it to False"
         )
     with contextlib.ExitStack() as stack:
         return _evaluate(config, stack) if config.masks is None else _evaluate_masks(config, stack)
@@ -179,11 +179,11 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
 
 def _evaluate_masks(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateResult:
     output = external_masks.output_of(config)
-    found = external_masks.evaluate_masks(config, output, FILES, stack)
-    body = found.body
+    scored = external_masks.evaluate_masks(config, output, FILES, stack)
+    body = scored.body
     with atomic_files.new_directory(output, overwrite=True) as staged:
         _write_tables(staged, body)
-        _write_overlays(staged, found.panels, found.modalities, predicted=f"{body['masks']['name']}, as scored")
+        _write_overlays(staged, scored.panels, scored.modalities, predicted=f"{body['masks']['name']}, as scored")
     metrics = shlex.quote(str(output / report.FILE_NAME))
     return EvaluateResult(
         folder=output,
@@ -191,7 +191,7 @@ def _evaluate_masks(config: EvaluateConfig, stack: contextlib.ExitStack) -> Eval
         scores={row["name"]: _means(row["summary"]) for row in report.methods(body)},
         shortfalls=_shortfalls(body, config),
         text=f"{_text(body, output)}\nbeside a run: python -m semicml_tf.compare RUN {metrics}",
-        warnings=found.warnings,
+        warnings=scored.warnings,
     )
 
 
@@ -231,7 +231,7 @@ def choose_postprocessing(config: EvaluateConfig) -> PostprocessingChoice:
     """
     if config.require_margin is not None:
         raise UserError(
-            "--choose_postprocessing makes no scores, which --require_margin needs", remedy="Leave one of them out"
+            "--choose_postprocessing writes no scores, which --require_margin needs", remedy="Leave one of them out"
         )
     if config.run is None:
         raise UserError("expected --run, whose masks are post-processed", remedy="Leave --masks out")

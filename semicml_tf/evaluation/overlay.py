@@ -23,17 +23,17 @@ _MOST_IN_TITLE = 4  # classes whose DSC a title names
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Panel:
-    """One slice of a patient, in network-grid pixels (rows, columns).
+    """One slice of a patient on the network's grid, (rows, columns).
 
     Attributes:
         case_id: name of the case.
         slice_index: along the network's grid.
-        slices: of the grid.
+        slices: number of slices of the grid.
         aspect: height of a pixel over its width.
-        images: by modality, normalised; those that the patient has.
+        images: normalised, by modality that the patient has.
         classes: names.
         truth: (classes, rows, columns) of bool.
-        predictions: by modality, likewise: the masks of that modality's network, as they were scored.
+        predictions: by modality, (classes, rows, columns) of bool: the scored masks of that modality's network.
         scores: by modality and class, of the whole volume on the patient's own grid.
     """
 
@@ -49,12 +49,12 @@ class Panel:
 
     @property
     def mean_dice(self) -> float:
-        """Over the modalities' networks and the classes."""
+        """Mean DSC over networks and classes."""
         return float(np.mean([score.dice for of_classes in self.scores.values() for score in of_classes.values()]))
 
 
 def panel(record: CaseRecord, modalities: Sequence[str], answers: Mapping[str, Answer]) -> Panel:
-    """The slice with the most truth; without any truth, the slice with the most prediction."""
+    """The slice with the largest true area; without truth, the slice with the largest predicted area."""
     present = [name for name in modalities if name in record.images]
     masks = {name: answers[name].masks for name in present}
     area = np.count_nonzero(record.labels.any(record.label), axis=(1, 2))
@@ -77,7 +77,7 @@ def panel(record: CaseRecord, modalities: Sequence[str], answers: Mapping[str, A
 
 
 def choose(panels: Sequence[Panel], count: int = 6) -> list[Panel]:
-    """Worst, best and those evenly between them by mean DSC, worst first."""
+    """The worst and the best panel by mean DSC, and panels at even steps between them; worst first."""
     ordered = sorted(panels, key=lambda item: (item.mean_dice, item.case_id))
     if len(ordered) <= count:
         return ordered
@@ -89,14 +89,14 @@ def _title(item: Panel, modality: str) -> str:
     score = mean_over_classes(list(of_classes.values()))
     outcome = "" if score.outcome == "both present" else f" ({score.outcome})"
     name = f"{printable(item.case_id)}  {modality}  DSC {score.dice:.2f}{outcome}"
-    each = ""
+    dice_by_class = ""
     if 1 < len(of_classes) <= _MOST_IN_TITLE:
-        each = "".join(f"  {one} {score.dice:.2f}" for one, score in of_classes.items())
-    return f"{name}\nslice {item.slice_index + 1} of {item.slices}{each}"
+        dice_by_class = "".join(f"  {class_name} {score.dice:.2f}" for class_name, score in of_classes.items())
+    return f"{name}\nslice {item.slice_index + 1} of {item.slices}{dice_by_class}"
 
 
 def _colours(classes: Sequence[str]) -> list[tuple[str, str]]:
-    """Of truth and prediction, for each class."""
+    """Colours of truth and prediction, for each class."""
     if len(classes) == 1:
         return [(outlines.TRUTH, outlines.PREDICTION)]
     return [(outlines.class_colour(number),) * 2 for number in range(len(classes))]
@@ -112,7 +112,8 @@ def _legend(classes: Sequence[str], predicted: str):
     ]
     if len(classes) > 1:
         handles += [
-            Line2D([], [], color=colour, linewidth=4, label=one) for one, (colour, _) in zip(classes, _colours(classes))
+            Line2D([], [], color=colour, linewidth=4, label=class_name)
+            for class_name, (colour, _) in zip(classes, _colours(classes))
         ]
     return handles
 
@@ -123,14 +124,14 @@ def write_png(
     modalities: Sequence[str],
     predicted: str = "that modality's network, as scored",
 ) -> None:
-    """Draws the panels: a patient's modalities side by side, and as many patients per row as have four panels.
+    """Draws a patient's modalities side by side, with at most four images per row if the modalities allow it.
 
     Args:
-        stream: where the PNG goes.
+        stream: receives the PNG.
         panels: at least one.
-        predicted: what the dashed lines are, for the legend.
+        predicted: legend of the dashed lines.
     """
-    # The figure without pyplot: no display, no global state.
+    # Without pyplot, there is neither a display nor global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from semicml_tf.evaluation.scores import mean_and_sd
 
-# Equal scores may differ in their last bits, because of the order of summing. Such scores count as equal.
+# Equal scores may differ in their last bits, because sums have another order. Such scores count as equal.
 _EQUAL_DIGITS = 12
 
 
@@ -31,9 +31,9 @@ class Paired:
 def wilcoxon(first: Sequence[float], second: Sequence[float]) -> Paired:
     """Wilcoxon's signed-rank test of paired scores (Biometrics Bulletin 1 (1945) 80-83), two-sided.
 
-    Patients without a difference are left out, as Wilcoxon did. Up to 50 patients the p-value is exact, by the
-    distribution of the rank sum or, where differences tie in size, by all changes of sign up to 13 patients; else
-    by the normal approximation with correction for ties.
+    As in Wilcoxon's article, patients without a difference are left out. Without ties, the p-value is exact for up to
+    50 patients. With ties, it is exact for up to 13 patients, by all changes of sign. Otherwise it uses the normal
+    approximation with correction for ties.
 
     Args:
         first, second: of the same patients in the same order.
@@ -51,7 +51,7 @@ def wilcoxon(first: Sequence[float], second: Sequence[float]) -> Paired:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's correction (Scand. J. Statist. 6 (1979) 65-70), in the order of the arguments.
 
-    The i-th smallest of m values, i from 0, is multiplied by m - i; none is less than a smaller one's, none above 1.
+    The i-th smallest of m values, i from 0, is multiplied by m - i. Corrected values keep the order and are at most 1.
     """
     corrected, least = [0.0] * len(p_values), 0.0
     for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

@@ -17,7 +17,7 @@ from semicml_tf.evaluation import data_provenance, failures, report
 from semicml_tf.evaluation.metrics.case_score import LESIONS, CaseScore, mean_over_classes
 from semicml_tf.evaluation.scores import summarise
 
-# The row of the no-network thresholds where folds chose different modalities.
+# Row name of the no-network thresholds if the folds chose different modalities.
 THRESHOLD_NAME = "intensity threshold"
 _SHARED = ("report_version", "partition", "policy", "surface_tolerance_mm", "failure_dice", "labels")
 _REMEDY = "Score all folds with the same flags and the same version"
@@ -27,9 +27,9 @@ def pool(reports: Mapping[str, dict], *, command: str, data_hash: str) -> dict:
     """One report of all folds.
 
     Args:
-        reports: of the folds, in their order, by the place of their runs.
-        command: that makes the cross-validation.
-        data_hash: of the dataset that the folds are made of.
+        reports: of the folds in order, by path of the run.
+        command: of the cross-validation.
+        data_hash: of the dataset that was split into folds.
 
     Raises:
         UserError: a patient is in two folds; the folds were scored in different ways, or have different rows.
@@ -57,11 +57,12 @@ def pool(reports: Mapping[str, dict], *, command: str, data_hash: str) -> dict:
 def mean_over_repeats(reports: Sequence[dict], *, command: str) -> dict:
     """One report of several repeats, with the mean of each patient's scores over the repeats.
 
-    A patient is missed if any repeat missed the patient, else a false alarm if any repeat is. Lesions are not counted.
+    The outcome of a patient is ``missed`` if any repeat missed the patient, else ``false alarm`` if any repeat has one.
+    Lesions are not counted.
 
     Args:
         reports: pooled reports of the same patients.
-        command: that makes the cross-validation.
+        command: of the cross-validation.
 
     Raises:
         UserError: the repeats were scored in different ways, or have different rows.
@@ -115,14 +116,14 @@ def _row(same: Sequence[dict], scores: Sequence[CaseScore], failure_dice: float)
 
 
 def _fold(place: str, body: dict) -> dict:
-    kept = {name: body[name] for name in ("thresholds", "postprocessing", "blind") if name in body}
+    fields = {name: body[name] for name in ("thresholds", "postprocessing", "blind") if name in body}
     return {
         "run": place,
         "run_hash": body["run"]["run_hash"],
         "data_hash": body["dataset"]["data_hash"],
         "cases": report.patients(body),
         "best": body["run"].get("best", {}),
-        **kept,
+        **fields,
     }
 
 
@@ -135,16 +136,16 @@ def _body(
     for body in reports:
         for modality, cases in body.get("lacking", {}).items():
             lacking.setdefault(modality, set()).update(cases)
-    kept = {name: first[name] for name in (*_SHARED, "intervals", "versions", "processor") if name in first}
+    fields = {name: first[name] for name in (*_SHARED, "intervals", "versions", "processor") if name in first}
     return {
-        **kept,
+        **fields,
         "command": command,
         "run": {"run_hash": run_hash, "data_hash": data_hash},
-        # Of the patients who are scored, whatever labels a fold has: cross-validations of one dataset can be compared.
+        # The hash of the whole dataset, not of a fold's view: cross-validations of one dataset can be compared.
         "dataset": {"data_hash": data_hash},
         "lacking": {modality: sorted(cases) for modality, cases in lacking.items()},
         "notes": [*notes, *_common(reports)],
-        # Fitted in each fold by itself: see `folds`.
+        # Fitted in each fold; see `folds`.
         "blind": {},
         "rows": rows,
         "folds": folds,
@@ -152,7 +153,7 @@ def _body(
 
 
 def _common(reports: Sequence[dict]) -> list[str]:
-    """The notes of the folds, each once, without those on a fold of one patient."""
+    """The notes of the folds, each once, without the notes on folds of one patient."""
     left_out = data_provenance.one_patient_note(1, reports[0]["partition"])
     notes = (note for body in reports if "folds" not in body for note in body["notes"])
     return [note for note in dict.fromkeys(notes) if note not in left_out]

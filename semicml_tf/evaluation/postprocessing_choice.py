@@ -25,14 +25,14 @@ FILE_NAME = "postprocessing.json"
 VERSION = 1
 _REMEDY = "Choose it again with python -m semicml_tf.evaluate RUN --choose_postprocessing"
 
-# Simplest first: the first of equals is chosen.
+# Simplest first: of candidates with equal DSC, the first is chosen.
 CANDIDATES = tuple(
     Postprocessing(fill_holes, min_ml, largest)
     for largest in (False, True)
     for fill_holes in (False, True)
     for min_ml in (0.0, 0.1, 0.5, 2.0, 5.0)
 )
-# Mean DSC that a candidate must gain over 'none'. A smaller gain may be chance, with few validation patients.
+# Required gain of a candidate in mean DSC over 'none'. With few validation patients, a smaller gain may be chance.
 MARGIN = 0.005
 
 
@@ -41,7 +41,7 @@ class _OfClass(TypedDict):
 
 
 class _Choice(TypedDict):
-    """Of a modality: the choice, or with several classes one for each."""
+    """The choice of a modality, or with several classes the choice of each class."""
 
     chosen: NotRequired[str]
     classes: NotRequired[dict[str, _OfClass]]
@@ -57,7 +57,7 @@ class _File(TypedDict):
 
 
 def choose(means: Sequence[float], margin: float = MARGIN) -> int:
-    """Index of the candidate with the best mean DSC, the first of equals; 0 unless it gains more than `margin`.
+    """Index of the first candidate with the best mean DSC; 0 unless it gains more than `margin`.
 
     Args:
         means: mean DSC of each candidate, 'none' first.
@@ -72,15 +72,15 @@ def build(
 ) -> dict:
     """Tries every candidate on labelled patients, and returns the contents of `postprocessing.json`.
 
-    Each class has a choice of its own. Ignored voxels do not count.
+    The choice is made for each class. Ignored voxels do not count.
 
     Args:
-        run: its networks and thresholds are used.
+        run: provides networks and thresholds.
         info: the run's data.
         records: of the validation patients, read once.
         batch_size: slices in one call of a network.
         averaging: flips and overlap of the networks.
-        command: the command line that made it.
+        command: the command line.
 
     Raises:
         UserError: there is no patient with a label, or a network's answer is not finite.
@@ -90,12 +90,14 @@ def build(
         name: by_network(run.network(name), name, run.patch, batch_size, classes=len(classes), averaging=averaging)
         for name in run.modalities
     }
-    scores: dict[str, dict[str, list[list[float]]]] = {name: {one: [] for one in classes} for name in run.modalities}
+    scores: dict[str, dict[str, list[list[float]]]] = {
+        name: {class_name: [] for class_name in classes} for name in run.modalities
+    }
     cases: dict[str, list[str]] = {name: [] for name in run.modalities}
     for record in records:
         for name, probabilities in segmented(record, segmenters).items():
-            for one, mask in native_masks(probabilities, record, run.thresholds(name), {}):
-                scores[name][one].append(_trials(mask, record, one))
+            for class_name, mask in native_masks(probabilities, record, run.thresholds(name), {}):
+                scores[name][class_name].append(_trials(mask, record, class_name))
             cases[name].append(record.case_id)
     body: dict = {
         "version": VERSION,
@@ -110,7 +112,7 @@ def build(
     for name in run.modalities:
         if not cases[name]:
             raise UserError(f"expected validation patients with the modality '{name}', got none", path=info.location)
-        chosen = {one: _chosen(np.array(table)) for one, table in scores[name].items()}
+        chosen = {class_name: _chosen(np.array(table)) for class_name, table in scores[name].items()}
         entry = {"network": _network(run, name), "cases": cases[name], "classes": chosen}
         if len(classes) == 1:
             (only,) = entry.pop("classes").values()
@@ -119,9 +121,9 @@ def build(
     return body
 
 
-def _trials(mask: np.ndarray, record: CaseRecord, one: str) -> list[float]:
+def _trials(mask: np.ndarray, record: CaseRecord, class_name: str) -> list[float]:
     """DSC of a class's mask after each candidate."""
-    truth, ignored = record.labels.mask(record.native_label, one), record.labels.ignored(record.native_label)
+    truth, ignored = record.labels.mask(record.native_label, class_name), record.labels.ignored(record.native_label)
     valid = ... if ignored is None else ~ignored
     volume_ml = record.native_grid.voxel_volume_ml
     return [dice(steps.apply(mask, volume_ml)[valid], truth[valid]) for steps in CANDIDATES]
@@ -135,70 +137,73 @@ def _chosen(table: np.ndarray) -> dict[str, Any]:
         "chosen": str(CANDIDATES[number]),
         "gain": float(means[number] - means[0]),
         "trials": [
-            {"postprocessing": str(steps), "dice": float(mean), "dice_of_cases": [float(one) for one in column]}
+            {"postprocessing": str(steps), "dice": float(mean), "dice_of_cases": [float(dice) for dice in column]}
             for steps, mean, column in zip(CANDIDATES, means, table.T)
         ],
     }
 
 
 def _network(run: Run, modality: str) -> dict:
-    """Identifies the checkpoint: a run that is resumed may choose another one."""
+    """Identifies the checkpoint: a resumed run may choose another checkpoint."""
     return {key: run.best[modality].get(key) for key in ("step", "stage", "threshold")}
 
 
 def load(run: Run) -> Mapping[str, Mapping[str, Postprocessing]]:
-    """A run's choice by modality and class; 'none' for all of them if nothing was chosen.
+    """Reads the choice of a run by modality and class; 'none' without a file.
 
     Raises:
-        UserError: the file is damaged, or was made for other networks than those of the run.
+        UserError: the file is damaged, or was written for another run or checkpoint.
     """
     path = pathlib.Path(run.folder) / FILE_NAME
     if not path.exists():
         return {name: dict.fromkeys(run.labels.names, NONE) for name in run.modalities}
     body = json_files.read(path, _File, what="a run's post-processing", remedy=_REMEDY)
     if body["run_hash"] != run.run_hash:
-        raise UserError("it was made for another run", path=path, remedy=_REMEDY)
+        raise UserError("the post-processing was chosen for another run", path=path, remedy=_REMEDY)
     chosen = {}
     for name in run.modalities:
         if name not in body["modalities"] or body["modalities"][name]["network"] != _network(run, name):
             raise UserError(
-                f"it was chosen for another checkpoint of '{name}' than the run now has", path=path, remedy=_REMEDY
+                f"the post-processing was chosen for another checkpoint of '{name}'", path=path, remedy=_REMEDY
             )
-        texts = {one: found["chosen"] for one, found in by_class(run.labels, body["modalities"][name]).items()}
+        texts = {
+            class_name: choice["chosen"]
+            for class_name, choice in by_class(run.labels, body["modalities"][name]).items()
+        }
         if set(texts) != set(run.labels.names):
-            problem = f"it was chosen for other classes than {', '.join(run.labels.names)}"
+            problem = f"the post-processing was chosen for other classes than {', '.join(run.labels.names)}"
             raise UserError(problem, path=path, remedy=_REMEDY)
         try:
-            chosen[name] = {one: Postprocessing.parse(texts[one]) for one in run.labels.names}
+            chosen[name] = {class_name: Postprocessing.parse(texts[class_name]) for class_name in run.labels.names}
         except UserError as error:
             raise UserError(error.problem, path=path, remedy=_REMEDY) from error
     return chosen
 
 
-def by_class(labels: LabelDefinition, found: Mapping[str, Any]) -> Mapping[str, Any]:
+def by_class(labels: LabelDefinition, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """The choices of a modality's entry by class."""
-    return found.get("classes", {labels.names[0]: found} if "chosen" in found else {})
+    return entry.get("classes", {labels.names[0]: entry} if "chosen" in entry else {})
 
 
-def _title(name: str, one: str, of_classes: Mapping) -> str:
-    return f"{name} {one}" if len(of_classes) > 1 else name
+def _title(name: str, class_name: str, of_classes: Mapping) -> str:
+    return f"{name} {class_name}" if len(of_classes) > 1 else name
 
 
 def notes(chosen: Mapping[str, Mapping[str, Postprocessing]]) -> list[str]:
     """Notes for readers of the scores: one sentence for each modality with post-processing."""
-    found = []
+    sentences = []
     for name, of_classes in chosen.items():
         steps = [
-            f"{one}: {steps}" if len(of_classes) > 1 else str(steps)
-            for one, steps in of_classes.items()
+            f"{class_name}: {steps}" if len(of_classes) > 1 else str(steps)
+            for class_name, steps in of_classes.items()
             if steps != NONE
         ]
         if steps:
-            found.append(
+            sentences.append(
                 f"Masks of '{name}' were post-processed before scoring: {', '.join(steps)}, chosen on the validation "
                 "patients; export stores it and prediction applies it."
             )
-    return found
+    return sentences
 
 
 def screen(body: dict) -> str:
@@ -206,12 +211,12 @@ def screen(body: dict) -> str:
     lines = []
     for name, entry in body["modalities"].items():
         of_classes = entry.get("classes", {"": entry})
-        for one, found in of_classes.items():
-            none = found["trials"][0]["dice"]
-            best = max(found["trials"], key=lambda trial: trial["dice"])
+        for class_name, choice in of_classes.items():
+            none = choice["trials"][0]["dice"]
+            best = max(choice["trials"], key=lambda trial: trial["dice"])
             lines.append(
-                f"{_title(name, one, of_classes)}: {found['chosen']} (mean DSC of {len(entry['cases'])} validation "
-                f"patients: none {none:.4f}, "
-                f"best of {len(found['trials'])} trials {best['dice']:.4f} with {best['postprocessing']})"
+                f"{_title(name, class_name, of_classes)}: {choice['chosen']} (mean DSC of {len(entry['cases'])} "
+                f"validation patients: none {none:.4f}, "
+                f"best of {len(choice['trials'])} trials {best['dice']:.4f} with {best['postprocessing']})"
             )
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """`metrics.json`: the contents of an evaluation. All tables are written from this file alone.
 
 There is a row per network, or one row of another tool's masks, and a row per no-network baseline. With several classes
-or regions, this row is the mean over them, and a row per class follows, whose `target` names the class. `targets` lists
-these classes: it is empty for a single one.
+or regions, this row is the mean over them. A row per class follows, whose `target` names the class. `targets` lists the
+classes that have a row; it is empty for a single class.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from semicml_tf.system import versions as system_versions
 from semicml_tf.system.json_files import Count
 
 FILE_NAME = "metrics.json"
-# A plain target is written as version 2.
+# Reports of a plain target have version 2.
 PLAIN_VERSION, REPORT_VERSION = 2, 3
 _REMEDY = "Make it with python -m semicml_tf.evaluate RUN"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
@@ -53,7 +53,7 @@ Measures = TypedDict("Measures", dict.fromkeys(METRICS, Mean), total=False)
 
 
 class Summary(Measures, total=False):
-    """What `scores.summarise` returns."""
+    """The fields that `scores.summarise` returns."""
 
     cases: Required[Count]
     missed: Count
@@ -63,7 +63,7 @@ class Summary(Measures, total=False):
 
 
 class Failures(TypedDict, total=False):
-    """What `failures.listed` returns."""
+    """The fields that `failures.listed` returns."""
 
     missed: list[str]
     false_alarms: list[str]
@@ -72,10 +72,10 @@ class Failures(TypedDict, total=False):
 
 
 class Row(TypedDict):
-    """The patients of a network, of another tool's masks or of a no-network baseline (`kind` "blind").
+    """The scores of a network, of another tool's masks or of a no-network baseline (`kind` "blind").
 
-    Masks have a `modality` if they were drawn on it alone. A baseline has none. `target` is a class; None or missing
-    where the row is the mean over all classes, or where there is one class.
+    Masks have a `modality` only if they were drawn on this modality alone. Baselines have no modality. `target` is a
+    class. It is None or missing for a mean over all classes and for a single class.
     """
 
     name: str
@@ -93,10 +93,10 @@ class _Run(TypedDict):
 
 
 class MaskSource(TypedDict):
-    """The masks of another tool that were scored, in place of a run.
+    """The masks of another tool that were scored instead of a run.
 
-    `files` has the SHA-256 of each file by case and class ("" of a file with all classes); `missing` are cases without
-    a file. `values` stand for the classes.
+    `files` has the SHA-256 of each file by case and class; the class is "" for a file with all classes. `missing` lists
+    cases without a file. `values` has the values of each class.
     """
 
     name: str
@@ -112,7 +112,7 @@ class _Dataset(TypedDict):
 
 
 class Fold(TypedDict):
-    """One of the runs whose scores a pooled report holds; see `pooled_report`."""
+    """One of the runs of a pooled report; see `pooled_report`."""
 
     run: str
     run_hash: str
@@ -123,15 +123,15 @@ class Fold(TypedDict):
 
 
 class Report(AveragingRecord):
-    """What is read of `metrics.json`."""
+    """The fields of `metrics.json` that are read."""
 
     report_version: Literal[PLAIN_VERSION, REPORT_VERSION]
     command: NotRequired[str]
-    # One of the two: a report is of a run, or of another tool's masks.
+    # Exactly one of the next two fields: a report is of a run, or of another tool's masks.
     run: NotRequired[_Run]
     masks: NotRequired[MaskSource]
     dataset: _Dataset
-    # Missing where the target is plain.
+    # Missing for a plain target.
     labels: NotRequired[LabelFile]
     partition: str
     lacking: NotRequired[dict[str, list[str]]]
@@ -139,17 +139,17 @@ class Report(AveragingRecord):
     surface_tolerance_mm: float
     failure_dice: float
     notes: list[str]
-    # By row name, of several classes also by class.
+    # By row name; with several classes also by class.
     blind: dict[str, dict[str, Any]]
     postprocessing: NotRequired[dict[str, str | dict[str, str]]]
     versions: NotRequired[dict[str, str | None]]
-    # Of a cross-validation alone.
+    # Only in reports of a cross-validation.
     folds: NotRequired[list[Fold]]
     rows: Annotated[list[Row], MinLen(1)]
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of what a score depends on."""
+    """Versions of the packages that scores depend on."""
     return system_versions.versions(*_PACKAGES)
 
 
@@ -172,13 +172,13 @@ def build(
 
     Args:
         averaging: flips and overlap of the networks.
-        results: by row name and class, what `score_cases.evaluate_predictions` returned; a name of a modality is a
-            network, the other two names are the no-network baselines.
+        results: from `score_cases.evaluate_predictions`, by row name and class. Rows with the name of a modality are
+            networks. The other two rows are the no-network baselines.
         fitted: the no-network baselines by row name and class.
         postprocessing: of the networks' masks, by modality and class.
-        notes: what a reader of the numbers must know beside the policy.
-        surface_tolerance_mm: that the scores' surface DSC was measured at.
-        failure_dice: a DSC below it is a failure.
+        notes: further notes for readers of the scores.
+        surface_tolerance_mm: tolerance of the surface DSC in `results`.
+        failure_dice: a lower DSC is a failure.
     """
     labels = run.labels
     rows = []
@@ -203,7 +203,7 @@ def build(
         **_definitions(labels, notes, fitted, surface_tolerance_mm, failure_dice),
         "rows": rows,
         "postprocessing": {
-            name: _by_class(labels, {one: str(steps) for one, steps in of_classes.items()})
+            name: _by_class(labels, {class_name: str(steps) for class_name, steps in of_classes.items()})
             for name, of_classes in postprocessing.items()
         },
     }
@@ -273,7 +273,7 @@ def _definitions(
         "intervals": bootstrap.METHOD,
         "notes": list(notes),
         "blind": {
-            name: _by_class(labels, {one: dataclasses.asdict(fit) for one, fit in of_classes.items()})
+            name: _by_class(labels, {class_name: dataclasses.asdict(fit) for class_name, fit in of_classes.items()})
             for name, of_classes in fitted.items()
         },
         "versions": versions(),
@@ -306,11 +306,11 @@ def _rows_of(
             "cases": [dataclasses.asdict(score) for score in scores],
         }
 
-    each = {one: of_classes.get(one, []) for one in labels.names}
-    if len(each) == 1:
-        return [row(*each.values())]
-    over_classes = row([mean_over_classes(scores) for scores in zip(*each.values())], target=None)
-    return [over_classes, *(row(scores, target=one) for one, scores in each.items())]
+    by_class = {class_name: of_classes.get(class_name, []) for class_name in labels.names}
+    if len(by_class) == 1:
+        return [row(*by_class.values())]
+    over_classes = row([mean_over_classes(scores) for scores in zip(*by_class.values())], target=None)
+    return [over_classes, *(row(scores, target=class_name) for class_name, scores in by_class.items())]
 
 
 def load(path: str | pathlib.Path) -> dict:
@@ -338,21 +338,21 @@ def load(path: str | pathlib.Path) -> dict:
 
 
 def _problem_of_source(body: dict) -> str | None:
-    """Why the rows are not those of a run, or of the masks of another tool; None if they are."""
+    """The contradiction between the rows and the source (run or masks); None without one."""
     if ("run" in body) == ("masks" in body):
-        return "scores that are neither of a run nor of masks"
+        return "scores without one source, a run or masks"
     kinds = {row["kind"] for row in body["rows"]} - {"blind"}
     if "run" in body:
         return "rows of masks in the scores of a run" if "masks" in kinds else None
     source = body["masks"]
-    own = {(row["name"], row["modality"]) for row in body["rows"] if row["kind"] == "masks"}
-    if kinds != {"masks"} or own != {(source["name"], source["modality"])}:
+    masks_rows = {(row["name"], row["modality"]) for row in body["rows"] if row["kind"] == "masks"}
+    if kinds != {"masks"} or masks_rows != {(source["name"], source["modality"])}:
         return "scores of masks whose rows are of something else"
     return None
 
 
 def targets(report: dict) -> tuple[str, ...]:
-    """The classes that have rows of their own; () where there is one class."""
+    """The classes that have rows; () for a single class."""
     classes = tuple(report["labels"]["classes"]) if report.get("labels") else ()
     return classes if len(classes) > 1 else ()
 
@@ -364,9 +364,13 @@ def scores(row: dict) -> list[CaseScore]:
 
 
 def shared_policy(first: dict, other: dict) -> tuple[dict, dict]:
-    """The definitions of the measures that both reports have: equal for reports that can be compared."""
-    own, others = ({**body["policy"], "surface_tolerance_mm": body["surface_tolerance_mm"]} for body in (first, other))
-    return {key: own[key] for key in own if key in others}, {key: others[key] for key in others if key in own}
+    """For each report, the definitions of the measures that both have. Comparable reports have equal definitions."""
+    first_policy, other_policy = (
+        {**body["policy"], "surface_tolerance_mm": body["surface_tolerance_mm"]} for body in (first, other)
+    )
+    return {key: first_policy[key] for key in first_policy if key in other_policy}, {
+        key: other_policy[key] for key in other_policy if key in first_policy
+    }
 
 
 def patients(report: dict) -> list[str]:
@@ -376,7 +380,7 @@ def patients(report: dict) -> list[str]:
 
 
 def rows(report: dict, target: str | None = None) -> list[dict]:
-    """The rows of a class; of None, those over all classes."""
+    """The rows of a class; for None, the rows over all classes."""
     return [row for row in report["rows"] if row.get("target") == target]
 
 
@@ -391,7 +395,7 @@ def methods(report: dict, target: str | None = None) -> list[dict]:
 
 
 def answers_for(row: dict, modality: str) -> bool:
-    """Whether a row of `methods` stands for a modality. Masks of no single modality stand for every one."""
+    """Whether a row of `methods` is compared in a modality. Masks of no single modality are compared in all."""
     return row["modality"] == modality or (row["kind"] == "masks" and row["modality"] is None)
 
 

@@ -1,4 +1,4 @@
-"""All methods on all patients: one pass over the records, one score per patient, method and class."""
+"""Scores all methods on all patients in one pass over the records."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def evaluate_predictions(
 
     Ignored voxels count in no score: they are removed from truth and prediction.
 
-    Segmenters run in this thread, one after another. Meanwhile, other threads resample the masks to the patient's grid
-    and score them: compiled code does nearly all of that work and lets other threads run.
+    Segmenters run one after another in the calling thread. Other threads resample the masks to the patient's grid and
+    score them, in compiled code that releases the GIL.
 
     Args:
         records: labelled, read once; at most ``jobs + 1`` are in memory at the same time.
         segmenters: by row name. A segmenter answers None if the record lacks an image. The record is then not scored
             in that row.
-        thresholds: on the probability, by row name and class, {} of exclusive classes; 0.5 for other rows.
-        postprocessing: of the masks, by row name and class; none for others.
+        thresholds: on the probability, by row name and class; {} for exclusive classes. Other rows use 0.5.
+        postprocessing: of the masks, by row name and class. Other masks are not post-processed.
         on_case: called after each patient, in the records' order, with the record and its answers by row name.
         surface_tolerance_mm: of the surface DSC.
         jobs: masks that are scored at the same time.
@@ -90,15 +90,15 @@ def evaluate_predictions(
         try:
             seen, ignored = _masks(probabilities, record, cuts), labels.ignored(record.native_label)
             scores = {}
-            for number, (one, mask) in enumerate(native_masks(probabilities, record, cuts, steps)):
+            for number, (class_name, mask) in enumerate(native_masks(probabilities, record, cuts, steps)):
                 if ignored is not None:
                     mask[ignored] = 0
-                if steps.get(one, NONE) != NONE:
+                if steps.get(class_name, NONE) != NONE:
                     seen[number] = resample_mask(mask, record.native_grid, record.grid) != 0
-                scores[one] = score(
+                scores[class_name] = score(
                     record.case_id,
                     mask,
-                    labels.mask(record.native_label, one),
+                    labels.mask(record.native_label, class_name),
                     record.native_grid,
                     surface_tolerance_mm=surface_tolerance_mm,
                 )
@@ -113,8 +113,8 @@ def evaluate_predictions(
         with doing(f"scoring case {record.case_id}"):
             answers = {name: future.result() for name, future in futures.items()}
         for name, answer in answers.items():
-            for one, found in answer.scores.items():
-                results[name].setdefault(one, []).append(found)
+            for class_name, class_score in answer.scores.items():
+                results[name].setdefault(class_name, []).append(class_score)
         if on_case is not None:
             on_case(record, answers)
 
@@ -135,9 +135,11 @@ def evaluate_predictions(
 
 
 def _masks(probabilities: np.ndarray, record: CaseRecord, thresholds: Mapping[str, float]) -> np.ndarray:
-    """bool of the shape of `probabilities`: the masks on the network's grid, without ignored voxels."""
+    """The masks on the network's grid without ignored voxels, bool of the shape of `probabilities`."""
     if thresholds:
-        masks = np.stack([soft >= np.float32(thresholds[one]) for one, soft in zip(record.labels.names, probabilities)])
+        masks = np.stack(
+            [soft >= np.float32(thresholds[class_name]) for class_name, soft in zip(record.labels.names, probabilities)]
+        )
     else:
         masks = record.labels.masks(largest_class(probabilities)) != 0
     ignored = record.labels.ignored(record.label)

@@ -1,6 +1,6 @@
-"""Columns of score tables, the same for every writer: what each column shows of a row's scores.
+"""Columns of score tables, shared by all writers.
 
-`summary` is what `scores.summarise` returns for the patients of a row.
+`summary` is the result of `scores.summarise` for the patients of a row.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from semicml_tf.system.tables import Cell, Table
 
 UNKNOWN = "-"
 SPREAD_NOTES = (
-    "95 %: bootstrap interval of the mean over patients, too narrow for few of them; - for fewer than 5.",
-    "without: mean over the patients who are neither missed nor false alarms; all other numbers count these.",
+    "95 %: bootstrap interval of the mean over patients, too narrow for few patients; - for fewer than 5.",
+    "without: mean over the patients who are neither missed nor false alarms; all other numbers include them.",
 )
 FURTHER_NOTES = (
     "volume error: prediction less truth, relative to the truth's volume.",
@@ -29,10 +29,9 @@ class Column:
     """A column of scores.
 
     Attributes:
-        title: of what is shown, e.g. ``DSC``.
-        cell: the column's cell of a row.
-        modality, target: whose scores are shown: the network of a modality, and a class or region of the target. None
-            where the rows differ in it.
+        title: of the measure, e.g. ``DSC``.
+        cell: returns the cell of a row.
+        modality, target: the modality and the class of all scores in the column; None if they differ from row to row.
     """
 
     title: str
@@ -57,7 +56,7 @@ def table(
 
     Args:
         columns: of scores.
-        rows: the first cells of each row, and what `Column.cell` takes.
+        rows: the first cells of each row, and the argument of `Column.cell`.
         first: headings of the first cells.
         notes, caption: as in `Table`.
     """
@@ -75,7 +74,7 @@ def _value(name: str, value: float | None, missing: str = UNKNOWN) -> str:
 
 
 def mean(name: str, *, undefined: str = UNKNOWN, heading: str | None = None) -> Column:
-    """Mean ± sd over patients, with their number where some lack the value; on a page also interval and median."""
+    """Mean ± sd over patients, and their number if some lack the value; on the page also interval and median."""
 
     def cell(summary: dict) -> Cell:
         value = summary.get(name) or {}
@@ -94,7 +93,7 @@ def mean(name: str, *, undefined: str = UNKNOWN, heading: str | None = None) -> 
 
 
 def count(name: str, of: str = "/", *, undefined: str = UNKNOWN) -> Column:
-    """How many of all patients are counted under the name `missed` or `false_alarms`."""
+    """Number of patients under `missed` or `false_alarms`, with the number of all patients."""
 
     def cell(summary: dict) -> Cell:
         value = summary.get(name)

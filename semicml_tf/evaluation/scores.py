@@ -1,4 +1,4 @@
-"""From patients' scores to one row per method."""
+"""Summarises the scores of patients to one row per method."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from semicml_tf.evaluation import bootstrap
 from semicml_tf.evaluation.metrics.case_score import LESIONS, CaseScore
 from semicml_tf.evaluation.metrics.catalogue import METRICS
 
-# Outcomes whose DSC and distances are the policy's and not measured.
+# Outcomes whose DSC and distances are set by the policy and not measured.
 ONE_EMPTY = ("missed", "false alarm")
 WITHOUT = "without_missed_and_false_alarms"
 
@@ -19,10 +19,10 @@ def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | int | None]
     """Mean and sample standard deviation of the values that are not None.
 
     Returns:
-        ``{"mean", "sd", "n"}``; the mean of no value and the sd of fewer than two are None.
+        ``{"mean", "sd", "n"}``. The mean of no value and the sd of fewer than two values are None.
 
     Raises:
-        ValueError: a value is NaN or infinite: a mean must not hide it.
+        ValueError: a value is NaN or infinite.
     """
     defined = [float(value) for value in values if value is not None]
     if not all(math.isfinite(value) for value in defined):
@@ -34,7 +34,7 @@ def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | int | None]
 
 
 def describe(scores: Sequence[CaseScore]) -> dict[str, dict]:
-    """By metric over patients: what `mean_and_sd` returns, ``median`` and ``interval`` (`bootstrap.intervals`)."""
+    """Result of `mean_and_sd`, ``median`` and ``interval`` (`bootstrap.intervals`) over patients, by metric."""
     defined = {
         metric: [value for value in (getattr(score, metric) for score in scores) if value is not None]
         for metric in METRICS
@@ -51,12 +51,12 @@ def describe(scores: Sequence[CaseScore]) -> dict[str, dict]:
 
 
 def summarise(scores: Sequence[CaseScore]) -> dict:
-    """One method over its patients.
+    """Summarises the scores of one method over its patients.
 
     Returns:
-        ``cases``, ``missed`` (truth, no prediction), ``false_alarms`` (prediction, no truth), by metric what `describe`
-        returns, ``lesions`` (sums by name of `LESIONS`; None where a score lacks them), and under `WITHOUT`
-        its ``cases`` and metrics again over those patients who are neither missed nor false alarms.
+        ``cases``, ``missed`` (truth, no prediction), ``false_alarms`` (prediction, no truth), the result of `describe`,
+        and ``lesions`` (sums by name of `LESIONS`; None if a score lacks them). `WITHOUT` has ``cases`` and metrics of
+        the patients who are neither missed nor false alarms.
     """
     measured = [score for score in scores if score.outcome not in ONE_EMPTY]
     counted = all(score.lesions_true is not None for score in scores)

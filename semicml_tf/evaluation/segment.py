@@ -1,4 +1,4 @@
-"""From a patient's record to masks on the patient's own grid, one for each class."""
+"""Segments a patient's record, and makes one mask per class on the patient's own grid."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from semicml_tf.postprocessing.steps import NONE, Postprocessing, to_mask
 from semicml_tf.preprocessing.pipeline import to_patient_grid
 from semicml_tf.records.case_record import CaseRecord
 
-# Maps a record to the probabilities of each class on its network grid, (classes, slices, rows, columns) float32; to
-# None where the record lacks the image that they are drawn from.
+# Maps a record to the probabilities of each class on its network grid, (classes, slices, rows, columns) float32. The
+# result is None if the record lacks the image.
 CaseSegmenter = Callable[[CaseRecord], np.ndarray | None]
 
 
@@ -35,10 +35,10 @@ def by_network(
     Args:
         network: `keras.Model` (batch, *space, channels) float32 -> (batch, *space, classes) probabilities.
         modality: name of the image that it reads.
-        patch: what one input of the network covers.
-        batch_size: slices a call, at most.
+        patch: the extent of one input of the network.
+        batch_size: slices per call, at most.
         classes: number of the network's output channels.
-        batch_statistics: normalise by the statistics of the slices of a call, as in training.
+        batch_statistics: normalise by the statistics of the slices in a call, as in training.
         averaging: flips and overlap.
     """
     import tensorflow as tf
@@ -91,8 +91,8 @@ def native_masks(
 
     Args:
         probabilities: on the record's network grid, (classes, slices, rows, columns) float32.
-        thresholds: by class; {} for exclusive classes: the largest probability counts, the background's included.
-        steps: by class; a class that is not named has none.
+        thresholds: by class; {} for exclusive classes, where the class or background with the largest probability wins.
+        steps: post-processing by class; other classes have none.
 
     Yields:
         A class, and uint8 0/1 of the native grid's shape.
@@ -102,7 +102,7 @@ def native_masks(
         for name, soft in zip(names, probabilities):
             yield name, native_mask(soft, record, thresholds[name], steps.get(name, NONE))
         return
-    found = ClassMasks(record.labels, {}, steps, record.native_grid.voxel_volume_ml)
+    class_masks = ClassMasks(record.labels, {}, steps, record.native_grid.voxel_volume_ml)
     for soft in probabilities:
-        found.add(to_patient_grid(soft, record.grid, record.native_grid))
-    yield from zip(names, map(np.ascontiguousarray, found.masks()))
+        class_masks.add(to_patient_grid(soft, record.grid, record.native_grid))
+    yield from zip(names, map(np.ascontiguousarray, class_masks.masks()))

@@ -1,10 +1,10 @@
 """Surface elements of two masks, and the distance of each element from the other surface, in mm.
 
-Elements, their areas and the measures made of them are those of google-deepmind/surface-distance: marching cubes
-(Lorensen and Cline 1987, doi 10.1145/37401.37422) on voxel centres, one element a corner of voxels of which some of the
-eight around it are foreground and some are not. That library looks distances up in a map of the masks' joint box. For
-two voxels that lie far apart, the joint box is the whole volume. Here a k-d tree of the elements replaces the map where
-the map would be slower or too large. Both give the same numbers (`tests/evaluation/test_surfaces.py`).
+Elements, areas and measures are those of google-deepmind/surface-distance: marching cubes (Lorensen and Cline 1987,
+doi 10.1145/37401.37422) on voxel centres. There is one element per corner whose eight adjacent voxels are neither all
+foreground nor all background. The library reads distances from a map of the masks' joint box, which is the whole volume
+if two voxels lie far apart. Here a k-d tree of the elements replaces the map if the map would be slower or too large.
+Both give the same numbers (`tests/evaluation/test_surfaces.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 
 from semicml_tf.geometry.box import bounding_box
 
-# A map takes 14 bytes a voxel: 240 MB at most, on each thread.
+# A map takes 14 bytes per voxel: 240 MB at most, on each thread.
 MAP_VOXELS = 2**24
-# Voxels of a map that take as long as the query of one element in a tree: 0.09 us and 1 to 2 us.
+# One query of a tree (1 to 2 us) takes as long as this number of voxels of a map (0.09 us each).
 VOXELS_PER_ELEMENT = 20
 
 
@@ -36,7 +36,7 @@ def surface_elements(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -
     """The surface elements of a mask and their areas.
 
     Args:
-        mask: (i, j, k) of bool, not empty. Beyond the volume is background: a mask that touches the border ends there.
+        mask: (i, j, k) of bool, not empty. Outside the volume is background.
         spacing_mm: distance of voxels along i, j, k.
 
     Returns:
@@ -52,20 +52,20 @@ def surface_elements(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -
     codes = np.zeros(size, np.uint8)
     for (i, j, k), bit in np.ndenumerate(lookup_tables.ENCODE_NEIGHBOURHOOD_3D_KERNEL):
         codes += padded[i : i + size[0], j : j + size[1], k : k + size[2]] * np.uint8(bit)
-    # Neither 0 (all background) nor 255 (all foreground), which one more turns into 0.
-    found = np.flatnonzero((codes + np.uint8(1)) > 1)
-    corners = np.stack(np.unravel_index(found, codes.shape)) + np.array([[side.start] for side in box])
-    return corners, _areas_mm2(tuple(map(float, spacing_mm)))[codes.ravel()[found]]
+    # Codes 0 (all background) and 255 (all foreground, 0 after adding 1 to a uint8) are no surface.
+    places = np.flatnonzero((codes + np.uint8(1)) > 1)
+    corners = np.stack(np.unravel_index(places, codes.shape)) + np.array([[side.start] for side in box])
+    return corners, _areas_mm2(tuple(map(float, spacing_mm)))[codes.ravel()[places]]
 
 
 def _nearest(corners: np.ndarray, others: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """The nearest of `others` to each of `corners`, of the shape of `corners`; a tie may go to any of them."""
+    """The nearest of `others` to each of `corners`, of the shape of `corners`; any of them if there is a tie."""
     low = np.minimum(corners.min(axis=1), others.min(axis=1))[:, np.newaxis]
     shape = np.maximum(corners.max(axis=1), others.max(axis=1)) - low[:, 0] + 1
     if math.prod(shape) > min(MAP_VOXELS, VOXELS_PER_ELEMENT * corners.shape[1]):
         from scipy.spatial import KDTree
 
-        # An unbalanced tree of large leaves: cheap to build, and twice as fast for points far from all elements.
+        # An unbalanced tree with large leaves is cheap to build, and twice as fast for points far from all elements.
         tree = KDTree(others.T * spacing_mm, leafsize=48, balanced_tree=False, compact_nodes=False)
         return others[:, tree.query(corners.T * spacing_mm)[1]]
     from scipy import ndimage
@@ -74,17 +74,17 @@ def _nearest(corners: np.ndarray, others: np.ndarray, spacing_mm: np.ndarray) ->
     order = np.argsort(shape, kind="stable")
     elsewhere = np.ones(shape[order], bool)
     elsewhere[tuple((others - low)[order])] = False
-    found = ndimage.distance_transform_edt(
+    nearest = ndimage.distance_transform_edt(
         elsewhere, sampling=spacing_mm[order], return_distances=False, return_indices=True
     )
-    return found[(np.argsort(order)[:, np.newaxis], *(corners - low)[order])] + low
+    return nearest[(np.argsort(order)[:, np.newaxis], *(corners - low)[order])] + low
 
 
 def _distances(
     corners: np.ndarray, areas: np.ndarray, others: np.ndarray, spacing_mm: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances in mm of `corners` to the nearest of `others`, ascending, and the areas in the same order."""
-    # Index differences times spacing: a distance of exactly the tolerance does not depend on the place in the volume.
+    # Index differences times spacing: rounding then does not depend on the position in the volume.
     apart = (_nearest(corners, others, spacing_mm) - corners) * spacing_mm[:, np.newaxis]
     distances = np.sqrt(np.square(apart).sum(axis=0))
     order = np.lexsort((areas, distances))
@@ -107,17 +107,17 @@ def surface_distances(
     spacing = np.asarray(spacing_mm, np.float64)
     true, true_areas = surface_elements(truth, spacing_mm)
     drawn, drawn_areas = surface_elements(prediction, spacing_mm)
-    found: dict[str, np.ndarray] = {}
-    found["distances_gt_to_pred"], found["surfel_areas_gt"] = _distances(true, true_areas, drawn, spacing)
-    found["distances_pred_to_gt"], found["surfel_areas_pred"] = _distances(drawn, drawn_areas, true, spacing)
-    return found
+    distances: dict[str, np.ndarray] = {}
+    distances["distances_gt_to_pred"], distances["surfel_areas_gt"] = _distances(true, true_areas, drawn, spacing)
+    distances["distances_pred_to_gt"], distances["surfel_areas_pred"] = _distances(drawn, drawn_areas, true, spacing)
+    return distances
 
 
-def pooled_mean_mm(found: dict[str, np.ndarray]) -> float:
+def pooled_mean_mm(surfaces: dict[str, np.ndarray]) -> float:
     """Average symmetric surface distance: over both surfaces' elements together, by area.
 
     Source: Heimann et al. 2009, doi 10.1109/TMI.2009.2013851: pooled, not the mean of two means.
     """
-    distances = np.concatenate([found["distances_gt_to_pred"], found["distances_pred_to_gt"]])
-    areas = np.concatenate([found["surfel_areas_gt"], found["surfel_areas_pred"]])
+    distances = np.concatenate([surfaces["distances_gt_to_pred"], surfaces["distances_pred_to_gt"]])
+    areas = np.concatenate([surfaces["surfel_areas_gt"], surfaces["surfel_areas_pred"]])
     return float(np.sum(distances * areas) / np.sum(areas))

@@ -1,4 +1,4 @@
-"""A report as people read it: on the screen, in Markdown, in a spreadsheet."""
+"""Writes a report as text for the screen, as Markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEAN_OF_CLASSES = "mean of classes"
 
 
 def row_title(title: str, row: dict, report: dict) -> str:
-    """The row's title, with the number of its patients where some patients lack the row's modality."""
+    """The row's title; with the number of its patients, if some patients lack the row's modality."""
     count = row["summary"]["cases"]
     return title if count == len(reports.patients(report)) else f"{title} (n={count})"
 
@@ -37,10 +37,10 @@ def paired_notes(report: dict) -> list[str]:
     for network, row in itertools.combinations(reports.rows(report), 2):
         if network["kind"] == "blind" or _same_patients(network, row):
             continue
-        own, other, common = paired_dice(network, row)
+        dice, other_dice, common = paired_dice(network, row)
         first, second = _name(network), _name(row)
         notes.append(
-            f"{first} against {second} on the {common} patients that both have: DSC {own:.3f} against {other:.3f}."
+            f"{first} against {second} on their {common} common patients: DSC {dice:.3f} against {other_dice:.3f}."
             if common
             else f"{first} and {second} have no patient in common."
         )
@@ -54,14 +54,14 @@ def _same_patients(first: dict, second: dict) -> bool:
 def baseline_notes(report: dict) -> list[str]:
     """How the no-network baselines were fitted, one line per baseline."""
     notes, several = [], bool(reports.targets(report))
-    for name, found in report["blind"].items():
-        for one, fitted in (found if several else {"": found}).items():
+    for name, by_class in report["blind"].items():
+        for class_name, fitted in (by_class if several else {"": by_class}).items():
             definition = (
                 f"the ellipsoid inscribed {fitted['margin_mm']:g} mm inside the field of view"
                 if name == trivial_baselines.ELLIPSOID_NAME
                 else f"voxels above {fitted['native']:.4g} {fitted['unit']} on {fitted['modality']}"
             )
-            title = f"{name}, {one}" if several else name
+            title = f"{name}, {class_name}" if several else name
             notes.append(
                 f"{title}: {definition}; fitted on the labelled patients (their DSC {fitted['labelled_dice']:.3f})"
             )
@@ -69,7 +69,7 @@ def baseline_notes(report: dict) -> list[str]:
 
 
 def class_notes(report: dict) -> list[str]:
-    """What is segmented, and how rows over all classes are made; [] of a plain target."""
+    """The target, and the definition of rows over all classes; [] for a plain target."""
     if not report.get("labels"):
         return []
     labels = labels_file.of_value(report["labels"], what="the classes")
@@ -78,8 +78,8 @@ def class_notes(report: dict) -> list[str]:
         notes.append("Ignored voxels count in no number: they are removed from truth and prediction.")
     if reports.targets(report):
         notes.append(
-            f"Rows '{MEAN_OF_CLASSES}': in each patient the mean over the classes where the number is defined; lesions "
-            "are sums. There, a patient is missed if any class is missed, else a false alarm if any class is."
+            f"Rows '{MEAN_OF_CLASSES}': in each patient the mean over the classes with a defined number; lesions are "
+            "sums. A patient is missed if any class is missed, else a false alarm if any class is."
         )
     return notes
 
@@ -115,19 +115,19 @@ def _notes(report: dict) -> list[str]:
 
 
 def failing_rows(report: dict) -> list[dict]:
-    """The rows whose failures are named: all but the baselines, of several classes for each class."""
+    """The rows whose failures are listed: all except baselines; with several classes, the rows of each class."""
     return [row for target in reports.targets(report) or (None,) for row in reports.methods(report, target)]
 
 
 def failed_name(name: str, row: dict) -> str:
-    """A row's name with its class, if it has one."""
+    """A row's name, followed by its class if the row has one."""
     return f"{name}, {row['target']}" if row.get("target") else name
 
 
 def lacking_notes(report: dict) -> list[str]:
     """The patients who lack a modality, one line per modality."""
     return [
-        f"Without {name}: {', '.join(patients)}; rows that read {name} hold the others (n=... after their names)."
+        f"Without {name}: {', '.join(patients)}; rows that read {name} have the other patients (n=... in the name)."
         for name, patients in report.get("lacking", {}).items()
         if patients
     ]

@@ -1,8 +1,8 @@
 """No-network baselines reported in every table: best ellipsoid, best intensity threshold.
 
-A cropped field of view reveals where the lesion is, and a threshold finds bright lesions. A network must beat both
-baselines to show that it has learned more. Both are fitted on the labelled patients, on the network's grid, for each
-class by itself. The threshold of all classes reads one modality.
+A cropped field of view reveals the position of the lesion, and a threshold finds bright lesions. A network must score
+higher than both baselines to show that it has learned more. Both are fitted on the labelled patients, on the network's
+grid, for each class. The thresholds of all classes read the same modality.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from semicml_tf.labels import LESION
 from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.records.case_record import CaseRecord
 
-# In steps of 1 mm; no scanner's half field of view is larger.
+# In steps of 1 mm, up to half the largest field of view of a scanner.
 _MARGINS_MM = np.arange(0.0, 400.0)
-# Normalised units: windows end at 1 and z-scores seldom pass 10. 0.005 is 1.25 HU or 0.04 SUV of the usual windows.
+# In normalised units: windows end at 1, and z-scores are rarely above 10. A step of 0.005 is 1.25 HU or 0.04 SUV with
+# the usual windows.
 _THRESHOLDS = np.round(np.arange(-10.0, 10.0, 0.005), 3)
 
 ELLIPSOID_NAME = "blind ellipsoid"
@@ -44,10 +45,10 @@ def ellipsoid(
 
     Args:
         grid: the whole field of view.
-        offset, shape: the part of the grid to fill; all of it if not given.
+        offset, shape: the part of the grid to fill. The default is the whole grid.
 
     Returns:
-        bool of that part's shape: voxels whose centre lies inside; no voxel if a semi-axis is 0 or less.
+        bool of the part's shape: True for voxels whose centre lies inside. All are False if a semi-axis is 0 or less.
     """
     shape = grid.shape if shape is None else tuple(shape)
     semi_axes = _half_extent_mm(grid) - margin_mm
@@ -60,7 +61,7 @@ def ellipsoid(
 
 
 def _in_field_of_view(record: CaseRecord, margin_mm: float) -> np.ndarray:
-    """The ellipsoid of the patient's whole field of view, on the part of it that the record kept."""
+    """The ellipsoid of the patient's whole field of view, on the crop of the record."""
     return ellipsoid(record.full_grid, margin_mm, offset=record.crop_offset, shape=record.grid.shape)
 
 
@@ -69,7 +70,7 @@ class Ellipsoid:
     """The fitted ellipsoid of a class; maps a record to 0/1 on its network grid.
 
     Attributes:
-        margin_mm: by how much each semi-axis is shorter than the box's half side.
+        margin_mm: difference between half a side of the box and the semi-axis.
         labelled_dice: mean DSC of the labelled patients, on the network's grid.
     """
 
@@ -85,10 +86,10 @@ class Threshold:
     """The fitted threshold of a class; maps a record to 0/1 on its network grid, or to None without the image.
 
     Attributes:
-        modality: name of the image that it reads.
-        normalised: a voxel whose normalised value is above it is foreground.
-        native: the same in `unit`.
-        unit: ``SUV``, ``HU``, or ``z`` where each volume is normalised by its own values.
+        modality: name of the image that is thresholded.
+        normalised: threshold in normalised units; larger values are foreground.
+        native: the threshold in `unit`.
+        unit: ``SUV``, ``HU``, or ``z`` if each volume is normalised by its own values.
         labelled_dice: mean DSC of the labelled patients, on the network's grid.
     """
 
@@ -144,7 +145,7 @@ def _threshold_dice(image: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _best(candidates: np.ndarray, mean_dice: np.ndarray) -> tuple[float, float]:
-    """The candidate with the highest mean DSC; the middle one of neighbours with equal DSC."""
+    """The candidate with the highest mean DSC; the middle candidate if neighbours have equal DSC."""
     best = np.flatnonzero(mean_dice >= mean_dice.max() - 1e-12)
     run = best[: np.argmax(np.append(np.diff(best) != 1, True)) + 1]
     return float(candidates[run[len(run) // 2]]), float(mean_dice.max())
@@ -153,8 +154,8 @@ def _best(candidates: np.ndarray, mean_dice: np.ndarray) -> tuple[float, float]:
 def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisation]) -> dict[str, dict[str, Fitted]]:
     """Fits both baselines by grid search, for the best mean DSC of the labelled patients who have the class.
 
-    Patients without the class are not used: one voxel decides whether such a patient scores 1 or 0. With a few of
-    them, the best baseline would be an empty mask.
+    Patients without the class are not used, because one voxel decides whether they score 1 or 0. With a few such
+    patients, the best baseline would be an empty mask.
 
     Args:
         labelled: records with labels, read once.
@@ -171,9 +172,9 @@ def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisatio
     thresholds: dict[str, dict[str, list]] = {name: {} for name in normalisation}
     constants = {}
     for record in labelled:
-        for one in record.labels.names:
-            rows = margins.setdefault(one, [])
-            label = record.labels.mask(record.label, one)
+        for class_name in record.labels.names:
+            rows = margins.setdefault(class_name, [])
+            label = record.labels.mask(record.label, class_name)
             if not label.any():
                 continue
             rows.append(_ellipsoid_dice(record, label))
@@ -181,15 +182,17 @@ def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisatio
             for name in normalisation:
                 if name in record.images:
                     dice = _threshold_dice(record.images[name][valid], label[valid])
-                    thresholds[name].setdefault(one, []).append(dice)
+                    thresholds[name].setdefault(class_name, []).append(dice)
                     constants[name] = record.constants[name]
-    lacking = [one for one, rows in margins.items() if not rows]
+    lacking = [class_name for class_name, rows in margins.items() if not rows]
     if lacking or not margins:
         what = "a lesion" if lacking in ([], [LESION]) else f"'{lacking[0]}'"
-        raise UserError(f"expected a labelled patient with {what}", remedy="Give the partition 'labelled' one")
-    ellipsoids = {one: Ellipsoid(*_best(_MARGINS_MM, np.mean(rows, axis=0))) for one, rows in margins.items()}
+        raise UserError(f"expected a labelled patient with {what}", remedy="Add one to the partition 'labelled'")
+    ellipsoids = {
+        class_name: Ellipsoid(*_best(_MARGINS_MM, np.mean(rows, axis=0))) for class_name, rows in margins.items()
+    }
     fitted = {
-        name: {one: _best(_THRESHOLDS, np.mean(rows[one], axis=0)) for one in margins}
+        name: {class_name: _best(_THRESHOLDS, np.mean(rows[class_name], axis=0)) for class_name in margins}
         for name, rows in thresholds.items()
         if set(rows) == set(margins)
     }
@@ -197,11 +200,11 @@ def fit(labelled: Iterable[CaseRecord], normalisation: Mapping[str, Normalisatio
         raise UserError("expected a modality with labelled patients of every class", remedy="Label further patients")
     modality = max(fitted, key=lambda name: np.mean([dice for _, dice in fitted[name].values()]))
     kind = normalisation[modality].kind
-    found = {}
-    for one, (normalised, dice) in fitted[modality].items():
-        # A percentile's constants differ from volume to volume: the z-score itself is the only common unit.
+    thresholds_by_class = {}
+    for class_name, (normalised, dice) in fitted[modality].items():
+        # With percentiles, constants differ between volumes. The only common unit is the z-score.
         native, unit = normalised, "z"
         if kind != "percentile":
             native, unit = normalised * constants[modality].scale + constants[modality].center, kind.upper()
-        found[one] = Threshold(modality, normalised, native, unit, dice)
-    return {ELLIPSOID_NAME: ellipsoids, threshold_name(modality): found}
+        thresholds_by_class[class_name] = Threshold(modality, normalised, native, unit, dice)
+    return {ELLIPSOID_NAME: ellipsoids, threshold_name(modality): thresholds_by_class}

@@ -164,7 +164,7 @@ def test_the_function_gives_the_numbers_of_the_command(evaluated):
     assert result.metrics_file == evaluated / "evaluation" / "test" / "metrics.json" and result.problem is None
     means = {row["modality"]: row["summary"]["hd95_mm"]["mean"] for row in first["rows"][:2]}
     assert {name: scores["hd95_mm"] for name, scores in result.scores.items()} == means
-    with pytest.raises(UserError, match="choose_postprocessing makes no scores"):
+    with pytest.raises(UserError, match="choose_postprocessing writes no scores"):
         job.evaluate(EvaluateConfig(run=evaluated, choose_postprocessing=True))
 
 

@@ -68,7 +68,7 @@ def test_the_command_prints_the_table_and_writes_it_with_json(runs, tmp_path, ca
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds something else"):
         commandline.call(COMMAND, arguments)
-    with pytest.raises(UserError, match="a name of its own"):
+    with pytest.raises(UserError, match="a unique name for each run"):
         comparison.build([runs["a"], runs["b"]], ["a", "a"])
 
 

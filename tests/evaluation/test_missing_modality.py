@@ -78,7 +78,7 @@ def test_the_number_of_patients_is_in_every_output(run, body):
     assert "ct network (n=3)" in text and "pet network (n=3)" in text
     assert "blind ellipsoid " in text and "blind ellipsoid (n" not in text
     assert "Partition 'test', 4 patients" in text
-    assert "Without pet: t1; rows that read pet hold the others" in text
+    assert "Without pet: t1; rows that read pet have the other patients" in text
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("t")}
     # ct, pet, ellipsoid, threshold.
     assert lines["t1"][2:4] == ["1.000", "-"] and lines["t2"][2:4] == ["-", "1.000"]
@@ -99,7 +99,7 @@ def test_comparisons_are_between_patients_that_both_rows_have(body):
     assert other != pytest.approx(_row(body, "blind ellipsoid")["summary"]["dice"]["mean"])
     assert baseline_margin.paired_dice(_row(body, "ct"), _row(body, "pet"))[2] == 2
     notes = table.paired_notes(body)
-    assert any(note.startswith("ct network against pet network on the 2 patients that both have") for note in notes)
+    assert any(note.startswith("ct network against pet network on their 2 common patients") for note in notes)
     assert len(notes) == len(set(notes)) == 4  # ct and pet, each with the ellipsoid, and one with the threshold
 
 
@@ -123,7 +123,7 @@ def test_runs_are_compared_row_by_row(run, tmp_path):
     metrics = run / "evaluation" / "test" / "metrics.json"
     lines = comparison.markdown(comparison.build([metrics, metrics], ["one", "two"]))
     assert "| one | ct (n=3) |" in lines and "| blind ellipsoid |  |" in lines
-    assert lines.count("Without pet: t1") == 1 and "two: ct network against pet network on the 2" in lines
+    assert lines.count("Without pet: t1") == 1 and "two: ct network against pet network on their 2" in lines
     # The first row alike, the second not.
     other = json.loads(metrics.read_text(encoding="utf-8"))
     other["rows"][1]["cases"].pop()

@@ -32,14 +32,14 @@ def test_intervals_are_reproducible_and_share_their_resamples():
 
 
 def test_the_coverage_of_intervals_of_few_patients():
-    for patients, share in bootstrap.HOLDS.items():
+    for patients, share in bootstrap.COVERAGE.items():
         reach = scipy.stats.norm.ppf(0.975) * math.sqrt((patients - 1) / patients)
         assert 2 * scipy.stats.t.cdf(reach, patients - 1) - 1 == pytest.approx(share, abs=0.005)
         assert f"{share:.0%} with {patients}" in bootstrap.METHOD
     # Of 200 draws of five patients; four standard errors are 0.1.
     drawn = np.random.default_rng(0).normal(size=(200, 5)).tolist()
     held = sum(low <= 0 <= high for low, high in bootstrap.intervals(drawn))
-    assert held / 200 == pytest.approx(bootstrap.HOLDS[5], abs=0.1)
+    assert held / 200 == pytest.approx(bootstrap.COVERAGE[5], abs=0.1)
 
 
 def test_few_patients_have_no_interval():

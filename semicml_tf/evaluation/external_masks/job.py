@@ -1,4 +1,4 @@
-"""Scores the masks of another tool beside the no-network baselines, as a run's masks are scored."""
+"""Scores the masks of another tool in the same way as a run's masks, beside the no-network baselines."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class ScoredMasks:
     Attributes:
         body: contents of metrics.json.
         panels: of the overlays.
-        modalities: that the overlays show.
-        warnings: what a person should look at before the scores are used.
+        modalities: in the overlays.
+        warnings: to be checked before the scores are used.
     """
 
     body: dict
@@ -49,7 +49,7 @@ class ScoredMasks:
 
 
 def output_of(config: EvaluateConfig) -> pathlib.Path:
-    """The folder to write: beside that of the masks, which is another tool's."""
+    """The folder to write. The default is beside the folder of the masks, which belongs to another tool."""
     masks = pathlib.Path(config.masks).resolve()
     return pathlib.Path(config.output or masks.with_name(f"{masks.name}-evaluation") / config.partition)
 
@@ -73,24 +73,26 @@ def evaluate_masks(
     if modality not in (None, *info.modalities):
         raise UserError(
             f"expected --mask_modality among {', '.join(info.modalities)}, got '{modality}'",
-            remedy="Leave it out where the masks were drawn on several modalities",
+            remedy="Leave it out if the masks were drawn on several modalities",
         )
-    every = data_provenance.cases_to_score(info, config.partition)
-    wanted = [case.case_id for case in every if modality is None or modality in info.modalities_of(case)]
+    cases_of_partition = data_provenance.cases_to_score(info, config.partition)
+    wanted = [case.case_id for case in cases_of_partition if modality is None or modality in info.modalities_of(case)]
     if not wanted:
         raise UserError(f"no {config.partition} patient has {modality}", path=info.location, remedy="Check the data")
     values = MaskValues.parse(config.mask_values, info.labels)
     others = {case.case_id for cases in info.partitions.values() for case in cases} - set(wanted)
-    found = files.find(config.masks, wanted, info.labels, others)
+    folder = files.find(config.masks, wanted, info.labels, others)
     stack.enter_context(locks.writing(output))
     atomic_files.check_replaceable(output, names)
     labelled = info.partitions.get("labelled", ())
     check_shards(info, sorted({*(["labelled"] if labelled else []), config.partition}))
 
     fitted, notes = _baselines(info, labelled)
-    cases, scored = _Cases(config, found, values, (modality,) if modality else info.modalities), set(wanted)
+    cases, scored = _Cases(config, folder, values, (modality,) if modality else info.modalities), set(wanted)
     results = score_cases.evaluate_predictions(
-        progress.bar(read_cases(info, every), total=len(every), desc=f"scoring {config.partition}"),
+        progress.bar(
+            read_cases(info, cases_of_partition), total=len(cases_of_partition), desc=f"scoring {config.partition}"
+        ),
         {name: trivial_baselines.segmenter(of_classes) for name, of_classes in fitted.items()},
         surface_tolerance_mm=config.surface_tolerance_mm,
         jobs=config.jobs or cpu.available(),
@@ -98,9 +100,9 @@ def evaluate_masks(
     )
     cause = cases.misplacement.cause()
     warnings = [cause] if cause else []
-    if found.missing:
-        warnings.append(f"Without a mask, counted as missed: {_listed(found.missing)}.")
-    notes = [*warnings, *_notes(config, found, cases), *notes]
+    if folder.missing:
+        warnings.append(f"Without a mask, counted as missed: {_listed(folder.missing)}.")
+    notes = [*warnings, *_notes(config, folder, cases), *notes]
     notes += data_provenance.one_patient_note(len(wanted), config.partition)
     body = report.build_of_masks(
         command=command_line("semicml_tf.evaluate", config),
@@ -108,9 +110,9 @@ def evaluate_masks(
             "name": config.name or pathlib.Path(config.masks).resolve().name,
             "modality": modality,
             "folder": str(config.masks),
-            "values": {name: list(own) for name, own in values.by_class.items()},
+            "values": {name: list(of_class) for name, of_class in values.by_class.items()},
             "files": cases.digests,
-            "missing": list(found.missing),
+            "missing": list(folder.missing),
         },
         info=info,
         partition=config.partition,
@@ -125,29 +127,27 @@ def evaluate_masks(
 
 
 def _baselines(info: DatasetInfo, labelled: Sequence) -> tuple[dict, list[str]]:
-    """The no-network baselines, and a note where none can be fitted."""
+    """The no-network baselines, and a note if none can be fitted."""
     if not labelled:
         return {}, ["No no-network baselines: the dataset has no labelled patients to fit them on."]
     records = progress.bar(read_cases(info, labelled), total=len(labelled), desc="fitting the baselines")
     return trivial_baselines.fit(records, {name: info.normalisation[name] for name in info.modalities}), []
 
 
-def _notes(config: EvaluateConfig, found: files.MaskFolder, cases: _Cases) -> list[str]:
+def _notes(config: EvaluateConfig, folder: files.MaskFolder, cases: _Cases) -> list[str]:
     notes = []
     if config.mask_modality is None:
         notes.append(
             "These masks are of no single modality: the method may need all modalities. They are compared with the "
             "network of each modality."
         )
-    if found.not_scored:
-        notes.append(f"Not scored, since no case of this partition has the name: {_listed(found.not_scored)}.")
+    if folder.not_scored:
+        notes.append(f"Not scored, because no case of this partition has the name: {_listed(folder.not_scored)}.")
     if cases.reordered:
-        notes.append(
-            f"Axes of another order or direction, put in that of the patient's grid: {_listed(cases.reordered)}."
-        )
+        notes.append(f"Axes were reordered or reversed to match the patient's grid: {_listed(cases.reordered)}.")
     if cases.background:
         notes.append(
-            f"Values that were taken for background: {_listed([str(one) for one in sorted(cases.background)])}."
+            f"Values that were taken for background: {_listed([str(value) for value in sorted(cases.background)])}."
         )
     if config.partition == "labelled":
         notes.append("The no-network baselines were fitted on these patients.")
@@ -159,12 +159,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class _Cases:
-    """Scores one case after another, and keeps what the report needs of them."""
+    """Scores cases one by one, and collects scores, overlays and notes for the report."""
 
     def __init__(
-        self, config: EvaluateConfig, found: files.MaskFolder, values: MaskValues, modalities: tuple[str, ...]
+        self, config: EvaluateConfig, folder: files.MaskFolder, values: MaskValues, modalities: tuple[str, ...]
     ):
-        self._config, self._found, self._values, self.modalities = config, found, values, modalities
+        self._config, self._found, self._values, self.modalities = config, folder, values, modalities
         self.scores: dict[str, list[CaseScore]] = {name: [] for name in values.by_class}
         self.digests: dict[str, dict[str, str]] = {}
         self.misplacement = Misplacement()
@@ -186,7 +186,9 @@ class _Cases:
         if case is None:
             return CaseMasks({name: np.zeros(record.native_grid.shape, np.uint8) for name in self.scores})
         read = reader.read(case, record.native_grid, self._values)
-        self.digests[record.case_id] = {one or "": digest.sha256(path) for one, path in case.paths.items()}
+        self.digests[record.case_id] = {
+            class_name or "": digest.sha256(path) for class_name, path in case.paths.items()
+        }
         self.background.update(read.background)
         if read.is_reordered:
             self.reordered.append(record.case_id)
@@ -214,12 +216,12 @@ class _Cases:
 
 
 def _missed(case_id: str, mask: np.ndarray, truth: np.ndarray, grid: Grid, *, surface_tolerance_mm: float) -> CaseScore:
-    """The score of a case without a file: missed, also where the truth is empty and an empty mask would be right."""
+    """The score of a case without a file: missed, even if the truth is empty and an empty mask would be correct."""
     if truth.any():
         return score(case_id, mask, truth, grid, surface_tolerance_mm=surface_tolerance_mm)
     stand_in = np.zeros(grid.shape, np.uint8)
     stand_in[0, 0, 0] = 1
-    found = score(case_id, mask, stand_in, grid, surface_tolerance_mm=surface_tolerance_mm)
+    missed = score(case_id, mask, stand_in, grid, surface_tolerance_mm=surface_tolerance_mm)
     return dataclasses.replace(
-        found, truth_ml=0.0, volume_error_ml=0.0, volume_error_relative=None, lesions_true=0, lesions_missed=0
+        missed, truth_ml=0.0, volume_error_ml=0.0, volume_error_relative=None, lesions_true=0, lesions_missed=0
     )

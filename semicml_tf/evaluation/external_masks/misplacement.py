@@ -1,7 +1,7 @@
-"""Masks whose voxels were flipped, transposed or shifted although their headers are right.
+"""Detects masks whose voxels were flipped, transposed or shifted although their headers are correct.
 
-No header shows such a mistake. It shows where all masks fit the truth much better after the same flip, transposition
-or shift. Only cases with foreground in both masks are compared, and all classes are taken together.
+Headers do not show such a mistake. It is reported if all masks fit the truth much better after the same flip,
+transposition or shift. Only cases with foreground in both masks are compared, over all classes together.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from semicml_tf.geometry.box import bounding_box
 from semicml_tf.inference.agreement import dice_from_counts
 
-_MOST_VOXELS = 20_000  # of a prediction: of a larger one, every n-th voxel is compared
+_MOST_VOXELS = 20_000  # of a prediction that are compared; of larger predictions, every n-th voxel
 _MOST_CASES = 50
 _MOST_STEPS = 10
-# The mean DSC must rise by so much, and the DSC of two thirds of the cases by half of it.
+# The mean DSC must rise by more than this, and the DSC of two thirds of the cases by more than half of it.
 RISE = 0.2
-# A few cases may fit better by chance: of fewer than `_FEW`, the mean DSC must exceed `_SURE`.
+# A few cases may fit better by chance. With fewer than `_FEW` cases, the mean DSC must also exceed `_SURE`.
 _FEW, _SURE = 3, 0.7
 
 Orientation = tuple[tuple[int, int, int], tuple[bool, bool, bool]]
@@ -29,14 +29,14 @@ _AS_IT_IS: Orientation = ((0, 1, 2), (False, False, False))
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Case:
-    """What is kept of a case.
+    """The masks of a case in compact form.
 
     Attributes:
         points: (voxels, 3) indices of predicted voxels.
-        predicted, true: voxels of the masks.
+        predicted, true: numbers of foreground voxels.
         box: of the truth: first index and shape.
-        truth: the truth in its box, bits packed.
-        offset: (3,) centre of the truth less centre of the prediction, in voxels.
+        truth: the truth in its box, as packed bits.
+        offset: (3,) centre of the truth minus centre of the prediction, in voxels.
         by_orientation: DSC after each flip and transposition that keeps the shape.
     """
 
@@ -62,20 +62,20 @@ def _dice(hits: int, case: _Case) -> float:
 
 
 class Misplacement:
-    """Gathers cases one by one, and names the flip, transposition or shift that would explain low scores."""
+    """Collects cases one by one, and reports the flip, transposition or shift that would explain low scores."""
 
     def __init__(self):
         self._cases: list[_Case] = []
 
     def add(self, prediction: np.ndarray, truth: np.ndarray) -> None:
-        """Takes in a case; both are bool, of one shape, on the patient's own grid."""
+        """Adds a case; both masks are bool, of the same shape, on the patient's own grid."""
         if len(self._cases) >= _MOST_CASES:
             return
-        box, own = bounding_box(truth), bounding_box(prediction)
-        if box is None or own is None:
+        box, predicted_box = bounding_box(truth), bounding_box(prediction)
+        if box is None or predicted_box is None:
             return
         start = np.array([part.start for part in box])
-        points = np.argwhere(prediction[own]) + np.array([part.start for part in own])
+        points = np.argwhere(prediction[predicted_box]) + np.array([part.start for part in predicted_box])
         inner = truth[box]
         case = _Case(
             points=points[:: -(-len(points) // _MOST_VOXELS)].astype(np.int32),
@@ -92,13 +92,15 @@ class Misplacement:
         self._cases.append(case)
 
     def cause(self) -> str | None:
-        """The sentence for readers of the scores; None where no flip, transposition or shift explains them."""
+        """A warning for readers of the scores; None if no flip, transposition or shift explains them."""
         if not self._cases:
             return None
         before = [case.by_orientation[_AS_IT_IS] for case in self._cases]
         common = set.intersection(*(set(case.by_orientation) for case in self._cases))
-        after = {one: [case.by_orientation[one] for case in self._cases] for one in sorted(common)}
-        best = max(after, key=lambda one: np.mean(after[one]))
+        after = {
+            orientation: [case.by_orientation[orientation] for case in self._cases] for orientation in sorted(common)
+        }
+        best = max(after, key=lambda orientation: np.mean(after[orientation]))
         shift, moved = self._best_shift()
         causes = [(_words(best), after[best]), (_shift_words(shift), moved)]
         words, dice = max(causes, key=lambda pair: np.mean(pair[1]))
@@ -106,14 +108,15 @@ class Misplacement:
             return None
         return (
             f"The masks seem to be misplaced: mean DSC rises from {np.mean(before):.3f} to {np.mean(dice):.3f} if "
-            f"{words}. The headers do not show it. Check how the tool wrote its arrays; these scores are of the masks "
-            "as they are."
+            f"{words}. The headers do not show this. Check how the tool wrote its arrays. The scores here are those of "
+            "the masks without this change."
         )
 
     def _best_shift(self) -> tuple[np.ndarray, list[float]]:
         """The shift in voxels with the highest mean DSC, and the DSC of each case after it.
 
-        The search begins at the median offset, which is wrong by a few voxels where a mask left the volume.
+        The search starts at the median offset, which is wrong by a few voxels if the shift moved voxels out of the
+        volume.
         """
         shift = np.rint(np.median([case.offset for case in self._cases], axis=0)).astype(int)
         dice = [case.shifted(shift) for case in self._cases]
@@ -136,7 +139,7 @@ def _explains(before: Sequence[float], after: Sequence[float]) -> bool:
 
 
 def _reoriented(points: np.ndarray, shape: tuple[int, int, int]):
-    """Each orientation that keeps the shape, and the places of the points in it."""
+    """Yields each orientation that keeps the shape, with the reoriented points."""
     for order in itertools.permutations(range(3)):
         if tuple(shape[axis] for axis in order) != shape:
             continue

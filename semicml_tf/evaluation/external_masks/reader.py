@@ -1,4 +1,4 @@
-"""The masks of a case on the patient's own grid. Whatever the files hold is checked before it is used."""
+"""Reads the masks of a case onto the patient's own grid. All contents of the files are checked before use."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class CaseMasks:
 
     Attributes:
         masks: by class, uint8 0/1 on the patient's own grid.
-        is_reordered: whether the axes of a file have another order or direction than those of the patient's grid.
-        background: values that were taken for background, besides 0.
+        is_reordered: whether the axes of a file have another order or direction than the patient's grid.
+        background: values other than 0 that were taken for background.
     """
 
     masks: dict[str, np.ndarray]
@@ -38,26 +38,26 @@ class CaseMasks:
 
 
 def read(case: MaskFile, native: Grid, values: MaskValues) -> CaseMasks:
-    """Reads a case.
+    """Reads the masks of a case.
 
     Args:
         native: the patient's own grid.
         values: of the classes.
 
     Raises:
-        UserError: a file is damaged, on another grid, or has values of no class.
+        UserError: a file is damaged, on another grid, or has values that belong to no class.
     """
     if None in case.paths:
         return _read(case.paths[None], native, values)
-    # A file per region holds 0 and 1, unless the region's values were named.
-    each = {
-        name: _read(case.paths[name], native, MaskValues({name: own if values.given else (1,)}, values.given))
-        for name, own in values.by_class.items()
+    # A file per region contains 0 and 1, unless the user named the region's values.
+    by_class = {
+        name: _read(case.paths[name], native, MaskValues({name: class_values if values.given else (1,)}, values.given))
+        for name, class_values in values.by_class.items()
     }
     return CaseMasks(
-        {name: one.masks[name] for name, one in each.items()},
-        any(one.is_reordered for one in each.values()),
-        tuple(sorted({value for one in each.values() for value in one.background})),
+        {name: masks.masks[name] for name, masks in by_class.items()},
+        any(masks.is_reordered for masks in by_class.values()),
+        tuple(sorted({value for masks in by_class.values() for value in masks.background})),
     )
 
 
@@ -76,7 +76,7 @@ def _read(path: pathlib.Path, native: Grid, values: MaskValues) -> CaseMasks:
 
 
 def _segments(path: pathlib.Path, native: Grid, values: MaskValues) -> CaseMasks:
-    """The segments of a DICOM-SEG, which may store the slices with foreground only."""
+    """Reads the segments of a DICOM-SEG, which may store only slices with foreground."""
     dataset = libraries.read(path)
     if libraries.value(dataset, "Modality") != "SEG":
         raise UserError("expected a DICOM-SEG, got another kind of DICOM object", path=path, remedy="Export it again")
@@ -87,20 +87,20 @@ def _segments(path: pathlib.Path, native: Grid, values: MaskValues) -> CaseMasks
             if not numbers:
                 masks[name] = np.zeros(native.shape, np.uint8)
                 continue
-            mask, own = segmentation.read_mask(path, dataset, numbers, most_voxels=math.prod(native.shape))
-            place = _placement(own, native, path, may_be_part=True)
+            mask, grid = segmentation.read_mask(path, dataset, numbers, most_voxels=math.prod(native.shape))
+            place = _placement(grid, native, path, may_be_part=True)
             masks[name] = np.ascontiguousarray(place.apply(mask.view(np.uint8)))
             reordered |= place.is_reordered
     return CaseMasks(masks, reordered)
 
 
-def _placement(own: Grid, native: Grid, path: pathlib.Path, *, may_be_part: bool = False) -> Placement:
-    place = lattice.placement(own, native)
+def _placement(grid: Grid, native: Grid, path: pathlib.Path, *, may_be_part: bool = False) -> Placement:
+    place = lattice.placement(grid, native)
     if place is not None and (place.is_whole or may_be_part):
         return place
-    cause = lattice.likely_cause(own, native)
+    cause = lattice.likely_cause(grid, native)
     raise UserError(
-        f"expected the patient's grid, {lattice.described(native)}, got {lattice.described(own)}"
+        f"expected the patient's grid, {lattice.described(native)}, got {lattice.described(grid)}"
         + (f"; probably {cause}" if cause else ""),
         path=path,
         remedy=_REMEDY,

@@ -1,4 +1,4 @@
-"""The values of mask files, or the segments of DICOM-SEG objects, that stand for each class."""
+"""The values in mask files, or the segments of DICOM-SEG objects, of each class."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LISTED = 8
 
 @dataclasses.dataclass(frozen=True)
 class MaskValues:
-    """The values that stand for each class.
+    """The values of each class.
 
     Attributes:
-        by_class: by name of each class of the dataset, its values.
-        given: whether the user named the values. Other values are then background; otherwise they are refused.
+        by_class: values by name of the class, for all classes of the dataset.
+        given: whether the user named the values. If so, other values are background; otherwise they are refused.
     """
 
     by_class: Mapping[str, tuple[int, ...]]
@@ -30,9 +30,9 @@ class MaskValues:
 
     @classmethod
     def parse(cls, texts: Sequence[str], labels: LabelDefinition) -> MaskValues:
-        """Reads ``--mask_values``: ``1+2`` for one class, ``NAME:1+2`` of each of several classes.
+        """Parses ``--mask_values``: ``1+2`` for one class, ``NAME:1+2`` for each of several classes.
 
-        Without a text, 1 stands for a single class, and several classes have the values of the dataset.
+        Without texts, the value of a single class is 1, and several classes have the values of the dataset.
 
         Raises:
             UserError: a text is malformed, or the classes are not those of the dataset.
@@ -44,17 +44,17 @@ class MaskValues:
             texts = [f"{labels.names[0]}:{'+'.join(texts)}"]
         remedy = f"For example {_example(labels)}"
         try:
-            found = LabelDefinition.parse(texts, activation=labels.activation)
+            definition = LabelDefinition.parse(texts, activation=labels.activation)
         except UserError as error:
             raise UserError(error.problem.replace("--labels", "--mask_values"), remedy=remedy) from error
-        if set(found.names) != set(labels.names):
+        if set(definition.names) != set(labels.names):
             raise UserError(
-                f"expected --mask_values of the classes {', '.join(labels.names)}, got {', '.join(found.names)}",
+                f"expected --mask_values of the classes {', '.join(labels.names)}, got {', '.join(definition.names)}",
                 remedy=remedy,
             )
-        if 0 in found.values:
+        if 0 in definition.values:
             raise UserError("expected --mask_values other than 0, which is background", remedy=remedy)
-        return cls({name: found.classes[name] for name in labels.names}, True)
+        return cls({name: definition.classes[name] for name in labels.names}, True)
 
     def masks(self, values: np.ndarray, path: pathlib.Path) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
         """The mask of each class in a label map.
@@ -64,14 +64,14 @@ class MaskValues:
             path: of the file, for the error.
 
         Returns:
-            uint8 0/1 of the same shape by class, and the values that were taken for background, besides 0.
+            uint8 0/1 of the same shape by class, and the values other than 0 that were taken for background.
 
         Raises:
-            UserError: there are values of no class, and the user named none.
+            UserError: a value belongs to no class, and the user did not name the values.
         """
         masks = {
-            name: functools.reduce(np.logical_or, (values == value for value in own)).view(np.uint8)
-            for name, own in self.by_class.items()
+            name: functools.reduce(np.logical_or, (values == value for value in class_values)).view(np.uint8)
+            for name, class_values in self.by_class.items()
         }
         rest = values != 0
         for mask in masks.values():
@@ -89,34 +89,39 @@ class MaskValues:
     def segments(self, names: Mapping[int, str], path: pathlib.Path) -> dict[str, list[int]]:
         """The numbers of the segments of each class.
 
-        Named values are numbers of segments. Otherwise the only segment stands for a single class, and several classes
-        have the segments of their names.
+        Named values are numbers of segments. Otherwise a single class needs a single segment, and several classes have
+        the segments with their names.
 
         Args:
             names: labels of the segments by number.
             path: of the object, for the error.
 
         Raises:
-            UserError: no segment or more than one may stand for a class, and the user named none.
+            UserError: the segments do not match the classes.
         """
         if self.given:
-            found = {name: [number for number in own if number in names] for name, own in self.by_class.items()}
+            numbers_by_class = {
+                name: [number for number in class_values if number in names]
+                for name, class_values in self.by_class.items()
+            }
         elif len(self.by_class) == 1:
-            found = {name: list(names) if len(names) == 1 else [] for name in self.by_class}
+            numbers_by_class = {name: list(names) if len(names) == 1 else [] for name in self.by_class}
         else:
             written = {SEGMENT_LABEL.format(name=name[:40]): name for name in self.by_class}
             of_label = {number: written.get(label, label) for number, label in names.items()}
-            found = {name: [number for number, own in of_label.items() if own == name] for name in self.by_class}
+            numbers_by_class = {
+                name: [number for number, label in of_label.items() if label == name] for name in self.by_class
+            }
             if set(of_label.values()) - set(self.by_class):
-                found = {}
-        if not any(found.values()):
+                numbers_by_class = {}
+        if not any(numbers_by_class.values()):
             shown = ", ".join(f"{number} '{label}'" for number, label in list(names.items())[:_LISTED]) or "none"
             raise UserError(
                 f"expected segments of {', '.join(self.by_class)}, got {shown}",
                 path=path,
                 remedy=f"Name the numbers of the segments, e.g. {self._flag(tuple(names) or (1,))}",
             )
-        return found
+        return numbers_by_class
 
     def _flag(self, values: Sequence[int]) -> str:
         """An example of ``--mask_values`` with values that a file has."""

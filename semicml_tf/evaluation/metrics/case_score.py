@@ -53,7 +53,7 @@ def score(
     *,
     surface_tolerance_mm: float = SURFACE_TOLERANCE_MM,
 ) -> CaseScore:
-    """Scores a predicted mask; empty masks as `catalogue.POLICY` says.
+    """Scores a predicted mask. `catalogue.POLICY` defines the scores of empty masks.
 
     Args:
         prediction, truth: of ``grid.shape``, nonzero is foreground.
@@ -74,15 +74,15 @@ def score(
     )
 
 
-# Of several classes or repeats, the first outcome that any of them has.
+# Several classes or repeats have the first of these outcomes that any of them has.
 _WORST_FIRST = ("missed", "false alarm", "both present", "both empty")
 
 
 def mean_over_classes(scores: Sequence[CaseScore]) -> CaseScore:
-    """One patient's scores over all classes; of one class, its own.
+    """One patient's scores over all classes.
 
-    Numbers are means over the classes where they are defined, lesions are sums. The outcome is ``missed`` if any class
-    was missed, else ``false alarm`` if there was any.
+    Numbers are means over the classes with a defined number, lesions are sums. The outcome is ``missed`` if any class
+    was missed, else ``false alarm`` if any class has one.
 
     Args:
         scores: of one patient and one method, one for each class.

@@ -21,7 +21,7 @@ METRICS: dict[str, Metric] = {
 MAIN = tuple(name for name, metric in METRICS.items() if metric.main)
 FURTHER = tuple(name for name, metric in METRICS.items() if not metric.main)
 
-# What each number means where a mask is empty: a miss must never look perfect. See `Metric.policy`.
+# The value of each metric for empty masks. A missed lesion must never score well. See `Metric.policy`.
 POLICY = {
     "both empty": "DSC 1, HD95 and ASSD 0 mm; PPV and sensitivity undefined",
     "missed": "truth without prediction: DSC, PPV and sensitivity 0, HD95 and ASSD the volume's diagonal in mm",
@@ -38,7 +38,7 @@ POLICY = {
 
 
 def title(name: str) -> str:
-    """The heading of a column; a name that is no metric's is its own."""
+    """The heading of a column. Names that are not metrics are used as they are, without underscores."""
     return METRICS[name].title if name in METRICS else name.replace("_", " ")
 
 

@@ -35,12 +35,12 @@ class Lesions:
 
 @dataclasses.dataclass(frozen=True)
 class MaskPair:
-    """A predicted mask and the annotator's, cropped to the box that holds both: outside there is nothing to count.
+    """A predicted mask and the annotator's mask, cropped to their common bounding box.
 
     Attributes:
         prediction, truth: (i, j, k) of bool.
         grid: the patient's own, of the whole volume.
-        surface_tolerance_mm: surfaces up to so far apart count as one in the surface DSC.
+        surface_tolerance_mm: distance within which two surfaces count as equal in the surface DSC.
     """
 
     prediction: np.ndarray
@@ -52,7 +52,7 @@ class MaskPair:
     def of(
         cls, prediction: np.ndarray, truth: np.ndarray, grid: Grid, surface_tolerance_mm: float = SURFACE_TOLERANCE_MM
     ) -> MaskPair:
-        """The pair of two masks of ``grid.shape``; nonzero is foreground.
+        """Makes the pair of two masks of ``grid.shape``; nonzero is foreground.
 
         Raises:
             ValueError: a mask has another shape.

@@ -85,7 +85,7 @@ def test_a_missing_case_counts_as_missed_and_is_named(tmp_path, data):
     assert [case["hd95_mm"] for case in row["cases"]][1::3] == pytest.approx([GRID.diagonal_mm] * 2, abs=1e-4)
     assert row["cases"][4]["truth_ml"] == 0 and row["cases"][4]["lesions_missed"] == 0
     assert result.warnings == ("warning: Without a mask, counted as missed: t1, t4.",)
-    assert "Not scored, since no case of this partition has the name: l0." in result.metrics["notes"]
+    assert "Not scored, because no case of this partition has the name: l0." in result.metrics["notes"]
     assert result.metrics["masks"]["missing"] == ["t1", "t4"]
 
 
