@@ -47,6 +47,13 @@ class PrelKnobs:
     teacher_noise: float = option(0.0, "Standard deviation of the noise on the teacher's input.", low=0.0)
     teacher_noise_low: float = option(-0.2, "Lower clip of that noise.")
     teacher_noise_high: float = option(0.2, "Upper clip of that noise.")
+    student_view: float = option(
+        0.0,
+        "Strength of distortions that the students' unlabelled slices get and the teachers' do not: contrast, "
+        "brightness, blur and noise, as the strong view of FixMatch. 0 turns them off.",
+        low=0.0,
+        high=2.0,
+    )
     pseudo_labels: str = option(
         "soft", "Pseudo-labels: the teachers' map, or this map thresholded at 0.5 (hard).", choices=("soft", "hard")
     )
@@ -112,6 +119,8 @@ def stage_class():
     from semicml_tf.methods.pool_teacher import PooledMethod
     from semicml_tf.methods.presence import pixels_of, slices_with_any
     from semicml_tf.methods.soft_labels import SoftLabeller, confidence, soft_label
+    from semicml_tf.methods.views import strong_view
+    from semicml_tf.networks.sample_noise import seeds_for
 
     class Stage(PooledMethod):
         """``L = prel_weight (sum over weak m of L_teach,m + W(t) L_teach,strong)``, and the labelled loss if kept::
@@ -157,6 +166,16 @@ def stage_class():
             # A stage 1 too short for the pool's copying epoch leaves teachers that nobody has taught.
             if self.pool and not self.pool.copied:
                 self.pool.copy_students(self.students)
+
+        def views(self, batch):
+            strength, stream = self.settings.student_view, batch["unlabelled"]
+            if not strength:
+                return batch
+            distorted = {
+                name: strong_view(image, seeds_for(f"student/{name}", stream["seed"]), strength)
+                for name, image in stream["image"].items()
+            }
+            return {**batch, "unlabelled": {**stream, "image": distorted}}
 
         def targets(self, batch):
             unlabelled = batch["unlabelled"]

@@ -43,6 +43,7 @@ PAPER = {
     "pool_size": 6,
     "pool_first_epoch": 11,
     "pool_copy_epoch": 17,
+    "student_view": 0.0,
     "pseudo_labels": "soft",
     "label_weighting": "none",
     "prel_weight": 1.0,

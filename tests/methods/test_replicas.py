@@ -45,7 +45,7 @@ CASES = {
     ),
     "prel_incomplete": (
         "prel",
-        {"prel_strong_from": 0.0, "label_fusion": "fitted", "label_weighting": "confidence"},
+        {"prel_strong_from": 0.0, "label_fusion": "fitted", "label_weighting": "confidence", "student_view": 0.5},
     ),
     "semi_cml_joint": ("semi_cml", {"batch_statistics": "joint", "mse_weight": 1.0}),
 }

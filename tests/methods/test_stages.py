@@ -53,6 +53,18 @@ def test_the_best_modality_on_validation_is_the_strong_teacher(scores, teacher):
     assert method_batches.method("prel", scores=scores, teacher_modality="ct").teacher_modality == "ct"
 
 
+def test_students_alone_see_distorted_slices():
+    plain, method = method_batches.method("prel"), method_batches.method("prel", student_view=1.0)
+    batch = method_batches.batch(0)
+    np.testing.assert_array_equal(method.targets(batch)["q"], plain.targets(batch)["q"])
+    views = method.views(batch)
+    assert views["labelled"] is batch["labelled"]
+    of_ct, of_pet = (views["unlabelled"]["image"][name] - batch["unlabelled"]["image"][name] for name in ("ct", "pet"))
+    assert np.abs(of_ct).max() > 0.1 and np.abs(of_ct - of_pet).max() > 0.1  # drawn for each modality
+    again = method.views(batch)["unlabelled"]["image"]["ct"]
+    np.testing.assert_array_equal(again, views["unlabelled"]["image"]["ct"])
+
+
 def test_an_unknown_modality_as_teacher_is_refused():
     with pytest.raises(UserError, match="t2"):
         method_batches.method("prel", teacher_modality="t2")
