@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from semicml_tf.evaluation import bootstrap
 from semicml_tf.evaluation.scores import mean_and_sd
 
 # Equal scores may differ in their last bits, because sums have another order. Such scores count as equal.
@@ -20,12 +21,16 @@ class Paired:
         p: two-sided, of the Wilcoxon signed-rank test; 1 where no patient differs.
         patients: number of patients.
         differing: number of patients whose scores differ; the test ranks them.
+        higher: number of patients whose score is higher with the first method.
+        interval: of the difference, ``(low, high)`` by `bootstrap.intervals`; None for few patients.
     """
 
     difference: float
     p: float
     patients: int
     differing: int
+    higher: int
+    interval: tuple[float, float] | None
 
 
 def wilcoxon(first: Sequence[float], second: Sequence[float]) -> Paired:
@@ -45,7 +50,15 @@ def wilcoxon(first: Sequence[float], second: Sequence[float]) -> Paired:
     differences = [round(a - b, _EQUAL_DIGITS) for a, b in zip(first, second)]
     unequal = [value for value in differences if value != 0]
     p = float(scipy.stats.wilcoxon(unequal).pvalue) if unequal else 1.0
-    return Paired(mean_and_sd(differences)["mean"], min(p, 1.0), len(differences), len(unequal))
+    (interval,) = bootstrap.intervals([differences])
+    return Paired(
+        difference=mean_and_sd(differences)["mean"],
+        p=min(p, 1.0),
+        patients=len(differences),
+        differing=len(unequal),
+        higher=sum(value > 0 for value in unequal),
+        interval=interval and tuple(interval),
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

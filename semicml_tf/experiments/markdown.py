@@ -139,12 +139,19 @@ def _sd_folds(line: Line) -> str:
     return _NONE if line.sd_folds is None else number(line.sd_folds)
 
 
+def _interval(line: Line) -> str:
+    interval = line.against.interval
+    return _NONE if interval is None else " to ".join(signed(end) for end in interval)
+
+
 def _against_table(groups: Sequence[Group], names: Sequence[str]) -> str | None:
     compared = [group for group in groups if any(line.against for line in group.values())]
     parts = {
         "difference": lambda line: signed(line.against.difference),
+        "95 %": _interval,
         "p": lambda line: probability(line.against.p_holm),
-        "wins": lambda line: f"{line.against.reference_wins}/{line.against.seeds}",
+        "patients": lambda line: f"{line.against.reference_patients}/{line.against.differing}",
+        "seeds": lambda line: f"{line.against.reference_wins}/{line.against.seeds}",
     }
     columns = [_of_line(title, text, name) for name in names for title, text in parts.items()]
     return _table(compared, columns, lambda group: str(_any(group).against.seeds)) if compared else None
@@ -153,7 +160,7 @@ def _against_table(groups: Sequence[Group], names: Sequence[str]) -> str | None:
 def _against_text(groups: Sequence[Group], names: Sequence[str], reference: str) -> str:
     against = _against_table(groups, names)
     if against:
-        return f"Against '{reference}', in DSC; wins are those of '{reference}':\n\n{against}"
+        return f"Against '{reference}', in DSC; patients and seeds: in how many '{reference}' is better:\n\n{against}"
     if all(line.row == reference for group in groups for line in group.values() if line.kind == "network"):
         return ""  # a table of one row
     return f"No run of '{reference}' to compare with: as many labels, the same seed.\n"
@@ -196,7 +203,7 @@ def _seed_notes(results: Results, modalities: tuple[str, ...]) -> list[str]:
         number_of_folds = len(results.of_set(modalities)[0].folds)
         notes.append(
             f"Cross-validation: {number_of_folds} folds per seed. Each patient is scored once per seed, by a run that "
-            "has not seen the patient; checkpoint, thresholds and post-processing are chosen inside the fold."
+            "has not seen the patient. What is chosen, such as checkpoint and thresholds, is chosen in the fold."
         )
     waiting: dict[tuple[str, str], list[int]] = {}
     for cell in results.missing:
@@ -245,8 +252,10 @@ def _reading_notes(reference: str, baseline: str | None, *, compared: bool, save
             "seeds that both have; below 0 where "
             f"'{reference}' is better. p: Wilcoxon signed-rank test, two-sided, paired over patients (each one's "
             "mean over these seeds; patients without a difference left out), corrected by Holm's method for all "
-            f"comparisons of the set and modality. wins: seeds in which '{reference}' has the higher mean. The test "
-            "is about patients, not about other draws of labels: see wins and ± for those."
+            "comparisons of the set and modality. 95 %: bootstrap interval of the mean difference over patients. "
+            f"patients: those with a higher DSC by '{reference}', of those with a difference. seeds: those in which "
+            f"'{reference}' has the higher mean. Test and interval are about patients, not about other draws of "
+            "labels: see seeds and ± for those."
         )
     if baseline:
         notes.append(

@@ -22,20 +22,24 @@ class Against:
 
     Attributes:
         difference: mean DSC of the row less that of the reference: below 0 where the reference is better.
+        interval: of the difference, 95 % over patients; None for few patients.
         p: of the paired Wilcoxon test over patients, two-sided.
         p_holm: corrected for all comparisons of the set and modality.
         patients, differing: of the test; those who differ, which it ranks.
         seeds: in common.
         reference_wins: seeds whose mean DSC over patients is higher with the reference.
+        reference_patients: patients whose mean DSC over seeds is higher with the reference.
     """
 
     difference: float
+    interval: tuple[float, float] | None
     p: float
     p_holm: float
     patients: int
     differing: int
     seeds: int
     reference_wins: int
+    reference_patients: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +129,17 @@ def _against(runs: dict[int, Result], reference: dict[int, Result], modality: st
     test = paired_tests.wilcoxon(list(own_patients.values()), [other_patients[name] for name in own_patients])
     own_seeds, other_seeds = statistics.means_of_seeds(own), statistics.means_of_seeds(other)
     wins = sum(other_seeds[seed] > own_seeds[seed] for seed in seeds)
-    return Against(test.difference, test.p, test.p, test.patients, test.differing, len(seeds), wins)
+    return Against(
+        difference=test.difference,
+        interval=test.interval,
+        p=test.p,
+        p_holm=test.p,
+        patients=test.patients,
+        differing=test.differing,
+        seeds=len(seeds),
+        reference_wins=wins,
+        reference_patients=test.differing - test.higher,
+    )
 
 
 def _gap(runs: dict[int, Result], baseline: dict[int, Result], ceiling: dict[int, Result], modality) -> Gap | None:

@@ -78,10 +78,13 @@ def record(line: Line) -> dict[str, Any]:
     against, gap, saved = line.against, line.gap, line.saved
     return body | {
         "difference_to_reference": against and against.difference,
+        "difference_low": against and against.interval and against.interval[0],
+        "difference_high": against and against.interval and against.interval[1],
         "p_wilcoxon": against and against.p,
         "p_holm": against and against.p_holm,
         "patients_compared": against and against.patients,
         "patients_differing": against and against.differing,
+        "patients_reference_wins": against and against.reference_patients,
         "seeds_compared": against and against.seeds,
         "seeds_reference_wins": against and against.reference_wins,
         "gap_closed": gap and gap.closed,

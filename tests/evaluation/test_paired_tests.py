@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from semicml_tf.evaluation import paired_tests
+from semicml_tf.evaluation import bootstrap, paired_tests
 
 
 def _by_enumeration(differences):
@@ -36,6 +36,14 @@ def test_wilcoxon_equals_the_enumeration_of_all_signs(differences):
     assert found.difference == pytest.approx(sum(differences) / len(differences))
     assert found.patients == len(differences)
     assert found.differing == sum(value != 0 for value in differences)
+    assert found.higher == sum(value > 0 for value in differences)
+
+
+def test_the_interval_is_that_of_the_mean_difference():
+    first, second = [0.5, 0.7, 0.4, 0.9, 0.6], [0.4, 0.5, 0.5, 0.6, 0.6]
+    low, high = paired_tests.wilcoxon(first, second).interval
+    assert [low, high] == pytest.approx(bootstrap.intervals([[0.1, 0.2, -0.1, 0.3, 0.0]])[0])
+    assert paired_tests.wilcoxon(first[:4], second[:4]).interval is None
 
 
 def test_wilcoxon_of_one_sign_is_two_to_the_one_minus_n():
