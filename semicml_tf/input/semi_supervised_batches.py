@@ -161,8 +161,9 @@ def _without_gaps(
     def filled(batch, others):
         images = dict(batch["image"])
         for name, other in others.items():
-            present = batch["present"][name][:, tf.newaxis, tf.newaxis, tf.newaxis] > 0
-            images[name] = tf.where(present, images[name], other["image"][name])
+            image = images[name]
+            present = tf.reshape(batch["present"][name], (-1, *(1 for _ in image.shape[1:]))) > 0
+            images[name] = tf.where(present, image, other["image"][name])
         return batch | {"image": images}
 
     return tf.data.Dataset.zip((windows, donors)).map(filled)

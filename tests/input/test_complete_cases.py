@@ -71,8 +71,8 @@ def test_whole_cases_have_every_modality(info):
     assert whole_cases(info, ()) == []
 
 
-def _stream_batches(info, incomplete_cases, count=8, first_step=0, **more):
-    stream = StreamSettings(info.modalities, Patch(32), 0, True, 0.67, NONE, seed=3)
+def _stream_batches(info, incomplete_cases, count=8, first_step=0, window=32, **more):
+    stream = StreamSettings(info.modalities, Patch(window), 0, True, 0.67, NONE, seed=3)
     data = BatchSettings(("labelled",), ("unlabelled",), 2, 16, stream, incomplete_cases=incomplete_cases, **more)
     return list(batches(info, data, first_step).take(count))
 
@@ -85,9 +85,10 @@ def test_dropped_cases_are_in_no_stream(info):
     assert seen == {0, 1}  # u0 and u2
 
 
-def test_an_absent_image_is_replaced_by_one_of_another_case_and_marked(info):
+@pytest.mark.parametrize("window", [32, (8, 32, 32)], ids=["slices", "patches"])
+def test_an_absent_image_is_replaced_by_one_of_another_case_and_marked(info, window):
     absent = set()
-    for batch in _stream_batches(info, "use"):
+    for batch in _stream_batches(info, "use", window=window):
         assert "present" not in batch["labelled"]  # Its cases are complete.
         part = batch["unlabelled"]
         present = {name: values.numpy() for name, values in part["present"].items()}
@@ -95,7 +96,7 @@ def test_an_absent_image_is_replaced_by_one_of_another_case_and_marked(info):
         # Cases 1 and 3, u1 and u3, lack PET.
         np.testing.assert_array_equal(present["pet"], part["patient"].numpy() % 2 == 0)
         absent |= set(np.flatnonzero(present["pet"] == 0))
-        assert part["image"]["pet"].numpy().max(axis=(1, 2, 3)).min() == 1.0  # Each is an image, and none is blank.
+        assert part["image"]["pet"].numpy().reshape(16, -1).max(axis=1).min() == 1.0  # Each is an image, and none is blank.
     assert absent
 
 
