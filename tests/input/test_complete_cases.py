@@ -96,7 +96,8 @@ def test_an_absent_image_is_replaced_by_one_of_another_case_and_marked(info, win
         # Cases 1 and 3, u1 and u3, lack PET.
         np.testing.assert_array_equal(present["pet"], part["patient"].numpy() % 2 == 0)
         absent |= set(np.flatnonzero(present["pet"] == 0))
-        assert part["image"]["pet"].numpy().reshape(16, -1).max(axis=1).min() == 1.0  # Each is an image, and none is blank.
+        # Each is an image, and none is blank.
+        assert part["image"]["pet"].numpy().reshape(16, -1).max(axis=1).min() == 1.0
     assert absent
 
 
