@@ -1,9 +1,10 @@
 """Speed of the input pipeline alone, and of training steps on its stream beside steps on batches in memory.
 
     python -m benchmarks.input_speed
+    python -m benchmarks.input_speed --window=32,32,32 --width=8 --labelled=4 --unlabelled=4 --rounds=3
 
-The command makes and converts a phantom in a temporary folder. The rows take turns. Each ratio compares two rows of one
-round; the table shows the median.
+The command makes and converts a phantom in a temporary folder. With a window of three numbers, the stream has patches
+and the networks are 3-D. The rows take turns. Each ratio compares two rows of one round; the table shows the median.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ class InputSpeedConfig(StepSizes):
     """Options of `benchmarks.input_speed`."""
 
     steps: int = option(16, "Steps in a round.", low=1)
-    augmentation: str = option("light", "Augmentation, as of training.", choices=tuple(LEVELS))
+    augmentation: tuple[str, ...] = option(
+        ("light", "strong"), "Augmentations, as of training; rows for each.", choices=tuple(LEVELS)
+    )
+    window: int | tuple[int, int, int] = option(
+        64, "Side of the slices in pixels; three numbers are the slices, rows and columns of patches.", low=8
+    )
     rounds: int = option(11, "Rounds. The table shows their median.", low=1)
 
     def __post_init__(self):
@@ -70,23 +76,30 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
     from semicml_tf.training.step import compiled_step
 
     info = DatasetInfo.load(data)
-    stream = StreamSettings(info.modalities, Patch(config.window), 0, True, 0.67, LEVELS[config.augmentation], 0)
-    how = BatchSettings(("labelled",), ("labelled", "unlabelled"), config.labelled, config.unlabelled, stream)
+
+    def stream(augmentation: str):
+        settings = StreamSettings(info.modalities, Patch(config.window), 0, True, 0.67, LEVELS[augmentation], 0)
+        partitions = ("labelled",), ("labelled", "unlabelled")
+        return batches(info, BatchSettings(*partitions, config.labelled, config.unlabelled, settings))
+
     share_cores(len(info.modalities))
     strategy = strategy_for(["cpu:0"])
     with strategy.scope():
         method = semi_cml(info.modalities, config.window, config.width)
     step = compiled_step(method, strategy)
-    in_memory = list(itertools.islice(batches(info, how), config.steps))
+    in_memory = list(itertools.islice(stream(config.augmentation[0]), config.steps))
     for batch in in_memory[:3]:
         float(step(batch)["loss"])
 
     def read(batch):
         return tf.nest.flatten(batch)[0].shape
 
-    def fresh():
+    def train(batch):
+        float(step(batch)["loss"])
+
+    def fresh(augmentation: str):
         # A new stream for each round does no work during other rows. Its buffered batches are read before the timing.
-        source = iter(batches(info, how))
+        source = iter(stream(augmentation))
         for _ in range(_BUFFERED):
             next(source)
         return source
@@ -97,20 +110,20 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
             call(next(supply))
         return (time.perf_counter() - begin) / config.steps
 
-    rows = {
-        "the input pipeline alone": lambda: timed(read, fresh()),
-        "steps on batches in memory": lambda: timed(lambda batch: float(step(batch)["loss"]), iter(in_memory)),
-        "steps on the stream": lambda: timed(lambda batch: float(step(batch)["loss"]), fresh()),
-    }
+    base = "steps on batches in memory"
+    rows = {base: lambda: timed(train, iter(in_memory))}
+    for level in config.augmentation:
+        rows[f"the input pipeline alone, {level}"] = lambda level=level: timed(read, fresh(level))
+        rows[f"steps on the stream, {level}"] = lambda level=level: timed(train, fresh(level))
     seconds = {name: [] for name in rows}
     for _ in range(config.rounds):
         for name, measure in rows.items():
             seconds[name].append(measure())
-    base = seconds["steps on batches in memory"]
     print(f"{cpu.described()}\n")
-    print("| what | slices/s | relative to steps on batches in memory |\n|---|---|---|")
+    inputs = "slices" if isinstance(config.window, int) else "patches"
+    print(f"| what | {inputs}/s | relative to {base} |\n|---|---|---|")
     for name, times in seconds.items():
-        ratio = statistics.median(one / other for one, other in zip(base, times))
+        ratio = statistics.median(one / other for one, other in zip(seconds[base], times))
         print(f"| {name} | {config.slices / statistics.median(times):.0f} | {ratio:.2f} |")
 
 

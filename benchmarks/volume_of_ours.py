@@ -9,21 +9,8 @@ import tempfile
 import numpy as np
 
 from benchmarks.on_request import repeat_on_request
+from benchmarks.predict_memory import publish_model
 from semicml_tf.system import quiet_import
-
-
-def publish_model(folder: pathlib.Path, patch: tuple[int, ...], width: int) -> None:
-    """Publishes a 3-D U-Net with random weights for CT volumes on their own grid."""
-    from semicml_tf.artefact.manifest import Manifest
-    from semicml_tf.exporting.publish import publish
-    from semicml_tf.labels import LESION, PLAIN
-    from semicml_tf.networks import catalogue
-    from semicml_tf.preprocessing.normalisation import Normalisation
-
-    network = catalogue.build(catalogue.specification("unet3d", window=patch, width=width), name="ct")
-    how = Normalisation.parse("hu:-200:300")
-    manifest = Manifest("ct", (0.0, 0.0, 0.0), how, patch, PLAIN, {LESION: 0.5}, "", "", None, "0")
-    publish(network, manifest, folder)
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -41,7 +28,7 @@ def main(shape: tuple[int, ...], patch: tuple[int, ...], width: int, batch_size:
     from semicml_tf.inference.volume import Prepared
 
     with tempfile.TemporaryDirectory() as folder:
-        publish_model(pathlib.Path(folder, "ct"), patch, width)
+        publish_model(pathlib.Path(folder, "ct"), (0.0, 0.0, 0.0), patch, width)
         model = load(pathlib.Path(folder, "ct"))
     volume = np.random.default_rng(0).normal(size=shape).astype(np.float16)
     grid = Grid(shape, np.eye(4))
