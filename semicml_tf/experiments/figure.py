@@ -123,19 +123,21 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
 
 
 def _curves(lines: Sequence[Line], modality: str) -> dict[str, list[Line]]:
-    """By row, its lines of known labelled counts in order, of rows that have two or more."""
+    """By row, its lines of known labelled counts in order; {} where all rows have one count."""
     found: dict[str, list[Line]] = {}
     for line in lines:
         if (line.modality, line.kind) == (modality, "network") and line.labelled_patients is not None:
             found.setdefault(line.row, []).append(line)
-    ordered = {row: sorted(held, key=lambda line: line.labelled_patients) for row, held in found.items()}
-    return {row: held for row, held in ordered.items() if len({line.labelled_patients for line in held}) > 1}
+    ordered = {row: sorted(of_row, key=lambda line: line.labelled_patients) for row, of_row in found.items()}
+    several = any(len({line.labelled_patients for line in of_row}) > 1 for of_row in ordered.values())
+    return ordered if several else {}
 
 
 def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes | None:
-    """DSC against the number of labelled patients, of rows with several numbers: panels as those of `table_png`.
+    """DSC against the number of labelled patients; panels as those of `table_png`.
 
-    Bands are the sd over seeds. Returns PNG bytes; None where no row has several labelled counts.
+    A row with several numbers is a line with the sd over seeds as its band; other rows are diamonds. Returns PNG bytes;
+    None where no row has several numbers.
     """
     panel_rows = {key: held for key, held in _panel_rows(results, lines).items() if _curves(held, key[0][0])}
     if not panel_rows:
@@ -154,6 +156,9 @@ def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
                 means = [line.metrics["dice"].mean for line in held]
                 sds = [line.metrics["dice"].sd_seeds or 0.0 for line in held]
                 stroke = 2.4 if name in (reference, baseline) else 1.2
+                if len(held) == 1:
+                    axis.errorbar(counts, means, yerr=sds, fmt="D", markersize=6, label=name, zorder=3)
+                    continue
                 (drawn,) = axis.plot(counts, means, "o-", linewidth=stroke, markersize=4, label=name)
                 low, high = ([mean + sign * sd for mean, sd in zip(means, sds)] for sign in (-1, 1))
                 axis.fill_between(counts, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
