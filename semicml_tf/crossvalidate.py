@@ -3,7 +3,7 @@
     python -m semicml_tf.crossvalidate --flagfile=configs/sts_ct_pet.flags --dataset=DATASET --folds=5 --output=CV
     python -m semicml_tf.crossvalidate --flagfile=STUDY --dataset=DATASET --labelled_patients=4 --repeats=2 --output=CV
 
-In each fold, one fold of the patients is tested, the next fold chooses checkpoints and thresholds, and the networks
+Each run tests the patients of one fold, and chooses checkpoints and thresholds on those of the next fold. The networks
 learn from the others, of whom --labelled_patients keep their labels. The flagfile has the flags of train and evaluate.
 The dataset is not converted again: label all patients when you convert it. A killed cross-validation resumes with the
 same command, and finished runs are not run again.

@@ -1,13 +1,12 @@
-"""Trains and scores a grid of runs (rows x modality pairs x labelled patients x seeds), and makes its tables.
+"""Trains and scores a grid of runs (rows x modality sets x labelled patients x seeds), and writes its tables.
 
     python -m semicml_tf.experiment --flagfile=configs/experiments/phantom.flags --output=OUT
     python -m semicml_tf.experiment --flagfile=configs/experiments/sts.flags --input=DATA --output=OUT
 
 The flagfile also has the flags of phantom, convert, train and evaluate, which the experiment starts. Each seed draws
-its own labelled patients. All rows of a seed share that draw; smaller numbers of labelled patients are subsets of
-larger ones. All runs share the validation and test patients. A killed experiment resumes with the same command, and
-finished runs are not run again. OUT gets volumes (of a phantom), splits, datasets, runs, tables and figures. The
-tables are written again after each seed.
+labelled patients. All rows of a seed share the draw; smaller draws are subsets of larger draws. All runs share the
+validation and test patients. A killed experiment resumes with the same command, and finished runs are not run again.
+OUT gets volumes (of a phantom), splits, datasets, runs, tables and figures. The tables are updated after each seed.
 """
 
 from __future__ import annotations

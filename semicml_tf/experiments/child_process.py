@@ -20,10 +20,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def become(parent: int, arguments: Sequence[str]) -> None:
-    """Does not return. Without prctl the program is not ended; the lock that it inherits still works."""
+    """Replaces this process by the program. Without prctl, the program outlives its parent but keeps the lock."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # the parent ended before the request
+    if os.getppid() != parent:  # the parent ended before prctl took effect
         sys.exit(143)
     os.execv(sys.executable, [sys.executable, *arguments])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Options that do not change the results. The command in the tables leaves them out.
 _NOT_REPEATED = ("flagfile", "workers", "dry_run", "tables_only")
-# Options whose elements in flagfiles come before those that are passed.
+# Options whose elements in flagfiles are listed before the elements that are passed.
 _ROWS = ("row", "external_row")
 NONE, CHOSEN = "none", "chosen"
 _STUDY, _GRID, _FOLDS, _TABLES, _WORK = "Study and folders", "Grid of runs", "Folds", "Tables", "Processes"
@@ -34,7 +34,7 @@ def _postprocessing(default: str):
 class StudyOptions:
     """The options that an experiment and a cross-validation share.
 
-    An option that is not passed has its value of the flagfiles, if they set it. The command line has the same rule.
+    Options that are not passed are read from the flagfiles, as on the command line.
     """
 
     _COMMAND: ClassVar[str]
@@ -45,7 +45,7 @@ class StudyOptions:
         path=True,
         group=_STUDY,
     )
-    output: str = option(help="Folder of all that is made.", path=True, group=_STUDY)
+    output: str = option(help="Folder of all outputs.", path=True, group=_STUDY)
     stratify: str = option(
         "none",
         "lesion_size: all folds get about the same volumes of lesions.",
@@ -57,7 +57,8 @@ class StudyOptions:
     )
     fold_file: str | None = option(
         None,
-        'JSON file of the folds, [["P1", "P2"], ["P3", "P4"]], instead of a draw. Each patient with a label is in one.',
+        'JSON file of the folds, [["P1", "P2"], ["P3", "P4"]], instead of a draw. Each patient with a label is in '
+        "exactly one fold.",
         path=True,
         group=_FOLDS,
     )
@@ -87,7 +88,7 @@ class StudyOptions:
         """The folds of these options.
 
         Args:
-            number: of folds; None means those of the file.
+            number: of folds; None reads it from the file.
 
         Raises:
             UserError: the file cannot be read.
@@ -103,7 +104,7 @@ class StudyOptions:
         )
 
     def fold_problems(self, number: int | None) -> Iterator[Problem]:
-        """What contradicts what in these options."""
+        """Yields contradictions between these options."""
         for name in ("folds", "stratify"):
             value = number if name == "folds" else self.stratify
             if self.fold_file and value not in (None, "none"):
@@ -114,8 +115,8 @@ class StudyOptions:
 class ExperimentConfig(StudyOptions):
     """A grid of runs on one study, and its tables; see the help of each option.
 
-    An option that is not passed has its value of the flagfiles, if they set it. The rows of the flagfiles come before
-    the rows that are passed. The command line has the same rules.
+    Options that are not passed are read from the flagfiles, as on the command line. Rows of the flagfiles come before
+    the rows that are passed.
 
     Raises:
         UserError: an option is wrong, or a flagfile cannot be read.
@@ -131,16 +132,16 @@ class ExperimentConfig(StudyOptions):
     tables: str | None = option(None, "Folder of tables and figures. The default is OUTPUT.", path=True, group=_STUDY)
     row: tuple[str, ...] = option(
         (),
-        "NAME: FLAGS, a row of the table and the flags of semicml_tf.train that it adds to the study's. Its own "
-        "--modality_sets, --labelled_patients and --seeds replace the experiment's.",
+        "NAME: FLAGS, a row of the table, and the flags of semicml_tf.train that it adds to the study's flags. "
+        "--modality_sets, --labelled_patients and --seeds in a row replace those of the experiment.",
         repeated=True,
         group=_GRID,
     )
     external_row: tuple[str, ...] = option(
         (),
-        "NAME: PATH, a row of another tool's masks: the metrics.json that semicml_tf.evaluate --masks wrote. PATH may "
-        "have {modality}, {labelled}, {seed} and {fold}. The row may have --modality_sets, --labelled_patients and "
-        "--seeds, too.",
+        "NAME: PATH, a row of another tool's masks. PATH is the metrics.json that semicml_tf.evaluate --masks wrote. "
+        "PATH may contain {modality}, {labelled}, {seed} and {fold}. The row may also have --modality_sets, "
+        "--labelled_patients and --seeds.",
         repeated=True,
         group=_GRID,
     )
@@ -154,15 +155,15 @@ class ExperimentConfig(StudyOptions):
     )
     base_split: str | None = option(
         None,
-        "JSON file of the study's split. Its validation and test patients are those of all runs; the others may be "
+        "JSON file of the study's split. All runs have its validation and test patients; any of the others may be "
         "labelled. The default is the study's --split, or split.json in the input folder.",
         path=True,
         group=_GRID,
     )
     folds: int | None = option(
         None,
-        "Cross-validation: the data are converted once, with all patients labelled. Each seed deals the patients into "
-        "this number of folds, and each patient is tested once per seed. --base_split then says who is excluded.",
+        "Number of folds of a cross-validation. The data are converted once, with all patients labelled. Each seed "
+        "draws new folds, and each patient is tested once per seed. --base_split then only excludes patients.",
         low=2,
         group=_FOLDS,
     )
@@ -170,35 +171,35 @@ class ExperimentConfig(StudyOptions):
         None, "Row that the others are compared with. The default is the first row.", group=_TABLES
     )
     baseline: str | None = option(
-        None, "Row that learns from labelled patients only. The labels saved are relative to it.", group=_TABLES
+        None, "Row that learns from labelled patients only. The saved labels are relative to this row.", group=_TABLES
     )
     partition: str = option(
         "test",
-        "Partition whose scores are reported. Choose settings by validation.",
+        "Partition whose scores are reported. Use validation to choose settings.",
         choices=("validation", "test"),
         group=_TABLES,
     )
-    tables_only: bool = option(False, "Make the tables of the finished runs, and run nothing.", group=_TABLES)
+    tables_only: bool = option(False, "Write the tables of the finished runs, and run nothing.", group=_TABLES)
     workers: int = option(0, "Processes at a time, which share the cores. 0 means one per core.", low=0, group=_WORK)
     dry_run: bool = option(False, "Print what there is to do and what is done, and do nothing.", group=_WORK)
 
     def _read_flagfiles(self, options: dict[str, Any]) -> None:
         for name in _ROWS:
-            own = getattr(self, name)
-            if name in self._passed and isinstance(own, (list, tuple)):
-                rows = [text for text in options[name] if text not in own]
-                object.__setattr__(self, name, (*rows, *own))
+            passed = getattr(self, name)
+            if name in self._passed and isinstance(passed, (list, tuple)):
+                rows = [text for text in options[name] if text not in passed]
+                object.__setattr__(self, name, (*rows, *passed))
         super()._read_flagfiles(options)
 
     def _further(self):
         yield from super()._further()
         if self.pairs and self.modality_sets:
-            yield "--pairs is the former name of --modality_sets, and both are given", "Leave --pairs out"
+            yield "--pairs is the former name of --modality_sets, and both are passed", "Leave --pairs out"
         yield from self.fold_problems(self.folds)
         if not self.has_folds and (self.validation_patients is not None or self.stratify != "none"):
-            yield "expected --folds with --stratify and --validation_patients", "Pass --folds=5, for one"
+            yield "expected --folds with --stratify and --validation_patients", "Pass for example --folds=5"
         if self.dataset and not self.has_folds:
-            yield "expected --folds with --dataset, whose split is otherwise fixed", "Pass --folds=5, for one"
+            yield "expected --folds with --dataset, whose split is otherwise fixed", "Pass for example --folds=5"
         if self.dataset and (self.input or self.base_split):
             yield "--dataset contradicts --input and --base_split, which are for a conversion", "Leave --dataset out"
 
@@ -210,7 +211,7 @@ class ExperimentConfig(StudyOptions):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CrossvalidateConfig(StudyOptions):
-    """One study, cross-validated on a converted dataset; see the help of each option.
+    """A cross-validation of one study on a converted dataset; see the help of each option.
 
     Raises:
         UserError: an option is wrong, or a flagfile cannot be read.
@@ -218,13 +219,13 @@ class CrossvalidateConfig(StudyOptions):
 
     _COMMAND = "semicml_tf.crossvalidate"
     dataset: str = option(
-        help="The converted dataset. All of its patients with a label are dealt into folds.", path=True, group=_STUDY
+        help="The converted dataset. All of its patients with a label are divided into folds.", path=True, group=_STUDY
     )
     folds: int | None = option(
-        None, "Number of folds. The default is 5, or the number of those in --fold_file.", low=2, group=_FOLDS
+        None, "Number of folds. The default is 5, or the number of folds in --fold_file.", low=2, group=_FOLDS
     )
     repeats: int = option(
-        1, "Number of repeats. Each has its own folds, labelled patients and first weights.", low=1, group=_FOLDS
+        1, "Number of repeats. Each has its own folds, labelled patients and initial weights.", low=1, group=_FOLDS
     )
     labelled_patients: str = option(
         "all",
@@ -241,7 +242,7 @@ class CrossvalidateConfig(StudyOptions):
 
 
 def command(config: StudyOptions) -> str:
-    """The command that repeats an experiment: its flagfiles, and the options that the flagfiles lack."""
+    """The command that repeats an experiment: its flagfiles, and the options that differ from them."""
     files = [f"--flagfile={path}" for path in config.flagfile]
     of_files = commandline.options(config._COMMAND, files)
     changed = [

@@ -1,4 +1,4 @@
-"""The job of `semicml_tf.crossvalidate`: one study over the folds of a dataset, and the ensemble of its runs."""
+"""The job of `semicml_tf.crossvalidate`: cross-validates one study, and lists its runs as an ensemble."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class CrossvalidateResult:
 
     Attributes:
         plan: the cross-validation; its cells are the runs.
-        metrics: contents of OUTPUT/evaluation/test/metrics.json: each patient once, with several repeats the mean of
-            the patient's scores over the repeats. None where no repeat is finished, and after a dry run.
-        ensemble: folder of the ensemble; None where a run is not finished, and after a dry run.
-        not_used: runs of other settings or data, each with the differences.
+        metrics: contents of OUTPUT/evaluation/test/metrics.json: each patient once, with the mean of the patient's
+            scores over the repeats. None after a dry run.
+        ensemble: folder of the ensemble; None after a dry run.
+        not_used: one message per run with other settings or data, with the differences.
         text: for the screen.
     """
 
@@ -56,8 +56,8 @@ def crossvalidate(config: CrossvalidateConfig) -> CrossvalidateResult:
     With ``dry_run``, only makes the plan.
 
     Raises:
-        UserError: the folds do not fit the dataset, the dataset has changed since the cross-validation began, another
-            one works in its folder, or a run fails. Finished runs are kept, and the same call continues.
+        UserError: the folds do not fit the dataset, the dataset has changed since the cross-validation started, another
+            process works in the output folder, or a run fails. Finished runs are kept; the same call resumes.
     """
     planned = _plan(config)
     if config.dry_run:
@@ -101,22 +101,24 @@ def _metrics_folder(output: pathlib.Path) -> pathlib.Path:
 
 
 def _publish(config: CrossvalidateConfig, planned: Plan) -> pathlib.Path | None:
-    """Writes the tables of the finished repeats, and returns their folder; None where no repeat is finished."""
-    repeat = command(config)
-    cells = pooled_cells.pooled(planned, command=repeat)
+    """Writes the tables of the finished repeats, and returns their folder; None if no repeat is finished."""
+    command_line = command(config)
+    cells = pooled_cells.pooled(planned, command=command_line)
     done = [cell for cell in cells if cell.finished]
     if not done:
         return None
-    _write_mean(planned.output, done, repeat)
-    publish.publish(cells, planned.output, reference=planned.reference, command=repeat, hashes=planned.shown_hashes())
+    _write_mean(planned.output, done, command_line)
+    publish.publish(
+        cells, planned.output, reference=planned.reference, command=command_line, hashes=planned.shown_hashes()
+    )
     return planned.output
 
 
-def _write_mean(output: pathlib.Path, cells: Sequence[Cell], repeat: str) -> None:
+def _write_mean(output: pathlib.Path, cells: Sequence[Cell], command_line: str) -> None:
     bodies = [report.load(cell.metrics_path) for cell in cells]
     folder = _metrics_folder(output)
     for cell, body in zip(cells, bodies):
         # Relative to the folder of the joined report.
         for fold, member in zip(body["folds"], cell.members):
             fold["run"] = pooled_cells.place_of(member, folder)
-    pooled_cells.write(folder, pooled_report.mean_over_repeats(bodies, command=repeat))
+    pooled_cells.write(folder, pooled_report.mean_over_repeats(bodies, command=command_line))

@@ -1,7 +1,7 @@
-"""Rows of an experiment's table that another tool made: scores of its masks, by `semicml_tf.evaluate --masks`.
+"""Rows of another tool in an experiment's table: the scores of its masks from `semicml_tf.evaluate --masks`.
 
-A row names `metrics.json` files. The experiment trains and scores nothing for it, and shows it with the statistics of
-its own rows.
+A row names `metrics.json` files. The experiment trains and scores nothing for the row, but computes the same statistics
+as for its other rows.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class ExternalRow:
     """A row of the table.
 
     Attributes:
-        name: as the table shows it.
+        name: in the table.
         path: of the `metrics.json` files, with `PLACEHOLDERS` in braces.
-        modality_sets, labelled, seeds: where the row stands.
+        modality_sets, labelled, seeds: cells of the grid that the row has.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ExternalRow:
         numbers = range(folds or 1) if "{fold}" in path else (0,)
         names = modalities if "{modality}" in path else ("",)
         files = tuple(
-            (name, tuple(pathlib.Path(path.replace("{modality}", name).replace("{fold}", str(one))) for one in numbers))
+            (name, tuple(pathlib.Path(path.replace("{modality}", name).replace("{fold}", str(k))) for k in numbers))
             for name in names
         )
         return Cell(self.name, modalities, labelled, seed, files[0][1][0].parent, (), partition, external=files)
@@ -68,18 +68,18 @@ def parse(
     Args:
         texts: ``NAME: PATH`` each, with the row's own ``--modality_sets``, ``--labelled_patients`` and ``--seeds``.
         taken: names of the experiment's other rows.
-        modality_sets, labelled, seeds: of the experiment. A row's own replace them.
+        modality_sets, labelled, seeds: of the experiment. Those of a row replace them.
         has_folds: whether the experiment is a cross-validation.
 
     Raises:
-        UserError: one is malformed, has the name of another row, or would show one file in several cells.
+        UserError: a row is malformed, has the name of another row, or would show the same file in several cells.
     """
     where = {"modality_sets": modality_sets, "labelled_patients": labelled, "seeds": seeds}
     rows: list[ExternalRow] = []
     for text in texts:
         row = _row(text, where)
         if row.name in (*taken, *(other.name for other in rows)):
-            raise UserError(f"two rows have one name, '{row.name}'", remedy="Give them different names")
+            raise UserError(f"two rows have the same name, '{row.name}'", remedy="Give them different names")
         if ("{fold}" in row.path) != has_folds:
             problem = "expected {fold} in its path" if has_folds else "its path has {fold}, but there are no folds"
             raise UserError(f"row '{row.name}': {problem}", remedy="Name the metrics.json of each fold")
@@ -91,17 +91,17 @@ def _row(text: str, where: Mapping[str, tuple]) -> ExternalRow:
     name, words = method_row.split(text, f"--external_row=NAME: PATH, got '{text}'", _EXAMPLE)
     where, paths = dict(where), []
     for word in words:
-        own = method_row.place(name, word)
-        where |= own
-        if word.startswith("--") and not own:
+        position = method_row.place(name, word)
+        where |= position
+        if word.startswith("--") and not position:
             raise UserError(f"row '{name}': masks take no flag such as '{word}'", remedy=_EXAMPLE)
-        paths += [] if own else [word]
+        paths += [] if position else [word]
     if len(paths) != 1 or not paths[0].endswith(".json"):
         raise UserError(f"row '{name}': expected the path of a metrics.json, got '{' '.join(paths)}'", remedy=_EXAMPLE)
     (path,) = paths
     unknown = set(re.findall(r"\{([^{}]*)\}", path)) - set(PLACEHOLDERS)
     if unknown:
-        listed = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
+        listed = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
         raise UserError(f"row '{name}': expected {listed} in its path, got {{{min(unknown)}}}", remedy=_EXAMPLE)
     for placeholder, flag in (("labelled", "labelled_patients"), ("seed", "seeds")):
         values = where[flag]
@@ -125,13 +125,13 @@ def cells_of(rows: Sequence[ExternalRow], partition: str, folds: int | None) -> 
 
 
 def read(cell: Cell, lacking: Mapping[str, Collection[str]]) -> dict:
-    """The scores of a cell as the report of a run, with rows of its networks.
+    """Reads the scores of a cell as a report of a run, in which the masks have rows of networks.
 
     Args:
-        lacking: patients without an image, by modality, who are scored in no row of the modality.
+        lacking: patients without an image, by modality. They are left out of the modality's row.
 
     Raises:
-        UserError: a file is damaged, is no score of masks, or is of masks of another modality.
+        UserError: a file is damaged, has no scores of masks, or is of masks of another modality.
     """
     bodies = {name: _of_folds([_load(path, name) for path in paths], paths) for name, paths in cell.external}
     first = next(iter(bodies.values()))
@@ -148,20 +148,20 @@ def _load(path: pathlib.Path, modality: str) -> dict:
     body = reports.load(path)
     if "masks" not in body:
         raise UserError("expected scores of masks, got those of a run", path=path, remedy="Add a --row instead")
-    own = body["masks"]["modality"]
-    if own != (modality or None):
+    modality_of_masks = body["masks"]["modality"]
+    if modality_of_masks != (modality or None):
         expected = f"masks of {modality} alone" if modality else "masks of no single modality"
         remedy = f"Score them with --mask_modality={modality}" if modality else "Write {modality} into the row's path"
-        got = f"masks of {own} alone" if own else "masks of no single modality"
+        got = f"masks of {modality_of_masks} alone" if modality_of_masks else "masks of no single modality"
         raise UserError(f"expected {expected}, got {got}", path=path, remedy=remedy)
     return body
 
 
 def _of_folds(bodies: Sequence[dict], paths: Sequence[pathlib.Path]) -> dict:
-    """The report of all folds; of one file, its own."""
+    """The pooled report of all folds; with one file, its report."""
     if len(bodies) == 1:
         return bodies[0]
-    # Pooled as runs are. The files of masks stand for the hash of a run.
+    # `pooled_report` needs hashes of runs. The hashes of the mask files replace them.
     of_runs = {
         str(path): {**body, "run": {"run_hash": hashlib.sha256(repr(body["masks"]["files"]).encode()).hexdigest()}}
         for path, body in zip(paths, bodies)

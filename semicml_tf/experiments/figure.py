@@ -1,4 +1,4 @@
-"""The experiment's figures: every seed of every row, and the annotation-cost curve."""
+"""The experiment's figures: a dot plot of all rows and seeds, and the annotation-cost curve."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.summary import Line
 
 _DPI = 110
-# Inches: a row of the dot plot, and what a panel needs besides.
+# Height in inches of a row of the dot plot, and of a panel's frame.
 _ROW, _FRAME = 0.26, 1.5
 _BASELINE_COLOURS = ("tab:gray", "tab:brown")
 
@@ -54,7 +54,7 @@ def _of_class(text: str, target: str | None) -> str:
 def _dots(axis, lines: Sequence[Line], colours: dict[str, str], reference: str) -> None:
     for place, line in enumerate(lines):
         colour = colours[line.labelled]
-        # Below the mean, which would hide them.
+        # Below the mean, whose marker would cover them.
         axis.plot(line.by_seed, [place + 0.28] * len(line.by_seed), "o", color=colour, markersize=3.5, mew=0)
         mean = line.metrics["dice"].mean
         shape = "D" if line.row == reference else "o"
@@ -72,9 +72,9 @@ def _bars(axis, baselines: Sequence[Line], ceiling: Line | None, baseline: str |
 
 
 def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes:
-    """A dot plot of DSC: a panel per set of modalities, class and modality of `lines`, with a line per row and count.
+    """A dot plot of DSC: a panel per set of modalities, class and modality, with a line per row and labelled count.
 
-    Small dots are seeds, the large one is their mean (a diamond for the reference); vertical lines are the
+    Small dots are seeds, large dots are means over seeds (a diamond for the reference). Vertical lines are the
     no-network baselines and, with a baseline, its runs with all labels. Returns PNG bytes.
     """
     pyplot = _pyplot()
@@ -95,14 +95,14 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     )
     for ((modalities, target), of_row), row in zip(panel_rows.items(), axes):
         for axis, modality in zip(row, modalities):
-            own = [line for line in of_row if (line.kind, line.modality) == ("network", modality)]
-            _dots(axis, own, colours, reference)
-            ceiling = next((line for line in own if (line.row, line.labelled) == (baseline, ALL)), None)
+            panel = [line for line in of_row if (line.kind, line.modality) == ("network", modality)]
+            _dots(axis, panel, colours, reference)
+            ceiling = next((line for line in panel if (line.row, line.labelled) == (baseline, ALL)), None)
             without_network = [line for line in of_row if (line.kind, line.modality) == ("blind", modality)]
             _bars(axis, without_network, ceiling, baseline)
-            axis.set_ylim(len(own) - 0.5, -0.5)
-            counts = len({line.labelled for line in own}) > 1
-            axis.set_yticks(range(len(own)), [_title(line, counts) for line in own] if axis is row[0] else [])
+            axis.set_ylim(len(panel) - 0.5, -0.5)
+            counts = len({line.labelled for line in panel}) > 1
+            axis.set_yticks(range(len(panel)), [_title(line, counts) for line in panel] if axis is row[0] else [])
             axis.grid(axis="both", color="0.9")
             axis.set_axisbelow(True)
             axis.set_title(_of_class(f"{modality} (of {' + '.join(modalities)})", target), fontsize=10)
@@ -123,23 +123,23 @@ def table_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
 
 
 def _curves(lines: Sequence[Line], modality: str) -> dict[str, list[Line]]:
-    """By row, its lines of known labelled counts in order; {} where all rows have one count."""
-    found: dict[str, list[Line]] = {}
+    """Each row's points by number of labelled patients; {} if no row has two numbers."""
+    points_by_row: dict[str, list[Line]] = {}
     for line in lines:
         if (line.modality, line.kind) == (modality, "network") and line.labelled_patients is not None:
-            found.setdefault(line.row, []).append(line)
-    ordered = {row: sorted(of_row, key=lambda line: line.labelled_patients) for row, of_row in found.items()}
-    several = any(len({line.labelled_patients for line in of_row}) > 1 for of_row in ordered.values())
+            points_by_row.setdefault(line.row, []).append(line)
+    ordered = {row: sorted(points, key=lambda line: line.labelled_patients) for row, points in points_by_row.items()}
+    several = any(len({line.labelled_patients for line in points}) > 1 for points in ordered.values())
     return ordered if several else {}
 
 
 def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseline: str | None) -> bytes | None:
-    """DSC against the number of labelled patients; panels as those of `table_png`.
+    """DSC over the number of labelled patients, in the panels of `table_png`.
 
-    A row with several numbers is a line with the sd over seeds as its band; other rows are diamonds. Returns PNG bytes;
-    None where no row has several numbers.
+    A row with several numbers is a line, whose band is the sd over seeds. Other rows are diamonds. Returns PNG bytes;
+    None if no row has several numbers.
     """
-    panel_rows = {key: held for key, held in _panel_rows(results, lines).items() if _curves(held, key[0][0])}
+    panel_rows = {key: of_row for key, of_row in _panel_rows(results, lines).items() if _curves(of_row, key[0][0])}
     if not panel_rows:
         return None
     pyplot = _pyplot()
@@ -151,18 +151,18 @@ def curve_png(results: Results, lines: Sequence[Line], *, reference: str, baseli
     for ((modalities, target), of_row), row in zip(panel_rows.items(), axes):
         for axis, modality in zip(row, columns[modalities]):
             ticks = {}
-            for name, held in _curves(of_row, modality).items():
-                counts = [line.labelled_patients for line in held]
-                means = [line.metrics["dice"].mean for line in held]
-                sds = [line.metrics["dice"].sd_seeds or 0.0 for line in held]
+            for name, points in _curves(of_row, modality).items():
+                counts = [line.labelled_patients for line in points]
+                means = [line.metrics["dice"].mean for line in points]
+                sds = [line.metrics["dice"].sd_seeds or 0.0 for line in points]
                 stroke = 2.4 if name in (reference, baseline) else 1.2
-                if len(held) == 1:
+                if len(points) == 1:
                     axis.errorbar(counts, means, yerr=sds, fmt="D", markersize=6, label=name, zorder=3)
                     continue
                 (drawn,) = axis.plot(counts, means, "o-", linewidth=stroke, markersize=4, label=name)
                 low, high = ([mean + sign * sd for mean, sd in zip(means, sds)] for sign in (-1, 1))
                 axis.fill_between(counts, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
-                for line in held:
+                for line in points:
                     shown = str(line.labelled_patients)
                     ticks[line.labelled_patients] = f"all ({shown})" if line.labelled == ALL else shown
             axis.set_xscale("log")

@@ -1,8 +1,8 @@
 """The folds of a cross-validation: each patient with a label is tested once per seed.
 
-A seed orders the patients and deals them into folds. In fold k, the patients of fold k are tested. Those of the next
-fold are for validation. Of the others, the first ones by the seed's order are labelled, and the rest are unlabelled.
-Patients without a label in the dataset are unlabelled in every fold.
+A seed orders the patients and divides them into folds. In fold k, the patients of fold k are tested. The patients of
+the next fold are for validation. Of the others, the first patients in the seed's order are labelled, and the rest are
+unlabelled. Patients without a label in the dataset are unlabelled in every fold.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class People:
     """The patients of a dataset.
 
     Attributes:
-        labelled: those with a label, sorted.
+        labelled: patients with a label, sorted.
         unlabelled: the others, sorted.
-        incomplete: those who lack a modality in a study.
-        lesion_ml: the largest lesion volume of each labelled patient, in ml; {} where it is not asked for.
+        incomplete: patients who lack a modality in one of their studies.
+        lesion_ml: the largest lesion volume of each labelled patient, in ml; {} if it was not read.
     """
 
     labelled: tuple[str, ...]
@@ -46,14 +46,18 @@ class People:
 
     @classmethod
     def of(cls, info: DatasetInfo, *, with_volumes: bool) -> People:
-        """The patients of a dataset.
+        """Reads the patients of a dataset.
+
+        Args:
+            info: of the dataset.
+            with_volumes: whether to read `lesion_ml`.
 
         Raises:
-            UserError: the dataset does not say whose its studies are; it lacks the volumes that are asked for.
+            UserError: the dataset lacks the patients of its studies, or the lesion volumes.
         """
         patient_of = view.patients_of(info)
-        found = {name: {patient_of[case.case_id] for case in cases} for name, cases in info.partitions.items()}
-        labelled = set().union(*(found.get(name, ()) for name in LABELLED_PARTITIONS))
+        by_partition = {name: {patient_of[case.case_id] for case in cases} for name, cases in info.partitions.items()}
+        labelled = set().union(*(by_partition.get(name, ()) for name in LABELLED_PARTITIONS))
         incomplete = {
             patient_of[case.case_id]
             for cases in info.partitions.values()
@@ -65,18 +69,19 @@ class People:
             patient = patient_of.get(card[case_cards.CASE])
             if patient in labelled and _VOLUME in card:
                 volumes[patient] = max(volumes.get(patient, 0.0), card[_VOLUME])
-        return cls(tuple(sorted(labelled)), tuple(sorted(found.get("unlabelled", ()))), frozenset(incomplete), volumes)
+        unlabelled = sorted(by_partition.get("unlabelled", ()))
+        return cls(tuple(sorted(labelled)), tuple(unlabelled), frozenset(incomplete), volumes)
 
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """How patients are dealt into folds.
+    """Divides patients into folds.
 
     Attributes:
         number: of folds.
         stratified: whether all folds get about the same lesion volumes.
-        validation_patients: number of validation patients; None means those of the next fold.
-        given: the folds themselves, where a file gives them; () means that each seed deals its own.
+        validation_patients: number of validation patients; None means all patients of the next fold.
+        given: the folds of a file; () if each seed draws new folds.
     """
 
     number: int
@@ -85,7 +90,7 @@ class Folds:
     given: tuple[tuple[str, ...], ...] = ()
 
     def sizes(self, patients: int) -> tuple[int, ...]:
-        """Number of patients in each fold, of so many with a label."""
+        """Number of patients in each fold, for a number of patients with a label."""
         if self.given:
             return tuple(map(len, self.given))
         return tuple(len(range(fold, patients, self.number)) for fold in range(self.number))
@@ -125,7 +130,7 @@ class Folds:
         """The patients of each fold, for a seed.
 
         Raises:
-            UserError: the folds of the file are not those of the dataset's patients.
+            UserError: the folds of the file do not have the patients of the dataset.
         """
         if self.given:
             _check_given(self.given, people)
@@ -141,7 +146,7 @@ class Folds:
 
         Args:
             people: of the dataset.
-            seed: of the order in which patients are dealt and labelled.
+            seed: of the order of patients.
             fold: the number of the fold that is tested, from 0.
             labelled: number of labelled patients, or "all".
 
@@ -173,7 +178,7 @@ def read(path: str | os.PathLike) -> tuple[tuple[str, ...], ...]:
     """Reads a file of folds.
 
     Raises:
-        UserError: it is no list of at least two lists of names, or a patient is in two folds.
+        UserError: the file is not a list of at least two lists of names, or a patient is in two folds.
     """
     given = json_files.read(
         path,

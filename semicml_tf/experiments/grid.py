@@ -27,18 +27,18 @@ def cells_of(
     *,
     unlabelled: int = 0,
 ) -> list[Cell]:
-    """All cells, in the order in which they are to be run: all rows of a seed come before the next seed.
+    """All cells in the order of their runs: all rows of a seed come before the next seed.
 
     Args:
         rows: of the table.
         output: folder of the experiment.
-        study: whose flags the rows' are added to.
-        pools: number of patients who may be labelled, by fold; by None without folds.
-        partition: whose scores are reported.
-        unlabelled: number of patients beside the pools, who are never labelled.
+        study: the rows add their flags to its flags.
+        pools: number of patients who may be labelled, by fold; the key is None without folds.
+        partition: its scores are reported.
+        unlabelled: number of patients who are never labelled.
 
     Raises:
-        UserError: training does not take a row's flags, or there are fewer patients.
+        UserError: training does not accept a row's flags, or there are too few patients.
     """
     seeds, sets, counts = (
         list(dict.fromkeys(value for row in rows for value in getattr(row, what)))
@@ -61,7 +61,7 @@ def cells_of(
 
 
 def _extra_flags(row: Row, labelled: str, study: Study, pool: int, unlabelled: int) -> tuple[str, ...]:
-    """What a row needs where everybody is labelled: the unlabelled stream is then fed by the labelled patients."""
+    """The flag that a row needs if all patients are labelled: labelled patients then also serve as unlabelled ones."""
     with in_row(row.name):
         config = config_of(study, row.flags)
         for modalities in row.modality_sets:
@@ -72,23 +72,23 @@ def _extra_flags(row: Row, labelled: str, study: Study, pool: int, unlabelled: i
             return ()
         if "labelled" not in config.unlabelled_partitions:
             raise UserError(
-                "with all patients labelled, nobody is left to learn from without labels",
+                "all patients are labelled, but the row needs unlabelled patients",
                 remedy="Add --unlabelled_partitions=labelled to the row, or --labelled_patients with fewer",
             )
     return ("--unlabelled_partitions=labelled",)
 
 
 def config_of(study: Study, flags: Sequence[str], seed: int = 0) -> TrainConfig:
-    """The settings of a run, whose data and folder do not matter here.
+    """The settings of a run. Data and output folder are placeholders.
 
     Raises:
-        UserError: training does not know one of the flags, or does not take its value.
+        UserError: a flag is unknown to training, or its value is wrong.
     """
     return study.config("train", *flags, f"--seed={seed}", "--dataset=DATASET", "--output=RUN")
 
 
 def settings_as_flags(study: Study, cell: Cell) -> dict:
-    """The settings of a cell's run as JSON values by flag name, as `run.json` holds them."""
+    """The settings of a cell's run as JSON values by flag name, as in `run.json`."""
     config = config_of(study, cell.flags, cell.seed)
     return as_flags(config.run_settings, config.method_settings)
 

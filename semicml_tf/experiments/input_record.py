@@ -1,4 +1,4 @@
-"""Records of the flags that made an experiment's volumes and datasets, so that other flags do not reuse them."""
+"""Records the flags that made an experiment's volumes and datasets, so that other flags do not reuse them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from semicml_tf.system import atomic_files, json_files
 
 
 def flags_of(config: Any, *, without: Collection[str]) -> dict[str, Any]:
-    """The options that decide what a command makes, by name, as JSON values."""
-    values = {one.name: getattr(config, one.name) for one in options(type(config)) if one.name not in without}
+    """The options that affect the output of a command, by name, as JSON values."""
+    values = {field.name: getattr(config, field.name) for field in options(type(config)) if field.name not in without}
     return json.loads(json.dumps(values))
 
 
 def check_or_note(
     record: pathlib.Path, product: pathlib.Path, now: Mapping[str, Any], config_class: type | None = None
 ) -> None:
-    """Records what `product` will be made with or, if it exists, checks that it was made with the same flags.
+    """Records the flags of `product` or, if `product` exists, checks that it was made with the same flags.
 
     Args:
         record: JSON file of the record.
-        product: file that exists once it is made.
+        product: file that exists once the data are made.
         now: flags by name.
-        config_class: of the flags: gives the defaults of those that an earlier version did not record.
+        config_class: of the flags. Its defaults replace flags that an earlier version did not record.
 
     Raises:
-        UserError: it was made with other flags, or not by an experiment.
+        UserError: the data were made with other flags, or not by an experiment.
     """
     if not product.exists():
         atomic_files.write_json(record, dict(now))
@@ -39,25 +39,25 @@ def check_or_note(
     recorded = json_files.read(
         record,
         dict[str, Any],
-        what="a note of what this experiment's data were made with",
-        remedy="Choose another --output: its data were not made by an experiment",
+        what="the flags that made this experiment's data",
+        remedy="Choose another --output. The data were not made by an experiment",
     )
-    known = {} if config_class is None else {one.name: one for one in options(config_class)}
+    known = {} if config_class is None else {field.name: field for field in options(config_class)}
     recorded = {name: _typed(known.get(name), value) for name, value in recorded.items()}
-    defaults = {name: _typed(one, one.default) for name, one in known.items()}
+    defaults = {name: _typed(field, field.default) for name, field in known.items()}
     changed = differences(recorded, {name: _typed(known.get(name), value) for name, value in now.items()}, defaults)
     if changed:
         raise UserError(
             f"these data were made with {'; '.join(changed)}",
             path=product.parent,
-            remedy="Give the flags that they were made with, or another --output",
+            remedy="Pass the same flags, or another --output",
         )
 
 
-def _typed(one, value: Any) -> Any:
-    """A recorded value as its option has it. Earlier versions recorded the numbers of a list as text."""
+def _typed(field, value: Any) -> Any:
+    """Converts a recorded value to the type of its option. Earlier versions recorded the numbers of a list as text."""
     if value in (None, "", [], ()):
         return None
-    if one is not None and one.is_list and isinstance(value, (list, tuple)):
-        return [one.from_text(element) if isinstance(element, str) else element for element in value]
+    if field is not None and field.is_list and isinstance(value, (list, tuple)):
+        return [field.from_text(element) if isinstance(element, str) else element for element in value]
     return list(value) if isinstance(value, tuple) else value

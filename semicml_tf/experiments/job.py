@@ -17,8 +17,8 @@ class ExperimentResult:
 
     Attributes:
         plan: the experiment; its cells are the runs.
-        tables: folder of tables and figures; None where no run is finished, and after a dry run.
-        not_used: runs of other settings or data, each with the differences.
+        tables: folder of tables and figures; None if no run is finished, and after a dry run.
+        not_used: one message per run with other settings or data, with the differences.
     """
 
     plan: Plan
@@ -32,7 +32,7 @@ class ExperimentResult:
 
     @property
     def text(self) -> str:
-        """The number of finished runs in words."""
+        """A sentence with the number of finished runs."""
         return runs.finished_text(self.plan)
 
 
@@ -40,8 +40,8 @@ def experiment(config: ExperimentConfig) -> ExperimentResult:
     """Trains and scores the unfinished cells, and writes the tables. With ``dry_run``, only makes the plan.
 
     Raises:
-        UserError: the experiment cannot be planned, another one works in its folder, or a run fails; runs that do not
-            depend on the failed one are finished first.
+        UserError: the experiment cannot be planned, another process works in its folder, or a run fails. Runs that do
+            not depend on the failed run are finished first.
     """
     planned = plan.make(config)
     if not (config.dry_run or config.tables_only):
@@ -57,9 +57,9 @@ def experiment(config: ExperimentConfig) -> ExperimentResult:
 
 
 def _publish(config: ExperimentConfig, planned: Plan) -> pathlib.Path | None:
-    """Writes the tables of the finished runs, and returns their folder; None where no run is finished."""
-    repeat = command(config)
-    cells = pooled_cells.pooled(planned, command=repeat)
+    """Writes the tables of the finished runs, and returns their folder; None if no run is finished."""
+    command_line = command(config)
+    cells = pooled_cells.pooled(planned, command=command_line)
     if not any(cell.finished for cell in cells):
         return None
     tables = pathlib.Path(config.tables or planned.output)
@@ -68,7 +68,7 @@ def _publish(config: ExperimentConfig, planned: Plan) -> pathlib.Path | None:
         tables,
         reference=planned.reference,
         baseline=planned.baseline,
-        command=repeat,
+        command=command_line,
         hashes=planned.shown_hashes(),
     )
     return tables

@@ -1,4 +1,4 @@
-"""The experiment's tables in Markdown, with notes on how to read and repeat them."""
+"""Writes the experiment's tables in Markdown, with notes on reading and repeating them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Group = dict[str, Line]
 
 
 def number(value: float) -> str:
-    """A score of 0 to 1 or a difference of two, without the leading zero: .712."""
+    """A score or a difference of scores without the leading zero: .712."""
     text = f"{value:.3f}"
     if float(text) == 0:
         return ".000"
@@ -45,10 +45,10 @@ def _mean_and_sd(spread: Spread) -> str:
 
 
 def _groups(lines: Iterable[Line]) -> list[Group]:
-    found: dict[tuple, Group] = {}
+    groups: dict[tuple, Group] = {}
     for line in lines:
-        found.setdefault((line.kind, line.row, line.labelled), {})[line.modality] = line
-    return list(found.values())
+        groups.setdefault((line.kind, line.row, line.labelled), {})[line.modality] = line
+    return list(groups.values())
 
 
 def _any(group: Group) -> Line:
@@ -72,9 +72,9 @@ class _Score:
     Attributes:
         title: heading of its columns.
         metric: its name in `Line.metrics`.
-        text: a cell's text.
-        decimals: to which means are rounded before the best one is chosen.
-        best: chooses the best of several means; None where no mean is marked as the best.
+        text: returns the text of a cell.
+        decimals: number of decimals to which means are rounded before the best mean is chosen.
+        best: chooses the best of several means; None if the best mean is not marked.
     """
 
     title: str
@@ -94,12 +94,12 @@ _SCORES = (
 
 
 def _of_line(title: str, text: Callable[[Line], str], name: str) -> Column:
-    """A modality's column: the text of the modality's line."""
+    """A column with the texts of a modality's lines."""
     return Column(title, lambda group: text(group[name]) if name in group else _NONE, name)
 
 
 def _of_score(score: _Score, groups: Sequence[Group], name: str) -> Column:
-    """A modality's column of a metric. The best mean of all networks with as many labelled patients is bold."""
+    """A modality's column of a metric. Among networks with equally many labelled patients, the best mean is bold."""
 
     def rounded(line: Line) -> float:
         return round(line.metrics[score.metric].mean, score.decimals)
@@ -109,8 +109,8 @@ def _of_score(score: _Score, groups: Sequence[Group], name: str) -> Column:
         if score.best is None or line.kind != "network":
             return shown
         rivals = [group[name] for group in groups if name in group]
-        values = {rounded(one) for one in rivals if (one.kind, one.labelled) == (line.kind, line.labelled)}
-        # No row is the best one where all are equal.
+        values = {rounded(rival) for rival in rivals if (rival.kind, rival.labelled) == (line.kind, line.labelled)}
+        # If all means are equal, none is bold.
         return f"**{shown}**" if len(values) > 1 and rounded(line) == score.best(values) else shown
 
     return _of_line(score.title, text, name)
@@ -163,11 +163,11 @@ def _against_text(groups: Sequence[Group], names: Sequence[str], reference: str)
         return f"Against '{reference}', in DSC; patients and seeds: in how many '{reference}' is better:\n\n{against}"
     if all(line.row == reference for group in groups for line in group.values() if line.kind == "network"):
         return ""  # a table of one row
-    return f"No run of '{reference}' to compare with: as many labels, the same seed.\n"
+    return f"'{reference}' has no run with the same number of labels and the same seed to compare with.\n"
 
 
 def saved_text(line: Line) -> str:
-    """Labels needed by the baseline and those saved, or bounds of them."""
+    """Numbers of labels needed by the baseline and of saved labels, or their bounds."""
     if line.saved is None:
         return _NONE
     bound = {"": "", "<": "< ", ">": "> "}[line.saved.bound]
@@ -179,15 +179,15 @@ def _gap_closed(line: Line) -> str:
 
 
 def _baseline_table(groups: Sequence[Group], names: Sequence[str], baseline: str) -> str | None:
-    own = [group for group in groups if _any(group).row != baseline]
-    lines = [line for group in own for line in group.values()]
+    compared = [group for group in groups if _any(group).row != baseline]
+    lines = [line for group in compared for line in group.values()]
     parts = {}
     if any(line.gap for line in lines):
         parts["gap closed"] = _gap_closed
     if any(line.saved for line in lines):
         parts["labels needed (saved)"] = saved_text
     columns = [_of_line(title, text, name) for title, text in parts.items() for name in names]
-    shown = [group for group in own if any(line.gap or line.saved for line in group.values())]
+    shown = [group for group in compared if any(line.gap or line.saved for line in group.values())]
     return _table(shown, columns) if shown else None
 
 
@@ -229,55 +229,54 @@ def _set_notes(results: Results, modalities: tuple[str, ...], lines: Sequence[Li
     notes += [f"{note}, drawn {drawn}." for note in baseline_notes(first.report)]
     counted = [line for line in lines if line.labelled == "all" and line.labelled_patients is None]
     if counted and baseline:
-        notes.append("How many patients 'all' are is not known here (the data are gone): left out of the cost curve.")
+        notes.append("The data of 'all' are missing, so its number of patients is unknown: left out of the cost curve.")
     return notes
 
 
 def _reading_notes(reference: str, baseline: str | None, *, compared: bool, saved: bool, has_folds: bool) -> list[str]:
     notes = [
         "DSC: mean over seeds of the mean over patients; ±: sample standard deviation over seeds of that mean "
-        "(table.csv also has the one over patients). HD95, ASSD: means likewise. missed: share of the patients in "
-        "whom a lesion is there and nothing is found; they score DSC 0 and the volume's diagonal in mm.",
-        f"{MEAN}: each patient's mean over the modalities. Bold: the column's best with as many labels.",
-        "Blind rows read no network: one mask beside all networks.",
+        "(table.csv also has the standard deviation over patients). HD95, ASSD: the same means. missed: share of the "
+        "patients who have a lesion and an empty prediction; they score DSC 0 and the volume's diagonal in mm.",
+        f"{MEAN}: each patient's mean over the modalities. Bold: best of the column with the same number of labels.",
+        "Blind rows use no network: one mask is compared with all networks.",
     ]
     if has_folds:
         notes.append(
             "sd over folds: sample standard deviation over folds of the mean DSC over the fold's patients, mean over "
-            "seeds. The no-network baselines are those of the first seed, fitted in each fold by itself."
+            "seeds. The no-network baselines are those of the first seed, fitted in each fold."
         )
     if compared:
         notes.append(
-            f"Difference: mean DSC of the row less that of '{reference}' with as many labelled patients, over the "
-            "seeds that both have; below 0 where "
-            f"'{reference}' is better. p: Wilcoxon signed-rank test, two-sided, paired over patients (each one's "
-            "mean over these seeds; patients without a difference left out), corrected by Holm's method for all "
-            "comparisons of the set and modality. 95 %: bootstrap interval of the mean difference over patients. "
-            f"patients: those with a higher DSC by '{reference}', of those with a difference. seeds: those in which "
-            f"'{reference}' has the higher mean. Test and interval are about patients, not about other draws of "
-            "labels: see seeds and ± for those."
+            f"Difference: mean DSC of the row minus that of '{reference}' with the same number of labelled patients, "
+            f"over the common seeds; negative if '{reference}' is better. p: Wilcoxon signed-rank test, two-sided, "
+            "paired over patients (each patient's mean over these seeds; patients without a difference are left out), "
+            "corrected by Holm's method for all comparisons of the set and modality. 95 %: bootstrap interval of the "
+            f"mean difference over patients. patients: number with a higher DSC by '{reference}', of all patients with "
+            f"a difference. seeds: number in which '{reference}' has the higher mean. Test and interval cover other "
+            "patients, not other draws of labelled patients; seeds and ± show the draws."
         )
     if baseline:
         notes.append(
-            f"Gap closed: (row - '{baseline}' with as many labels) / ('{baseline}' with all labels - '{baseline}' with "
-            "as many), over the seeds that all three have; – where all labels are not better."
+            f"Gap closed: (row - '{baseline}' with the same number of labels) / ('{baseline}' with all labels - "
+            f"'{baseline}' with the same number), over the common seeds; – if all labels are not better."
         )
     if saved:
         notes.append(
-            f"Labels needed: labelled patients that '{baseline}' needs for the row's DSC, by its mean curve, made "
-            "rising by the running maximum, straight between points over the logarithm of their number; in brackets "
-            "the same less those that the row has. >: not reached with the most labels. <: the fewest labels already "
-            "do better. Over the seeds that the row and every point have."
+            f"Labels needed: labelled patients that '{baseline}' needs for the row's DSC, in brackets the same minus "
+            "the row's number. They come from the running maximum of the baseline's mean curve, linear between points "
+            "over the logarithm of the number, over the common seeds of the row and all points. >: not reached with "
+            "the most labels. <: already better with the fewest labels."
         )
     return notes
 
 
 def _made_by(cell: Cell) -> str:
-    """The flags of a row; of another tool's masks, what they are masks of."""
+    """The flags of a row; for another tool's masks, a description."""
     if not cell.external:
         return f"`{shlex.join(cell.flags)}`"
     if cell.external[0][0]:
-        return "masks of another tool, for each modality its own"
+        return "masks of another tool, separate for each modality"
     return "masks of another tool, the same in each column: the method may need all modalities"
 
 
@@ -290,18 +289,18 @@ def table_md(
     command: str,
     hashes: Mapping[str, str],
 ) -> str:
-    """Sections per set of modalities: scores, differences, labels saved; then how to read and repeat the table."""
+    """The page: scores, differences and saved labels of each set of modalities, then notes and the command."""
     text = []
     for modalities in results.modality_sets:
         of_set = [line for line in lines if line.modalities == modalities]
-        own = [line for line in of_set if line.target is None]
-        groups, names = _groups(own), summary.columns(results, modalities)
+        over_classes = [line for line in of_set if line.target is None]
+        groups, names = _groups(over_classes), summary.columns(results, modalities)
         text.append(f"## {' + '.join(modalities)}\n\n{_score_table(groups, names)}")
         text.append(_against_text(groups, names, reference))
         worth = _baseline_table(groups, names, baseline) if baseline else None
         if worth:
             text.append(f"Against '{baseline}', in DSC:\n\n{worth}")
-        text.append("".join(f"{note}  \n" for note in _set_notes(results, modalities, own, baseline)))
+        text.append("".join(f"{note}  \n" for note in _set_notes(results, modalities, over_classes, baseline)))
         for target in results.targets:
             groups = _groups(line for line in of_set if line.target == target)
             text.append(f"### {target}, of {' + '.join(modalities)}\n\n{_score_table(groups, names)}")
@@ -311,9 +310,9 @@ def table_md(
     notes = _reading_notes(reference, baseline, compared=compared, saved=saved, has_folds=results.has_folds)
     if results.targets:
         notes.append(
-            f"Classes: {_listed(results.targets)}. Tables that name none show each patient's mean over the classes; "
-            "there, a patient is missed if any class is missed. Each class has a table of its own, whose p are "
-            "corrected for its own comparisons."
+            f"Classes: {_listed(results.targets)}. Tables without a class show each patient's mean over the classes; "
+            "a patient is then missed if any class is missed. Each class has a table of its own. p is corrected for "
+            "the comparisons of that table."
         )
     text.append("## How to read it\n\n" + "".join(f"- {note}\n" for note in notes))
     rows = dict.fromkeys((result.cell.row, _made_by(result.cell)) for result in results.done)
@@ -321,8 +320,8 @@ def table_md(
     kept = "".join(f"- {name}: `{value}`\n" for name, value in hashes.items())
     text.append(
         f"## How to make it again\n\n```sh\n{command}\n```\n\n"
-        "It skips runs that are there. The rows differ in these flags alone; experiment.json has the hashes "
-        "of each run and its data:\n\n"
+        "The command skips finished runs. The rows differ only in these flags. experiment.json has the hashes of each "
+        "run and its data:\n\n"
         f"{flags.markdown()}\nHashes:\n\n{kept}"
     )
     return "\n".join(text)

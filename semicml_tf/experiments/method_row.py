@@ -1,4 +1,4 @@
-"""Rows of an experiment's table: a name, the flags of `semicml_tf.train` that it adds, and where it is run."""
+"""Rows of an experiment's table: a name, flags of `semicml_tf.train`, and the cells of the grid."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from semicml_tf.errors import UserError
 from semicml_tf.experiments.run_spec import ALL
 
 _EXAMPLE = "For example --row=mean teacher: --method=mean_teacher --unlabelled_weight=2"
-# What the experiment itself gives to each run.
-_NOT_A_ROWS_OWN = ("dataset", "output", "resume", "seed", "flagfile")
+# Flags that the experiment sets for each run.
+_SET_BY_EXPERIMENT = ("dataset", "output", "resume", "seed", "flagfile")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Row:
     """A row of the table.
 
     Attributes:
-        name: as the table shows it.
+        name: in the table.
         flags: of `semicml_tf.train`.
-        modality_sets, labelled, seeds: where it is run.
+        modality_sets, labelled, seeds: cells of the grid that the row has.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Row:
 
 
 def parse_modality_sets(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Reads ``ct:pet:mr,ct:pet``.
+    """Parses ``ct:pet:mr,ct:pet``.
 
     Raises:
-        UserError: an item is not a list of different names, or an item comes twice.
+        UserError: an item is not a list of different names, or is repeated.
     """
     sets = tuple(tuple(text.split(":")) for text in texts)
     if not sets or any(len(set(names)) != len(names) or not all(map(str.isidentifier, names)) for names in sets):
@@ -54,10 +54,10 @@ def parse_modality_sets(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def parse_labelled(texts: Sequence[str]) -> tuple[str, ...]:
-    """Reads ``2,4,all``.
+    """Parses ``2,4,all``.
 
     Raises:
-        UserError: one is neither a number above 0 nor ``all``, or comes twice.
+        UserError: an item is neither a number above 0 nor ``all``, or is repeated.
     """
     if not texts or not all(text == ALL or re.fullmatch("[1-9][0-9]*", text) for text in texts):
         raise UserError(
@@ -68,13 +68,13 @@ def parse_labelled(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def parse_seeds(texts: Sequence[str]) -> tuple[int, ...]:
-    """Reads ``0,1,2``.
+    """Parses ``0,1,2``.
 
     Raises:
-        UserError: one is no whole number from 0 on, or comes twice.
+        UserError: an item is not a whole number of at least 0, or is repeated.
     """
     if not texts or not all(re.fullmatch("[0-9]+", text) for text in texts):
-        raise UserError(f"expected whole numbers from 0 on in --seeds, got '{','.join(texts)}'", remedy="Write 0,1,2")
+        raise UserError(f"expected integers of at least 0 in --seeds, got '{','.join(texts)}'", remedy="Write 0,1,2")
     return _distinct(tuple(int(text) for text in texts), "seeds", texts)
 
 
@@ -84,8 +84,8 @@ def _distinct(values: tuple, flag: str, texts: Sequence[str]) -> tuple:
     return values
 
 
-# The flags that a row may replace.
-_OWN = {"modality_sets": parse_modality_sets, "labelled_patients": parse_labelled, "seeds": parse_seeds}
+# The flags of the experiment that a row may replace.
+_REPLACEABLE = {"modality_sets": parse_modality_sets, "labelled_patients": parse_labelled, "seeds": parse_seeds}
 # Former names of flags.
 _FORMER = {"pairs": "modality_sets"}
 
@@ -97,14 +97,14 @@ def parse_rows(
     labelled: tuple[str, ...],
     seeds: tuple[int, ...],
 ) -> tuple[Row, ...]:
-    """Reads the flags ``--row``.
+    """Parses the flags ``--row``. The flags of training in a row are not checked here.
 
     Args:
         texts: ``NAME: --flag=value ...`` each.
-        modality_sets, labelled, seeds: of the experiment. A row's own replace them.
+        modality_sets, labelled, seeds: of the experiment. Those of a row replace them.
 
     Raises:
-        UserError: there is none, one is malformed, or two have one name. Whether training knows its flags is not asked.
+        UserError: there is no row, a row is malformed, or two rows have the same name.
     """
     if not texts:
         raise UserError("expected a --row, got none", remedy=_EXAMPLE)
@@ -114,7 +114,7 @@ def parse_rows(
     for row in rows:
         if row.slug in seen:
             raise UserError(
-                f"two rows have one name, '{seen[row.slug]}' and '{row.name}'", remedy="Give them different names"
+                f"two rows have the same name, '{seen[row.slug]}' and '{row.name}'", remedy="Give them different names"
             )
         seen[row.slug] = row.name
     return rows
@@ -122,20 +122,20 @@ def parse_rows(
 
 def _row(text: str, where: dict) -> Row:
     name, words = split(text, f"--row=NAME: FLAGS, got '{text}'", _EXAMPLE)
-    kept, where = [], dict(where)
+    flags, where = [], dict(where)
     for word in words:
         if not re.match(r"--\w", word):
             raise UserError(f"row '{name}': expected --flag=value, got '{word}'", remedy=_EXAMPLE)
-        if (flag := word.removeprefix("--").partition("=")[0]) in _NOT_A_ROWS_OWN:
-            raise UserError(f"row '{name}': --{flag} is given by the experiment", remedy="Leave it out of the row")
-        own = place(name, word)
-        where |= own
-        kept += [] if own else [word]
-    return Row(name, tuple(kept), where["modality_sets"], where["labelled_patients"], where["seeds"])
+        if (flag := word.removeprefix("--").partition("=")[0]) in _SET_BY_EXPERIMENT:
+            raise UserError(f"row '{name}': --{flag} is set by the experiment", remedy="Leave it out of the row")
+        position = place(name, word)
+        where |= position
+        flags += [] if position else [word]
+    return Row(name, tuple(flags), where["modality_sets"], where["labelled_patients"], where["seeds"])
 
 
 def split(text: str, expected: str, example: str) -> tuple[str, list[str]]:
-    """The name of a row, and the words behind its colon.
+    """Splits a row into its name and the words after the colon.
 
     Raises:
         UserError: there is no name or no colon, or a quote is not closed.
@@ -151,17 +151,17 @@ def split(text: str, expected: str, example: str) -> tuple[str, list[str]]:
 
 
 def place(name: str, word: str) -> dict[str, tuple]:
-    """Where a row is run, of a word that is one of its own flags; {} of another word.
+    """Parses a word of a row that replaces a flag of the experiment; {} for other words.
 
     Raises:
         UserError: the flag's value is wrong.
     """
     flag, _, value = word.removeprefix("--").partition("=")
     flag = _FORMER.get(flag, flag)
-    if flag not in _OWN or not word.startswith("--"):
+    if flag not in _REPLACEABLE or not word.startswith("--"):
         return {}
     with in_row(name):
-        return {flag: _OWN[flag](value.split(",") if value else [])}
+        return {flag: _REPLACEABLE[flag](value.split(",") if value else [])}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The plan of an experiment, checked before anything is started."""
+"""The plan of an experiment, checked before any run starts."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class Plan:
     """An experiment.
 
     Attributes:
-        study: what its commands share.
-        output: its folder.
-        source: folder of the volumes; None = a phantom that it makes itself.
-        base: the study's own split; None where a dataset is given.
-        cells: its runs, in their order.
+        study: flagfiles of all commands.
+        output: folder of the experiment.
+        source: folder of the volumes; None if the experiment makes a phantom.
+        base: the study's own split; None if a dataset is given.
+        cells: the runs, in order.
         reference: name of the row that others are compared with.
-        baseline: name of the row that learns from labelled patients only, if one is named.
-        folds: of a cross-validation, whose cells are those of each fold; None without folds.
-        given: folder of the dataset that the folds are views of; None = the experiment converts one.
-        external: cells of rows that another tool made. The experiment runs nothing for them.
+        baseline: name of the row that learns from labelled patients only; None without one.
+        folds: of a cross-validation, which has cells for each fold; None without folds.
+        given: folder of the dataset from which the folds are made; None if the experiment converts one.
+        external: cells of rows of another tool. The experiment runs nothing for them.
         chooses_postprocessing: whether each run's post-processing is chosen before the run is scored.
     """
 
@@ -74,23 +74,23 @@ class Plan:
         return self.given or self.output / "datasets" / "-".join(cell.modalities)
 
     def whole_name(self, cell: Cell) -> str:
-        """Name of that dataset in the tables and in the records."""
+        """Name of the dataset of `whole` in the tables and in the records."""
         return self.whole(cell).name if self.given is None else "dataset"
 
     def whole_record(self, cell: Cell) -> pathlib.Path:
-        """File with the hash of that dataset, as it was when the cross-validation began."""
+        """File with the hash of the dataset of `whole` at the start of the cross-validation."""
         return self.output / "made" / f"{self.whole_name(cell)}.hash.json"
 
     @property
     def scoring_record(self) -> pathlib.Path:
-        """File with the post-processing that the experiment began with."""
+        """File with the post-processing at the start of the experiment."""
         return self.output / "made" / "scoring.json"
 
     def whole_hash(self, cell: Cell) -> str:
-        """The data hash of that dataset, as it was when the cross-validation began.
+        """The hash of the dataset of `whole` at the start of the cross-validation.
 
         Raises:
-            UserError: the cross-validation has not begun, or the record cannot be read.
+            UserError: the cross-validation has not started, or the record cannot be read.
         """
         what = "the hash of a cross-validation's data"
         return json_files.read(self.whole_record(cell), _Hash, what=what).data_hash
@@ -118,13 +118,13 @@ class Plan:
         }
 
     def shown_hashes(self) -> dict[str, str]:
-        """The data hashes that the tables show: with folds, those of the datasets that the folds are views of."""
+        """The data hashes in the tables. With folds, they are the hashes of the datasets of `whole`."""
         if self.folds is None:
             return self.hashes()
         return {self.whole_name(cell): self.whole_hash(cell) for cell in self.cells}
 
     def text(self) -> str:
-        """The plan in words: the finished and the unfinished steps."""
+        """A text with the finished and the unfinished steps."""
         datasets = {cell.data_name: self.is_converted(cell) for cell in self.cells}
         finished = sum(cell.finished for cell in self.cells)
         lines = [
@@ -153,7 +153,7 @@ class Plan:
     def _patients(self) -> str:
         if self.folds:
             of = f"{self.given}" if self.given else f"{len(_everybody(self.base))} patients"
-            return f"{self.folds.number} folds of {of}, dealt by each seed; each patient is tested once per seed"
+            return f"{self.folds.number} folds of {of}, drawn by each seed; each patient is tested once per seed"
         return (
             f"pool of {len(splits.pool_of(self.base))} patients; {len(self.base['validation'])} for validation, "
             f"{len(self.base['test'])} to test on"
@@ -168,7 +168,7 @@ def make(config: ExperimentConfig) -> Plan:
     """The plan of an experiment.
 
     Raises:
-        UserError: the user must correct something in it.
+        UserError: an option, a row or the split is wrong.
     """
     study = Study(config.flagfile)
     given = pathlib.Path(config.dataset) if config.dataset else None
@@ -233,11 +233,11 @@ def over_folds(
     """The plan of a cross-validation on a converted dataset.
 
     Raises:
-        UserError: the folds do not fit the dataset's patients, or a row has other modalities.
+        UserError: the folds do not match the dataset's patients, or a row has other modalities.
     """
     if info.url:
         raise UserError(
-            "expected a dataset on this machine, of which folds can be made", path=info.url, remedy="Copy it first"
+            "expected a local dataset, from which folds can be made", path=info.url, remedy="Copy the dataset first"
         )
     for row in rows:
         with method_row.in_row(row.name):
@@ -250,7 +250,7 @@ def over_folds(
                     )
     people = People.of(info, with_volumes=folds.stratified)
     pools = _pools(folds, len(people.labelled), rows)
-    folds.deal(people, seed=0)  # refuses folds of a file that do not fit
+    folds.deal(people, seed=0)  # raises UserError if the folds of a file do not match
     cells = grid.cells_of(rows, output, study, pools, partition, unlabelled=len(people.unlabelled))
     return Plan(study, output, None, None, tuple(cells), reference, baseline, folds, info.root)
 
@@ -272,42 +272,42 @@ def scored(plan: Plan, postprocessing: str) -> Plan:
         postprocessing: ``none`` or ``chosen``.
 
     Raises:
-        UserError: its finished runs were scored with the other one.
+        UserError: finished runs were scored with other post-processing.
     """
     if plan.scoring_record.exists():
         what = "the post-processing of an experiment"
         begun = json_files.read(plan.scoring_record, _Scoring, what=what).postprocessing
-    else:  # an earlier version, which chose none
+    else:  # of an earlier version, without post-processing
         begun = NONE if any(cell.finished for cell in plan.cells) else postprocessing
     if begun != postprocessing:
         raise UserError(
-            f"this experiment was begun with --postprocessing={begun}, now {postprocessing}",
+            f"this experiment was started with --postprocessing={begun}, got {postprocessing}",
             path=plan.output,
-            remedy="Give that again, or another --output",
+            remedy=f"Pass --postprocessing={begun}, or another --output",
         )
     return dataclasses.replace(plan, chooses_postprocessing=postprocessing == CHOSEN)
 
 
 def write_scoring(plan: Plan) -> None:
-    """Records the post-processing with which the experiment begins."""
+    """Records the post-processing at the start of the experiment."""
     atomic_files.write_json(
         plan.scoring_record, dataclasses.asdict(_Scoring(CHOSEN if plan.chooses_postprocessing else NONE))
     )
 
 
 def _check_convert(study: Study, *, has_folds: bool) -> None:
-    """Refuses options of the conversion that an experiment chooses itself."""
+    """Raises UserError for options of the conversion that an experiment sets itself."""
     convert = study.options("convert")
     for name in ("split_seed", "fold"):
         if convert[name] is not None:
             raise UserError(
-                f"--{name} cannot be in an experiment, which gives each conversion its split",
-                remedy="Take the flag out, and give the split as --base_split=FILE.json",
+                f"--{name} is not allowed in an experiment, which sets the split of each conversion",
+                remedy="Remove the flag, and pass the split as --base_split=FILE.json",
             )
     if has_folds and convert["plan"] != "none":
         raise UserError(
-            f"--plan={convert['plan']} would look at the labels of patients who are tested in a fold",
-            remedy="Give --spacing_mm and --normalisation, and leave --plan out",
+            f"--plan={convert['plan']} would read the labels of patients who are tested in a fold",
+            remedy="Pass --spacing_mm and --normalisation, and leave --plan out",
         )
 
 
@@ -315,7 +315,7 @@ def write_splits(plan: Plan) -> None:
     """Writes each cell's split into the experiment's folder. With folds, the dataset must exist.
 
     Raises:
-        UserError: there is another one, of another base split or other folds; the datasets have different patients.
+        UserError: the folder has a split of another base split or other folds; the datasets have different patients.
     """
     people = _people(plan) if plan.folds else None
     incomplete = () if plan.source or plan.folds else splits.incomplete_of_phantom(plan.study)
@@ -337,21 +337,21 @@ def _write_split(path: pathlib.Path, split: Split) -> None:
     body = split.to_json()
     if path.exists() and content_hash(read(path).to_json()) != content_hash(body):
         raise UserError(
-            "this experiment was begun with another split",
+            "this experiment was started with another split",
             path=path,
-            remedy="Give the data, the --base_split and the folds that it began with, or another --output",
+            remedy="Pass the same data, --base_split and folds as at the start, or another --output",
         )
     atomic_files.write_json(path, body)
 
 
 def _people(plan: Plan) -> People:
-    """The patients of the datasets, which are the same in all sets of modalities."""
-    found: dict[pathlib.Path, People] = {}
+    """The patients of the datasets. All sets of modalities must have the same patients with a label."""
+    people_by_folder: dict[pathlib.Path, People] = {}
     for cell in plan.cells:
         folder = plan.whole(cell)
-        if folder not in found:
-            found[folder] = People.of(DatasetInfo.load(folder), with_volumes=plan.folds.stratified)
-    (first_folder, first), *others = found.items()
+        if folder not in people_by_folder:
+            people_by_folder[folder] = People.of(DatasetInfo.load(folder), with_volumes=plan.folds.stratified)
+    (first_folder, first), *others = people_by_folder.items()
     for folder, people in others:
         if people.labelled != first.labelled:
             odd = sorted(set(people.labelled) ^ set(first.labelled))
@@ -359,14 +359,16 @@ def _people(plan: Plan) -> People:
                 f"the datasets {first_folder} and {folder} have different patients with a label, such as {odd[0]}",
                 remedy="Exclude this patient in --base_split, or run an experiment for each set of modalities",
             )
-    return dataclasses.replace(first, incomplete=frozenset().union(*(one.incomplete for one in found.values())))
+    return dataclasses.replace(
+        first, incomplete=frozenset().union(*(people.incomplete for people in people_by_folder.values()))
+    )
 
 
 def check_data(plan: Plan) -> None:
-    """Records the hash of each dataset of a cross-validation or, if it is recorded, checks it.
+    """Records the hash of each dataset of a cross-validation, or compares the hash with the record.
 
     Raises:
-        UserError: a dataset has changed since the cross-validation began.
+        UserError: a dataset has changed since the cross-validation started.
     """
     for folder, cell in {plan.whole(cell): cell for cell in plan.cells}.items() if plan.folds else ():
         data_hash = DatasetInfo.load(folder).data_hash
@@ -375,8 +377,8 @@ def check_data(plan: Plan) -> None:
         former = plan.whole_hash(cell)
         if former != data_hash:
             raise UserError(
-                f"this dataset has changed since the cross-validation began (data hash {former[:12]}, now "
+                f"this dataset has changed since the cross-validation started (data hash {former[:12]}, now "
                 f"{data_hash[:12]})",
                 path=folder,
-                remedy="Give the data that it began with, or another --output",
+                remedy="Pass the same data as at the start, or another --output",
             )

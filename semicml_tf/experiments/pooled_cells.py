@@ -1,4 +1,4 @@
-"""The folds of a cross-validation as one cell per row, set of modalities, labelled count and seed."""
+"""Joins the folds of a cross-validation to one cell per row, set of modalities, labelled count and seed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FOLDER = "pooled"
 
 
 def pooled(plan: Plan, *, command: str) -> list[Cell]:
-    """The cells that stand in the tables; without folds, those of the plan.
+    """The cells of the tables; without folds, the cells of the plan.
 
-    Writes the report of each cell whose folds are all finished. A cell that lacks a fold is not finished.
+    Writes the report of each cell whose folds are all finished. Other cells are not finished.
 
     Raises:
         UserError: the scores of the folds do not fit together.
@@ -49,7 +49,7 @@ def place_of(member: Cell, folder: pathlib.Path) -> str:
 
 
 def write(folder: pathlib.Path, body: dict) -> None:
-    """Writes a pooled report: `metrics.json`, and the tables that an evaluation has, too."""
+    """Writes `metrics.json` of a pooled report, and the same tables as an evaluation."""
     with atomic_files.new_directory(folder, overwrite=True) as staged:
         atomic_files.write_json(staged / report.FILE_NAME, body)
         atomic_files.write_text(staged / "metrics.csv", table.scores_csv(body))

@@ -39,7 +39,7 @@ def _runs(result: Result) -> dict:
 
 
 def _cell(cell: Cell) -> dict:
-    # No folder: it is this machine's.
+    # Without the folder, which is specific to the machine.
     return {
         "row": cell.row,
         "modalities": list(cell.modalities),
@@ -49,29 +49,29 @@ def _cell(cell: Cell) -> dict:
     }
 
 
-def _record(found: Results, lines: list[summary.Line], head: dict) -> dict:
+def _record(scored: Results, lines: list[summary.Line], head: dict) -> dict:
     versions = []
-    for result in found.done:
+    for result in scored.done:
         if result.report["versions"] not in versions:
             versions.append(result.report["versions"])
     return {
         "record_version": RECORD_VERSION,
         **head,
         "versions": versions,
-        "cells": [{**_cell(result.cell), **_runs(result)} for result in found.done],
-        "missing": [_cell(cell) for cell in found.missing],
-        "all_labelled": {"+".join(modalities): count for modalities, count in found.all_labelled.items()},
+        "cells": [{**_cell(result.cell), **_runs(result)} for result in scored.done],
+        "missing": [_cell(cell) for cell in scored.missing],
+        "all_labelled": {"+".join(modalities): count for modalities, count in scored.all_labelled.items()},
         "blind": {
-            "+".join(modalities): found.of_set(modalities)[0].report["blind"] for modalities in found.modality_sets
+            "+".join(modalities): scored.of_set(modalities)[0].report["blind"] for modalities in scored.modality_sets
         },
-        "policy": found.done[0].report["policy"],
+        "policy": scored.done[0].report["policy"],
         "table": [_line(line) for line in lines],
     }
 
 
 def _line(line: summary.Line) -> dict:
     body = dataclasses.asdict(line)
-    # Of one class and without folds, lines are as they were before there could be several classes, or folds.
+    # With one class and without folds, the record keeps its earlier format.
     further = {name: body.pop(name) for name in ("target", "sd_folds")}
     return body | {name: value for name, value in further.items() if value is not None}
 
@@ -89,22 +89,22 @@ def publish(
 
     With several classes, table_classes.png and curve_classes.png show each class.
 
-    Cells that are not finished are left out, and the table says so.
+    Cells that are not finished are left out, with a note below the table.
 
     Args:
         cells: of the whole grid.
         output: a folder; files of an earlier call are replaced, one by one.
         reference: the row that all others are compared with.
-        command: that makes all of it again.
-        hashes: what the experiment was made of, by what it is; shown and kept.
-        baseline: the row that learns from labelled patients alone; its cells with "all" are the ceiling.
+        command: that repeats the experiment.
+        hashes: of the data, by name; written into the table and the record.
+        baseline: the row that learns from labelled patients only; its cells with "all" are the ceiling.
 
     Returns:
-        What was read.
+        The scores of the finished cells.
 
     Raises:
-        UserError: no cell is finished; cells cannot stand in one table (`results.read`); no row has such a name; the
-            folder cannot be written to.
+        UserError: no cell is finished; cells cannot be compared (`results.read`); a row does not exist; the folder
+            cannot be written.
     """
     cells = list(cells)
     rows = list(dict.fromkeys(cell.row for cell in cells))
@@ -114,28 +114,28 @@ def publish(
                 f"expected as {what} one of the rows {', '.join(rows)}, got '{name}'",
                 remedy="Name a row of the experiment",
             )
-    found = results.read(cells)
-    lines = summary.lines(found, reference, baseline)
-    scores = table.scores_csv(found)
+    scored = results.read(cells)
+    lines = summary.lines(scored, reference, baseline)
+    scores = table.scores_csv(scored)
     hashes = {**hashes, "scores.csv (SHA-256)": hashlib.sha256(scores.encode()).hexdigest()}
     head = {"command": command, "reference": reference, "baseline": baseline, "hashes": hashes}
-    page = markdown.table_md(found, lines, **head)
+    page = markdown.table_md(scored, lines, **head)
     over_classes = [line for line in lines if line.target is None]
     of_classes = [line for line in lines if line.target is not None]
     drawn: dict[str, bytes | None] = dict.fromkeys(("table_classes.png", "curve_classes.png"))
     for ending, shown in (("", over_classes), ("_classes", of_classes)):
         if shown:
-            drawn[f"table{ending}.png"] = figure.table_png(found, shown, reference=reference, baseline=baseline)
-            drawn[f"curve{ending}.png"] = figure.curve_png(found, shown, reference=reference, baseline=baseline)
+            drawn[f"table{ending}.png"] = figure.table_png(scored, shown, reference=reference, baseline=baseline)
+            drawn[f"curve{ending}.png"] = figure.curve_png(scored, shown, reference=reference, baseline=baseline)
     output = pathlib.Path(output)
     atomic_files.write_text(output / "scores.csv", scores)
     atomic_files.write_text(output / "table.csv", table.table_csv(lines))
     for name, png in drawn.items():
         if png is None:
-            # One that an earlier grid left would be taken for this one's.
+            # A file of an earlier grid would be mistaken for a figure of this grid.
             (output / name).unlink(missing_ok=True)
         else:
             atomic_files.write_file(output / name, lambda stream, png=png: stream.write(png))
     atomic_files.write_text(output / "table.md", page)
-    atomic_files.write_json(output / "experiment.json", _record(found, lines, head))
-    return found
+    atomic_files.write_json(output / "experiment.json", _record(scored, lines, head))
+    return scored

@@ -13,7 +13,7 @@ from semicml_tf.experiments.run_spec import ALL, Cell
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 
-# The mean of a patient's modalities stands beside them under this name.
+# Name of a patient's mean over the modalities.
 MEAN = "mean"
 OUTCOMES = ("missed", "false alarm")
 _REMEDY = "Remove this run's folder and run the experiment again"
@@ -31,8 +31,8 @@ class Result:
     Attributes:
         cell: the cell.
         report: its `metrics.json`.
-        runs: its `run.json`; of a pooled cell, those of all folds; () of another tool's masks.
-        scores: by modality, then by test patient; over all classes, or of one (`of_class`).
+        runs: its `run.json`; for a pooled cell, those of all folds; () for another tool's masks.
+        scores: by modality, then by test patient; over all classes, or of one class (`of_class`).
         baselines: by name of the no-network baseline, then by test patient.
     """
 
@@ -44,7 +44,7 @@ class Result:
 
     @classmethod
     def of(cls, cell: Cell, report: dict, runs: Sequence[dict], target: str | None = None) -> Result:
-        """The scores of a class; of None, those over all classes."""
+        """The result with the scores of a class; for None, with the scores over all classes."""
         scores = {row["modality"]: _cases(row) for row in reports.networks(report, target)}
         baselines = {row["name"]: _cases(row) for row in reports.baselines(report, target)}
         return cls(cell, report, tuple(runs), scores, baselines)
@@ -59,15 +59,20 @@ class Result:
         return tuple(tuple(fold["cases"]) for fold in self.report.get("folds", ()))
 
     def values(self, modality: str, metric: str) -> dict[str, float]:
-        """A metric by patient; of `MEAN`, the mean over the modalities of each patient who was scored in all.
+        """A metric by patient. `MEAN` gives means over modalities, for the patients who were scored in all of them.
 
         Args:
-            metric: an attribute of `CaseScore` that is always defined, or an outcome: 1 if it is the patient's, else 0.
+            modality: of the cell, or `MEAN`.
+            metric: an attribute of `CaseScore` that is always defined, or an outcome (see `value_of`).
         """
         if modality != MEAN:
             return {name: value_of(score, metric) for name, score in self.scores[modality].items()}
-        each = [self.values(one, metric) for one in self.cell.modalities]
-        return {name: sum(by[name] for by in each) / len(each) for name in each[0] if all(name in by for by in each)}
+        by_modality = [self.values(name, metric) for name in self.cell.modalities]
+        return {
+            name: sum(values[name] for values in by_modality) / len(by_modality)
+            for name in by_modality[0]
+            if all(name in values for values in by_modality)
+        }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +82,7 @@ class Results:
     Attributes:
         done: one per finished cell.
         missing: cells without scores yet.
-        all_labelled: number of patients that "all" means, by set of modalities; only where a dataset shows it.
+        all_labelled: number of patients that "all" stands for, by set of modalities whose dataset can be read.
     """
 
     done: tuple[Result, ...]
@@ -86,7 +91,7 @@ class Results:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The classes with scores of their own; () where there is one class."""
+        """The classes; () if there is one class."""
         return reports.targets(self.done[0].report)
 
     def of_class(self, target: str) -> Results:
@@ -109,8 +114,8 @@ class Results:
 
     def settings(self, modalities: tuple[str, ...]) -> list[tuple[str, str]]:
         """(row, labelled) of a set's finished cells: few labels first, "all" last, rows in the grid's order."""
-        found = dict.fromkeys((result.cell.row, result.cell.labelled) for result in self.of_set(modalities))
-        return sorted(found, key=lambda setting: self.order(setting[1]))
+        settings = dict.fromkeys((result.cell.row, result.cell.labelled) for result in self.of_set(modalities))
+        return sorted(settings, key=lambda setting: self.order(setting[1]))
 
     @staticmethod
     def order(labelled: str) -> float:
@@ -120,10 +125,14 @@ class Results:
     def seeds(self, modalities: tuple[str, ...], row: str, labelled: str) -> dict[int, Result]:
         """The finished cells of a setting by seed; empty if there is none."""
         wanted = (row, labelled)
-        return {one.cell.seed: one for one in self.of_set(modalities) if (one.cell.row, one.cell.labelled) == wanted}
+        return {
+            result.cell.seed: result
+            for result in self.of_set(modalities)
+            if (result.cell.row, result.cell.labelled) == wanted
+        }
 
     def count(self, modalities: tuple[str, ...], labelled: str) -> int | None:
-        """`labelled` as a number of patients; None where it is "all" and no dataset shows the number."""
+        """`labelled` as a number of patients; None for "all" if no dataset can be read."""
         return self.all_labelled.get(modalities) if labelled == ALL else int(labelled)
 
 
@@ -133,7 +142,7 @@ def _read_one(cell: Cell, first: Result | None) -> Result:
         lacking = first.report.get("lacking", {}) if first else {}
         return Result.of(cell, external_row.read(cell, lacking), ())
     body = reports.load(cell.metrics_path)
-    runs = [run_folder.read_record(one.folder, _REMEDY) for one in cell.members or (cell,)]
+    runs = [run_folder.read_record(member.folder, _REMEDY) for member in cell.members or (cell,)]
     result = Result.of(cell, body, runs)
     scores = result.scores
     if set(scores) != set(cell.modalities):
@@ -153,12 +162,12 @@ def _cases(row: dict) -> dict[str, CaseScore]:
 
 
 def _check_same(first: Result, other: Result) -> None:
-    # Not the data's hash: each draw of labelled patients is a dataset of its own. Only who is scored, and how.
+    # Data hashes differ, because each draw of labelled patients is another dataset. Only the scoring is compared.
     def scored(result):
         return {name: sorted(cases) for name, cases in result.scores.items()}
 
     def truth(result):
-        # To a voxel: the masks themselves could differ under the same names.
+        # By volume: patients of the same names could have other masks.
         return {
             name: {patient: round(score.truth_ml, 6) for patient, score in cases.items()}
             for name, cases in result.scores.items()
@@ -172,10 +181,10 @@ def _check_same(first: Result, other: Result) -> None:
     ):
         if left != right:
             raise UserError(
-                f"cannot stand in one table with {first.cell.metrics_path}: other {what}{_which(left, right)}",
+                f"cannot be compared with {first.cell.metrics_path}: other {what}{_which(left, right)}",
                 path=other.cell.metrics_path,
                 remedy="All runs of a set of modalities must be scored on the same test patients in the same way: "
-                "convert with one split of the test patients, and run the odd ones again",
+                "convert with one split of the test patients, and repeat the runs that differ",
             )
 
 
@@ -195,10 +204,10 @@ def _all_labelled(done: Sequence[Result]) -> dict[tuple[str, ...], int]:
         if result.cell.labelled != ALL or not result.runs:
             continue
         try:
-            # Folds can differ by a patient: at least so many.
+            # Folds can differ by one patient. The smallest number is used.
             count = min(result.cell.labelled_count(DatasetInfo.load(run["dataset"])) for run in result.runs)
         except UserError:
-            continue  # the data are gone: the scores still stand, "all" has no place on the cost curve
+            continue  # without the data, scores are still valid, but "all" is not in the cost curve
         known = counts.setdefault(result.cell.modalities, count)
         if known != count:
             raise UserError(
@@ -213,8 +222,8 @@ def read(cells: Iterable[Cell]) -> Results:
     """Reads the scores of the finished cells.
 
     Raises:
-        UserError: a file is broken; a cell comes twice; runs of a set were not scored on the same test patients in
-            the same way; none is finished.
+        UserError: a file is damaged; a cell is repeated; runs of a set were not scored on the same test patients in the
+            same way; no run is finished.
     """
     cells = list(cells)
     places: dict[tuple, Cell] = {}
@@ -222,9 +231,9 @@ def read(cells: Iterable[Cell]) -> Results:
         place = (cell.modalities, cell.row, cell.labelled, cell.seed)
         if place in places:
             raise UserError(
-                f"row '{cell.row}' with {cell.labelled} labelled patients and seed {cell.seed} comes twice",
+                f"row '{cell.row}' with {cell.labelled} labelled patients and seed {cell.seed} is repeated",
                 path=cell.folder,
-                remedy="Give every row, labelled count and seed once",
+                remedy="Name each row, labelled count and seed once",
             )
         places[place] = cell
     done: list[Result] = []
@@ -234,7 +243,7 @@ def read(cells: Iterable[Cell]) -> Results:
         done.append(result)
         if reports.targets(result.report) != reports.targets(done[0].report):
             raise UserError(
-                f"cannot stand in one table with {done[0].cell.metrics_path}: other classes",
+                f"cannot be compared with {done[0].cell.metrics_path}: other classes",
                 path=result.cell.metrics_path,
                 remedy="Convert the data of all runs with the same --labels",
             )

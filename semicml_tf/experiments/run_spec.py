@@ -17,15 +17,15 @@ class Cell:
     Attributes:
         row: name of the table's row.
         modalities: of the run, in the order of its dataset.
-        labelled: number of labelled patients as text, e.g. "4"; or "all" of those that may be.
+        labelled: number of labelled patients as text, e.g. "4", or "all".
         seed: of the run, and of the draw of the labelled patients.
         folder: of the run.
         flags: of `semicml_tf.train`, which the row adds to the study's.
-        partition: whose scores are reported: ``test``, or ``validation`` to choose settings.
-        stale: whether the folder holds a run of other settings or data, which is neither resumed nor shown.
+        partition: that is scored: ``test``, or ``validation`` to choose settings.
+        stale: whether the folder has a run of other settings or data, which is neither resumed nor shown.
         fold: number of the fold that is tested, from 0; None without folds, and in a pooled cell.
-        members: the cells of all folds that a pooled cell joins; () in a cell of one run.
-        external: of masks that another tool made, the `metrics.json` of each fold, by modality or by "" for masks of no
+        members: the cells of all folds of a pooled cell; () in a cell of one run.
+        external: the `metrics.json` files of another tool's masks, one per fold, by modality or by "" for masks of no
             single modality; () in a cell of a run.
     """
 
@@ -43,14 +43,14 @@ class Cell:
 
     @property
     def metrics_path(self) -> pathlib.Path:
-        """Path of the run's `metrics.json`, or of the first one of another tool's masks."""
+        """Path of the run's `metrics.json`, or of the first file of another tool's masks."""
         if self.external:
             return self.external[0][1][0]
         return self.folder / "evaluation" / self.partition / "metrics.json"
 
     @property
     def finished(self) -> bool:
-        """Whether the run is trained and scored, or the masks of another tool are."""
+        """Whether the run is trained and scored, or all files of another tool's masks exist."""
         if self.external:
             return all(path.is_file() for _, paths in self.external for path in paths)
         return not self.stale and self.metrics_path.is_file()
@@ -62,5 +62,5 @@ class Cell:
         return f"{'-'.join(self.modalities)}-{self.labelled}-seed{self.seed}{fold}"
 
     def labelled_count(self, dataset: DatasetInfo) -> int:
-        """Number of labelled cases in the cell's `dataset`, also where `labelled` is "all"."""
+        """Number of labelled cases in the cell's `dataset`, also if `labelled` is "all"."""
         return len(dataset.cases("labelled"))

@@ -20,14 +20,14 @@ VOLUMES = "volumes"
 
 
 def jobs_of(plan: Plan, threads: int) -> list[tuple[Job, Cell | None]]:
-    """What is left to do, in its order, each run with its cell.
+    """The remaining jobs in order; each run with its cell.
 
     Args:
-        plan: of the experiment; its splits are written. In a cross-validation, the datasets exist.
+        plan: of the experiment, whose splits are written. In a cross-validation, the datasets exist.
         threads: processes that a conversion may start.
 
     Raises:
-        UserError: volumes or a dataset are there that other flags made.
+        UserError: the volumes or a dataset exist, but were made with other flags.
     """
     left = [cell for cell in plan.cells if not cell.finished and not cell.stale]
     jobs: list[tuple[Job, Cell | None]] = []
@@ -46,14 +46,14 @@ def jobs_of(plan: Plan, threads: int) -> list[tuple[Job, Cell | None]]:
 
 
 def data_jobs(plan: Plan, threads: int) -> list[Job]:
-    """What a cross-validation converts before its folds are dealt: the volumes, once per set of modalities.
+    """The jobs before the folds of a cross-validation are drawn: the conversion of each set of modalities.
 
     Args:
         plan: of the experiment.
         threads: processes that a conversion may start.
 
     Raises:
-        UserError: volumes or a dataset are there that other flags made.
+        UserError: the volumes or a dataset exist, but were made with other flags.
     """
     if plan.folds is None or plan.given is not None or all(cell.finished or cell.stale for cell in plan.cells):
         return []
@@ -77,7 +77,7 @@ def _check_volumes(plan: Plan) -> bool:
 
 
 def _volumes_jobs(plan: Plan) -> list[Job]:
-    """The job that makes the phantom's volumes; [] if they exist, or are given."""
+    """The job that makes the phantom's volumes; [] if they exist or are given."""
     if plan.source is not None or not _check_volumes(plan):
         return []
     words = plan.study.call("phantom", f"--output={plan.volumes}")
@@ -85,7 +85,7 @@ def _volumes_jobs(plan: Plan) -> list[Job]:
 
 
 def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
-    """What a cell's conversion has beside the study's flags: its modalities, and what the study says of them."""
+    """The flags that a cell's conversion adds to the study's, among them those of its modalities."""
     convert = plan.study.options("convert")
     reference = (
         convert["reference_modality"] if convert["reference_modality"] in cell.modalities else cell.modalities[0]
@@ -94,7 +94,7 @@ def _convert_flags(plan: Plan, cell: Cell) -> tuple[str, ...]:
     return (
         f"--input={plan.volumes}",
         f"--split={plan.whole_split_file if plan.folds else plan.split_file(cell)}",
-        # In the flagfile, these are the cross-validation's.
+        # In the flagfile, these are flags of the cross-validation.
         *(("--folds=", "--stratify=none") if plan.folds else ()),
         f"--modalities={','.join(cell.modalities)}",
         f"--reference_modality={reference}",
@@ -164,12 +164,12 @@ def _dataset_name(cell: Cell) -> str:
 
 
 def finished_text(plan: Plan) -> str:
-    """The number of finished runs in words."""
+    """A sentence with the number of finished runs."""
     return f"{plan.output}: {sum(cell.finished for cell in plan.cells)} of {len(plan.cells)} runs finished"
 
 
 def cell_name(cell: Cell) -> str:
-    """For people: the row and where it is run."""
+    """The cell's name in messages."""
     return f"row '{cell.row}' ({cell.data_name})"
 
 
@@ -207,7 +207,7 @@ def _run_job(plan: Plan, cell: Cell) -> Job:
 def _run_json(cell: Cell) -> dict | None:
     try:
         return run_folder.read_record(cell.folder)
-    except UserError:  # not begun, or damaged, which training reports
+    except UserError:  # not started, or damaged; training reports damage
         return None
 
 
@@ -217,7 +217,7 @@ def _is_trained(plan: Plan, cell: Cell) -> bool:
 
 
 def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
-    """The plan with stale cells marked, whose folders hold runs of other settings or data, and a message for each."""
+    """Marks stale cells, whose folders have runs of other settings or data, and returns a message for each."""
     hashes = plan.hashes()
     defaults = grid.defaults()
     cells, messages = [], []
@@ -228,7 +228,7 @@ def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
             continue
         changed = differences(recorded_flags(body), grid.settings_as_flags(plan.study, cell), defaults)
         if body.get("meaning_of_settings", 1) != MEANING:
-            changed.append("another version of this package, in which the same flags meant another training")
+            changed.append("another version of this package, in which the same flags had another meaning")
         config = grid.config_of(plan.study, cell.flags)
         begun, begins = body.get("initial_run"), config.init_from
         if (begun and pathlib.Path(begun).absolute()) != (begins and pathlib.Path(begins).absolute()):
@@ -244,7 +244,7 @@ def with_stale_cells(plan: Plan) -> tuple[Plan, list[str]]:
         if changed:
             cells[-1] = dataclasses.replace(cell, stale=True)
             messages.append(
-                f"{cell_name(cell)}: {cell.folder} was begun with {'; '.join(changed)}. Give that again, or another "
-                "--output"
+                f"{cell_name(cell)}: {cell.folder} was started with {'; '.join(changed)}. Pass the same settings, or "
+                "another --output"
             )
     return dataclasses.replace(plan, cells=tuple(cells)), messages

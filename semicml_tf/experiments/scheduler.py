@@ -1,4 +1,4 @@
-"""Runs the unfinished cells of a plan in child processes, and has the tables written after each seed."""
+"""Runs the unfinished cells of a plan in child processes, and updates the tables after each seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semicml_tf.experiments.run_spec import Cell
 from semicml_tf.experiments.workers import Job, Workers
 from semicml_tf.system import cpu, progress
 
-# Writes the tables of the finished cells, and returns their folder; None where there is nothing to write yet.
+# Writes the tables of the finished cells, and returns their folder; None if no cell is finished.
 Publish = Callable[[Plan], pathlib.Path | None]
 
 
@@ -31,7 +31,7 @@ def run(planned: Plan, count: int, publish: Publish) -> tuple[Plan, pathlib.Path
         The plan with stale cells marked, and the folder of the tables.
 
     Raises:
-        UserError: another experiment works in the folder, or a job fails; jobs that do not depend on the failed one
+        UserError: another experiment works in the folder, or a job fails. Jobs that do not depend on the failed job
             are finished first.
     """
     count = count or cpu.available()
@@ -42,13 +42,13 @@ def run(planned: Plan, count: int, publish: Publish) -> tuple[Plan, pathlib.Path
 
 
 def _prepare(planned: Plan, pool: Workers, threads: int) -> None:
-    """Writes the splits and the way of scoring. Splits of folds need the converted dataset, which is made first."""
+    """Records splits and scoring. With folds, the dataset is converted first, because splits need its patients."""
     if planned.folds and planned.given is None:
         plans.write_whole_split(planned)
         for outcome in pool.run(runs.data_jobs(planned, threads)):
             if outcome.failure and outcome.begun:
                 raise UserError(
-                    f"{outcome.job.name}: {outcome.failure}", remedy="Correct it and start the same command again"
+                    f"{outcome.job.name}: {outcome.failure}", remedy="Fix the cause, and repeat the command"
                 )
     plans.check_data(planned)
     plans.write_scoring(planned)
@@ -74,7 +74,7 @@ def _run_cells(
         def make_tables() -> pathlib.Path | None:
             try:
                 return publish(planned)
-            except UserError as error:  # the runs are worth more than a table of some of them
+            except UserError as error:  # the remaining runs continue without tables
                 failed(f"tables: {error.line}")
                 return None
 
@@ -94,7 +94,7 @@ def _run_cells(
         tables = make_tables()
     if failures:
         print(runs.finished_text(planned))
-        more = f"; and {len(failures) - 1} more, which stand above" if len(failures) > 1 else ""
-        more += f"; {not_begun} steps not begun for it" if not_begun else ""
-        raise UserError(f"{failures[0]}{more}", remedy="Correct it and start the same command again")
+        more = f"; {len(failures) - 1} more failures above" if len(failures) > 1 else ""
+        more += f"; {not_begun} steps were not started" if not_begun else ""
+        raise UserError(f"{failures[0]}{more}", remedy="Fix the cause, and repeat the command")
     return tables

@@ -1,8 +1,8 @@
 """The splits of an experiment: nested draws of labelled patients, one draw for each seed.
 
 All cells have the validation and test patients of the study's own split. The other patients, labelled or not, are the
-pool. A seed orders the pool, and the first n patients are labelled. The n labelled patients of a seed are therefore
-among its n + 1, and all rows of a cell share them.
+pool. A seed orders the pool, and the first n patients are labelled. With one seed, smaller draws are subsets of larger
+draws. All rows share the draws.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from semicml_tf.errors import UserError
 from semicml_tf.experiments.run_spec import ALL
 from semicml_tf.experiments.study import Study
 
-# Beside the seed, so that this draw is none of those that other parts make of the same seed.
+# Added to the seed, so that this draw is independent of other draws with the same seed.
 _DRAW = 11
 
 
@@ -28,19 +28,19 @@ def pool_of(base: Split) -> tuple[str, ...]:
 
 
 def number_of(labelled: str, pool: int) -> int:
-    """How many of a pool are labelled.
+    """Number of labelled patients in a pool.
 
     Args:
         labelled: a number, or "all".
-        pool: names in it.
+        pool: number of patients in the pool.
 
     Raises:
-        UserError: it has fewer.
+        UserError: the pool has fewer patients.
     """
     count = pool if labelled == ALL else int(labelled)
     if count > pool:
         raise UserError(
-            f"expected at most {pool} labelled patients, which is all but those for validation and test, got {count}",
+            f"expected at most {pool} labelled patients, without those for validation and test, got {count}",
             remedy=f"Lower --labelled_patients, or write {ALL}",
         )
     return count
@@ -59,11 +59,11 @@ def drawn(base: Split, labelled: str, seed: int, incomplete: Collection[str] = (
     Args:
         base: of the study.
         labelled: number of labelled patients, or "all".
-        seed: of the order in which they are labelled.
+        seed: of the order of the pool.
         incomplete: patients without all modalities, who are labelled after the others.
 
     Raises:
-        UserError: there are fewer patients.
+        UserError: the pool has fewer patients.
     """
     pool = pool_of(base)
     count = number_of(labelled, len(pool))
@@ -86,9 +86,9 @@ def base_split(
     """The study's own split.
 
     Args:
-        study: whose flags may name it.
-        source: folder of the volumes; None = a phantom of the study's flags, which need not be there yet.
-        given: path of the file, from the command line.
+        study: its flags may name the split.
+        source: folder of the volumes; None for a phantom of the study's flags, which need not exist yet.
+        given: path of the file from the command line.
         required: partitions that must have patients.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from semicml_tf.evaluation.scores import mean_and_sd
 
-# Equal means can differ in their last bits, because of the order of summing. Such means count as equal.
+# Equal means can differ in their last bits, because sums have another order. Such means count as equal.
 _EQUAL_DIGITS = 12
 
 
@@ -20,7 +20,7 @@ class Spread:
         mean: over seeds, of the mean over patients.
         sd_seeds: sample sd over seeds of the mean over patients; None with one seed.
         sd_patients: sample sd over patients of each patient's mean over seeds; None with one patient.
-        seeds, patients: their numbers.
+        seeds, patients: numbers of seeds and patients.
     """
 
     mean: float
@@ -68,16 +68,16 @@ def sd_over_folds(
     """
     sds = []
     for seed, by_patient in scores.items():
-        held = [[by_patient[name] for name in fold if name in by_patient] for fold in folds[seed]]
-        sds.append(mean_and_sd([mean_and_sd(values)["mean"] for values in held if values])["sd"])
+        scores_by_fold = [[by_patient[name] for name in fold if name in by_patient] for fold in folds[seed]]
+        sds.append(mean_and_sd([mean_and_sd(values)["mean"] for values in scores_by_fold if values])["sd"])
     return mean_and_sd(sds)["mean"]
 
 
 def gap_closed(score: float, baseline: float, ceiling: float) -> float | None:
-    """Share of the way from `baseline` to `ceiling` that `score` has made: (score - baseline) / (ceiling - baseline).
+    """Share of the gap that a score closes: (score - baseline) / (ceiling - baseline).
 
-    Below 0 where the score is worse than the baseline, above 1 where it is better than the ceiling; None where the
-    ceiling is not above the baseline: then there is no gap.
+    It is negative if the score is below the baseline, above 1 if the score is above the ceiling, and None if the
+    ceiling is not above the baseline.
     """
     gap = ceiling - baseline
     return (score - baseline) / gap if round(gap, _EQUAL_DIGITS) > 0 else None
@@ -113,7 +113,7 @@ def rising(curve: Mapping[int, float]) -> list[tuple[int, float]]:
 def needed(curve: Mapping[int, float], score: float) -> Needed:
     """The least number of labelled patients with which the baseline scores `score`.
 
-    The curve is replaced by its running maximum (`rising`), and is straight between its points over the logarithm of
+    The curve is replaced by its running maximum (`rising`). Between points, the curve is linear over the logarithm of
     the number of labelled patients.
 
     Args:

@@ -21,12 +21,13 @@ class Against:
     """A row compared with the reference row for the same number of labelled patients, over their common seeds.
 
     Attributes:
-        difference: mean DSC of the row less that of the reference: below 0 where the reference is better.
+        difference: mean DSC of the row minus that of the reference; negative if the reference is better.
         interval: of the difference, 95 % over patients; None for few patients.
         p: of the paired Wilcoxon test over patients, two-sided.
         p_holm: corrected for all comparisons of the set and modality.
-        patients, differing: of the test; those who differ, which it ranks.
-        seeds: in common.
+        patients: number of patients in the test.
+        differing: number of patients whose scores differ.
+        seeds: number of common seeds.
         reference_wins: seeds whose mean DSC over patients is higher with the reference.
         reference_patients: patients whose mean DSC over seeds is higher with the reference.
     """
@@ -44,7 +45,7 @@ class Against:
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """Share of the gap that a row closes: from the baseline with as many labels to the baseline with all labels."""
+    """The share of the gap that a row closes: from the baseline with the same number of labels to that with all."""
 
     closed: float | None
     seeds: int
@@ -55,8 +56,8 @@ class Saved:
     """Labelled patients that the baseline needs for the row's score, over the common seeds of row and curve.
 
     Attributes:
-        needed, saved: numbers of patients; bounds of them where `bound` is "<" or ">" (`statistics.Needed`).
-        seeds: in common.
+        needed, saved: numbers of patients; bounds of them if `bound` is "<" or ">" (`statistics.Needed`).
+        seeds: number of common seeds.
     """
 
     needed: float
@@ -70,17 +71,19 @@ class Line:
     """One row of the table in one modality.
 
     Attributes:
-        modalities: those of the runs.
-        row: its name.
+        modalities: of the runs.
+        row: name of the row.
         kind: ``network``, or ``blind`` for a no-network baseline.
         labelled: as in `Cell`; "" for no-network baselines.
-        labelled_patients: the same as a number; None where unknown.
+        labelled_patients: `labelled` as a number; None if unknown.
         modality: one of `modalities`, or `MEAN`.
-        seeds: those that are finished.
-        by_seed: mean DSC over patients of each of `seeds`.
-        metrics: by name of `METRICS`; of outcomes, the share of patients.
-        target: a class; None over all classes, or where there is one.
-        sd_folds: of the DSC, the sd over folds (`statistics.sd_over_folds`); None without folds.
+        seeds: of the finished runs.
+        by_seed: mean DSC over patients, for each of `seeds`.
+        metrics: by name of `METRICS`; shares of patients for outcomes.
+        against: comparison with the reference.
+        gap, saved: gap closed and labels saved; see `Gap` and `Saved`.
+        target: a class; None for all classes together and for a single class.
+        sd_folds: standard deviation of the DSC over folds (`statistics.sd_over_folds`); None without folds.
     """
 
     modalities: tuple[str, ...]
@@ -100,7 +103,7 @@ class Line:
 
 
 def columns(results: Results, modalities: tuple[str, ...]) -> tuple[str, ...]:
-    """The modalities of a table: those of the set and, if any patient was scored in each of several, `MEAN`."""
+    """The modalities of a table: those of the set, and `MEAN` if any patient was scored in all of several."""
     return (
         (*modalities, MEAN)
         if len(modalities) > 1 and results.of_set(modalities)[0].values(MEAN, "dice")
@@ -117,18 +120,19 @@ def _mean(runs: dict[int, Result], modality: str, seeds: Sequence[int]) -> float
 
 
 def _common(*runs: dict[int, Result]) -> list[int]:
-    return sorted(functools.reduce(set.intersection, (set(each) for each in runs)))
+    return sorted(functools.reduce(set.intersection, (set(results) for results in runs)))
 
 
 def _against(runs: dict[int, Result], reference: dict[int, Result], modality: str) -> Against | None:
     seeds = _common(runs, reference)
     if not seeds:
         return None
-    own, other = _dice(runs, modality, seeds), _dice(reference, modality, seeds)
-    own_patients, other_patients = statistics.means_of_patients(own), statistics.means_of_patients(other)
-    test = paired_tests.wilcoxon(list(own_patients.values()), [other_patients[name] for name in own_patients])
-    own_seeds, other_seeds = statistics.means_of_seeds(own), statistics.means_of_seeds(other)
-    wins = sum(other_seeds[seed] > own_seeds[seed] for seed in seeds)
+    row_dice, reference_dice = _dice(runs, modality, seeds), _dice(reference, modality, seeds)
+    row_patients = statistics.means_of_patients(row_dice)
+    reference_patients = statistics.means_of_patients(reference_dice)
+    test = paired_tests.wilcoxon(list(row_patients.values()), [reference_patients[name] for name in row_patients])
+    row_seeds, reference_seeds = statistics.means_of_seeds(row_dice), statistics.means_of_seeds(reference_dice)
+    wins = sum(reference_seeds[seed] > row_seeds[seed] for seed in seeds)
     return Against(
         difference=test.difference,
         interval=test.interval,
@@ -146,7 +150,8 @@ def _gap(runs: dict[int, Result], baseline: dict[int, Result], ceiling: dict[int
     seeds = _common(runs, baseline, ceiling)
     if not seeds:
         return None
-    return Gap(statistics.gap_closed(*(_mean(each, modality, seeds) for each in (runs, baseline, ceiling))), len(seeds))
+    means = (_mean(runs_of_row, modality, seeds) for runs_of_row in (runs, baseline, ceiling))
+    return Gap(statistics.gap_closed(*means), len(seeds))
 
 
 def _saved(
@@ -157,20 +162,20 @@ def _saved(
     seeds = _common(runs, *curve.values())
     if not seeds:
         return None
-    found = statistics.needed(
+    needed = statistics.needed(
         {count: _mean(point, modality, seeds) for count, point in curve.items()}, _mean(runs, modality, seeds)
     )
-    return Saved(found.labels, found.saved(labelled), found.bound, len(seeds))
+    return Saved(needed.labels, needed.saved(labelled), needed.bound, len(seeds))
 
 
 def curve(results: Results, modalities: tuple[str, ...], row: str) -> dict[int, dict[int, Result]]:
-    """A row's finished cells by number of labelled patients, then by seed. An "all" of unknown number is left out."""
-    found = {}
+    """A row's finished cells by number of labelled patients, then by seed. Cells of unknown number are left out."""
+    cells_by_count = {}
     for name, labelled in results.settings(modalities):
         count = results.count(modalities, labelled)
         if name == row and count is not None:
-            found[count] = results.seeds(modalities, row, labelled)
-    return found
+            cells_by_count[count] = results.seeds(modalities, row, labelled)
+    return cells_by_count
 
 
 def _network_lines(results: Results, modalities: tuple[str, ...], modality: str, reference: str, baseline: str | None):
@@ -225,19 +230,21 @@ def _holm(lines: list[Line]) -> list[Line]:
 
 
 def _baseline_lines(first: Result, modality: str) -> list[Line]:
-    # On the patients of the networks' column, so that they are a bar for it.
+    # On the patients of the networks, so that both can be compared.
     wanted = set(first.values(modality, "dice"))
     lines = []
     for name, scores in first.baselines.items():
-        held = {patient: score for patient, score in scores.items() if patient in wanted}
-        if not held:
+        wanted_scores = {patient: score for patient, score in scores.items() if patient in wanted}
+        if not wanted_scores:
             continue
         metrics = {
-            metric: statistics.spread({first.cell.seed: {who: value_of(one, metric) for who, one in held.items()}})
+            metric: statistics.spread(
+                {first.cell.seed: {patient: value_of(score, metric) for patient, score in wanted_scores.items()}}
+            )
             for metric in METRICS
         }
         seed = first.cell.seed
-        dice = {seed: {who: one.dice for who, one in held.items()}}
+        dice = {seed: {patient: score.dice for patient, score in wanted_scores.items()}}
         lines.append(
             Line(
                 modalities=first.cell.modalities,
@@ -262,23 +269,23 @@ def lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
 
     Args:
         reference: the row that the others are compared with.
-        baseline: the row that knows labelled patients alone; its cells with "all" are the ceiling. None: no gap and
-            no labels saved.
+        baseline: the row that learns from labelled patients only; its cells with "all" are the ceiling. With None,
+            lines have no gap and no saved labels.
     """
-    found = _lines(results, reference, baseline)
+    all_lines = _lines(results, reference, baseline)
     for target in results.targets:
         of_class = _lines(results.of_class(target), reference, baseline)
-        found += [dataclasses.replace(line, target=target) for line in of_class]
-    return found
+        all_lines += [dataclasses.replace(line, target=target) for line in of_class]
+    return all_lines
 
 
 def _lines(results: Results, reference: str, baseline: str | None) -> list[Line]:
-    found = []
+    all_lines = []
     for modalities in results.modality_sets:
         names = columns(results, modalities)
         by_modality = [_holm(_network_lines(results, modalities, name, reference, baseline)) for name in names]
-        found += [line for same in zip(*by_modality) for line in same]
+        all_lines += [line for same in zip(*by_modality) for line in same]
         first = results.of_set(modalities)[0]
         baselines = [line for name in names for line in _baseline_lines(first, name)]
-        found += sorted(baselines, key=lambda line: list(first.baselines).index(line.row))
-    return found
+        all_lines += sorted(baselines, key=lambda line: list(first.baselines).index(line.row))
+    return all_lines

@@ -16,7 +16,7 @@ def scores_csv(results: Results) -> str:
     """One line per cell, modality, class and test patient; "mean" is a patient's mean over the classes.
 
     The no-network baselines have one line per set of modalities and test patient, with the seed of the set's first
-    cell. Their modality is empty: one mask is compared with all networks. Undefined scores are empty.
+    cell and without a modality. Undefined scores are empty.
     """
     rows = []
     targets = results.targets
@@ -42,9 +42,9 @@ def scores_csv(results: Results) -> str:
         )
 
     for target in (None, *targets):
-        held = results if target is None else results.of_class(target)
+        results_of_target = results if target is None else results.of_class(target)
         for modalities in results.modality_sets:
-            done = held.of_set(modalities)
+            done = results_of_target.of_set(modalities)
             for result in done:
                 for modality in modalities:
                     add(result, result.cell.row, "network", modality, result.scores[modality], target)
@@ -98,12 +98,12 @@ def record(line: Line) -> dict[str, Any]:
 
 def _with(row: dict[str, Any], after: str, name: str, value: Any) -> dict[str, Any]:
     """The row with a further column behind the column `after`."""
-    found: dict[str, Any] = {}
+    extended: dict[str, Any] = {}
     for key, former in row.items():
-        found[key] = former
+        extended[key] = former
         if key == after:
-            found[name] = value
-    return found
+            extended[name] = value
+    return extended
 
 
 def table_csv(lines: Sequence[Line]) -> str:

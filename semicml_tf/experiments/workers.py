@@ -25,15 +25,15 @@ _THREADS = (
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 )  # fmt: skip
 _POLL_S = 0.1
-_PATIENCE_S = 90.0  # a training saves its state at the end of its step, the first of which takes long to prepare
+_PATIENCE_S = 90.0  # a training saves its state after the current step; the first step takes long
 
 
 @contextlib.contextmanager
 def hold(folder: pathlib.Path, *, patience_s: float = 120.0) -> Iterator[int]:
     """Locks the folder of an experiment for this process. Yields a descriptor that the child processes inherit.
 
-    The system releases the first lock when this process ends, and the second lock when the last child ends. A killed
-    process releases its lock, too.
+    The system releases the first lock when this process ends, and the second lock when the last child ends. This also
+    holds for killed processes.
 
     Args:
         folder: of the experiment. It is made if it is missing.
@@ -52,13 +52,13 @@ def hold(folder: pathlib.Path, *, patience_s: float = 120.0) -> Iterator[int]:
 
     def left_running(holder: str) -> UserError:
         return UserError(
-            "runs that a killed experiment had begun still work in this folder",
+            "runs of a killed experiment still work in this folder",
             path=folder,
             remedy="Wait for them to end, or end them",
         )
 
     def waiting(holder: str) -> None:
-        print(f"{folder}: waiting for what a killed experiment left running", file=sys.stderr, flush=True)
+        print(f"{folder}: waiting for the runs of a killed experiment", file=sys.stderr, flush=True)
 
     with (
         locks.held(folder / FILE_NAME, busy),
@@ -68,7 +68,7 @@ def hold(folder: pathlib.Path, *, patience_s: float = 120.0) -> Iterator[int]:
 
 
 def threads_each(workers: int) -> int:
-    """Threads that each of so many processes may start."""
+    """Threads per process, for a number of processes."""
     return max(cpu.available() // workers, 1)
 
 
@@ -80,7 +80,7 @@ class Job:
         name: of the job, unique.
         commands: arguments of ``python``.
         log: file that their output is added to.
-        after: name of the job that must have succeeded before, if there is one.
+        after: name of the job that must succeed first; None without one.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The end of a job. `failure` is None after success. `begun` is False if the job before it failed."""
+    """The end of a job. `failure` is None after success. `begun` is False if the job in `after` failed."""
 
     job: Job
     failure: str | None = None
@@ -106,10 +106,10 @@ class _Running:
 
 
 class Workers:
-    """Runs jobs as child processes; to be used as a context, at whose end no child is left.
+    """Runs jobs as child processes. As a context manager, it stops all children at its end.
 
-    Children are sessions of their own, so that Ctrl-C reaches this process only, which sends them SIGTERM and
-    waits for them; asked a second time, it kills them. If this process is killed, the system sends SIGTERM.
+    Each child has a session of its own, so that Ctrl-C reaches only this process. This process then sends SIGTERM to
+    the children and waits for them. A second signal kills them. If this process is killed, the system sends SIGTERM.
 
     Args:
         count: processes at a time.
@@ -143,25 +143,25 @@ class Workers:
         """
         waiting = list(jobs)
         names = {job.name for job in jobs}
-        done: dict[str, bool] = {}  # whether it went well
+        succeeded: dict[str, bool] = {}
         while waiting or self._running:
-            for job in [job for job in waiting if done.get(job.after) is False]:
+            for job in [job for job in waiting if succeeded.get(job.after) is False]:
                 waiting.remove(job)
-                done[job.name] = False
-                yield Outcome(job, f"not begun, since {job.after} failed", begun=False)
-            ready = [job for job in waiting if job.after not in names or done.get(job.after)]
+                succeeded[job.name] = False
+                yield Outcome(job, f"not started, because {job.after} failed", begun=False)
+            ready = [job for job in waiting if job.after not in names or succeeded.get(job.after)]
             for job in ready[: self._count - len(self._running)]:
                 waiting.remove(job)
                 self._begin(job, job.commands)
-            for one in list(self._running):
-                if one.process.poll() is None:
+            for running in list(self._running):
+                if running.process.poll() is None:
                     continue
-                self._running.remove(one)
-                if one.process.returncode == 0 and one.left:
-                    self._begin(one.job, one.left)
+                self._running.remove(running)
+                if running.process.returncode == 0 and running.left:
+                    self._begin(running.job, running.left)
                     continue
-                done[one.job.name] = one.process.returncode == 0
-                yield Outcome(one.job, _failure(one))
+                succeeded[running.job.name] = running.process.returncode == 0
+                yield Outcome(running.job, _failure(running))
             if self._signals:
                 raise stop_error(self._signals[0])
             time.sleep(_POLL_S)
@@ -183,15 +183,15 @@ class Workers:
         self._running.append(_Running(job, process, commands[1:]))
 
     def _stop(self) -> None:
-        for one in self._running:
+        for running in self._running:
             with contextlib.suppress(OSError):
-                one.process.send_signal(signal.SIGTERM)
+                running.process.send_signal(signal.SIGTERM)
         asked, deadline = len(self._signals), time.monotonic() + _PATIENCE_S
-        for one in self._running:
-            while one.process.poll() is None:
+        for running in self._running:
+            while running.process.poll() is None:
                 if len(self._signals) > asked or time.monotonic() > deadline:
                     with contextlib.suppress(OSError):
-                        os.killpg(one.process.pid, signal.SIGKILL)
+                        os.killpg(running.process.pid, signal.SIGKILL)
                 time.sleep(_POLL_S)
         self._running.clear()
 
@@ -207,17 +207,17 @@ def _opened(path: pathlib.Path) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _failure(one: _Running) -> str | None:
-    code = one.process.returncode
+def _failure(running: _Running) -> str | None:
+    code = running.process.returncode
     if code == 0:
         return None
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    command = one.job.commands[len(one.job.commands) - len(one.left) - 1]
-    return f"{command[1]} {how}: {last_line(one.job.log)} [{one.job.log}]"
+    ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    command = running.job.commands[len(running.job.commands) - len(running.left) - 1]
+    return f"{command[1]} {ending}: {last_line(running.job.log)} [{running.job.log}]"
 
 
 def last_line(path: pathlib.Path) -> str:
-    """The last line of a log that is not blank. Each state of a progress bar is a line."""
+    """The last line of a log that is not blank. Each update of a progress bar counts as a line."""
     with open(path, "rb") as stream:
         stream.seek(max(os.path.getsize(path) - 20000, 0))
         text = stream.read().decode("utf-8", "replace")

@@ -58,7 +58,10 @@ def test_an_experiment_converts_once_with_all_patients_labelled(done):
 
 def test_the_table_is_over_all_patients(done):
     table = (done.cv / "table.md").read_text()
-    assert "Patients of partition 'test': 5, the same in every row" in table and "No run of" not in table
+    assert (
+        "Patients of partition 'test': 5, the same in every row" in table
+        and "has no run with the same number" not in table
+    )
     assert "Cross-validation: 2 folds per seed" in table and "sd over folds" in table
     header = (done.cv / "scores.csv").read_text().splitlines()[0]
     assert header.startswith("modalities,row,kind,labelled,seed,modality,patient,fold,dice")
@@ -98,7 +101,7 @@ def test_each_fold_chooses_post_processing_on_its_validation_patients(done):
         assert {name: of_network["cases"] for name, of_network in choice.items()} == dict.fromkeys(choice, validated_on)
         scored = json.loads((run / "evaluation" / "test" / "metrics.json").read_text())
         assert scored["postprocessing"] == {name: of_network["chosen"] for name, of_network in choice.items()}
-    with pytest.raises(UserError, match="begun with --postprocessing=chosen, now none"):
+    with pytest.raises(UserError, match="started with --postprocessing=chosen, got none"):
         crossvalidation.crossvalidate(changed(done, postprocessing="none"))
 
 
@@ -142,7 +145,7 @@ def test_a_changed_dataset_is_refused(done, tmp_path):
     info = DatasetInfo.load(done.dataset)
     fewer = splits.checked({"labelled": [case.case_id for case in info.cases("labelled")[:4]]})
     view.write(info, fewer, tmp_path / "fewer")
-    with in_process() as jobs, pytest.raises(UserError, match="has changed since the cross-validation began"):
+    with in_process() as jobs, pytest.raises(UserError, match="has changed since the cross-validation started"):
         crossvalidation.crossvalidate(changed(done, dataset=tmp_path / "fewer"))
     assert jobs == []
 
@@ -180,7 +183,7 @@ def test_folds_of_a_file_are_used(done, tmp_path):
     [
         (("--stratify=lesion_size",), "expected --folds with --stratify"),
         (("--dataset=DATA",), "expected --folds with --dataset"),
-        (("--folds=2", "--validation_patients=1", "--plan=auto"), "--plan=auto would look at the labels of patients"),
+        (("--folds=2", "--validation_patients=1", "--plan=auto"), "--plan=auto would read the labels of patients"),
         (("--folds=9",), "expected --folds from 2 to 5"),
         (("--folds=3", f"{ROW} --labelled_patients=4"), "row 'plain': expected at least 4 patients"),
     ],

@@ -62,7 +62,7 @@ def test_masks_of_each_modality_fill_its_column(grid, tmp_path):
     assert float(lines["nnU-Net", "pet"]["difference_to_reference"]) == pytest.approx(0.2)
     assert lines["nnU-Net", "pet"]["seeds_compared"] == "2" and lines["nnU-Net", "pet"]["labelled_patients"] == "4"
     text = (tmp_path / "tables" / "table.md").read_text()
-    assert "| nnU-Net | masks of another tool, for each modality its own |" in text
+    assert "| nnU-Net | masks of another tool, separate for each modality |" in text
     record = json.loads((tmp_path / "tables" / "experiment.json").read_text())
     assert [len(cell.get("masks_metrics_sha256", [])) for cell in record["cells"]] == [0, 0, 2, 2]
 
@@ -147,7 +147,7 @@ def test_folds_are_pooled(tmp_path):
         ("nnU-Net: a.json", "one file would stand for each of --seeds=0,1"),
         ("nnU-Net: {seed}.json --labelled_patients=2,4", "one file would stand for each of --labelled_patients=2,4"),
         ("nnU-Net: {seed}{fold}.json", "there are no folds"),
-        ("ours: {seed}.json", "two rows have one name, 'ours'"),
+        ("ours: {seed}.json", "two rows have the same name, 'ours'"),
     ],
 )
 def test_wrong_rows(text, message):

@@ -49,7 +49,7 @@ def test_comparisons_are_over_the_seeds_in_common(tmp_path):
 def test_without_a_seed_in_common_nothing_is_compared(tmp_path):
     cells = [finish(tmp_path, "ours", "4", 1, _same(GOOD)), finish(tmp_path, "other", "4", 2, _same(POOR))]
     assert _find(summary.lines(results.read(cells), "ours", None), "other").against is None
-    assert "No run of 'ours' to compare" in _publish(cells, tmp_path / "out")
+    assert "'ours' has no run with the same number" in _publish(cells, tmp_path / "out")
 
 
 def test_the_gap_is_over_the_seeds_that_all_three_have(tmp_path):
@@ -132,7 +132,7 @@ def test_another_truth_under_the_same_names_is_refused(tmp_path):
 
 def test_a_duplicate_cell_is_refused(tmp_path):
     cell = finish(tmp_path, "ours", "4", 1, _same(GOOD))
-    with pytest.raises(UserError, match="'ours' with 4 labelled patients and seed 1 comes twice"):
+    with pytest.raises(UserError, match="'ours' with 4 labelled patients and seed 1 is repeated"):
         results.read([cell, cell])
 
 

@@ -66,22 +66,25 @@ def test_labelled_patients_feed_the_unlabelled_stream_if_all_are_labelled(tmp_pa
         (("--row=a: --width=0",), "row 'a': expected --width to be a whole number from 1 to 1024"),
         (("--row=a: method=cps",), "row 'a': expected --flag=value, got 'method=cps'"),
         (("--row=a: --method='cps",), "row 'a': its flags cannot be read"),
-        (("--row=a: --seed=3",), "row 'a': --seed is given by the experiment"),
-        (("--row=a: --seeds=x",), "row 'a': expected whole numbers"),
+        (("--row=a: --seed=3",), "row 'a': --seed is set by the experiment"),
+        (("--row=a: --seeds=x",), "row 'a': expected integers of at least 0"),
         (("--row=a: --labelled_patients=6",), "row 'a': expected at most 5 labelled patients"),
-        (("--row=a: --labelled_patients=all --unlabelled_partitions=unlabelled",), "row 'a': .*nobody is left"),
-        (("--row=a b: --method=cps", "--row=A  B: --method=ict"), "two rows have one name, 'a b' and 'A B'"),
+        (
+            ("--row=a: --labelled_patients=all --unlabelled_partitions=unlabelled",),
+            "row 'a': .*but the row needs unlabelled patients",
+        ),
+        (("--row=a b: --method=cps", "--row=A  B: --method=ict"), "two rows have the same name, 'a b' and 'A B'"),
         ((*ROWS, "--labelled_patients=0"), "numbers of patients above 0"),
         ((*ROWS, "--labelled_patients=2,none"), "numbers of patients above 0"),
         ((*ROWS, "--labelled_patients=2,2"), "each of --labelled_patients once"),
-        ((*ROWS, "--seeds=-1"), "whole numbers from 0 on"),
+        ((*ROWS, "--seeds=-1"), "integers of at least 0"),
         ((*ROWS, "--seeds=1,01"), "each of --seeds once"),
         ((*ROWS, "--modality_sets=ct"), "row 'ours': expected a dataset of at least 2 modalities for semi_cml"),
         ((*ROWS, "--modality_sets=ct:ct"), "expected different modalities"),
         ((*ROWS, "--modality_sets=ct:pet", "--pairs=ct:pet"), "the former name of --modality_sets"),
         ((*ROWS, "--reference=theirs"), "one of the rows in --reference, got 'theirs'. Name one of ours, plain"),
         ((*ROWS, "--baseline=theirs"), "one of the rows in --baseline"),
-        ((*ROWS, "--split_seed=0"), "--split_seed cannot be in an experiment"),
+        ((*ROWS, "--split_seed=0"), "--split_seed is not allowed in an experiment"),
         ((*ROWS, "--cases=3"), "3 cases|got 3"),
     ],
 )
@@ -158,7 +161,7 @@ def test_each_set_of_modalities_is_converted_with_the_options_of_the_study(tmp_p
 def test_another_split_in_the_same_folder_is_refused(tmp_path):
     plan.write_splits(planned(tmp_path, *ROWS))
     plan.write_splits(planned(tmp_path, *ROWS))
-    with pytest.raises(UserError, match="begun with another split"):
+    with pytest.raises(UserError, match="started with another split"):
         plan.write_splits(planned(tmp_path, *ROWS, "--labelled=2"))  # the phantom draws others to test on
 
 
@@ -202,7 +205,7 @@ def _write_run(cell, **body):
         ({"initial_run": "/runs/first"}, "--init_from=/runs/first, now "),
         ({"meaning_of_settings": 1}, "another version"),
     ],
-    ids=["begun with another run", "of another version"],
+    ids=["started with another run", "of another version"],
 )
 def test_a_run_made_with_other_flags_is_not_used(change, told_of, tmp_path):
     experiment = planned(tmp_path, *ROWS)

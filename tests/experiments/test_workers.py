@@ -147,7 +147,7 @@ def test_a_folder_takes_one_experiment_and_waits_for_killed_children(tmp_path, c
             pass
     with workers.hold(tmp_path):
         assert not is_alive(child)
-    assert "waiting for what a killed experiment left" in capsys.readouterr().err
+    assert "waiting for the runs of a killed experiment" in capsys.readouterr().err
 
 
 def test_a_child_without_its_parent_does_not_start(tmp_path):
