@@ -2,13 +2,13 @@
 
   python -m semicml_tf.report runs/demo                        writes runs/demo/report.html
   python -m semicml_tf.report runs/a runs/b --output=both.html
-  python -m semicml_tf.report runs/demo --noimages             a page without any image of a patient
+  python -m semicml_tf.report runs/demo --noimages             a page without images of patients
   python -m semicml_tf.report CV                               a cross-validation: pooled scores, folds, their curves
 
-The page is one file of at most 50 MB: it opens from disk and loads nothing from the network. It shows what the runs'
-folders hold. Score the runs first with python -m semicml_tf.evaluate RUN, which also leaves the images. The page also
-shows the report of python -m semicml_tf.diagnose RUN relearning, if there is one. Runs with different numbers of
-labelled patients give an annotation-cost curve.
+The page is one file of at most 50 MB. It opens from disk and loads nothing from the network. Score the runs first with
+python -m semicml_tf.evaluate RUN, which also stores the images. The page includes the report of
+python -m semicml_tf.diagnose RUN relearning, if it exists. Runs with different numbers of labelled patients give an
+annotation-cost curve.
 
 Images of patients in the page are 8-bit and on the network's grid. Everyone who gets the page gets the images.
 """

@@ -15,31 +15,38 @@ from semicml_tf.system.tables import Cell, Table
 BASELINE = "supervised"
 _BOUNDS = {"": "", "<": "fewer than ", ">": "more than "}
 _UNKNOWN = (
-    "How many labelled patients are saved cannot be told from these runs: it takes runs of labelled patients alone "
+    "The number of saved labelled patients is unknown. It needs runs on labelled patients only "
     f"(--method={BASELINE}) with at least two numbers of labelled patients"
 )
 
 
 def _scores(runs: Sequence[RunFacts], modality: str) -> dict[str, dict[int, list[tuple[float, str]]]]:
     """Mean DSC and name of each run, by method and by number of labelled patients."""
-    found: dict[str, dict[int, list[tuple[float, str]]]] = {}
+    scores: dict[str, dict[int, list[tuple[float, str]]]] = {}
     for run in runs:
         for row in run.networks:
             mean = (row.get("summary", {}).get("dice") or {}).get("mean")
             if row.get("modality") == modality and mean is not None and run.labelled:
-                found.setdefault(run.method, {}).setdefault(run.labelled, []).append((mean, run.name))
-    return found
+                scores.setdefault(run.method, {}).setdefault(run.labelled, []).append((mean, run.name))
+    return scores
 
 
 def _figure(runs: Sequence[RunFacts], modality: str) -> Html:
     series, counts = [], set()
     for colour, (method, by_count) in enumerate(_scores(runs, modality).items()):
         counts |= set(by_count)
-        means = [(count, math.fsum(v for v, _ in held) / len(held)) for count, held in sorted(by_count.items())]
+        means = [
+            (count, math.fsum(v for v, _ in scores_of_count) / len(scores_of_count))
+            for count, scores_of_count in sorted(by_count.items())
+        ]
         series.append(
             Series(method, means, colour, [f"{method}, {count} labelled: mean {mean:.3f}" for count, mean in means])
         )
-        single = [(count, value, name) for count, held in sorted(by_count.items()) for value, name in held]
+        single = [
+            (count, value, name)
+            for count, scores_of_count in sorted(by_count.items())
+            for value, name in scores_of_count
+        ]
         if len(single) > len(means):
             points = [(count, value) for count, value, _ in single]
             series.append(Series("", points, colour, [f"{name}: {value:.3f}" for _, value, name in single], line=False))
@@ -54,25 +61,25 @@ def _figure(runs: Sequence[RunFacts], modality: str) -> Html:
 
 
 def section(runs: Sequence[RunFacts]) -> Html | None:
-    """The section; None where all runs have the same number of labelled patients."""
-    held = [run for run in runs if run.networks and run.labelled]
-    if len({run.labelled for run in held}) < 2:
+    """The section; None if all runs have the same number of labelled patients."""
+    evaluated = [run for run in runs if run.networks and run.labelled]
+    if len({run.labelled for run in evaluated}) < 2:
         return None
-    names = list(dict.fromkeys(name for run in held for name in run.modalities))
-    note = "Lines join means over the runs of one method; single dots are runs."
-    partitions = {tuple(case["case_id"] for case in run.networks[0]["cases"]) for run in held}
+    names = list(dict.fromkeys(name for run in evaluated for name in run.modalities))
+    note = "Lines connect the means over the runs of a method. Single dots are runs."
+    partitions = {tuple(case["case_id"] for case in run.networks[0]["cases"]) for run in evaluated}
     if len(partitions) > 1:
-        note += " Careful: the runs were not scored on the same patients."
+        note += " Warning: the runs were not scored on the same patients."
     scores = {
         name: {
-            method: {count: [value for value, _ in own] for count, own in by_count.items()}
-            for method, by_count in _scores(held, name).items()
+            method: {count: [value for value, _ in scores_of_count] for count, scores_of_count in by_count.items()}
+            for method, by_count in _scores(evaluated, name).items()
         }
         for name in names
     }
     return join(
         element("p", note),
-        element("div", [_figure(held, name) for name in names], class_="plots"),
+        element("div", [_figure(evaluated, name) for name in names], class_="plots"),
         labels_saved(scores),
     )
 
@@ -83,13 +90,13 @@ def _mean(values: Sequence[float]) -> float:
 
 def _needed(curve: Mapping[int, float], mean: float, labelled: int) -> list[Cell]:
     if curve[max(curve)] <= curve[min(curve)]:
-        return [Cell("more labels do not help it here"), Cell("cannot be told")]
+        return [Cell("not improved by more labels"), Cell("unknown")]
     needed = statistics.needed(curve, mean)
     bound = _BOUNDS[needed.bound]
     saved = needed.saved(labelled)
-    # Where the smallest number already does better, nothing is saved.
-    told = "none" if needed.bound == "<" else f"{bound}{round(saved, 1):g}"
-    return [Cell(f"{bound}{round(needed.labels, 1):g}", needed.labels), Cell(told, saved)]
+    # If the smallest number already scores better, nothing is saved.
+    shown = "none" if needed.bound == "<" else f"{bound}{round(saved, 1):g}"
+    return [Cell(f"{bound}{round(needed.labels, 1):g}", needed.labels), Cell(shown, saved)]
 
 
 def labels_saved(scores: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Html:
@@ -115,23 +122,25 @@ def labels_saved(scores: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]
                         *_needed(curve, _mean(values), labelled),
                     ]
                 )
-    behind = {count: len(held) for methods in scores.values() for count, held in methods.get(BASELINE, {}).items()}
+    runs_by_count = {
+        count: len(values) for methods in scores.values() for count, values in methods.get(BASELINE, {}).items()
+    }
     if not body:
-        return element("p", f"{_UNKNOWN}; here are {_listed(sorted(behind))}.")
+        return element("p", f"{_UNKNOWN}. Here: {_listed(sorted(runs_by_count))}.")
     headings = ["method", "network", "labelled", "runs", "mean DSC", f"'{BASELINE}' would need", "patients saved"]
-    points = ", ".join(f"{count} ({runs})" for count, runs in sorted(behind.items()))
+    points = ", ".join(f"{count} ({runs})" for count, runs in sorted(runs_by_count.items()))
     return join(
         sortable(Table(headings, body, caption="Labelled patients saved at the same DSC")),
         element(
             "p",
-            f"Beside '{BASELINE}', labelled patients alone, with so many of them (runs): {points}. Its curve is taken "
-            "as rising, and as straight between its points over the logarithm of their number. More than: its "
-            "largest number does not reach this DSC. Fewer than: its smallest one does better. With few runs, another "
-            "training moves these numbers by much.",
+            f"'{BASELINE}' learns from labelled patients only. Its numbers of labelled patients (runs): {points}. The "
+            "curve is the running maximum, linear between points over the logarithm of the number. More than: the "
+            "largest number does not reach this DSC. Fewer than: the smallest number scores better. With few runs, "
+            "another training can change these numbers a lot.",
             class_="note",
         ),
     )
 
 
 def _listed(counts: Sequence[int]) -> str:
-    return f"such runs with {', '.join(map(str, counts))} only" if counts else "none"
+    return f"only runs with {', '.join(map(str, counts))}" if counts else "none"

@@ -13,14 +13,14 @@ from semicml_tf.system.tables import Cell, Table
 
 
 def _series(name: str, bins: Sequence[dict], colour: int, dashed: bool = False) -> Series:
-    held = [one for one in bins if one["count"]]
+    filled = [bin_ for bin_ in bins if bin_["count"]]
     return Series(
         name,
-        [(one["mean_label"], one["observed"]) for one in held],
+        [(bin_["mean_label"], bin_["observed"]) for bin_ in filled],
         colour,
         [
-            f"{name}: {one['low']:.1f} to {one['high']:.1f}, observed {one['observed']:.3f}, {one['count']} voxels"
-            for one in held
+            f"{name}: {bin_['low']:.1f} to {bin_['high']:.1f}, observed {bin_['observed']:.3f}, {bin_['count']} voxels"
+            for bin_ in filled
         ],
         dashed=dashed,
     )
@@ -43,13 +43,13 @@ def _numbers(caption: str, rows: Sequence[tuple[str, dict]]) -> Html:
     body = [
         [
             name,
-            Cell(held.get("patients", "–"), held.get("patients")),
+            Cell(measured.get("patients", "–"), measured.get("patients")),
             *(
-                Cell(number(held.get(key), digits), held.get(key))
+                Cell(number(measured.get(key), digits), measured.get(key))
                 for key, digits in (("ece", 4), ("ece_unsure", 3), ("brier", 4))
             ),
         ]
-        for name, held in rows
+        for name, measured in rows
     ]
     return sortable(Table(headings, body, caption=caption))
 
@@ -59,7 +59,7 @@ def _of_run(run: RunFacts) -> list[Html]:
     evaluated = (run.images or {}).get("calibration") or {}
     if evaluated:
         title = f"Networks on {run.partition} patients"
-        # Of several classes, a diagram for each.
+        # With several classes, one diagram per class.
         for target in run.kept_classes or ("",):
             series = [
                 _series(name, evaluated[key]["reliability"], number_)
@@ -90,16 +90,16 @@ def _of_run(run: RunFacts) -> list[Html]:
 
 def section(runs: Sequence[RunFacts]) -> Html:
     """Diagrams and their numbers by run."""
-    held = [(run, _of_run(run)) for run in runs]
-    if not any(parts for _, parts in held):
-        return element("p", "No evaluation of these runs has left what this is drawn from.")
+    parts_by_run = [(run, _of_run(run)) for run in runs]
+    if not any(parts for _, parts in parts_by_run):
+        return element("p", "The evaluations of these runs have no calibration.")
     low, high = UNSURE
     return join(
         element(
             "p",
-            "On the dotted diagonal, a probability is the frequency with which it is right; below it, a network is too "
-            "sure. Over all voxels of the network's grid. ECE: mean of |probability - observed| over 10 bins, weighted "
-            f"by voxels, nearly all of which are background; unsure: those within ({low:g}, {high:g}) alone.",
+            "On the dotted diagonal, probabilities equal frequencies. Below it, a network is overconfident. All voxels "
+            "of the network's grid count. ECE: mean of |probability - observed| over 10 bins, weighted by voxels, most "
+            f"of which are background; unsure: only voxels with probabilities in ({low:g}, {high:g}).",
         ),
-        by_run([(run.name, element("div", parts, class_="plots")) for run, parts in held if parts]),
+        by_run([(run.name, element("div", parts, class_="plots")) for run, parts in parts_by_run if parts]),
     )

@@ -14,12 +14,12 @@ SERIES = 8
 
 
 def series_class(index: int) -> str:
-    """The class that colours a series."""
+    """The CSS class of a series' colour."""
     return f"s{index % SERIES}"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from `low` to `high`, in order."""
+    """About `count` round numbers from `low` to `high`, in ascending order."""
     if not high > low:
         return [low]
     raw = (high - low) / count
@@ -31,13 +31,13 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from `low` to `high`, with as many multiples between them as make three or more."""
+    """Powers of ten from `low` to `high`, with multiples in between if there are fewer than three."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1,), (1, 2, 5), range(1, 10)):
-        found = [f * 10.0**e for e in exponents for f in factors if low * 0.999 <= f * 10.0**e <= high * 1.001]
-        if len(found) > 2:
+        values = [f * 10.0**e for e in exponents for f in factors if low * 0.999 <= f * 10.0**e <= high * 1.001]
+        if len(values) > 2:
             break
-    return found or [low]
+    return values or [low]
 
 
 def shown(value: float) -> str:
@@ -47,7 +47,7 @@ def shown(value: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """The place of data in a picture.
+    """Maps data to positions in a picture.
 
     Attributes:
         x_range, y_range: of the data.
@@ -74,12 +74,12 @@ class Frame:
         return 0.5 if high == low else (value - low) / (high - low)
 
     def x(self, value: float) -> float:
-        """Place of a value along the picture's width."""
+        """Horizontal position of a value."""
         inner = self.width - self.left - self.right
         return round(self.left + inner * self._share(value, self.x_range, self.x_log), 2)
 
     def y(self, value: float) -> float:
-        """Place of a value along the picture's height."""
+        """Vertical position of a value."""
         inner = self.height - self.top - self.bottom
         return round(self.top + inner * (1 - self._share(value, self.y_range, self.y_log)), 2)
 
@@ -91,7 +91,7 @@ class Frame:
         x_ticks: Sequence[tuple[float, str]] | None = None,
         y_ticks: Sequence[tuple[float, str]] | None = None,
     ) -> Html:
-        """Grid, ticks and names of both axes; given ticks are values with their labels."""
+        """Grid, ticks and names of both axes. `x_ticks` and `y_ticks` are values with labels."""
 
         def chosen(given, ends, log):
             if given is not None:

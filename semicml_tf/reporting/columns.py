@@ -52,14 +52,14 @@ def _is_mean(value: dict) -> bool:
 
 
 def numbers(summary: dict) -> dict[str, float]:
-    """The single numbers of a summary. Those of a group have the group's name before theirs: ``lesions_found``."""
-    found = {}
+    """The single numbers of a summary by name. Numbers of a group have the group's name first: ``lesions_found``."""
+    values_by_name = {}
     for name, value in summary.items():
         if is_number(value):
-            found[name] = value
-        elif isinstance(value, dict) and "mean" not in value and all(is_number(held) for held in value.values()):
-            found |= {f"{name}_{key}": held for key, held in value.items()}
-    return found
+            values_by_name[name] = value
+        elif isinstance(value, dict) and "mean" not in value and all(is_number(member) for member in value.values()):
+            values_by_name |= {f"{name}_{key}": member for key, member in value.items()}
+    return values_by_name
 
 
 def counted(rows: Iterable[dict]) -> list[str]:

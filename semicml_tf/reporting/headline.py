@@ -8,7 +8,7 @@ from semicml_tf.evaluation import report
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
 
-# The table is quicker to read for more runs.
+# With more runs, the table replaces these lines.
 _MOST_RUNS = 3
 
 
@@ -24,13 +24,19 @@ def _best_baseline(run: RunFacts) -> dict | None:
 
 def _of_classes(run: RunFacts, row: dict) -> list[str]:
     """The network's mean DSC of each class."""
-    rows = [one for target in run.targets for one in run.rows_of(target) if one["name"] == row["name"]]
-    return [f"{one['target']} {number(_mean_dice(one))}" for one in rows if _mean_dice(one) is not None]
+    rows = [
+        class_row for target in run.targets for class_row in run.rows_of(target) if class_row["name"] == row["name"]
+    ]
+    return [
+        f"{class_row['target']} {number(_mean_dice(class_row))}"
+        for class_row in rows
+        if _mean_dice(class_row) is not None
+    ]
 
 
 def _modality_of(fitted: dict) -> str | None:
-    """The modality that a no-network baseline reads; the same for all classes."""
-    of_class = next((held for held in fitted.values() if isinstance(held, dict)), fitted)
+    """The modality that a no-network baseline thresholds; the same for all classes."""
+    of_class = next((of_one_class for of_one_class in fitted.values() if isinstance(of_one_class, dict)), fitted)
     return of_class.get("modality")
 
 
@@ -43,7 +49,7 @@ def _counts(summary: dict, of_all_classes: bool) -> list[str]:
     lesions = summary.get("lesions") or {}
     if {"found", "true", "false"} <= set(lesions):
         of_all = " of all classes" if of_all_classes else ""
-        texts.append(f"{lesions['found']} of {lesions['true']} lesions{of_all} found, {lesions['false']} false ones")
+        texts.append(f"{lesions['found']} of {lesions['true']} lesions{of_all} found, {lesions['false']} false lesions")
     return texts
 
 
@@ -65,8 +71,8 @@ def _of_network(run: RunFacts, row: dict, several: bool) -> Html | None:
         return element("li", name, ": ", text)
     read = _modality_of(run.metrics["blind"].get(baseline["name"], {}))
     unread = read is not None and not report.answers_for(row, read)
-    other = f"; it reads {read}, which this network does not" if unread else ""
-    beside = f"the best row that reads no network ({baseline['name']}, {number(_mean_dice(baseline))}{other})"
+    other = f"; on {read}, which this network does not read" if unread else ""
+    beside = f"the best no-network baseline ({baseline['name']}, {number(_mean_dice(baseline))}{other})"
     if mean > _mean_dice(baseline):
         return element("li", name, ": ", text, f"Above {beside}.")
     return element("li", name, ": ", text, element("b", "Not above "), f"{beside}.", class_="warning")
@@ -85,7 +91,7 @@ def _patients(count: int, partition: str) -> str:
 
 
 def origin(runs: Sequence[RunFacts]) -> Html:
-    """How many patients were scored. For a single run also how the run was trained."""
+    """The number of scored patients, and for a single run its method and data."""
     patients = {len({case["case_id"] for row in run.rows for case in row["cases"]}) for run in runs if run.rows}
     partition = runs[0].partition
     parts = [_patients(patients.pop(), partition) if len(patients) == 1 else f"Partition '{partition}'"]

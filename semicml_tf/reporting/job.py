@@ -21,9 +21,9 @@ class ReportResult:
     Attributes:
         file: of the page.
         has_images: whether the page shows images of patients.
-        warnings: what the runs' folders lack, one line each.
+        warnings: one line for each thing that a run's folder lacks.
         text: for the screen.
-        problem: the error of files that exist but cannot be read. The page lacks what they hold.
+        problem: the error of files that exist but cannot be read. The page lacks their contents.
     """
 
     file: pathlib.Path
@@ -37,7 +37,7 @@ def report(config: ReportConfig) -> ReportResult:
     """Writes the page.
 
     Raises:
-        UserError: a folder holds no run, or the page cannot be written.
+        UserError: a folder has no run, or the page cannot be written.
     """
     output = pathlib.Path(config.output or pathlib.Path(config.run[0]) / FILE_NAME)
     if output.is_dir():
@@ -51,7 +51,7 @@ def report(config: ReportConfig) -> ReportResult:
     has_images = b"<img " in content
     text = f"report: {output} ({len(content) / 1e6:.1f} MB)"
     if has_images:
-        text += "\nThe page holds images of patients: share it only as you may share these."
+        text += "\nThe page contains images of patients: share it only with people who may have the images."
     warnings = [f"{run.folder}: {note}" for run in runs for note in run.notes if note not in run.damaged]
     damaged = [line for run in runs for line in run.damaged]
     problem = UserError("; ".join(line.rstrip(".") for line in damaged)) if damaged else None

@@ -1,4 +1,4 @@
-"""The stored images of an evaluation. Only files within the evaluation's own folder are opened."""
+"""Reads the stored images of an evaluation. Only files in the evaluation's own folder are opened."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semicml_tf.evaluation import case_images
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.system import npz_files
 
-# Names as `case_images` makes them: an index from elsewhere must not lead to other files.
+# Names as in `case_images`: an index from elsewhere must not open other files.
 _FOLDER, _VOLUME = (
     re.compile(r"\d{4,9}"),
     re.compile(r"(truth(-\d{1,3})?|image-\d{1,3}|(mask|probability)-\d{1,3}(-\d{1,3})?)\.nii\.gz"),
@@ -28,10 +28,10 @@ class KeptCase:
         case_id: name.
         folder: of the patient's files.
         modalities: the patient's modalities, with the numbers in the names of their files.
-        classes: names of several classes; () where there is one.
-        thresholds: on the probability, by modality and class; {} of exclusive classes. The key of a single class is "".
-        slice_index, slices: the slice that the pictures show, and the number of slices.
-        error_slice_index: the slice with the most errors, where that is another slice.
+        classes: names of several classes; () for a single class.
+        thresholds: on the probability, by modality and class; {} for exclusive classes. A single class has the key "".
+        slice_index, slices: the slice in the pictures, and the number of slices.
+        error_slice_index: the slice with the most errors; None if it is the same slice.
         pixel_aspect: height of a pixel over its width.
         has_volumes: whether whole volumes are stored.
     """
@@ -49,23 +49,23 @@ class KeptCase:
 
     @property
     def suffixes(self) -> list[str]:
-        """For each class, what follows the names of its arrays and files."""
+        """For each class, the suffix of its arrays' and files' names."""
         return case_images.suffixes(self.classes)
 
     def slice(self, name: str = case_images.SLICE) -> dict[str, np.ndarray] | None:
-        """The arrays of `slice.npz` or `errors.npz` as `case_images` describes them; None where they cannot be read."""
+        """The arrays of `slice.npz` or `errors.npz` (see `case_images`); None if they cannot be read."""
         wanted = [f"truth{end}" for end in self.suffixes]
         for number in self.modalities.values():
             wanted.append(f"image-{number}")
             wanted += [f"{kind}-{number}{end}" for kind in ("mask", "probability") for end in self.suffixes]
         try:
             with npz_files.Arrays(self.folder / name) as stored:
-                found = {name: stored[name] for name in wanted}
+                arrays = {name: stored[name] for name in wanted}
         except npz_files.BROKEN:
             return None
-        shapes = {array.shape for array in found.values()}
-        plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in found.values())
-        return found if plain and len(shapes) == 1 else None
+        shapes = {array.shape for array in arrays.values()}
+        plain = all(array.ndim == 2 and array.dtype == np.uint8 and array.size for array in arrays.values())
+        return arrays if plain and len(shapes) == 1 else None
 
     def volume(self, name: str) -> bytes | None:
         """The bytes of a volume's file; None if the file is missing."""
@@ -89,7 +89,7 @@ def of_run(run: RunFacts) -> dict[str, KeptCase]:
         return {}
     numbers = {name: number for number, name in enumerate(run.images.get("modalities", ()))}
     classes = case_images.classes(run.images)
-    found = {}
+    cases = {}
     for entry in run.images.get("cases", ()):
         try:
             if not _FOLDER.fullmatch(entry["folder"]):
@@ -108,5 +108,5 @@ def of_run(run: RunFacts) -> dict[str, KeptCase]:
             )
         except (KeyError, TypeError, ValueError):
             continue
-        found[case.case_id] = case
-    return found
+        cases[case.case_id] = case
+    return cases

@@ -22,27 +22,27 @@ def _short(panel: str, name: str) -> str:
 
 
 def _colour(run: RunFacts, label: str, index: int) -> int:
-    """A modality has one colour on the whole page."""
+    """The colour of a series. A modality has the same colour on the whole page."""
     return run.modalities.index(label) if label in run.modalities else index
 
 
 def _panels(run: RunFacts) -> list[tuple[str, str, list[str]]]:
-    """(panel, title, columns); the validation scores of each class have a panel of their own."""
+    """(panel, title, columns) of each panel. Validation scores of each class have separate panels."""
     classes = list(run.record["labels"]["classes"]) if run.record.get("labels") else []
-    found = []
+    panels = []
     for panel, names in curves.columns_of(run.history).items():
         if panel in _LEFT_OUT or not names:
             continue
         if panel != "validation Dice" or len(classes) < 2:
-            found.append((panel, panel, names))
+            panels.append((panel, panel, names))
             continue
-        of_class = {one: [f"dice_{name}_{one}" for name in run.modalities] for one in classes}
-        taken = {name for held in of_class.values() for name in held}
-        found.append((panel, panel, [name for name in names if name not in taken]))
-        for one, held in of_class.items():
-            shown = [name for name in held if name in names]
-            found += [(panel, f"{panel} of {one}", shown)] if shown else []
-    return found
+        of_class = {class_name: [f"dice_{name}_{class_name}" for name in run.modalities] for class_name in classes}
+        taken = {name for columns in of_class.values() for name in columns}
+        panels.append((panel, panel, [name for name in names if name not in taken]))
+        for class_name, columns in of_class.items():
+            shown = [name for name in columns if name in names]
+            panels += [(panel, f"{panel} of {class_name}", shown)] if shown else []
+    return panels
 
 
 def _of_run(run: RunFacts) -> Html:
@@ -54,7 +54,7 @@ def _of_run(run: RunFacts) -> Html:
     figures = []
     for panel, title, names in _panels(run):
         labels = [_short(panel, name) for name in names]
-        if title != panel:  # of a class, which the title names
+        if title != panel:  # the title names the class
             labels = [label.removesuffix(f"_{title.rpartition(' ')[2]}") for label in labels]
         series = [
             Series(
@@ -84,10 +84,10 @@ def _of_run(run: RunFacts) -> Html:
 
 def section(runs: Sequence[RunFacts]) -> Html:
     """The curves of all runs."""
-    held = [run for run in runs if run.history]
-    if not held:
+    trained = [run for run in runs if run.history]
+    if not trained:
         return element("p", "No run has a history yet.")
     return join(
-        element("p", "Dashed uprights: a stage begins. Validation patients are others than those who are tested."),
-        by_run([(run.name, _of_run(run)) for run in held]),
+        element("p", "Dashed vertical lines: start of a stage. Validation patients are not the test patients."),
+        by_run([(run.name, _of_run(run)) for run in trained]),
     )

@@ -1,4 +1,4 @@
-"""Lines over an axis: learning curves, reliability diagrams, the annotation-cost curve."""
+"""Line charts: learning curves, reliability diagrams, the annotation-cost curve."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Series:
         name: in the legend.
         points: (x, y), in order.
         colour: number of the series' colour.
-        notes: a text for each point, shown under the pointer; none: its numbers.
-        line: whether the points are joined.
-        dashed: whether the line is.
+        notes: a tooltip for each point. Without notes, tooltips show the numbers.
+        line: whether a line joins the points.
+        dashed: whether the line is dashed.
     """
 
     name: str
@@ -30,16 +30,16 @@ class Series:
     dashed: bool = False
 
 
-def _drawn(frame: chart.Frame, one: Series) -> Html:
-    places = [(frame.x(x), frame.y(y)) for x, y in one.points]
+def _drawn(frame: chart.Frame, series: Series) -> Html:
+    places = [(frame.x(x), frame.y(y)) for x, y in series.points]
     parts = []
-    if one.line and len(places) > 1:
+    if series.line and len(places) > 1:
         path = " ".join(f"{x:g},{y:g}" for x, y in places)
-        parts.append(element("polyline", points=path, class_="line dashed" if one.dashed else "line"))
-    for number, ((x, y), value) in enumerate(zip(places, one.points)):
-        note = one.notes[number] if one.notes else f"{one.name}: {value[0]:g}, {value[1]:.4g}"
-        parts.append(element("circle", element("title", note), cx=x, cy=y, r=2.4 if one.line else 3, class_="dot"))
-    return element("g", parts, class_=chart.series_class(one.colour))
+        parts.append(element("polyline", points=path, class_="line dashed" if series.dashed else "line"))
+    for number, ((x, y), value) in enumerate(zip(places, series.points)):
+        note = series.notes[number] if series.notes else f"{series.name}: {value[0]:g}, {value[1]:.4g}"
+        parts.append(element("circle", element("title", note), cx=x, cy=y, r=2.4 if series.line else 3, class_="dot"))
+    return element("g", parts, class_=chart.series_class(series.colour))
 
 
 def lines(
@@ -60,19 +60,21 @@ def lines(
 
     Args:
         series: points that a logarithmic axis cannot show are left out.
-        uprights: vertical lines and what they mean.
+        uprights: positions and labels of vertical lines.
         diagonal: whether to draw y = x.
     """
     series = [
-        dataclasses.replace(one, points=[p for p in one.points if (p[0] > 0 or not x_log) and (p[1] > 0 or not y_log)])
-        if not one.notes
-        else one
-        for one in series
+        dataclasses.replace(
+            line, points=[p for p in line.points if (p[0] > 0 or not x_log) and (p[1] > 0 or not y_log)]
+        )
+        if not line.notes
+        else line
+        for line in series
     ]
-    series = [one for one in series if one.points]
+    series = [line for line in series if line.points]
     if not series:
         return Html("")
-    xs, ys = ([point[axis] for one in series for point in one.points] for axis in (0, 1))
+    xs, ys = ([point[axis] for line in series for point in line.points] for axis in (0, 1))
     frame = chart.Frame(
         x_range or chart.padded(xs, log=x_log, share=0.03),
         y_range or chart.padded(ys, log=y_log),
@@ -89,6 +91,6 @@ def lines(
         ends = {"x1": place, "x2": place, "y1": frame.top, "y2": frame.height - frame.bottom}
         parts.append(element("line", element("title", what), class_="reference", **ends))
         parts.append(element("text", what, x=place + 4, y=frame.top + 10, class_="mark"))
-    parts += [_drawn(frame, one) for one in series]
-    names = dict.fromkeys((one.name, one.colour) for one in series if one.name)
+    parts += [_drawn(frame, line) for line in series]
+    names = dict.fromkeys((line.name, line.colour) for line in series if line.name)
     return chart.figure(title, frame.picture(title, join(parts)), chart.legend(list(names)))

@@ -1,4 +1,4 @@
-"""Parts of the page in HTML and SVG. Text never becomes markup: strings are escaped unless they are `Html`."""
+"""Builds HTML and SVG. All strings are escaped unless they are `Html`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from semicml_tf.system.tables import Cell, Table
 
 _VOID = frozenset(("br", "img", "input", "meta"))
-# The parts of more runs than these are folded.
+# With more runs than this, their parts are folded.
 _UNFOLDED = 3
 
 
 class Html(str):
-    """Markup that is put in as it is."""
+    """Markup that is inserted without escaping."""
 
 
 def text(value: Any) -> Html:
-    """`value` as text, escaped; `Html` as it is; None as nothing."""
+    """Escapes `value`. `Html` is unchanged, and None becomes empty."""
     if isinstance(value, Html):
         return value
     return Html("" if value is None else html.escape(str(value)))
 
 
 def join(*parts: Any) -> Html:
-    """The parts one after the other, each as `text`; lists and tuples item by item."""
+    """Concatenates the parts, each escaped by `text`. Lists and tuples are flattened."""
     return Html("".join(join(*part) if isinstance(part, (list, tuple)) else text(part) for part in parts))
 
 
@@ -35,8 +35,8 @@ def element(name: str, /, *children: Any, **attributes: Any) -> Html:
 
     Args:
         children: as in `join`.
-        attributes: a trailing _ is dropped (``class_``), other _ become -; True is an attribute without value, None
-            and False are none.
+        attributes: a trailing _ is dropped (``class_``), other _ become -. True gives an attribute without a value;
+            None and False give no attribute.
     """
     given = []
     for key, value in attributes.items():
@@ -49,19 +49,19 @@ def element(name: str, /, *children: Any, **attributes: Any) -> Html:
 
 
 def data_block(identifier: str, value: Any) -> Html:
-    """A script element that holds JSON and is never run."""
-    # JSON allows < only within strings, where it may be written so.
+    """A script element with JSON, which browsers do not run."""
+    # In JSON, < occurs only in strings, where the escape is equivalent.
     body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Html(f'<script type="application/json" id="{html.escape(identifier)}">{body}</script>')
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number for people; a dash where there is none."""
+    """A number with fixed decimals; a dash for other values."""
     return f"{value:.{digits}f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else "–"
 
 
 def sortable(table: Table, **attributes: Any) -> Html:
-    """A table that a reader can sort: a click on a heading sorts the rows. The first cell of a row is its heading."""
+    """A table that is sorted by a click on a heading. The first cell of a row is the row's heading."""
     rows = [[cell if isinstance(cell, Cell) else Cell.of_text(cell) for cell in row] for row in table.rows]
     numeric = [any(row[column].is_number for row in rows) for column in range(len(table.headings))]
 
@@ -98,12 +98,12 @@ def facts(rows: Sequence[tuple[str, Any]]) -> Html:
 
 
 def code(value: Any) -> Html:
-    """Text to copy."""
+    """Inline code."""
     return element("code", value)
 
 
 def block(value: str) -> Html:
-    """A command or a file."""
+    """A block of code."""
     return element("pre", element("code", value), tabindex=0)
 
 

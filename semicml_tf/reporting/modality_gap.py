@@ -17,18 +17,18 @@ def _from_history(run: RunFacts) -> list[dict]:
     names, rows = run.modalities, run.history
     stages = [index for index in range(1, len(rows)) if rows[index].get("stage") != rows[index - 1].get("stage")]
     taught = [row for row in rows if row.get("teacher")]
-    found = []
+    gaps = []
     if taught and stages:
         begin = next((index for index in stages if rows[index].get("teacher")), stages[-1])
-        found += [("before", rows[begin - 1]), ("after", rows[-1])]
-    found = [
+        gaps += [("before", rows[begin - 1]), ("after", rows[-1])]
+    gaps = [
         {"when": when, "dice": {name: row.get(f"dice_{name}") for name in names}, "teacher": rows[-1].get("teacher")}
-        for when, row in found
+        for when, row in gaps
     ]
     best = run.record.get("best") or {}
-    kept = {name: best.get(name, {}).get("dice") for name in names}
-    found.append({"when": "kept", "dice": kept, "teacher": rows[-1].get("teacher") if rows else None})
-    return found
+    dice_of_best = {name: best.get(name, {}).get("dice") for name in names}
+    gaps.append({"when": "kept", "dice": dice_of_best, "teacher": rows[-1].get("teacher") if rows else None})
+    return gaps
 
 
 def _rows(run: RunFacts) -> tuple[list[dict], str]:
@@ -97,9 +97,9 @@ def _of_run(run: RunFacts) -> Html:
         for index, row in enumerate(rows)
     ]
     headings = ["when", *run.modalities, *(f"{first} less {other}" for other in others)]
-    why = f"Teacher: {teacher}. " if teacher else "No stage of this run learned from a teacher's labels. "
+    teachers = f"Teacher: {teacher}. " if teacher else "No stage of this run learned from a teacher's labels. "
     return join(
-        element("p", why, f"From the {source}. Before, after and kept: mean DSC of validation patients."),
+        element("p", teachers, f"From the {source}. Before, after and kept: mean DSC of validation patients."),
         element(
             "div",
             _picture(run, rows),

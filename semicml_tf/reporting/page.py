@@ -1,4 +1,4 @@
-"""The page: all sections in one HTML file that loads nothing from anywhere."""
+"""Builds the page: all sections in one HTML file that loads no other files."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _SHARE_OF_PICTURES = 0.4
 # More notes than these are folded. More names than these are left out of the title.
 _NOTICES, _NAMES = 4, 3
 _PRIVATE = join(
-    "This page holds images of patients, and their names as the evaluation knows them. Whoever gets the file gets "
-    "them: hand it on as you would the images. With ",
+    "This page contains images of patients, and their names in the evaluation. Share it only with people who may have "
+    "the images. With ",
     element("code", "--noimages", class_="flag"),
-    ", the page has none.",
+    ", the page has no images.",
 )
 _RAMP = element(
     "span",
@@ -63,7 +63,7 @@ def _keys(classes: Sequence[str]) -> Html:
         ],
         element("span", "solid: truth; dashed: prediction of this modality's network", class_="key"),
         _RAMP,
-        element("span", "(the largest of any class)", class_="key"),
+        element("span", "(largest value of all classes)", class_="key"),
     )
 
 
@@ -89,7 +89,7 @@ def _notices(runs: Sequence[RunFacts], images: bool) -> Html:
     items = [element("li", element("b", run.name), ": ", note, class_="warning") for run in runs for note in run.notes]
     if len(items) > _NOTICES:
         folded = element("ul", items, class_="notices")
-        title = f"{len({run.key for run in runs if run.notes})} of {len(runs)} runs lack something"
+        title = f"Notes on {len({run.key for run in runs if run.notes})} of {len(runs)} runs"
         items = [element("li", element("details", element("summary", title), folded), class_="warning")]
     if images:
         items.insert(0, element("li", _PRIVATE))
@@ -97,7 +97,7 @@ def _notices(runs: Sequence[RunFacts], images: bool) -> Html:
 
 
 def _whole(runs: Sequence[RunFacts]) -> list[RunFacts]:
-    """The runs, and of a cross-validation its pooled scores alone."""
+    """The runs without the folds of cross-validations, whose scores are pooled."""
     return [run for run in runs if not run.part_of]
 
 
@@ -107,7 +107,7 @@ class _Page:
 
     def _sections(self, volumes: ViewerVolumes, keys) -> list[tuple[str, str, Html]]:
         runs = self._runs
-        # A cross-validation's folds have other patients each: what compares runs reads the pooled scores.
+        # The folds of a cross-validation have different patients. Comparisons use the pooled scores.
         whole, trained = _whole(runs), [run for run in runs if not (run.masks or run.is_pooled)]
         cost = annotation_curve.section(whole)
         notes = []
@@ -117,22 +117,24 @@ class _Page:
                 *(element("div", _keys(classes), class_="legend") for classes in shown),
                 element(
                     "p",
-                    "Pictures show the slice with the most truth and, where that is another one, the one with the most "
-                    "wrong voxels. ",
+                    "Pictures show the slice with the largest true area. If another slice has more wrong voxels, they "
+                    "also show the slice with the most wrong voxels. ",
                     viewer_volumes.sentence(volumes),
                 ),
                 element(
                     "p",
-                    "Masks are those that were scored, after their post-processing, but shown on the network's grid, "
-                    "not on the patient's own: one may look coarser here than it was scored. Patients lie as in "
-                    "radiology, the right side on the left. A click on pictures, or the button above them, opens the "
-                    "viewer.",
+                    "Masks are the scored masks after post-processing, shown on the network's grid. They may look "
+                    "coarser than on the patient's own grid, where they were scored. The patient's right is on the "
+                    "left, as in radiology. A click on pictures, or the button above them, opens the viewer.",
                     class_="note",
                 ),
             ]
             if self._pictures.left_out:
-                notes.append(element("p", f"{self._pictures.left_out} patients have no pictures: they did not fit in."))
-        found = [
+                left_out = (
+                    f"{self._pictures.left_out} patients have no pictures, because the page has no room for them."
+                )
+                notes.append(element("p", left_out))
+        sections = [
             ("summary", "Scores", summary.section(runs)),
             ("failures", "Missed, false alarms, failures", summary.failures(whole)),
             ("patients", "Patient by patient", strip_plots.section(whole)),
@@ -149,10 +151,10 @@ class _Page:
                 join(element("h3", "This page"), block(self._command), provenance.section(runs)),
             ),
         ]
-        return [(key, title, body) for key, title, body in found if body is not None]
+        return [(key, title, body) for key, title, body in sections if body is not None]
 
     def html(self, volumes: ViewerVolumes, keys) -> str:
-        """The page with these volumes, where patients of these `keys` can be opened."""
+        """The page with these volumes. The viewer can open the patients in `keys`."""
         runs = self._runs
         images = any(case.kept for run in self._cases for case in run)
         sections = self._sections(volumes, keys)
@@ -179,10 +181,12 @@ class _Page:
             headline.lines(whole),
             _notices(runs, images),
             element("nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="sections"),
-            element("main", [element("section", element("h2", title), held, id=key) for key, title, held in sections]),
+            element(
+                "main", [element("section", element("h2", title), content, id=key) for key, title, content in sections]
+            ),
             join(viewer.dialog(), "\n", viewer.data(volumes)) if keys else None,
             element("footer", viewer.niivue_note()) if keys else None,
-            # As they are: their hashes stand in the policy.
+            # Without escaping, because the policy has their hashes.
             [Html(f"<script>{source}</script>") for source in scripts],
         )
         return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
@@ -193,12 +197,12 @@ def build(runs: Sequence[RunFacts], *, command: str, images: bool = True, larges
 
     Args:
         runs: at least one; their names differ.
-        command: that makes the page again.
-        images: whether patients' images may stand in it.
-        largest_bytes: of the page. Pictures and volumes are left out to keep to it.
+        command: that repeats the page.
+        images: whether the page shows images of patients.
+        largest_bytes: limit of the page. Pictures and volumes beyond it are left out.
 
     Raises:
-        UserError: it would be larger even without them.
+        UserError: the page is larger even without pictures and volumes.
     """
     cases = [ranked(run, images=images) for run in runs if not run.is_pooled]
     pictures = ranked_cases.Pictures(int(largest_bytes * _SHARE_OF_PICTURES))
@@ -208,11 +212,11 @@ def build(runs: Sequence[RunFacts], *, command: str, images: bool = True, larges
     nothing = ViewerVolumes((), {}, frozenset(), tuple(wanted))
     without = len(page.html(nothing, {case.key for case in wanted}).encode("utf-8", "replace"))
     volumes = viewer_volumes.choose(cases, largest_bytes - without)
-    # A name may hold half of a letter, as file names and JSON can.
-    made = page.html(volumes, volumes.keys).encode("utf-8", "replace")
-    if len(made) > largest_bytes:
+    # Names from file names and JSON may contain lone surrogates.
+    page_bytes = page.html(volumes, volumes.keys).encode("utf-8", "replace")
+    if len(page_bytes) > largest_bytes:
         raise UserError(
-            f"the page would have {len(made) / 1e6:.1f} MB, expected at most {largest_bytes / 1e6:.1f} MB",
-            remedy="Give fewer runs",
+            f"the page would have {len(page_bytes) / 1e6:.1f} MB, expected at most {largest_bytes / 1e6:.1f} MB",
+            remedy="Pass fewer runs",
         )
-    return made
+    return page_bytes

@@ -24,17 +24,17 @@ def _command(run: RunFacts) -> str | None:
     return shlex.join([*first, *map(str, words[1:])])
 
 
-def _versions(held: Any) -> str | None:
-    return ", ".join(f"{name} {version}" for name, version in held.items()) if isinstance(held, dict) else None
+def _versions(versions: Any) -> str | None:
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else None
 
 
 def _of_run(run: RunFacts) -> Html:
     metrics, record = run.metrics or {}, run.record
     settings = record.get("settings", {})
     best = [
-        f"{name}: {held.get('stage')}, step {held.get('step')}, threshold {held.get('threshold')}"
-        for name, held in (record.get("best") or {}).items()
-        if isinstance(held, dict)
+        f"{name}: {kept.get('stage')}, step {kept.get('step')}, threshold {kept.get('threshold')}"
+        for name, kept in (record.get("best") or {}).items()
+        if isinstance(kept, dict)
     ]
     known = [
         ("folder", code(run.folder)),
@@ -57,18 +57,18 @@ def _of_run(run: RunFacts) -> Html:
         ("Evaluation", metrics.get("command")),
         ("Report on re-learning", (run.relearning or {}).get("command")),
     ]
-    every = "\n".join(f"{name} = {_plain(value)}" for name, value in settings.items())
+    all_settings = "\n".join(f"{name} = {_plain(value)}" for name, value in settings.items())
     return join(
         facts([(name, value) for name, value in known if value not in (None, "")]),
         [join(element("h4", what), block(str(text))) for what, text in commands if text],
         element(
             "details",
-            element("summary", "Flagfile: python -m semicml_tf.train --flagfile=IT --output=NEW_RUN repeats the run"),
+            element("summary", "Flagfile: python -m semicml_tf.train --flagfile=FILE --output=NEW_RUN repeats the run"),
             block(run.flags),
         )
         if run.flags
         else None,
-        element("details", element("summary", "All settings"), block(every)) if every else None,
+        element("details", element("summary", "All settings"), block(all_settings)) if all_settings else None,
     )
 
 

@@ -12,34 +12,34 @@ from semicml_tf.system.tables import Cell, Table
 
 # With more patients, those between the worst and the best are folded.
 _OPEN = WORST + BEST
-
-
-# The first table has these numbers. The whole table is folded below it.
+# Columns of the first table. The table of all columns is folded below it.
 _FIRST = ("dice", "hd95_mm", "volume_error_ml", "lesions_missed", "lesions_false")
 
 
 def _tables(cases: Sequence[RankedCase]) -> Html:
     """A table of the most important numbers, and a folded table of all numbers below it."""
     run = cases[0].run
-    every = [name for name in columns.of_cases(run.networks) if name != "truth_ml"]
-    first = [name for name in _FIRST if name in every]
+    all_names = [name for name in columns.of_cases(run.networks) if name != "truth_ml"]
+    first = [name for name in _FIRST if name in all_names]
     short = _table(f"All patients of {run.name}, worst first", cases, first)
-    if first == every:
+    if first == all_names:
         return short
-    whole = _table(f"All measures of all patients of {run.name}", cases, every)
+    whole = _table(f"All measures of all patients of {run.name}", cases, all_names)
     return join(short, element("details", element("summary", "All measures"), whole))
 
 
 def _table(caption: str, cases: Sequence[RankedCase], names: Sequence[str]) -> Html:
     networks = [str(row.get("name")) for row in cases[0].run.networks]
-    # The outcomes are left out where all masks are present.
+    # Without a missed patient or a false alarm, outcomes are left out.
     with_outcome = {score.get("outcome") for case in cases for score in case.scores.values()} != {"both present"}
     headings = ["place", "patient", "mean DSC", "truth ml"]
-    own = [*(["outcome"] if with_outcome else []), *map(columns.title, names)]
-    headings += [f"{network} {title}" for network in networks for title in own]
+    titles = [*(["outcome"] if with_outcome else []), *map(columns.title, names)]
+    headings += [f"{network} {title}" for network in networks for title in titles]
     body = []
     for case in cases:
-        truth = next((one["truth_ml"] for one in case.scores.values() if columns.is_number(one.get("truth_ml"))), None)
+        truth = next(
+            (score["truth_ml"] for score in case.scores.values() if columns.is_number(score.get("truth_ml"))), None
+        )
         cells = [
             Cell(str(case.place), float(case.place)),
             Cell(element("a", case.case_id, href=f"#{case.key}"), case.case_id),
@@ -62,16 +62,18 @@ def _scores(case: RankedCase) -> Html:
     for name, score in case.scores.items():
         outcome = score.get("outcome")
         note = "" if outcome in (None, "both present") else f" ({outcome})"
-        told = f" DSC {number(score.get('dice'))}"
-        each = ", ".join(f"{one} {number(dice)}" for one, dice in case.of_classes.get(name, {}).items())
-        told += f" ({each})" if each else ""
-        told += f", HD95 {number(score.get('hd95_mm'), 1)} mm" if columns.is_number(score.get("hd95_mm")) else ""
-        told += (
+        text = f" DSC {number(score.get('dice'))}"
+        by_class = ", ".join(
+            f"{class_name} {number(dice)}" for class_name, dice in case.of_classes.get(name, {}).items()
+        )
+        text += f" ({by_class})" if by_class else ""
+        text += f", HD95 {number(score.get('hd95_mm'), 1)} mm" if columns.is_number(score.get("hd95_mm")) else ""
+        text += (
             f", predicted {number(score.get('prediction_ml'), 1)} ml"
             if columns.is_number(score.get("prediction_ml"))
             else ""
         )
-        parts.append(element("span", element("b", name), told, note))
+        parts.append(element("span", element("b", name), text, note))
     return element("span", parts, class_="scores")
 
 
@@ -81,19 +83,21 @@ def _pictures(pictures: Sequence[slice_pictures.Picture]) -> Html:
         [
             element(
                 "figure",
-                element("img", src=one.uri, alt=one.alternative, width=one.width, height=one.height),
-                element("figcaption", one.title),
+                element("img", src=picture.uri, alt=picture.alternative, width=picture.width, height=picture.height),
+                element("figcaption", picture.title),
             )
-            for one in pictures
+            for picture in pictures
         ],
         class_="pictures",
     )
 
 
 def _card(case: RankedCase, pictures: Sequence[slice_pictures.Picture], in_viewer: bool) -> Html:
-    truth = next((one["truth_ml"] for one in case.scores.values() if columns.is_number(one.get("truth_ml"))), None)
-    where = f", truth {number(truth, 1)} ml" if truth is not None else ""
-    where += f", slice {case.kept.slice_index + 1} of {case.kept.slices}" if pictures else ""
+    truth = next(
+        (score["truth_ml"] for score in case.scores.values() if columns.is_number(score.get("truth_ml"))), None
+    )
+    details = f", truth {number(truth, 1)} ml" if truth is not None else ""
+    details += f", slice {case.kept.slice_index + 1} of {case.kept.slices}" if pictures else ""
     opener = element(
         "button",
         "Open in the viewer",
@@ -107,7 +111,7 @@ def _card(case: RankedCase, pictures: Sequence[slice_pictures.Picture], in_viewe
         element(
             "div",
             element("h4", f"{case.place}. {case.case_id}"),
-            element("span", f"mean DSC {number(case.mean_dice)}{where}", class_="note"),
+            element("span", f"mean DSC {number(case.mean_dice)}{details}", class_="note"),
             opener if in_viewer else None,
             _scores(case),
             class_="case-head",
@@ -120,10 +124,10 @@ def _card(case: RankedCase, pictures: Sequence[slice_pictures.Picture], in_viewe
 
 
 class Pictures:
-    """Pictures of patients, as many as the page has room for.
+    """Pictures of patients within the size of the page.
 
     Attributes:
-        left_out: how many patients had pictures for which there was no room.
+        left_out: number of patients whose pictures did not fit.
     """
 
     def __init__(self, room: int):
@@ -132,17 +136,17 @@ class Pictures:
         self.left_out = 0
 
     def draw(self, cases: Sequence[RankedCase]) -> None:
-        """Draws the pictures of the patients in this order, while there is room."""
+        """Draws the pictures of the patients in this order, until the page is full."""
         for case in cases:
             if case.kept is None or case.key in self._made:
                 continue
-            made = slice_pictures.pictures(case.kept)
-            size = sum(len(one.uri) + 400 for one in made)
+            drawn = slice_pictures.pictures(case.kept)
+            size = sum(len(picture.uri) + 400 for picture in drawn)
             if self.left_out or size > self._room:
                 self.left_out += 1
-                made = []
-            self._room -= size if made else 0
-            self._made[case.key] = made
+                drawn = []
+            self._room -= size if drawn else 0
+            self._made[case.key] = drawn
 
     def of(self, case: RankedCase) -> list[slice_pictures.Picture]:
         """The pictures of a patient."""
@@ -151,7 +155,7 @@ class Pictures:
 
 def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewer: Collection[str]) -> Html:
     """Table and cards of every run."""
-    held = []
+    parts_by_run = []
     for cases in (cases for cases in ranked if cases):
         cards = [_card(case, pictures.of(case), case.key in in_viewer) for case in cases]
         parts = [_tables(cases)]
@@ -169,5 +173,5 @@ def section(ranked: Sequence[Sequence[RankedCase]], pictures: Pictures, in_viewe
                 ),
                 element("div", cards[-BEST:], class_="cases"),
             ]
-        held.append((cases[0].run.name, parts))
-    return by_run(held) if held else element("p", "No scores yet.")
+        parts_by_run.append((cases[0].run.name, parts))
+    return by_run(parts_by_run) if parts_by_run else element("p", "No scores yet.")

@@ -17,12 +17,12 @@ class RankedCase:
 
     Attributes:
         run: the run that scored the patient.
-        place: from 1, the worst.
+        place: rank from 1, the worst.
         of: number of patients.
         case_id: name.
-        mean_dice: over the networks that the patient was scored with.
+        mean_dice: mean DSC over the networks that scored the patient.
         scores: the patient's entry in metrics.json by name of the network.
-        of_classes: by name of the network, the DSC of each class; empty where there is one class.
+        of_classes: DSC of each class, by name of the network; empty for a single class.
         kept: the stored images; None without images.
     """
 
@@ -68,8 +68,8 @@ def ranked(run: RunFacts, *, images: bool = True) -> list[RankedCase]:
         for case in row["cases"]:
             scores.setdefault(str(case["case_id"]), {})[str(row.get("name"))] = case
     means = {
-        name: math.fsum(float(case.get("dice") or 0.0) for case in held.values()) / len(held)
-        for name, held in scores.items()
+        name: math.fsum(float(case.get("dice") or 0.0) for case in by_network.values()) / len(by_network)
+        for name, by_network in scores.items()
     }
     of_classes: dict[str, dict[str, dict[str, float]]] = {name: {} for name in scores}
     for row in (row for target in run.targets for row in run.networks_of(target)):

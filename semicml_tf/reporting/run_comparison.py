@@ -1,4 +1,4 @@
-"""Tests of the runs against each other, paired over patients."""
+"""Compares the runs by tests that are paired over patients."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from semicml_tf.reporting.markup import Html, element, join, sortable
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.system.tables import Cell, Table
 
-# ml; the same mask on the same grid has the same volume but for rounding.
+# In ml. Equal masks on the same grid have equal volumes up to rounding.
 _SAME_ML = 1e-6
 
 
 def _truths(run: RunFacts, modalities: Iterable[str | None]) -> dict[tuple[str, str], float | None]:
-    """Volume of the truth by modality and patient. Masks of no single modality stand for each of `modalities`."""
+    """Volume of the truth by modality and patient. Masks of no single modality count in all `modalities`."""
     return {
         (modality, case["case_id"]): case.get("truth_ml")
         for row in run.networks
@@ -28,13 +28,17 @@ def _truths(run: RunFacts, modalities: Iterable[str | None]) -> dict[tuple[str, 
 def _differs(first: RunFacts, other: RunFacts) -> str | None:
     """The reason why two runs cannot be compared; None if they can."""
     modalities = dict.fromkeys(row["modality"] for run in (first, other) for row in run.networks)
-    own, others = _truths(first, modalities), _truths(other, modalities)
-    common = [key for key in own if key in others]
+    first_truths, other_truths = _truths(first, modalities), _truths(other, modalities)
+    common = [key for key in first_truths if key in other_truths]
     if not common:
         return "no patient was scored in both"
     for key in common:
-        if own[key] is None or others[key] is None or abs(own[key] - others[key]) > _SAME_ML:
-            return f"the truth of {key[1]} is another one"
+        if (
+            first_truths[key] is None
+            or other_truths[key] is None
+            or abs(first_truths[key] - other_truths[key]) > _SAME_ML
+        ):
+            return f"the truth of {key[1]} differs"
     return None
 
 
@@ -43,28 +47,28 @@ def _p(value: float) -> str:
 
 
 def section(runs: Sequence[RunFacts]) -> Html | None:
-    """A test of every two runs in each modality; None with fewer than two evaluated runs."""
-    held = [run for run in runs if run.networks]
-    if len(held) < 2:
+    """Tests of all pairs of runs in each modality; None with fewer than two evaluated runs."""
+    scored = [run for run in runs if run.networks]
+    if len(scored) < 2:
         return None
-    for other in held[1:]:
-        why = "their classes differ" if other.targets != held[0].targets else _differs(held[0], other)
-        if why:
-            return element("p", f"Not compared: {held[0].name} and {other.name} were not scored alike, {why}.")
-    found = comparison.tests([run.metrics for run in held], [run.name for run in held])
-    several = bool(held[0].targets)
+    for other in scored[1:]:
+        reason = "their classes differ" if other.targets != scored[0].targets else _differs(scored[0], other)
+        if reason:
+            return element("p", f"Not compared: {scored[0].name} and {other.name} were not scored alike, {reason}.")
+    tests = comparison.tests([run.metrics for run in scored], [run.name for run in scored])
+    several = bool(scored[0].targets)
     body = [
         [
-            one["modality"],
-            *([class_title(one)] if several else []),
-            one["first"],
-            one["second"],
-            Cell(f"{one['difference']:+.3f}", one["difference"]),
-            Cell(f"{one['differing']} of {one['patients']}", one["differing"]),
-            Cell(_p(one["p"]), one["p"]),
-            Cell(_p(one["p_holm"]), one["p_holm"]),
+            test["modality"],
+            *([class_title(test)] if several else []),
+            test["first"],
+            test["second"],
+            Cell(f"{test['difference']:+.3f}", test["difference"]),
+            Cell(f"{test['differing']} of {test['patients']}", test["differing"]),
+            Cell(_p(test["p"]), test["p"]),
+            Cell(_p(test["p_holm"]), test["p_holm"]),
         ]
-        for one in found
+        for test in tests
     ]
     headings = [
         "network",
@@ -77,8 +81,6 @@ def section(runs: Sequence[RunFacts]) -> Html | None:
         "p corrected",
     ]
     return join(
-        sortable(
-            Table(headings, body, caption="Difference in mean DSC, and whether other patients would show it, too")
-        ),
+        sortable(Table(headings, body, caption="Difference in mean DSC, and its p-value over patients")),
         element("p", f"{comparison.METHOD}.", class_="note"),
     )

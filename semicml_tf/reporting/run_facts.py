@@ -1,6 +1,6 @@
-"""The facts of a run that the page shows, read from the run's folder. No dataset is opened for its images.
+"""Reads the facts of a run from its folder. Images of the dataset are not read.
 
-The page of an older or unfinished run shows what the run has, and notes what is missing.
+For an older or unfinished run, the page shows what exists and notes what is missing.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _REMEDY = "Choose the folder that python -m semicml_tf.train wrote"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunFacts:
-    """The facts of a run, or of the masks of another tool, which have nothing but scores.
+    """The facts of a run, or of the masks of another tool, which have only scores.
 
     Attributes:
-        key: of the run on the page, safe in an identifier.
-        name: shown; differs from those of the other runs.
-        folder: the run's.
+        key: identifier of the run on the page.
+        name: unique name of the run on the page.
+        folder: of the run.
         partition: the partition whose scores are shown.
         record: run.json.
-        history: rows of history.csv; values are numbers where they read as such, columns without a value are left out.
-        flags: the flagfile that repeats the run; None if there is none.
-        metrics: metrics.json; None where the partition was not evaluated.
-        images: cases/index.json; None where the evaluation left none.
-        relearning: the report on re-learning; None if there is none.
-        notes: what is missing, and what to do about it.
+        history: rows of history.csv with parsed numbers, without empty columns.
+        flags: the flagfile that repeats the run; None without one.
+        metrics: metrics.json; None if the partition was not evaluated.
+        images: cases/index.json; None if the evaluation kept no images.
+        relearning: the report on re-learning; None without one.
+        notes: missing files, each with a remedy.
         damaged: problems of files that exist but cannot be read, one line each.
-        part_of: key of the cross-validation that the run is a fold of; "" for other runs.
+        part_of: key of the cross-validation to which the run belongs; "" for other runs.
     """
 
     key: str
@@ -60,7 +60,7 @@ class RunFacts:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether these are the pooled scores of a cross-validation, which has no networks of its own."""
+        """Whether these are the pooled scores of a cross-validation, which has no networks."""
         return bool(self.metrics and self.metrics.get("folds"))
 
     @property
@@ -80,12 +80,12 @@ class RunFacts:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The classes that have rows of their own; () where there is one class."""
+        """The classes that have rows; () for a single class."""
         return report.targets(self.metrics) if self.metrics else ()
 
     @property
     def kept_classes(self) -> tuple[str, ...]:
-        """The classes of the kept images, where there are several."""
+        """The classes of the kept images; () for a single class."""
         return case_images.classes(self.images) if self.images else ()
 
     @property
@@ -94,16 +94,16 @@ class RunFacts:
         return self.networks_of(None)
 
     def networks_of(self, target: str | None) -> list[dict]:
-        """The rows of a class that are no no-network baselines."""
+        """The rows of a class without the no-network baselines."""
         return [row for row in self.rows_of(target) if row.get("kind") != "blind"]
 
     @property
     def masks(self) -> dict | None:
-        """What is known of the masks of another tool; None of a run."""
+        """The source of another tool's masks (`report.MaskSource`); None for a run."""
         return self.metrics.get("masks") if self.metrics else None
 
     def title(self, row: dict) -> str:
-        """What tells a row apart from the others of the run: the modality, or the name of a baseline."""
+        """The title of a row: the modality, or the name of a baseline."""
         return (row["modality"] or comparison.ALL_MODALITIES) if row["kind"] == "masks" else row["name"]
 
     @property
@@ -113,7 +113,7 @@ class RunFacts:
 
     @property
     def method(self) -> str:
-        """The stages of the run in words."""
+        """The methods of the run's stages."""
         if self.masks:
             return "masks of another tool"
         stages = self.record.get("settings", {}).get("method") or list(
@@ -123,13 +123,13 @@ class RunFacts:
 
     @property
     def labelled(self) -> int | None:
-        """Number of labelled patients that the run was trained with; None where the number is unknown."""
+        """Number of labelled patients in training; None if unknown."""
         if self.masks:
             return None
         if self.images is not None:
             return self.images["labelled_patients"]
         dataset = self.record["dataset"]
-        if urls.is_remote(dataset):  # another download for one number
+        if urls.is_remote(dataset):  # a download would be needed
             return None
         try:
             return len(DatasetInfo.load(dataset).partitions.get("labelled", ()))
@@ -139,10 +139,10 @@ class RunFacts:
 
 def _value(value: str) -> Any:
     try:
-        found = float(value)
+        number = float(value)
     except ValueError:
         return value
-    return found if math.isfinite(found) else value
+    return number if math.isfinite(number) else value
 
 
 def _history(folder: pathlib.Path) -> list[dict]:
@@ -150,12 +150,12 @@ def _history(folder: pathlib.Path) -> list[dict]:
         rows = run_folder.read_history(folder)
     except UserError:
         return []
-    found = [{key: _value(value) for key, value in row.items() if key and value} for row in rows]
-    return [{**row, "epoch": int(row["epoch"])} for row in found if isinstance(row.get("epoch"), float)]
+    parsed = [{key: _value(value) for key, value in row.items() if key and value} for row in rows]
+    return [{**row, "epoch": int(row["epoch"])} for row in parsed if isinstance(row.get("epoch"), float)]
 
 
 def _read(path: pathlib.Path, read: Callable[[], T], damaged: list[str]) -> T | None:
-    """What `read` returns of a file; None where the file is missing or wrong. A wrong file is added to `damaged`."""
+    """The result of `read`; None if the file is missing or damaged. The error of a damaged file goes to `damaged`."""
     if not path.is_file():
         return None
     try:
@@ -178,17 +178,16 @@ def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str
     if body is None and path.is_file():
         return None
     if body is None:
-        others = sorted({each.parent.name for each in folder.glob(f"evaluation/*/{report.FILE_NAME}")} - {partition})
-        other = f". It is evaluated on '{others[0]}': pass --partition={others[0]} to report that" if others else ""
+        others = sorted({path.parent.name for path in folder.glob(f"evaluation/*/{report.FILE_NAME}")} - {partition})
+        other = f". It is evaluated on '{others[0]}': pass --partition={others[0]} for that report" if others else ""
         notes.append(f"Not evaluated on '{partition}': run {again}{other}")
         return None
     scored = body.get("run", {})
     if scored.get("run_hash") != record["run_hash"] or scored.get("best") not in (None, record.get("best")):
-        notes.append(f"The run has been trained on since it was scored; for scores of its networks run {again}")
+        notes.append(f"Training has continued since the evaluation. To score the current networks, run {again}")
     if not (folder / "evaluation" / partition / case_images.FOLDER / case_images.INDEX).is_file():
         notes.append(
-            "This evaluation left no images: it was made by an earlier version. No pictures, no viewer and no "
-            f"calibration of its probabilities; for these run {again}"
+            f"This evaluation of an earlier version kept no images. For pictures, viewer and calibration, run {again}"
         )
     return body
 
@@ -197,7 +196,7 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
     """Reads a run.
 
     Raises:
-        UserError: `folder` is no run's.
+        UserError: `folder` is not the folder of a run.
     """
     folder, notes, damaged = pathlib.Path(folder), [], []
     record = run_folder.read_record(folder, _REMEDY)
@@ -208,7 +207,7 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
     taught = folder / "evaluation" / "relearning"
     relearned = _read(taught / relearning_report.FILES[0], lambda: relearning_report.read(taught), damaged)
     if images is not None and images.get("case_images") == "none":
-        notes.append("This evaluation was told to leave no images (--case_images=none): no pictures and no viewer.")
+        notes.append("This evaluation kept no images (--case_images=none): no pictures and no viewer.")
     try:
         flags = (folder / "flags.flagfile").read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -230,10 +229,10 @@ def load(folder: str | pathlib.Path, partition: str, key: str, name: str) -> Run
 
 
 def _load_crossvalidation(folder: pathlib.Path, partition: str, key: str, name: str) -> list[RunFacts]:
-    """The pooled scores of a cross-validation, and then the runs of its folds.
+    """Reads the pooled scores of a cross-validation, and then the runs of its folds.
 
     Raises:
-        UserError: the scores cannot be read or are no pooled scores, or the folder of a fold's run is gone.
+        UserError: the scores cannot be read, or the folder of a fold's run is missing.
     """
     evaluation = folder / "evaluation" / partition
     metrics = report.load(evaluation / report.FILE_NAME)
@@ -245,7 +244,7 @@ def _load_crossvalidation(folder: pathlib.Path, partition: str, key: str, name: 
         member = load(place, partition, f"{key}-{number}", f"{name}: {place.parent.name}")
         members.append(dataclasses.replace(member, part_of=key))
         if member.record["run_hash"] != fold["run_hash"]:
-            notes.append(f"{member.name} was trained again since: run the cross-validation again")
+            notes.append(f"{member.name} was trained again later: repeat the cross-validation")
     of_members = {name: value for name, value in members[0].record.items() if name not in ("best", "command")}
     pooled = RunFacts(
         key=key,
@@ -276,14 +275,14 @@ def load_external(path: str | pathlib.Path, partition: str | None, key: str) -> 
         partition: of the scores; None takes those of any partition.
 
     Raises:
-        UserError: the file is no such metrics.json, or is of another partition.
+        UserError: the file has no scores of masks, or is of another partition.
     """
     path, body = pathlib.Path(path), report.load(path)
     if "masks" not in body:
-        raise UserError("expected the scores of masks, got those of a run", path=path, remedy="Name the run's folder")
+        raise UserError("expected the scores of masks, got those of a run", path=path, remedy="Pass the run's folder")
     if partition not in (None, body["partition"]):
         problem = f"expected scores of partition '{partition}', got '{body['partition']}'"
-        raise UserError(problem, path=path, remedy=f"Pass --partition={body['partition']}, or score the others")
+        raise UserError(problem, path=path, remedy=f"Pass --partition={body['partition']}, or score that partition")
     modality = body["masks"]["modality"]
     record = {"modalities": [modality] if modality else [], "dataset": "", "data_hash": body["dataset"]["data_hash"]}
     nothing = dict.fromkeys(("flags", "images", "relearning"))
@@ -306,37 +305,39 @@ def load_all(
 ) -> list[RunFacts]:
     """Reads runs and the scores of masks, each with a unique name.
 
-    A cross-validation gives its pooled scores and the runs of its folds.
+    A cross-validation becomes its pooled scores and the runs of its folds.
 
     Args:
+        folders: of runs or cross-validations.
+        partition: whose scores are read.
         external: metrics.json files of the masks of other tools.
 
     Raises:
-        UserError: one is no run's folder, or comes twice; see also `load_external`.
+        UserError: a folder has no run, or is repeated; see also `load_external`.
     """
     resolved = [pathlib.Path(folder).resolve() for folder in folders]
     twice = next((path for index, path in enumerate(resolved) if path in resolved[:index]), None)
     if twice is not None:
-        raise UserError("this run is given twice", path=twice, remedy="Name each run once")
-    found: list[RunFacts] = []
+        raise UserError("this run is passed twice", path=twice, remedy="Name each run once")
+    runs: list[RunFacts] = []
     for index, (folder, name) in enumerate(zip(map(pathlib.Path, folders), _names(resolved))):
         if _is_run(folder, partition):
-            found.append(load(folder, partition, f"run{index}", name))
+            runs.append(load(folder, partition, f"run{index}", name))
         else:
-            found += _load_crossvalidation(folder, partition, f"run{index}", name)
-    # All patients whom a cross-validation tests are in another partition of the dataset itself.
-    is_pooled = any(run.is_pooled for run in found)
+            runs += _load_crossvalidation(folder, partition, f"run{index}", name)
+    # The dataset itself has the patients of a cross-validation in another partition.
+    is_pooled = any(run.is_pooled for run in runs)
     for index, path in enumerate(external, start=len(folders)):
         masks = load_external(path, None if is_pooled else partition, f"run{index}")
-        if masks.name in [run.name for run in found]:
+        if masks.name in [run.name for run in runs]:
             masks = dataclasses.replace(masks, name=f"{masks.name} ({path})")
-        found.append(masks)
-    return found
+        runs.append(masks)
+    return runs
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:
-    """The shortest ends of the paths that are all different."""
-    # A run is often called "run": a single run is named with its parent folder.
+    """The shortest suffixes of the paths that are all different."""
+    # Runs are often called "run". The name of a single run includes its parent folder.
     for parts in itertools.count(1 if len(paths) > 1 else 2):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names) or parts > max(len(path.parts) for path in paths):

@@ -1,7 +1,7 @@
 """Small pictures of a patient's slice: modalities with outlines, disagreement of the networks, and uncertainty.
 
-Of several classes, each has a colour: truth is a solid line, the prediction a dashed one. Their maps of disagreement
-and uncertainty show the largest value of any class.
+With several classes, each class has a colour. Truth is a solid line, and the prediction is a dashed line. Maps of
+disagreement and uncertainty show the largest value of all classes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from semicml_tf.evaluation import case_images
 from semicml_tf.geometry import outlines
 from semicml_tf.reporting.kept_images import KeptCase
 
-# Pixels of a picture's longer side, about.
+# Approximate pixels of a picture's longer side.
 _SIDE = 240
 _QUALITY = 82
 TRUTH, PREDICTION = (34, 211, 74), (255, 106, 26)
 _WHITE = (255, 255, 255)
 _DASH = 4  # pixels
-# From nothing to all: dark violet over red to light yellow, of rising lightness.
+# Colours from 0 to 1 with rising lightness: dark violet, red, light yellow.
 _HEAT = np.array([(8, 6, 30), (74, 16, 106), (158, 42, 99), (229, 92, 48), (250, 175, 60), (252, 250, 190)], np.float32)
 
 
@@ -31,9 +31,9 @@ class Picture:
     """A picture.
 
     Attributes:
-        title: below it.
-        alternative: what it shows, in words.
-        uri: the picture itself, a data URI.
+        title: below the picture.
+        alternative: text for screen readers.
+        uri: data URI of the picture.
         width, height: in pixels.
     """
 
@@ -45,7 +45,7 @@ class Picture:
 
 
 def entropy_bits(probability: np.ndarray) -> np.ndarray:
-    """``-p log2 p - (1 - p) log2 (1 - p)`` of probabilities of any shape: 0 where sure, 1 where p = 0.5."""
+    """``-p log2 p - (1 - p) log2 (1 - p)`` of probabilities of any shape: 0 for p = 0 or 1, and 1 for p = 0.5."""
     p = np.clip(np.asarray(probability, np.float64), 1e-12, 1 - 1e-12)
     return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
 
@@ -74,7 +74,7 @@ def _jpeg(pixels: np.ndarray) -> str:
 
 
 def _stretched(image: np.ndarray) -> np.ndarray:
-    """Grey values so that the slice's own range is seen: most of a PET is far below its hottest voxel."""
+    """Stretches the grey values of a slice to its range. Most PET voxels are far below the maximum."""
     low, high = np.percentile(image, (0.5, 99.7))
     if high <= low:
         return image
@@ -83,14 +83,14 @@ def _stretched(image: np.ndarray) -> np.ndarray:
 
 
 def class_colour(number: int) -> tuple[int, int, int]:
-    """The colour of a class, by its number from 0, as red, green and blue to 255."""
+    """The colour of a class by its number from 0, as red, green and blue from 0 to 255."""
     red, green, blue = (round(255 * share) for share in outlines.class_rgb(number))
     return red, green, blue
 
 
 def _as_scored(threshold: float | None, soft: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 values that are at least 128 within the mask alone, as smooth as the probabilities where they agree."""
-    if threshold is None:  # exclusive classes: no level of one map is the border
+    """uint8 values of at least 128 exactly in the mask. They follow the probabilities where both agree."""
+    if threshold is None:  # exclusive classes: the border is no level of a single map
         return (mask != 0).astype(np.uint8) * 255
     cut = min(max(threshold * 255.0, 0.5), 254.5)
     values = soft.astype(np.float32)
@@ -99,7 +99,7 @@ def _as_scored(threshold: float | None, soft: np.ndarray, mask: np.ndarray) -> n
 
 
 class _Slice:
-    """A slice's arrays as pictures of one size."""
+    """Draws the arrays of a slice as pictures of equal size."""
 
     def __init__(self, case: KeptCase, arrays: dict[str, np.ndarray], index: int):
         self._case, self._arrays = case, arrays
@@ -123,21 +123,21 @@ class _Slice:
         return Picture(title, f"{self._case.case_id}, {self._where}: {alternative}", _jpeg(pixels), *self._size)
 
     def modality(self, name: str, title: str) -> Picture:
-        """The image in grey, with outlines of the truth and of the mask that was scored."""
+        """The image in grey, with outlines of the truth and of the scored mask."""
         number = self._case.modalities[name]
         grey = _enlarged(_stretched(self._arrays[f"image-{number}"]), self._size)
         pixels = np.repeat(grey[..., None], 3, axis=2)
         cuts = self._case.thresholds[name]
         dashes = np.add(*(index // _DASH for index in np.indices(grey.shape))) % 2 == 0
-        for place, (one, end, truth, soft) in enumerate(
+        for place, (class_name, end, truth, soft) in enumerate(
             zip(self._case.classes or ("",), self._ends, self._truths, self.soft[name])
         ):
-            mask = _as_scored(cuts.get(one), soft, self._arrays[f"mask-{number}{end}"])
+            mask = _as_scored(cuts.get(class_name), soft, self._arrays[f"mask-{number}{end}"])
             border = outlines.border(_enlarged(mask, self._size) >= 128)
             several = bool(self._case.classes)
             pixels[truth] = class_colour(place) if several else TRUTH
             if several:
-                # Dark between the dashes, so that they are seen where both lines coincide.
+                # Dark gaps keep the dashes visible where both lines coincide.
                 pixels[border & ~dashes & truth] = 0
                 pixels[border & dashes] = class_colour(place)
             else:
@@ -145,7 +145,7 @@ class _Slice:
         return self._picture(title, f"{name} with the contours of truth and prediction", pixels)
 
     def map(self, title: str, alternative: str, values: np.ndarray) -> Picture:
-        """The largest of values (classes, rows, columns) of 0 to 1 as colours, with the outlines of the truth."""
+        """The maximum over classes of values (classes, rows, columns) in [0, 1] as colours, with outlines of truth."""
         pixels = heat(_enlarged(np.rint(values.max(axis=0) * 255).astype(np.uint8), self._size) / 255.0)
         for truth in self._truths:
             pixels[truth] = _WHITE if self._case.classes else TRUTH
@@ -153,22 +153,22 @@ class _Slice:
 
 
 def pictures(case: KeptCase) -> list[Picture]:
-    """The pictures of a patient; none where the slice cannot be read."""
+    """The pictures of a patient; [] if the slice cannot be read."""
     arrays = case.slice()
     if arrays is None:
         return []
     shown = _Slice(case, arrays, case.slice_index)
-    found = [shown.modality(name, name) for name in case.modalities]
+    made = [shown.modality(name, name) for name in case.modalities]
     if len(shown.soft) > 1:
         soft = np.stack([array.astype(np.float32) / 255 for array in shown.soft.values()])
         what = f"where the networks of {' and '.join(shown.soft)} disagree"
-        found.append(shown.map("disagreement", what, np.ptp(soft, axis=0)))
+        made.append(shown.map("disagreement", what, np.ptp(soft, axis=0)))
     for name, array in shown.soft.items():
         what = f"entropy of the probabilities of the {name} network"
-        found.append(shown.map(f"uncertainty {name}", what, entropy_bits(array / 255.0)))
+        made.append(shown.map(f"uncertainty {name}", what, entropy_bits(array / 255.0)))
     errors = None if case.error_slice_index is None else case.slice(case_images.ERRORS)
     if errors is not None:
         worst = _Slice(case, errors, case.error_slice_index)
         place = f"slice {case.error_slice_index + 1}, most errors"
-        found += [worst.modality(name, f"{name}, {place}") for name in case.modalities]
-    return found
+        made += [worst.modality(name, f"{name}, {place}") for name in case.modalities]
+    return made

@@ -1,4 +1,4 @@
-"""The scores of each patient as dots, one row of dots per network and run. Dots show the spread behind a mean."""
+"""Draws the scores of all patients as dots, with one row per network and run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semicml_tf.reporting import chart, columns
 from semicml_tf.reporting.markup import Html, element, join, number
 from semicml_tf.reporting.run_facts import RunFacts
 
-# Metrics that are drawn where they were measured. The tables have all metrics.
+# Metrics that are drawn. The tables have all metrics.
 _DRAWN = ("dice", "surface_dice", "hd95_mm", "volume_error_ml")
 _SHARES = ("dice", "surface_dice", "iou")
 _ROW, _RADIUS, _STEP = 40.0, 3.4, 3.2  # pixels of the picture
@@ -22,9 +22,9 @@ class _Strip:
     """The patients of a network.
 
     Attributes:
-        name: beside the line.
-        colour: number of its colour.
-        dots: (value, text under the pointer, whether the patient was missed or is a false alarm).
+        name: label of the row.
+        colour: number of the series' colour.
+        dots: (value, tooltip, whether the patient was missed or is a false alarm).
     """
 
     name: str
@@ -33,7 +33,7 @@ class _Strip:
 
 
 def _offsets(places: Sequence[float]) -> list[float]:
-    """The distance of each dot from its line: as small as possible, without hiding another dot. Places are sorted."""
+    """The smallest offset of each dot from its line at which no dots overlap. `places` are sorted."""
     settled: list[tuple[float, float]] = []
     limit = int(_ROW / 2 / _STEP) - 1
     tried = sorted((step * _STEP for step in range(-limit, limit + 1)), key=abs)
@@ -52,7 +52,7 @@ def _dot(x: float, y: float, note: str, failed: bool) -> Html:
 
 
 def _figure(title: str, rows: Sequence[_Strip], x_label: str, x_range: tuple[float, float] | None = None) -> Html:
-    """A figure of strips, one below the other, with a thick line at each median."""
+    """A figure with one strip per row, and a thick line at each median."""
     rows = [row for row in rows if row.dots]
     if not rows:
         return Html("")
@@ -106,10 +106,10 @@ def _strip(run: RunFacts, row: dict, metric: str, alone: bool) -> _Strip:
 
 
 def _held(runs: Sequence[RunFacts], target: str | None) -> list[tuple[RunFacts, dict]]:
-    """The networks' rows of a class, modality by modality, so that the runs stand one below the other."""
-    held = [(run, row) for run in runs for row in run.networks_of(target)]
+    """The networks' rows of a class, sorted by modality."""
+    pairs = [(run, row) for run in runs for row in run.networks_of(target)]
     return sorted(
-        held,
+        pairs,
         key=lambda pair: (
             pair[0].modalities.index(pair[1]["modality"]) if pair[1]["modality"] in pair[0].modalities else 99
         ),
@@ -118,14 +118,14 @@ def _held(runs: Sequence[RunFacts], target: str | None) -> list[tuple[RunFacts, 
 
 def section(runs: Sequence[RunFacts]) -> Html:
     """One figure per metric."""
-    held = _held(runs, None)
-    if not held:
+    pairs = _held(runs, None)
+    if not pairs:
         return element("p", "No scores yet.")
-    measured = columns.of_cases([row for _, row in held])
-    alone = len({run.key for run, _ in held}) == 1
+    measured = columns.of_cases([row for _, row in pairs])
+    alone = len({run.key for run, _ in pairs}) == 1
     figures = []
     for metric in (name for name in _DRAWN if name in measured):
-        strips = [_strip(run, row, metric, alone) for run, row in held]
+        strips = [_strip(run, row, metric, alone) for run, row in pairs]
         name = columns.title(metric)
         figures.append(_figure(name, strips, name, (-0.02, 1.02) if metric in _SHARES else None))
     targets = list(dict.fromkeys(target for run in runs for target in run.targets))
@@ -136,9 +136,9 @@ def section(runs: Sequence[RunFacts]) -> Html:
     return join(
         element(
             "p",
-            "A dot is a patient, the upright their median, a cross a patient who was missed or in whom something was "
-            "found where nothing is. The pointer over a dot shows the name. "
-            + ("Where no class is named: each patient's mean over the classes." if targets else ""),
+            "Dots are patients, and vertical lines are medians. Crosses are missed patients and false alarms. Point at "
+            "a dot to see the patient's name. "
+            + ("Figures without a class show each patient's mean over the classes." if targets else ""),
         ),
         element("div", figures, class_="plots wide"),
     )

@@ -1,4 +1,4 @@
-"""The scores of the page: tables of all rows, failed patients by name, and what the numbers mean."""
+"""The scores of the page: tables of all rows, names of failed patients, and definitions of the numbers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from semicml_tf.reporting.markup import Html, element, facts, join, number, sort
 from semicml_tf.reporting.run_facts import RunFacts
 from semicml_tf.system.tables import Cell
 
-# The metrics of the first table; all others are in the last one.
+# The metrics of the first table. The last table has all others.
 _FIRST = ("dice", "surface_dice", "hd95_mm", "assd_mm", "sensitivity", "ppv")
 _COUNTS = ("missed", "false_alarms")
 _UNKNOWN = "–"
 _OUTCOMES = {
-    "missed": "missed: a lesion, and nothing was found",
-    "false alarm": "false alarm: found, where no lesion is",
+    "missed": "missed: a lesion, and an empty prediction",
+    "false alarm": "false alarm: a prediction, but no lesion",
 }
 _TITLES = {
     "undefined": "undefined (–)",
@@ -31,10 +31,10 @@ _TITLES = {
     "without_missed_and_false_alarms": "without the missed and the false alarms",
 }
 _FORMULAS = {
-    "DSC": "2 |P and T| / (|P| + |T|): P is the predicted mask, T the truth; 1 where they are the same, 0 where they "
-    "share nothing",
-    "PPV": "|P and T| / |P|: how much of what is predicted is true",
-    "sensitivity": "|P and T| / |T|: how much of the truth is predicted",
+    "DSC": "2 |P and T| / (|P| + |T|): P is the predicted mask, T the truth; 1 if they are equal, 0 if they do not "
+    "overlap",
+    "PPV": "|P and T| / |P|: share of the prediction that is true",
+    "sensitivity": "|P and T| / |T|: share of the truth that is predicted",
 }
 
 # The first cells of each row, and the row.
@@ -42,7 +42,7 @@ Rows = Sequence[tuple[Sequence[Cell], dict]]
 
 
 def _rows(runs: Sequence[RunFacts], target: str | None = None) -> Rows:
-    """The rows of all runs, of a class. Runs scored on the same patients of the same data share their baselines."""
+    """The rows of all runs for a class. Runs with the same patients and data share their baselines."""
     rows: list[tuple[list[Cell], dict]] = []
     for run in runs:
         labelled = "" if run.labelled is None else f", {run.labelled} labelled"
@@ -52,7 +52,7 @@ def _rows(runs: Sequence[RunFacts], target: str | None = None) -> Rows:
             if row["kind"] != "blind":
                 rows.append(([*first, Cell(run.title(row), run.title(row))], row))
             elif (row["name"], row["summary"]) not in baselines:
-                rows.append(([*first, Cell(row["name"], row["name"], ("reads no network",))], row))
+                rows.append(([*first, Cell(row["name"], row["name"], ("no-network baseline",))], row))
     return rows
 
 
@@ -61,7 +61,7 @@ def _means(names: Sequence[str]) -> list[Column]:
 
 
 def _table(caption: str, rows: Rows, shown: Sequence[Column], *, of: str | None = None, **attributes) -> Html:
-    """A line per row: its names, and the columns of its summary or of the part `of` it."""
+    """A table with a line per row: its names, and the columns of its summary or of the part `of` the summary."""
     body = [(names, row["summary"] if of is None else row["summary"].get(of) or {}) for names, row in rows]
     first = ("run", "network")[-len(rows[0][0]) :]
     return sortable(score_table.table(shown, body, first, caption=caption), **attributes)
@@ -84,19 +84,19 @@ def _further(rows: Rows) -> Html | None:
 
 
 def _without(rows: Rows) -> Html | None:
-    """The means over the patients who are neither missed nor false alarms, where these are not all patients."""
+    """The means over the patients who are neither missed nor false alarms; None if no report has them."""
     summaries = [row["summary"] for _, row in rows if row["summary"].get(WITHOUT)]
     if not summaries:
         return None
     if all(summary[WITHOUT].get("cases") == summary.get("cases") for summary in summaries):
-        return element("p", "Nobody was missed or is a false alarm: means without them are the same.", class_="note")
+        return element("p", "No patient was missed or is a false alarm.", class_="note")
     left = Column("patients left", lambda part: Cell(part.get("cases", _UNKNOWN), part.get("cases")))
     return join(
         _table("Without the missed and the false alarms", rows, [*_means(_FIRST), left], of=WITHOUT),
         element(
             "p",
-            "A method that finds nothing in the hard patients looks better here: read it beside the number of those "
-            "who are left. All other tables count a missed patient with DSC 0.",
+            "A method that misses difficult patients scores higher here. Compare the numbers of patients that are "
+            "left. In all other tables, a missed patient counts with DSC 0.",
             class_="note",
         ),
     )
@@ -106,7 +106,7 @@ def section(runs: Sequence[RunFacts]) -> Html:
     """The tables of all evaluated runs, and the notes of their evaluations."""
     rows = _rows(runs)
     if not rows:
-        return element("p", "None of the runs was evaluated; what to run stands at the top.")
+        return element("p", "None of the runs was evaluated. The top of the page has the commands.")
     first = [name for name in _FIRST if name in columns.averaged(row for _, row in rows)]
     counts = [name for name in _COUNTS if name in columns.counted(row for _, row in rows)]
     means = [value for _, row in rows for value in row["summary"].values() if isinstance(value, dict)]
@@ -122,12 +122,12 @@ def section(runs: Sequence[RunFacts]) -> Html:
         _table("Mean ± sd over patients, each scored on the patient's own grid", rows, shown, id="summary"),
         element(
             "p",
-            "Below each mean: its 95 % bootstrap interval, the median. "
+            "Below each mean: 95 % bootstrap interval, median. "
             if any(value.get("interval") for value in means)
             else "",
             f"Surface DSC at {tolerance:g} mm. "
-            "A click on a heading sorts by it. The last rows of a run read no network: a network that does not beat "
-            "them has learned nothing of the lesion.",
+            "A click on a heading sorts the rows. The last rows of a run are no-network baselines. A network must "
+            "score higher than these baselines to show that it has learned more.",
             class_="note",
         ),
         _classes(runs, shown),
@@ -144,7 +144,7 @@ def _classes(runs: Sequence[RunFacts], shown: Sequence[Column]) -> Html | None:
     return join(
         element(
             "p",
-            "All other tables show each patient's mean over the classes. There, a patient is missed if any class is "
+            "All other tables show each patient's mean over the classes. A patient is then missed if any class is "
             "missed, else a false alarm if any class is.",
             class_="note",
         ),
@@ -183,7 +183,7 @@ def failures(runs: Sequence[RunFacts]) -> Html:
             else:
                 without.append(name)
     if without:
-        parts.append(("; ".join(without), "nobody"))
+        parts.append(("; ".join(without), "none"))
     return facts(parts) if parts else element("p", "No scores yet.")
 
 

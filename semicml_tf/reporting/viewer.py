@@ -34,10 +34,12 @@ def niivue_source() -> str:
 
 def niivue_note() -> Html:
     """NiiVue's version and source, and the licences of a page that contains NiiVue."""
-    held = json.loads(asset("niivue/source.json"))
+    source = json.loads(asset("niivue/source.json"))
     return join(
         element(
-            "p", f"Viewer: NiiVue {held['version']} ({held['licence']}), {held['package']} from npm.", class_="note"
+            "p",
+            f"Viewer: NiiVue {source['version']} ({source['licence']}), {source['package']} from npm.",
+            class_="note",
         ),
         element(
             "details",
@@ -87,8 +89,8 @@ def dialog() -> Html:
         ),
         element(
             "p",
-            "Masks are as they were scored, but on the network's grid, and images 8-bit; the scores are from the "
-            "patient's own grid. Right button and drag: grey window; wheel: slices.",
+            "Masks are the scored masks on the network's grid, and images are 8-bit. Scores are from the patient's own "
+            "grid. Right button and drag: grey window; wheel: slices.",
             class_="note",
         ),
         element("p", [join(element("kbd", key), f" {what}", Html("<br>")) for key, what in _KEYS], class_="note"),

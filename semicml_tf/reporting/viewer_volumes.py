@@ -1,4 +1,4 @@
-"""The volumes of the viewer: the choice of patients within the size of the page, and the viewer's format."""
+"""Chooses patients for the viewer within the size of the page, and writes their volumes in the viewer's format."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ViewerVolumes:
     """The volumes in the page.
 
     Attributes:
-        cases: in the page's order, as the viewer reads them.
-        files: gzipped NIfTI in base64, by name. Equal files have one name.
+        cases: entries for the viewer, in the page's order.
+        files: gzipped NIfTI in base64, by name. Equal files have the same name.
         keys: of the patients in `cases`.
-        left_out: patients with volumes for which the page had no room.
+        left_out: patients whose volumes did not fit into the page.
     """
 
     cases: tuple[dict, ...]
@@ -52,19 +52,19 @@ def _focus_mm(kept: KeptCase, data: bytes) -> list[float]:
     """
     affine = np.frombuffer(gzip.decompress(data), "<f4", 12, 280).reshape(3, 4).astype(float)
     arrays = kept.slice()
-    found = (
+    masks = (
         [] if arrays is None else [array for key, array in arrays.items() if key[:5] == "truth" or key[:4] == "mask"]
     )
-    # Where there is no truth, what was predicted.
-    mask = next((array for array in found if array.any()), found[0] if found else np.ones((1, 1)))
+    # Without truth, the predicted mask is used.
+    mask = next((array for array in masks if array.any()), masks[0] if masks else np.ones((1, 1)))
     rows, columns = np.nonzero(mask if mask.any() else np.ones_like(mask))
-    # A voxel of the truth, not a mean between two lesions: the one nearest to the mean.
+    # The voxel of the mask nearest to the mean. The mean itself could lie between two lesions.
     nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
     return (affine @ [columns[nearest], rows[nearest], kept.slice_index, 1]).round(2).tolist()
 
 
 def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
-    """The viewer's entry of a patient; None where a file cannot be read. Adds the patient's files to `files`."""
+    """The viewer's entry of a patient; None if a file cannot be read. Adds the patient's files to `files`."""
     kept = case.kept
 
     def take(name: str) -> tuple[str, bytes] | None:
@@ -118,7 +118,7 @@ def _case(case: RankedCase, files: dict[str, str]) -> dict | None:
 
 
 def _bytes(value) -> int:
-    # As `markup.data_block` writes it; one more for what separates it from the next.
+    # As written by `markup.data_block`, and one byte for the separator.
     return (
         len(
             json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -135,32 +135,32 @@ def wanted(ranked: Sequence[Sequence[RankedCase]]) -> list[RankedCase]:
     runs = {run[0].run.key: index for index, run in enumerate(ranked) if run}
 
     def rank(case: RankedCase):
-        # The worst one of every run before the next; of the best ones the very best first.
+        # The worst patient of every run comes before the second worst, and the best before the second best.
         return case.is_best, case.of - case.place if case.is_best else case.place, runs[case.run.key]
 
     return sorted(cases, key=rank)
 
 
 def choose(ranked: Sequence[Sequence[RankedCase]], room: int) -> ViewerVolumes:
-    """The patients that fit into the page. The best ones are left out first, then the worst ones from the end.
+    """The patients that fit into the page, by the priority of `wanted`.
 
     Reads one patient's files at a time.
 
     Args:
         ranked: patients of each run.
-        room: bytes that all may take in the page.
+        room: bytes for all volumes in the page.
     """
     taken: list[dict] = []
     files: dict[str, str] = {}
     left_out: list[RankedCase] = []
     for case in wanted(ranked):
-        own: dict[str, str] = {}
-        entry = _case(case, own)
+        case_files: dict[str, str] = {}
+        entry = _case(case, case_files)
         if entry is None:
             continue
-        new = {key: data for key, data in own.items() if key not in files}
+        new = {key: data for key, data in case_files.items() if key not in files}
         needed = _bytes(entry) + sum(len(key) + len(data) + 6 for key, data in new.items())
-        # Whoever is less wanted than one left out is left out, too: no gaps in the ranks.
+        # After the first patient who does not fit, all others are left out, so that ranks have no gaps.
         if left_out or needed > room:
             left_out.append(case)
             continue
@@ -173,11 +173,11 @@ def choose(ranked: Sequence[Sequence[RankedCase]], room: int) -> ViewerVolumes:
 
 
 def sentence(volumes: ViewerVolumes) -> str:
-    """The patients of the viewer in words."""
+    """A sentence on the patients in the viewer."""
     if not volumes.cases:
         return "No patient's volumes are in this page."
-    text = f"The viewer shows {len(volumes.cases)} patients: the up to {WORST} worst and {BEST} best of each run."
+    text = f"The viewer shows {len(volumes.cases)} patients: up to {WORST} worst and {BEST} best patients of each run."
     if volumes.left_out:
         names = ", ".join(f"{case.case_id} ({case.run.name})" for case in volumes.left_out)
-        text += f" Left out to keep the page small enough: {names}."
+        text += f" Left out to limit the size of the page: {names}."
     return text

@@ -55,7 +55,7 @@ def test_mistakes_give_one_line_and_leave_the_former_page(runs, tmp_path):
         _report()
     with pytest.raises(UserError, match="expected a run's folder"):
         _report(tmp_path)
-    with pytest.raises(UserError, match="given twice"):
+    with pytest.raises(UserError, match="passed twice"):
         _report(runs[0], runs[0])
     with pytest.raises(UserError, match="got a folder"):
         _report(runs[0], f"--output={tmp_path}")

@@ -30,7 +30,7 @@ def test_the_first_lines_say_whether_a_network_beats_the_baselines(tmp_path):
     parsed = _page(report_runs.write(tmp_path / "run", dice, images=None))
     told = parsed.text
     assert "mean DSC 0.050, 0 of 8 patients missed" in told and "mean DSC 0.700" in told
-    assert "Not above" in told and told.index("Not above") < told.index("Above the best row that reads no network")
+    assert "Not above" in told and told.index("Not above") < told.index("Above the best no-network baseline")
     assert "8 test patients, networks for ct and pet, trained by semi_cml then prel, seed 7." in told
 
 
@@ -52,7 +52,7 @@ def test_runs_that_were_scored_against_another_truth_are_not_compared(tmp_path):
     body["rows"][0]["cases"][3]["truth_ml"] = 5.1
     path.write_text(json.dumps(body))
     text = _page(first, other).text
-    assert "Not compared" in text and "the truth of p3 is another one" in text
+    assert "Not compared" in text and "the truth of p3 differs" in text
 
 
 def test_labels_saved_are_read_from_the_curve_of_labelled_patients_alone(tmp_path):
@@ -61,7 +61,7 @@ def test_labels_saved_are_read_from_the_curve_of_labelled_patients_alone(tmp_pat
         report_runs.write(tmp_path / "eight", _even(0.7, 0.6), labelled=8, method=("supervised",), images=None),
         report_runs.write(tmp_path / "ours", _even(0.6, 0.65), labelled=2, images=None),
     ]
-    # The dataset, which would tell how many were labelled, is gone.
+    # The dataset with the number of labelled patients is missing.
     for folder, labelled in zip(runs, (2, 8, 2)):
         cases = folder / "evaluation" / "test" / "cases"
         cases.mkdir()
@@ -73,12 +73,12 @@ def test_labels_saved_are_read_from_the_curve_of_labelled_patients_alone(tmp_pat
     assert {"4", "2", "more than 8", "more than 6"} <= set(cells)
 
 
-@pytest.mark.parametrize(("curve", "told"), [({4: [0.5]}, "such runs with 4 only"), ({}, "here are none")])
+@pytest.mark.parametrize(("curve", "told"), [({4: [0.5]}, "Here: only runs with 4"), ({}, "Here: none")])
 def test_the_page_says_why_labels_saved_are_unknown(curve, told):
     body = annotation_curve.labels_saved(
         {"ct": {"prel": {4: [0.6], 8: [0.7]}, **({"supervised": curve} if curve else {})}}
     )
-    assert "cannot be told" in body and told in body
+    assert "is unknown" in body and told in body
 
 
 def test_a_score_below_the_curve_saves_nothing():
@@ -88,4 +88,4 @@ def test_a_score_below_the_curve_saves_nothing():
 
 def test_a_curve_that_does_not_rise_gives_no_number():
     body = annotation_curve.labels_saved({"ct": {"prel": {4: [0.7]}, "supervised": {4: [0.6], 8: [0.59]}}})
-    assert "more labels do not help it here" in body and "cannot be told" in body
+    assert "not improved by more labels" in body and ">unknown<" in body

@@ -173,7 +173,7 @@ def test_tables_can_be_sorted_by_numbers(parsed):
 
 
 def test_missed_patients_are_listed_by_name(parsed):
-    where = parsed.texts.index("missed: a lesion, and nothing was found")
+    where = parsed.texts.index("missed: a lesion, and an empty prediction")
     assert NAMES[-1] in parsed.texts[where + 1]
 
 
@@ -228,9 +228,9 @@ def test_the_page_keeps_its_largest_size_and_leaves_out_the_best_first(run, made
     assert LARGEST_BYTES == 50_000_000 and len(made) < LARGEST_BYTES
     volumes = sum(map(len, re.findall('id="volume-.*?</script>', made.decode())))
     places, text = shown(len(made) - volumes // 15)
-    # All of the worst, and of the best the very best.
+    # All worst patients, and the best patients without those of lower DSC.
     assert places == [*range(1, 11), *range(places[10], 19)] and places[10] > 14
-    assert "Left out to keep the page small enough" in text
+    assert "Left out to limit the size of the page" in text
     places, _ = shown(len(made) - volumes * 12 // 15)
     assert places == list(range(1, len(places) + 1)) and 0 < len(places) < 10
     with pytest.raises(UserError, match="expected at most 0.0 MB"):
@@ -240,7 +240,10 @@ def test_the_page_keeps_its_largest_size_and_leaves_out_the_best_first(run, made
 def test_an_evaluation_without_images_gives_a_page_with_a_note(tmp_path):
     folder = report_runs.write(tmp_path / "run", _dice(["a", "b"]), images=None)
     parsed = Parsed(_build(folder).decode())
-    assert "This evaluation left no images" in parsed.text and "semicml_tf.evaluate --run=" in parsed.text
+    assert (
+        "This evaluation of an earlier version kept no images" in parsed.text
+        and "semicml_tf.evaluate --run=" in parsed.text
+    )
     assert not any(tag in ("img", "canvas") for tag, _ in parsed.elements)
     assert parsed.identifiers("article") == ["run0-case1", "run0-case2"]
 
