@@ -1,9 +1,9 @@
-"""What all commands share: flags, flagfiles, help, and one line for a user's mistake.
+"""Shared parts of all commands: flags, flagfiles, help, and one-line errors for users' mistakes.
 
 A command is a module with ``CONFIG``, a config class (see `configuration`), and ``main(config)``. It ends with
 ``if __name__ == "__main__": commandline.run("package.module")``. Its docstring is its help. ``POSITIONAL`` names the
-options that may be given without their names. ``check_arguments(arguments)``, if the module has it, may refuse them
-before they are parsed. ``AFTER_INTERRUPT`` says what is left after Ctrl-C, and how to continue.
+options that may be passed without their names. ``check_arguments(arguments)`` is optional and may refuse arguments
+before they are parsed. ``AFTER_INTERRUPT`` describes the state after Ctrl-C, and how to continue.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from semicml_tf.errors import (
 )
 from semicml_tf.system import progress
 
-# One flagfile describes a study and serves every command: a flag in it that belongs to one of these,
-# though not to the command that runs, is passed over. On the command line itself it is an error.
+# One flagfile describes a study for all commands. A command skips flags in it that belong only to other commands of
+# this list. On the command line itself, such a flag is an error.
 COMMANDS = tuple(
     f"semicml_tf.{name}"
     for name in (
@@ -52,12 +52,12 @@ COMMANDS = tuple(
         "crossvalidate",
     )
 )
-# A command that hands the flagfiles on to others defines a flag of this name, and finds their paths in it.
+# A command that passes the flagfiles to other commands defines a flag of this name, which gets their paths.
 FLAGFILE = "flagfile"
 
 
 def _command_module(name: str):
-    # A package (phantom/) keeps its command in a file of its own; __main__ only starts it.
+    # The command of a package (phantom/) is in its module `command`; __main__ only starts it.
     module = importlib.import_module(name)
     if hasattr(module, "CONFIG"):
         return module
@@ -71,43 +71,43 @@ def _flag_values(module) -> flags.FlagValues:
 
 
 class _Parser(flags.ArgumentParser):
-    """Checks the text of an option: numbers and texts are converted, a list stays a list of texts."""
+    """Checks the text of an option. Single values are converted; a list stays a list of texts."""
 
     def __init__(self, *, option: configuration.Option):
         self.option = option
         self.syntactic_help = ""
 
     def parse(self, argument: Any) -> Any:
-        one = self.option
-        # A default and a flag that is copied come as they are.
-        if one.is_list:
+        option = self.option
+        # Defaults and copied flags are not texts.
+        if option.is_list:
             texts = flags.ListParser().parse(argument)
-            value = one.from_texts(texts)
+            value = option.from_texts(texts)
         else:
-            value = texts = one.from_text(argument) if isinstance(argument, str) else argument
-        if problems := one.problems(value):
+            value = texts = option.from_text(argument) if isinstance(argument, str) else argument
+        if problems := option.problems(value):
             raise configuration.refusal(problems)
         return texts
 
 
 def define(config_class: type, values: flags.FlagValues) -> None:
     """Defines a flag for each option of a config class."""
-    for one in configuration.options(config_class):
-        default = one.default
-        if one.is_list:
-            elements = (default,) if one.single else default or ()
+    for option in configuration.options(config_class):
+        default = option.default
+        if option.is_list:
+            elements = (default,) if option.single else default or ()
             default = [configuration.text_of(element) for element in elements]
-        if one.repeated:
-            flags.DEFINE_multi_string(one.name, default, one.help, flag_values=values)
-        elif one.kind is bool:
-            flags.DEFINE_boolean(one.name, default, one.help, flag_values=values)
+        if option.repeated:
+            flags.DEFINE_multi_string(option.name, default, option.help, flag_values=values)
+        elif option.kind is bool:
+            flags.DEFINE_boolean(option.name, default, option.help, flag_values=values)
         else:
-            serializer = flags.CsvListSerializer(",") if one.is_list else flags.ArgumentSerializer()
-            flags.DEFINE(_Parser(option=one), one.name, default, one.help, values, serializer)
+            serializer = flags.CsvListSerializer(",") if option.is_list else flags.ArgumentSerializer()
+            flags.DEFINE(_Parser(option=option), option.name, default, option.help, values, serializer)
 
 
 def config_from(config_class: type, values: flags.FlagValues) -> Any:
-    """The config that parsed flags describe.
+    """Makes the config from parsed flags.
 
     Raises:
         UserError: an option is missing, or options contradict each other.
@@ -117,15 +117,15 @@ def config_from(config_class: type, values: flags.FlagValues) -> Any:
 
 def _given(config_class: type, values: flags.FlagValues) -> dict[str, Any]:
     given = {}
-    for one in configuration.options(config_class):
-        if values[one.name].present:
-            value = values[one.name].value
-            given[one.name] = one.from_texts(value) if one.is_list else value
+    for option in configuration.options(config_class):
+        if values[option.name].present:
+            value = values[option.name].value
+            given[option.name] = option.from_texts(value) if option.is_list else value
     return given
 
 
 def flags_of(name: str) -> flags.FlagValues:
-    """The flags of a command, at their defaults."""
+    """The flags of a command with their defaults."""
     return _flag_values(_command_module(name))
 
 
@@ -154,7 +154,11 @@ def _check_known(name: str, values: flags.FlagValues, source: str | None) -> Non
 
 
 def _from_flagfile(path: str, values: flags.FlagValues) -> list[str]:
-    """The file's flags that this command knows; raises on those that no command knows."""
+    """The flags of a file that belong to this command.
+
+    Raises:
+        UserError: a flag belongs to no command, or has no value.
+    """
     others = _names_of_all_commands()
     kept = []
     for line, source in flagfile.lines(path):
@@ -188,7 +192,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
     while arguments:
         argument = arguments.pop(0)
         known = _name_of(argument)
-        if argument == "--":  # all that follows is positional, as everywhere
+        if argument == "--":  # all further arguments are positional
             expanded += [argument, *arguments]
             break
         if known == FLAGFILE and argument.startswith("-"):
@@ -197,7 +201,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
             flagfiles.append(path)
         elif argument.startswith("--"):
             _check_known(known, values, None)
-            # "--name value" in two words: the value is no argument of its own.
+            # "--name value" in two words: the second word is not an argument.
             if "=" not in argument and _takes_value(known, values) and arguments:
                 argument = f"{argument}={arguments.pop(0)}"
             expanded.append(argument)
@@ -214,7 +218,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[s
 
 
 def help_text(name: str) -> str:
-    """What ``--help`` prints of a command."""
+    """The text of ``--help`` for a command."""
     return command_help.text(_command_module(name), hidden=(FLAGFILE,))
 
 
@@ -224,7 +228,7 @@ def summary(name: str) -> str:
 
 
 def config(name: str, arguments: Sequence[str]) -> Any:
-    """The config that a command's arguments describe.
+    """Makes the config of a command from its arguments.
 
     Raises:
         UserError: as `parse`; an option is missing, or options contradict each other.
@@ -233,9 +237,9 @@ def config(name: str, arguments: Sequence[str]) -> Any:
     if hasattr(module, "check_arguments"):
         module.check_arguments(arguments)
     values, positional = parse(name, arguments)
-    # A command may take its main flags without their names, in the order of its POSITIONAL.
+    # POSITIONAL has the flags that may be passed without their names, in order.
     names = getattr(module, "POSITIONAL", ())
-    if getattr(module, "POSITIONAL_REPEATS", False):  # the last one is a list
+    if getattr(module, "POSITIONAL_REPEATS", False):  # the last flag is a list
         names += names[-1:] * (len(positional) - len(names))
     if len(positional) > len(names):
         raise UserError(f"unexpected argument '{positional[len(names)]}'", remedy="Write --name=value; see --help")
@@ -245,7 +249,7 @@ def config(name: str, arguments: Sequence[str]) -> Any:
 
 
 def options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """The options of a command by name, each checked alone. A required option that is missing is None.
+    """The options of a command by name, each checked alone. A missing required option is None.
 
     Raises:
         UserError: as `parse`.
@@ -254,11 +258,13 @@ def options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     if positional:
         raise UserError(f"unexpected argument '{positional[0]}'", remedy="Write --name=value; see --help")
     config_class = _command_module(name).CONFIG
-    return {one.name: one.default for one in configuration.options(config_class)} | _given(config_class, values)
+    return {option.name: option.default for option in configuration.options(config_class)} | _given(
+        config_class, values
+    )
 
 
 def call(name: str, arguments: Sequence[str]) -> None:
-    """Runs a command in this process, as ``python -m NAME ARGUMENTS`` would.
+    """Runs a command in this process, like ``python -m NAME ARGUMENTS``.
 
     Raises:
         UserError: a mistake in the arguments or the input.
@@ -267,7 +273,7 @@ def call(name: str, arguments: Sequence[str]) -> None:
 
 
 def show(result: Any) -> None:
-    """Prints the result of a job: its ``warnings`` on stderr and its ``text`` on stdout, where it has them.
+    """Prints the ``warnings`` of a job's result on stderr, and its ``text`` on stdout.
 
     Raises:
         UserError: the ``problem`` of the result, e.g. cases that failed.
@@ -281,10 +287,10 @@ def show(result: Any) -> None:
 
 
 def run(name: str, arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and leaves the process.
+    """Runs a command and ends the process.
 
-    The exit code is 0 if all went well, 2 with one line for a user's mistake, or 128 and the number of the signal that
-    asked the command to stop.
+    The exit code is 0 after success, 2 after an error that is reported in one line, or 128 plus the number of the
+    signal that stopped the command.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in arguments):
@@ -293,12 +299,12 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:  # e.g. piped into head
             _discard_stdout()
         sys.exit(0)
-    # So that what is half written is cleared away; a command may handle them in another way meanwhile.
+    # Signals raise an exception, so that incomplete files are removed. Commands may replace these handlers.
     former = {number: signal.signal(number, _stop) or signal.SIG_DFL for number in stop_signals()}
-    # A name that is not UTF-8 can be printed, too.
+    # Names that are not UTF-8 can then be printed, too.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    # What matters of TensorFlow's native log comes as an exception, too.
+    # Errors in TensorFlow's native log are also raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         try:
@@ -315,7 +321,7 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
     except (MemoryError, RecursionError) as error:
         print(f"{name}: error: {exhausted(error).line}", file=sys.stderr)
         _leave(2)
-    except BrokenPipeError:  # nobody reads the output any more, e.g. of a pipe into head
+    except BrokenPipeError:  # the reader of the output has ended, e.g. head
         _discard_stdout()
         _leave(128 + signal.SIGPIPE)
     except OSError as error:
@@ -330,7 +336,7 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
 
 
 def _interruption(name: str, error: KeyboardInterrupt, arguments: Sequence[str]) -> tuple[str, int]:
-    """The line and the exit code of a command that was asked to stop."""
+    """The message and the exit code of a command that a signal stopped."""
     if isinstance(error, Interrupted):
         return str(error), 128 + error.number
     word, number = ("terminated", signal.SIGTERM) if isinstance(error, Terminated) else ("interrupted", signal.SIGINT)
@@ -341,7 +347,7 @@ def _interruption(name: str, error: KeyboardInterrupt, arguments: Sequence[str])
 
 
 def end_by_signal(name: str, number: int) -> NoReturn:
-    """Ends the process at once, from any thread, as `run` does where a signal stops a command."""
+    """Ends the process at once, from any thread, with the message and exit code of `run` after a signal."""
     message, code = _interruption(name, stop_error(number)(), ())
     os.write(2, f"\n{name}: {printable(message)}\n".encode())
     os._exit(code)
@@ -351,7 +357,7 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-# A process and its group are often sent one signal each; the second must not break off the clearing up.
+# A process and its group often get one signal each. The second signal must not interrupt the cleanup.
 _ONCE_S = 10.0
 _stopped_at = float("-inf")
 
@@ -367,7 +373,7 @@ _teardown_aborts = False
 
 
 def leave_without_teardown() -> None:
-    """To be called by who has loaded native code that aborts when the process is taken down in an orderly way."""
+    """Makes `run` end without interpreter shutdown. Call it after loading native code that aborts at shutdown."""
     global _teardown_aborts
     _teardown_aborts = True
 

@@ -1,4 +1,4 @@
-"""Compares evaluated runs: one Markdown table, and a test of every two runs in every modality.
+"""Compares evaluated runs: one Markdown table, and tests of all pairs of runs in each modality.
 
   python -m semicml_tf.compare runs/a runs/b --names=A,B             runs that were evaluated
   python -m semicml_tf.compare runs/a runs/b --output=FOLDER         also writes comparison.md and comparison.json

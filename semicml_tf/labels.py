@@ -1,6 +1,6 @@
-"""What is segmented: ordered classes or regions, their values in label maps, and the value that is ignored.
+"""The target of segmentation: ordered classes or regions, their values in label maps, and the ignored value.
 
-Conversion, losses, scores, export and the report ask this one type. It imports neither TensorFlow nor Keras.
+Conversion, losses, scores, export and the report use this type. It imports neither TensorFlow nor Keras.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from semicml_tf.errors import UserError
 
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
 ACTIVATIONS = (SIGMOID, SOFTMAX)
-# Name of the one region that --label_values makes.
+# Name of the region of --label_values.
 LESION = "lesion"
 MOST_CLASSES = 255
-# A region takes a bit of a code, and so does the ignored value: codes have 8, 16 or 32 bits.
+# Each region and the ignored value take one bit of a code. Codes have 8, 16 or 32 bits.
 MOST_REGIONS = 30
 _MOST_VALUES = 1000
 _HIGHEST_VALUE = 2**31 - 1
@@ -30,13 +30,13 @@ _REMEDY = "For example --labels=wt:1+2+4,tc:1+4,et:4, or --labels=liver:1,kidney
 class LabelDefinition:
     """The target of a dataset, a run or a model.
 
-    Arrays of labels hold *codes*. Of regions (``sigmoid``), bit k of a code is region k, so that regions may overlap.
-    Of exclusive classes (``softmax``), the code is the number of the class, from 1. 0 is background.
+    Arrays of labels contain *codes*. For regions (``sigmoid``), bit k of a code is region k, so that regions may
+    overlap. For exclusive classes (``softmax``), the code is the number of the class, from 1. Background is 0.
 
     Attributes:
-        classes: by name, the values of a label map that belong to the class or region. The order is that of channels.
-        activation: ``sigmoid``: regions, which may overlap; ``softmax``: exclusive classes.
-        ignore_value: value of a label map for voxels that nobody annotated; None: there is none.
+        classes: values in a label map by name of the class or region, in the order of channels.
+        activation: ``sigmoid`` for regions, which may overlap; ``softmax`` for exclusive classes.
+        ignore_value: value in a label map of voxels without annotation; None without such a value.
 
     Raises:
         ValueError: a name or a value is not allowed, or exclusive classes share a value.
@@ -77,15 +77,15 @@ class LabelDefinition:
 
     @classmethod
     def plain(cls, values: Sequence[int] = (1,)) -> LabelDefinition:
-        """One region of the given values."""
+        """A target of one region with the given values."""
         return cls({LESION: tuple(values)})
 
     @classmethod
     def parse(cls, texts: Sequence[str], *, activation: str = SIGMOID, ignore_value: int | None = None):
-        """Reads ``NAME:VALUE+VALUE`` of each class.
+        """Parses ``NAME:VALUE+VALUE`` of each class.
 
         Raises:
-            UserError: a text is malformed, a name comes twice, or the classes contradict each other.
+            UserError: a text is malformed, a name is repeated, or the classes contradict each other.
         """
         classes: dict[str, tuple[int, ...]] = {}
         for text in texts:
@@ -106,8 +106,6 @@ class LabelDefinition:
         except ValueError as error:
             raise UserError(f"--labels: {error}", remedy=_REMEDY) from error
 
-    # What is asked of it.
-
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of channels."""
@@ -120,7 +118,7 @@ class LabelDefinition:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the target is the one region that ``--label_values`` makes: one binary mask, nothing ignored."""
+        """Whether the target is the single region of ``--label_values``, without an ignored value."""
         return self.names == (LESION,) and not self.exclusive and self.ignore_value is None
 
     @property
@@ -137,18 +135,18 @@ class LabelDefinition:
 
     @property
     def dtype(self) -> str:
-        """Type of codes: the smallest of uint8, uint16 and int32 that holds them; little-endian."""
+        """Smallest type for codes: uint8, uint16 or int32, little-endian."""
         if self.exclusive:
             return "<u1"
         bits = len(self.classes) + (self.ignore_value is not None)
         return "<u1" if bits <= 8 else "<u2" if bits <= 16 else "<i4"
 
     def __str__(self) -> str:
-        """As ``--labels`` takes it."""
+        """The target in the format of ``--labels``."""
         return ",".join(f"{name}:{'+'.join(map(str, values))}" for name, values in self.classes.items())
 
     def described(self) -> str:
-        """For people: the classes, and what is special about them."""
+        """A description of the target for notes and messages."""
         kind = "exclusive classes" if self.exclusive else "one region" if len(self.classes) == 1 else "regions"
         ignored = "" if self.ignore_value is None else f"; {self.ignore_value} is ignored"
         return f"{self} ({kind}{ignored})"
@@ -156,7 +154,7 @@ class LabelDefinition:
     # Codes.
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Codes of a label map; values of no class become background, so check them before.
+        """Codes of a label map. Values of no class become background, so check the values first.
 
         Args:
             values: of any shape, integers.
@@ -165,9 +163,9 @@ class LabelDefinition:
             The same shape, of `dtype`.
         """
         codes = np.zeros(values.shape, self.dtype)
-        # One comparison a value: `np.isin` would sort or tabulate a whole volume for two or three of them.
-        for number, own in enumerate(self.classes.values()):
-            mask = functools.reduce(np.logical_or, (values == value for value in own))
+        # One comparison per value. `np.isin` would sort a whole volume for two or three values.
+        for number, class_values in enumerate(self.classes.values()):
+            mask = functools.reduce(np.logical_or, (values == value for value in class_values))
             if self.exclusive:
                 codes[mask] = number + 1
             else:
@@ -177,11 +175,11 @@ class LabelDefinition:
         return codes
 
     def join(self, masks: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray:
-        """Codes of the masks of all classes; of exclusive classes, the first one that covers a voxel counts.
+        """Codes of the masks of all classes. If exclusive classes overlap, the first class counts.
 
         Args:
             masks: (classes, ...), 0/1.
-            ignored: (...), where nobody annotated.
+            ignored: (...) of bool, voxels without annotation.
         """
         codes = np.zeros(masks.shape[1:], self.dtype)
         for number in reversed(range(len(self.classes))):
@@ -194,7 +192,7 @@ class LabelDefinition:
         return codes
 
     def mask(self, codes: np.ndarray, name: str) -> np.ndarray:
-        """uint8 0/1: where a class or region is; 0 where nobody annotated."""
+        """The mask of a class or region, uint8 0/1; 0 in voxels without annotation."""
         number = self.names.index(name)
         if self.exclusive:
             return (codes == number + 1).view(np.uint8)
@@ -203,19 +201,19 @@ class LabelDefinition:
         return (codes >> np.array(number, codes.dtype) & np.array(1, codes.dtype)).astype(np.uint8)
 
     def masks(self, codes: np.ndarray) -> np.ndarray:
-        """(classes, ...) uint8 0/1; see `mask`."""
+        """The masks of all classes, (classes, ...) uint8 0/1; see `mask`."""
         return np.stack([self.mask(codes, name) for name in self.names])
 
     def any(self, codes: np.ndarray) -> np.ndarray:
-        """bool: where any class or region is."""
+        """bool mask of the voxels of any class or region."""
         return codes != 0 if self.ignored_code is None else (codes != 0) & (codes != self.ignored_code)
 
     def ignored(self, codes: np.ndarray) -> np.ndarray | None:
-        """bool: where nobody annotated; None if the definition ignores nothing."""
+        """bool mask of the voxels without annotation; None without an ignored value."""
         return None if self.ignored_code is None else codes == self.ignored_code
 
     def is_valid(self, codes: np.ndarray) -> bool:
-        """Whether an array holds codes of this definition alone."""
+        """Whether all codes in an array belong to this definition."""
         if codes.size == 0:
             return True
         if self.exclusive:
@@ -237,5 +235,5 @@ class LabelDefinition:
         }
 
 
-# The target of data and files that name no class.
+# The target of data and files without named classes.
 PLAIN = LabelDefinition.plain()

@@ -39,7 +39,7 @@ class DiagnoseConfig(DatasetAccess, RunData):
                 "Choose one of them, or leave --truth out",
             )
         if not self.truth and self.diagnosis == "stages":
-            yield "expected --truth of the diagnosis 'stages', which is missing", "Name data with all labels"
+            yield "expected --truth of the diagnosis 'stages', which is missing", "Pass a dataset with all labels"
         if self.experiment_row and self.diagnosis != "stages":
             yield (
                 f"--experiment_row is for the diagnosis 'stages', got '{self.diagnosis}'",

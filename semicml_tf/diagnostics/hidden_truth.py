@@ -1,4 +1,4 @@
-"""Labels of the run's unlabelled patients, from another dataset of the same patients."""
+"""Reads labels of the run's unlabelled patients from another dataset of the same patients."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from semicml_tf.records.case_record import LABELLED_PARTITIONS, CaseRecord
 from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.records.shards import check_shards, read_cases
 
-_REMEDY = "Convert the same volumes with the same settings and every patient labelled, and give that folder as --truth"
-# Normalised units. float16 has three digits.
+_REMEDY = "Convert the same volumes with the same settings and all patients labelled, and pass that folder as --truth"
+# In normalised units; float16 has three digits.
 _SAME_IMAGE = 0.01
 
 
 def find(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> list[CaseEntry]:
-    """The labelled entries of `truth` for `cases` of `own`, in their order. Cases are matched by case id only.
+    """The labelled entries of `truth` for `cases` of `own`, in the same order. Cases are matched by case id only.
 
     Raises:
         UserError: the datasets differ in modalities, spacing or normalisation, or a case has no label in `truth`.
     """
-    for what, ours, theirs in (
+    for what, expected, received in (
         ("modalities", sorted(own.modalities), sorted(truth.modalities)),
         ("spacing_mm", own.spacing_mm, truth.spacing_mm),
         ("normalisation", _texts(own), _texts(truth)),
         ("classes", str(own.labels), str(truth.labels)),
     ):
-        if ours != theirs:
+        if expected != received:
             raise UserError(
-                f"expected the {what} of the run's dataset, {_plain(ours)}, got {_plain(theirs)}",
+                f"expected the {what} of the run's dataset, {_plain(expected)}, got {_plain(received)}",
                 path=truth.location,
                 remedy=_REMEDY,
             )
@@ -48,7 +48,7 @@ def find(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> li
 
 
 def checked(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) -> list[CaseEntry]:
-    """As `find`, and compares the bytes of the shards of both datasets with their hashes.
+    """Like `find`, and also compares the shards of both datasets with their hashes.
 
     Raises:
         UserError: as `find`; a shard is missing or damaged.
@@ -64,7 +64,7 @@ def checked(own: DatasetInfo, truth: DatasetInfo, cases: Sequence[CaseEntry]) ->
 
 
 def _texts(info: DatasetInfo) -> dict[str, str]:
-    return {name: str(how) for name, how in sorted(info.normalisation.items())}
+    return {name: str(normalisation) for name, normalisation in sorted(info.normalisation.items())}
 
 
 def _plain(value) -> str:
@@ -91,7 +91,7 @@ def read(
         )
         if not same:
             raise UserError(
-                f"case {record.case_id} is not the same here: its grid or its images differ from the run's dataset",
+                f"case {record.case_id} differs from the run's dataset in its grid or its images",
                 path=truth.location,
                 remedy=_REMEDY,
             )

@@ -1,4 +1,4 @@
-"""The networks that a run keeps: those at the end of each stage, and those of the last checkpoint."""
+"""The networks that a run stores at the end of each stage, and in the last checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Kept:
     """The networks at one time of a run.
 
     Attributes:
-        when: in words, e.g. ``after semi_cml``.
+        when: description of the time, e.g. ``after semi_cml``.
         stage: number of the stage, from 0.
         networks: `keras.Model` by modality.
     """
@@ -28,9 +28,9 @@ class Kept:
 
 
 def over_time(run: Run, settings: Mapping[str, Any]) -> Iterator[Kept]:
-    """The networks at the end of each stage that is over, and those of the last checkpoint.
+    """Yields the networks at the end of each finished stage, and those of the last checkpoint.
 
-    They are the networks that validation scores: moving averages, or students where there are no averages.
+    They are the networks that validation scores: moving averages, or students without averages.
 
     Args:
         settings: of `run.json`, by flag name.

@@ -20,8 +20,8 @@ from semicml_tf.system import atomic_files, json_files, progress, quiet_import
 
 FILE_NAME = "provenance.json"
 _HOW = (
-    "A label is the map of whole slices, in one pass, by the teachers as they were when the stage began: no noise, "
-    "dropout, further passes or augmentation, whatever training had; teachers that are moving averages move on."
+    "A label is the teachers' map of whole slices in one pass, at the start of the stage. It has no noise, dropout, "
+    "repeated passes or augmentation, even if training had them. Teachers that are moving averages change later."
 )
 
 
@@ -43,7 +43,7 @@ class Provenance(TypedDict):
 
 
 def read(folder: pathlib.Path) -> Provenance:
-    """The provenance of the soft labels in a folder.
+    """Reads the provenance of the soft labels in a folder.
 
     Raises:
         UserError: `provenance.json` cannot be read, or a field is missing or wrong.
@@ -57,24 +57,23 @@ def read(folder: pathlib.Path) -> Provenance:
     )
 
 
-def labelled_by(found: Relearning, run: Run, info: DatasetInfo) -> tuple[list[CaseEntry], list[CaseEntry]]:
+def labelled_by(stage: Relearning, run: Run, info: DatasetInfo) -> tuple[list[CaseEntry], list[CaseEntry]]:
     """The unlabelled cases that the stage's teachers labelled in training, and the other unlabelled cases.
 
     Raises:
-        UserError: there is no unlabelled case, or the run dropped all of them.
+        UserError: the data have no unlabelled case, or the run dropped all unlabelled cases.
     """
-    how = recorded_flags(run_folder.read_record(run.folder)).get("incomplete_cases", "use")
-    read = training_cases(info, ("unlabelled",), how)
-    used = [case for case in read if set(info.modalities_of(case)) & set(found.writers)]
+    incomplete_cases = recorded_flags(run_folder.read_record(run.folder)).get("incomplete_cases", "use")
+    training = training_cases(info, ("unlabelled",), incomplete_cases)
+    used = [case for case in training if set(info.modalities_of(case)) & set(stage.writers)]
     return used, [case for case in info.cases("unlabelled") if case not in used]
 
 
 def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, batch_size: int = 16) -> dict:
     """Writes ``CASE_soft_label.nii.gz`` of each unlabelled patient, and the labels' provenance.
 
-    With several classes there is a file for each, ``CASE_CLASS_soft_label.nii.gz``. A file contains probabilities,
-    float32 in [0, 1], on the record's grid. A patient whom training dropped, or without an image of a teacher, gets no
-    file.
+    Several classes have one file each, ``CASE_CLASS_soft_label.nii.gz``. Files contain probabilities, float32 in
+    [0, 1], on the record's grid. Patients whom training dropped, or who lack all images of the teachers, have no file.
 
     Args:
         run: with a stage that learned from a teacher's labels; it may have started from another run.
@@ -96,44 +95,44 @@ def write(run: Run, info: DatasetInfo, output: pathlib.Path, *, command: str, ba
 
     data_provenance.require(run, info)
     body = run_folder.read_record(run.folder)
-    found = relearning.find(run_folder.read_history(run.folder), body.get("settings", {}), run.modalities, run.folder)
-    # Without earlier stages, the teachers are those of the run that this run started from.
-    initial = Run.load(body["initial_run"]) if body.get("initial_run") and not found.earlier else None
-    gaps = relearning.gaps(found, run.modalities, run.best, initial.best if initial else None, run.labels)
-    cases, lacking = labelled_by(found, run, info)
+    stage = relearning.find(run_folder.read_history(run.folder), body.get("settings", {}), run.modalities, run.folder)
+    # Without earlier stages, the teachers come from the initial run.
+    initial = Run.load(body["initial_run"]) if body.get("initial_run") and not stage.earlier else None
+    gaps = relearning.gaps(stage, run.modalities, run.best, initial.best if initial else None, run.labels)
+    cases, lacking = labelled_by(stage, run, info)
     check_shards(info, ["unlabelled"])
     quiet_import.tensorflow()
-    before = teachers.load(run, found, gaps, batch_size)[0]
+    before = teachers.load(run, stage, gaps, batch_size)[0]
     written = []
     with atomic_files.new_directory(output, overwrite=True) as staged:
         records = progress.bar(read_cases(info, cases), total=len(cases), desc="writing labels", disable=not cases)
         for record in records:
             # The last label is the fusion of the maps.
-            *_, label = teachers.labels(before, found, record).values()
+            *_, label = teachers.labels(before, stage, record).values()
             several = len(run.labels.names) > 1
-            for one, of_class in zip(run.labels.names, label):
-                middle = f"_{one}" if several else ""
+            for class_name, of_class in zip(run.labels.names, label):
+                middle = f"_{class_name}" if several else ""
                 name = f"{file_stem(record.case_id)}{middle}_soft_label.nii.gz"
                 write_on_grid(staged / name, np.asarray(of_class, np.float32), record.grid)
-                entry = {"case_id": record.case_id, **({"class": one} if several else {}), "file": name}
+                entry = {"case_id": record.case_id, **({"class": class_name} if several else {}), "file": name}
                 written.append({**entry, "foreground": float(np.mean(of_class >= np.float32(0.5)))})
         provenance = {
             "command": command,
-            "label": found.label_name,
+            "label": stage.label_name,
             "how": _HOW,
             "run": {"folder": str(run.folder), "run_hash": run.run_hash},
             "teacher": {
-                "modalities": list(found.writers),
-                "stronger": found.teacher,
-                "network": found.settings.teacher,
+                "modalities": list(stage.writers),
+                "stronger": stage.teacher,
+                "network": stage.settings.teacher,
                 **({"fusion": before.fusion.state()} if before.fusion else {}),
-                "thresholds": {name: before.thresholds[name] for name in found.writers},
+                "thresholds": {name: before.thresholds[name] for name in stage.writers},
                 "run": None if initial is None else str(initial.folder),
                 "run_hash": run.run_hash if initial is None else initial.run_hash,
-                "validation_dice": relearning.scores_before(found, run.modalities, initial.best if initial else None),
+                "validation_dice": relearning.scores_before(stage, run.modalities, initial.best if initial else None),
             },
             "data": {"dataset": info.location, "data_hash": info.data_hash},
-            "settings": dataclasses.asdict(found.settings),
+            "settings": dataclasses.asdict(stage.settings),
             "left_out": [case.case_id for case in lacking],
             "cases": written,
             "versions": report.versions(),

@@ -15,21 +15,21 @@ Row = Mapping[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Relearning:
-    """The stage and its teachers.
+    """A stage of re-learning and its teachers.
 
     Attributes:
-        stage: its number in the run, from 0.
-        name: its method.
-        rows: its epochs in the history.
-        earlier: epochs before it.
-        last: whether the run has no stage after it.
-        finished: whether all of its epochs are done.
-        teacher: the modality that teaches.
+        number: of the stage in the run, from 0.
+        name: method of the stage.
+        rows: epochs of the stage in the history.
+        earlier: epochs before the stage.
+        last: whether the run has no later stage.
+        finished: whether all epochs are done.
+        teacher: modality of the teacher.
         writers: modalities whose teachers write the labels, in the run's order.
         settings: of the run's methods.
     """
 
-    stage: int
+    number: int
     name: str
     rows: Sequence[Row]
     earlier: Sequence[Row]
@@ -41,102 +41,102 @@ class Relearning:
 
     @property
     def label_name(self) -> str:
-        """The fusion of the writers' maps in words."""
+        """A description of the fusion of the writers' maps."""
         cut = ", cut at 0.5" if self.settings.pseudo_labels == "hard" else ""
         fusion = "fitted odds" if self.settings.label_fusion == "fitted" else self.settings.label_fusion
         return f"{fusion} of {' and '.join(self.writers)}{cut}"
 
     @property
     def label_is_map(self) -> bool:
-        """Whether a label is the one writer's map as it is."""
-        how = self.settings
-        return len(self.writers) == 1 and how.label_fusion == "mean" and how.pseudo_labels == "soft"
+        """Whether the label is the unchanged map of a single writer."""
+        settings = self.settings
+        return len(self.writers) == 1 and settings.label_fusion == "mean" and settings.pseudo_labels == "soft"
 
 
 def find(history: Sequence[Row], settings: Mapping, modalities: Sequence[str], folder) -> Relearning:
-    """As `search`; `folder` is the run's, for the error.
+    """Like `search`, but with an error that names the run's `folder`.
 
     Raises:
-        UserError: there is no such stage.
+        UserError: the run has no such stage.
     """
-    found = search(history, settings, modalities)
-    if found is None:
+    stage = search(history, settings, modalities)
+    if stage is None:
         raise UserError(
-            "no stage of this run has learned from a teacher's labels yet, so there is nothing to report",
+            "no stage of this run has learned from a teacher's labels yet",
             path=folder,
             remedy="Choose a run with such a stage; python -m semicml_tf.train --help lists the methods",
         )
-    return found
+    return stage
 
 
 def search(history: Sequence[Row], settings: Mapping, modalities: Sequence[str]) -> Relearning | None:
-    """The run's last stage that learned from a teacher's labels; None if there is no such stage.
+    """The run's last stage that learned from a teacher's labels; None without such a stage.
 
     Args:
         history: rows of history.csv.
         settings: of `run.json`, by flag name.
         modalities: the run's.
     """
-    how = settings_of(settings)
+    method_settings = settings_of(settings)
     ends = list(itertools.accumulate(settings.get("epochs", ())))
-    for stage in reversed(range(len(ends))):
-        begin = ends[stage] - settings["epochs"][stage]
-        rows = [row for row in history if begin <= int(row["epoch"]) < ends[stage]]
+    for number in reversed(range(len(ends))):
+        begin = ends[number] - settings["epochs"][number]
+        rows = [row for row in history if begin <= int(row["epoch"]) < ends[number]]
         if not any(row.get("label_foreground") for row in rows):
             continue
         teacher = rows[-1]["teacher"]
         return Relearning(
-            stage=stage,
+            number=number,
             name=rows[-1]["stage"],
             rows=rows,
             earlier=[row for row in history if int(row["epoch"]) < begin],
-            last=stage == len(ends) - 1,
-            finished=len(rows) == settings["epochs"][stage],
+            last=number == len(ends) - 1,
+            finished=len(rows) == settings["epochs"][number],
             teacher=teacher,
-            writers=tuple(modalities) if how.teachers == "both" else (teacher,),
-            settings=how,
+            writers=tuple(modalities) if method_settings.teachers == "both" else (teacher,),
+            settings=method_settings,
         )
     return None
 
 
 def thresholds_of(row: Row, modality: str, labels: LabelDefinition) -> float | dict[str, float]:
-    """The thresholds that validation chose in an epoch: a number, of several regions by name, of classes {}."""
+    """The thresholds of an epoch: a number, by name for several regions, or {} for exclusive classes."""
     if labels.exclusive:
         return {}
     if len(labels.names) == 1:
         return float(row[f"threshold_{modality}"])
-    return {one: float(row[f"threshold_{modality}_{one}"]) for one in labels.names}
+    return {name: float(row[f"threshold_{modality}_{name}"]) for name in labels.names}
 
 
-def scores_before(found: Relearning, modalities: Sequence[str], initial: Mapping[str, Mapping] | None):
-    """Best mean validation DSC by modality when the stage began, by which a teacher is chosen; None if there was none.
+def scores_before(stage: Relearning, modalities: Sequence[str], initial: Mapping[str, Mapping] | None):
+    """Best mean validation DSC by modality at the start of the stage, which chose the teacher; None without scores.
 
     Args:
-        initial: `best` of the run that this one started from, if any.
+        initial: `best` of the initial run, if any.
     """
-    if found.earlier:
-        return {name: max(float(row[f"dice_{name}"]) for row in found.earlier) for name in modalities}
+    if stage.earlier:
+        return {name: max(float(row[f"dice_{name}"]) for row in stage.earlier) for name in modalities}
     return {name: float(initial[name]["dice"]) for name in modalities} if initial else None
 
 
 def gaps(
-    found: Relearning,
+    stage: Relearning,
     modalities: Sequence[str],
     best: Mapping[str, Mapping],
     initial: Mapping[str, Mapping] | None,
     labels: LabelDefinition = PLAIN,
 ) -> list[dict]:
-    """Mean validation DSC of all modalities before, after, and of the networks that the run keeps.
+    """Mean validation DSC of all modalities before and after the stage, and of the networks that the run keeps.
 
     Args:
         best: `best` of the run.
-        initial: that of the run that it started from, if any.
+        initial: `best` of the initial run, if any.
         labels: of the run.
 
     Returns:
-        Rows of ``when``, ``dice`` and ``threshold`` by modality, and ``gap``: the DSC of the teacher's modality less
-        the best DSC of the others. A gap below 0 means that another modality has overtaken it. Validation chose the
-        thresholds: a number, of several regions one by name, of exclusive classes {}. DSC are means over classes.
+        Rows of ``when``, ``dice`` and ``threshold`` by modality, and ``gap``: DSC of the teacher's modality minus the
+        best DSC of the others. A negative gap means that another modality is better. DSC are means over classes. For
+        thresholds see `thresholds_of`.
     """
 
     def of_epoch(when: str, row: Row) -> tuple:
@@ -146,36 +146,36 @@ def gaps(
             {name: thresholds_of(row, name, labels) for name in modalities},
         )
 
-    def of_best(when: str, held: Mapping[str, Mapping]) -> tuple:
+    def of_best(when: str, networks: Mapping[str, Mapping]) -> tuple:
         return (
             when,
-            {name: float(held[name]["dice"]) for name in modalities},
-            {name: held[name].get("threshold", {}) for name in modalities},
+            {name: float(networks[name]["dice"]) for name in modalities},
+            {name: networks[name].get("threshold", {}) for name in modalities},
         )
 
     rows = []
-    if found.earlier:
-        rows.append(of_epoch("before", found.earlier[-1]))
+    if stage.earlier:
+        rows.append(of_epoch("before", stage.earlier[-1]))
     elif initial:
         rows.append(of_best("before", initial))
-    rows.append(of_epoch("after" if found.finished else "so far", found.rows[-1]))
+    rows.append(of_epoch("after" if stage.finished else "so far", stage.rows[-1]))
     rows.append(of_best("kept", best))
-    others = [name for name in modalities if name != found.teacher]
+    others = [name for name in modalities if name != stage.teacher]
     return [
         {
             "when": when,
             "dice": dice,
             "threshold": cut,
-            "gap": dice[found.teacher] - max(dice[name] for name in others),
+            "gap": dice[stage.teacher] - max(dice[name] for name in others),
         }
         for when, dice, cut in rows
     ]
 
 
-def epochs(found: Relearning) -> list[dict]:
-    """The labels' shares by epoch of the stage, and its alarms."""
+def epochs(stage: Relearning) -> list[dict]:
+    """Foreground shares of the labels and alarms, by epoch of the stage."""
     shares = ("label_foreground", "label_mass", "truth_foreground")
     return [
         {"epoch": int(row["epoch"]), **{name: float(row[name]) for name in shares}, "alarm": row.get("alarm") or None}
-        for row in found.rows
+        for row in stage.rows
     ]

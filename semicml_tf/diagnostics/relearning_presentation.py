@@ -1,4 +1,4 @@
-"""The report on re-learning for people: its text, and reliability diagrams of the soft labels."""
+"""Writes the report on re-learning as Markdown, and draws reliability diagrams of the soft labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "undefined" if value is None else f"{value:.{digits}f}"
 
 
-def _who(body: dict) -> list[str]:
+def _teachers(body: dict) -> list[str]:
     taught = body["taught"]
     scores, writers = taught["scores"], " and ".join(taught["writers"])
     if scores:
@@ -26,11 +26,11 @@ def _who(body: dict) -> list[str]:
         seen = f"best mean validation DSC before the stage: {text}"
     else:
         seen = "there were no validation scores before the stage"
-    why = "named by --teacher_modality" if taught["named"] else "the best one on validation"
+    reason = "named by --teacher_modality" if taught["named"] else "the best modality on validation"
     done = f"{taught['epochs_done']} of {taught['epochs']} epochs"
     return [
         f"The run's stage {taught['stage']}, counted from 0 ({taught['method']}): {done}.",
-        f"Teacher: {taught['teacher']}, {why}; {seen}.",
+        f"Teacher: {taught['teacher']}, {reason}; {seen}.",
         f"Labels are written by the teachers (kind `{taught['network']}`) of {writers}: {taught['label']}.",
     ]
 
@@ -40,7 +40,7 @@ def _gaps(body: dict) -> str:
 
     def text(row: dict, name: str) -> str:
         cuts = row["threshold"][name]
-        shown = ", ".join(f"{one} {cut:g}" for one, cut in cuts.items()) if isinstance(cuts, dict) else f"{cuts:g}"
+        shown = ", ".join(f"{name} {cut:g}" for name, cut in cuts.items()) if isinstance(cuts, dict) else f"{cuts:g}"
         return f"{row['dice'][name]:.3f}" + (f" (at {shown})" if shown else "")
 
     rows = [[row["when"], *(text(row, name) for name in names), f"{row['gap']:+.3f}"] for row in body["gap"]]
@@ -83,12 +83,12 @@ def _calibration(rows: Sequence[dict]) -> str:
 def _bins(row: dict) -> str:
     cells = [
         [
-            f"{one['low']:.1f} to {one['high']:.1f}",
-            str(one["count"]),
-            _number(one["mean_label"]),
-            _number(one["observed"]),
+            f"{bin_['low']:.1f} to {bin_['high']:.1f}",
+            str(bin_["count"]),
+            _number(bin_["mean_label"]),
+            _number(bin_["observed"]),
         ]
-        for one in row["reliability"]
+        for bin_ in row["reliability"]
     ]
     return f"{row['label']}, {row['when']}:\n\n" + Table(["q", "voxels", "mean q", "observed"], cells).markdown()
 
@@ -97,7 +97,7 @@ def report(body: dict, *, bins: bool = True) -> str:
     """The report in Markdown, with or without the labels' bins."""
     parts = [
         "# Re-learning from a teacher's labels\n",
-        "\n".join(f"{line}  " for line in _who(body)) + "\n",
+        "\n".join(f"{line}  " for line in _teachers(body)) + "\n",
         "## Modality gap: mean DSC of validation patients (at the threshold chosen there)\n",
         _gaps(body),
         "## Foreground of the labels, by epoch\n",
@@ -114,9 +114,9 @@ def report(body: dict, *, bins: bool = True) -> str:
         parts += [
             _calibration(measured["rows"]),
             f"{patients} patients that were unlabelled in the run, every slice. ECE: mean of |mean q - observed share "
-            f"of truth| over 10 bins, weighted by voxels; unsure: those with q in ({low:g}, {high:g}) alone. Kept: "
-            "share of true foreground with q >= 0.5; mass kept: mean of q there; PPV and DSC of q >= 0.5, DSC a mean "
-            f"over {with_lesion} with a lesion, all else over voxels.\n",
+            f"of truth| over 10 bins, weighted by voxels; unsure: only voxels with q in ({low:g}, {high:g}). Kept: "
+            "share of true foreground with q >= 0.5; mass kept: mean of q in true foreground; PPV and DSC of q >= 0.5. "
+            f"DSC is a mean over {with_lesion} with a lesion; all other numbers are over voxels.\n",
             *(map(_bins, measured["rows"]) if bins else ()),
         ]
     else:
@@ -132,7 +132,7 @@ def write_png(stream: BinaryIO, rows: Sequence[dict], patients: int) -> None:
         rows: of `teachers.measure`.
         patients: number of measured patients, for the title.
     """
-    # The figure without pyplot: no display, no global state.
+    # Without pyplot, there is neither a display nor global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -161,7 +161,7 @@ def write_png(stream: BinaryIO, rows: Sequence[dict], patients: int) -> None:
             offset = (number - (len(times) - 1) / 2) * width
             bars.bar(centres + offset, [bin_["count"] for bin_ in row["reliability"]], width, color=colour)
         curve.set(xlim=(0, 1), ylim=(0, 1))
-        # Above the axes, where no curve is hidden.
+        # Above the axes, where the legend covers no curve.
         curve.legend(title=f"label: {label}", fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
         bars.set_yscale("log")
         bars.set_ylim(bottom=0.5)  # A single voxel has a bar.

@@ -20,12 +20,12 @@ from semicml_tf.system import atomic_files, json_files, progress
 REPORT_VERSION = 1
 FILES = ("report.json", "report.md", "calibration.png")
 _HOW = (
-    "A label is the teacher's map of whole slices in one pass: no noise, dropout, further passes or augmentation, "
-    "whatever training had."
+    "A label is the teacher's map of whole slices in one pass, without noise, dropout, repeated passes or "
+    "augmentation, even if training had them."
 )
 _BATCHES = (
-    "These teachers normalise by their batch's statistics: here by those of consecutive slices of one patient "
-    "(--batch_size), in training by those of a step's windows."
+    "These teachers normalise by the statistics of a batch. Here a batch has consecutive slices of one patient "
+    "(--batch_size), in training it has the windows of a step."
 )
 
 
@@ -58,7 +58,7 @@ class Report(TypedDict):
 
 
 def read(folder: pathlib.Path) -> Report:
-    """The report in a folder.
+    """Reads the report in a folder.
 
     Raises:
         UserError: the file cannot be read, or a field is missing or wrong.
@@ -78,73 +78,73 @@ def build(
 
     Args:
         run: trained with a stage that learns from a teacher's labels.
-        command: the command line that makes this report again.
+        command: the command line that repeats this report.
         info: the run's dataset; needed with `truth`.
-        truth: the same patients, with labels of those that are unlabelled in `info`. None: the labels are not measured.
+        truth: dataset with labels of the patients that are unlabelled in `info`. Without it, labels are not measured.
         batch_size: slices in one call of a network.
 
     Raises:
-        UserError: the run has no such stage, a file of it is missing, or the datasets do not fit.
+        UserError: the run has no such stage, a file of the run is missing, or the datasets do not match.
     """
     body = run_folder.read_record(run.folder)
     settings = body.get("settings", {})
-    found = relearning.find(run_folder.read_history(run.folder), settings, run.modalities, run.folder)
+    stage = relearning.find(run_folder.read_history(run.folder), settings, run.modalities, run.folder)
     notes = []
     initial = None
-    if body.get("initial_run") and not found.earlier:
+    if body.get("initial_run") and not stage.earlier:
         try:
             initial = Run.load(body["initial_run"]).best
         except UserError:
             notes.append(f"The initial run {body['initial_run']} is missing: there are no scores before the stage.")
-    if not found.finished:
+    if not stage.finished:
         notes.append("The stage is not finished.")
-    gaps = relearning.gaps(found, run.modalities, run.best, initial, run.labels)
+    gaps = relearning.gaps(stage, run.modalities, run.best, initial, run.labels)
     calibration = None
     if truth is not None:
-        calibration = _measured(run, found, gaps, info, truth, batch_size)
-        notes += [_HOW, *([_BATCHES] if found.settings.teacher_batch_statistics else [])]
-        if not found.last:
+        calibration = _measured(run, stage, gaps, info, truth, batch_size)
+        notes += [_HOW, *([_BATCHES] if stage.settings.teacher_batch_statistics else [])]
+        if not stage.last:
             notes.append("A later stage followed: the teachers at the end of this stage are not stored.")
     return {
         "report_version": REPORT_VERSION,
         "command": command,
         "run": {"folder": str(run.folder), "run_hash": run.run_hash, "data_hash": run.data_hash},
         "taught": {
-            "stage": found.stage,
-            "method": found.name,
-            "epochs_done": len(found.rows),
-            "epochs": settings["epochs"][found.stage],
-            "teacher": found.teacher,
-            "named": found.settings.teacher_modality != "auto",
-            "scores": relearning.scores_before(found, run.modalities, initial),
-            "writers": list(found.writers),
-            "label": found.label_name,
-            "network": found.settings.teacher,
+            "stage": stage.number,
+            "method": stage.name,
+            "epochs_done": len(stage.rows),
+            "epochs": settings["epochs"][stage.number],
+            "teacher": stage.teacher,
+            "named": stage.settings.teacher_modality != "auto",
+            "scores": relearning.scores_before(stage, run.modalities, initial),
+            "writers": list(stage.writers),
+            "label": stage.label_name,
+            "network": stage.settings.teacher,
         },
         "gap": gaps,
-        "epochs": relearning.epochs(found),
+        "epochs": relearning.epochs(stage),
         "calibration": calibration,
         "notes": notes,
         "versions": report.versions(),
     }
 
 
-def _measured(run: Run, found, gaps, info: DatasetInfo, truth: DatasetInfo, batch_size: int) -> dict:
+def _measured(run: Run, stage, gaps, info: DatasetInfo, truth: DatasetInfo, batch_size: int) -> dict:
     from semicml_tf.diagnostics import hidden_truth, teachers
     from semicml_tf.system import quiet_import
 
     data_provenance.require(run, info)
-    cases, _ = label_files.labelled_by(found, run, info)
+    cases, _ = label_files.labelled_by(stage, run, info)
     entries = hidden_truth.checked(info, truth, cases)
     quiet_import.tensorflow()
-    times = teachers.load(run, found, gaps, batch_size)
+    times = teachers.load(run, stage, gaps, batch_size)
     patients = progress.bar(hidden_truth.read(info, truth, cases, entries), total=len(cases), desc="reading labels")
     return {
         "dataset": {"folder": info.location, "data_hash": info.data_hash},
         "truth": {"folder": truth.location, "data_hash": truth.data_hash},
         "batch_size": batch_size,
         "patients": [case.case_id for case in cases],
-        "rows": teachers.measure(times, found, patients),
+        "rows": teachers.measure(times, stage, patients),
     }
 
 

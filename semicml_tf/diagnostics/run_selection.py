@@ -1,4 +1,4 @@
-"""Which runs a folder stands for: a run, an ensemble, a cross-validation, or a row of an experiment."""
+"""Selects the runs of a folder: of a run, an ensemble, a cross-validation, or a row of an experiment."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _RUNS = "runs"
 
 
 def select(folder: str | os.PathLike, row: str | None = None) -> dict[str, Run]:
-    """The runs of a folder by name, in order; names are the parts of the paths in which the runs differ.
+    """The runs of a folder by name, in order. Names are the parts of the paths in which the runs differ.
 
     Args:
         folder: of a run, of an ensemble, of a cross-validation (with ``ensemble/``), or of an experiment.
         row: of an experiment, the name of the row's folders below ``runs/DRAW/``.
 
     Raises:
-        UserError: there is no such run or row, or a run has no trained network yet.
+        UserError: the run or row does not exist, or a run has no trained network yet.
     """
     place = pathlib.Path(folder)
     if row is not None:
@@ -62,7 +62,7 @@ def _of_row(place: pathlib.Path, row: str) -> list[pathlib.Path]:
 
 def _named(runs: Sequence[Run]) -> dict[str, Run]:
     parts = [run.folder.absolute().parts for run in runs]
-    if len({len(each) for each in parts}) == 1:
+    if len({len(names) for names in parts}) == 1:
         differing = [place for place, names in enumerate(zip(*parts)) if len(set(names)) > 1]
-        parts = [[each[place] for place in differing] or each[-1:] for each in parts]
-    return {"/".join(each): run for each, run in zip(parts, runs)}
+        parts = [[names[place] for place in differing] or names[-1:] for names in parts]
+    return {"/".join(names): run for names, run in zip(parts, runs)}

@@ -35,15 +35,14 @@ _SHOWN = 8
 def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     """The contents of `report.json`, and the picture.
 
-    Networks are those at the end of each stage that is over, and those of the last checkpoint. Slices are the first
-    `SLICES` or so of the run's own unlabelled stream, without augmentation, in batches of the run's size.
+    Networks are those at the end of each finished stage, and those of the last checkpoint. Slices are about the first
+    `SLICES` of the run's own unlabelled stream, without augmentation, in batches of the run's size.
 
-    Each pair of modalities is compared alone, and each class. Of a run that used patients who lack a modality, a pair
-    is compared in the patients who have both.
+    Each pair of modalities and each class is compared separately, on the patients who have both modalities.
 
     Raises:
-        UserError: the run has one modality or networks of patches, no patient has both of a pair, the data are not the
-            run's, or a file of the run is missing.
+        UserError: the run has one modality or networks of patches, no patient has both modalities of a pair, the data
+            are not the run's, or a file of the run is missing.
     """
     from semicml_tf.diagnostics import similarity
 
@@ -68,7 +67,7 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
             path=run.folder / run_folder.FILE_NAME,
             remedy="Train it again",
         )
-    how = settings_of(settings)
+    method_settings = settings_of(settings)
     quiet_import.tensorflow()
     cases = _cases(run, info, settings)
     # Pairs with the same patients share their slices, and each network's maps of them.
@@ -77,31 +76,35 @@ def build(run: Run, info: DatasetInfo, *, command: str) -> tuple[dict, bytes]:
     for kept in progress.bar(list(kept_networks.over_time(run, settings)), desc="comparing maps"):
         when = kept.when
         maps = {entries: [_maps(kept.networks, batch) for batch in batches] for entries, batches in slices.items()}
-        for (number, name), ((one, other), entries) in itertools.product(enumerate(run.labels.names), cases.items()):
+        for (number, name), ((first, second), entries) in itertools.product(enumerate(run.labels.names), cases.items()):
             pair = [
-                similarity.Batch(found[one][..., number, None], found[other][..., number, None], batch["patient"])
-                for found, batch in zip(maps[entries], slices[entries])
+                similarity.Batch(
+                    maps_of_batch[first][..., number, None], maps_of_batch[second][..., number, None], batch["patient"]
+                )
+                for maps_of_batch, batch in zip(maps[entries], slices[entries])
             ]
             of_class = {"class": name} if len(run.labels.names) > 1 else {}
-            times.append({"when": when, "modalities": [one, other], **of_class, **similarity.measure(pair, how)})
-            shown.append((", ".join([when, *of_class.values()]), (one, other), similarity.by_patient(pair[0])))
+            times.append(
+                {"when": when, "modalities": [first, second], **of_class, **similarity.measure(pair, method_settings)}
+            )
+            shown.append((", ".join([when, *of_class.values()]), (first, second), similarity.by_patient(pair[0])))
     return {
         "report_version": REPORT_VERSION,
         "command": command,
         "run": {"folder": str(run.folder), "run_hash": run.run_hash, "data_hash": run.data_hash},
         "modalities": list(run.modalities),
         "batch": _batch_size(settings),
-        "similarity": how.asc_similarity,
-        "temperature": how.asc_temperature,
-        "negatives": how.asc_negatives,
-        "empty": how.asc_empty,
+        "similarity": method_settings.asc_similarity,
+        "temperature": method_settings.asc_temperature,
+        "negatives": method_settings.asc_negatives,
+        "empty": method_settings.asc_empty,
         "times": times,
         "versions": report.versions(),
-    }, picture(shown, how)
+    }, picture(shown, method_settings)
 
 
 def _cases(run: Run, info: DatasetInfo, settings: dict) -> dict[tuple[str, str], tuple[CaseEntry, ...]]:
-    """By pair of modalities, the unlabelled cases of the training that have both."""
+    """The unlabelled cases of the training with both modalities, by pair of modalities."""
     drops = settings.get("incomplete_cases") == DROP
     return {
         pair: tuple(whole_cases(info, settings["unlabelled_partitions"], info.modalities if drops else pair))
@@ -119,7 +122,7 @@ def _batches(info: DatasetInfo, cases: Sequence[CaseEntry], settings: dict, patc
 
     size = _batch_size(settings)
     stream = StreamSettings(
-        modalities=tuple(name for name in info.modalities if all(name in info.modalities_of(one) for one in cases)),
+        modalities=tuple(name for name in info.modalities if all(name in info.modalities_of(case) for case in cases)),
         patch=patch,
         batch_size=size,
         labelled=False,
@@ -138,9 +141,9 @@ def _maps(networks, batch) -> dict[str, np.ndarray]:
 def text(body: dict) -> str:
     """The report in Markdown."""
     parts = [
-        "# What the networks make of unlabelled slices",
+        "# Maps of the networks on unlabelled slices",
         f"{body['times'][0]['slices']} slices in batches of {body['batch']}, as in training, without augmentation. A "
-        f"network sees something in a slice where a pixel of its map reaches 0.5. Similarity: {body['similarity']}.",
+        f"network sees something in a slice if a pixel of its map reaches 0.5. Similarity: {body['similarity']}.",
     ]
     for row in body["times"]:
         of_pair = f": {' and '.join(row['modalities'])}" if len(body["modalities"]) > 2 else ""
@@ -148,8 +151,8 @@ def text(body: dict) -> str:
         parts += [f"## {row['when']}{of_pair}{of_class}", _slices(row), _pairs(row)]
     rule = f"`--asc_negatives={body['negatives']} --asc_empty={body['empty']}`"
     parts += [
-        "Weight: what share of the push apart these pairs get when every map is every other's negative, at temperature "
-        f"{body['temperature']:g}. Pushed apart: how many of them are negatives under the run's {rule}.",
+        "Weight: share of the loss's push on these pairs if all other maps were negatives, at temperature "
+        f"{body['temperature']:g}. Pushed apart: share of these pairs that are negatives with the run's {rule}.",
         f"Run hash {body['run']['run_hash'][:12]}, data hash {body['run']['data_hash'][:12]}.",
         f"Made by `{body['command']}`.",
     ]
@@ -184,17 +187,16 @@ def _pairs(row: dict) -> str:
 
 
 def picture(shown: Sequence[tuple[str, tuple[str, str], Batch]], settings: MethodSettings) -> bytes:
-    """Draws a column for each time and class, and in it for each pair of modalities the matrix above the maps.
+    """Draws the similarity matrices and the first maps: a column per time and class, a row per pair of modalities.
 
     Args:
-        shown: (when and class, pair of modalities, maps), a patient's slices side by side; all pairs of a time and
-            class together.
-        settings: which pairs are pushed apart: dots.
+        shown: (when and class, pair of modalities, maps sorted by patient); all pairs of a time and class together.
+        settings: of the run. Dots mark the pairs that these settings push apart.
 
     Returns:
         PNG bytes.
     """
-    # The figure without pyplot: no display, no global state.
+    # Without pyplot, there is neither a display nor global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -208,10 +210,10 @@ def picture(shown: Sequence[tuple[str, tuple[str, str], Batch]], settings: Metho
     # Column by column, as the pairs of a time follow each other.
     matrices, strips = grid[::2].T.flat, grid[1::2].T.flat
     for (when, modalities, batch), axis, strip in zip(shown, matrices, strips):
-        found = pairs(batch, settings)
+        batch_pairs = pairs(batch, settings)
         count = len(batch.patients)
-        image = axis.imshow(found.scores, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-        anchors, negatives = np.nonzero(found.used)
+        image = axis.imshow(batch_pairs.scores, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+        anchors, negatives = np.nonzero(batch_pairs.used)
         axis.scatter(negatives, anchors, s=60 / count, color="white", linewidths=0)
         axis.axhline(count - 0.5, color="white")
         axis.axvline(count - 0.5, color="white")

@@ -1,7 +1,7 @@
 """`FOLDER/evaluation/stages`: DSC of networks and pseudo-labels at the end of each stage, run by run.
 
-Networks are scored on test patients, and on unlabelled patients whose hidden truth another dataset has. Pseudo-labels
-are scored on the latter.
+Networks are scored on test patients, and on unlabelled patients by the hidden truth of another dataset. Pseudo-labels
+are scored on the unlabelled patients.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _CUT = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """What is scored.
+    """A network or a pseudo-label that is scored.
 
     Attributes:
         kind: `NETWORK` or `LABEL`.
         when: time in the run.
         name: modality of the network or of the only teacher; `FUSED` is the label of all teachers.
-        segmenter: record to probabilities.
-        thresholds: on the probabilities, by class; {} of exclusive classes.
+        segmenter: maps a record to probabilities.
+        thresholds: on the probabilities, by class; {} for exclusive classes.
     """
 
     kind: str
@@ -54,15 +54,15 @@ class _Row:
 
 
 class _Labels:
-    """The pseudo-labels of a record: made once for all rows that score one of them."""
+    """Caches the pseudo-labels of a record for all rows."""
 
-    def __init__(self, writers, found: Relearning):
-        self._writers, self._found = writers, found
+    def __init__(self, writers, stage: Relearning):
+        self._writers, self._found = writers, stage
         self._record: CaseRecord | None = None
         self._made: dict[str, np.ndarray] = {}
 
     def segmenter(self, name: str) -> CaseSegmenter:
-        """Answers the label that a modality's teacher writes alone, or the `FUSED` label."""
+        """The segmenter of the label that a modality's teacher writes alone, or of the `FUSED` label."""
         key = self._found.label_name if name == FUSED else name
         return lambda record: self._of(record).get(key)
 
@@ -79,10 +79,10 @@ def build(runs: Mapping[str, Run], truth: DatasetInfo, config: DiagnoseConfig) -
 
     Args:
         runs: by name; each is read with ``config.dataset``, or with its own dataset.
-        truth: the same patients, with labels of those that are unlabelled in the runs' data.
+        truth: dataset with labels of the patients that are unlabelled in the runs' data.
 
     Raises:
-        UserError: a file of a run is missing, or a dataset does not fit.
+        UserError: a file of a run is missing, or a dataset does not match.
     """
     quiet_import.tensorflow()
     bodies = []
@@ -110,38 +110,38 @@ def _of_run(name: str, run: Run, info: DatasetInfo, truth: DatasetInfo, batch_si
     if lacking or not history:
         problem = f"expected {', '.join(lacking) or 'finished epochs'} of the run, got none"
         raise UserError(problem, path=run.folder, remedy="Train it again")
-    found = relearning.search(history, settings, run.modalities)
+    stage = relearning.search(history, settings, run.modalities)
     cases, entries = list(info.partitions.get("unlabelled", ())), []
     if cases:
-        cases = cases if found is None else label_files.labelled_by(found, run, info)[0]
+        cases = cases if stage is None else label_files.labelled_by(stage, run, info)[0]
         entries = hidden_truth.checked(info, truth, cases)
     tested = info.partitions.get("test", ())
     check_shards(info, ["test"])
     networks = list(_networks(run, settings, history, batch_size))
-    labels = [] if found is None or not cases else list(_label_rows(run, record, found, batch_size))
+    labels = [] if stage is None or not cases else list(_label_rows(run, record, stage, batch_size))
     hidden = hidden_truth.read(info, truth, cases, entries)
     scores = _scored([*networks, *labels], hidden, len(cases), "unlabelled", name)
     scores += _scored(networks, read_cases(info, tested), len(tested), "test", name)
     return {
         "run": {"folder": str(run.folder), "run_hash": run.run_hash, "data_hash": run.data_hash},
         "modalities": list(run.modalities),
-        KEPT: {one: {key: run.best[one][key] for key in ("stage", "step")} for one in run.modalities},
-        LABEL: None if found is None else _of_stage(found),
+        KEPT: {name: {key: run.best[name][key] for key in ("stage", "step")} for name in run.modalities},
+        LABEL: None if stage is None else _of_stage(stage),
         "scores": scores,
-        "comparison": _comparison(scores, found.teacher) if labels else [],
+        "comparison": _comparison(scores, stage.teacher) if labels else [],
     }
 
 
-def _of_stage(found: Relearning) -> dict:
-    how = found.settings
+def _of_stage(stage: Relearning) -> dict:
+    settings = stage.settings
     return {
-        "stage": found.stage,
-        "method": found.name,
-        "finished": found.finished,
-        "better_teacher": found.teacher,
-        "writers": list(found.writers),
-        FUSED: found.label_name,
-        "batch_statistics": how.teacher_batch_statistics,
+        "stage": stage.number,
+        "method": stage.name,
+        "finished": stage.finished,
+        "better_teacher": stage.teacher,
+        "writers": list(stage.writers),
+        FUSED: stage.label_name,
+        "batch_statistics": settings.teacher_batch_statistics,
     }
 
 
@@ -163,20 +163,20 @@ def _networks(run: Run, settings: Mapping, history: Sequence[relearning.Row], ba
         yield row(KEPT, name, run.network(name), run.thresholds(name))
 
 
-def _label_rows(run: Run, record: run_folder.Record, found: Relearning, batch_size: int) -> Iterable[_Row]:
+def _label_rows(run: Run, record: run_folder.Record, stage: Relearning, batch_size: int) -> Iterable[_Row]:
     from semicml_tf.diagnostics import teachers
 
-    initial = Run.load(record["initial_run"]).best if record.get("initial_run") and not found.earlier else None
-    gaps = relearning.gaps(found, run.modalities, run.best, initial, run.labels)
+    initial = Run.load(record["initial_run"]).best if record.get("initial_run") and not stage.earlier else None
+    gaps = relearning.gaps(stage, run.modalities, run.best, initial, run.labels)
     cuts = {} if run.labels.exclusive else dict.fromkeys(run.labels.names, _CUT)
-    for writers in teachers.load(run, found, gaps, batch_size):
-        labels = _Labels(writers, found)
-        for name in (*found.writers, FUSED):
+    for writers in teachers.load(run, stage, gaps, batch_size):
+        labels = _Labels(writers, stage)
+        for name in (*stage.writers, FUSED):
             yield _Row(LABEL, writers.when, name, labels.segmenter(name), cuts)
 
 
 def _scored(rows: Sequence[_Row], records: Iterable[CaseRecord], count: int, patients: str, run: str) -> list[dict]:
-    """DSC by case of each row; no row if there is no record."""
+    """DSC by case of each row; [] without records."""
     if not count:
         return []
     by_name = {f"{row.kind} {row.name}, {row.when}": row for row in rows}
@@ -201,7 +201,7 @@ def _comparison(scores: Sequence[dict], better: str) -> list[dict]:
 
 
 def compared(fused: Mapping[str, float], alone: Mapping[str, Mapping[str, float]], better: str) -> dict:
-    """In how many patients the fused label has a lower DSC than a teacher's own label.
+    """Compares the DSC of the fused label with those of the teachers' own labels.
 
     Args:
         fused: DSC of the fused label by case.
@@ -209,8 +209,9 @@ def compared(fused: Mapping[str, float], alone: Mapping[str, Mapping[str, float]
         better: the modality of the better teacher, by validation.
 
     Returns:
-        Counts and mean differences (fused less the teacher's) against the better teacher, over the patients who have
-        its modality; and against each patient's own best teacher, which only the truth shows.
+        ``than_better``: comparison with the better teacher, over the patients who have its modality. ``than_best``:
+        comparison with each patient's best teacher by the truth. Both have ``patients``, ``worse`` (number of patients
+        in whom the fused label scores lower) and ``mean_gain`` (fused minus teacher).
     """
     best = {case: max(of_case[case] for of_case in alone.values() if case in of_case) for case in fused}
     rows = {}

@@ -1,4 +1,4 @@
-"""The report on the stages for people: tables with a row per run and one of all runs."""
+"""Writes the report on the stages as Markdown: tables with a row per run, and a row of all runs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 from semicml_tf.system.tables import Table
 
 _POOLED = "all runs"
-_TIMES = {"before": "when the stage began", "after": "when the stage ended", "so far": "in the last checkpoint"}
+_TIMES = {"before": "at the start of the stage", "after": "at the end of the stage", "so far": "in the last checkpoint"}
 _NOTES = (
-    "Masks are scored on the patient's own grid, without post-processing; of several classes, a DSC is their mean. "
-    "The last row has the mean over the patients of all runs; a patient who was scored in several runs counts in each.",
-    "Networks are cut at the thresholds that validation chose at that time. 'kept' is the network with the best "
-    "validation DSC, which export publishes.",
-    "A label is the map of whole slices in one pass: no noise, dropout, further passes or augmentation, whatever "
-    "training had. 'Alone' is the label that the run's settings make of the map of one teacher. Labels are cut at 0.5; "
-    "of exclusive classes, the largest probability counts.",
-    "The better teacher is that of the modality with the best validation DSC when the stage began, or of "
-    "--teacher_modality. The best teacher of a patient is known from the hidden truth only.",
+    "Masks are scored on the patient's own grid, without post-processing. With several classes, DSC is the mean over "
+    "classes. The last row has the mean over the patients of all runs. A patient who was scored in several runs counts "
+    "in each.",
+    "Networks are thresholded as chosen on validation at that time. 'kept' is the network with the best validation "
+    "DSC, which export publishes.",
+    "A label is the map of whole slices in one pass, without noise, dropout, repeated passes or augmentation, even if "
+    "training had them. 'Alone' is the label that the run's settings make from the map of one teacher. Labels are "
+    "thresholded at 0.5. For exclusive classes, the largest probability counts.",
+    "The better teacher is that of the modality with the best validation DSC at the start of the stage, or of "
+    "--teacher_modality. The best teacher of a patient is known only from the hidden truth.",
 )
 _BATCHES = (
-    "Some teachers normalise by their batch's statistics: here by those of consecutive slices of one patient, in "
-    "training by those of a step's windows."
+    "Some teachers normalise by the statistics of a batch. Here a batch has consecutive slices of one patient, in "
+    "training it has the windows of a step."
 )
 
 
@@ -64,14 +65,18 @@ def _table(body: dict, kind: str, patients: str) -> str:
         return {(row["name"], row["when"]): row for row in rows if (row["kind"], row["patients"]) == (kind, patients)}
 
     total = of(body["pooled"]["scores"])
-    # All times of a modality beside each other.
+    # Sorted by modality, then by time.
     columns = sorted(total, key=lambda column: list(dict.fromkeys(name for name, _ in total)).index(column[0]))
     lines = []
     for run in body["runs"]:
         rows = of(run["scores"])
         count = len({case for row in rows.values() for case in row["dice"]})
         lines.append(
-            [run["name"], str(count), *(_mean(rows[one]["dice"].values()) if one in rows else "-" for one in columns)]
+            [
+                run["name"],
+                str(count),
+                *(_mean(rows[column]["dice"].values()) if column in rows else "-" for column in columns),
+            ]
         )
     if not columns:
         return ""
@@ -114,5 +119,5 @@ def _labels(body: dict, when: str) -> str:
 
 
 def _kept(run: dict) -> str:
-    parts = [f"{name} of {one['stage']}, step {one['step']}" for name, one in run["kept"].items()]
+    parts = [f"{name} of {network['stage']}, step {network['step']}" for name, network in run["kept"].items()]
     return f"{run['name']}: {'; '.join(parts)}"

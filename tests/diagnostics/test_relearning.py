@@ -65,7 +65,7 @@ def test_a_run_that_began_with_the_stage_is_compared_with_where_it_began():
     rows = [row | {"epoch": str(index)} for index, row in enumerate(history()[2:])]
     found = relearning.find(rows, SETTINGS | {"epochs": [3], "teachers": "better"}, ("ct", "pet"), "run")
     initial = {"ct": {"dice": 0.1, "threshold": 0.5}, "pet": {"dice": 0.3, "threshold": 0.5}}
-    assert (found.stage, found.finished, found.writers) == (0, False, ("pet",))
+    assert (found.number, found.finished, found.writers) == (0, False, ("pet",))
     gaps = relearning.gaps(found, ("ct", "pet"), initial, initial)
     assert [row["when"] for row in gaps] == ["before", "so far", "kept"] and gaps[0]["gap"] == pytest.approx(0.2)
     assert relearning.scores_before(found, ("ct", "pet"), initial) == {"ct": 0.1, "pet": 0.3}
