@@ -103,6 +103,21 @@ def test_a_resumed_run_keeps_the_fitted_fusion_of_its_labels(phantom_dataset, tm
     assert len({tuple(fit) for fit in fits}) == 3 and all(min(fit[:2]) >= 0 for fit in fits)
 
 
+def test_a_run_on_patches_resumes_bit_equal(phantom_dataset, tmp_path, monkeypatch):
+    """Stopped within the first epoch, so that the stream of patches starts within a group."""
+    how = ["--network=unet3d", "--window=4,8,8", "--method=mean_teacher", "--epochs=1"]
+    how += ["--labelled_batch=2", "--unlabelled_batch=2"]
+    _train(phantom_dataset, tmp_path / "whole", *how)
+    run = Run.load(tmp_path / "whole")
+    assert run.patch.spatial == (4, 8, 8) and run.network("ct").input_shape == (None, 4, 8, 8, 1)
+    at_step(2, told_to_end, monkeypatch)
+    with pytest.raises(trainers.Interrupted):
+        _train(phantom_dataset, tmp_path / "cut", *how)
+    monkeypatch.undo()
+    _train(phantom_dataset, tmp_path / "cut", *how, "--resume")
+    _assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(phantom_dataset, tmp_path, monkeypatch):
     """A limit on the size of files stands for it: the system refuses the write in the same place."""
     folder = tmp_path / "run"

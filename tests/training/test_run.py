@@ -265,14 +265,6 @@ def test_the_paper_recipe_trains_both_stages_and_resumes_with_its_pool(phantom_d
         np.testing.assert_array_equal(whole[key], resumed[key], err_msg=key)
 
 
-def test_a_network_of_patches_trains(phantom_dataset, tmp_path):
-    how = ["--network=unet3d", "--window=4,8,8", "--method=supervised", "--epochs=1", "--steps_per_epoch=1"]
-    _train(phantom_dataset, tmp_path / "run", *how, "--augmentation=strong")
-    run = Run.load(tmp_path / "run")
-    assert run.patch.spatial == (4, 8, 8) and run.network("ct").input_shape == (None, 4, 8, 8, 1)
-    assert set(run.best["ct"]) >= {"dice", "threshold"}
-
-
 def _fails(match, *arguments):
     with pytest.raises(UserError, match=match) as caught:
         commandline.call("semicml_tf.train", list(arguments))
