@@ -24,7 +24,7 @@ def build(case: CaseFiles, settings: Settings, *, with_label: bool) -> CaseRecor
         UserError: a file is unusable, the modalities do not overlap, the network grid has too many voxels, or the label
             lies on another grid, has values outside the label map, or is empty.
     """
-    names = case.held(settings.modalities)
+    names = case.present(settings.modalities)
     reference_name = settings.reference_modality if settings.reference_modality in names else names[0]
     volumes = {name: case.images[name].read_volume() for name in names}
     reference = volumes[reference_name][1]

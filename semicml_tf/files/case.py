@@ -47,7 +47,7 @@ class CaseFiles:
         """Name of the patient, the unit of every split."""
         return self.patient_id or self.case_id
 
-    def held(self, modalities: Sequence[str]) -> tuple[str, ...]:
+    def present(self, modalities: Sequence[str]) -> tuple[str, ...]:
         """Those of `modalities` whose files exist."""
         return tuple(name for name in modalities if name in self.images and not self.images[name].missing())
 

@@ -133,7 +133,7 @@ def _take(
 def _for_training(new: Sequence[CaseFiles], modalities: Sequence[str]) -> dict[str, str]:
     return {
         patient: "labelled"
-        if all(case.has_label() and case.held(modalities) == tuple(modalities) for case in studies)
+        if all(case.has_label() and case.present(modalities) == tuple(modalities) for case in studies)
         else "unlabelled"
         for patient, studies in splits.by_patient(new).items()
     }

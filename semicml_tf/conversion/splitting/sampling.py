@@ -174,7 +174,7 @@ def draw_pool(
     patients = by_patient(cases)
     order = sorted(patients, key=rank(seed, key))
     present = {
-        name: set(modalities).intersection(*(case.held(modalities) for case in patients[name]))
+        name: set(modalities).intersection(*(case.present(modalities) for case in patients[name]))
         for name in order
         if all(case.has_label() for case in patients[name])
     }

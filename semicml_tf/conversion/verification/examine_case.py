@@ -120,7 +120,7 @@ class _Examination:
     def _look_at_files(self, with_label: bool) -> tuple[str, ...]:
         """Reports missing and misnamed files; returns the modalities whose files exist."""
         case, modalities = self.case, self.settings.modalities
-        there = case.held(modalities)
+        there = case.present(modalities)
         reported = set()
         for what, error in case.absent(with_label=with_label, modalities=modalities):
             # The image that the label was drawn on is usually one of the modalities, and is reported once.

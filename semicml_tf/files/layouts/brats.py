@@ -53,7 +53,7 @@ class CaseFolders:
     def describe(self, root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
         """What the folder contains, in one sentence; raises as `find`."""
         cases = self.find(root, tuple(self.words), options)
-        return summary.tell(self.title([case.case_id for case in cases]), cases)
+        return summary.describe(self.title([case.case_id for case in cases]), cases)
 
     def oddities(
         self, root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT

@@ -71,7 +71,7 @@ def choose(name: str, root: pathlib.Path):
         raise UserError(f"{expected}: {likely[0]}", path=root, remedy=likely[1])
     listed = f"Known are {known}" if name == AUTO else f"The layout is {LAYOUTS[name].DESCRIPTION}"
     raise UserError(
-        f"{expected}: {diagnose.tell(root)}",
+        f"{expected}: {diagnose.describe(root)}",
         path=root,
         remedy=f"Check --input, or name each case's files in a CSV manifest. {listed}",
     )

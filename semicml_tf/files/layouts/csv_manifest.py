@@ -158,7 +158,7 @@ def _is_modality(column: str, rows: Sequence[tuple[int, Mapping[str, str]]], roo
 
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     """What was found, in one sentence; raises as `find`."""
-    return summary.tell("CSV manifest", find(root, modalities(root), options))
+    return summary.describe("CSV manifest", find(root, modalities(root), options))
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:

@@ -40,7 +40,7 @@ def modalities(root: pathlib.Path) -> tuple[str, ...]:
 
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     """What was found, in one sentence; raises as `find`."""
-    return summary.tell("Medical Segmentation Decathlon", find(root, modalities(root), options))
+    return summary.describe("Medical Segmentation Decathlon", find(root, modalities(root), options))
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:

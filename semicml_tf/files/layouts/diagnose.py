@@ -30,7 +30,7 @@ def walk(root: pathlib.Path) -> Iterator[tuple[int, pathlib.Path, list[str]]]:
                 waiting.append((level + 1, place / name))
 
 
-def tell(root: pathlib.Path) -> str:
+def describe(root: pathlib.Path) -> str:
     """For example ``it holds 412 .nii.gz and 2 .csv files in 3 levels, the first NIfTI file is a/b/c.nii.gz``."""
     counts: collections.Counter[str] = collections.Counter()
     first, deepest = None, 1

@@ -62,7 +62,7 @@ def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     """What was found, in one sentence; raises as `find`."""
     named = [name for name in options.dicom_series if _code(name) == "MR"]
     names = [name for name in modalities(root) if name in _CODES or not named] + named
-    return summary.tell("DICOM", find(root, names, options))
+    return summary.describe("DICOM", find(root, names, options))
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:

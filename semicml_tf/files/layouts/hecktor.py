@@ -46,11 +46,11 @@ class SharedFolders:
     def modalities(self, root: pathlib.Path) -> tuple[str, ...]:
         """Names of the modalities that at least one case has."""
         cases = self.find(root, tuple(self.suffixes))
-        return tuple(name for name in self.suffixes if any(case.held((name,)) for case in cases))
+        return tuple(name for name in self.suffixes if any(case.present((name,)) for case in cases))
 
     def describe(self, root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
         """What the folder contains, in one sentence; raises as `find`."""
-        return summary.tell(self.title, self.find(root, self.modalities(root), options))
+        return summary.describe(self.title, self.find(root, self.modalities(root), options))
 
     def oddities(
         self, root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT

@@ -36,7 +36,7 @@ def modalities(root: pathlib.Path) -> tuple[str, ...]:
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
     """What was found, in one sentence; raises as `find`."""
     version = 2 if "channel_names" in (dataset_json.content(root) or {}) else 1
-    return summary.tell(f"nnU-Net v{version}", find(root, modalities(root), options))
+    return summary.describe(f"nnU-Net v{version}", find(root, modalities(root), options))
 
 
 def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[summary.Oddity]:

@@ -50,7 +50,7 @@ def unclaimed(cases: Iterable[CaseFiles], files: Iterable[pathlib.Path], descrip
     ]
 
 
-def tell(title: str, cases: Sequence[CaseFiles]) -> str:
+def describe(title: str, cases: Sequence[CaseFiles]) -> str:
     """For example ``BraTS 2021: 3 cases of 3 patients; t1 3, t2 2 (1 missing); labels 3``.
 
     Args:
@@ -61,7 +61,7 @@ def tell(title: str, cases: Sequence[CaseFiles]) -> str:
     patients = len({case.patient for case in cases})
     counts = []
     for name in names:
-        count = sum(bool(case.held((name,))) for case in cases)
+        count = sum(bool(case.present((name,))) for case in cases)
         counts.append(f"{name} {count}" + (f" ({len(cases) - count} missing)" if count < len(cases) else ""))
     labels = sum(case.has_label() for case in cases)
     whose = f" of {patients} patients" if patients < len(cases) else ""

@@ -30,7 +30,7 @@ def test_subjects_and_sessions(tmp_path):
     assert b.label.path.name == "sub-01_ses-b_dseg.nii.gz" and a.label is None
     with pytest.raises(UserError, match="sub-01/ses-a/anat/sub-01_ses-a_FLAIR.nii.gz: .*lacks the modality 'flair'"):
         check_present(bids.find(tmp_path, ["flair"])[0], with_label=False)
-    assert bids.find(tmp_path, ["ct", "pet"])[2].held(["ct", "pet"]) == ("ct", "pet")
+    assert bids.find(tmp_path, ["ct", "pet"])[2].present(["ct", "pet"]) == ("ct", "pet")
     with pytest.raises(UserError, match="got 'dwi'"):
         bids.find(tmp_path, ["dwi"])
     told = bids.describe(tmp_path)

@@ -47,7 +47,7 @@ def test_an_empty_cell_is_a_modality_that_the_case_lacks(tmp_path):
     path = tmp_path / "cases.csv"
     path.write_text("case,ct,pet,patient\nA,a, ,P\nB,a,b,P\n")
     first, second = csv_manifest.find(path, ["ct", "pet"])
-    assert set(first.images) == {"ct"} and first.held(["ct", "pet"]) == () and first.patient == second.patient == "P"
+    assert set(first.images) == {"ct"} and first.present(["ct", "pet"]) == () and first.patient == second.patient == "P"
     told = dict(first.absent(with_label=True, modalities=["ct", "pet"]))
     assert list(told) == ["ct", "pet", "label"]
     assert "case A lacks the modality 'pet': its layout names no file" in told["pet"].line

@@ -48,7 +48,7 @@ def test_a_case_is_a_study(tmp_path):
     cases = find(tmp_path)
     # Studies of one patient follow each other in time, and carry the patient's id.
     assert [(case.case_id, case.patient) for case in cases] == [("A_1.7", "A"), ("A_1.6", "A"), ("B", "B")]
-    assert [case.held(("ct", "pet")) for case in cases] == [("ct", "pet"), ("ct",), ("ct", "pet")]
+    assert [case.present(("ct", "pet")) for case in cases] == [("ct", "pet"), ("ct",), ("ct", "pet")]
     assert all(case.label is None and case.partition is None for case in cases)
     volume, _ = cases[2].images["ct"].read_volume()
     np.testing.assert_array_equal(volume, files.numbers((3, 4, 5), seed=1).transpose(2, 1, 0) - 1024)
