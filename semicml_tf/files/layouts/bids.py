@@ -30,7 +30,7 @@ _ANATOMY = re.compile(r"_(desc-(brain|preproc|aseg|aparcaseg|carpet\w*)|label-(b
 
 @dataclasses.dataclass(frozen=True)
 class _Study:
-    """A session of a subject, or the subject if there are no sessions."""
+    """A session of a subject, or the whole subject without sessions; `place` is its folder."""
 
     subject: str
     session: str
@@ -65,25 +65,25 @@ def _modality(name: str) -> str | None:
 
 def _images(study: _Study) -> dict[str, list[pathlib.Path]]:
     """All images of a study, by the usual name of their modality."""
-    found: dict[str, list[pathlib.Path]] = {}
+    images: dict[str, list[pathlib.Path]] = {}
     for data_type in _DATA_TYPES:
         for name in folders.nifti_files(study.place / data_type):
             if name.startswith(study.subject + "_") and (modality := _modality(name)):
-                found.setdefault(modality, []).append(study.place / data_type / name)
-    return found
+                images.setdefault(modality, []).append(study.place / data_type / name)
+    return images
 
 
 def _labels(root: pathlib.Path, study: _Study) -> list[pathlib.Path]:
-    """All files of the derivatives that may be the study's label."""
-    found = []
+    """All files of the derivatives that may be the label of a study."""
+    labels = []
     for pipeline in folders.entries(root / "derivatives")[0]:
         place = root / "derivatives" / pipeline / study.subject / study.session
         for folder in (place, *(place / name for name in folders.entries(place)[0] if not name.startswith("ses-"))):
             for name in folders.nifti_files(folder):
                 *_, suffix = folders.stem(name).split("_")
                 if name.startswith(study.name + "_") and suffix in _LABELS and not _ANATOMY.search(name):
-                    found.append(folder / name)
-    return found
+                    labels.append(folder / name)
+    return labels
 
 
 def detect(root: pathlib.Path) -> bool:
@@ -92,12 +92,12 @@ def detect(root: pathlib.Path) -> bool:
 
 
 def modalities(root: pathlib.Path) -> tuple[str, ...]:
-    """Names of the modalities that there are."""
+    """Names of the modalities that at least one case has."""
     return tuple(sorted({modality for study in _studies(root) for modality in _images(study)}))
 
 
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
-    """What was found, in one sentence; raises as `find`."""
+    """What the folder contains, in one sentence; raises as `find`."""
     return summary.describe("BIDS", find(root, modalities(root), options))
 
 
@@ -132,18 +132,18 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
             error.
     """
     studies = [(study, images) for study in _studies(root) if (images := _images(study))]
-    there = tuple(sorted({modality for _, images in studies for modality in images}))
-    asked = modality_names.among(modalities, there, layout=NAME, path=root)
-    cases = [_case(root, study, images, asked, options) for study, images in studies]
+    available = tuple(sorted({modality for _, images in studies for modality in images}))
+    wanted = modality_names.among(modalities, available, layout=NAME, path=root)
+    cases = [_case(root, study, images, wanted, options) for study, images in studies]
     return sorted(cases, key=lambda case: case.case_id)
 
 
-def _case(root, study: _Study, images: Mapping[str, list], asked: Mapping[str, str], options) -> CaseFiles:
+def _case(root, study: _Study, images: Mapping[str, list], wanted: Mapping[str, str], options) -> CaseFiles:
     sources = {}
-    for name, ours in asked.items():
-        found = images.get(ours) or [_expected(study, ours)]
-        several = _several(f"of '{ours}'", study, found, "list the cases in a CSV manifest")
-        sources[name] = NiftiFile(found[0]) if len(found) == 1 else several
+    for name, ours in wanted.items():
+        paths = images.get(ours) or [_expected(study, ours)]
+        several = _several(f"of '{ours}'", study, paths, "list the cases in a CSV manifest")
+        sources[name] = NiftiFile(paths[0]) if len(paths) == 1 else several
     return CaseFiles(
         folders.case_name(study.name),
         images=sources,
@@ -160,22 +160,24 @@ def _expected(study: _Study, modality: str) -> pathlib.Path:
 
 
 def _label(root: pathlib.Path, study: _Study, options: LayoutOptions) -> Source | None:
-    found = _labels(root, study)
+    paths = _labels(root, study)
     if options.label_roi:
         try:
             pattern = re.compile(options.label_roi)
         except re.error as error:
             raise UserError(f"--label_roi is no regular expression ({error})", remedy="Correct it") from error
-        found = [path for path in found if pattern.search(path.name)]
-    lesions = [path for path in found if "_label-lesion_" in path.name]
-    found = lesions or found
-    if len(found) > 1:
-        return _several("that may be its label", study, found, "choose one by --label_roi=REGULAR_EXPRESSION")
-    return NiftiFile(found[0]) if found else None
+        paths = [path for path in paths if pattern.search(path.name)]
+    lesions = [path for path in paths if "_label-lesion_" in path.name]
+    paths = lesions or paths
+    if len(paths) > 1:
+        return _several("that may be its label", study, paths, "choose one by --label_roi=REGULAR_EXPRESSION")
+    return NiftiFile(paths[0]) if paths else None
 
 
-def _several(what: str, study: _Study, found: Sequence[pathlib.Path], remedy: str) -> Refused:
-    names = ", ".join(path.name for path in found)
+def _several(description: str, study: _Study, paths: Sequence[pathlib.Path], remedy: str) -> Refused:
+    names = ", ".join(path.name for path in paths)
     return Refused(
-        found[0].parent, f"case {study.name} has {len(found)} files {what}: {names}", f"Keep one of them, or {remedy}"
+        paths[0].parent,
+        f"case {study.name} has {len(paths)} files {description}: {names}",
+        f"Keep one of them, or {remedy}",
     )

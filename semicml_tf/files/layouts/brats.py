@@ -107,12 +107,12 @@ class CaseFolders:
     def _case(self, place: pathlib.Path, files: list[str], wanted: Mapping[str, str], options) -> CaseFiles:
         present = frozenset(files)
         known = self._stems(place.name)
-        strangers = [file for file in files if folders.stem(file) not in known]
+        unknown = [file for file in files if folders.stem(file) not in known]
         sources, near_matches = {}, {}
         for what, word in [*((name, self.words[ours]) for name, ours in wanted.items()), ("label", "seg")]:
             path = folders.existing_or_expected(place, self._stem(place.name, word), present)
             if path.name not in present:
-                near = _near_match(path, "seg" if what == "label" else wanted[what], strangers)
+                near = _near_match(path, "seg" if what == "label" else wanted[what], unknown)
                 if near is not None:
                     near_matches[what] = near
                     path = near if options.accept_near_matches else path

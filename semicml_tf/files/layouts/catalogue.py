@@ -19,7 +19,7 @@ def _loaded(place: str):
 
 LAYOUTS = {name: _loaded(place) for name, place in PLACES.items()}
 # Most layouts are recognised by the names of files and folders. DICOM is recognised by the content of files, and is
-# tried last, because images that were made from DICOM often have the DICOM files beside them.
+# tried last, because the DICOM files are often kept next to the images that were made from them.
 _BY_CONTENT = tuple(layout for layout in LAYOUTS.values() if getattr(layout, "BY_CONTENT", False))
 _BY_NAMES = tuple(layout for layout in LAYOUTS.values() if layout not in _BY_CONTENT)
 
@@ -27,9 +27,9 @@ _BY_NAMES = tuple(layout for layout in LAYOUTS.values() if layout not in _BY_CON
 def detected(root: pathlib.Path) -> list[str]:
     """Names of the layouts of `root`: usually one; none if the layout is unknown, several if data sets are mixed."""
     for group in (_BY_NAMES, _BY_CONTENT):
-        found = [layout.NAME for layout in group if layout.detect(root)]
-        if found:
-            return found
+        names = [layout.NAME for layout in group if layout.detect(root)]
+        if names:
+            return names
     return []
 
 
@@ -54,19 +54,19 @@ def choose(name: str, root: pathlib.Path):
     if not os.path.exists(root):
         raise UserError("there is no such folder or file to convert", path=root, remedy="Check --input")
     if name == AUTO:
-        found = detected(root)
-        if len(found) == 1:
-            return LAYOUTS[found[0]]
-        if found:
+        names = detected(root)
+        if len(names) == 1:
+            return LAYOUTS[names[0]]
+        if names:
             raise UserError(
-                f"this has the layouts {' and '.join(found)} at once",
+                f"expected one layout, got {' and '.join(names)}",
                 path=root,
-                remedy=f"Choose one: --layout={found[0]} or --layout={found[1]}",
+                remedy=f"Choose one: --layout={names[0]} or --layout={names[1]}",
             )
     elif LAYOUTS[name].detect(root):
         return LAYOUTS[name]
     expected = "this is none of the known layouts" if name == AUTO else f"expected the layout {name}"
-    likely = _what_is_there(root)
+    likely = _likely_content(root)
     if likely:
         raise UserError(f"{expected}: {likely[0]}", path=root, remedy=likely[1])
     listed = f"Known are {known}" if name == AUTO else f"The layout is {LAYOUTS[name].DESCRIPTION}"
@@ -77,10 +77,10 @@ def choose(name: str, root: pathlib.Path):
     )
 
 
-def _what_is_there(root: pathlib.Path) -> tuple[str, str] | None:
+def _likely_content(root: pathlib.Path) -> tuple[str, str] | None:
     """What `root` seems to be instead, and the remedy."""
     if root.is_file():
-        return "it is a file", "Pass the folder that it lies in, or a CSV manifest"
+        return "it is a file", "Pass its folder, or a CSV manifest"
     if others := detected(root):
         return f"this is {' or '.join(others)}", f"Pass --layout={others[0]}"
     if inner := diagnose.inner_layout(root, _BY_NAMES):
@@ -89,7 +89,7 @@ def _what_is_there(root: pathlib.Path) -> tuple[str, str] | None:
         return "it seems to be one case", f"Pass the folder of all cases: --input={root.absolute().parent}"
     if dataset_json.has_channel_files(root):
         return (
-            f"its files are named as nnU-Net's, but there is no {dataset_json.FILE_NAME} that names the channels",
+            f"its files have names as in nnU-Net, but no {dataset_json.FILE_NAME} names the channels",
             'Add one: {"channel_names": {"0": "CT", "1": "PET"}, "file_ending": ".nii.gz"}',
         )
     return None

@@ -1,13 +1,13 @@
-"""A CSV file that names each case's files: columns ``case``, one per modality, ``label``, ``partition``, ``patient``::
+"""A CSV file with the files of each case: columns ``case``, one per modality, ``label``, ``partition``, ``patient``::
 
     case,ct,pet,label,patient
     P1,P1_ct.nii.gz,P1_pet.nii.gz,P1_label.nii.gz,P1
     P2,~/scans/P2/CT,~/scans/P2/PET,,P2
 
-Paths are relative to the CSV file, or absolute, or begin with ``~``. A folder is a DICOM series, a label that ends in
-.dcm is a DICOM-SEG or an RTSTRUCT. ``label``, ``partition`` and ``patient`` may be left out or left empty; the cell of
-a modality is empty where the case lacks it. Commas, semicolons or tabs separate cells, as the header shows or a line
-``sep=;`` before it says. Lines that begin with ``#`` are comments.
+Paths are relative to the CSV file, absolute, or begin with ``~``. A folder is a DICOM series, and a label that ends in
+.dcm is a DICOM-SEG or an RTSTRUCT. ``label``, ``partition`` and ``patient`` are optional, and their cells may be empty.
+The cell of a missing modality is empty. Cells are separated by commas, semicolons or tabs. The separator is the most
+frequent one in the header, or is given by a line ``sep=;`` before the header. Lines that begin with ``#`` are comments.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from semicml_tf.files.source import NiftiFile, Source
 from semicml_tf.preprocessing.normalisation import usual
 
 NAME = "csv"
-DESCRIPTION = "a CSV file with the columns case, one a modality, label, partition, patient"
+DESCRIPTION = "a CSV file with the columns case, one per modality, label, partition, patient"
 _MOST_BYTES = 1 << 26
 _OTHER_COLUMNS = ("case", "label", "partition", "patient")
-# Names of columns that most likely hold labels, and no modality.
+# Names of columns that most likely contain labels, not a modality.
 _LIKE_LABEL = re.compile(
     r"(labels?|masks?|seg|segmentations?|gt|ground[ _-]?truth|annotations?)[ _-]?\d*", re.IGNORECASE
 )
@@ -44,23 +44,23 @@ def detect(root: pathlib.Path) -> bool:
 
 
 def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns, and of each row its first line in the file and its cells by column.
+    """The columns, and for each row the number of its first line and its cells by column.
 
     Raises:
-        UserError: the file is no CSV file, a quote is not closed, a column is there twice, or a row has other cells
-            than the header.
+        UserError: the file is no CSV file, a quote is not closed, a column exists twice, or the number of cells differs
+            between a row and the header.
     """
     try:
         numbered = enumerate(io.StringIO(_text(path), newline=""), start=1)
         lines = {number: line for number, line in numbered if line.strip() and not line.startswith("#")}
         first = next(iter(lines), 0)
-        # Spreadsheets write semicolons where the comma is the decimal point.
+        # Spreadsheets write semicolons in languages with a decimal comma.
         delimiter = max(",;\t", key=lines.get(first, "").count)
-        if named := re.fullmatch(r"\"?sep=(.)\"?\s*", lines.get(first, ""), re.IGNORECASE):
-            delimiter = named[1]
+        if separator := re.fullmatch(r"\"?sep=(.)\"?\s*", lines.get(first, ""), re.IGNORECASE):
+            delimiter = separator[1]
             del lines[first]
         rows = _numbered(lines, delimiter, path)
-    except (OSError, ValueError) as error:  # ValueError: it is no text, or the delimiter is none
+    except (OSError, ValueError) as error:  # ValueError: the file is no text, or the delimiter is invalid
         raise UserError(
             f"expected a CSV file in UTF-8, but it cannot be read ({error})",
             path=path,
@@ -68,7 +68,7 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]
         ) from error
     rows = [(line, row) for line, row in rows if any(row)]
     columns = rows[0][1] if rows else []
-    while columns and not columns[-1]:  # spreadsheets end lines with the cells of columns that were emptied
+    while columns and not columns[-1]:  # spreadsheets write cells of emptied columns
         columns.pop()
     columns = [name.lower() if name.lower() in _OTHER_COLUMNS else name for name in columns]
     twice = sorted({name for name in columns if columns.count(name) > 1})
@@ -79,20 +79,20 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]
             raise UserError(
                 f"row {line} has more or fewer cells than the header's {len(columns)}",
                 path=path,
-                remedy="Put a cell that holds a separator between quotes, and leave empty cells empty",
+                remedy="Quote cells that contain a separator, and keep empty cells",
             )
     return columns, [(line, dict(zip(columns, row))) for line, row in rows[1:]]
 
 
 def _numbered(lines: Mapping[int, str], delimiter: str, path: pathlib.Path) -> list[tuple[int, list[str]]]:
-    """The rows, each with the number of its first line; `lines` are by number."""
+    """The rows, each with the number of its first line; `lines` has the lines by number."""
     numbers, texts = list(lines), list(lines.values())
-    how = {"skipinitialspace": True, "delimiter": delimiter}
-    reader, rows, begin = csv.reader(texts, **how), [], 0
+    dialect = {"skipinitialspace": True, "delimiter": delimiter}
+    reader, rows, begin = csv.reader(texts, **dialect), [], 0
     try:
         for row in reader:
-            if reader.line_num > begin + 1:  # a quote that is never closed would take in all rows below it
-                list(csv.reader(texts[begin : reader.line_num], **how, strict=True))
+            if reader.line_num > begin + 1:  # an unclosed quote would include all rows below
+                list(csv.reader(texts[begin : reader.line_num], **dialect, strict=True))
             rows.append((numbers[begin], [cell.strip() for cell in row]))
             begin = reader.line_num
     except csv.Error as error:
@@ -109,8 +109,8 @@ def _text(path: pathlib.Path) -> str:
     with open(path, "rb") as stream:
         content = stream.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise ValueError(f"it has more than {_MOST_BYTES} bytes")
-    # Spreadsheets write "Unicode text" so.
+        raise ValueError(f"the file has more than {_MOST_BYTES} bytes")
+    # Spreadsheets export "Unicode text" as UTF-16.
     return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8").lstrip("\ufeff")
 
 
@@ -126,7 +126,7 @@ def _path(root: pathlib.Path, cell: str) -> pathlib.Path:
 
 
 def holds_patient_names(root: pathlib.Path) -> bool:
-    """Whether it names DICOM: series, which are folders, or label objects. Their paths may be patients' own names."""
+    """Whether the manifest names DICOM series (folders) or labels, whose paths may contain names of patients."""
     columns, rows = _rows(root)
     images = [name for name in columns if name and name not in _OTHER_COLUMNS]
     cells = [(name, row.get(name) or "") for _, row in rows for name in (*images, "label")]
@@ -137,13 +137,13 @@ def holds_patient_names(root: pathlib.Path) -> bool:
 
 
 def _columns_of(modalities: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
-    """The column of each modality, in whatever spelling; see `modality_names.spelled`."""
+    """The column of each modality, in any spelling; see `modality_names.spelled`."""
     others = [name for name in columns if name not in _OTHER_COLUMNS]
     return {name: spelled(name, others) for name in modalities}
 
 
 def modalities(root: pathlib.Path) -> tuple[str, ...]:
-    """Names of the columns that are modalities: names of known modalities, and columns that name files."""
+    """Names of the modality columns: those with the name of a known modality, or with existing files."""
     columns, rows = _rows(root)
     return tuple(name for name in columns if name not in _OTHER_COLUMNS and _is_modality(name, rows, root))
 
@@ -157,7 +157,7 @@ def _is_modality(column: str, rows: Sequence[tuple[int, Mapping[str, str]]], roo
 
 
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
-    """What was found, in one sentence; raises as `find`."""
+    """What the folder contains, in one sentence; raises as `find`."""
     return summary.describe("CSV manifest", find(root, modalities(root), options))
 
 
@@ -165,8 +165,8 @@ def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = 
     """The columns that are not read; see `catalogue.choose`.
 
     Raises:
-        UserError: there is no column of labels, and a column that is not read most likely has them; a label file that
-            a row names does not exist.
+        UserError: an unused column most likely contains the labels, and there is no column ``label``; or a label file
+            does not exist.
     """
     columns, rows = _rows(root)
     missing = [name for name in _OTHER_COLUMNS if name not in columns]
@@ -180,24 +180,24 @@ def oddities(root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = 
             remedy=f"Did you mean 'label'? Rename the column '{labels[0]}', or remove it if it has no labels",
         )
     for line, row in rows:
-        # The case would pass for an unlabelled one.
+        # Otherwise the case would count as unlabelled.
         if row.get("label") and not os.path.exists(_path(root, row["label"])):
             raise UserError(
                 f"row {line}, case {folders.case_name(row.get('case', ''))}: the label file does not exist",
                 path=_path(root, row["label"]),
                 remedy="Correct the cell, or leave it empty for an unlabelled case",
             )
-    # A modality that is not asked for is nothing strange; where no label is named it may be that.
+    # An unused modality is no problem, unless there is no label column: then it may contain the labels.
     if "label" not in missing:
         unused = [name for name in unused if not _is_modality(name, rows, root)]
     if not unused:
         return []
-    lacking = f"no column {' and no column '.join(repr(name) for name in missing)}; " if missing else ""
+    absent = f"no column {' and no column '.join(repr(name) for name in missing)}; " if missing else ""
     return [
         summary.Oddity(
             "unused_column",
             root,
-            f"{lacking}unused columns: {', '.join(unused)}",
+            f"{absent}unused columns: {', '.join(unused)}",
             "Rename a column that should be read to case, label, partition, patient or the name of a modality",
         )
     ]
@@ -209,10 +209,10 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
     Args:
         root: the CSV file.
         modalities: names to look for.
-        options: what the user says of the folder.
+        options: the user's choices for the folder.
 
     Raises:
-        UserError: a missing column or case name; a case in two rows; a folder that is no DICOM series.
+        UserError: a column or case name is missing, a case is in two rows, or a folder is no DICOM series.
     """
     columns, rows = _rows(root)
     column = _columns_of(modalities, columns)
@@ -270,7 +270,7 @@ def _image(path: pathlib.Path, cell: str) -> Source:
 
 
 def _label(path: pathlib.Path, images: Mapping[str, Source], options: LayoutOptions) -> tuple[Source, Source | None]:
-    """The label, and the image that it was drawn on where it tells that itself."""
+    """The label; and for DICOM, the image on which it was drawn, or else the label itself."""
     if path.suffix.lower() != ".dcm":
         return NiftiFile(path), None
     from semicml_tf.files.dicom import scan
@@ -278,8 +278,9 @@ def _label(path: pathlib.Path, images: Mapping[str, Source], options: LayoutOpti
     from semicml_tf.files.dicom.series import DicomSeries
 
     series = [source for source in images.values() if isinstance(source, DicomSeries)]
-    told = {uid for one in scan.scan(path.parent).headers if one.path == path for uid in one.references}
-    drawn_on = next((source for source in series if source.series_uid in told), None)
+    headers = [header for header in scan.scan(path.parent).headers if header.path == path]
+    references = {uid for header in headers for uid in header.references}
+    drawn_on = next((source for source in series if source.series_uid in references), None)
     if drawn_on is None and len(series) == 1:
         drawn_on = series[0]
     label = DicomLabel.of((path,), drawn_on, options)

@@ -1,4 +1,4 @@
-"""``dataset.json`` beside ``imagesTr``: what Medical Segmentation Decathlon and nnU-Net share, and how they differ."""
+"""``dataset.json`` beside ``imagesTr``, as in Medical Segmentation Decathlon and nnU-Net."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Files(TypedDict):
 
 
 class Description(TypedDict, total=False):
-    """What is read of ``dataset.json``: channels by number; the files' ending and places, of nnU-Net v2."""
+    """Fields of ``dataset.json``: channels by number; in nnU-Net v2, also the ending and paths of files."""
 
     channel_names: dict[str, str]
     modality: dict[str, str]
@@ -39,7 +39,7 @@ class Description(TypedDict, total=False):
 
 
 def read(root: pathlib.Path) -> Description:
-    """What ``dataset.json`` says.
+    """Reads ``dataset.json``.
 
     Raises:
         UserError: the file cannot be read, or is malformed.
@@ -54,19 +54,19 @@ def read(root: pathlib.Path) -> Description:
 
 
 def content(root: pathlib.Path) -> dict[str, Any] | None:
-    """What ``dataset.json`` says, if it is there and is of one of the two."""
+    """The content of ``dataset.json``; None if the file is missing or of another kind."""
     try:
         body = json_files.load(root / FILE_NAME, what="", max_bytes=json_files.MAX_BYTES_OF_CASES)
     except UserError:
         return None
-    named = isinstance(body, dict) and (body.get("channel_names") or body.get("modality"))
-    return body if isinstance(named, dict) else None
+    names = isinstance(body, dict) and (body.get("channel_names") or body.get("modality"))
+    return body if isinstance(names, dict) else None
 
 
 def has_channel_files(root: pathlib.Path) -> bool:
-    """Whether each channel is a file of its own (nnU-Net), and not all of them one 4-D file (Decathlon).
+    """Whether each channel is a separate file (nnU-Net), rather than one 4-D file for all (Decathlon).
 
-    ``CASE_0000`` tells channel 0; unless a label is called so, too, since a label is named after its case alone.
+    ``CASE_0000`` is channel 0, unless a label has the same name: labels are named after the case only.
     """
     for part in PARTS:
         names = [folders.stem(name) for name in folders.nifti_files(root / f"images{part}")]
@@ -81,53 +81,53 @@ def oddities(root: pathlib.Path, cases: Sequence[CaseFiles], description: str) -
     """The files that no case claims, and numbers of cases that differ from those in ``dataset.json``.
 
     Args:
-        root: folder that holds ``dataset.json``.
-        cases: all that the layout finds in it, with every modality.
+        root: folder with ``dataset.json``.
+        cases: all cases of the layout, with all modalities.
         description: how the layout names files.
     """
-    found = []
+    differences = []
     body = content(root) or {}
     for part, key in (("Tr", "numTraining"), ("Ts", "numTest")):
         images = root / f"images{part}"
         count = sum(any(source.path.parent == images for source in case.images.values()) for case in cases)
         expected = body.get(key)
-        # The test images of a public data set are often left out; a count of none is no mistake there.
+        # Public data sets often omit the test images, so that no test images are no error.
         if type(expected) is int and expected != count and (count or part == "Tr"):
-            found.append(
+            differences.append(
                 summary.Oddity(
                     "case_count_differs",
                     root / FILE_NAME,
-                    f"expected {expected} cases in {images.name} as '{key}' says, found {count}",
-                    f"Check that {images.name} is complete and named as the layout says, or correct '{key}'",
+                    f"expected {expected} cases in {images.name} as in '{key}', got {count}",
+                    f"Check that {images.name} is complete and follows the layout's names, or correct '{key}'",
                 )
             )
-    places = [root / f"{what}{part}" for part in PARTS for what in ("images", "labels")]
-    return [*found, *summary.unclaimed(cases, folders.volumes(places), description)]
+    places = [root / f"{kind}{part}" for part in PARTS for kind in ("images", "labels")]
+    return [*differences, *summary.unclaimed(cases, folders.volumes(places), description)]
 
 
 def channels(root: pathlib.Path) -> dict[str, int]:
-    """Number of the channel by our name of its modality.
+    """Numbers of the channels by canonical modality name.
 
     Raises:
-        UserError: the file cannot be read or is malformed, or two channels are one modality.
+        UserError: the file cannot be read or is malformed, or two channels have the same modality.
     """
     path = root / FILE_NAME
     body = read(root)
-    named = body.get("channel_names") or body.get("modality") or {}
+    names = body.get("channel_names") or body.get("modality") or {}
     try:
-        numbers = {int(number): canonical(name) for number, name in named.items()}
-        if not len(numbers) == len(named) > 0 or not 0 <= min(numbers) <= max(numbers) <= 9999:
-            raise ValueError("no channels, a number twice, or numbers that no file can have")
+        numbers = {int(number): canonical(name) for number, name in names.items()}
+        if not len(numbers) == len(names) > 0 or not 0 <= min(numbers) <= max(numbers) <= 9999:
+            raise ValueError("no channels, a repeated number, or a number out of range")
     except ValueError as error:
         raise UserError(
-            "expected 'channel_names' (nnU-Net v2) or 'modality' (Decathlon, nnU-Net v1), a name by number",
+            "expected 'channel_names' (nnU-Net v2) or 'modality' (Decathlon, nnU-Net v1) with names by number",
             path=path,
             remedy='For example "channel_names": {"0": "CT", "1": "PET"}',
         ) from error
-    found = {name: number for number, name in sorted(numbers.items())}
-    if len(found) < len(numbers):
-        twice = next(name for name in found if list(numbers.values()).count(name) > 1)
+    number_of = {name: number for number, name in sorted(numbers.items())}
+    if len(number_of) < len(numbers):
+        twice = next(name for name in number_of if list(numbers.values()).count(name) > 1)
         raise UserError(
-            f"two channels are called '{twice}'", path=path, remedy="Give each channel a name of its own in the file"
+            f"two channels are called '{twice}'", path=path, remedy="Give each channel a different name in the file"
         )
-    return found
+    return number_of

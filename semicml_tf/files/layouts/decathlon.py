@@ -34,12 +34,12 @@ def detect(root: pathlib.Path) -> bool:
 
 
 def modalities(root: pathlib.Path) -> tuple[str, ...]:
-    """Names of the modalities that there are."""
+    """Names of the modalities that at least one case has."""
     return tuple(dataset_json.channels(root))
 
 
 def describe(root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
-    """What was found, in one sentence; raises as `find`."""
+    """What the folder contains, in one sentence; raises as `find`."""
     return summary.describe("Medical Segmentation Decathlon", find(root, modalities(root), options))
 
 
@@ -52,31 +52,31 @@ def find(root: pathlib.Path, modalities: Sequence[str], options: LayoutOptions =
     """Lists the cases, sorted by name.
 
     Args:
-        root: folder that holds ``dataset.json`` and ``imagesTr``.
-        modalities: names to look for, as `modality_names.canonical` makes them of the file's.
-        options: what the user says of the folder.
+        root: folder with ``dataset.json`` and ``imagesTr``.
+        modalities: names to look for, in any spelling.
+        options: the user's choices for the folder.
 
     Raises:
-        UserError: `dataset.json` is unusable or does not name the modality; a case that is there twice.
+        UserError: `dataset.json` is unusable or lacks a modality, or a case exists twice.
     """
     channels = dataset_json.channels(root)
-    asked = modality_names.among(modalities, tuple(channels), layout=NAME, path=root)
+    wanted = modality_names.among(modalities, tuple(channels), layout=NAME, path=root)
     cases: dict[str, CaseFiles] = {}
     for part in dataset_json.PARTS:
         images, labels = root / f"images{part}", root / f"labels{part}"
-        there, labels_there = folders.nifti_files(images), frozenset(folders.nifti_files(labels))
-        for name in there:
+        label_names = frozenset(folders.nifti_files(labels))
+        for name in folders.nifti_files(images):
             case_id = folders.case_name(folders.stem(name))
             if case_id in cases:
                 raise UserError(
                     f"case {case_id} is there twice", path=images / name, remedy="Remove or rename one of them"
                 )
-            label = folders.existing_or_expected(labels, folders.stem(name), labels_there)
-            # Of a file with one channel all is meant: it is 3-D.
+            label = folders.existing_or_expected(labels, folders.stem(name), label_names)
+            # A file with one channel is 3-D, and is read as a whole.
             images_of = {
                 word: NiftiFile(images / name, channels[ours] if len(channels) > 1 else None)
-                for word, ours in asked.items()
+                for word, ours in wanted.items()
             }
-            has_label = part == "Tr" or label.name in labels_there
+            has_label = part == "Tr" or label.name in label_names
             cases[case_id] = CaseFiles(case_id, images=images_of, label=NiftiFile(label) if has_label else None)
     return [cases[name] for name in sorted(cases)]

@@ -1,4 +1,4 @@
-"""Cases that come in deliveries: a folder with ``span-1``, ``span-2``, ..., each of which has one of the layouts."""
+"""Cases in deliveries: a folder with ``span-1``, ``span-2``, ..., each of which has one of the layouts."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ _NAME = re.compile(r"span-(\d+)")
 
 
 def spans(root: str | os.PathLike) -> dict[int, pathlib.Path]:
-    """The deliveries' folders by number, in order.
+    """Folders of the deliveries by number, in order.
 
     Raises:
-        UserError: two have one number (``span-1`` and ``span-01``).
+        UserError: two folders have the same number (``span-1`` and ``span-01``).
     """
-    found: dict[int, pathlib.Path] = {}
+    folder_of: dict[int, pathlib.Path] = {}
     for name in folders.entries(pathlib.Path(root))[0]:
         match = _NAME.fullmatch(name)
         if not match:
             continue
         number, folder = int(match[1]), pathlib.Path(root) / name
-        if number in found:
+        if number in folder_of:
             raise UserError(
-                f"this and {found[number].name} are both delivery {number}", path=folder, remedy="Rename one of them"
+                f"this and {folder_of[number].name} are both delivery {number}",
+                path=folder,
+                remedy="Rename one of them",
             )
-        found[number] = folder
-    return dict(sorted(found.items()))
+        folder_of[number] = folder
+    return dict(sorted(folder_of.items()))
 
 
 def is_there(root: pathlib.Path) -> bool:
@@ -70,19 +72,19 @@ class Deliveries:
         )
 
     def modalities(self, root: pathlib.Path) -> tuple[str, ...]:
-        """Names of the modalities that there are."""
+        """Names of the modalities that at least one case has."""
         return tuple(
             dict.fromkeys(name for folder, layout in self.parts.values() for name in layout.modalities(folder))
         )
 
     def describe(self, root: pathlib.Path, options: LayoutOptions = DEFAULT) -> str:
-        """What was found, in one sentence; raises as `find`."""
+        """What the folder contains, in one sentence; raises as `find`."""
         return ". ".join(
             f"delivery {number}: {layout.describe(folder, options)}" for number, (folder, layout) in self.parts.items()
         )
 
     def oddities(self, root: pathlib.Path, asked: Sequence[str], options: LayoutOptions = DEFAULT) -> list[Oddity]:
-        """What is odd in the deliveries' folders; see `catalogue.choose`."""
+        """Files that no case of a delivery claims, and similar problems; see `catalogue.choose`."""
         parts = [part for part in self.parts.values() if hasattr(part[1], "oddities")]
         return [oddity for folder, layout in parts for oddity in layout.oddities(folder, asked, options)]
 
@@ -90,20 +92,20 @@ class Deliveries:
         """Lists the cases of all deliveries, sorted by name.
 
         Raises:
-            UserError: a layout raises it, or a case is repeated and not to be replaced.
+            UserError: a layout raises it, or a case is repeated without `replace`.
         """
-        found: dict[str, CaseFiles] = {}
+        cases: dict[str, CaseFiles] = {}
         for number, (folder, layout) in self.parts.items():
             for case in layout.find(folder, modalities, options):
-                before = found[case.case_id].spans if case.case_id in found else ()
+                before = cases[case.case_id].spans if case.case_id in cases else ()
                 if before and not self.replace:
                     raise UserError(
-                        f"case {case.case_id} came in delivery {before[-1]}, and comes again in delivery {number}",
+                        f"case {case.case_id} is in delivery {before[-1]} and again in delivery {number}",
                         path=folder,
-                        remedy="Remove it from one of them, or pass --repeated_cases=replace to take the newer one",
+                        remedy="Remove it from one of them, or pass --repeated_cases=replace to use the newer one",
                     )
-                found[case.case_id] = dataclasses.replace(case, spans=(*before, number))
-        return [found[name] for name in sorted(found)]
+                cases[case.case_id] = dataclasses.replace(case, spans=(*before, number))
+        return [cases[name] for name in sorted(cases)]
 
 
 def choose(root: pathlib.Path, name: str = catalogue.AUTO, *, span: int | None = None, replace: bool = False):

@@ -11,12 +11,12 @@ from semicml_tf.files.layouts import folder as folders
 from semicml_tf.files.layouts import modality_names
 
 _LEVELS = 6
-_MOST = 20_000  # files to count at most
+_MOST = 20_000  # largest number of files to count
 _KINDS = (".nii.gz", ".nii", ".dcm", ".img", ".hdr", ".mha", ".nrrd", ".png", ".csv", ".json", ".zip", ".tar", ".gz")
 
 
 def walk(root: pathlib.Path) -> Iterator[tuple[int, pathlib.Path, list[str]]]:
-    """Level, folder and the names of its files, level by level; links are followed, each folder is visited once."""
+    """Yields level, folder and file names, level by level. Links are followed, and each folder is visited once."""
     seen = {os.path.realpath(root)}
     waiting = collections.deque([(1, root)])
     while waiting:
@@ -31,7 +31,7 @@ def walk(root: pathlib.Path) -> Iterator[tuple[int, pathlib.Path, list[str]]]:
 
 
 def describe(root: pathlib.Path) -> str:
-    """For example ``it holds 412 .nii.gz and 2 .csv files in 3 levels, the first NIfTI file is a/b/c.nii.gz``."""
+    """Summary, e.g. ``it holds 412 .nii.gz and 2 .csv files in 3 levels, the first NIfTI file is a/b/c.nii.gz``."""
     counts: collections.Counter[str] = collections.Counter()
     first, deepest = None, 1
     for level, place, files in walk(root):

@@ -24,16 +24,16 @@ _OTHER_IMAGES = (".hdr", ".img", ".hdr.gz", ".img.gz", ".nii.bz2", ".nii.zst", "
 def entries(folder: pathlib.Path) -> tuple[list[str], list[str]]:
     """Names of the folders and of the files in `folder`, each sorted.
 
-    Hidden names are left out, including the ``._NAME`` files that macOS writes on foreign disks. A broken or circular
-    link counts as a file, so that an error can name it.
+    Hidden names are omitted, including ``._NAME`` files, which macOS writes on other file systems. A broken or
+    circular link counts as a file, so that an error can name it.
 
     Raises:
         UserError: the folder cannot be read.
     """
     folders, files = [], []
     try:
-        with os.scandir(folder) as found:
-            for entry in found:
+        with os.scandir(folder) as scanned:
+            for entry in scanned:
                 if not entry.name.startswith("."):
                     (folders if _is_folder(entry) else files).append(entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -80,28 +80,30 @@ def stem(name: str) -> str:
     return name
 
 
-def existing_or_expected(folder: pathlib.Path, name: str, there: Collection[str]) -> pathlib.Path:
+def existing_or_expected(folder: pathlib.Path, name: str, existing: Collection[str]) -> pathlib.Path:
     """The file `name` with a NIfTI ending, or its expected path if it does not exist.
 
     Args:
         folder: the folder of the file.
         name: name of the file without its ending.
-        there: names of the existing files in `folder`.
+        existing: names of the existing files in `folder`.
 
     Raises:
         UserError: the file exists with two endings.
     """
-    found = [name + ending for ending in _SPELLINGS if name + ending in there]
-    if len(found) > 1:
+    files = [name + ending for ending in _SPELLINGS if name + ending in existing]
+    if len(files) > 1:
         raise UserError(
-            f"'{name}' is there twice, with the endings {' and '.join(file[len(name) :] for file in found)}",
-            path=folder / found[0],
-            remedy=f"Remove it or {found[1]}",
+            f"'{name}' is there twice, with the endings {' and '.join(file[len(name) :] for file in files)}",
+            path=folder / files[0],
+            remedy=f"Remove it or {files[1]}",
         )
-    if found:
-        return folder / found[0]
+    if files:
+        return folder / files[0]
     # Expects a zipped file, unless all other files of the folder are not zipped.
-    zipped = any(other.endswith(ENDINGS[0]) for other in there) or not any(other.endswith(".nii") for other in there)
+    zipped = any(other.endswith(ENDINGS[0]) for other in existing) or not any(
+        other.endswith(".nii") for other in existing
+    )
     return folder / (name + ENDINGS[0 if zipped else 1])
 
 

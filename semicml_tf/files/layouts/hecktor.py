@@ -26,10 +26,10 @@ class SharedFolders:
     Attributes:
         NAME: of the layout.
         DESCRIPTION: its files, for messages.
-        title: the first words of the description of a folder.
-        suffixes: of the images' names, by our name of the modality; with ``ct``, on whose grid HECKTOR draws.
-        label_suffix: of the labels' names.
-        places: the folders of images, each with its folder of labels, under the root.
+        title: start of the description of a folder.
+        suffixes: suffix of image names by modality, with ``ct``, on whose grid labels are drawn.
+        label_suffix: suffix of label names.
+        places: yields the pairs of an image folder and its label folder under a root.
     """
 
     NAME: str
@@ -68,7 +68,7 @@ class SharedFolders:
             options: the user's choices for the folder.
 
         Raises:
-            UserError: a modality that the layout does not have; a case or file that is there twice.
+            UserError: the layout lacks a modality, or a case or file exists twice.
         """
         wanted = modality_names.among(modalities, tuple(self.suffixes), layout=self.NAME, path=root)
         cases: dict[str, CaseFiles] = {}
@@ -84,7 +84,7 @@ class SharedFolders:
         return [cases[name] for name in sorted(cases)]
 
     def _case_names(self, files: Sequence[str]) -> list[str]:
-        """The cases that have an image among these names of NIfTI files."""
+        """Names of the cases with an image among these names of NIfTI files."""
         stems = [(folders.stem(name), suffix) for name in files for suffix in self.suffixes.values()]
         return sorted({stem.removesuffix(suffix) for stem, suffix in stems if stem.endswith(suffix)} - {""})
 
@@ -100,7 +100,7 @@ class SharedFolders:
                 case_id=folders.case_name(case),
                 images={name: image(case, ours) for name, ours in wanted.items()},
                 label=NiftiFile(folders.existing_or_expected(labels, case + self.label_suffix, labels_present)),
-                # Whatever else is converted, the labels share the CT's grid.
+                # Labels have the grid of CT, even if CT is not converted.
                 label_on=image(case, "ct"),
             )
 
@@ -111,7 +111,7 @@ def _parts(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
 
 
 def _side_by_side(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """`root`, its ``hecktor_nii``, and those in its folders ``hecktor...``, each with images and labels."""
+    """`root`, and the folders ``hecktor_nii*`` in it or in its folders ``hecktor*``, with images and labels."""
     yield root, root
     for part in [root, *(root / name for name in folders.entries(root)[0] if name.lower().startswith("hecktor"))]:
         for name in folders.entries(part)[0]:

@@ -9,35 +9,35 @@ from semicml_tf.errors import UserError
 from semicml_tf.preprocessing.normalisation import canonical
 
 
-def spelled(name: str, there: Collection[str]) -> str | None:
-    """The name in `there` that equals `name`, else the only one in another spelling; None without a unique match."""
-    if name in there:
+def spelled(name: str, available: Collection[str]) -> str | None:
+    """`name` if it is in `available`, else its only other spelling there; None without a unique match."""
+    if name in available:
         return name
-    found = [other for other in there if canonical(other) == canonical(name)]
-    return found[0] if len(found) == 1 else None
+    matches = [other for other in available if canonical(other) == canonical(name)]
+    return matches[0] if len(matches) == 1 else None
 
 
-def among(asked: Sequence[str], there: Collection[str], *, layout: str, path: str | os.PathLike) -> dict[str, str]:
+def among(asked: Sequence[str], available: Collection[str], *, layout: str, path: str | os.PathLike) -> dict[str, str]:
     """Matches the user's names of modalities with those of a layout.
 
     Args:
         asked: the user's names, in any spelling.
-        there: names of the modalities of the layout or its folder.
+        available: names of the modalities of the layout or its folder.
         layout: name of the layout, for messages.
         path: path of the source, for messages.
 
     Returns:
-        The name in `there` by the name in `asked`.
+        The name in `available` by the name in `asked`.
 
     Raises:
         UserError: a modality does not exist, or has two names in `asked`.
     """
     names: dict[str, str] = {}
     for name in asked:
-        ours = spelled(name, there)
+        ours = spelled(name, available)
         if ours is None:
             raise UserError(
-                f"layout {layout} has the modalities {', '.join(there) or '(none)'}, got '{name}'",
+                f"layout {layout} has the modalities {', '.join(available) or '(none)'}, got '{name}'",
                 path=path,
                 remedy="Check --modalities",
             )

@@ -157,7 +157,7 @@ def test_a_drawn_split_stays_as_it_is(source, tmp_path):
 def test_a_case_that_comes_again(source, tmp_path):
     copied = shutil.copytree(source, tmp_path / "source")
     corrected = image_folders.hecktor(copied / "span-3", ["P4"])
-    with pytest.raises(UserError, match="case P4 came in delivery 1, and comes again in delivery 3") as caught:
+    with pytest.raises(UserError, match="case P4 is in delivery 1 and again in delivery 3") as caught:
         split_of(copied)
     assert str(corrected) in caught.value.line and "--repeated_cases=replace" in caught.value.line
     values = config_of(copied, "--repeated_cases=replace")

@@ -47,10 +47,10 @@ def label(root, **options):
     return bids.find(root, ["t2"], LayoutOptions(**options))[0].label
 
 
-def test_the_lesion_goes_before_other_masks(subject):
+def test_the_lesion_mask_takes_precedence(subject):
     place = subject / "derivatives/masks/sub-01/anat"
     touch(place / "sub-01_desc-brain_mask.nii.gz", place / "sub-01_label-WM_mask.nii.gz")
-    assert label(subject) is None  # masks of anatomy are nobody's lesion
+    assert label(subject) is None  # masks of anatomy are no lesions
     touch(place / "sub-01_space-orig_dseg.nii.gz")
     assert label(subject).path.name == "sub-01_space-orig_dseg.nii.gz"
     touch(place / "sub-01_label-lesion_mask.nii.gz")
@@ -82,7 +82,7 @@ def test_several_images_of_one_modality_are_listed_where_one_is_read(subject):
     assert "t2 1" in bids.describe(subject)
 
 
-def test_the_label_of_another_session_or_subject_is_not_taken(subject):
+def test_the_label_of_another_session_or_subject_is_ignored(subject):
     touch(subject / "derivatives/d/sub-011/anat/sub-011_dseg.nii.gz")
     touch(subject / "derivatives/d/sub-01/ses-2/anat/sub-01_ses-2_dseg.nii.gz")
     assert label(subject) is None

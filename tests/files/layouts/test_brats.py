@@ -62,7 +62,7 @@ def test_a_file_zipped_and_not(tmp_path):
         BRATS.find(tmp_path, ["t2"])
 
 
-def test_the_misnamed_segmentation_of_2020_is_offered_and_taken_on_request(tmp_path):
+def test_the_misnamed_segmentation_of_2020_is_used_on_request(tmp_path):
     case = "BraTS20_Training_355"
     place = tmp_path / case
     touch(*(place / f"{case}_{what}.nii" for what in ("t1", "t1ce", "t2", "flair")), place / "W39_1998.09.19_Segm.nii")
@@ -74,13 +74,13 @@ def test_the_misnamed_segmentation_of_2020_is_offered_and_taken_on_request(tmp_p
     (found,) = BRATS.find(tmp_path, ["t2"], LayoutOptions(accept_near_matches=True))
     check_present(found, with_label=True)
     assert found.label.path == found.near_matches["label"] == place / "W39_1998.09.19_Segm.nii"
-    # Of two that can be meant neither is offered.
+    # If two files are candidates, neither is offered.
     touch(place / "old_seg.nii")
     (found,) = BRATS.find(tmp_path, ["t2"], LayoutOptions(accept_near_matches=True))
     assert not found.near_matches and found.label.missing() == place / f"{case}_seg.nii"
 
 
-def test_a_misnamed_image_is_offered_too(tmp_path):
+def test_a_misnamed_image_is_offered(tmp_path):
     touch(tmp_path / "A/A_t1ce.nii", tmp_path / "A/A_T2.nii", tmp_path / "A/A_seg.nii", tmp_path / "A/notes_on_t1.txt")
     (found,) = BRATS.find(tmp_path, ["t1", "t1ce", "t2"])
     assert found.near_matches == {"t2": tmp_path / "A/A_T2.nii"}
@@ -110,7 +110,7 @@ def test_names_with_spaces_and_letters_of_any_alphabet(tmp_path):
     touch(tmp_path / case / f"{case}_t2.nii.gz")
     (found,) = BRATS.find(tmp_path, ["t2"])
     assert found.case_id == case and not found.images["t2"].missing()
-    # As macOS spells it: the case's name is one, whatever its file system makes of it.
+    # In the decomposed form of macOS, the name of the case is the same.
     decomposed = "Mu\u0308ller 王"
     touch(tmp_path / "mac" / decomposed / f"{decomposed}_t2.nii.gz")
     (found,) = BRATS.find(tmp_path / "mac", ["t2"])

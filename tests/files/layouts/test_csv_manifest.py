@@ -43,7 +43,7 @@ def test_columns_are_found_in_any_spelling(tmp_path):
         csv_manifest.find(path, ["pet"])
 
 
-def test_an_empty_cell_is_a_modality_that_the_case_lacks(tmp_path):
+def test_an_empty_cell_is_a_missing_modality(tmp_path):
     path = tmp_path / "cases.csv"
     path.write_text("case,ct,pet,patient\nA,a, ,P\nB,a,b,P\n")
     first, second = csv_manifest.find(path, ["ct", "pet"])
@@ -73,7 +73,7 @@ def test_a_folder_is_a_dicom_series_and_a_label_may_be_dicom_too(tmp_path):
 
 def test_a_folder_without_dicom_files(tmp_path):
     (tmp_path / "series").mkdir()
-    os.mkfifo(tmp_path / "series/pipe.dcm")  # opening it would never end
+    os.mkfifo(tmp_path / "series/pipe.dcm")  # opening a pipe would block
     (tmp_path / "cases.csv").write_text("case,ct\nA,series\n")
     with pytest.raises(UserError, match="row 2, case A, 'ct': this is a folder; expected one series of DICOM images"):
         csv_manifest.find(tmp_path / "cases.csv", ["ct"])
@@ -165,7 +165,7 @@ def test_paths_in_the_home_folder(tmp_path, monkeypatch):
         ("case,ct", ""),
     ],
 )
-def test_columns_that_are_left_over_are_named(tmp_path, columns, told):
+def test_unused_columns_are_named(tmp_path, columns, told):
     cells = dict.fromkeys(("pet", "tumour", "label", "label2"), "a.nii")
     row = ",".join(cells.get(name, "x") for name in columns.split(","))
     (tmp_path / "cases.csv").write_text(f"{columns}\n{row}\n")
@@ -175,7 +175,7 @@ def test_columns_that_are_left_over_are_named(tmp_path, columns, told):
     assert list(csv_manifest.modalities(tmp_path / "cases.csv")) == named
 
 
-def test_a_label_that_a_row_names_exists(tmp_path):
+def test_a_missing_label_file_is_refused(tmp_path):
     manifest = tmp_path / "cases.csv"
     manifest.write_text("case,ct,label\nA,a,\nB,b,b_label.nii.gz\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"b_label.nii.gz: row 3, case B: the label file does not exist"):
@@ -190,4 +190,4 @@ def test_a_column_that_most_likely_has_the_labels(tmp_path, column):
     with pytest.raises(UserError, match=f"unused: {column}. Did you mean 'label'\\?") as caught:
         csv_manifest.oddities(tmp_path / "cases.csv", ["ct"])
     assert "cases.csv" in caught.value.line
-    assert csv_manifest.oddities(tmp_path / "cases.csv", ["ct", column]) == []  # it is asked for
+    assert csv_manifest.oddities(tmp_path / "cases.csv", ["ct", column]) == []  # the column is requested

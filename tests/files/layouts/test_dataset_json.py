@@ -46,7 +46,7 @@ def test_a_decathlon_task(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_a_channel_is_read_by_itself(tmp_path, dtype):
+def test_a_single_channel_is_read(tmp_path, dtype):
     array = np.random.default_rng(0).integers(0, 900, (*image_folders.SHAPE, 4)).astype(dtype)
     path = image_folders.write(tmp_path / "a.nii.gz", array)
     sources = [NiftiFile(path, channel) for channel in range(4)]
@@ -60,7 +60,7 @@ def test_a_channel_is_read_by_itself(tmp_path, dtype):
         NiftiFile(path, 4).read_volume()
     with pytest.raises(UserError, match="expected a 3-D volume, got 4-D"):
         NiftiFile(path).read_volume()
-    # The channel that is asked for may be whole where the file is not: its checksum still counts.
+    # The checksum of the whole file counts, even if the requested channel is intact.
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match="truncated"):
         sources[0].read_volume()
@@ -105,7 +105,7 @@ def test_nnunet_that_lists_its_files(tmp_path):
     assert str(case.images["pet"].path) == "/abs/a.nii.gz" and case.images["ct"].path == tmp_path / "far/a ct.nii.gz"
     assert case.label.path == tmp_path / "far/l.nii.gz"
     describe(tmp_path, channel_names={"0": "CT", "1": "PT"}, dataset={"A": {"images": ["one.nii.gz"]}})
-    with pytest.raises(UserError, match="expected for case A .*one path a channel"):
+    with pytest.raises(UserError, match="expected for case A .*one path per channel"):
         nnunet.find(tmp_path, ["pet"])
 
 
@@ -122,11 +122,11 @@ def test_four_digits_are_a_channel_only_where_labels_lack_them(tmp_path):
     [
         ({"channel_names": {"0": "CT"}, "file_ending": ".png"}, "expected a data set of NIfTI files, got .*'.png'"),
         ({"channel_names": {"0": "T1Gd", "1": "T1ce"}}, "two channels are called 't1ce'"),
-        ({"channel_names": {"CT": "0"}}, "a name by number"),
+        ({"channel_names": {"CT": "0"}}, "with names by number"),
         ({"channel_names": ["CT"]}, r'channel_names: expected .*, got \["CT"\].*For example "channel_names"'),
-        ({"channel_names": {"0": "CT", "00": "PET"}}, "a name by number"),
+        ({"channel_names": {"0": "CT", "00": "PET"}}, "with names by number"),
         ({"channel_names": {"0": "CT"}, "dataset": {"a": {"images": []}}}, r"dataset.a.images: .* at least 1 item"),
-        ({}, "a name by number"),
+        ({}, "with names by number"),
     ],
 )
 def test_unusable_descriptions(tmp_path, body, message):
@@ -136,10 +136,10 @@ def test_unusable_descriptions(tmp_path, body, message):
     assert "dataset.json" in caught.value.line
 
 
-def test_a_description_that_is_no_json_is_of_no_layout(tmp_path):
+def test_a_description_that_is_no_json_has_no_layout(tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     touch(tmp_path / "imagesTr/A_0000.nii.gz")
-    with pytest.raises(UserError, match="named as nnU-Net's, but there is no dataset.json that names the channels"):
+    with pytest.raises(UserError, match="names as in nnU-Net, but no dataset.json names the channels"):
         catalogue.choose("auto", tmp_path)
     with pytest.raises(UserError, match="dataset.json"):
         nnunet.find(tmp_path, ["ct"])

@@ -46,7 +46,7 @@ def test_a_case_is_a_study(tmp_path):
     study(tmp_path, "A", "1.6", StudyDate="20160101", series=("CT",))
     assert catalogue.choose("auto", tmp_path) is dicom and catalogue.choose("dicom", tmp_path) is dicom
     cases = find(tmp_path)
-    # Studies of one patient follow each other in time, and carry the patient's id.
+    # Studies of one patient are sorted by time, and have the id of the patient.
     assert [(case.case_id, case.patient) for case in cases] == [("A_1.7", "A"), ("A_1.6", "A"), ("B", "B")]
     assert [case.present(("ct", "pet")) for case in cases] == [("ct", "pet"), ("ct",), ("ct", "pet")]
     assert all(case.label is None and case.partition is None for case in cases)
@@ -59,7 +59,7 @@ def test_a_case_is_a_study(tmp_path):
 
 
 def test_labels_that_no_case_uses(tmp_path):
-    """Without images, of another series than the one that is used, beside a NIfTI label, of an unknown patient."""
+    """Labels without images, of an unused series, next to a NIfTI label, and of an unknown patient."""
     study(tmp_path, "A", "1.5", series=("CT",))
     orphan = write_rtstruct(tmp_path / "rt" / "orphan", {"GTV": [box(1.5, 3.5, 1.5, 3.5, 1)]})
     assert [(one.code, one.path) for one in dicom.oddities(tmp_path, ("ct",))] == [("unclaimed_file", orphan)]
@@ -148,7 +148,7 @@ def test_two_ct_series(tmp_path):
     assert case.images["ct"].read_grid().shape == (4, 4, 2)
 
 
-def test_pet_without_attenuation_correction_is_passed_over(tmp_path):
+def test_pet_without_attenuation_correction_is_ignored(tmp_path):
     study(tmp_path, "A", "1.6")
     files.write_series(
         tmp_path / "nac",
@@ -168,25 +168,25 @@ def test_pet_without_attenuation_correction_is_passed_over(tmp_path):
     [
         ({"dicom_series": {"ct": "("}}, "no regular expression"),
         ({"label_roi": "["}, "--label_roi: .* no regular expression"),
-        ({"dicom_series": {"ct": "nowhere"}}, "ct=nowhere matches no CT series; there are 'series 1'"),
+        ({"dicom_series": {"ct": "nowhere"}}, "ct=nowhere matches no CT series, got 'series 1'"),
     ],
 )
-def test_options_that_are_slips(tmp_path, options, message):
+def test_invalid_options_are_refused(tmp_path, options, message):
     study(tmp_path, "A", "1.6")
     with pytest.raises(UserError, match=message):
         find(tmp_path, **options)
 
 
-def test_studies_without_an_owner(tmp_path):
+def test_studies_without_exactly_one_patient_id(tmp_path):
     study(tmp_path / "a", "", "1.6")
-    with pytest.raises(UserError, match=r"a study has no PatientID \(0010,0020\)"):
+    with pytest.raises(UserError, match=r"expected a study with one PatientID, got none"):
         find(tmp_path / "a")
     study(tmp_path / "b", "A", "1.6", series=("CT",))
     study(tmp_path / "b", "B", "1.6", series=("CT",), SeriesInstanceUID="1.6.44")
-    with pytest.raises(UserError, match=r"a study has several PatientID"):
+    with pytest.raises(UserError, match=r"expected a study with one PatientID, got several"):
         find(tmp_path / "b")
     (tmp_path / "c").mkdir()
-    with pytest.raises(UserError, match="holds no DICOM image"):
+    with pytest.raises(UserError, match="has no DICOM image"):
         find(tmp_path / "c")
     assert not dicom.detect(tmp_path / "c")
 
@@ -202,8 +202,8 @@ def test_labels_of_the_study(tmp_path):
     assert label.read_label()[0].sum() == 4
 
 
-def test_label_belongs_to_the_series_that_it_names(tmp_path):
-    """Among two CT series the label's own is where it lands, whichever is converted."""
+def test_label_belongs_to_the_series_to_which_it_refers(tmp_path):
+    """The label has the grid of the series to which it refers, whichever CT series is converted."""
     study(tmp_path, files.PRIVATE_ID, "1.2.3")
     files.write_series(
         tmp_path / "x", files.numbers((2, 4, 4)), series="7", SeriesDescription="lung", FrameOfReferenceUID="1.2.3.9"
@@ -211,7 +211,7 @@ def test_label_belongs_to_the_series_that_it_names(tmp_path):
     write_rtstruct(tmp_path / "rt", {"GTV": [box(0.5, 2.5, 0.5, 2.5, 1)]})
     (case,) = find(tmp_path, dicom_series={"ct": "lung"})
     assert case.images["ct"].series_uid == "1.2.3.7" and case.label_on.series_uid == "1.2.3.1"
-    # Where that is not there, the frame of reference tells.
+    # Without this series, the frame of reference decides.
     shutil.rmtree(tmp_path / f"{files.PRIVATE_ID}-1.2.3")
     (case,) = find(tmp_path, ("ct",), dicom_series={"ct": "lung"})
     assert case.label_on.series_uid == "1.2.3.7"
@@ -233,7 +233,7 @@ def test_nifti_labels(tmp_path):
     study(tmp_path, "B", "1.8")
     study(tmp_path, "C", "1.9", folder="deep/C")
     (tmp_path / "labels").mkdir()
-    # An id that is no file name cannot be one; the study's UID can.
+    # An id that is no file name cannot name a label; the UID of the study can.
     paths = [tmp_path / "labels" / name for name in ("1.6.nii.gz", "B.nii.gz", "1.8.nii")]
     paths.append(tmp_path / "deep/C/label.nii.gz")
     for path in paths:
@@ -257,7 +257,7 @@ def test_damaged_files(tmp_path):
     cases = find(tmp_path)
     with pytest.raises(UserError, match="zero.dcm: the file is empty"):
         cases[0].images["ct"].read_volume()
-    cases[1].images["ct"].read_volume()  # the other patient goes on
+    cases[1].images["ct"].read_volume()  # the other patient is not affected
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/gone.dcm").symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError, match="gone.dcm: this DICOM file is empty or damaged"):
@@ -272,18 +272,18 @@ def test_labels_are_not_opened_in_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr(pydicom, "dcmread", lambda *args, **named: read.append(original(*args, **named)) or read[-1])
     scan._scan.cache_clear()
     (case,) = find(tmp_path)
-    assert len(read) == 7  # every file once
+    assert len(read) == 7  # each file is read once
     for dataset in read:
         assert "PixelData" not in dataset and "ROIContourSequence" not in dataset
         assert "StructureSetROISequence" not in dataset and "PatientName" not in dataset
     find(tmp_path)
-    assert len(read) == 7  # and not again, while no file changes
+    assert len(read) == 7  # and not again until a file changes
     os.utime(case.images["ct"].files[0], (1, 1))
     find(tmp_path)
     assert len(read) > 7
 
 
-def test_nothing_of_a_patient_is_said(tmp_path, caplog, recwarn):
+def test_messages_have_no_data_of_patients(tmp_path, caplog, recwarn):
     odd = {"PatientBirthDate": "SECRET BIRTH", "PatientAge": "SECRETAGE"}
     with pydicom.config.disable_value_validation():
         study(tmp_path, "SECRETID", "1.6", **odd)
@@ -309,10 +309,10 @@ def test_warnings_do_not_reach_the_screen(tmp_path):
     assert ran.stdout.strip() == "(5, 4, 3)" and "SECRET" not in ran.stderr
 
 
-def test_a_study_whose_only_ct_does_not_match_is_not_one_without_ct(tmp_path):
+def test_a_study_whose_only_ct_does_not_match_is_refused(tmp_path):
     study(tmp_path, "A", "1.1")
     study(tmp_path, "B", "1.2", SeriesDescription="bone")
     with_bone, without = sorted(find(tmp_path, dicom_series={"ct": "bone"}), key=lambda case: case.case_id == "A")
     with_bone.images["ct"].read_volume()
-    with pytest.raises(UserError, match=r"no CT series matches 'bone'; there is #1 'series 1'.*--dicom_series=ct="):
+    with pytest.raises(UserError, match=r"no CT series matches 'bone', got #1 'series 1'.*--dicom_series=ct="):
         without.images["ct"].read_volume()

@@ -39,18 +39,18 @@ def test_hecktor_label_missing(tmp_path):
         check_present(case, with_label=True)
     (tmp_path / "imagesTr/A__CT.nii.gz").unlink()
     (case,) = HECKTOR.find(tmp_path, ["pet"])
-    check_present(case, with_label=False)  # the image under the label matters where the label is read only
+    check_present(case, with_label=False)  # the image of the label's grid is needed only with the label
     with pytest.raises(UserError, match=r"A__CT.nii.gz: case A lacks the image on whose grid"):
         check_present(case, with_label=True)
 
 
-def test_hecktor_file_there_twice(tmp_path):
+def test_hecktor_file_exists_twice(tmp_path):
     touch(tmp_path / "imagesTr/A__CT.nii.gz", tmp_path / "imagesTr/A__CT.nii")
     with pytest.raises(UserError, match=r"A__CT.*twice"):
         HECKTOR.find(tmp_path, ["ct"])
 
 
-def test_hecktor_cases_without_labels_in_a_folder_of_their_own(tmp_path):
+def test_hecktor_cases_without_labels_in_a_separate_folder(tmp_path):
     touch(tmp_path / "imagesTr/A__CT.nii.gz", tmp_path / "imagesTs/B__CT.nii.gz", tmp_path / "labelsTr/A.nii.gz")
     assert [case.has_label() for case in HECKTOR.find(tmp_path, ["ct"])] == [True, False]
     touch(tmp_path / "imagesTs/A__CT.nii.gz")

@@ -33,13 +33,13 @@ def layout_of(phantom):
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
-def test_a_phantom_is_of_exactly_one_layout(phantoms, name):
+def test_each_phantom_has_exactly_one_layout(phantoms, name):
     assert [layout.NAME for layout in catalogue.LAYOUTS.values() if layout.detect(phantoms[name])] == [layout_of(name)]
     assert catalogue.choose("auto", phantoms[name]).NAME == layout_of(name)
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
-def test_a_phantom_is_found_as_it_was_written(phantoms, name):
+def test_cases_of_a_phantom_are_listed_as_written(phantoms, name):
     layout, root = catalogue.choose("auto", phantoms[name]), phantoms[name]
     modalities = ("ct", "pet") if WRITTEN[name].body == "trunk" else ("t1", "t1ce", "t2", "flair")
     cases = layout.find(root, modalities)
@@ -65,7 +65,7 @@ def test_every_writer_of_a_head_keeps_the_images(phantoms):
         assert len(contents) == 1
 
 
-def test_an_unknown_layout_gives_the_list_of_layouts(tmp_path):
+def test_an_unknown_layout_lists_the_layouts(tmp_path):
     for name, root, message in [
         ("auto", tmp_path, "none of the known layouts: it holds no files.*hecktor.*brats.*csv"),
         ("bmp", tmp_path, "unknown layout 'bmp'.*hecktor.*brats.*csv"),
@@ -91,7 +91,7 @@ def test_the_error_about_an_unknown_folder_describes_it(tmp_path):
     )
 
 
-def test_a_layout_further_down_is_named(tmp_path):
+def test_a_layout_in_an_inner_folder_is_named(tmp_path):
     touch(tmp_path / "TrainingData/BraTS2021_00000/BraTS2021_00000_t2.nii.gz")
     line = refusal(tmp_path)
     assert f"its TrainingData has the layout brats. Pass --input={tmp_path / 'TrainingData'}" in line
@@ -104,13 +104,13 @@ def test_a_layout_further_down_is_named(tmp_path):
     assert "it is a file" in refusal(tmp_path / "TrainingData/BraTS2021_00000/BraTS2021_00000_t2.nii.gz")
 
 
-def test_two_layouts_in_one_folder_are_for_the_user_to_choose(tmp_path):
+def test_two_layouts_in_one_folder_require_a_choice(tmp_path):
     touch(tmp_path / "imagesTr/A__CT.nii.gz", tmp_path / "B/B_t2.nii.gz")
-    assert "hecktor and brats at once" in refusal(tmp_path)
+    assert "expected one layout, got hecktor and brats" in refusal(tmp_path)
     assert catalogue.choose("brats", tmp_path).NAME == "brats"
 
 
-def test_links_in_a_circle_end(tmp_path):
+def test_circular_links_are_followed_once(tmp_path):
     touch(tmp_path / "a/b/x.nii.gz")
     (tmp_path / "a/b/up").symlink_to(tmp_path)
     (tmp_path / "self").symlink_to("self")
@@ -119,13 +119,13 @@ def test_links_in_a_circle_end(tmp_path):
     assert len(list(diagnose.walk(tmp_path))) == 3
 
 
-def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+def test_a_folder_without_read_permission(tmp_path, monkeypatch):
     is_root = os.geteuid() == 0
     # By a relative path: parents of tmp_path are closed to every other user.
     monkeypatch.chdir(tmp_path)
     tmp_path.chmod(0o755)
     (folder := tmp_path / "imagesTr").mkdir(mode=0)
-    if is_root:  # who may read everything
+    if is_root:  # root may read everything
         os.seteuid(_NOBODY)
     try:
         assert "cannot be read" in refusal(pathlib.Path("."))
@@ -168,14 +168,14 @@ def test_files_that_no_case_claims_are_reported(tmp_path, name):
     odd = layout.oddities(tmp_path, layout.modalities(tmp_path))
     assert sorted(str(one.path.relative_to(tmp_path)) for one in odd) == sorted(stray)
     assert all(one.code == "unclaimed_file" and layout.DESCRIPTION in one.remedy for one in odd)
-    # Within deliveries, too.
+    # Also within deliveries.
     (tmp_path / "deliveries").mkdir()
     (tmp_path / "deliveries/span-1").symlink_to(tmp_path)
     of_all = deliveries.choose(tmp_path / "deliveries", name)
     assert len(of_all.oddities(tmp_path / "deliveries", ())) == len(stray)
 
 
-def test_each_layout_stands_under_its_own_name():
+def test_each_layout_is_listed_under_its_name():
     assert [layout.NAME for layout in catalogue.LAYOUTS.values()] == list(catalogue.LAYOUTS)
     assert all(layout.DESCRIPTION for layout in catalogue.LAYOUTS.values())
 
@@ -185,7 +185,7 @@ def test_the_number_of_cases_is_compared_with_the_description(tmp_path, name, ca
     touch(tmp_path / f"imagesTr/{case}.nii.gz", tmp_path / "labelsTr/A.nii.gz")
     layout = catalogue.LAYOUTS[name]
     for body, expected in [
-        ({"numTraining": 3, "numTest": 2}, ["expected 3 cases in imagesTr as 'numTraining' says, found 1"]),
+        ({"numTraining": 3, "numTest": 2}, ["expected 3 cases in imagesTr as in 'numTraining', got 1"]),
         ({"numTraining": 1, "numTest": 2}, []),
         ({"numTraining": "3"}, []),
     ]:
@@ -194,7 +194,7 @@ def test_the_number_of_cases_is_compared_with_the_description(tmp_path, name, ca
 
 
 @pytest.mark.parametrize("name", ["hecktor", "hecktor2021", "brats", "brats2023", "nnunet", "decathlon", "bids"])
-def test_a_thousand_cases_are_found_in_no_time(tmp_path, name):
+def test_listing_a_thousand_cases_takes_linear_time(tmp_path, name):
     names = [f"C{number:04d}x" for number in range(1000)]
     files = {
         "hecktor": ["imagesTr/{0}__CT.nii.gz", "imagesTr/{0}__PT.nii.gz", "labelsTr/{0}.nii.gz"],
