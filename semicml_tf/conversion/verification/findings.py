@@ -1,4 +1,4 @@
-"""Findings of verification: as data, as a table for people, and as the error that stops a conversion."""
+"""Findings of verification: as data, as a table, and as the error that stops a conversion."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ SEVERITIES = (ERROR, WARNING)
 FILE_NAME = "verify.json"
 VERSION = 1
 
-# Every code there is, how severe it is, and what it means. Codes are stable: programs read them.
+# Severity and meaning of each code. Codes are stable, because programs read them.
 CODES: dict[str, tuple[str, str]] = {
-    "missing_file": (ERROR, "a file of an image or a label is not there, or the layout names none"),
-    "missing_modality": (WARNING, "an image is not there, which --allow_missing_modality accepts"),
+    "missing_file": (ERROR, "a file of an image or a label is missing, or the layout names none"),
+    "missing_modality": (WARNING, "an image is missing, and --allow_missing_modality is set"),
     "unclaimed_file": (WARNING, "an image or label file in the input's folders belongs to no case"),
-    "case_count_differs": (WARNING, "dataset.json names another number of cases than there are"),
+    "case_count_differs": (WARNING, "the number of cases differs from dataset.json"),
     "unused_column": (WARNING, "a CSV manifest has columns that are not read"),
-    "near_match": (WARNING, "a misnamed file is taken, as --accept_near_matches says"),
+    "near_match": (WARNING, "a misnamed file is used, because --accept_near_matches is set"),
     "unreadable_image": (ERROR, "an image cannot be read: damaged, empty, not 3-D, no affine"),
-    "unexpected": (ERROR, "a case raised an exception that no check foresaw; its traceback is in OUTPUT.debug.log"),
+    "unexpected": (ERROR, "a case raised an unexpected exception; its traceback is in OUTPUT.debug.log"),
     "header_contradicts": (
         WARNING,
-        "fields of a NIfTI header contradict others, although the volume does not need them",
+        "fields of a NIfTI header contradict each other, but the volume can be read without them",
     ),
     "not_finite": (ERROR, "voxels are NaN or infinite"),
-    "unreadable_label": (ERROR, "a label map cannot be read, or holds no whole numbers"),
+    "unreadable_label": (ERROR, "a label map cannot be read, or has values that are no integers"),
     **plausibility.GRID_CODES,
-    "overlap_too_small": (ERROR, "a modality shows less than half of the reference's box"),
-    "extent_differs": (WARNING, "a modality ends before the reference's box does, by most of a slice or more"),
-    "slices_offset": (WARNING, "slices of two modalities are equally far apart, but lie between one another"),
+    "overlap_too_small": (ERROR, "a modality covers less than half of the reference's box"),
+    "extent_differs": (WARNING, "a modality ends before the reference's box, by most of a slice or more"),
+    "slices_offset": (WARNING, "slices of two modalities have the same distance, but are offset against each other"),
     "orientation_differs": (WARNING, "the axes of two modalities are turned by more than 20 degrees"),
     **plausibility.VALUE_CODES,
-    "label_elsewhere": (ERROR, "a label map is not on the grid of the image that it was drawn on"),
-    "label_values": (ERROR, "a label map holds values that are neither foreground nor background"),
+    "label_elsewhere": (ERROR, "a label map is not on the grid of the image on which it was drawn"),
+    "label_values": (ERROR, "a label map has values that are neither foreground nor background"),
     "empty_label": (ERROR, "a label map has no foreground"),
     "class_missing": (WARNING, "a label has no segment or structure of a class of --label_rois"),
     "region_outside": (WARNING, "a region of --label_rois lies partly outside one that contains it in most cases"),
-    "label_contours": (WARNING, "contours of a structure are not used, stored twice, or leave slices out"),
+    "label_contours": (WARNING, "contours of a structure are unused, stored twice, or skip slices"),
     "label_volume_changed": (WARNING, "a label's volume changed by more than a third when it was resampled"),
     "tiny_label": (WARNING, "the foreground is a few voxels"),
     "large_label": (WARNING, "the foreground is more than half of its volume"),
@@ -55,12 +55,12 @@ CODES: dict[str, tuple[str, str]] = {
     "label_outside_image": (WARNING, "part of the foreground lies outside a modality's box"),
     "label_displaced": (WARNING, "the labelled lesion's uptake lies in the air beside the body in CT"),
     "uptake_in_air": (WARNING, "uptake of a lesion's strength lies in the air beside the body in CT"),
-    "same_image_twice": (ERROR, "one image stands for two modalities of a case"),
-    "image_in_two_partitions": (ERROR, "one image is in cases of two partitions"),
-    "image_in_two_cases": (WARNING, "one image is in two cases of a partition"),
+    "same_image_twice": (ERROR, "two modalities of a case are the same image"),
+    "image_in_two_partitions": (ERROR, "the same image is in cases of two partitions"),
+    "image_in_two_cases": (WARNING, "the same image is in two cases of a partition"),
     "label_in_two_cases": (WARNING, "two cases have the same label map"),
     "patient_in_two_partitions": (ERROR, "studies of one patient are in two partitions"),
-    "ids_alike": (WARNING, "names of two cases differ in case, spaces or the form of their letters alone"),
+    "ids_alike": (WARNING, "names of two cases differ only in upper and lower case, spaces or the form of letters"),
     "unlike_the_others": (WARNING, "a case's spacing, size or intensities are far from those of the other cases"),
 }
 
@@ -95,14 +95,14 @@ class Finding:
     def of(
         cls, code: str, problem: str, *, case: str = "", file: str | os.PathLike | None = None, remedy: str = ""
     ) -> Finding:
-        """A finding with its code's severity."""
+        """A finding with the severity of its code."""
         return cls(code, CODES[code][0], case, "" if file is None else os.fspath(file), problem, remedy)
 
     @classmethod
     def of_error(cls, code: str, error: UserError, *, case: str = "") -> Finding:
-        """The finding of an error, under the error's own code if it has one, else under `code`."""
-        own = error.code if error.code in CODES else code
-        return cls.of(own, error.problem, case=case, file=error.path, remedy=error.remedy or "")
+        """The finding of an error, with the code of the error if it has one, else with `code`."""
+        code = error.code if error.code in CODES else code
+        return cls.of(code, error.problem, case=case, file=error.path, remedy=error.remedy or "")
 
 
 _Three = tuple[float, float, float]
@@ -162,10 +162,10 @@ class LabelFacts(TypedDict):
     box_mm: _Corners | None
     touches_border: bool
     images: dict[str, _FactsInLabel]
-    # Missing where the target is plain.
+    # Missing if the target is plain.
     classes: NotRequired[dict[str, Count]]
     ignored: NotRequired[Count]
-    # Of regions that are structures by name: see `voxels_outside`.
+    # Only for regions of --label_rois: see `voxels_outside`.
     outside: NotRequired[dict[str, dict[str, Count]]]
 
 
@@ -175,7 +175,7 @@ class CaseReport:
 
     Attributes:
         case_id: name of the case.
-        findings: findings about this case alone.
+        findings: findings about this case only.
         images: statistics by modality name (see `conversion.verification.statistics`), with ``voxels_sha256``. Unlike
             the file's digest, this hash does not depend on the compression of the file.
         label: statistics of the label's foreground; None if the label was not read or cannot be read.
@@ -250,20 +250,20 @@ def refuse(findings: Sequence[Finding], report: pathlib.Path) -> None:
     Raises:
         UserError: the only error, or the number of errors and the first of them.
     """
-    found = errors(findings)
-    if not found:
+    stopping = errors(findings)
+    if not stopping:
         return
-    first = found[0]
+    first = stopping[0]
     problem = first.problem
     if first.case and first.case not in f"{first.file} {problem}":
         problem = f"case {first.case}: {problem}"
-    if len(found) == 1:
+    if len(stopping) == 1:
         raise UserError(problem, path=first.file or None, remedy=first.remedy)
-    cases = len({finding.case for finding in found})
-    # One remedy for all of them goes before the remedy that leaves cases out.
-    shared = f"{first.remedy}. " if len({finding.remedy for finding in found}) == 1 else ""
+    cases = len({finding.case for finding in stopping})
+    # A remedy that all errors share comes before --skip_bad_cases.
+    shared = f"{first.remedy}. " if len({finding.remedy for finding in stopping}) == 1 else ""
     raise UserError(
-        f"{len(found)} errors in {cases} case{'s' if cases > 1 else ''}, the first: {problem}",
+        f"{len(stopping)} errors in {cases} case{'s' if cases > 1 else ''}, the first: {problem}",
         path=first.file or None,
         remedy=f"{shared}All are in {report}; fix them, or pass --skip_bad_cases to leave these cases out",
     )
@@ -273,34 +273,34 @@ def bad_cases(findings: Sequence[Finding]) -> list[str]:
     """The cases with an error.
 
     Raises:
-        UserError: an error concerns the whole input, so that leaving cases out does not fix it.
+        UserError: an error concerns the whole input, so that skipping cases does not fix it.
     """
-    found = errors(findings)
-    for finding in found:
+    stopping = errors(findings)
+    for finding in stopping:
         if not finding.case:
             raise UserError(finding.problem, path=finding.file or None, remedy=finding.remedy)
-    return sorted({finding.case for finding in found})
+    return sorted({finding.case for finding in stopping})
 
 
 def summary(findings: Sequence[Finding], *, cases: int) -> str:
-    """One line: how many cases, errors and warnings."""
+    """The numbers of cases, errors and warnings in one line."""
 
-    def counted(number: int, what: str) -> str:
-        return f"{number} {what}{'' if number == 1 else 's'}"
+    def counted(number: int, noun: str) -> str:
+        return f"{number} {noun}{'' if number == 1 else 's'}"
 
     of_each = ", ".join(counted(count(findings, severity), severity) for severity in SEVERITIES)
     return f"verified {counted(cases, 'case')}: {of_each}"
 
 
 def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 120) -> str:
-    """A table for the screen: severity, code, case, file, problem, and below the problem its remedy.
+    """A table for the screen: severity, code, case, file, problem, and the remedy below the problem.
 
-    Findings are grouped by code. Of many findings, the first ones are shown; the others are counted and named.
+    Findings are grouped by code. The first findings of a code are shown; the others are counted.
 
     Args:
         findings: in any order.
-        rows_per_code: the most that are shown of one code.
-        width: of a line, in characters; a long file name may exceed it.
+        rows_per_code: largest number of findings that are shown per code.
+        width: of a line, in characters. Long file names may exceed it.
     """
     if not findings:
         return "no findings"
@@ -313,18 +313,18 @@ def table(findings: Sequence[Finding], *, rows_per_code: int = 5, width: int = 1
     sizes = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
     indent = sum(sizes) + 2 * len(sizes)
 
-    def row(texts: Sequence[str], what: str) -> str:
-        start = "".join(f"{text:<{size}}  " for text, size in zip(texts, sizes))
+    def row(texts: Sequence[str], text: str) -> str:
+        start = "".join(f"{cell:<{size}}  " for cell, size in zip(texts, sizes))
         lines = textwrap.wrap(
-            printable(what), max(width - indent, 40), break_long_words=False, break_on_hyphens=False
+            printable(text), max(width - indent, 40), break_long_words=False, break_on_hyphens=False
         ) or [""]
         return ("\n" + " " * indent).join([start + lines[0], *lines[1:]]).rstrip()
 
-    lines = [row(head, "what was found / what to do")]
+    lines = [row(head, "problem / remedy")]
     for group in groups.values():
         for place, finding in enumerate(group[:rows_per_code]):
             lines.append(row(_cells(finding), " ".join(finding.problem.split())))
-            # A remedy is printed once, below the rows that share it.
+            # A remedy is printed once, below the last of the rows that share it.
             following = group[place + 1 : rows_per_code][:1]
             if finding.remedy and not (following and following[0].remedy == finding.remedy):
                 lines.append(row([""] * len(sizes), f"-> {' '.join(finding.remedy.split())}"))

@@ -1,4 +1,4 @@
-"""The checks of a label map: on the grid that it was drawn on, known values, not empty."""
+"""Checks of a label map: the grid of its image, known values, not empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semicml_tf.geometry.grid import Grid
 
 
 def read_codes(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np.ndarray, Grid]:
-    """The label's codes (see `labels.LabelDefinition`) on the grid that it was drawn on.
+    """The label's codes (see `labels.LabelDefinition`) on the grid of the file.
 
     Args:
         case: a case with a label.
@@ -33,7 +33,7 @@ def read_codes(case: CaseFiles, settings: Settings, reference: Grid) -> tuple[np
 def check_place(case: CaseFiles, settings: Settings, grid: Grid, reference: Grid) -> None:
     """Checks the grid of the label.
 
-    The label must be on the grid of the image that it was drawn on. If this image is missing, the label may have any
+    The label must be on the grid of the image on which it was drawn. If this image is missing, the label may have any
     grid that overlaps with `reference`.
 
     Args:
@@ -66,14 +66,14 @@ def check_values(case: CaseFiles, settings: Settings, values: np.ndarray) -> Non
     """Raises UserError if the label map has values that are neither a class nor background nor ignored."""
     ignored = settings.labels.ignore_value
     known = settings.labels.values + settings.background_values + (() if ignored is None else (ignored,))
-    seen = np.zeros(values.shape, bool)
+    is_known = np.zeros(values.shape, bool)
     for value in known:
-        seen |= values == value
-    if seen.all():
+        is_known |= values == value
+    if is_known.all():
         return
-    strange = [int(value) for value in np.unique(values[~seen])]
+    unknown = [int(value) for value in np.unique(values[~is_known])]
     raise UserError(
-        f"expected label values {sorted(known)}, got also {strange[:8]}",
+        f"expected label values {sorted(known)}, got also {unknown[:8]}",
         path=case.label.path,
         remedy="Name every value in --label_values or --labels (foreground) or in --background_values",
     )
@@ -91,7 +91,7 @@ def check_not_empty(case: CaseFiles, settings: Settings, mask: np.ndarray) -> No
 
 
 def _difference(grid: Grid, expected: Grid, name: str) -> str:
-    """How the label's grid differs from that of the image `name`, in words."""
+    """Describes the difference between the label's grid and the grid of the image `name`."""
     label, image = grid.reordered()[0], expected.reordered()[0]
     if label.shape != image.shape:
         return (
@@ -102,8 +102,8 @@ def _difference(grid: Grid, expected: Grid, name: str) -> str:
     offsets = np.round((label.affine - image.affine) @ corners, 2)[:3].T + 0.0  # no -0.00
     first, last = (", ".join(f"{millimetres:+.2f}" for millimetres in offset) for offset in offsets)
     return (
-        f"has the shape of {name}, but not its place: its first voxel is off by ({first}) mm to the right, front and "
-        f"head, its last voxel by ({last}) mm"
+        f"has the shape of {name}, but not its position: the first voxel is off by ({first}) mm to the right, front "
+        f"and head, the last voxel by ({last}) mm"
     )
 
 

@@ -11,10 +11,10 @@ from semicml_tf.conversion.verification.findings import Finding
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.grid import Grid
 
-# A modality that covers less of the reference's box than this shows another patient or another region.
+# A modality that covers less of the reference's box is of another patient or body region.
 LEAST_OVERLAP = 0.5
 MOST_TURNED_DEGREES = 20.0
-# In voxels of the coarser grid. Cropping to whole voxels loses up to half a voxel; a missing slice, a whole one.
+# In voxels of the coarser grid. Cropping to whole voxels loses up to half a voxel, a missing slice a whole voxel.
 MOST_MISSED_VOXELS = 0.75
 # Smallest offset, in slices and in millimetres, between slices of two images that is reported.
 LEAST_OFFSET_SLICES, LEAST_OFFSET_MM = 0.25, 0.5
@@ -26,50 +26,50 @@ _TOWARDS = (("the left", "the right"), ("the back", "the front"), ("the feet", "
 def of_two(
     reference: Grid, grid: Grid, *, case_id: str, reference_name: str, name: str, path: str | os.PathLike
 ) -> list[Finding]:
-    """Findings about a modality's grid compared with the reference's; `check_overlap` checks their overlap."""
-    found = []
+    """Findings about the grid of a modality compared with the reference; see `check_overlap` for their overlap."""
+    findings = []
 
-    def odd(code: str, problem: str, remedy: str) -> None:
-        found.append(Finding.of(code, f"'{name}' {problem}", case=case_id, file=path, remedy=remedy))
+    def add(code: str, problem: str, remedy: str) -> None:
+        findings.append(Finding.of(code, f"'{name}' {problem}", case=case_id, file=path, remedy=remedy))
 
     turned = _turned_degrees(reference, grid)
     if turned > MOST_TURNED_DEGREES:
-        odd(
+        add(
             "orientation_differs",
-            f"is turned by {turned:.0f} degrees against '{reference_name}'",
+            f"is rotated by {turned:.0f} degrees against '{reference_name}'",
             "Check both affines; if they are right, nothing needs to be done",
         )
     ends = _missed(reference, grid)
     if ends:
-        odd(
+        add(
             "extent_differs",
-            f"ends before '{reference_name}' does: " + ", ".join(ends),
-            f"Nothing if the lesions lie elsewhere: its border is repeated there; else crop '{reference_name}' to it",
+            f"ends before '{reference_name}': " + ", ".join(ends),
+            f"If lesions lie there, crop '{reference_name}'; otherwise, the border of '{name}' is repeated there",
         )
     offset = _slice_offset(reference, grid)
     if offset is not None:
         step_mm, slices = offset
-        odd(
+        add(
             "slices_offset",
-            f"has slices {step_mm:.3g} mm apart, as '{reference_name}' has, but {slices:.2f} of a slice off",
-            "Check that neither affine is half a slice wrong; if both are right, nothing needs to be done",
+            f"has the slice distance of '{reference_name}' ({step_mm:.3g} mm), but an offset of {slices:.2f} slices",
+            "Check both affines for an error of half a slice; if they are right, nothing needs to be done",
         )
-    return found
+    return findings
 
 
 def _directions(grid: Grid) -> np.ndarray:
     return grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
 
 
-def _turned_degrees(one: Grid, other: Grid) -> float:
-    """The largest angle between corresponding axes, without regard to flips and the order of axes."""
-    cosines = np.abs(_directions(one).T @ _directions(other))
+def _turned_degrees(first: Grid, other: Grid) -> float:
+    """The largest angle between corresponding axes, regardless of flips and the order of axes."""
+    cosines = np.abs(_directions(first).T @ _directions(other))
     best = max(min(cosines[axis, p[axis]] for axis in range(3)) for p in itertools.permutations(range(3)))
     return float(np.degrees(np.arccos(min(best, 1.0))))
 
 
 def _missed(reference: Grid, grid: Grid) -> list[str]:
-    """The sides on which the reference's box extends beyond the grid's, in words: "3.3 mm towards ..."."""
+    """The sides on which the reference's box extends beyond the grid, e.g. "3.3 mm towards the head"."""
     corners = np.array(
         [(*corner, 1.0) for corner in itertools.product(*((-0.5, n / 2 - 0.5, n - 0.5) for n in reference.shape))]
     )
@@ -91,7 +91,7 @@ def _missed(reference: Grid, grid: Grid) -> list[str]:
 def _slice_offset(reference: Grid, grid: Grid) -> tuple[float, float] | None:
     """Slice distance in mm and offset in slices, if both grids have the same slice distance and direction.
 
-    None if they have not, or if the offset is small.
+    None otherwise, or if the offset is small.
     """
     # The axis with the coarsest spacing; if there are several, the one from feet to head.
     _, (axis, *_), _ = reference.reordered()
@@ -109,7 +109,7 @@ def _slice_offset(reference: Grid, grid: Grid) -> tuple[float, float] | None:
 
 
 def covered(reference: Grid, other: Grid) -> float:
-    """Fraction of `reference`'s box that lies in `other`'s box, on a lattice of 16 points an axis."""
+    """Fraction of the box of `reference` inside the box of `other`, on a lattice of 16 points per axis."""
     steps = [(np.arange(16) + 0.5) / 16 * size - 0.5 for size in reference.shape]
     points = np.array([(*point, 1.0) for point in itertools.product(*steps)])
     indices = (points @ (np.linalg.inv(other.affine) @ reference.affine).T)[:, :3]
@@ -120,7 +120,7 @@ def covered(reference: Grid, other: Grid) -> float:
 def check_overlap(
     reference: Grid, other: Grid, *, case_id: str, reference_name: str, name: str, path: str | os.PathLike
 ) -> None:
-    """Refuses a modality that covers too little of the reference's box.
+    """Checks that a modality covers enough of the reference's box.
 
     Args:
         reference, other: grids of the two images.
@@ -135,5 +135,5 @@ def check_overlap(
             f"'{name}' of case {case_id} covers {share:.0%} of the box of '{reference_name}', "
             f"expected at least {LEAST_OVERLAP:.0%}",
             path=path,
-            remedy="Check that both are of one patient and that their affines are right, or exclude the case",
+            remedy="Check that both images are of the same patient and have the right affines, or exclude the case",
         )

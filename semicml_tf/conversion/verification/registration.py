@@ -9,8 +9,8 @@ contour is about 7 mm off PET, has 0.7 ml of such voxels, up to SUV 11.9. The ot
 uptake in air is SUV 2.2. Only lesions near the skin can be detected: with the CT of the other patients shifted sideways
 by 7, 10 and 15 mm in eight directions, 1 %, 3 % and 13 % of the shifts were detected.
 
-The mask alone does not detect the displacement. The shift of the mask with the greatest contrast in PET is 4 to 10 mm
-in STS_019, but also in a third or more of the patients without a displacement.
+The mask without CT does not detect the displacement. The shift of the mask with the greatest contrast in PET is 4 to
+10 mm in STS_019, but also in at least a third of the patients without a displacement.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AIR_HU = (-1100.0, -900.0)
 SOLID_HU = -500.0
 # Smaller volumes are one or two voxels.
 LEAST_ML = 0.2
-# Without a label of a lesion beside it. Hot urine or bowel close to the skin gives a few tenths of an ml.
+# Threshold without a labelled lesion nearby. Urine or bowel close to the skin has a few tenths of an ml.
 LEAST_ML_ALONE = 0.5
 
 _MOST = 500
@@ -43,9 +43,9 @@ class UptakeInAir:
     """Hot PET voxels in the air beside the body in CT.
 
     Attributes:
-        volume_ml: volume of these voxels, at most of the hottest 500.
+        volume_ml: volume of these voxels, limited to the 500 hottest.
         peak_suv: their highest value; 0 if there are none.
-        points_mm: (n, 3) float64, their centres in RAS+ world space.
+        points_mm: centres (n, 3) in RAS+ world space, float64.
     """
 
     volume_ml: float
@@ -54,7 +54,7 @@ class UptakeInAir:
 
     @property
     def noticeable(self) -> bool:
-        """Whether there is enough of it to warn."""
+        """Whether the volume is large enough for a warning."""
         return self.volume_ml >= LEAST_ML
 
 
@@ -78,8 +78,8 @@ def uptake_in_air(pet: np.ndarray, pet_grid: Grid, ct: np.ndarray, ct_grid: Grid
     keep = np.array(
         [
             pet[tuple(voxel)] >= OF_PEAK * pet[_window(voxel, reach)].max()
-            and any(_seen_from_outside(ct, place, axis) for axis in in_plane)
-            for voxel, place in zip(hot, index)
+            and any(_seen_from_outside(ct, ct_voxel, axis) for axis in in_plane)
+            for voxel, ct_voxel in zip(hot, index)
         ],
         dtype=bool,
     )
@@ -95,8 +95,8 @@ def beside(points_mm: np.ndarray, mask: np.ndarray, grid: Grid) -> bool:
     """Whether the mask, on `grid`, has a voxel within about NEAR_MM of any of the points in world space."""
     inverse = np.linalg.inv(grid.affine)
     reach = np.ceil(NEAR_MM / np.array(grid.spacing_mm)).astype(int)
-    places = np.round(points_mm @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)
-    return any(mask[_window(place, reach)].any() for place in places)
+    voxels = np.round(points_mm @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)
+    return any(mask[_window(voxel, reach)].any() for voxel in voxels)
 
 
 def _centres(voxels: np.ndarray, grid: Grid) -> np.ndarray:
@@ -114,8 +114,8 @@ def _window(voxel: np.ndarray, reach: np.ndarray) -> tuple[slice, ...]:
     return tuple(slice(max(int(x - r), 0), max(int(x + r + 1), 0)) for x, r in zip(voxel, reach))
 
 
-def _seen_from_outside(ct: np.ndarray, place: np.ndarray, axis: int) -> bool:
-    """Whether nothing solid lies between the voxel and the volume's border, one way or the other along `axis`."""
-    line = ct[tuple(slice(None) if other == axis else place[other] for other in range(3))]
-    before, behind = line[: place[axis] + 1], line[place[axis] :]
+def _seen_from_outside(ct: np.ndarray, voxel: np.ndarray, axis: int) -> bool:
+    """Whether nothing solid is between the voxel and the border of the volume in a direction along `axis`."""
+    line = ct[tuple(slice(None) if other == axis else voxel[other] for other in range(3))]
+    before, behind = line[: voxel[axis] + 1], line[voxel[axis] :]
     return bool(before.max() <= SOLID_HU or behind.max() <= SOLID_HU)

@@ -24,19 +24,22 @@ LABEL_PERCENTILES = (0.5, 50.0, 99.5)
 
 
 def image_facts(volume: np.ndarray, grid: Grid, kind: str) -> dict[str, Any]:
-    """Facts of one image.
+    """Statistics of one image.
 
     Args:
         volume: 3-D float32, finite, in native units, on `grid`.
-        kind: of `normalisation.Normalisation`; decides which voxels are the body.
+        kind: of `normalisation.Normalisation`, which determines the voxels of the body.
 
     Returns:
-        JSON values. As stored: ``shape``, ``spacing_mm``, ``orientation`` (such as ``LPS``), ``affine``. In slice,
-        row, column order: ``grid`` {shape, spacing_mm, extent_mm}. Of all voxels: ``min``, ``max``, ``integral``
-        (whole numbers only). Of the body's: ``mean``, ``std`` and ``percentiles`` {"0.5": ...}, exact to 12
-        significant bits (whole numbers to 4096 are exact), ``core_median`` and ``core_fraction`` (see `intensities`);
-        None where there is none. ``body``: ``fraction`` of voxels; ``extent_mm`` of its box in slice, row, column
-        order and ``box_mm``, two corners in RAS+ world space; both None where there is none.
+        JSON values.
+
+        * In the order of the file: ``shape``, ``spacing_mm``, ``orientation`` (such as ``LPS``), ``affine``.
+        * ``grid``: shape, spacing_mm and extent_mm in slice, row, column order.
+        * Of all voxels: ``min``, ``max``, ``integral`` (whether all are integers).
+        * Of voxels in the body, or None without a body: ``mean``, ``std``, ``percentiles`` {"0.5": ...} with 12
+          significant bits (integers up to 4096 are exact), ``core_median`` and ``core_fraction`` (see `intensities`).
+        * ``body``: ``fraction`` of voxels, ``extent_mm`` of the box in slice, row, column order, and ``box_mm``, two
+          corners in RAS+ world space. The last two are None without a body.
     """
     ordered, order, _ = grid.reordered()
     values = intensities(volume, kind)
@@ -62,22 +65,25 @@ def image_facts(volume: np.ndarray, grid: Grid, kind: str) -> dict[str, Any]:
 
 
 def label_facts(mask: np.ndarray, grid: Grid, images: Mapping[str, tuple[np.ndarray, Grid]]) -> dict[str, Any]:
-    """Facts of a label's foreground.
+    """Statistics of the foreground of a label.
 
     Args:
         mask: 3-D, 0 outside the lesions, on `grid`.
-        images: by modality, the volume in native units and its grid, which may differ from the mask's.
+        images: by modality, the volume in native units and its grid, which may differ from `grid`.
 
     Returns:
-        JSON values: ``voxels``, ``volume_ml``, ``lesions`` (components that do not touch, not even at a corner),
-        ``largest_extent_mm`` (longest side of one lesion's box), ``extent_mm`` (box of all, in slice, row, column
-        order), ``box_mm`` (its corners in RAS+ world space), ``touches_border`` (of the volume), and ``images``: by
-        modality ``covered`` (fraction of the mask's voxels inside that image), ``mean``, ``std``, ``percentiles``
-        of the nearest voxels' values. Lengths and intensities are None where there is nothing.
+        JSON values. Lengths and intensities are None without foreground.
+
+        * ``voxels``, ``volume_ml``, ``lesions`` (26-connected components), ``largest_extent_mm`` (longest side of the
+          box of a lesion).
+        * Of the box of all lesions: ``extent_mm`` in slice, row, column order, ``box_mm`` (two corners in RAS+ world
+          space), ``touches_border`` (of the volume).
+        * ``images``: by modality, ``covered`` (fraction of the foreground inside the image), and ``mean``, ``std``,
+          ``percentiles`` of the nearest voxels.
     """
     mask = np.asarray(mask) != 0
-    found = ndimage.find_objects(mask.view(np.uint8))
-    if not found:
+    boxes = ndimage.find_objects(mask.view(np.uint8))
+    if not boxes:
         return {
             "voxels": 0,
             "volume_ml": 0.0,
@@ -88,36 +94,37 @@ def label_facts(mask: np.ndarray, grid: Grid, images: Mapping[str, tuple[np.ndar
             "touches_border": False,
             "images": {name: _in_mask(np.empty((0, 3), np.intp), grid, *image) for name, image in images.items()},
         }
-    (box,) = found
+    (box,) = boxes
     inside = mask[box]
     components, count = ndimage.label(inside, structure=np.ones((3, 3, 3), np.uint8))
     spacing = np.array(grid.spacing_mm)
     sides = [[part.stop - part.start for part in lesion] * spacing for lesion in ndimage.find_objects(components)]
-    places = np.argwhere(inside) + [bounds.start for bounds in box]
+    voxels = np.argwhere(inside) + [bounds.start for bounds in box]
     return {
-        "voxels": len(places),
-        "volume_ml": rounded6(len(places) * grid.voxel_volume_ml),
+        "voxels": len(voxels),
+        "volume_ml": rounded6(len(voxels) * grid.voxel_volume_ml),
         "lesions": int(count),
         "largest_extent_mm": rounded6(np.max(sides)),
         "extent_mm": _extent_mm(box, grid, grid.reordered()[1]),
         "box_mm": _box_mm(box, grid),
-        # A volume of one slice has no slice that is not its border.
+        # In a volume of one slice, every slice is at the border.
         "touches_border": any(
             size > 1 and (bounds.start == 0 or bounds.stop == size) for bounds, size in zip(box, mask.shape)
         ),
-        "images": {name: _in_mask(places, grid, *image) for name, image in images.items()},
+        "images": {name: _in_mask(voxels, grid, *image) for name, image in images.items()},
     }
 
 
 def class_facts(codes: np.ndarray, labels: LabelDefinition) -> dict[str, Any]:
-    """Voxels of each class of a label.
+    """Numbers of voxels of each class of a label.
 
     Args:
         codes: of `labels`.
+        labels: the classes.
 
     Returns:
-        JSON values: ``classes``, voxels by name, and ``ignored`` voxels where the definition ignores any. {} of a plain
-        target, whose only region is the foreground.
+        JSON values: ``classes``, the number of voxels by name, and ``ignored``, if `labels` has an ignored value.
+        {} for a plain target, whose only region is the foreground.
     """
     if labels.is_plain:
         return {}
@@ -127,31 +134,32 @@ def class_facts(codes: np.ndarray, labels: LabelDefinition) -> dict[str, Any]:
 
 
 def voxels_outside(codes: np.ndarray, labels: LabelDefinition) -> dict[str, dict[str, int]]:
-    """By region and other region, the voxels of the first that are not in the second.
+    """By region and other region, the number of voxels of the first that are not in the second.
 
     Args:
-        codes: of `labels`, which are regions.
+        codes: of `labels`.
+        labels: the regions.
     """
     values, counts = np.unique(codes[labels.any(codes)], return_counts=True)
     inside = labels.masks(values) > 0
     return {
         name: {
-            other: int(counts[inside[number] & ~inside[place]].sum())
-            for place, other in enumerate(labels.names)
+            other: int(counts[inside[number] & ~inside[other_number]].sum())
+            for other_number, other in enumerate(labels.names)
             if other != name
         }
         for number, name in enumerate(labels.names)
     }
 
 
-def _in_mask(places: np.ndarray, grid: Grid, volume: np.ndarray, own: Grid) -> dict[str, Any]:
-    """Statistics of the image's voxels that lie nearest to the mask's."""
-    if len(places) and not grid.is_close(own):
-        matrix = np.linalg.inv(own.affine) @ grid.affine
-        # A little less than a half: an image shifted by just half a voxel must not lose a plane to rounding.
-        places = np.floor(places @ matrix[:3, :3].T + matrix[:3, 3] + 0.5 - 1e-6).astype(np.intp)
-    inside = np.all((places >= 0) & (places < own.shape), axis=1)
-    values = np.asarray(volume)[tuple(places[inside].T)].astype(np.float64)
+def _in_mask(voxels: np.ndarray, grid: Grid, volume: np.ndarray, image_grid: Grid) -> dict[str, Any]:
+    """Statistics of the voxels of an image that are nearest to the voxels of a mask on `grid`."""
+    if len(voxels) and not grid.is_close(image_grid):
+        matrix = np.linalg.inv(image_grid.affine) @ grid.affine
+        # Slightly less than a half: rounding must not move a plane out of an image that is shifted by half a voxel.
+        voxels = np.floor(voxels @ matrix[:3, :3].T + matrix[:3, 3] + 0.5 - 1e-6).astype(np.intp)
+    inside = np.all((voxels >= 0) & (voxels < image_grid.shape), axis=1)
+    values = np.asarray(volume)[tuple(voxels[inside].T)].astype(np.float64)
     if not values.size:
         return {"covered": 0.0, "mean": None, "std": None, "percentiles": None}
     return {
@@ -170,7 +178,7 @@ def _extent_mm(box: tuple[slice, ...], grid: Grid, order: tuple[int, int, int]) 
 
 
 def _box_mm(box: tuple[slice, ...], grid: Grid) -> list[list[float]]:
-    """Two corners, in RAS+ world space, of the upright box round the voxels' edges."""
+    """Two corners, in RAS+ world space, of the axis-aligned box around the edges of the voxels."""
     corners = np.array(list(itertools.product(*((bounds.start - 0.5, bounds.stop - 0.5) for bounds in box))))
     world = corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     return [rounded6(world.min(axis=0)), rounded6(world.max(axis=0))]
@@ -179,23 +187,23 @@ def _box_mm(box: tuple[slice, ...], grid: Grid) -> list[list[float]]:
 def card(report: CaseReport, *, partition: str, span: int, modalities: tuple[str, ...]) -> Card:
     """The card of a case: its statistics as scalars by name; see `records.case_cards`.
 
-    A feature without a value, e.g. the extent of a missing lesion, is left out.
+    A feature without a value, e.g. the extent of a missing lesion, is omitted.
 
     Args:
         report: report of verification, with the label's statistics if the partition has labels.
         partition: partition of the case.
         span: number of the delivery; 0 for no delivery.
-        modalities: modalities of the dataset. The lesion is compared with the body in the first one of the case.
+        modalities: of the dataset. The lesion is compared with the body in the first modality of the case.
     """
     names = [name for name in modalities if name in report.images]
     features: dict[str, Any] = {}
     for name in names:
-        features |= {f"{name}/{what}": value for what, value in _of_image(report.images[name]).items()}
+        features |= {f"{name}/{key}": value for key, value in _of_image(report.images[name]).items()}
     if report.label is not None:
         features |= _of_label(report.label, report.images[names[0]])
         for name in names:
             inside = report.label["images"].get(name) or {}
-            features |= {f"{name}/lesion/{what}": inside.get(what) for what in ("mean", "covered")}
+            features |= {f"{name}/lesion/{key}": inside.get(key) for key in ("mean", "covered")}
     numbers = {name: float(value) for name, value in features.items() if value is not None}
     return {CASE: report.case_id, PARTITION: partition, SPAN: span, **numbers}
 
@@ -203,12 +211,10 @@ def card(report: CaseReport, *, partition: str, span: int, modalities: tuple[str
 def _of_image(facts: Mapping[str, Any]) -> dict[str, Any]:
     grid = facts["grid"]
     by_axis = {
-        f"{what}/{axis}": value
-        for what in ("spacing_mm", "shape", "extent_mm")
-        for axis, value in zip(AXES, grid[what])
+        f"{key}/{axis}": value for key in ("spacing_mm", "shape", "extent_mm") for axis, value in zip(AXES, grid[key])
     }
     percentiles = {f"p{share}": value for share, value in (facts["percentiles"] or {}).items()}
-    of_all = {what: facts[what] for what in ("min", "max", "mean", "std")}
+    of_all = {key: facts[key] for key in ("min", "max", "mean", "std")}
     return {**by_axis, **of_all, **percentiles, "body_fraction": facts["body"]["fraction"]}
 
 

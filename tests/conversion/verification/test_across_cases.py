@@ -116,7 +116,7 @@ def test_names_that_look_alike(alike):
 def test_outliers():
     (finding,) = look(labelled=many(P03=facts(spacing=(3.0, 20.0, 2.0))))
     assert (finding.code, finding.case, finding.file) == ("unlike_the_others", "P03", "P03_ct.nii")
-    assert "row distance in mm 20 (usual: 2)" in finding.problem and "column" not in finding.problem
+    assert "row distance in mm 20 (median: 2)" in finding.problem and "column" not in finding.problem
     (finding,) = look(labelled=many(P05=facts(std=1e5, width=1e6)))
     assert "standard deviation 1e+05" in finding.problem and "range of intensities 1e+06" in finding.problem
     # Too few cases to know what is usual; two scanners; a scatter without an end.
