@@ -1,12 +1,12 @@
-"""One picture a case, for a person to see whether its images lie on one another and its label on both.
+"""One image per case, to check the registration of the modalities and the position of the label.
 
-Rows: each modality on axial slices; below, each further modality is blended with the first one: one in colour over the
-other, with the outline of each one's body. Last, a chessboard whose fields show all modalities in turn. Beside the rows
-are a coronal and a sagittal slice of each overlay. Outlines that part, colour beside its structure, and edges that
-break between fields are a registration error.
+The first rows show each modality on axial slices. The next rows overlay each further modality on the first one, one of
+them in colour, with the outline of the body in both. The last row is a chessboard whose fields alternate between all
+modalities. Coronal and sagittal slices of each overlay are beside the rows. Different outlines, colour beside its
+structure, and edges that break between fields show a registration error.
 
-Where the record has a label, the slices go through the lesions, whose contour is on all pictures; else they are spread
-evenly. Several classes have a contour and a colour each.
+If the record has a label, the slices go through the lesions, and all images show their contours. Otherwise, the slices
+are spread evenly. Each class has a contour in its own colour.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ FIELD_MM = 24.0
 _PANEL, _SIDE, _GAP, _MARGIN, _TITLE, _FOOT = 200, 320, 6, 26, 44, 30  # pixels
 _DPI = 100
 _DASH = 5  # pixels
-_SAMPLE = 1 << 19  # voxels that brightness is computed from
+_SAMPLE = 1 << 19  # number of voxels from which the brightness is computed
 _LABEL = (0.20, 0.95, 0.25)
-# Hues that differ for colour-blind eyes, too, and from the label's green; further modalities begin again.
+# Hues that colour-blind readers can distinguish, also from the green label. Further modalities repeat them.
 _OUTLINES = ((0.15, 0.75, 1.0), (1.0, 0.55, 0.1), (0.8, 0.45, 1.0), (1.0, 0.6, 0.75))
 _BACKGROUND, _TEXT, _DIM = "#14161a", "#f0f0f0", "#9aa0a8"
 
 
-# matplotlib's defaults and Python's warnings are of the whole process: one thread at a time.
+# One thread at a time, because the defaults of matplotlib and the warning filters are global.
 _DRAWING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Shown:
-    """How a modality is drawn.
+    """Grey levels of a modality.
 
     Attributes:
         image: (slices, rows, columns), as in the record.
-        low: its darkest value; the others are distances from it.
-        edge: where the body begins.
-        usual: upper end of the tissue that is not striking.
-        high: what is white.
-        skewed: whether the square root is drawn: a few voxels are so bright that all the rest would be black.
+        low: the smallest value. The other levels are relative to it.
+        edge: threshold of the body.
+        usual: upper end of normal tissue.
+        high: the level of white.
+        skewed: whether the square root is drawn, because few voxels are much brighter than all others.
     """
 
     image: np.ndarray
@@ -66,7 +66,7 @@ class _Shown:
 
     @classmethod
     def of(cls, image: np.ndarray, constants: Constants) -> _Shown:
-        # From part of the values, since volumes are large.
+        # A part of the values is enough, and faster.
         sample = image.reshape(-1)[:: image.size // _SAMPLE + 1].astype(np.float32)
         low = float(sample.min())
         lifted = sample - low
@@ -74,13 +74,13 @@ class _Shown:
         if not above.size:
             return cls(image, low, 1.0, 1.0, 1.0, False)
         middle, many, most = (float(value) for value in np.percentile(above, [50, 80, 99]))
-        # White is the upper end of what the network sees, but where hardly any tissue comes near it.
+        # White is the upper end of the network's input range, unless almost all tissue is far below it.
         high = max((constants.high - constants.center) / constants.scale - low, 1e-3)
         skewed = middle < 0.25 * high
         return cls(image, low, 0.25 * middle, middle if skewed else many, most if skewed else high, skewed)
 
     def brightness(self, values: np.ndarray | float) -> np.ndarray:
-        """0 to 1, of distances from `low`."""
+        """Brightness from 0 to 1 of values relative to `low`."""
         share = np.clip(np.asarray(values, np.float32) / self.high, 0, 1)
         return np.sqrt(share) if self.skewed else share
 
@@ -88,7 +88,7 @@ class _Shown:
         return self.brightness(cut(self.image).astype(np.float32) - self.low)
 
     def body(self, cut: _Cut) -> np.ndarray:
-        """The body's silhouette in a slice: without its holes, without specks beside it."""
+        """The silhouette of the body in a slice, without holes and small parts."""
         filled = ndimage.binary_fill_holes(cut(self.image).astype(np.float32) - self.low > self.edge)
         parts, count = ndimage.label(filled)
         if count < 2:
@@ -100,7 +100,7 @@ class _Shown:
 
 @dataclasses.dataclass(frozen=True)
 class _Cut:
-    """Takes a slice as it is looked at: the head is on top of coronal and sagittal ones."""
+    """Extracts a slice in viewing direction: the head is at the top of coronal and sagittal slices."""
 
     axis: int
     index: int
@@ -113,16 +113,16 @@ class _Cut:
 def write_preview(
     record: CaseRecord, path: pathlib.Path, *, partition: str, names: Sequence[str] | None = None
 ) -> None:
-    """Draws a case. The same record gives the same bytes (of one version of matplotlib).
+    """Draws a case. The same record gives the same bytes with the same version of matplotlib.
 
     Args:
-        record: as it goes into the dataset.
-        path: of the PNG.
+        record: as in the dataset.
+        path: of the PNG file.
         partition: of the case, for the title.
-        names: the modalities to draw, in this order; None = the record's. Each is blended with the first one.
+        names: the modalities to draw, in this order; None for all of the record. Each is overlaid on the first one.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     names = [name for name in names or record.images if name in record.images]
     shown = {name: _Shown.of(record.images[name], record.constants[name]) for name in names}
@@ -131,16 +131,21 @@ def write_preview(
 
 
 def slices_to_show(label: np.ndarray | None, count: int, slices: int) -> list[int]:
-    """Indices of the axial slices, rising.
+    """Indices of the axial slices to show, in ascending order.
 
-    With foreground they are spread from its first slice to its last, and go on beyond where it has too few.
-    Without, they are spread over the volume, a margin left out.
+    With foreground, they are spread from its first slice to its last, and beyond if these are too few. Without
+    foreground, they are spread over the volume.
+
+    Args:
+        label: (slices, rows, columns), nonzero in the foreground; None without a label.
+        count: number of indices, limited by `slices`.
+        slices: number of slices of the volume.
     """
     count = min(count, slices)
-    found = np.flatnonzero(label.any(axis=(1, 2))) if label is not None else np.zeros(0, int)
-    if not found.size:
+    foreground = np.flatnonzero(label.any(axis=(1, 2))) if label is not None else np.zeros(0, int)
+    if not foreground.size:
         return [int(place) for place in (np.arange(count) + 0.5) / count * slices]
-    first, last = int(found[0]), int(found[-1])
+    first, last = int(foreground[0]), int(foreground[-1])
     while last - first + 1 < count:
         first, last = max(first - 1, 0), min(last + 1, slices - 1)
     return [first + int(place) for place in (np.arange(count) + 0.5) / count * (last - first + 1)]
@@ -159,7 +164,7 @@ def _title(record: CaseRecord, partition: str) -> str:
 
 
 def _classes(record: CaseRecord) -> dict[str, tuple[np.ndarray, tuple[float, ...]]]:
-    """The mask and the colour of each class by its name in the legend; {} without a label."""
+    """Mask and colour of each class, by name in the legend; {} without a label."""
     if record.label is None:
         return {}
     names = record.labels.names
@@ -203,7 +208,7 @@ class _Sheet:
         rows += overlays + ([("chessboard", self._chessboard, ())] if pairs else [])
         indices = slices_to_show(self.label, SLICES, record.grid.shape[0])
         sides = _MARGIN + len(indices) * (_PANEL + _GAP)
-        bottom = _TITLE + max(len(rows), 2) * (_PANEL + _GAP)  # a coronal and a sagittal slice take two
+        bottom = _TITLE + max(len(rows), 2) * (_PANEL + _GAP)  # the coronal and the sagittal slice need two rows
         self.canvas = np.empty((bottom + _FOOT, sides + _SIDE + _GAP, 3), np.float32)
         self.canvas[:] = [int(_BACKGROUND[at : at + 2], 16) / 255 for at in (1, 3, 5)]
         along, back, across = record.grid.spacing_mm
@@ -235,10 +240,10 @@ class _Sheet:
         self.texts.append((x, y, text, {"color": _TEXT, "size": 9, "va": "top", **style}))
 
     def _draw(self, box, cut, size_mm, paint, outlined: Sequence[str]) -> tuple[tuple[int, int, int, int], float]:
-        """Paints a slice into a box of the canvas, in its true proportions, and outlines the body in some modalities.
+        """Draws a slice into a box of the canvas, in true proportions, with outlines of the body in some modalities.
 
         Returns:
-            Its place there, and pixels a mm.
+            The position of the slice (left, top, width, height) in pixels, and the scale in pixels per mm.
         """
         left, top, width, height = box
         extent = np.multiply(cut(self.shown[self.names[0]].image).shape, size_mm)
@@ -249,7 +254,7 @@ class _Sheet:
             silhouette = _resized(self.shown[name].body(cut), pixels) >= 0.5
             picture[outlines.border(silhouette, outside=True)] = self.colours[name]
         lines = np.zeros(pixels, bool)
-        # Contours that coincide take turns along their common line.
+        # Contours alternate where they coincide.
         turns = np.add(*(index // _DASH for index in np.indices(pixels))) % 2 == 0
         for mask, colour in self.classes.values():
             if cut(mask).any():
@@ -261,7 +266,7 @@ class _Sheet:
         return (left, top, pixels[1], pixels[0]), scale
 
     def _middle(self, axis: int, size: int) -> int:
-        """The slice with the most of the lesion; without one, the volume's middle."""
+        """Index of the slice with the largest lesion area, or of the middle slice without a lesion."""
         if self.label is None or not self.label.any():
             return size // 2
         return int(np.argmax(np.count_nonzero(self.label, axis=tuple(other for other in range(3) if other != axis))))
@@ -274,7 +279,7 @@ class _Sheet:
         return np.select([(turns == number)[..., None] for number in range(len(pictures))], pictures)
 
     def _overlay(self, pair: Sequence[str], look, scale: float) -> np.ndarray:
-        """What is brighter than usual tissue in one glows over the other; above is the one with rarer highlights."""
+        """Overlays the bright tissue of one modality in colour. A skewed modality is drawn above the other."""
         below, above = sorted(pair, key=lambda name: self.shown[name].skewed)
         usual = float(self.shown[above].brightness(self.shown[above].usual))
         glow = np.clip((look(above) - usual) / max(1 - usual, 1e-6), 0, 1)
@@ -301,7 +306,7 @@ class _Sheet:
             x += 60 + 7 * len(text)
 
     def write_png(self, stream, title: str) -> None:
-        # The figure without pyplot: no display, no global state. Default style whatever the user's own is.
+        # Without pyplot, there is no display and no global state. The style of the user is ignored.
         import matplotlib
         import PIL.Image
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -309,23 +314,23 @@ class _Sheet:
 
         height, width, _ = self.canvas.shape
         with _DRAWING, warnings.catch_warnings(), matplotlib.rc_context(matplotlib.rcParamsDefault):
-            # Letters that matplotlib's own font lacks become boxes; the page tells the name in full.
+            # Letters that the font of matplotlib lacks become boxes. The page shows the full name.
             warnings.filterwarnings("ignore", message="Glyph")
-            # Half a pixel more: the product is cut to whole pixels, and 0.29 * 100 is less than 29.
+            # Half a pixel is added, because matplotlib truncates to whole pixels, and 0.29 * 100 < 29.
             size = ((width + 0.5) / _DPI, (height + 0.5) / _DPI)
             figure = Figure(figsize=size, dpi=_DPI, facecolor="none")
             texts = [(_MARGIN, _TITLE / 2, title, {"color": _TEXT, "size": 12, "va": "center"}), *self.texts]
             for x, y, text, style in texts:
-                # Without mathematics: a case may be named $1$.
+                # No TeX: the name of a case may contain $.
                 figure.text(x / width, 1 - y / height, text, parse_math=False, **style)
             agg = FigureCanvasAgg(figure)
             agg.draw()
             letters = np.asarray(agg.buffer_rgba(), np.float32)[:height, :width] / 255
-        # Text is laid over the pictures here: matplotlib would resample them, which takes as long as all the rest.
-        # And its own PNG would hold its version.
-        cover = letters[..., 3:]
-        mixed = np.clip(self.canvas, 0, 1) * (1 - cover) + letters[..., :3] * cover
-        PIL.Image.fromarray(np.round(255 * mixed).astype(np.uint8)).save(stream, format="png", compress_level=4)
+        # The text is blended here, because matplotlib would resample the canvas, which is slow. Its PNG files would
+        # also contain its version.
+        alpha = letters[..., 3:]
+        blended = np.clip(self.canvas, 0, 1) * (1 - alpha) + letters[..., :3] * alpha
+        PIL.Image.fromarray(np.round(255 * blended).astype(np.uint8)).save(stream, format="png", compress_level=4)
 
 
 def _resized(plane: np.ndarray, pixels: tuple[int, int]) -> np.ndarray:
@@ -338,7 +343,7 @@ def _grey(values: np.ndarray) -> np.ndarray:
 
 
 def _tinted(values: np.ndarray, colour) -> np.ndarray:
-    """From black through the hue to white."""
+    """From black through `colour` to white."""
     return _grey(values) * (0.55 + 0.45 * np.array(colour, np.float32))
 
 

@@ -1,4 +1,4 @@
-"""The page of all cases' pictures: one HTML file beside them, without script, style or font from elsewhere."""
+"""The HTML page with the images of all cases, without scripts, styles or fonts from other sites."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ li.error { border-color: #ff5a4d; }
 li code { margin-right: .5rem; }
 """
 
-_HOW = """
-Look at each case once before training. In the overlay, the outlines of one body must lie on each other, and colour on
-the structure that it belongs to; in the chessboard, edges must run on from field to field; the label's contour must fit
-in every picture. Where they do not, the images are not registered, or the label lies elsewhere. A picture opens in full
-size on a click.
+_INSTRUCTIONS = """
+Check each case once before training. In the overlay, the outlines of the body must coincide, and the colour must lie on
+its structure. In the chessboard, edges must continue from field to field. The contour of the label must fit in every
+image. Otherwise, the images are not registered, or the label is displaced. Click an image to open it in full size.
 """
 
 
 class Pictured(Protocol):
-    """What the page needs of a case: `conversion.execution.tasks.CaseJob` has it."""
+    """The attributes of a case that the page needs; `conversion.execution.tasks.CaseJob` has them."""
 
     case: object  # with `case_id`
     partition: str
@@ -54,12 +53,12 @@ def write_page(path: pathlib.Path, jobs: Sequence[Pictured], findings: Iterable[
     """Writes the page. The same cases and findings give the same bytes.
 
     Args:
-        path: of the page; the pictures lie in the same folder.
-        jobs: the cases that have a picture, whose file's name is the last part of `preview`.
-        findings: of verification, as they may be told; those of cases without a picture are told at the top.
+        path: of the page. The images are in the same folder.
+        jobs: the cases. The last part of `preview` is the file name of the image; "" for no image.
+        findings: of verification, in a form that may be shown. Those of cases without an image are listed first.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the page cannot be written.
     """
     shown = sorted((job for job in jobs if job.preview), key=lambda job: job.case.case_id)
     names = {job.case.case_id for job in shown}
@@ -67,23 +66,23 @@ def write_page(path: pathlib.Path, jobs: Sequence[Pictured], findings: Iterable[
     for finding in findings:
         by_case.setdefault(finding.case if finding.case in names else "", []).append(finding)
     groups = {name: [job for job in shown if job.partition == name] for name in PARTITIONS}
-    odd = [name for name in sorted(names) if name in by_case]
+    cases_with_findings = [name for name in sorted(names) if name in by_case]
     body = [
         "<h1>Preview of the dataset</h1>",
-        f"<p>{_text(_HOW.strip())}.</p>",
+        f"<p>{_text(_INSTRUCTIONS.strip())}.</p>",
         "<nav>"
-        + "".join(f'<a href="#{name}">{name} {len(held)}</a>' for name, held in groups.items() if held)
+        + "".join(f'<a href="#{name}">{name} {len(members)}</a>' for name, members in groups.items() if members)
         + "</nav>",
         _list(by_case.get("", ()), with_case=True),
     ]
-    if odd:
-        links = ", ".join(f'<a href="#{_anchor(name)}">{_text(name)}</a>' for name in odd)
-        body.append(f"<p>Verification found something in {len(odd)} of {len(shown)} cases: {links}</p>")
-    for name, held in groups.items():
-        if held:
-            figures = "\n".join(_figure(path.parent, job, by_case.get(job.case.case_id, ())) for job in held)
+    if cases_with_findings:
+        links = ", ".join(f'<a href="#{_anchor(name)}">{_text(name)}</a>' for name in cases_with_findings)
+        body.append(f"<p>{len(cases_with_findings)} of {len(shown)} cases have findings: {links}</p>")
+    for name, members in groups.items():
+        if members:
+            figures = "\n".join(_figure(path.parent, job, by_case.get(job.case.case_id, ())) for job in members)
             body.append(
-                f'<details open id="{name}"><summary>{name} ({len(held)})</summary>\n'
+                f'<details open id="{name}"><summary>{name} ({len(members)})</summary>\n'
                 f'<div class="cases">\n{figures}\n</div></details>'
             )
     atomic_files.write_text(
@@ -108,11 +107,11 @@ def _figure(folder: pathlib.Path, job: Pictured, findings: Sequence[Finding]) ->
 
 
 def _list(findings: Sequence[Finding], *, with_case: bool = False) -> str:
-    """The findings, errors first. Their files are left out: they stand in verify.json."""
+    """The findings, errors first, without their files, which are in verify.json."""
     if not findings:
         return ""
     items = []
-    for finding in sorted(findings, key=lambda one: (one.severity != ERROR, one.case, one.code, one.problem)):
+    for finding in sorted(findings, key=lambda item: (item.severity != ERROR, item.case, item.code, item.problem)):
         case = f"<b>{_text(finding.case)}</b> " if with_case and finding.case else ""
         remedy = f" {_text(finding.remedy)}." if finding.remedy else ""
         items.append(
@@ -123,7 +122,7 @@ def _list(findings: Sequence[Finding], *, with_case: bool = False) -> str:
 
 
 def _size(path: pathlib.Path) -> str:
-    """The picture's size, so that pictures still to be loaded keep their place; "" where it cannot be read."""
+    """Attributes with the size of an image, which reserve space while it loads; "" if it cannot be read."""
     try:
         with open(path, "rb") as stream:
             head = stream.read(24)
