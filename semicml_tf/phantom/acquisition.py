@@ -1,4 +1,4 @@
-"""What a scanner makes of the ideal image: blur, shading, noise and stored numbers."""
+"""Simulated acquisition of the ideal image: blur, shading, noise and quantisation."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def _padded(grid: Grid, voxels: int) -> Grid:
 
 
 def _blurred(scene: Scene, modality: str, grid: Grid, fwhm_mm: float) -> np.ndarray:
-    """The scene as seen by a Gaussian point spread; painted with a margin, since light comes from outside, too."""
+    """The scene blurred by a Gaussian point spread. A margin around the grid contributes to the blur."""
     pad = 2
     sigma = fwhm_mm * _MM_FWHM_TO_SIGMA / np.array(grid.spacing_mm)
-    whole = ndimage.gaussian_filter(scene.paint(modality, _padded(grid, pad)), sigma, truncate=3.0)
-    return whole[pad:-pad, pad:-pad, pad:-pad]
+    padded = ndimage.gaussian_filter(scene.paint(modality, _padded(grid, pad)), sigma, truncate=3.0)
+    return padded[pad:-pad, pad:-pad, pad:-pad]
 
 
 def _shading(rng, grid: Grid) -> np.ndarray:
-    """A field that varies over the whole body, mean about 0, standard deviation about 1."""
+    """A smooth field that varies over the body, with mean 0 and standard deviation 1 approximately."""
     return Texture.random(rng, (220, 400), count=4).at(world_points(grid)).reshape(grid.shape)
 
 
 def ct(rng: np.random.Generator, scene: Scene, grid: Grid) -> np.ndarray:
-    """CT: sharp, with beam-hardening-like shading and correlated noise. int16 HU of the grid's shape."""
+    """CT: sharp, with shading like beam hardening and correlated noise. int16 HU with the shape of the grid."""
     ideal = scene.paint("ct", grid)
     noise = ndimage.gaussian_filter(rng.normal(size=grid.shape), (0.5, 0.5, 0.3))
     sigma = rng.uniform(11, 16)
@@ -44,7 +44,7 @@ def ct(rng: np.random.Generator, scene: Scene, grid: Grid) -> np.ndarray:
 
 
 def pet(rng: np.random.Generator, scene: Scene, grid: Grid) -> np.ndarray:
-    """PET: blurred, on a coarse grid, noise that grows with the signal. float32 SUV of the grid's shape."""
+    """PET: blurred, with noise that grows with the signal. float32 SUV with the shape of the grid."""
     blurred = _blurred(scene, "pet", grid, rng.uniform(6.0, 7.5))
     blurred *= np.exp(0.06 * _shading(rng, grid))
     noise = ndimage.gaussian_filter(rng.normal(size=grid.shape), 0.6)
@@ -53,10 +53,10 @@ def pet(rng: np.random.Generator, scene: Scene, grid: Grid) -> np.ndarray:
 
 
 def mr(rng: np.random.Generator, scene: Scene, grid: Grid, modality: str) -> np.ndarray:
-    """MR: bias field, noise, a gain of its own, 0 outside the body or the brain. int16 of the grid's shape."""
+    """MR: bias field, noise, random gain, 0 outside the body or brain. int16 with the shape of the grid."""
     image = _blurred(scene, modality, grid, _MR_BLUR_MM[modality])
     image *= np.exp(0.12 * _shading(rng, grid)) * rng.uniform(0.7, 1.4)
     image += _MR_NOISE * rng.normal(size=grid.shape)
     within = scene.body.shape.distance_mm(world_points(grid)).reshape(grid.shape) < 0
-    # The background is exactly 0, so the least value within the body is 1.
+    # The background is exactly 0, so the smallest value within the body is 1.
     return np.where(within, np.clip(np.round(image), 1, 32000), 0).astype(np.int16)

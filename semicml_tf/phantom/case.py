@@ -1,4 +1,4 @@
-"""One phantom patient: all of its images and the truth, a pure function of seed and index."""
+"""One phantom patient with all images and the label, a pure function of seed and index."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class PhantomCase:
     """A patient.
 
     Attributes:
-        case_id: its name.
+        case_id: name of the case.
         images: by modality, the volume in native units and its grid.
-        label: uint8; trunk: 0/1 on CT's grid; head: 0/1/2/4 on the one grid of all.
-        label_grid: the label's grid.
+        label: uint8. Trunk: 0 and 1 on the grid of CT. Head: 0, 1, 2 and 4 on the grid of all modalities.
+        label_grid: grid of the label.
     """
 
     case_id: str
@@ -55,15 +55,17 @@ def generate(
     size_mm: tuple[float, float, float] = SIZE_MM,
     spacing_mm: tuple[float, float, float] = SPACING_MM,
 ) -> PhantomCase:
-    """Makes case `index` of the given seed; other cases have no part in it.
+    """Makes a case, independent of all other cases.
 
     Args:
+        seed: seed of the phantom.
+        index: number of the case.
         body: ``trunk`` (CT and PET) or ``head`` (four MR contrasts).
-        oblique: tilted grids with index axes in any order; otherwise LPS along the world's axes.
-        empty_fraction: share of cases without a lesion.
-        mr: add MR to a trunk. Its CT, PET and label are the same without.
+        oblique: whether grids are tilted, with index axes in random order. Otherwise they are LPS along the world axes.
+        empty_fraction: fraction of cases without a lesion.
+        mr: whether a trunk has MR. CT, PET and label do not depend on it.
         size_mm: of the field of view: left-right, back-front, feet-head.
-        spacing_mm: in the same order, of every grid but those of PET and of a trunk's MR, which are coarser.
+        spacing_mm: in the same order. The grids of PET and of MR in a trunk are coarser.
     """
     rng = np.random.default_rng([seed, 0, index])
     scan = Scan.random(rng, size_mm, oblique=oblique)
@@ -81,6 +83,6 @@ def generate(
             "pet": (acquisition.pet(rng, scene, coarse), coarse),
         }
         if mr:
-            own = scan.second(mr_rng, oblique=oblique).grid(np.array(spacing_mm) * _MR_COARSER)
-            images["mr"] = (acquisition.mr(mr_rng, scene, own, "mr"), own)
+            mr_grid = scan.second(mr_rng, oblique=oblique).grid(np.array(spacing_mm) * _MR_COARSER)
+            images["mr"] = (acquisition.mr(mr_rng, scene, mr_grid, "mr"), mr_grid)
     return PhantomCase(name(index), images, scene.labels(grid), grid)

@@ -8,19 +8,19 @@ from semicml_tf.configuration import check, option
 from semicml_tf.phantom.writers import LAYOUTS
 
 _USUAL_CASES = 40
-_SIZES = {"labelled": 6, "validation": 6, "test": 12}  # of as many cases
+_SIZES = {"labelled": 6, "validation": 6, "test": 12}  # of 40 cases
 _HEADS = ", ".join(name for name, layout in LAYOUTS.items() if layout.body == "head")
 _WITH_MR = ", ".join(name for name, layout in LAYOUTS.items() if layout.takes_mr)
-IGNORED_VALUE = 255  # a label map's value of voxels that nobody annotated
+IGNORED_VALUE = 255  # label value of voxels that are not annotated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhantomConfig:
     """How phantom patients are made; see the help of each option."""
 
-    output: str = option(help="Folder to make.", path=True)
+    output: str = option(help="Output folder.", path=True)
     cases: int = option(_USUAL_CASES, "Number of patients.", low=1)
-    first_case: int = option(0, "Number of the first patient: a later delivery has others.", low=0)
+    first_case: int = option(0, "Number of the first patient, for a later delivery with other patients.", low=0)
     seed: int = option(0, "Source of all randomness.", low=0)
     layout: str = option(
         "hecktor", f"Layout of the files. Heads: {_HEADS}; trunks: the others.", choices=tuple(LAYOUTS)
@@ -38,16 +38,16 @@ class PhantomConfig:
         low=0,
     )
     empty_fraction: float = option(0.1, "Fraction of the patients without a lesion.", low=0, high=1)
-    phantom_mr: bool = option(False, f"Add MR to trunks (layouts {_WITH_MR}). CT and PET stay the same.")
+    phantom_mr: bool = option(False, f"Add MR to trunks (layouts {_WITH_MR}). CT and PET do not change.")
     annotated_slices: int | None = option(
         None,
-        f"Annotated slices of each training patient; the label's other slices become {IGNORED_VALUE}, for convert "
-        f"--ignore_value={IGNORED_VALUE}. They spread evenly from below the lesion to above it. Default: all.",
+        f"Number of annotated slices of each training patient, spread evenly from below to above the lesion. Other "
+        f"slices of the label become {IGNORED_VALUE}, for convert --ignore_value={IGNORED_VALUE}. Default: all.",
         low=1,
     )
     incomplete_fraction: float = option(
         0.0,
-        "Fraction of the unlabelled patients who have only one modality, CT or FLAIR, for convert "
+        "Fraction of the unlabelled patients with only one modality, CT or FLAIR, for convert "
         "--allow_missing_modality.",
         low=0,
         high=1,
@@ -62,7 +62,7 @@ class PhantomConfig:
         above=0,
         high=10000,
     )
-    overwrite: bool = option(False, "Replace a phantom that is already in --output.")
+    overwrite: bool = option(False, "Replace an existing phantom in --output.")
 
     def __post_init__(self):
         check(self, self._further())
@@ -72,13 +72,12 @@ class PhantomConfig:
             yield f"expected a --layout among {_WITH_MR} for --phantom_mr, got {self.layout}", ""
         if self.annotated_slices is not None and self.layout == "dicom":
             yield "expected a --layout with label maps for --annotated_slices, got dicom", "Choose another --layout"
-
         if self.incomplete_fraction and self.layout == "decathlon":
             problem = "expected a --layout with a file for each modality for --incomplete_fraction, got decathlon"
             yield problem, "Choose another --layout"
 
     def partition_sizes(self) -> dict[str, int]:
-        """Patients of each partition but 'unlabelled'. At least one where the number is not given."""
+        """Number of patients by partition, without 'unlabelled'; at least one if the number is not given."""
         given = {name: getattr(self, name) for name in _SIZES}
         sizes = {name: _SIZES[name] if value is None else value for name, value in given.items()}
         if sum(sizes.values()) <= self.cases:

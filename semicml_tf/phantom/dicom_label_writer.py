@@ -1,4 +1,4 @@
-"""A phantom's label as a DICOM-SEG or an RTSTRUCT object that refers to its images."""
+"""Writes the label of a phantom as a DICOM-SEG or RTSTRUCT object that refers to its images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NAME = "lesion"
 
 
 def write_seg(path: pathlib.Path, case: PhantomCase, images: list) -> None:
-    """Writes the label's foreground as one segment of a DICOM-SEG.
+    """Writes the foreground of the label as one segment of a DICOM-SEG.
 
     Args:
-        path: to write to.
+        path: of the output file.
         case: the patient.
-        images: the datasets of the series that it was drawn on, in the order of the third index.
+        images: datasets of the referenced series, in the order of the third index.
     """
     highdicom = library.highdicom()
     codes = highdicom.sr.coding.CodedConcept
@@ -46,20 +46,20 @@ def write_seg(path: pathlib.Path, case: PhantomCase, images: list) -> None:
         software_versions="1",
         device_serial_number="1",
     )
-    _fix_moments_and_uids(dataset, head)
+    _fix_times_and_uids(dataset, head)
     dicom_object.save(path, dataset)
 
 
-def _fix_moments_and_uids(dataset, head) -> None:
-    """Puts what highdicom takes from the clock and from chance to values of the case's own."""
-    moments = {"DA": head.StudyDate, "TM": head.StudyTime, "DT": head.StudyDate + head.StudyTime}
+def _fix_times_and_uids(dataset, head) -> None:
+    """Replaces times and random UIDs of highdicom by values that depend only on the case."""
+    times = {"DA": head.StudyDate, "TM": head.StudyTime, "DT": head.StudyDate + head.StudyTime}
     known: dict[str, str] = {}
     for element in dataset.iterall():
         if element.keyword == "DimensionOrganizationUID":
-            made = dicom_object.uid(head.SOPInstanceUID, "dimensions", len(known))
-            element.value = known.setdefault(str(element.value), made)
-        elif element.VR in moments and element.keyword != "PatientBirthDate":
-            element.value = moments[element.VR]
+            new_uid = dicom_object.uid(head.SOPInstanceUID, "dimensions", len(known))
+            element.value = known.setdefault(str(element.value), new_uid)
+        elif element.VR in times and element.keyword != "PatientBirthDate":
+            element.value = times[element.VR]
 
 
 def _item(**values):
@@ -70,16 +70,16 @@ def _item(**values):
 
 
 def _lines(mask: np.ndarray) -> list[np.ndarray]:
-    """Closed lines round a slice's foreground and its holes, half way between voxels: (n, 2) index coordinates."""
+    """Closed lines (n, 2) around the foreground and its holes in a slice, halfway between voxel indices."""
     import contourpy
 
-    framed = np.pad(mask.astype(np.float64), 1)
-    # contourpy's x is the second index.
-    return [line[:-1, ::-1] - 1 for line in contourpy.contour_generator(z=framed).lines(0.5)]
+    padded = np.pad(mask.astype(np.float64), 1)
+    # The x of contourpy is the second index.
+    return [line[:-1, ::-1] - 1 for line in contourpy.contour_generator(z=padded).lines(0.5)]
 
 
 def write_rtstruct(path: pathlib.Path, case: PhantomCase, images: list) -> None:
-    """Writes the label's foreground as one structure of an RTSTRUCT; arguments as `write_seg`."""
+    """Writes the foreground of the label as one structure of an RTSTRUCT. For the arguments, see `write_seg`."""
     affine = to_lps(case.label_grid.affine)
     contours = []
     for index, image in enumerate(images):

@@ -1,7 +1,7 @@
-"""What every DICOM object of a phantom case holds, and how it is written.
+"""Common tags of the DICOM objects of a phantom case, and writing of DICOM files.
 
-The patient's name, id and date of birth are made up and in every file, so that a test can look for them in what is made
-of it. PatientID is the case's name.
+Every file has the name, id and date of birth of an invented patient, so that tests can search for them in outputs.
+PatientID is the name of the case.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ WEIGHT_KG = 75.0
 
 
 def uid(*parts) -> str:
-    """A UID that is a function of `parts` alone."""
+    """A UID that depends only on `parts`."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:15], 'big')}"
 
 
 def _identity(case: PhantomCase) -> str:
-    """What sets a case apart from one of the same name but another seed."""
+    """An identifier that differs between cases with the same name and different seeds."""
     content = hashlib.sha256(case.label.tobytes())
     for modality in sorted(case.images):
         content.update(case.images[modality][0].tobytes())
@@ -34,12 +34,13 @@ def _identity(case: PhantomCase) -> str:
 
 
 def common(case: PhantomCase, modality_code: str, sop_class: str, series: str, instance: str):
-    """A dataset with what every object of the case's study holds.
+    """A dataset with the tags of all objects in the study of a case.
 
     Args:
-        modality_code: DICOM's.
+        case: the patient.
+        modality_code: the DICOM code.
         sop_class: UID.
-        series, instance: names within the study, from which the UIDs are made.
+        series, instance: names within the study, from which the UIDs are computed.
     """
     module = library.pydicom()
     identity = _identity(case)
@@ -72,10 +73,10 @@ def common(case: PhantomCase, modality_code: str, sop_class: str, series: str, i
 
 
 def save(path: pathlib.Path, dataset) -> None:
-    """Writes a dataset as a DICOM file, whole or not at all."""
+    """Writes a dataset atomically as a DICOM file."""
     atomic_files.write_file(path, lambda stream: dataset.save_as(stream, enforce_file_format=True))
 
 
 def decimal(number: float) -> str:
-    """A decimal string, of at most 16 characters."""
+    """A decimal string (DS) of at most 16 characters."""
     return library.pydicom().valuerep.format_number_as_ds(float(number))

@@ -1,4 +1,7 @@
-"""Phantom cases as DICOM: a series a modality, and the label as DICOM-SEG or RTSTRUCT. Same case, same bytes."""
+"""Writes phantom cases as DICOM: a series per modality, and the label as DICOM-SEG or RTSTRUCT.
+
+The same case gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def _place(dataset, grid: Grid, index: int) -> None:
 
 
 def _pixels(dataset, values: np.ndarray) -> None:
-    """`values`: (columns, rows) int16 or uint16."""
+    """Sets the pixels to `values`, (columns, rows) int16 or uint16."""
     dataset.Columns, dataset.Rows = values.shape
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
@@ -58,11 +61,11 @@ def _pet_series(dataset) -> None:
 
 
 def _stored(modality: str, values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """One slice as stored integers, their slope and their intercept."""
+    """One slice as stored integers, with slope and intercept."""
     if modality == "ct":
         return (values.astype(np.int32) + 1024).astype(np.uint16), 1.0, -1024.0
     steps = np.round(values.astype(np.float64) / _SUV_STEP).clip(0, 32767).astype(np.int32)
-    finer = 1  # a slice of little activity is stored in finer steps, as scanners do
+    finer = 1  # as scanners do, a slice with low activity is stored with a smaller slope
     while finer < 8 and steps.max() * finer * 2 <= 32767:
         finer *= 2
     decayed = DOSE_BQ * 2 ** (-UPTAKE_S / HALF_LIFE_S)
@@ -103,24 +106,23 @@ def _write_series(folder: pathlib.Path, case: PhantomCase, modality: str) -> lis
 def write_dicom(folder: pathlib.Path, case: PhantomCase, *, label: str = "") -> dict[str, str]:
     """Writes ``CASE/<modality>/0000.dcm``, ... and the label ``CASE/label/seg.dcm`` or ``rtstruct.dcm``.
 
-    CT has a rescale intercept of -1024; PET is in Bq/ml with a slope a slice, decay-corrected to the start of the
-    scan, and gives SUV in the NIfTI phantom's steps.
+    CT has a rescale intercept of -1024. PET is in Bq/ml, decay-corrected to the start of the scan, with a slope per
+    slice. Its SUV have the same steps as in the NIfTI phantom.
 
     Args:
-        folder: to write to.
+        folder: the output folder.
         case: the patient.
-        label: ``seg`` or ``rtstruct``; "" takes them in turn.
+        label: ``seg`` or ``rtstruct``; "" alternates between them.
 
     Returns:
-        Relative path by modality (a folder), and of the label as ``label``.
+        Relative paths: a folder per modality, and the file of the label as ``label``.
     """
     folder = pathlib.Path(folder)
-    odd = case.case_id[-1:] in tuple("13579")
-    label = label or ("rtstruct" if odd else "seg")
+    label = label or ("rtstruct" if case.case_id[-1:] in tuple("13579") else "seg")
     paths = {modality: f"{case.case_id}/{modality}" for modality in case.images}
     paths["label"] = f"{case.case_id}/label/{label}.dcm"
     written = {modality: _write_series(folder / paths[modality], case, modality) for modality in case.images}
-    # The label's grid is that of the first modality, in the trunk CT's and in the head that of all.
+    # The label has the grid of the first modality.
     images = written[next(iter(case.images))]
     write = {"seg": dicom_label_writer.write_seg, "rtstruct": dicom_label_writer.write_rtstruct}[label]
     write(folder / paths["label"], case, images)

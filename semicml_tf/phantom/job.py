@@ -21,10 +21,10 @@ _FIRST = {"trunk": "ct", "head": "flair"}
 
 @dataclasses.dataclass(frozen=True)
 class PhantomResult:
-    """What was made.
+    """Summary of a phantom.
 
     Attributes:
-        folder: the phantom's folder.
+        folder: folder of the phantom.
         cases: names of the cases by partition.
         empty: number of cases without a lesion.
     """
@@ -45,7 +45,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
     """Makes phantom patients in ``config.output``.
 
     Raises:
-        UserError: the partitions need more cases, or the folder holds something else.
+        UserError: the partitions need more cases, or the folder has other content.
     """
     output = _checked_output(config)
     layout = LAYOUTS[config.layout]
@@ -57,7 +57,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
     complete = {*split["validation"], *split["test"]} if sparse else set(names)
     values = {layout.label_values.get(value, value) for value in drawn} | ({IGNORED_VALUE} if sparse else set())
     incomplete = splits.incomplete(split["unlabelled"], config.seed, config.incomplete_fraction)
-    made, paths = [], {}
+    entries, paths = [], {}
     with locks.writing(output), atomic_files.new_directory(output, overwrite=config.overwrite) as folder:
         for name, number in zip(names, progress.bar(numbers, desc="phantom", unit="case")):
             case = cases.generate(
@@ -79,7 +79,7 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
                 case = dataclasses.replace(case, images={first: case.images[first]})
                 entry["modalities"] = [first]
             paths[name] = layout.write(folder, case if name in complete else _sparse(case, config.annotated_slices))
-            made.append(entry)
+            entries.append(entry)
         atomic_files.write_json(folder / "split.json", split)
         layout.finish(folder, paths, split)
         atomic_files.write_json(
@@ -97,33 +97,35 @@ def make_phantom(config: PhantomConfig) -> PhantomResult:
                 "label_values": sorted(values),
                 **({"incomplete_fraction": config.incomplete_fraction} if incomplete else {}),
                 **({"annotated_slices": config.annotated_slices} if sparse else {}),
-                "cases": made,
+                "cases": entries,
             },
         )
-    return PhantomResult(output, split, sum(entry["lesion_ml"] == 0 for entry in made))
+    return PhantomResult(output, split, sum(entry["lesion_ml"] == 0 for entry in entries))
 
 
 def _checked_output(config: PhantomConfig) -> pathlib.Path:
     output = pathlib.Path(config.output)
-    # --overwrite removes the folder: only one that a phantom was made in.
+    # --overwrite removes the folder, which must be a phantom.
     if config.overwrite and output.is_dir() and any(output.iterdir()) and not (output / "phantom.json").is_file():
-        raise UserError("the folder holds something else than a phantom", path=output, remedy="Choose another --output")
+        raise UserError(
+            "expected a phantom or an empty folder, got other files", path=output, remedy="Choose another --output"
+        )
     return output
 
 
 def _relabelled(label, values):
-    """The label map with each value that `values` names replaced."""
-    changed = label.copy()
-    for value, other in values.items():
-        changed[label == value] = other
-    return changed
+    """The label map with values replaced; `values` has the new value by old value."""
+    result = label.copy()
+    for old, new in values.items():
+        result[label == old] = new
+    return result
 
 
 def _sparse(case: PhantomCase, count: int) -> PhantomCase:
-    """The case with `count` annotated axial slices; its label's other slices have the ignored value.
+    """The case with `count` annotated axial slices. The other slices of its label have the ignored value.
 
-    The annotated slices are the middles of `count` equal parts of a range. The range is the lesion's extent and a
-    quarter of it on each side, within the volume. Of a case without a lesion, the range is the volume.
+    The annotated slices are the middles of `count` equal parts of a range. The range is the extent of the lesion plus a
+    quarter of it on each side, within the volume. Without a lesion, the range is the whole volume.
     """
     axis = case.label_grid.reordered()[1][0]
     by_slice = np.moveaxis(case.label, axis, 0)

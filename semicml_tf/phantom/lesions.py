@@ -8,7 +8,7 @@ from semicml_tf.phantom.scan import Scan
 from semicml_tf.phantom.shapes import Blob, Lobes
 
 _COUNT_WEIGHTS = (0.5, 0.3, 0.2)  # of 1, 2 and 3 lesions
-_TRIES = 60  # at a free place, for one structure
+_TRIES = 60  # per structure, to draw a free position
 
 
 class Placement:
@@ -19,7 +19,7 @@ class Placement:
     Args:
         rng: source of randomness.
         scan: the field of view.
-        body: shape that all must lie in.
+        body: shape that contains all structures.
     """
 
     def __init__(self, rng: np.random.Generator, scan: Scan, body):
@@ -27,21 +27,22 @@ class Placement:
         self._taken: list[tuple[np.ndarray, float]] = []
 
     def continued(self, rng: np.random.Generator) -> Placement:
-        """A placement with another source of randomness, which keeps out of all places that are taken now."""
+        """A placement with another source of randomness that keeps the occupied positions free."""
         placement = Placement(rng, self._scan, self._body)
         placement._taken = list(self._taken)
         return placement
 
     def reserve(self, centre: np.ndarray, radius_mm: float) -> None:
-        """Keeps later structures out of this ball."""
+        """Keeps later structures out of a ball."""
         self._taken.append((np.asarray(centre, float), radius_mm))
 
     def draw(self, radius_mm: float, *, depth_mm: float | None = None, margin_mm: float = 0.0) -> np.ndarray | None:
-        """A free place, now taken, for a ball of `radius_mm`; None where there is none.
+        """Draws and reserves a free position, (3,) mm in the world, for a ball. Returns None if no position is found.
 
         Args:
-            depth_mm: least distance of the centre from the body's surface; by default 0.8 radii.
-            margin_mm: how far the centre may lie outside the field of view.
+            radius_mm: radius of the ball.
+            depth_mm: smallest distance of the centre from the surface of the body; None for 0.8 radii.
+            margin_mm: largest distance of the centre outside the field of view.
         """
         depth = 0.8 * radius_mm if depth_mm is None else depth_mm
         for _ in range(_TRIES):
@@ -54,7 +55,7 @@ class Placement:
 
 
 def is_empty(seed: int, index: int, empty_fraction: float) -> bool:
-    """Whether case `index` has no lesion: evenly spread, so that few cases hold their share, too."""
+    """Whether case `index` has no lesion. Such cases are spread evenly, so that any few cases have their share."""
     start = np.random.default_rng([seed, 1]).random()
     return int((index + 1) * empty_fraction + start) > int(index * empty_fraction + start)
 
@@ -72,11 +73,11 @@ def lobed(rng: np.random.Generator, centre: np.ndarray, radius_mm: float) -> Lob
 
 
 def draw(rng: np.random.Generator, placement: Placement, radii_mm: tuple[float, float]) -> list[Lobes]:
-    """One to three lesions with radii between the two given."""
+    """Draws one to three lesions with radii in a range. Lesions without a free position are omitted."""
     shapes = []
     for _ in range(rng.choice([1, 2, 3], p=_COUNT_WEIGHTS)):
         radius = rng.uniform(*radii_mm)
-        # Lesions may lie near the skin and be cut by the field of view.
+        # Lesions may be near the skin, or partly outside the field of view.
         centre = placement.draw(1.25 * radius, depth_mm=0.7 * radius)
         if centre is not None:
             shapes.append(lobed(rng, centre, radius))

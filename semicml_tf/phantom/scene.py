@@ -1,4 +1,4 @@
-"""A patient as a list of parts, each with its look in every modality, painted onto any grid."""
+"""A patient as a list of parts with an appearance per modality, which can be drawn on any grid."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Look:
     """How a part appears in one modality.
 
     Attributes:
-        level: mean intensity, in the modality's unit.
-        mottle: standard deviation of the scene's texture in it.
-        rim: level of its outermost `rim_mm`, or None for no rim.
-        edge_mm: width of the transition to what surrounds it.
+        level: mean intensity, in the unit of the modality.
+        mottle: standard deviation of the texture in the part.
+        rim: level of the outermost `rim_mm`; None for no rim.
+        rim_mm: width of the rim.
+        edge_mm: width of the transition to the surrounding parts.
     """
 
     level: float
@@ -31,7 +32,7 @@ class Look:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
-    """One structure: a shape, its look by modality (none: invisible there), and its label (None: no lesion)."""
+    """One structure: its shape, look by modality (invisible in others), and label value (None for no lesion)."""
 
     name: str
     shape: Blob | Lobes | Tube
@@ -41,11 +42,12 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scene:
-    """A patient in world millimetres (RAS+); later parts cover earlier ones, all within the body.
+    """A patient in world millimetres (RAS+). Later parts cover earlier ones. The body clips all parts.
 
     Attributes:
-        body: the first part; beyond it is `outside`, by modality.
-        parts: in painting order, lesions last.
+        body: the first part.
+        parts: in drawing order, lesions last.
+        outside: level outside the body, by modality.
         texture: of the tissue, shared by all parts and modalities.
     """
 
@@ -55,7 +57,7 @@ class Scene:
     texture: Texture
 
     def paint(self, modality: str, grid: Grid) -> np.ndarray:
-        """The ideal image, without blur or noise: float32 of the grid's shape."""
+        """The ideal image, without blur and noise: float32 with the shape of the grid."""
         points = world_points(grid)
         texture = self.texture.at(points)
         image = np.zeros(len(points))
@@ -73,7 +75,7 @@ class Scene:
         return (outside + (image - outside) * within).reshape(grid.shape).astype(np.float32)
 
     def labels(self, grid: Grid) -> np.ndarray:
-        """The truth: uint8 of the grid's shape, 0 where there is no lesion."""
+        """The label map: uint8 with the shape of the grid, 0 outside lesions."""
         points = world_points(grid)
         labels = np.zeros(len(points), np.uint8)
         for part in self.parts:
@@ -98,7 +100,7 @@ class Texture:
 
     @classmethod
     def random(cls, rng, wavelengths_mm: tuple[float, float], count: int = 16) -> Texture:
-        """Waves in random directions, their lengths spread between the two given."""
+        """Waves in random directions, with log-uniform lengths in a range."""
         directions = rng.normal(size=(count, 3))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         lengths = np.exp(rng.uniform(*np.log(wavelengths_mm), size=(count, 1)))
@@ -112,14 +114,14 @@ class Texture:
 
 
 def world_points(grid: Grid) -> np.ndarray:
-    """Centres of all voxels, (n, 3) float32 mm, in the array's C order."""
+    """Centres of all voxels, (n, 3) float32 in mm, in C order."""
     steps = [np.arange(n)[:, None] * grid.affine[:3, axis] for axis, n in enumerate(grid.shape)]
-    places = steps[0][:, None, None] + steps[1][:, None] + steps[2] + grid.affine[:3, 3]
-    return places.reshape(-1, 3).astype(np.float32)
+    points = steps[0][:, None, None] + steps[1][:, None] + steps[2] + grid.affine[:3, 3]
+    return points.reshape(-1, 3).astype(np.float32)
 
 
 def _near(shape, points: np.ndarray, *, margin_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the points that the shape can touch, and their distances: most parts are small."""
+    """Indices and distances of the points within reach of the shape. Most parts are small."""
     reach = shape.reach_mm + margin_mm
     away = np.abs(points - shape.centre.astype(points.dtype))
     near = np.flatnonzero((away[:, 0] < reach) & (away[:, 1] < reach) & (away[:, 2] < reach))
@@ -127,5 +129,5 @@ def _near(shape, points: np.ndarray, *, margin_mm: float) -> tuple[np.ndarray, n
 
 
 def _inside(distance_mm: np.ndarray, edge_mm: float) -> np.ndarray:
-    """1 inside, 0 outside, a ramp of width `edge_mm` between: what a voxel on the edge averages."""
+    """1 inside, 0 outside, with a linear transition of width `edge_mm`, as of a voxel at the edge."""
     return np.clip(0.5 - distance_mm / edge_mm, 0, 1)

@@ -1,4 +1,4 @@
-"""Smooth irregular bodies, given by their distance in millimetres from any point."""
+"""Smooth irregular shapes, defined by signed distances in millimetres."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class Blob:
         centre: (3,) mm.
         radii: (3,) mm along the columns of `rotation`.
         rotation: (3, 3).
-        waves: (n, 3) frequencies over the unit sphere, `phases` (n,), and `depth`, each wave's height as a
-            fraction of the radius.
+        waves: (n, 3) frequencies over the unit sphere.
+        phases: (n,) radians.
+        depth: height of each wave as a fraction of the radius.
     """
 
     centre: np.ndarray
@@ -52,25 +53,25 @@ class Blob:
 
     @property
     def reach_mm(self) -> float:
-        """No point of the blob lies farther than this from its centre."""
+        """Upper bound of the distance from the centre to a point of the blob."""
         return float(self.radii.max() * (1 + 4 * self.depth))
 
     def distance_mm(self, points: np.ndarray) -> np.ndarray:
         """Approximate signed distance, negative inside, of (n, 3) points in mm. Returns (n,)."""
-        dtype = points.dtype  # float32 points are half the work, and exact to a micrometre or so
+        dtype = points.dtype  # float32 points take half the time, and are exact to about a micrometre
         local = (points - self.centre.astype(dtype)) @ (self.rotation / self.radii).astype(dtype)
         rho = _length(local)
         unit = local / np.maximum(rho, 1e-6)[:, None]
         waves = np.cos(unit @ self.waves.T.astype(dtype) + self.phases.astype(dtype))
         surface = 1 + self.depth * (waves @ np.ones(len(self.phases), dtype))
-        # To first order a level set's distance is its value over the length of its gradient.
+        # To first order, the distance to a level set is the value over the norm of the gradient.
         slope = _length(unit / self.radii.astype(dtype))
         return (rho - surface) / np.maximum(slope, 1e-6)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lobes:
-    """The union of blobs; its centre is that of the first."""
+    """The union of blobs. Its centre is the centre of the first blob."""
 
     blobs: tuple[Blob, ...]
 
@@ -89,13 +90,14 @@ class Lobes:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tube:
-    """An endless wavy tube along the third axis of the world (feet to head).
+    """An infinite wavy tube along the third axis of the world (feet to head).
 
     Attributes:
-        centre: (3,) mm, a point of its axis.
+        centre: (3,) mm, a point of the axis.
         radius: mm.
-        slope: (2,) mm sideways for each mm along it.
-        sway: (2,) mm, amplitude of its waves; `wavelength` mm.
+        slope: (2,) sideways shift of the axis, in mm per mm.
+        sway: (2,) mm, amplitude of the waves of the axis.
+        wavelength: mm.
     """
 
     centre: np.ndarray

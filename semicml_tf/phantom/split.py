@@ -1,4 +1,4 @@
-"""Which phantom case serves what: a draw by seed."""
+"""Random split of phantom cases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from semicml_tf.errors import UserError
 
 
 def draw(case_ids: list[str], seed: int, *, labelled: int, validation: int, test: int) -> dict[str, list[str]]:
-    """Partitions of the given sizes; the rest is unlabelled.
+    """Draws partitions of the given sizes. The other cases are unlabelled.
 
     Raises:
         UserError: there are fewer cases than the partitions need.
@@ -26,11 +26,11 @@ def draw(case_ids: list[str], seed: int, *, labelled: int, validation: int, test
     ends = np.cumsum([labelled, validation, test])
     parts = np.split(np.array(order, dtype=object), ends)
     names = ("labelled", "validation", "test", "unlabelled")
-    found = {name: sorted(part) for name, part in zip(names, parts)}
-    return {name: found[name] for name in ("labelled", "unlabelled", "validation", "test")}
+    members = {name: sorted(part) for name, part in zip(names, parts)}
+    return {name: members[name] for name in ("labelled", "unlabelled", "validation", "test")}
 
 
 def incomplete(unlabelled: Sequence[str], seed: int, fraction: float) -> set[str]:
-    """The unlabelled cases that have only the first modality: `fraction` of them."""
+    """Draws `fraction` of the unlabelled cases, which get only one modality."""
     order = np.random.default_rng([seed, 3]).permutation(len(unlabelled))
     return {unlabelled[index] for index in order[: round(fraction * len(unlabelled))]}

@@ -1,4 +1,4 @@
-"""A trunk in CT (HU) and PET (SUV): organs, bone, and what passes for a lesion in one of the two only."""
+"""A trunk in CT (HU) and PET (SUV): organs, bone, lesions, and structures that mimic a lesion in one modality."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ _LESION_RADII_MM = (14.0, 26.0)
 
 
 def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool, mr_rng: np.random.Generator | None = None) -> Scene:
-    """A patient under the field of view `scan`, which cuts the body anywhere.
+    """A patient at a random position in the field of view.
 
     Args:
         rng: source of randomness of body, CT and PET.
         scan: the field of view.
         empty: whether the patient has no lesion.
-        mr_rng: source of randomness of the looks in MR; None for a patient without MR. CT and PET are the same in
-            both cases.
+        mr_rng: source of randomness of MR; None for a patient without MR. CT and PET do not depend on it.
     """
     offset = rng.uniform(-1, 1, 3) * (30, 30, 20)
     centre = scan.centre + offset
@@ -33,8 +32,8 @@ def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool, mr_rng: np.rando
         placement.reserve(spine.centre + (*(spine.slope * height), height), spine.radius)
     masses = [] if empty else lesions.draw(rng, placement, _LESION_RADII_MM)
     parts = [*_fat(rng, body, activity), *_organs(rng, scan, activity), _spine(spine, activity)]
-    parts += [*_pet_lures(rng, placement, activity), *_ct_lures(rng, placement, activity)]
-    parts += trunk_mr.lures(mr_rng, placement.continued(mr_rng)) if mr_rng else []
+    parts += [*_pet_mimics(rng, placement, activity), *_ct_mimics(rng, placement, activity)]
+    parts += trunk_mr.mimics(mr_rng, placement.continued(mr_rng)) if mr_rng else []
     parts += [_lesion(rng, shape, activity) for shape in masses]
     scene = Scene(
         Part("body", body, {"ct": Look(-95, 6), "pet": Look(0.4 * activity, 0.05)}),
@@ -48,21 +47,21 @@ def trunk(rng: np.random.Generator, scan: Scan, *, empty: bool, mr_rng: np.rando
 def _lesion(rng, shape, activity: float) -> Part:
     contrast = rng.uniform(28, 46)
     uptake = rng.uniform(4.5, 7.0) * activity
-    # Mottled in CT, where the look-alikes are smooth: detail that only the sharp modality resolves.
+    # Mottled in CT, unlike the mimics, which are smooth. Only CT resolves this detail.
     return Part(
         "lesion", shape, {"ct": Look(42 + contrast, 11, edge_mm=2), "pet": Look(uptake, 0.12 * uptake)}, label=1
     )
 
 
 def _fat(rng, body: Blob, activity: float) -> list[Part]:
-    """Lean tissue within a skin of fat."""
+    """Lean tissue within a layer of fat."""
     thickness = rng.uniform(4, 12)
     inner = Blob(body.centre, body.radii - thickness, body.rotation, body.waves, body.phases, body.depth)
     return [Part("lean", inner, {"ct": Look(42, 9, edge_mm=3), "pet": Look(1.0 * activity, 0.15, edge_mm=3)})]
 
 
 def _organs(rng, scan: Scan, activity: float) -> list[Part]:
-    """Large organs of little contrast, which may lie under anything else."""
+    """Large organs with low contrast, and gas. Later parts may cover them."""
     parts = []
     for _ in range(rng.integers(2, 5)):
         shape = Blob.random(rng, scan.random_point(rng, 10), rng.uniform(22, 48, 3), depth=0.06)
@@ -78,8 +77,8 @@ def _spine(shape: Tube, activity: float) -> Part:
     return Part("spine", shape, {"ct": Look(190, 35, rim=520, rim_mm=3), "pet": Look(1.5 * activity, 0.2)})
 
 
-def _pet_lures(rng, placement: Placement, activity: float) -> list[Part]:
-    """Uptake that is no lesion; CT shows plain tissue, fat or fluid there."""
+def _pet_mimics(rng, placement: Placement, activity: float) -> list[Part]:
+    """Uptake outside lesions. CT shows normal tissue, fat or fluid there."""
     parts = []
 
     def add(name, radius, shape_of, ct, pet):
@@ -90,8 +89,8 @@ def _pet_lures(rng, placement: Placement, activity: float) -> list[Part]:
     def upright(centre, radii, depth):
         return Blob.random(rng, centre, radii, depth=depth, tilt_degrees=15.0)
 
-    # Long from feet to head: the end of a hot organ, blurred, would look like a lesion to a network of axial slices.
-    for _ in range(1 + (rng.random() < 0.3)):  # a full bladder or gut: smooth and far hotter than any lesion
+    # Long from feet to head: in axial slices, the blurred end of a hot organ would look like a lesion.
+    for _ in range(1 + (rng.random() < 0.3)):  # full bladder or bowel: smooth, and hotter than any lesion
         radius, suv = rng.uniform(17, 28), rng.uniform(14, 18) * activity
         radii = radius * rng.uniform((0.8, 0.8, 3.5), (1.15, 1.15, 5))
         add("reservoir", radius, lambda c, r=radii: upright(c, r, 0.02), Look(8, 3), Look(suv))
@@ -103,29 +102,29 @@ def _pet_lures(rng, placement: Placement, activity: float) -> list[Part]:
     for _ in range(rng.integers(0, 3)):  # ureters, vessels, bowel: thin
         radius, suv = rng.uniform(3.5, 5), rng.uniform(5, 8) * activity
         add("duct", 12.0, lambda c, r=radius: Tube.random(rng, c, r), Look(38, 5), Look(suv))
-    if rng.random() < 0.25:  # brown fat: a sheet of a lesion's uptake, but fat in CT
+    if rng.random() < 0.25:  # brown fat: a layer with the uptake of a lesion, but fat in CT
         suv, radii = rng.uniform(3.5, 5.0) * activity, rng.uniform((4, 20, 30), (6, 30, 45))
         add("brown fat", 22.0, lambda c: upright(c, radii, 0.05), Look(-85, 12), Look(suv, 0.3))
     return parts
 
 
-def _ct_lures(rng, placement: Placement, activity: float) -> list[Part]:
-    """Density that is no lesion; PET shows plain tissue there."""
+def _ct_mimics(rng, placement: Placement, activity: float) -> list[Part]:
+    """Density of lesions outside lesions. PET shows normal tissue there."""
     parts = []
-    plain = Look(1.1 * activity, 0.1)
+    normal_pet = Look(1.1 * activity, 0.1)
 
     def add(name, ct, radii_mm):
         radius = rng.uniform(*radii_mm)
         centre = placement.draw(radius, margin_mm=8)
         if centre is not None:
             shape = Blob.random(rng, centre, radius * rng.uniform(0.75, 1.2, 3), depth=0.04)
-            parts.append(Part(name, shape, {"ct": ct, "pet": plain}))
+            parts.append(Part(name, shape, {"ct": ct, "pet": normal_pet}))
 
-    for _ in range(rng.integers(1, 3)):  # a lesion's density within a calcified rim
+    for _ in range(rng.integers(1, 3)):  # the density of a lesion within a calcified rim
         add("calcified node", Look(rng.uniform(70, 95), 4, rim=rng.uniform(220, 380), rim_mm=3), (10, 19))
-    for _ in range(rng.integers(1, 4)):  # contrast medium in vessels and gut: smooth and brighter
+    for _ in range(rng.integers(1, 4)):  # contrast medium in vessels and bowel: smooth and brighter
         add("contrast", Look(rng.uniform(135, 210), 3), (12, 26))
-    if rng.random() < 0.3:  # a node that CT alone can hardly tell: only its smoothness and round shape speak
+    if rng.random() < 0.3:  # a node that differs from a lesion in CT only by its smoothness and round shape
         add("benign node", Look(rng.uniform(65, 85), 2), (9, 14))
     for _ in range(rng.integers(1, 3)):
         add("cyst", Look(rng.uniform(-5, 12), 3), (10, 20))

@@ -1,4 +1,4 @@
-"""The trunk in MR (arbitrary units): a lesion shows more clearly than in CT and less than in PET."""
+"""The trunk in MR (arbitrary units). Lesions have more contrast than in CT, and less than in PET."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semicml_tf.phantom.shapes import Blob
 NAME = "mr"
 
 _LEAN = 300.0
-# Fat and fluid are brighter than any lesion, gas and cortical bone darker than all tissue.
+# Fat and fluid are brighter than any lesion. Gas and cortical bone are darker than all tissue.
 _LOOKS = {
     "body": Look(700, 20),
     "lean": Look(_LEAN, 20, edge_mm=3),
@@ -30,8 +30,8 @@ _LOOKS = {
 }
 
 
-def lures(rng: np.random.Generator, placement: Placement) -> list[Part]:
-    """Structures as bright as a lesion in MR, but smooth. CT and PET show plain tissue there."""
+def mimics(rng: np.random.Generator, placement: Placement) -> list[Part]:
+    """Structures as bright as a lesion in MR, but smooth. CT and PET show normal tissue there."""
     parts = []
     for _ in range(rng.integers(1, 4)):
         radius, level = rng.uniform(9, 17), _LEAN + rng.uniform(110, 180)
@@ -43,16 +43,16 @@ def lures(rng: np.random.Generator, placement: Placement) -> list[Part]:
 
 
 def with_mr(rng: np.random.Generator, scene: Scene) -> Scene:
-    """The scene with the look of each part in MR. The looks in other modalities stay."""
+    """Adds the look of each part in MR. Other modalities do not change."""
     return dataclasses.replace(
         scene,
-        body=_seen(rng, scene.body),
-        parts=[_seen(rng, part) for part in scene.parts],
+        body=_with_look(rng, scene.body),
+        parts=[_with_look(rng, part) for part in scene.parts],
         outside={**scene.outside, NAME: 0.0},
     )
 
 
-def _seen(rng, part: Part) -> Part:
+def _with_look(rng, part: Part) -> Part:
     if NAME in part.looks:
         return part
     if part.label is not None:

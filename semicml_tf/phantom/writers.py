@@ -1,4 +1,4 @@
-"""Phantom cases as files, in the layouts that conversion reads; the same case gives the same bytes."""
+"""Writes phantom cases in the layouts that conversion reads. The same case gives the same bytes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from semicml_tf.geometry.grid import Grid
     from semicml_tf.phantom.case import PhantomCase
 
-Paths = dict[str, str]  # relative to the phantom's folder, by modality and of the label as ``label``
+Paths = dict[str, str]  # by modality and ``label``, relative to the folder of the phantom
 MR_CHANNELS = ("flair", "t1", "t1ce", "t2")
-_CHANNEL_NAMES = {"flair": "FLAIR", "t1": "T1w", "t1ce": "t1gd", "t2": "T2w"}  # as Decathlon's brain tumours have them
+_CHANNEL_NAMES = {
+    "flair": "FLAIR",
+    "t1": "T1w",
+    "t1ce": "t1gd",
+    "t2": "T2w",
+}  # as in the brain tumour task of Decathlon
 _LABELS = ("background", "edema", "non-enhancing tumor", "enhancing tumour")
-_SUV_STEP = 1 / 1024  # SUV a stored unit: int16 then reaches SUV 32
+_SUV_STEP = 1 / 1024  # SUV per stored unit: the largest int16 is SUV 32
 
 
 def _phantom_id(number: int) -> str:
@@ -31,15 +36,15 @@ def _phantom_id(number: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a layout's phantom is written.
+    """How a phantom is written in a layout.
 
     Attributes:
         body: ``trunk`` (CT and PET) or ``head`` (four MR contrasts).
-        write: writes a case into a folder and tells where each file lies.
-        finish: writes what belongs to all cases, given the folder, paths by case, and split.
-        case_id: the name under which the layout knows case number i.
-        label_values: what a value of the case's label map is written as; others stay.
-        takes_mr: whether a trunk may have MR beside CT and PET.
+        write: writes a case into a folder, and returns the paths of its files.
+        finish: writes the files that describe all cases, given the folder, paths by case, and split.
+        case_id: returns the name of case number i.
+        label_values: value in the file by value of the phantom's label map. Other values stay.
+        takes_mr: whether a trunk may have MR in addition to CT and PET.
     """
 
     body: str
@@ -51,56 +56,56 @@ class Layout:
 
 
 def _files(name: Callable[[str, str], str]) -> Callable[[pathlib.Path, PhantomCase], Paths]:
-    """A writer of one NIfTI file for each modality and the label, at ``name(case_id, what)``."""
+    """A writer of one NIfTI file per modality and the label, at ``name(case_id, key)``."""
 
     def write(folder: pathlib.Path, case: PhantomCase) -> Paths:
-
-        paths = {what: name(case.case_id, what) for what in (*case.images, "label")}
-        for what, (volume, grid) in {**case.images, "label": (case.label, case.label_grid)}.items():
-            write_volume(folder / paths[what], volume, grid)
+        volumes = {**case.images, "label": (case.label, case.label_grid)}
+        paths = {key: name(case.case_id, key) for key in volumes}
+        for key, (volume, grid) in volumes.items():
+            write_volume(folder / paths[key], volume, grid)
         return paths
 
     return write
 
 
-def _hecktor(case: str, what: str) -> str:
+def _hecktor(case: str, key: str) -> str:
     words = {"ct": "__CT", "pet": "__PT", "mr": "__MR"}
-    return f"labelsTr/{case}.nii.gz" if what == "label" else f"imagesTr/{case}{words[what]}.nii.gz"
+    return f"labelsTr/{case}.nii.gz" if key == "label" else f"imagesTr/{case}{words[key]}.nii.gz"
 
 
-def _hecktor2021(case: str, what: str) -> str:
+def _hecktor2021(case: str, key: str) -> str:
     words = {"ct": "ct", "pet": "pt", "label": "gtvt"}
-    return f"hecktor2021_train/hecktor_nii/{case}_{words[what]}.nii.gz"
+    return f"hecktor2021_train/hecktor_nii/{case}_{words[key]}.nii.gz"
 
 
-def _brats(case: str, what: str) -> str:
-    return f"{case}/{case}_{'seg' if what == 'label' else what}.nii.gz"
+def _brats(case: str, key: str) -> str:
+    return f"{case}/{case}_{'seg' if key == 'label' else key}.nii.gz"
 
 
-def _brats2020(case: str, what: str) -> str:
-    return f"{case}/{case}_{'seg' if what == 'label' else what}.nii"
+def _brats2020(case: str, key: str) -> str:
+    return f"{case}/{case}_{'seg' if key == 'label' else key}.nii"
 
 
-def _brats2023(case: str, what: str) -> str:
+def _brats2023(case: str, key: str) -> str:
     words = {"t1": "t1n", "t1ce": "t1c", "t2": "t2w", "flair": "t2f", "label": "seg"}
-    return f"{case}/{case}-{words[what]}.nii.gz"
+    return f"{case}/{case}-{words[key]}.nii.gz"
 
 
-def _nnunet(case: str, what: str) -> str:
-    if what == "label":
+def _nnunet(case: str, key: str) -> str:
+    if key == "label":
         return f"labelsTr/{case}.nii.gz"
-    return f"imagesTr/{case}_{MR_CHANNELS.index(what):04d}.nii.gz"
+    return f"imagesTr/{case}_{MR_CHANNELS.index(key):04d}.nii.gz"
 
 
-def _bids(case: str, what: str) -> str:
-    if what == "label":
+def _bids(case: str, key: str) -> str:
+    if key == "label":
         return f"derivatives/phantom/{case}/anat/{case}_label-lesion_dseg.nii.gz"
     words = {"t1": "T1w", "t1ce": "ce-gadolinium_T1w", "t2": "T2w", "flair": "FLAIR"}
-    return f"{case}/anat/{case}_{words[what]}.nii.gz"
+    return f"{case}/anat/{case}_{words[key]}.nii.gz"
 
 
-def _plain(case: str, what: str) -> str:
-    return f"volumes/{case}_{what}.nii.gz"
+def _plain(case: str, key: str) -> str:
+    return f"volumes/{case}_{key}.nii.gz"
 
 
 def _decathlon(folder: pathlib.Path, case: PhantomCase) -> Paths:
@@ -120,11 +125,11 @@ def _dicom(folder: pathlib.Path, case: PhantomCase) -> Paths:
 
 
 def write_volume(path: pathlib.Path, volume: np.ndarray, grid: Grid) -> None:
-    """Writes integers as they are; float32 as int16 with a scale, as scanners' exports store SUV.
+    """Writes integers unchanged, and float32 as int16 with a slope, as scanners export SUV.
 
     Args:
         path: ends in .nii or .nii.gz.
-        volume: of the grid's shape, or with a fourth axis of channels.
+        volume: with the shape of the grid, or with a fourth axis of channels.
         grid: of the volume.
     """
     import nibabel
@@ -135,7 +140,7 @@ def write_volume(path: pathlib.Path, volume: np.ndarray, grid: Grid) -> None:
     image.header.set_xyzt_units("mm")
     content = bytearray(image.to_bytes())
     if stored is not volume:
-        # nibabel drops a scale that was set by hand, so it goes into the header's bytes.
+        # nibabel ignores a slope that is set explicitly, so that it is written into the bytes of the header.
         offset = nibabel.nifti1.header_dtype.fields["scl_slope"][1]
         content[offset : offset + 4] = np.float32(_SUV_STEP).tobytes()
 
@@ -143,7 +148,7 @@ def write_volume(path: pathlib.Path, volume: np.ndarray, grid: Grid) -> None:
         if path.suffix != ".gz":
             stream.write(content)
             return
-        # gzip stores name and time of its input by default, and the bytes would differ at every run.
+        # By default, gzip stores name and time of its input, which would change the bytes with every run.
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0) as zipped:
             zipped.write(content)
 
@@ -155,7 +160,7 @@ def _channel_names() -> dict[str, str]:
 
 
 def write_decathlon(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
-    """``dataset.json`` as the Medical Segmentation Decathlon has it."""
+    """Writes ``dataset.json`` as in the Medical Segmentation Decathlon."""
     training = [{"image": f"./{files['flair']}", "label": f"./{files['label']}"} for files in paths.values()]
     body = {
         "name": "Phantom",
@@ -171,7 +176,7 @@ def write_decathlon(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]]
 
 
 def write_nnunet(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
-    """``dataset.json`` as nnU-Net v2 has it."""
+    """Writes ``dataset.json`` as in nnU-Net v2."""
     body = {
         "channel_names": _channel_names(),
         "labels": {name: number for number, name in enumerate(_LABELS)},
@@ -182,16 +187,16 @@ def write_nnunet(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], s
 
 
 def write_bids(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
-    """The description of the data set and of its derivatives, and the list of its participants."""
-    about = {"Name": "Phantom", "BIDSVersion": "1.9.0"}
-    atomic_files.write_json(folder / "dataset_description.json", {**about, "DatasetType": "raw"})
-    made = {**about, "DatasetType": "derivative", "GeneratedBy": [{"Name": "semicml_tf.phantom"}]}
-    atomic_files.write_json(folder / "derivatives/phantom/dataset_description.json", made)
+    """Writes the descriptions of the data set and of its derivatives, and the list of participants."""
+    common = {"Name": "Phantom", "BIDSVersion": "1.9.0"}
+    atomic_files.write_json(folder / "dataset_description.json", {**common, "DatasetType": "raw"})
+    derivative = {**common, "DatasetType": "derivative", "GeneratedBy": [{"Name": "semicml_tf.phantom"}]}
+    atomic_files.write_json(folder / "derivatives/phantom/dataset_description.json", derivative)
     atomic_files.write_text(folder / "participants.tsv", "\n".join(["participant_id", *paths]) + "\n")
 
 
 def write_manifest(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]], split) -> None:
-    """``manifest.csv``: case, a path for every modality relative to the table, label, partition."""
+    """Writes ``manifest.csv``: case, relative paths of the modalities and the label, partition."""
     partition = {case_id: name for name, case_ids in split.items() for case_id in case_ids}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -202,7 +207,7 @@ def write_manifest(folder: pathlib.Path, paths: Mapping[str, Mapping[str, str]],
     atomic_files.write_text(folder / "manifest.csv", text.getvalue())
 
 
-# Decathlon and nnU-Net count label values without a gap, edema first; BraTS closed its gap in 2023.
+# Decathlon and nnU-Net have consecutive label values, edema first. BraTS has them since 2023.
 _CONSECUTIVE = {1: 2, 2: 1, 4: 3}
 
 LAYOUTS = {
