@@ -88,7 +88,7 @@ def test_the_head_is_stripped_and_labelled_as_in_brats():
 
 @pytest.mark.parametrize("oblique", [False, True])
 @pytest.mark.parametrize("body", BODIES)
-def test_images_and_label_meet_in_physical_space(body, oblique):
+def test_images_and_label_agree_in_world_space(body, oblique):
     checked = 0
     for index in range(8):
         case = drawn(body, index, oblique)
@@ -116,7 +116,7 @@ def test_oblique_grids_differ_in_tilt_and_index_order():
     assert len(orders) > 3 and max(tilts) > 4 and max(tilts) < 20.01
 
 
-def test_empty_cases_come_in_their_share_and_do_not_depend_on_others():
+def test_share_of_empty_cases():
     for seed in range(5):
         empty = [lesions.is_empty(seed, index, 0.25) for index in range(40)]
         assert sum(empty) == 10
@@ -131,7 +131,7 @@ def test_many_slices_have_no_lesion(trunks):
     assert 0.2 < share < 0.8
 
 
-def test_the_field_of_view_tells_nothing_of_the_place(trunks):
+def test_the_field_of_view_does_not_reveal_the_position_of_lesions(trunks):
     places = []
     for case in trunks:
         components, count = ndimage.label(case["label"])

@@ -56,7 +56,7 @@ def test_a_later_delivery_has_the_patients_that_a_longer_phantom_would_have(tmp_
     assert all(later[name] == longer[name] for name in volumes)
 
 
-def test_hecktor_files_hold_the_case(tmp_path):
+def test_hecktor_files_have_the_case(tmp_path):
     folder = _make(tmp_path / "a", "--cases=3", "--oblique")
     case = generate(0, 1, oblique=True, size_mm=(96, 96, 32), spacing_mm=(6, 6, 8))
     ct = nibabel.load(folder / "imagesTr" / "PHANTOM_001__CT.nii.gz")
@@ -93,7 +93,7 @@ def test_brats_files_lie_on_one_grid(tmp_path):
         ("hecktor2021", ["ct", "pet"], [0, 1]),
     ],
 )
-def test_phantom_json_tells_names_and_label_values_of_the_layout(tmp_path, layout, modalities, values):
+def test_phantom_json_has_names_and_label_values_of_the_layout(tmp_path, layout, modalities, values):
     folder = _make(tmp_path / "a", "--cases=3", f"--layout={layout}", "--empty_fraction=0")
     made = json.loads((folder / "phantom.json").read_text())
     assert (made["modalities"], made["label_values"]) == (modalities, values)
@@ -117,7 +117,7 @@ def test_label_values_without_a_gap_are_those_of_their_makers(tmp_path):
     assert counts["decathlon"] == [background, edema, core, enhancing, 0]
 
 
-def test_csv_manifest_names_files_that_are_there(tmp_path):
+def test_csv_manifest_names_existing_files(tmp_path):
     folder = _make(tmp_path / "a", "--cases=5", "--layout=csv", "--phantom_mr")
     with open(folder / "manifest.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -127,7 +127,7 @@ def test_csv_manifest_names_files_that_are_there(tmp_path):
     assert {row["case"]: row["partition"] for row in rows} == {c: name for name, cases in drawn.items() for c in cases}
 
 
-def test_split_holds_every_case_once(tmp_path):
+def test_split_has_every_case_once(tmp_path):
     folder = _make(tmp_path / "a", "--cases=8")
     drawn = json.loads((folder / "split.json").read_text())
     assert {name: len(cases) for name, cases in drawn.items()} == {
@@ -215,7 +215,7 @@ def test_annotated_slices_are_at_most_those_of_the_volume(tmp_path):
         (["--cases=3", "--layout=hecktor2021", "--phantom_mr"], "among hecktor, csv, dicom for --phantom_mr"),
     ],
 )
-def test_mistakes_are_told_and_leave_nothing(tmp_path, arguments, words):
+def test_mistakes_are_one_line_and_write_nothing(tmp_path, arguments, words):
     with pytest.raises(UserError, match=words):
         _make(tmp_path / "a", *arguments)
     assert not list(tmp_path.iterdir())
@@ -230,12 +230,12 @@ def test_overwrite_replaces_a_phantom_and_nothing_else(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("x")
-    with pytest.raises(UserError, match="something else"):
+    with pytest.raises(UserError, match="got other files"):
         _make(mine, "--cases=3", "--overwrite")
     assert (mine / "thesis.txt").read_text() == "x"
 
 
-def test_told_to_end_it_clears_away_what_is_half_made(tmp_path):
+def test_a_stopped_process_removes_partial_output(tmp_path):
     command = [
         sys.executable,
         "-m",

@@ -35,7 +35,7 @@ def check_same(read, made, tolerance=0.0):
 
 @pytest.mark.parametrize("oblique", [False, True])
 @pytest.mark.parametrize("label", ["seg", "rtstruct"])
-def test_trunk_comes_back(tmp_path, oblique, label):
+def test_trunk_round_trip(tmp_path, oblique, label):
     made = with_lesion(oblique=oblique, mr=True)
     paths = write_dicom(tmp_path, made, label=label)
     assert all((tmp_path / path).exists() for path in paths.values())
@@ -57,7 +57,7 @@ def test_slopes_differ_from_slice_to_slice(tmp_path):
     assert len(slopes) > 1
 
 
-def test_head_comes_back_by_description(tmp_path):
+def test_head_round_trip_by_description(tmp_path):
     made = with_lesion(body="head")
     write_dicom(tmp_path, made)
     expressions = {name: f"^phantom {name}$" for name in made.images}
@@ -75,7 +75,7 @@ def test_no_lesion(tmp_path, label):
     assert not found.label.read_label()[0].any()
 
 
-def test_labels_take_turns(tmp_path):
+def test_label_formats_alternate(tmp_path):
     paths = [write_dicom(tmp_path, cases.generate(0, n, **SMALL))["label"] for n in (0, 1)]
     assert [pathlib.Path(path).name for path in paths] == ["seg.dcm", "rtstruct.dcm"]
 
@@ -106,7 +106,7 @@ def test_same_case_same_bytes_at_any_time(tmp_path, label, monkeypatch):
     assert uids[0] != uids[1]
 
 
-def test_every_file_names_the_made_up_patient(tmp_path):
+def test_every_file_names_the_invented_patient(tmp_path):
     made = with_lesion()
     write_dicom(tmp_path, made)
     for path in tmp_path.rglob("*.dcm"):

@@ -104,7 +104,7 @@ def test_the_contour_lies_round_the_lesion(tmp_path):
     assert abs(columns.min() - (100 - 2)) <= 1 and abs(columns.max() - (140 + 1)) <= 1
 
 
-def test_a_shift_parts_the_outlines(tmp_path):
+def test_a_shift_separates_the_outlines(tmp_path):
     """How far the body's two outlines lie apart in the overlay, in mm; both begin at the same structure, the skin."""
 
     def gap(shift_mm):
@@ -176,7 +176,7 @@ def test_constant_images_are_black(tmp_path):
     assert drawn(flat, tmp_path / "a.png")[60:220, 300:400].max() == 0
 
 
-def test_the_record_is_left_as_it_was(tmp_path):
+def test_the_record_does_not_change(tmp_path):
     made = record()
     before = {name: image.copy() for name, image in made.images.items()}
     for image in made.images.values():
@@ -256,7 +256,7 @@ def test_page_shows_every_case_once_with_relative_links(tmp_path):
     assert "<script" not in text and "http:" not in text and "https:" not in text and "url(" not in text
 
 
-def test_page_tells_findings_beside_their_case(tmp_path):
+def test_page_shows_findings_beside_their_case(tmp_path):
     warning = next(code for code, (severity, *_) in CODES.items() if severity == "warning")
     error = next(code for code, (severity, *_) in CODES.items() if severity == "error")
     found = [
@@ -269,7 +269,7 @@ def test_page_tells_findings_beside_their_case(tmp_path):
     assert [item["class"] for item in page.all("li")] == ["error", "error", "warning"]
     text = " ".join(page.text)
     assert text.index("was left out") < text.index("worse") < text.index("its slices & those of ct part")
-    assert "in 1 of 2 cases" in text and "Look <there>" in text and "part.." not in text
+    assert "1 of 2 cases have findings" in text and "Look <there>" in text and "part.." not in text
     assert "/secret" not in (tmp_path / "index.html").read_text("utf-8")
     targets = {attributes["id"] for tag, attributes in page.tags if "id" in attributes}
     assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= targets

@@ -125,13 +125,13 @@ def test_outliers():
     assert look(labelled=many(**{f"P{i:02d}": facts(std=1.7**i) for i in range(12)})) == []
 
 
-def test_a_case_that_could_not_be_read_is_looked_at_by_its_name():
+def test_the_name_of_an_unreadable_case_is_checked():
     case, _ = one("A", patient="S")
     found = across({"labelled": [case], "test": [one("B", patient="S")[0]]}, {})
     assert told(found) == [("patient_in_two_partitions", "A")]
 
 
-def test_from_files_a_copy_zipped_again_is_found(tmp_path):
+def test_a_copy_with_other_compression_is_found(tmp_path):
     first = verification_cases.write(tmp_path, "A", seed=1)
     other = verification_cases.write(tmp_path, "B", seed=2)
     copy = image_folders.write(tmp_path / "C_ct.nii", verification_cases.ct(seed=1), verification_cases.AFFINE)
@@ -141,7 +141,7 @@ def test_from_files_a_copy_zipped_again_is_found(tmp_path):
     assert told(across(cases, reports)) == [("image_in_two_partitions", "C")]
 
 
-def test_constant_images_are_an_error_of_their_own(tmp_path):
+def test_constant_images_have_another_error(tmp_path):
     blank = 0 * verification_cases.pet()
     cases = [verification_cases.write(tmp_path, name, seed=i, pet=blank) for i, name in enumerate("AB")]
     reports = {case.case_id: examine(case, SETTINGS, with_label=False) for case in cases}

@@ -104,7 +104,7 @@ def test_an_exception_of_one_step_leaves_the_findings_of_the_others(tmp_path, mo
     assert all("\n" not in finding.problem and "P1" in finding.problem for finding in report.findings[:2])
 
 
-def test_a_header_that_contradicts_itself_is_a_warning(tmp_path):
+def test_an_inconsistent_header_is_a_warning(tmp_path):
     case = verification_cases.write(tmp_path)
     for what in ("ct", "label"):
         path = case.images["ct"].path if what == "ct" else case.label.path
@@ -329,7 +329,7 @@ def test_images_without_unit(tmp_path):
     assert codes(examine(single, settings, with_label=False)) == ["single_slice"] * 2
 
 
-def test_a_unit_that_the_user_has_named_is_believed(tmp_path):
+def test_a_unit_that_the_user_names_is_accepted(tmp_path):
     case = verification_cases.write(tmp_path, pet=PET * 4000)
     named = {**SETTINGS.normalisation, "pet": Normalisation.parse("suv:0:40000")}
     assert codes(examine(case, dataclasses.replace(SETTINGS, normalisation=named), with_label=True)) == []

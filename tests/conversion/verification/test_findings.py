@@ -36,7 +36,7 @@ def test_an_error_names_its_code_or_gets_that_of_the_step():
     assert Finding.of_error("unreadable_image", UserError("bad", code="unknown")).code == "unreadable_image"
 
 
-def test_json_holds_all_in_order():
+def test_json_has_all_findings_in_order():
     found = [*some(30, "tiny_label"), *some(2)]
     body = findings.as_json(found, cases=40, command="convert --x")
     assert json.loads(json.dumps(body, allow_nan=False)) == body
@@ -51,7 +51,7 @@ def test_a_report_survives_json():
     assert CaseReport.from_json(json.loads(json.dumps(report.to_json()))) == report
 
 
-def test_the_table_groups_shortens_and_tells_what_to_do_once():
+def test_the_table_groups_and_shortens_findings():
     text = findings.table([*some(30, "tiny_label"), *some(2, remedy="Add it")], rows_per_code=3)
     lines = text.splitlines()
     assert lines[0].split()[:4] == ["severity", "code", "case", "file"]
@@ -65,7 +65,7 @@ def test_the_table_groups_shortens_and_tells_what_to_do_once():
     assert "/a/" not in text and max(map(len, lines)) <= 120
 
 
-def test_long_texts_are_wrapped_and_none_is_told():
+def test_long_texts_are_wrapped():
     (line, *more) = findings.table([Finding.of("ids_alike", "word " * 60)], width=80).splitlines()[1:]
     assert line.startswith("warning   ids_alike  -     -     word") and len(more) >= 3
     assert all(len(text) <= 80 for text in (line, *more))

@@ -61,7 +61,7 @@ def test_gas_in_the_body_lungs_padding_and_what_is_beyond_ct_are_no_air():
     assert uptake_in_air(0 * pet, cases.GRID, gas, cases.GRID).points_mm.shape == (0, 3)
 
 
-def test_examine_tells_whose_uptake_it_is(tmp_path):
+def test_examine_distinguishes_uptake_of_the_lesion(tmp_path):
     moved = shifted((10, 0, 0)).affine
     case = cases.write(tmp_path, pet=(blurred_pet(), moved), label=cases.label(SUPERFICIAL_MM))
     settings = cases.settings()

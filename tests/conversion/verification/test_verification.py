@@ -21,7 +21,7 @@ def source(tmp_path):
     return hecktor(tmp_path / "source")
 
 
-def test_the_work_folder_goes_where_nothing_was_finished(source, tmp_path):
+def test_the_work_folder_is_removed_without_finished_cases(source, tmp_path):
     refused(source, tmp_path / "out", "unknown partition", f"--split={write_split(tmp_path, {'train': ['P1']})}")
     assert not (tmp_path / ".out.work").exists()
 
