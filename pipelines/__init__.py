@@ -1,10 +1,10 @@
-"""Jobs made of the package's commands, one after another."""
+"""Jobs that run several commands of the package."""
 
 _TYPES = ("DeliveryReport", "PseudoLabels")
 
 
 def __getattr__(name: str):
-    """The artefacts' types, by the names that a container of Kubeflow has of them; TFX is imported only then."""
+    """Artefact types by the names that containers of Kubeflow use. TFX is imported on first use."""
     if name not in _TYPES:
         raise AttributeError(name)
     from pipelines.components import artefact_types

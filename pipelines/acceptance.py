@@ -1,4 +1,4 @@
-"""Whether a network may go on to be published: judged on validation patients; test patients are reported only."""
+"""Decides on validation patients whether a network may be published. Scores of test patients are only reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHOSEN_ON = "validation"
 
 
 class Check(TypedDict):
-    """A bar, and what a network reached; both None where nothing was measured."""
+    """A bar and the value of a network; both are None if nothing was measured."""
 
     check: str
     value: float | None
@@ -25,7 +25,7 @@ class Check(TypedDict):
 
 
 class Verdict(TypedDict):
-    """What is read of `judge`'s result where it is stored."""
+    """The fields of the stored result of `judge` that are read."""
 
     checks: list[Check]
     test_dice: float | None
@@ -33,7 +33,7 @@ class Verdict(TypedDict):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bars:
-    """What a network must reach on the validation patients."""
+    """Requirements for a network on the validation patients."""
 
     min_dice: float = option(0.3, help="Minimum mean DSC.", low=0, high=1)
     max_loss: float = option(
@@ -53,17 +53,18 @@ class Bars:
         check(self, self.contradictions())
 
     def contradictions(self) -> Iterator[Problem]:
-        """What is wrong with options that are each right."""
+        """Problems of options that are valid alone, but not together."""
         bounds = self.size_bounds_ml
         if list(bounds) != sorted(set(bounds)):
             yield f"expected --size_bounds_ml in ascending order, got {', '.join(map(text_of, bounds))}", ""
 
 
 def size_slices(cases: Sequence[dict], bounds_ml: Sequence[float]) -> dict[str, list[dict]]:
-    """A row's cases by the volume of their true lesions: an empty truth, then from bound to bound.
+    """Groups cases by the true lesion volume: empty ones, then by volume.
 
     Args:
         cases: of a row of `metrics.json`.
+        bounds_ml: ascending bounds between the groups, in ml.
     """
     edges = [0.0, *bounds_ml, math.inf]
     slices: dict[str, list[dict]] = {"no lesion": [case for case in cases if case["truth_ml"] == 0]}
@@ -85,16 +86,19 @@ def judge(
     not_comparable: str = "",
     test: Mapping | None = None,
 ) -> dict:
-    """The verdict on a modality's network.
+    """The verdict on the network of a modality.
 
     Args:
+        modality: of the network.
         validation: `metrics.json` of the candidate on the validation patients.
-        baseline: that of the latest blessed network on the same patients; None where there is none yet.
-        not_comparable: why a blessed network that there is could not be scored on them; then nothing is blessed.
-        test: that of the candidate on the test patients; decides nothing.
+        bars: the requirements.
+        baseline: `metrics.json` of the latest blessed network on the same patients; None if there is none.
+        not_comparable: reason why the latest blessed network could not be scored. The candidate is then not blessed.
+        test: `metrics.json` of the candidate on the test patients, which does not affect the verdict.
 
     Returns:
-        ``blessed``; ``checks``, each with ``check``, ``value``, ``bound`` and ``passed``; ``slices``, for people.
+        JSON values: ``blessed``; ``checks``, each with ``check``, ``value``, ``bound`` and ``passed``; ``slices``, the
+        scores of the groups; and further fields for the record.
     """
     row = _row(validation, modality)
     former = None if baseline is None else _row(baseline, modality)
@@ -112,13 +116,13 @@ def judge(
     }
     slices = {}
     for name, rows in named.items():
-        held = {who: _slice(one, name, bars) for who, one in rows.items() if one is not None}
-        slices[name] = {who: {"patients": len(cases), "dice": _mean(cases)} for who, cases in held.items()}
-        if len(held["candidate"]) < bars.min_slice_patients:
+        cases_of = {role: _slice(scores, name, bars) for role, scores in rows.items() if scores is not None}
+        slices[name] = {role: {"patients": len(cases), "dice": _mean(cases)} for role, cases in cases_of.items()}
+        if len(cases_of["candidate"]) < bars.min_slice_patients:
             continue
-        checks.append(_at_least(f"mean DSC, {name}", _mean(held["candidate"]), bars.min_slice_dice))
+        checks.append(_at_least(f"mean DSC, {name}", _mean(cases_of["candidate"]), bars.min_slice_dice))
         if former is not None:
-            pair = ({"cases": held["candidate"]}, {"cases": held["baseline"]})
+            pair = ({"cases": cases_of["candidate"]}, {"cases": cases_of["baseline"]})
             checks.append(_no_loss(f"mean DSC beside the latest blessed network, {name}", *pair, bars.max_slice_loss))
     return {
         "modality": modality,
@@ -132,7 +136,7 @@ def judge(
 
 
 def reasons(verdict: Mapping) -> str:
-    """Why a network was not blessed, in words; empty if it was."""
+    """The reasons why a network was not blessed; "" if it was blessed."""
     return "; ".join(
         check["check"] + ("" if check["value"] is None else f" is {check['value']:.3f}, below {check['bound']:.3f}")
         for check in verdict["checks"]
@@ -155,16 +159,16 @@ def _mean(cases: Sequence[Mapping]) -> float | None:
     return math.fsum(case["dice"] for case in cases) / len(cases) if cases else None
 
 
-def _at_least(what: str, value: float | None, bound: float) -> dict:
-    # No patient, no score: that is no reason to bless.
-    return {"check": what, "value": value, "bound": bound, "passed": value is not None and value >= bound}
+def _at_least(check_name: str, value: float | None, bound: float) -> dict:
+    # Without patients there is no score, and the check fails.
+    return {"check": check_name, "value": value, "bound": bound, "passed": value is not None and value >= bound}
 
 
-def _no_loss(what: str, row: Mapping, former: Mapping, margin: float) -> dict:
+def _no_loss(check_name: str, row: Mapping, former: Mapping, margin: float) -> dict:
     value, before, common = paired_dice(row, former)
-    # No patient that both have leaves nothing to compare by.
+    # Without common patients, the networks cannot be compared, and the check fails.
     if not common:
-        return {"check": f"{what}: no patient in common", "value": None, "bound": None, "passed": False}
-    # A sum's last bit must not decide.
+        return {"check": f"{check_name}: no patient in common", "value": None, "bound": None, "passed": False}
+    # Rounding must not affect the verdict.
     passed = value >= before - margin - 1e-9
-    return {"check": what, "value": value, "bound": before - margin, "passed": passed, "before": before}
+    return {"check": check_name, "value": value, "bound": before - margin, "passed": passed, "before": before}

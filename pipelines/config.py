@@ -11,7 +11,7 @@ from semicml_tf.configuration import Problem, option
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Publication(Bars):
-    """Which networks are judged and published, and what they must reach."""
+    """The networks that are judged and published, and the requirements for them."""
 
     modalities: tuple[str, ...] = option(
         (), help="Modalities whose networks are judged and published. The default is all modalities of the study."
@@ -21,13 +21,13 @@ class Publication(Bars):
 
     @property
     def bars(self) -> Bars:
-        """What a network must reach."""
+        """The requirements for a network."""
         return Bars(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Bars)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deliveries:
-    """Which deliveries are read, and how they are checked."""
+    """The deliveries that are read, and their check."""
 
     span: int | None = option(None, help="Last delivery to read. The default is the newest delivery.", low=0)
     schema: str | None = option(
@@ -43,7 +43,7 @@ class Deliveries:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trainers:
-    """The study, and what its two trainers do differently."""
+    """The study, and the options of its two trainers."""
 
     study: str = option(help="Flagfile of the study. Every command gets its flags.", path=True)
     semi_cml_epochs: int | None = option(
@@ -92,7 +92,7 @@ class KubeflowConfig(Deliveries, Publication, Trainers):
     name: str = option("semicml", help="Name of the pipeline: a-z, 0-9 and -.")
 
     def contradictions(self) -> Iterator[Problem]:
-        """What is wrong with options that are each right."""
+        """Problems of options that are valid alone, but not together."""
         yield from super().contradictions()
         if not self.output.endswith((".yaml", ".yml")):
             yield f"expected an --output that ends in .yaml, got '{self.output}'", ""

@@ -1,4 +1,4 @@
-"""The pipeline's components up to the check of a delivery; training begins behind it."""
+"""The components of the pipeline before training, up to the check of a delivery."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.components.case_example_gen import CaseExampleGen
 from pipelines.components.delivery_check import FAIL, DeliveryCheck
 from semicml_tf.errors import UserError
 
-# Of the phantom that configs/demo.flags makes; another study makes its own by pipelines.curated_schema.
+# The schema of the phantom of configs/demo.flags. For other studies, see pipelines.curated_schema.
 PHANTOM_SCHEMA = pathlib.Path(__file__).with_name("schema") / "schema.pbtxt"
 
 
@@ -32,17 +32,17 @@ def data_components(
 ) -> dict[str, BaseComponent]:
     """The components by name, in the order in which they run.
 
-    `schema_gen` infers a draft from what is there; the others hold to the curated schema, `import_schema_gen`.
+    `schema_gen` infers a draft from the data. The other components use the curated schema, `import_schema_gen`.
 
     Args:
         deliveries: folder with `span-1`, `span-2`, ...
         study: a flagfile, or flags of `semicml_tf.convert`.
-        span: the last delivery to read; None = the newest.
+        span: the last delivery to read; None for the newest.
         schema: file of the curated schema.
-        schema_in_containers: where the components find it, if they run elsewhere; a path or a URL.
-        beam_pipeline_args: for Beam, of the components that use it; None = the pipeline's.
-        on_anomaly: ``fail`` stops the pipeline at a delivery that is not as expected, ``warn`` tells and goes on.
-        case_cache: folder of finished cases; None = beside CaseExampleGen's outputs.
+        schema_in_containers: path or URL of the schema for the components, if they run in containers.
+        beam_pipeline_args: for Beam, of the components that use it; None for the arguments of the pipeline.
+        on_anomaly: ``fail`` stops the pipeline at a delivery with anomalies, ``warn`` prints a warning.
+        case_cache: folder of finished cases; None for a folder beside the outputs of CaseExampleGen.
 
     Raises:
         UserError: the flagfile or the schema cannot be read.
@@ -69,7 +69,7 @@ def data_components(
     }
 
 
-def _imported(path: pathlib.Path, elsewhere: str | None) -> ImportSchemaGen:
+def _imported(path: pathlib.Path, path_in_containers: str | None) -> ImportSchemaGen:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -78,7 +78,7 @@ def _imported(path: pathlib.Path, elsewhere: str | None) -> ImportSchemaGen:
             path=path,
             remedy="Make one by python -m pipelines.curated_schema",
         ) from error
-    component = ImportSchemaGen(schema_file=elsewhere or str(path.absolute()))
-    # TFX takes a former import of the same path from its cache, though the file was edited.
+    component = ImportSchemaGen(schema_file=path_in_containers or str(path.absolute()))
+    # Otherwise TFX would use the cached import of the same path after an edit of the file.
     component.spec.exec_properties["sha256"] = digest
     return component

@@ -4,10 +4,9 @@
         --pipeline_root=gs://BUCKET/root --models=/data/models --work=/data/work --image=REGISTRY/semicml-tfx:1 \\
         --schema=schema.pbtxt --schema_in_containers=/data/schema.pbtxt
 
-Writes pipeline.yaml, to be uploaded with the KFP SDK; nothing is started. The image must contain TFX, this package and
-`pipelines` of this checkout, because components are started by their modules' names. DELIVERIES, MODELS and WORK are
-folders that every container sees, e.g. a volume. Only files below the pipeline's root are fetched from, and sent to,
-an object store.
+Writes pipeline.yaml, which can be uploaded with the KFP SDK, and starts nothing. The image must contain TFX, this
+package and `pipelines` of this checkout, because components are started by module name. DELIVERIES, MODELS and WORK are
+folders that all containers see, e.g. on a volume. Only files below the root of the pipeline may be in an object store.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def main(config: KubeflowConfig) -> None:
             from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
     except ImportError as error:
         raise UserError(
-            f"TFX or the KFP SDK is not there ({error})", remedy="Use the environment of requirements/tfx.lock"
+            f"TFX or the KFP SDK is not installed ({error})", remedy="Use the environment of requirements/tfx.lock"
         ) from error
     runner_config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
         default_image=config.image,
@@ -41,15 +40,15 @@ def main(config: KubeflowConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(runner_config, folder, path.name)
         runner.run(_pipeline(config))
-        made = pathlib.Path(folder, path.name).read_text(encoding="utf-8")
-    atomic_files.write_text(path, made)
+        compiled = pathlib.Path(folder, path.name).read_text(encoding="utf-8")
+    atomic_files.write_text(path, compiled)
     print(f"pipeline: {path}")
 
 
 def _pipeline(config: KubeflowConfig):
     from pipelines.semicml_pipeline import create_pipeline
 
-    # Kubeflow knows TFX's own resolvers alone, none of which knows modalities; export's gate stays.
+    # Kubeflow supports only the resolvers of TFX, which have no modalities. The gate of export still applies.
     settings, modalities = local_runner.settings_of(config, compare_with_blessed=False)
     return create_pipeline(
         local_runner.data_of(config, config.deliveries, config.schema_in_containers),

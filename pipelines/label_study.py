@@ -1,10 +1,10 @@
-"""What the unlabelled patients are worth: the study's method beside two supervised runs of the same network and budget.
+"""The benefit of unlabelled patients: the method of a study beside two supervised runs with the same budget.
 
     python -m pipelines.label_study --study=configs/sts_ct_pet.flags --input=DATA --output=OUTPUT
 
-Trains three runs: the method of the study; the labelled patients alone; all training patients labelled (the
-ceiling). All are scored on the same test patients, beside the two blind rows fitted on the labelled ones, in one
-table: OUTPUT/table.md. Finished steps are not run again.
+Trains three runs: the method of the study; supervised training on the labelled patients; and supervised training with
+labels of all training patients (the upper bound). OUTPUT/table.md has their scores on the same test patients, and the
+no-network baselines of the labelled patients. Finished steps are not repeated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ AFTER_INTERRUPT = "The same line resumes the study."
 
 
 def main(config: LabelStudyConfig) -> None:
-    """Trains and scores the runs that have not finished yet, and prints the table."""
+    """Trains and scores unfinished runs, and prints the table."""
     output, study = pathlib.Path(config.output), config.study
     dataset, all_labelled = output / "dataset", output / "dataset_all_labelled"
     _convert(config.input, dataset, study)
@@ -46,7 +46,7 @@ def main(config: LabelStudyConfig) -> None:
     _write_all_labelled(dataset / "split.json", split)
     _convert(config.input, all_labelled, study, f"--split={split}")
 
-    # A single stage gets the sum of the study's epochs: the same number of steps.
+    # A single stage gets the sum of the epochs of the study, which is the same number of steps.
     supervised = ("--method=supervised",)
     runs = {
         "semi-supervised": (output / "semi", dataset, ()),
@@ -58,7 +58,7 @@ def main(config: LabelStudyConfig) -> None:
             "semicml_tf.train", f"--dataset={data}", f"--output={folder}", "--resume", *arguments, flagfile=study
         )
         if not (folder / "evaluation" / "test" / "metrics.json").exists():
-            # The ceiling's own dataset differs in its labels alone; all are scored on the same records.
+            # The dataset of the upper bound differs only in labels. All runs are scored on the same records.
             command.run(
                 "semicml_tf.evaluate", f"--run={folder}", f"--dataset={dataset}", "--allow_other_data", flagfile=study
             )
@@ -73,9 +73,9 @@ def _convert(source: str, dataset: pathlib.Path, study: str, *arguments: str) ->
 
 
 def _write_all_labelled(source: pathlib.Path, target: pathlib.Path) -> None:
-    """The same split with the unlabelled patients among the labelled ones."""
+    """Writes the same split with the unlabelled patients among the labelled ones."""
     split = read_split(source).to_json()
-    split.pop("hash", None)  # of the split as it was drawn
+    split.pop("hash", None)  # the hash of the original split
     split["labelled"] = sorted([*split["labelled"], *split["unlabelled"]])
     split["unlabelled"] = []
     atomic_files.write_json(target, split)

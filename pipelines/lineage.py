@@ -3,7 +3,7 @@
     python -m pipelines.lineage models/ct/3
     python -m pipelines.lineage models/ct --metadata=OUTPUT/metadata.sqlite --output=lineage.json
 
-Reads the pipeline's metadata store in a folder above the models. Needs ml-metadata, of requirements/tfx.lock.
+Reads the pipeline's metadata store in a folder above the models. Needs ml-metadata, from requirements/tfx.lock.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ class _Dataset(TypedDict):
 
 
 def find(store, manifest: Manifest, version: str):
-    """The first artefact that published the manifest's version; None if the store has no such artefact."""
+    """The first artefact that published the version of the manifest; None if the store has none."""
     wanted = (manifest.modality, version, manifest.run_hash, manifest.weights_hash)
-    for artefact in sorted(store.get_artifacts_by_type("PushedModel"), key=lambda one: one.id):
+    for artefact in sorted(store.get_artifacts_by_type("PushedModel"), key=lambda item: item.id):
         values = properties(artefact)
         published = tuple(values.get(name, "") for name in ("modality", "pushed_version", "run_hash", "weights_hash"))
         if values.get("pushed") and published == wanted:
@@ -65,7 +65,8 @@ def of(store, pushed) -> dict[str, Any]:
             **_step(store, first),
             "flags": properties(first).get("flags"),
         }
-    labels = [one for one in outputs_of(store, [trainer.id]) if "teacher_run_hash" in properties(one)]
+    outputs = outputs_of(store, [trainer.id])
+    labels = [artefact for artefact in outputs if "teacher_run_hash" in properties(artefact)]
     if labels:
         values = properties(labels[0])
         names = ("patients", "label", "teacher_run_hash")
@@ -79,20 +80,22 @@ def _inputs(store, execution) -> dict[str, Any]:
     from ml_metadata.proto import metadata_store_pb2
 
     events = store.get_events_by_execution_ids([execution.id])
-    keys = {one.artifact_id: one.path.steps[0].key for one in events if one.type == metadata_store_pb2.Event.INPUT}
-    return {keys[one.id]: one for one in store.get_artifacts_by_id(sorted(keys))} if keys else {}
+    inputs = [event for event in events if event.type == metadata_store_pb2.Event.INPUT]
+    keys = {event.artifact_id: event.path.steps[0].key for event in inputs}
+    return {keys[artefact.id]: artefact for artefact in store.get_artifacts_by_id(sorted(keys))} if keys else {}
 
 
 def _step(store, execution) -> dict[str, Any]:
     """Component, time and pipeline run of an execution."""
-    runs = [one.name for one in store.get_contexts_by_execution(execution.id) if one.type == "pipeline_run"]
-    begun, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
+    contexts = store.get_contexts_by_execution(execution.id)
+    runs = [context.name for context in contexts if context.type == "pipeline_run"]
+    started, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
     return {
         "component": node_of(store, execution.id),
         "execution": execution.id,
         "pipeline_run": runs[0] if runs else None,
-        "at": datetime.datetime.fromtimestamp(begun / 1000.0, datetime.timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round((ended - begun) / 1000.0, 1),
+        "at": datetime.datetime.fromtimestamp(started / 1000.0, datetime.timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round((ended - started) / 1000.0, 1),
     }
 
 
@@ -104,12 +107,12 @@ def _run(model) -> dict[str, Any]:
 
 
 def _data(store, examples, trainer) -> dict[str, Any]:
-    values, maker = properties(examples), producer(store, examples.id)
-    settings = properties(maker) if maker else {}
+    values, execution = properties(examples), producer(store, examples.id)
+    settings = properties(execution) if execution else {}
     body = _json(pathlib.Path(examples.uri) / "dataset.json", _Dataset, "a converted dataset") or {}
     partitions = {name: len(cases) for name, cases in body.get("partitions", {}).items()}
     return {
-        **(_step(store, maker) if maker else {}),
+        **(_step(store, execution) if execution else {}),
         "folder": examples.uri,
         "data_hash": values.get("data_hash") or body.get("data_hash"),
         "span": values.get("span"),
@@ -122,23 +125,24 @@ def _data(store, examples, trainer) -> dict[str, Any]:
 
 def _checks(store, trainer) -> list[dict[str, Any]]:
     """The statistics, schema, anomalies and report of the data, made before the training in the same pipeline run."""
-    runs = [one for one in store.get_contexts_by_execution(trainer.id) if one.type == "pipeline_run"]
+    contexts = store.get_contexts_by_execution(trainer.id)
+    runs = [context for context in contexts if context.type == "pipeline_run"]
     executions = store.get_executions_by_context(runs[0].id) if runs else []
     checks = []
-    for execution in sorted(executions, key=lambda one: one.id):
+    for execution in sorted(executions, key=lambda item: item.id):
         inputs = _inputs(store, execution)
         if execution.id >= trainer.id or not inputs:
             continue
-        for made in outputs_of(store, [execution.id]):
-            if made.type != "Model":
-                checks.append({"component": node_of(store, execution.id), "folder": made.uri})
-                if "passed" in properties(made):
-                    checks[-1]["passed"] = bool(properties(made)["passed"])
+        for artefact in outputs_of(store, [execution.id]):
+            if artefact.type != "Model":
+                checks.append({"component": node_of(store, execution.id), "folder": artefact.uri})
+                if "passed" in properties(artefact):
+                    checks[-1]["passed"] = bool(properties(artefact)["passed"])
                 if "schema" in inputs:
                     checks[-1]["schema"] = inputs["schema"].uri
     return checks
 
 
 def _json(path: pathlib.Path, schema: type[_Schema], what: str) -> _Schema | None:
-    # The folders may be gone: the store keeps their names.
+    # The folder may have been deleted, while the store still names it.
     return json_files.read(path, schema, what=what) if path.is_file() else None

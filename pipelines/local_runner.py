@@ -1,11 +1,11 @@
-"""Runs the whole pipeline on this machine: deliveries of cases in, a published network a modality out.
+"""Runs the whole pipeline on this machine, from deliveries of cases to a published network per modality.
 
     python -m pipelines.local_runner --study=configs/demo.flags --output=pipeline_output
     python -m pipelines.local_runner --study=STUDY.flags --deliveries=DATA --output=OUTPUT
 
-Needs the environment of requirements/tfx.lock; `make pipeline` makes it and runs the first line. Without --deliveries
-a phantom is made. The same line again takes from the cache what has not changed, and goes on where a run was cut off.
-OUTPUT gets metadata.sqlite, root (all artefacts), models (what is served), run.json and pipeline.log.
+Needs the environment of requirements/tfx.lock. `make pipeline` installs it and runs the first line. Without
+--deliveries, a phantom is made. The same line reuses unchanged results from the cache, and resumes an interrupted run.
+OUTPUT gets metadata.sqlite, root (all artefacts), models (the served models), run.json and pipeline.log.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AFTER_INTERRUPT = "The same line resumes the run."
 
 
 def data_of(config: LocalRunnerConfig | KubeflowConfig, deliveries: str, schema_in_containers: str | None = None):
-    """The components of the data part, from a runner's options; see `data_part.data_components`."""
+    """The components of the data part, from the options of a runner; see `data_part.data_components`."""
     from pipelines.data_part import data_components
 
     schema = {"schema": config.schema} if config.schema else {}
@@ -47,7 +47,7 @@ def data_of(config: LocalRunnerConfig | KubeflowConfig, deliveries: str, schema_
 
 
 def settings_of(config: LocalRunnerConfig | KubeflowConfig, *, compare_with_blessed: bool):
-    """`semicml_pipeline.Settings` and the modalities, from a runner's options.
+    """`semicml_pipeline.Settings` and the modalities, from the options of a runner.
 
     Raises:
         UserError: an option and the study contradict each other.
@@ -65,7 +65,7 @@ def settings_of(config: LocalRunnerConfig | KubeflowConfig, *, compare_with_bles
                 path=config.study,
                 remedy="Pass --semi_cml_epochs and --prel_epochs",
             )
-        epochs = [given or own for given, own in zip(epochs, study_epochs)]
+        epochs = [given or default for given, default in zip(epochs, study_epochs)]
     settings = Settings.of_study(
         config.study,
         semi_cml_epochs=epochs[0],
@@ -85,27 +85,27 @@ def settings_of(config: LocalRunnerConfig | KubeflowConfig, *, compare_with_bles
     return settings, config.modalities or study_modalities
 
 
-class _Told(logging.Handler):
-    """Of TFX's log, what a person wants to see: which component is at work."""
+class _RunningComponent(logging.Handler):
+    """Prints the name of each component in the log of TFX when it starts. `name_now` is the last one."""
 
-    at_work = ""
+    name_now = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.msg == "Component %s is running.":
-            self.at_work = record.args[0]
-            print(f"\n== {self.at_work}", flush=True)
+            self.name_now = record.args[0]
+            print(f"\n== {self.name_now}", flush=True)
 
 
-def _log_to(path: pathlib.Path) -> _Told:
-    """TFX's log into a file; returns what listens to it."""
-    log, told = logging.getLogger("absl"), _Told()
-    # By absl, not by the logger: TensorFlow silences absl while it saves a model, and restores what absl knows.
+def _log_to(path: pathlib.Path) -> _RunningComponent:
+    """Writes the log of TFX into a file. Returns the handler that knows the running component."""
+    log, running = logging.getLogger("absl"), _RunningComponent()
+    # Set by absl, not by the logger: TensorFlow changes and restores the verbosity of absl while it saves a model.
     absl_logging.set_verbosity(absl_logging.INFO)
     log.propagate = False
     for former in log.handlers:
         former.close()
-    log.handlers = [told, logging.FileHandler(path, mode="w")]
-    return told
+    log.handlers = [running, logging.FileHandler(path, mode="w")]
+    return running
 
 
 def _phantom(folder: pathlib.Path, study: str) -> None:
@@ -115,25 +115,25 @@ def _phantom(folder: pathlib.Path, study: str) -> None:
 
 @contextlib.contextmanager
 def locked(metadata: pathlib.Path, wait_minutes: float = 0.0) -> Iterator[None]:
-    """Holds the lock beside a metadata store; the system releases it when the process ends, however it ends.
+    """Locks a metadata store. The system releases the lock when the process ends, even if it is killed.
 
     Args:
-        metadata: the SQLite file; ``.NAME.lock`` beside it is locked.
-        wait_minutes: how long to wait for another run.
+        metadata: the SQLite file. The lock is ``.NAME.lock`` beside it.
+        wait_minutes: time to wait for another run.
 
     Raises:
-        UserError: another run holds it, or the folder cannot be written to.
+        UserError: another run has the lock, or the folder cannot be written to.
     """
 
     def busy(holder: str) -> UserError:
         return UserError(
-            f"another run ({holder}) is at work with this metadata store",
+            f"another run ({holder}) is using this metadata store",
             path=metadata,
-            remedy="Wait until it is done, pass --wait_minutes to wait for it, or choose another --output",
+            remedy="Wait until it ends, pass --wait_minutes, or choose another --output",
         )
 
     def waiting(holder: str) -> None:
-        print(f"waiting for the run of {holder}, which is at work with {metadata}", flush=True)
+        print(f"waiting for the run of {holder}, which is using {metadata}", flush=True)
 
     lock = metadata.with_name(f".{metadata.name}.lock")
     with locks.held(lock, busy, wait_s=60.0 * wait_minutes, waiting=waiting):
@@ -142,7 +142,7 @@ def locked(metadata: pathlib.Path, wait_minutes: float = 0.0) -> Iterator[None]:
 
 def main(config: LocalRunnerConfig) -> None:
     """Runs the pipeline and prints the table of its components."""
-    # Checked first: a run that fails for this reason later has lost hours.
+    # Checked first, so that a run does not fail for this reason after hours.
     output = pathlib.Path(config.output).absolute()
     metadata = output / "metadata.sqlite"
     for folder in (output, models_of(config)):
@@ -157,7 +157,7 @@ def main(config: LocalRunnerConfig) -> None:
 
 
 def models_of(config: LocalRunnerConfig) -> pathlib.Path:
-    """The folder of the models that are served."""
+    """The folder of the served models."""
     return pathlib.Path(config.models or pathlib.Path(config.output, "models")).absolute()
 
 
@@ -170,16 +170,16 @@ def _run(config: LocalRunnerConfig, output: pathlib.Path, metadata: pathlib.Path
             from tfx import v1 as tfx
     except ImportError as error:
         raise UserError(
-            f"TFX is not there ({error})", remedy="Use the environment of requirements/tfx.lock; make pipeline does"
+            f"TFX is not installed ({error})", remedy="Use the environment of requirements/tfx.lock; make pipeline does"
         ) from error
     from pipelines.semicml_pipeline import NAME, create_pipeline
 
     settings, modalities = settings_of(config, compare_with_blessed=config.baseline)
     work = output / "work"
     if not config.cache:
-        # What was left unfinished, and the cases converted before, may be of another state of the code, too.
-        for left in (work, output / "root" / "CaseExampleGen" / "case_cache"):
-            shutil.rmtree(left, ignore_errors=True)
+        # Unfinished work and converted cases may be from another version of the code.
+        for folder in (work, output / "root" / "CaseExampleGen" / "case_cache"):
+            shutil.rmtree(folder, ignore_errors=True)
     pipeline = create_pipeline(
         data_of(config, str(deliveries)),
         modalities,
@@ -191,7 +191,7 @@ def _run(config: LocalRunnerConfig, output: pathlib.Path, metadata: pathlib.Path
         enable_cache=config.cache,
         beam_pipeline_args=config.beam_flag,
     )
-    told = _log_to(output / "pipeline.log")
+    running = _log_to(output / "pipeline.log")
     before = metadata_store.newest_run_id(metadata_store.open_store(metadata), NAME) if metadata.is_file() else 0
     failure = None
     try:
@@ -201,15 +201,15 @@ def _run(config: LocalRunnerConfig, output: pathlib.Path, metadata: pathlib.Path
     except Exception as error:
         logging.getLogger("absl").error(traceback.format_exc())
         failure = UserError(
-            f"{type(error).__name__}: {first_line(error)}", remedy=f"The whole trace is in {output / 'pipeline.log'}"
+            f"{type(error).__name__}: {first_line(error)}", remedy=f"The traceback is in {output / 'pipeline.log'}"
         )
     rows = _summary(output, metadata, before, [node.id for node in pipeline.components])
     failed = [row.component for row in rows if row.status == "failed"]
     if failure is not None:
-        raise UserError(f"component {told.at_work} failed: {failure.line}")
+        raise UserError(f"component {running.name_now} failed: {failure.line}")
     if failed:
-        raise UserError(f"component {failed[0]} failed", remedy=f"Its trace is in {output / 'pipeline.log'}")
-    # Nothing waits to go on any more.
+        raise UserError(f"component {failed[0]} failed", remedy=f"The traceback is in {output / 'pipeline.log'}")
+    # No unfinished work is left.
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -1,11 +1,10 @@
-"""The whole way from volumes on disk to two served networks, in one command.
+"""Runs all steps from volumes on disk to served networks in one command.
 
     python -m pipelines.main_job --study=configs/demo.flags --output=demo_output
     python -m pipelines.main_job --study=configs/sts_ct_pet.flags --input=DATA --output=OUTPUT
 
-Runs phantom (where no --input is given), convert, train, evaluate, report, export, the embedded server and, over gRPC,
-predict; each command is shown as it is run. Finished steps are not run again, so a job that was cut off goes on
-when the same line is started again.
+Runs phantom (without --input), convert, train, evaluate, report, export, the embedded server and prediction over gRPC.
+Each command is printed. Finished steps are not repeated, so that the same line resumes an interrupted job.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ AFTER_INTERRUPT = "The same line resumes the job."
 
 
 def main(config: MainJobConfig) -> None:
-    """Runs the steps that have not finished yet, and prints where the results are."""
+    """Runs the unfinished steps, and prints the paths of the results."""
     output = pathlib.Path(config.output)
     seconds: dict[str, float] = {}
 
@@ -58,7 +57,7 @@ def main(config: MainJobConfig) -> None:
     step("semicml_tf.convert", f"--input={volumes}", f"--output={dataset}", done=dataset / "dataset.json")
     step("semicml_tf.train", f"--dataset={dataset}", f"--output={run}", "--resume")
     step("semicml_tf.evaluate", f"--run={run}", done=scores)
-    # A few seconds: written anew each time, so that it tells what is there now.
+    # The report takes a few seconds, and is always written again from the current results.
     step("semicml_tf.report", f"--run={run}")
     step("semicml_tf.export", f"--run={run}", f"--output={models}", done=models / "export.json")
     masks = _predict_over_grpc(volumes, dataset, models, output / "masks")
@@ -71,7 +70,7 @@ def main(config: MainJobConfig) -> None:
 
 
 def _first_test_case(volumes: pathlib.Path, dataset: pathlib.Path):
-    """The files of the first test patient, as the conversion found them."""
+    """The files of the first test patient in the layout of the input."""
     from semicml_tf.files.layouts import catalogue
     from semicml_tf.records.dataset import DatasetInfo
 
@@ -84,10 +83,10 @@ def _first_test_case(volumes: pathlib.Path, dataset: pathlib.Path):
 def _predict_over_grpc(
     volumes: pathlib.Path, dataset: pathlib.Path, models: pathlib.Path, folder: pathlib.Path
 ) -> list[pathlib.Path]:
-    """Segments a test patient from each modality alone, over gRPC and in process; returns the masks.
+    """Segments a test patient from each modality, over gRPC and in process. Returns the masks.
 
     Raises:
-        UserError: the two ways do not give the same file.
+        UserError: the two masks of a modality differ.
     """
     case = _first_test_case(volumes, dataset)
     masks = []

@@ -1,4 +1,4 @@
-"""A pipeline's memory: the ML Metadata store, read without TFX."""
+"""Reads the ML Metadata store of a pipeline without TFX."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 from semicml_tf.errors import UserError
 
-# Of ml_metadata.proto.metadata_store_pb2.Execution.State, in words, once a run has ended: TFX publishes no end of an
-# execution whose driver fails.
+# Status by ml_metadata.proto.metadata_store_pb2.Execution.State, after the end of a run. RUNNING is a failure, because
+# TFX does not record the end of an execution whose driver fails.
 STATES = {"COMPLETE": "ran", "CACHED": "from cache", "FAILED": "failed", "RUNNING": "failed"}
 
 
 def open_store(path: str | os.PathLike):
-    """The store in a SQLite file.
+    """Opens the store in a SQLite file.
 
     Raises:
-        UserError: there is no such file, or it is no metadata store.
+        UserError: the file does not exist, or is no metadata store.
     """
     if not pathlib.Path(path).is_file():
         raise UserError(
@@ -41,16 +41,16 @@ def open_store(path: str | os.PathLike):
         raise UserError(f"this metadata store cannot be read ({reason})", path=path, remedy="Name another") from error
 
 
-def properties(held) -> dict[str, Any]:
-    """An artefact's or an execution's properties of both kinds, as plain values."""
-    both = {**held.properties, **held.custom_properties}
+def properties(node) -> dict[str, Any]:
+    """Properties and custom properties of an artefact or an execution, as plain values."""
+    both = {**node.properties, **node.custom_properties}
     return {
         name: getattr(value, value.WhichOneof("value")) for name, value in both.items() if value.WhichOneof("value")
     }
 
 
 def node_of(store, execution_id: int) -> str:
-    """Name of the component that an execution is of."""
+    """Name of the component of an execution."""
     for context in store.get_contexts_by_execution(execution_id):
         if context.type == "node":
             return context.name.partition(".")[2]
@@ -59,13 +59,13 @@ def node_of(store, execution_id: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What became of a component in a run.
+    """The result of a component in a run.
 
     Attributes:
-        component: its name.
-        status: of `STATES`, "looked up" or "not reached".
-        seconds: from its begin to its end.
-        said: what it has to tell, in a few words.
+        component: name of the component.
+        status: a value of `STATES`, "looked up" or "not reached".
+        seconds: duration.
+        said: a short message, e.g. about publication.
     """
 
     component: str
@@ -75,28 +75,29 @@ class Row:
 
 
 def latest_run(store, pipeline: str, after: int = 0) -> tuple[str, list[Row]]:
-    """The name and rows of the newest run, which has ended, in the order of its components; nothing if there is none.
+    """Name and rows of the newest run, in the order of execution; ("", []) if there is no run.
 
     Args:
-        pipeline: its name.
-        after: id of the newest run before; 0: none.
+        store: the metadata store.
+        pipeline: name of the pipeline.
+        after: id of the run before; 0 for none.
     """
     context = _newest(store, pipeline)
     if context is None or context.id <= after:
         return "", []
     rows = []
-    for execution in sorted(store.get_executions_by_context(context.id), key=lambda one: one.id):
+    for execution in sorted(store.get_executions_by_context(context.id), key=lambda item: item.id):
         state = STATES.get(execution.State.Name(execution.last_known_state), "unknown")
         if execution.type.endswith(".Resolver") and state == "ran":
-            state = "looked up"  # each time: it is no work that a cache could save
+            state = "looked up"  # resolvers are never cached
         seconds = (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000.0
         node = node_of(store, execution.id)
-        rows.append(Row(node, state, seconds, _said(store, execution.id)))
+        rows.append(Row(node, state, seconds, _message(store, execution.id)))
     return context.name, rows
 
 
 def newest_run_id(store, pipeline: str) -> int:
-    """Id of the newest run's context; 0 if there is none."""
+    """Context id of the newest run; 0 if there is no run."""
     context = _newest(store, pipeline)
     return context.id if context else 0
 
@@ -105,49 +106,52 @@ def _newest(store, pipeline: str):
     parent = store.get_context_by_type_and_name("pipeline", pipeline)
     if parent is None:
         return None
-    runs = [one for one in store.get_children_contexts_by_context(parent.id) if one.type == "pipeline_run"]
-    return max(runs, key=lambda one: one.id, default=None)
+    children = store.get_children_contexts_by_context(parent.id)
+    runs = [context for context in children if context.type == "pipeline_run"]
+    return max(runs, key=lambda context: context.id, default=None)
 
 
 def outputs_of(store, execution_ids: list[int]) -> list:
-    """The artefacts that executions left."""
+    """The output artefacts of executions."""
     from ml_metadata.proto import metadata_store_pb2
 
     events = store.get_events_by_execution_ids(execution_ids)
-    ids = {one.artifact_id for one in events if one.type == metadata_store_pb2.Event.OUTPUT}
+    ids = {event.artifact_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT}
     return store.get_artifacts_by_id(sorted(ids)) if ids else []
 
 
-def _said(store, execution_id: int) -> str:
-    told = []
+def _message(store, execution_id: int) -> str:
+    messages = []
     for artefact in outputs_of(store, [execution_id]):
-        held = properties(artefact)
+        values = properties(artefact)
         if artefact.type == "ModelBlessing":
-            told.append("blessed" if held.get("blessed") else f"not blessed: {held.get('blessing_message')}")
+            messages.append("blessed" if values.get("blessed") else f"not blessed: {values.get('blessing_message')}")
         elif artefact.type == "InfraBlessing":
-            told.append("can be served" if held.get("blessed") else f"cannot be served: {held.get('failed_checks')}")
+            failed = values.get("failed_checks")
+            messages.append("can be served" if values.get("blessed") else f"cannot be served: {failed}")
         elif artefact.type == "PushedModel":
-            told.append(held["pushed_destination"] if held.get("pushed") else f"not published: {held.get('reason')}")
-    return "; ".join(told)
+            reason = values.get("reason")
+            messages.append(values["pushed_destination"] if values.get("pushed") else f"not published: {reason}")
+    return "; ".join(messages)
 
 
 def producer(store, artefact_id: int):
-    """The execution that made an artefact; those that took it from the cache came later. None if it was imported."""
+    """The execution that made an artefact, not those that reused it from the cache. None for imported artefacts."""
     from ml_metadata.proto import metadata_store_pb2
 
     events = store.get_events_by_artifact_ids([artefact_id])
-    made = [one.execution_id for one in events if one.type == metadata_store_pb2.Event.OUTPUT]
-    return store.get_executions_by_id([min(made)])[0] if made else None
+    ids = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
+    return store.get_executions_by_id([min(ids)])[0] if ids else None
 
 
 def complete_rows(rows: Sequence[Row], components: Sequence[str]) -> list[Row]:
-    """One row for each component of the pipeline, in the order of `components`."""
+    """One row per component of the pipeline, in the order of `components`."""
     by_component = {row.component: row for row in rows}
     return [by_component.get(name, Row(name, "not reached")) for name in components]
 
 
 def table_text(rows: Sequence[Row]) -> str:
-    """One line for each component: its status, its seconds, its message."""
+    """A table with status, seconds and message of each component."""
     title = "component"
     name = max(len(title), *(len(row.component) for row in rows))
     status = max(len(row.status) for row in rows)

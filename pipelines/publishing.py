@@ -1,4 +1,4 @@
-"""The one way out: a blessed network is published by export's own function, with its numbers and its gate."""
+"""Publishes a blessed network by the function of `semicml_tf.export`, with its version numbers and its gate."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from semicml_tf.runs.run_folder import Run
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a network.
+    """The result of publishing a network.
 
     Attributes:
-        version: under which it is served; 0 if it was not published.
-        folder: of that version.
-        reason: why it was not published.
-        run_hash, weights_hash: of the run, and of the network's weights.
+        version: number of the served version; 0 if the network was not published.
+        folder: of the version.
+        reason: the reason why the network was not published.
+        run_hash, weights_hash: of the run, and of the weights of the network.
     """
 
     version: int
@@ -34,25 +34,25 @@ class Outcome:
 
 
 def outcome(run: Run, modality: str, *, version: int = 0, folder: pathlib.Path | str = "", reason: str = "") -> Outcome:
-    """What became of a run's network."""
+    """The result for the network of a run."""
     return Outcome(version, str(folder), reason, run.run_hash, run.weights_hash(modality))
 
 
 def published_before(folder: pathlib.Path, run: Run, modality: str) -> int:
-    """The number of the version served from a model's folder if it is this run's network; else 0.
+    """The number of the newest version in the folder of a model, if it is the network of this run; else 0.
 
-    A publisher that was killed after the version appeared is run again, and must not number it twice. A run trained
-    again with the same settings is another: changed code, or the order of sums, gives it other weights.
+    A publisher that is killed after it wrote the version runs again, and must not publish it twice. A run that is
+    trained again with the same settings is another run: changed code or rounding gives other weights.
     """
-    found = complete_versions(folder)
-    newest = max(found, default=0)
+    existing = complete_versions(folder)
+    newest = max(existing, default=0)
     if not newest:
         return 0
     try:
-        held = Manifest.load(found[newest])
-        own = (run.run_hash, run.weights_hash(modality), run.thresholds(modality))
-        return newest if (held.run_hash, held.weights_hash, held.thresholds) == own else 0
-    except UserError:  # of an older contract: export's gate knows what to make of it
+        manifest = Manifest.load(existing[newest])
+        expected = (run.run_hash, run.weights_hash(modality), run.thresholds(modality))
+        return newest if (manifest.run_hash, manifest.weights_hash, manifest.thresholds) == expected else 0
+    except UserError:  # an older contract, which the gate of export handles
         return 0
 
 
@@ -66,30 +66,31 @@ def publish(
     keep: int | None,
     margin: float,
 ) -> Outcome:
-    """Publishes a run's network of a modality, or says why not; what is served then stays.
+    """Publishes the network of a modality, or returns the reason why not. Old versions do not change.
 
     Args:
-        run: its folder.
-        validation: what `semicml_tf.evaluate` wrote of the validation patients; goes into the manifest.
-        dataset: that it was trained on.
-        models: folder of the models; the modality's gets the version.
-        keep: old versions to keep beside the new one; None: all.
-        margin: of export's gate, in validation DSC.
+        run: folder of the run.
+        validation: folder of `semicml_tf.evaluate` on the validation patients, whose scores go into the manifest.
+        dataset: folder of the training data.
+        models: folder of the models. The version is written into the folder of the modality.
+        modality: of the network.
+        keep: number of old versions to keep; None for all.
+        margin: margin of the gate of export, in validation DSC.
 
     Raises:
-        UserError: the folder cannot be written to, or the run is none.
+        UserError: the folder cannot be written to, or the run is invalid.
     """
     trained = Run.load(run)
-    there = published_before(models / modality, trained, modality)
-    if there:
-        return outcome(trained, modality, version=there, folder=models / modality / str(there))
+    version = published_before(models / modality, trained, modality)
+    if version:
+        return outcome(trained, modality, version=version, folder=models / modality / str(version))
     with tempfile.TemporaryDirectory() as folder:
-        # Export looks for the scores in the run's folder, which is an artefact and stays as it is.
-        beside = pathlib.Path(folder) / "run"
-        shutil.copytree(run, beside, ignore=shutil.ignore_patterns("tensorboard", "pictures", "last.npz"))
-        shutil.copytree(validation, beside / "evaluation" / "validation", dirs_exist_ok=True)
+        # Export reads the scores from the folder of the run, an artefact that must not change. A copy gets the scores.
+        copy = pathlib.Path(folder) / "run"
+        shutil.copytree(run, copy, ignore=shutil.ignore_patterns("tensorboard", "pictures", "last.npz"))
+        shutil.copytree(validation, copy / "evaluation" / "validation", dirs_exist_ok=True)
         config = ExportConfig(
-            run=beside, output=models, modalities=(modality,), dataset=dataset, keep=keep, gate_margin=margin
+            run=copy, output=models, modalities=(modality,), dataset=dataset, keep=keep, gate_margin=margin
         )
         exported = export(config).models[modality]
     if exported.published is None:

@@ -1,4 +1,4 @@
-"""The pipeline: deliveries of cases in, a served network a modality out (docs/pipeline.md has its drawing)."""
+"""The pipeline, from deliveries of cases to a served network per modality; see docs/pipeline.md."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ NAME = "semicml"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the model part is told, beside the data.
+    """Settings of the model part.
 
     Attributes:
-        semi_cml_flags, prel_flags: of `semicml_tf.train`, for the two trainers.
-        evaluate_flags: of `semicml_tf.evaluate`.
-        bars: what a network must reach.
-        gate_margin: of export's gate, in validation DSC.
-        keep: old versions to keep beside a new one; 0: all.
-        compare_with_blessed: whether the latest blessed run is scored beside the candidate. Off, a network that
-            cannot be compared, e.g. after a change of spacing, begins a new line.
+        semi_cml_flags, prel_flags: flags of `semicml_tf.train`, for the two trainers.
+        evaluate_flags: flags of `semicml_tf.evaluate`.
+        bars: requirements for a network.
+        gate_margin: margin of the gate of export, in validation DSC.
+        keep: number of old versions to keep; 0 for all.
+        compare_with_blessed: whether candidates are compared with the latest blessed run. Without comparison, networks
+            that cannot be compared, e.g. after a change of spacing, start a new line of models.
     """
 
     semi_cml_flags: str
@@ -54,13 +54,13 @@ class Settings:
         evaluate_flags: Sequence[str] = (),
         **others: Any,
     ) -> Settings:
-        """Settings of a study's flagfile.
+        """Settings from the flagfile of a study.
 
         Args:
-            study: path of a flagfile; none: the commands' defaults.
-            semi_cml_epochs, prel_epochs: of the two trainers.
-            train_flags, evaluate_flags: win over the study's.
-            others: of the class.
+            study: path of a flagfile; None for the defaults of the commands.
+            semi_cml_epochs, prel_epochs: numbers of epochs of the two trainers.
+            train_flags, evaluate_flags: flags that override those of the study.
+            others: further attributes of the class.
         """
 
         def train(method: str, epochs: int) -> str:
@@ -68,7 +68,7 @@ class Settings:
                 "semicml_tf.train", study, *train_flags, f"--method={method}", f"--epochs={epochs}"
             )
 
-        # The components say on which data, and whom to score.
+        # The components add the flags of data and patients.
         evaluate = study_flags.flags_of("semicml_tf.evaluate", study, *evaluate_flags)
         return cls(train("semi_cml", semi_cml_epochs), train("prel", prel_epochs), evaluate, **others)
 
@@ -76,18 +76,18 @@ class Settings:
 def model_components(
     data: Mapping[str, BaseNode], modalities: Sequence[str], settings: Settings, *, models: str, work_root: str
 ) -> list[BaseNode]:
-    """The part from the trainers on.
+    """The components of training, evaluation and publication.
 
     Args:
-        data: the data part's components by key; `example_gen` gives the dataset, and training waits for all others.
-        modalities: names, one network each.
-        settings: flags, bars, gate.
-        models: folder of the models that are served.
+        data: the components of the data part by key. `example_gen` makes the dataset. Training waits for all others.
+        modalities: names; each has a network.
+        settings: flags, bars and gate.
+        models: folder of the served models.
         work_root: folder of unfinished work.
     """
     examples = data["example_gen"].outputs["examples"]
     semi_cml = SemiCmlTrainer(examples=examples, flags=settings.semi_cml_flags, work_root=work_root)
-    # Cases that a validator stops teach nobody.
+    # No training on data that a validator refuses.
     semi_cml.add_upstream_nodes([node for key, node in data.items() if key != "example_gen"])
     prel = PrelTrainer(
         examples=examples,
@@ -150,13 +150,13 @@ def create_pipeline(
     """The whole pipeline.
 
     Args:
-        data: what `data_part.data_components` returns.
-        modalities, settings, models, work_root: as `model_components`.
+        data: the result of `data_part.data_components`.
+        modalities, settings, models, work_root: as in `model_components`.
         pipeline_root: folder of the artefacts.
-        name: of the pipeline; one metadata store holds several.
-        metadata_path: SQLite file of the metadata; None where the runner has its own store.
-        enable_cache: take the results of components whose inputs and settings are those of a former run.
-        beam_pipeline_args: of every component that is made of Beam, e.g. ``--runner=DataflowRunner``.
+        name: of the pipeline. A metadata store may have several pipelines.
+        metadata_path: SQLite file of the metadata; None if the runner has its own store.
+        enable_cache: whether to reuse results of earlier runs with the same inputs and settings.
+        beam_pipeline_args: arguments of the components that use Beam, e.g. ``--runner=DataflowRunner``.
     """
     nodes = model_components(data, modalities, settings, models=models, work_root=work_root)
     connection = metadata_path and tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path)

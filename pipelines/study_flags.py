@@ -1,4 +1,4 @@
-"""A study's flagfile as the flags of one command, so that what is cached depends on the values and not on a path."""
+"""Flags of a command from the flagfile of a study. Cache keys thus depend on values, not on the path of the file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from semicml_tf import commandline
 
 
 def flags_of(command: str, study: str | None, *further: str) -> str:
-    """The flags that a study and `further` give a command, on one line that `split` takes apart again.
+    """The flags of a command from a study and `further`, as a text for `split`.
 
     Args:
         command: e.g. ``semicml_tf.train``.
-        study: path of a flagfile; none: no flags of it.
-        further: win over the study's.
+        study: path of a flagfile; None for none.
+        further: flags that override those of the study.
 
     Raises:
         UserError: the flagfile cannot be read, or a flag is unknown.
@@ -21,10 +21,10 @@ def flags_of(command: str, study: str | None, *further: str) -> str:
     first = [f"--flagfile={study}"] if study else []
     values, _ = commandline.parse(command, [*first, *further])
     given = (values[name] for name in sorted(values) if values[name].present)
-    # A flag that may be repeated is a line each time.
+    # A repeated flag has several lines.
     return shlex.join(line for flag in given for line in flag.serialize().splitlines())
 
 
 def split(text: str) -> list[str]:
-    """The flags of such a line."""
+    """Splits a text of `flags_of` into flags."""
     return shlex.split(text)

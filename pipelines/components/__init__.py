@@ -1,1 +1,1 @@
-"""The pipeline's own TFX components: each a thin wrapper around a function that the commands call, too."""
+"""The TFX components of the pipeline, thin wrappers around functions that the commands also call."""

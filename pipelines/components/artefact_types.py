@@ -1,16 +1,16 @@
-"""Artefacts that TFX has no type for."""
+"""Artefact types that TFX does not have."""
 
 from tfx.types.artifact import Artifact
 
 
 class PseudoLabels(Artifact):
-    """Soft labels of unlabelled patients, as `semicml_tf.diagnostics.label_files` writes them."""
+    """Soft labels of unlabelled patients, in the format of `semicml_tf.diagnostics.label_files`."""
 
-    # Kubeflow wants a namespace, and its containers import the type by this name.
+    # Kubeflow requires a namespace, and its containers import the type by this name.
     TYPE_NAME = "pipelines.PseudoLabels"
 
 
 class DeliveryReport(Artifact):
-    """What the check of a delivery found: `delivery.json`; its custom property `passed` is 1 where that is nothing."""
+    """Findings of the check of a delivery: `delivery.json`. The custom property `passed` is 1 without anomalies."""
 
     TYPE_NAME = "pipelines.DeliveryReport"

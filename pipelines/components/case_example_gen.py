@@ -1,7 +1,7 @@
-"""CaseExampleGen: deliveries of volumes (spans) to a dataset by partitions (splits), through the package's converter.
+"""CaseExampleGen: converts deliveries of volumes (spans) to a dataset with partitions (splits).
 
-Outputs `examples`, whose folder is the dataset itself (`dataset.json`, `*.tfrecord`), and `cards`, a few scalars of
-each case in `Split-PARTITION`, for the components that make statistics.
+The output `examples` is the folder of the dataset (`dataset.json`, `*.tfrecord`). The output `cards` has a few scalars
+of each case in `Split-PARTITION`, for the components that compute statistics.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CARDS_FILE = "cards-00000-of-00001.gz"
 
 
 class CaseExampleGenSpec(component_spec.ComponentSpec):
-    """What CaseExampleGen takes and gives. Its driver adds `input_fingerprint` and `split`."""
+    """Inputs, outputs and parameters of CaseExampleGen. Its driver adds `input_fingerprint` and `split`."""
 
     PARAMETERS = {
         "deliveries": component_spec.ExecutionParameter(type=str),
@@ -60,30 +60,30 @@ class CaseExampleGenSpec(component_spec.ComponentSpec):
 
 
 def arguments(exec_properties: dict[str, Any], output: str) -> list[str]:
-    """The converter's arguments, without what the driver finds out but the span."""
+    """The arguments of the converter: flags of the study, input, span and output."""
     flags = json_files.parse(exec_properties["convert_flags"], list[str], what="flags of a conversion")
-    told = [*flags, f"--input={exec_properties['deliveries']}"]
+    result = [*flags, f"--input={exec_properties['deliveries']}"]
     if exec_properties.get(SPAN) is not None:
-        told.append(f"--span={exec_properties[SPAN]}")
-    return [*told, f"--output={output}"]
+        result.append(f"--span={exec_properties[SPAN]}")
+    return [*result, f"--output={output}"]
 
 
 class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
-    """Looks which deliveries are there before it is asked whether this has been run before."""
+    """Lists the deliveries before TFX looks up the execution in its cache."""
 
     def __init__(self, metadata_handle):
         base_driver.BaseDriver.__init__(self, metadata_handle)
         portable_driver.BaseDriver.__init__(self, metadata_handle)
 
     def run(self, execution_info) -> driver_output_pb2.DriverOutput:
-        """Adds the span, the input's fingerprint and the split, which keeps that of the newest dataset made before."""
+        """Adds the span, the fingerprint of the input and the split, which extends the split of the newest dataset."""
         known = dict(execution_info.exec_properties)
-        told = arguments(known, execution_info.output_dict["examples"][0].uri)
+        flags = arguments(known, execution_info.output_dict["examples"][0].uri)
         with tempfile.TemporaryDirectory() as folder:
             former = self._former_split(execution_info)
             if former:
-                told.append(_kept(former, folder))
-            resolved = resolve_deliveries.resolve(commandline.config(CONVERT, told))
+                flags.append(_keep_split_flag(former, folder))
+            resolved = resolve_deliveries.resolve(commandline.config(CONVERT, flags))
         known |= {
             SPAN: resolved.span,
             FINGERPRINT: resolved.fingerprint,
@@ -96,44 +96,48 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
         return result
 
     def _former_split(self, execution_info) -> str | None:
-        """The split that the dataset of the latest span was made by, of those that this component has made.
+        """The split with which this component made the dataset of the latest span.
 
-        It is the one that was asked for: a case that was passed over as bad keeps its place in it.
+        This is the requested split: skipped bad cases keep their partition.
         """
         name = f"{execution_info.pipeline_info.id}.{execution_info.pipeline_node.node_info.id}"
         with self._mlmd_connection as handle:
             context = handle.store.get_context_by_type_and_name("node", name)
-            made = handle.store.get_artifacts_by_context(context.id) if context else []
-            made = [one for one in made if DATA_HASH in one.custom_properties]
-            for one in sorted(made, key=lambda one: (one.properties["span"].int_value, one.id), reverse=True):
-                maker = producer(handle.store, one.id)
-                if maker and SPLIT in maker.custom_properties:
-                    return maker.custom_properties[SPLIT].string_value
+            artefacts = handle.store.get_artifacts_by_context(context.id) if context else []
+            datasets = [artefact for artefact in artefacts if DATA_HASH in artefact.custom_properties]
+            for dataset in sorted(datasets, key=_span_and_id, reverse=True):
+                execution = producer(handle.store, dataset.id)
+                if execution and SPLIT in execution.custom_properties:
+                    return execution.custom_properties[SPLIT].string_value
         return None
 
 
+def _span_and_id(artefact) -> tuple[int, int]:
+    return artefact.properties["span"].int_value, artefact.id
+
+
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Calls the converter."""
+    """Runs the converter."""
 
     def Do(self, input_dict, output_dict, exec_properties) -> None:
         """Converts the deliveries up to the span and writes the cards of their cases.
 
         Raises:
-            UserError: a case is refused; the message names it.
+            UserError: a case is refused.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         cards = artifact_utils.get_single_instance(output_dict["cards"])
         with folders.written(examples) as dataset, folders.written(cards) as of_cases:
-            # Of a dataset that goes into a store, nothing stays here but what is named.
+            # If the dataset is copied to an object store, the folder beside it is temporary.
             home = dataset.parent if folders.is_remote(examples.uri) else dataset.parent.parent
             cache = exec_properties.get("case_cache") or home / "case_cache"
             self._convert(dataset, cache, exec_properties)
             info = DatasetInfo.load(dataset)
-            told_of = case_cards.load(dataset)
-            names_of_cards = write_cards(of_cases, told_of)
+            all_cards = case_cards.load(dataset)
+            names_of_cards = write_cards(of_cases, all_cards)
         span = exec_properties.get(SPAN)
         if span is None:  # a runner without drivers
-            span = max(card[case_cards.SPAN] for card in told_of)
+            span = max(card[case_cards.SPAN] for card in all_cards)
         for artifact, names in (
             (examples, [name for name in PARTITIONS if info.partitions[name]]),
             (cards, names_of_cards),
@@ -145,42 +149,42 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_payload_format(cards, example_gen_pb2.FORMAT_TF_EXAMPLE)
 
     def _convert(self, dataset: pathlib.Path, cache: str | os.PathLike, exec_properties: dict[str, Any]) -> None:
-        told = arguments(exec_properties, str(dataset))
+        flags = arguments(exec_properties, str(dataset))
         if exec_properties.get(SPLIT):
-            told.append(_kept(exec_properties[SPLIT], self._get_tmp_dir()))
-        _clear_left_work(dataset.parent)
+            flags.append(_keep_split_flag(exec_properties[SPLIT], self._get_tmp_dir()))
+        _remove_unfinished_work(dataset.parent)
         try:
-            commandline.call(CONVERT, [*told, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
+            commandline.call(CONVERT, [*flags, f"--case_cache={cache}", *beam_flags(self._beam_pipeline_args)])
         finally:
-            _clear_left_work(dataset.parent)
+            _remove_unfinished_work(dataset.parent)
 
 
-def _kept(split: str, folder: str) -> str:
-    """The flag by which the converter keeps a split, which is written to `folder`."""
+def _keep_split_flag(split: str, folder: str) -> str:
+    """Writes a split to `folder`. Returns the flag with which the converter keeps it."""
     path = pathlib.Path(folder) / splits.FILE_NAME
     atomic_files.write_text(path, split)
     return f"--keep_split={path}"
 
 
 def write_cards(folder: str | os.PathLike, cards: Sequence[case_cards.Card]) -> list[str]:
-    """Writes the cards in `Split-PARTITION` folders; returns the partitions that have any."""
-    held = [name for name in PARTITIONS if any(card[case_cards.PARTITION] == name for card in cards)]
-    for name in held:
+    """Writes the cards in `Split-PARTITION` folders; returns the partitions with cards."""
+    names = [name for name in PARTITIONS if any(card[case_cards.PARTITION] == name for card in cards)]
+    for name in names:
         of_split = [card for card in cards if card[case_cards.PARTITION] == name]
         case_cards.write_split(pathlib.Path(folder) / f"Split-{name}" / CARDS_FILE, of_split)
-    return held
+    return names
 
 
 def read_cards(folder: str | os.PathLike) -> list[dict]:
-    """The cards of a folder that `write_cards` wrote."""
+    """Reads the cards in a folder of `write_cards`."""
     files = sorted(pathlib.Path(folder).glob(f"Split-*/{CARDS_FILE}"))
     return [card for path in files for card in case_cards.read_split(path)]
 
 
 def beam_flags(beam_pipeline_args: Sequence[str] | None) -> list[str]:
-    """The converter's flags for a pipeline's arguments of Beam.
+    """The flags of the converter for the Beam arguments of a pipeline.
 
-    Where these name Beam's runner on this machine, or none, the converter uses as many worker processes of its own.
+    Without a runner, or with the DirectRunner, the converter uses its own worker processes instead of Beam.
     """
     runners = [arg for arg in beam_pipeline_args or () if arg.startswith("--runner=")]
     others = [arg for arg in beam_pipeline_args or () if arg not in runners]
@@ -190,11 +194,11 @@ def beam_flags(beam_pipeline_args: Sequence[str] | None) -> list[str]:
     return runners[-1:] + [f"--beam_flag={arg}" for arg in others]
 
 
-def _clear_left_work(folder: pathlib.Path) -> None:
-    """Removes what conversions that did not end well have left beside their outputs; the cache has what was done."""
-    for left in folder.glob(".*.work"):
-        # One that is still at work holds its lock.
-        with contextlib.suppress(UserError), works.opened(folder / left.name[1 : -len(".work")]) as work:
+def _remove_unfinished_work(folder: pathlib.Path) -> None:
+    """Removes the work folders of failed conversions beside their outputs. Finished cases are in the cache."""
+    for path in folder.glob(".*.work"):
+        # A running conversion has locked its folder.
+        with contextlib.suppress(UserError), works.opened(folder / path.name[1 : -len(".work")]) as work:
             works.discard(work)
 
 
@@ -217,9 +221,9 @@ class CaseExampleGen(base_beam_component.BaseBeamComponent):
 
         Args:
             deliveries: folder with `span-1`, `span-2`, ...
-            study: a flagfile, or flags; those that conversion does not know must belong to another command.
-            span: the last delivery to read; None = the newest that is there when the pipeline runs.
-            case_cache: folder of finished cases; None = beside the outputs.
+            study: a flagfile, or flags. Flags that are unknown to conversion must belong to another command.
+            span: the last delivery to read; None for the newest when the pipeline runs.
+            case_cache: folder of finished cases; None for a folder beside the outputs.
 
         Raises:
             UserError: the flagfile cannot be read.
@@ -237,7 +241,7 @@ class CaseExampleGen(base_beam_component.BaseBeamComponent):
 
 
 def convert_flags(study: str | Sequence[str]) -> list[str]:
-    """The flags of a study that conversion knows: a change of others, such as training's, makes no new dataset.
+    """The flags of a study that conversion knows. A change of other flags, e.g. for training, makes no new dataset.
 
     Raises:
         UserError: a flag is unknown, or set by the pipeline itself.
@@ -247,5 +251,5 @@ def convert_flags(study: str | Sequence[str]) -> list[str]:
     present = [values[name] for name in values if values[name].present]
     for flag in present:
         if flag.name in ("input", "output", "span", "split", "case_cache", "runner", "beam_flag"):
-            raise UserError(f"--{flag.name} is set by the pipeline", remedy="Take it out of the study's flags")
+            raise UserError(f"--{flag.name} is set by the pipeline", remedy="Remove it from the flags of the study")
     return [line for flag in present for line in flag.serialize().splitlines()]

@@ -1,7 +1,7 @@
-"""DeliveryCheck: stops a delivery that is not like what came before, with the name of the case.
+"""DeliveryCheck: stops the pipeline if a delivery differs from the earlier ones, and names the case.
 
-Output `report`, a DeliveryReport: `delivery.json`, and the property `passed`. A report of a delivery that was stopped
-lies beside the outputs, since TFX removes those of a component that fails.
+The output `report` is a DeliveryReport: `delivery.json` and the property `passed`. The report of a refused delivery is
+written beside the outputs, because TFX removes the outputs of a failed component.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAIL, WARN = "fail", "warn"
 
 
 class DeliveryCheckSpec(component_spec.ComponentSpec):
-    """What DeliveryCheck takes and gives."""
+    """Inputs, outputs and parameters of DeliveryCheck."""
 
     PARAMETERS = {"on_anomaly": component_spec.ExecutionParameter(type=str)}
     INPUTS = {
@@ -44,7 +44,7 @@ class Executor(base_executor.BaseExecutor):
         """Writes the report.
 
         Raises:
-            UserError: something was found, and `on_anomaly` is ``fail``.
+            UserError: there are anomalies, and `on_anomaly` is ``fail``.
         """
         cards = artifact_utils.get_single_instance(input_dict["cards"])
         output = artifact_utils.get_single_instance(output_dict["report"])
@@ -53,13 +53,13 @@ class Executor(base_executor.BaseExecutor):
                 opened.enter_context(folders.read(artifact_utils.get_single_instance(input_dict[key])))
                 for key in ("cards", "schema")
             )
-            found = None
+            validator = None
             if input_dict.get("anomalies"):
                 anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
-                found = _found(opened.enter_context(folders.read(anomalies)), anomalies.split_names)
+                validator = _read_anomalies(opened.enter_context(folders.read(anomalies)), anomalies.split_names)
             (schema_file,) = of_schema.iterdir()
             report = delivery_report.examine(
-                read_cards(of_cases), curated_schema.read(schema_file), span=cards.span, validator=found
+                read_cards(of_cases), curated_schema.read(schema_file), span=cards.span, validator=validator
             )
         fails = not report.passed and exec_properties["on_anomaly"] == FAIL
         path = f"{output.uri}.refused.json" if fails else f"{output.uri}/{delivery_report.FILE_NAME}"
@@ -69,13 +69,13 @@ class Executor(base_executor.BaseExecutor):
             report.refuse(path)
         print(report.summary() if report.passed else f"warning: {report.summary()}", flush=True)
         output.set_int_custom_property("anomalies", len(report.anomalies))
-        # Kubeflow knows no other type's own properties.
+        # Kubeflow supports only custom properties for other types.
         output.set_int_custom_property("span", report.span)
         output.set_int_custom_property("passed", int(report.passed))
 
 
-def _found(folder: pathlib.Path, split_names: str) -> dict:
-    """By partition, what ExampleValidator wrote."""
+def _read_anomalies(folder: pathlib.Path, split_names: str) -> dict:
+    """Reads the anomalies that ExampleValidator wrote, by partition."""
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
     return {
@@ -102,9 +102,9 @@ class DeliveryCheck(base_component.BaseComponent):
 
         Args:
             cards: of CaseExampleGen.
-            schema: curated.
-            anomalies: of ExampleValidator, which are told, too.
-            on_anomaly: ``fail`` stops the pipeline, ``warn`` tells and goes on.
+            schema: the curated schema.
+            anomalies: of ExampleValidator, which are also reported.
+            on_anomaly: ``fail`` stops the pipeline, ``warn`` prints a warning.
 
         Raises:
             UserError: `on_anomaly` is neither.

@@ -1,4 +1,4 @@
-"""An artefact's folder as a path of this machine: where it lies, or a copy if it lies in an object store."""
+"""Local paths of artefact folders. Folders in an object store are copied."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from semicml_tf.errors import UserError
 
 
 def is_remote(uri: str) -> bool:
-    """Whether only a store's client reads it."""
+    """Whether the folder is in an object store."""
     return "://" in uri and not uri.startswith("file://")
 
 
@@ -22,18 +22,18 @@ def _path(uri: str) -> pathlib.Path:
 
 @contextlib.contextmanager
 def read(artefact) -> Iterator[pathlib.Path]:
-    """Yields the folder of an input artefact; what lies in a store is fetched first, and the copy removed in the end.
+    """Yields the folder of an input artefact. Folders in a store are copied, and the copy is removed at the end.
 
     Raises:
-        UserError: it is not there, as where somebody deleted what the pipeline's memory still names.
+        UserError: the folder was deleted, although the metadata store names it.
     """
     if not is_remote(artefact.uri):
         path = _path(artefact.uri)
         if not path.is_dir():
             raise UserError(
-                f"expected the folder of the {artefact.type_name} that a former run left, but it is gone",
+                f"expected the folder of the {artefact.type_name} of an earlier run, but it is missing",
                 path=path,
-                remedy="Put it back, or run with --nocache once to make everything anew",
+                remedy="Restore it, or run once with --nocache to make everything again",
             )
         yield path
         return
@@ -44,13 +44,13 @@ def read(artefact) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def written(artefact) -> Iterator[pathlib.Path]:
-    """Yields the folder that becomes an output artefact; what belongs into a store is sent there in the end."""
+    """Yields the folder of an output artefact. If it belongs into a store, it is copied there at the end."""
     if not is_remote(artefact.uri):
         path = _path(artefact.uri)
         path.mkdir(parents=True, exist_ok=True)
         yield path
         return
-    # One level down: what a command stages beside its output stays in a place of its own.
+    # One level down, because commands write temporary files beside their outputs.
     with tempfile.TemporaryDirectory() as folder:
         inner = pathlib.Path(folder) / "artefact"
         inner.mkdir()
@@ -61,7 +61,7 @@ def written(artefact) -> Iterator[pathlib.Path]:
 def _copy_tree(source: str, target: str) -> None:
     for folder, _, names in fileio.walk(source):
         inner = os.path.relpath(folder, source)
-        beside = target if inner == "." else os.path.join(target, inner)
-        fileio.makedirs(beside)
+        destination = target if inner == "." else os.path.join(target, inner)
+        fileio.makedirs(destination)
         for name in names:
-            fileio.copy(os.path.join(folder, name), os.path.join(beside, name), overwrite=True)
+            fileio.copy(os.path.join(folder, name), os.path.join(destination, name), overwrite=True)

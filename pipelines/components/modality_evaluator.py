@@ -1,7 +1,8 @@
-"""Scores one modality's network and blesses it, or not.
+"""Scores the network of one modality, and blesses the network or not.
 
-TensorFlow Model Analysis counts examples; here an example is a slice's window, while what matters is a whole patient's
-mask on the patient's own grid: surface distances, lesions, empty masks. So the package's own evaluation does it.
+TensorFlow Model Analysis scores examples, which are windows of slices here. The relevant scores are those of whole
+patients on their native grids: surface distances, lesions, empty masks. The component therefore uses the evaluation of
+this package.
 """
 
 import pathlib
@@ -22,10 +23,9 @@ VERDICT_NAME = "verdict.json"
 
 
 def _scores(run: pathlib.Path, dataset: pathlib.Path, output: pathlib.Path, modality: str, *further: str) -> dict:
-    # Last, so that they win: a study's flags name all modalities.
-    own = [f"--run={run}", f"--dataset={dataset}", f"--output={output}", f"--modalities={modality}"]
-    arguments = [*further, *own]
-    commandline.call("semicml_tf.evaluate", arguments)
+    # These flags come last, so that they override --modalities of the study.
+    fixed = [f"--run={run}", f"--dataset={dataset}", f"--output={output}", f"--modalities={modality}"]
+    commandline.call("semicml_tf.evaluate", [*further, *fixed])
     return report.load(output / report.FILE_NAME)
 
 
@@ -40,18 +40,18 @@ def ModalityEvaluator(
     flags: Parameter[str],
     baseline: InputArtifact[Model] = None,
 ) -> None:
-    """Judges on validation patients; scores test patients for the record.
+    """Judges a network on validation patients. Scores of test patients are only recorded.
 
     Args:
-        examples: a converted dataset's folder.
+        examples: folder of a converted dataset.
         model: the run to judge.
         evaluation: `verdict.json`, and the folders of `semicml_tf.evaluate` on validation patients, on test patients
             if there are any, and of the baseline's validation.
-        blessing: as TFX's own Evaluator leaves it; its property `modality` says whose.
-        modality: whose network.
+        blessing: as of the Evaluator of TFX, with the property `modality`.
+        modality: of the network.
         bars: `acceptance.Bars` as JSON.
         flags: of `semicml_tf.evaluate`.
-        baseline: the latest blessed run of that modality.
+        baseline: the latest blessed run of the modality.
     """
     limits = json_files.parse(bars, acceptance.Bars, what="the bars of a pipeline")
     given = study_flags.split(flags)
@@ -64,8 +64,8 @@ def ModalityEvaluator(
                 with folders.read(baseline) as blessed:
                     former = _scores(blessed, dataset, output / "baseline", modality, *further)
             except UserError as error:
-                # E.g. data of another spacing, or a folder that is gone: a person must decide to begin anew.
-                not_comparable = f"{error.problem} ({baseline.uri}); --nobaseline begins a new line"
+                # E.g. data with another spacing, or a deleted folder. The user must decide to start a new line.
+                not_comparable = f"{error.problem} ({baseline.uri}); --nobaseline starts a new line of models"
         test = None
         if DatasetInfo.load(dataset).partitions["test"]:
             test = _scores(run, dataset, output / "test", modality, *given, "--partition=test")

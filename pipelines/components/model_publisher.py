@@ -1,4 +1,4 @@
-"""Publishes one modality's network, if it was blessed and can be served."""
+"""Publishes the network of one modality, if it was blessed and can be served."""
 
 import dataclasses
 import pathlib
@@ -21,21 +21,21 @@ REPORT_NAME = "pushed.json"
 
 
 class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
-    """Keeps a former answer from being taken from the cache: what is served may have changed since."""
+    """Prevents results from the cache, because the served models may have changed."""
 
     def __init__(self, metadata_handle):
         base_driver.BaseDriver.__init__(self, metadata_handle)
         portable_driver.BaseDriver.__init__(self, metadata_handle)
 
     def run(self, execution_info) -> driver_output_pb2.DriverOutput:
-        """Makes the time a part of the key."""
+        """Adds the time to the cache key."""
         result = driver_output_pb2.DriverOutput()
         data_types_utils.set_metadata_value(result.exec_properties["asked_at_ns"], time.time_ns())
         return result
 
 
-def _held_back(blessing, infra_blessing) -> str:
-    """Why the network may not be published; empty if it may."""
+def _reason_against(blessing, infra_blessing) -> str:
+    """The reason why the network must not be published; "" for none."""
     if not blessing.get_int_custom_property("blessed"):
         return f"not blessed: {blessing.get_string_custom_property('blessing_message')}"
     if not infra_blessing.get_int_custom_property("blessed"):
@@ -56,33 +56,33 @@ def ModelPublisher(
     keep: Parameter[int],
     gate_margin: Parameter[float],
 ) -> None:
-    """Puts the next version into ``models/MODALITY``, or says why not; what is served already stays as it is.
+    """Writes the next version into ``models/MODALITY``, or records the reason why not. Old versions do not change.
 
     Args:
         examples: the data that the run was trained on.
         model: the run.
-        evaluation: the evaluator's.
-        blessing: the evaluator's.
-        infra_blessing: the serving check's.
-        pushed_model: `pushed.json`; the same as properties.
-        modality: whose network.
-        models: folder of the models that are served.
-        keep: old versions to keep beside the new one; 0: all.
-        gate_margin: of export's gate, in validation DSC.
+        evaluation: of the evaluator.
+        blessing: of the evaluator.
+        infra_blessing: of the serving check.
+        pushed_model: `pushed.json`, with the same content as properties.
+        modality: of the network.
+        models: folder of the served models.
+        keep: number of old versions to keep; 0 for all.
+        gate_margin: margin of the gate of export, in validation DSC.
     """
     target = pathlib.Path(models)
     with folders.read(examples) as dataset, folders.read(model) as run, folders.read(evaluation) as scores:
-        why = _held_back(blessing, infra_blessing)
-        if why:
-            outcome = publishing.outcome(Run.load(run), modality, reason=why)
+        reason = _reason_against(blessing, infra_blessing)
+        if reason:
+            outcome = publishing.outcome(Run.load(run), modality, reason=reason)
         else:
             outcome = publishing.publish(
                 run, scores / "validation", dataset, target, modality, keep=keep or None, margin=gate_margin
             )
     with folders.written(pushed_model) as folder:
         atomic_files.write_json(folder / REPORT_NAME, {"modality": modality, **dataclasses.asdict(outcome)})
-    said = f"published as {outcome.folder}" if outcome.version else f"not published: {outcome.reason}"
-    print(f"{modality}: {said}", flush=True)
+    message = f"published as {outcome.folder}" if outcome.version else f"not published: {outcome.reason}"
+    print(f"{modality}: {message}", flush=True)
     pushed_model.set_int_custom_property("pushed", int(outcome.version > 0))
     pushed_model.set_string_custom_property("modality", modality)
     pushed_model.set_string_custom_property("pushed_destination", outcome.folder)

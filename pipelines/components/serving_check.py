@@ -1,7 +1,6 @@
-"""Whether a candidate can be served: the embedded server is started on it and asked what a client asks.
+"""Checks that a candidate can be served: starts the embedded server with it, and sends the requests of a client.
 
-TFX's own InfraValidator starts TensorFlow Serving in Docker or on Kubernetes, and knows nothing of what this package's
-clients need of a server.
+The InfraValidator of TFX needs Docker or Kubernetes, and does not know what the clients of this package require.
 """
 
 import pathlib
@@ -28,13 +27,13 @@ def ServingCheck(
     blessing: OutputArtifact[InfraBlessing],
     modality: Parameter[str],
 ) -> None:
-    """Exports one network to a folder of its own, serves it from there, and runs the conformance suite.
+    """Exports one network to a temporary folder, serves it, and runs the conformance suite.
 
     Args:
         examples: the data that the run was trained on.
         model: the run.
-        blessing: `conformance.json`, and the file that TFX's InfraValidator leaves.
-        modality: whose network.
+        blessing: `conformance.json`, and the same file as of the InfraValidator of TFX.
+        modality: of the network.
     """
     with (
         folders.read(examples) as dataset,
@@ -45,12 +44,12 @@ def ServingCheck(
         models = pathlib.Path(folder) / "models"
         export(ExportConfig(run=run, output=models, modalities=(modality,), dataset=dataset))
         with command.served(models) as address:
-            found = suite.examine(address, modality, reference=str(models / modality))
-        failed = [one["check"] for one in found if one["result"] == "failed"]
-        atomic_files.write_json(output / REPORT_NAME, {"model": modality, "failed": failed, "checks": found})
+            checks = suite.examine(address, modality, reference=str(models / modality))
+        failed = [check["check"] for check in checks if check["result"] == "failed"]
+        atomic_files.write_json(output / REPORT_NAME, {"model": modality, "failed": failed, "checks": checks})
         atomic_files.write_text(output / ("INFRA_NOT_BLESSED" if failed else "INFRA_BLESSED"), "; ".join(failed))
-    passed = sum(one["result"] == "passed" for one in found)
-    print(f"{modality}: {passed} of {len(found)} checks of the server passed", flush=True)
+    passed = sum(check["result"] == "passed" for check in checks)
+    print(f"{modality}: {passed} of {len(checks)} checks of the server passed", flush=True)
     blessing.set_int_custom_property("blessed", int(not failed))
     blessing.set_int_custom_property("has_model", 0)
     blessing.set_string_custom_property("modality", modality)

@@ -43,15 +43,15 @@ def train(
         UserError: as `semicml_tf.train`.
     """
     data_hash = DatasetInfo.load(dataset).data_hash
-    began_with = Run.load(initial).run_hash if initial else ""
-    work = work_folder(work_root, step, data_hash, flags, began_with)
+    initial_hash = Run.load(initial).run_hash if initial else ""
+    work = work_folder(work_root, step, data_hash, flags, initial_hash)
     arguments = [*study_flags.split(flags), f"--dataset={dataset}", f"--output={work}", "--resume"]
     commandline.call("semicml_tf.train", [*arguments, *([f"--init_from={initial}"] if initial else [])])
     hand_over(work, output)
     run = Run.load(output)
     model.set_string_custom_property("run_hash", run.run_hash)
     model.set_string_custom_property("data_hash", run.data_hash)
-    model.set_string_custom_property("initial_run_hash", began_with)
+    model.set_string_custom_property("initial_run_hash", initial_hash)
     best = {name: entry["dice"] for name, entry in run.best.items()}
     model.set_string_custom_property("validation_dice", json.dumps(best))
     return run

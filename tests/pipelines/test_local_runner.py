@@ -25,7 +25,7 @@ def test_a_second_run_on_a_store_is_refused_until_the_first_ends(tmp_path, capsy
     )
     try:
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(UserError, match=rf"another run \(process {other.pid} on .+\) is at work"):
+        with pytest.raises(UserError, match=rf"another run \(process {other.pid} on .+\) is using this metadata store"):
             with locked(metadata):
                 pass
         with pytest.raises(UserError, match="another run"):

@@ -87,7 +87,7 @@ def test_a_blessed_run_that_was_deleted_blesses_nothing_and_stops_nothing(made, 
     verdict, blessing, scored = evaluate(baseline=gone)
     assert not verdict["blessed"] and [name for _, name, _ in scored] == ["validation"]
     why = blessing.get_string_custom_property("blessing_message")
-    assert "but it is gone" in why and gone.uri in why and "--nobaseline" in why
+    assert "but it is missing" in why and gone.uri in why and "--nobaseline" in why
     assert (tmp_path / "blessing" / "NOT_BLESSED").read_text() == why
 
 

@@ -11,7 +11,7 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, Pu
 
 from pipelines.components import folders
 from pipelines.components.latest_blessed import LatestOtherBlessed
-from pipelines.components.model_publisher import _held_back
+from pipelines.components.model_publisher import _reason_against
 from semicml_tf.errors import UserError
 
 
@@ -46,7 +46,7 @@ def test_a_local_artefact_is_used_where_it_lies_and_missed_by_name(tmp_path):
         assert folder == tmp_path / "a" and folder.is_dir()
     with folders.read(_artefact(f"file://{tmp_path / 'a'}")) as folder:
         assert folder == tmp_path / "a"
-    with pytest.raises(UserError, match="the Model that a former run left, but it is gone.*--nocache"):
+    with pytest.raises(UserError, match="the Model of an earlier run, but it is missing.*--nocache"):
         with folders.read(_artefact(str(tmp_path / "b"))):
             pass
 
@@ -123,10 +123,10 @@ def test_the_last_published_is_not_always_the_last_trained():
     ("blessed", "served", "why"),
     [(1, 1, ""), (0, 1, "not blessed: too poor"), (1, 0, "cannot be served: status"), (0, 0, "not blessed: too poor")],
 )
-def test_who_is_held_back(blessed, served, why):
+def test_who_is_reason_against(blessed, served, why):
     blessing, infra = ModelBlessing(), InfraBlessing()
     blessing.set_int_custom_property("blessed", blessed)
     blessing.set_string_custom_property("blessing_message", "too poor")
     infra.set_int_custom_property("blessed", served)
     infra.set_string_custom_property("failed_checks", "status")
-    assert _held_back(blessing, infra) == why
+    assert _reason_against(blessing, infra) == why
