@@ -1,23 +1,23 @@
-"""`manifest.json`: what a client must know to use a published network rightly, its signatures included.
+"""`manifest.json`: everything that a client needs to use a published network.
 
-A published network answers these signatures. Axis 0 of every tensor is the batch; `window` is the manifest's.
-The channels of `slices` are a slice and, with `context_slices`, its neighbours in the order of the volume.
+A published network has these signatures. Axis 0 of every tensor is the batch. The channels of `slices` are a slice and,
+with `context_slices`, its neighbours in the order of the volume.
 
 | signature | inputs | outputs |
 |---|---|---|
 | `serving_default` | `slices`, normalised | `labels` |
 | `probabilities` | `slices`, normalised | `probabilities` |
-| `raw` | `slices`, in native units; by percentile (MR) also `low`, `high`, `center`, `scale` | both |
-| `serialized` | `examples`: a `tf.train.Example` of one normalised slice each, its feature `slice` | both |
+| `raw` | `slices`, in native units; for MR also `low`, `high`, `center`, `scale` | both |
+| `serialized` | `examples`: a `tf.train.Example` per normalised slice, in the feature `slice` | both |
 | `monte_carlo` (networks with dropout) | `slices`, normalised, and their `seeds` | `probabilities` |
-| `manifest` | `queries`: any numbers | `manifest`: this file, once for each |
+| `manifest` | `queries`: any numbers | `manifest`: this file, once per query |
 
-`probabilities` has a channel per class. Of regions, `labels` has a channel per region, 0 or 1. Of exclusive classes,
-`labels` has one channel with the number of the class from 1, and 0 for the background.
+`probabilities` has a channel per class. For regions, `labels` has a channel per region with values 0 and 1. For
+exclusive classes, `labels` has one channel: 0 for background, and the number of the class from 1.
 
 A model of one plain region (`LabelDefinition.is_plain`) has a manifest of version 2, with `label_values` and
-`threshold`: other programs read that version. Any other model has version 3, with `labels` and `thresholds`, so that a
-client of version 2 refuses it instead of using its first channel.
+`threshold`, which existing clients read. All other models have version 3, with `labels` and `thresholds`. A client of
+version 2 thus refuses such a model instead of using only its first channel.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from semicml_tf.preprocessing.normalisation import Normalisation
 from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.system import atomic_files, json_files
 
-# Of what a client does with a network: a new form of records leaves published models as good as they were.
+# Versions of the contract with clients. They are independent of the format of records.
 PLAIN_VERSION, CLASSES_VERSION = 2, 3
 RELATIVE_PATH = pathlib.PurePosixPath("assets.extra/manifest.json")
 _REMEDY = "Export the run again with python -m semicml_tf.export"
 _WHAT = "the manifest of an exported model"
 
-# A manifest comes from a server as well: these limits bound the memory that a client then asks for.
+# A manifest may come from a server. These limits bound the memory that a client needs for it.
 MAX_BYTES = 2**18
-# Queries that one call of the signature `manifest` answers: each repeats the whole manifest.
+# Largest number of queries in a call of the signature `manifest`. Each repeats the whole manifest.
 MAX_QUERIES = 256
 
 # Signatures.
@@ -67,12 +67,12 @@ SEEDS_NAME = "seeds"
 EXAMPLES_NAME = "examples"
 QUERIES_NAME = "queries"
 MANIFEST_NAME = "manifest"
-# What `normalisation.Constants` holds of a volume, once for each of its slices.
+# The fields of `normalisation.Constants` of the volume, repeated for each slice.
 CONSTANT_NAMES = ("low", "high", "center", "scale")
 
 # The feature of an example: one normalised input, float32, row by row. `exporting.slice_example` writes and reads it.
 SLICE_FEATURE = "slice"
-# The label where the probability is not a number, as it is of slices that hold NaN: neither background nor foreground.
+# The label where the probability is NaN, e.g. for slices with NaN: neither background nor foreground.
 LABEL_OF_NAN = 255
 
 
@@ -81,33 +81,32 @@ class Manifest:
     """The contents of `manifest.json`.
 
     Attributes:
-        modality: the one that the network reads.
-        spacing_mm: (slice, row, column) of the grid it was trained on; 0 = the volume's own.
+        modality: input modality of the network.
+        spacing_mm: (slice, row, column) of the training grid; 0 for the spacing of the volume.
         normalisation: of native values.
-        window: side in pixels of the square slices that it takes, or (slices, rows, columns) of its patches in voxels.
-        context_slices: neighbours on each side of a slice that it takes as further channels. The file names the number
-            if it is not 0.
+        window: side of the square input slices in pixels, or (slices, rows, columns) of input patches in voxels.
+        context_slices: number of neighbours on each side of a slice that are further input channels. The file has the
+            number if it is not 0.
         labels: the classes or regions, in the order of channels.
-        thresholds: by region, the probability from which a voxel belongs to the region; {} for exclusive classes, of
-            which the most likely one counts.
-        data_hash, run_hash: of the dataset and of the run's settings.
-        weights_hash: of the network's weights; empty where the manifest is of before there was one.
+        thresholds: by region, the smallest probability of its voxels; {} for exclusive classes, where the most
+            probable class counts.
+        data_hash, run_hash: of the dataset and of the settings of the run.
+        weights_hash: of the weights of the network; "" in older manifests.
         window_multiple: `window` is a multiple of this: the factors by which the network halves its slices or patches.
-        network: what the network was built from; None where the manifest is of before there was one.
-        members: number of networks whose mean the model answers. The file names it if there are several.
-        validation_dice: mean DSC of the validation patients, as training measured it; of several networks, the mean
-            of their means.
-        semicml_tf_version: that exported it.
-        crop: ``body`` where the network was trained on the box of the body and is to see no more, else ``none``.
-        postprocessing: of the mask of each class, on the volume's own grid: the same for all, or by class.
+        network: specification of the network; None in older manifests.
+        members: number of networks in the ensemble. The file has the number if it is not 1.
+        validation_dice: mean DSC of the validation patients, as measured in training, averaged over members.
+        semicml_tf_version: version of the package that exported the model.
+        crop: ``body`` if volumes are cropped to the box of the body, else ``none``.
+        postprocessing: of masks on the grid of the volume, for all classes or by class.
         probabilities_dtype: of the outputs `probabilities`; one of `PROBABILITIES_DTYPES`.
-        monte_carlo: whether there is the signature `monte_carlo`.
-        plausibility: limits of native values and voxel sizes; None where the manifest is of before there were any, so
-            that `limits` are those of the normalisation.
-        validation_scores: means over the validation patients by measure, if they were scored on their own grids.
+        monte_carlo: whether the signature `monte_carlo` exists.
+        plausibility: limits of native values and voxel sizes; None in older manifests, whose `limits` are those of the
+            normalisation.
+        validation_scores: means over the validation patients by measure, if they were scored on their native grids.
 
     Raises:
-        UserError: thresholds or post-processing are not of the classes, or the classes are too many.
+        UserError: thresholds or post-processing do not match the classes, or there are too many classes.
     """
 
     modality: str
@@ -150,17 +149,17 @@ class Manifest:
 
     @property
     def patch(self) -> Patch:
-        """What one input covers."""
+        """The part of a volume that one input covers."""
         return Patch(self.window, self.context_slices)
 
     @property
     def classes(self) -> int:
-        """Number of classes or regions: of channels of the probabilities."""
+        """Number of classes or regions, which is the number of channels of the probabilities."""
         return len(self.labels.classes)
 
     @property
     def contract_version(self) -> int:
-        """Of the file: 2 for one plain region, else 3."""
+        """Version of the file: 2 for one plain region, else 3."""
         return PLAIN_VERSION if self.labels.is_plain else CLASSES_VERSION
 
     @property
@@ -178,14 +177,14 @@ class Manifest:
 
     @property
     def steps_text(self) -> str | dict[str, str]:
-        """The post-processing as text: of all classes, or by class."""
+        """The post-processing as text, for all classes or by class."""
         if isinstance(self.postprocessing, Postprocessing):
             return str(self.postprocessing)
         return {name: str(steps) for name, steps in self.steps.items()}
 
     @property
     def limits(self) -> Plausibility:
-        """What is plausible of the images that the network reads."""
+        """Limits of plausible input images."""
         return self.plausibility or Plausibility.of(self.normalisation)
 
     def accepting(self, codes: Collection[str]) -> Manifest:
@@ -194,12 +193,12 @@ class Manifest:
 
     @property
     def takes_constants(self) -> bool:
-        """Whether `raw` needs the constants of the volume that a slice is of: its percentiles are the volume's own."""
+        """Whether `raw` needs normalisation constants, because they depend on the volume."""
         return self.normalisation.fixed is None
 
     @property
     def signatures(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-        """By signature: ``{"inputs": {name: {"dtype", "shape"}}, "outputs": likewise}``; None is a free size."""
+        """By signature: ``{"inputs": {name: {"dtype", "shape"}}, "outputs": {...}}``; None is a free size."""
 
         def tensor(dtype: str, *shape: int) -> dict[str, Any]:
             return {"dtype": dtype, "shape": [None, *shape]}
@@ -209,7 +208,7 @@ class Manifest:
         labels = {LABELS_NAME: tensor("uint8", *square, 1 if self.labels.exclusive else self.classes)}
         soft = {OUTPUT_NAME: tensor(self.probabilities_dtype, *square, self.classes)}
         constants = {name: tensor("float32") for name in CONSTANT_NAMES} if self.takes_constants else {}
-        found = {
+        tensors = {
             DEFAULT: (slices, labels),
             PROBABILITIES: (slices, soft),
             RAW: (slices | constants, labels | soft),
@@ -217,12 +216,12 @@ class Manifest:
             MANIFEST: ({QUERIES_NAME: tensor("int32")}, {MANIFEST_NAME: tensor("string")}),
         }
         if self.monte_carlo:
-            found[MONTE_CARLO] = (slices | {SEEDS_NAME: tensor("int32")}, soft)
-        return {name: {"inputs": inputs, "outputs": outputs} for name, (inputs, outputs) in found.items()}
+            tensors[MONTE_CARLO] = (slices | {SEEDS_NAME: tensor("int32")}, soft)
+        return {name: {"inputs": inputs, "outputs": outputs} for name, (inputs, outputs) in tensors.items()}
 
     @property
     def _derived(self) -> dict[str, Any]:
-        """Entries of the file that follow from the fields; other programs read them."""
+        """Entries of the file that follow from the fields, for other programs."""
         fixed = self.normalisation.fixed
         return {
             "normalisation_unit": self.normalisation.unit,
@@ -265,17 +264,17 @@ class Manifest:
         return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, model_folder: str | pathlib.Path) -> None:
-        """Writes it into a SavedModel's folder, where TensorFlow Serving keeps it untouched."""
+        """Writes the manifest into the folder of a SavedModel. TensorFlow Serving does not change it there."""
         atomic_files.write_text(pathlib.Path(model_folder) / RELATIVE_PATH, self.to_json())
 
     @classmethod
     def load(cls, model_folder: str | pathlib.Path) -> Manifest:
-        """Reads the manifest of a SavedModel's folder; see `load_file`."""
+        """Reads the manifest in the folder of a SavedModel; see `load_file`."""
         return cls.load_file(pathlib.Path(model_folder) / RELATIVE_PATH)
 
     @classmethod
     def load_file(cls, path: str | pathlib.Path) -> Manifest:
-        """Reads a manifest, wherever a client keeps it.
+        """Reads a manifest from a file.
 
         Raises:
             UserError: the file is missing, or `from_json` refuses its text.
@@ -285,14 +284,15 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Manifest:
-        """Reads a manifest's text, e.g. what the signature `manifest` answered.
+        """Parses the text of a manifest, e.g. from the signature `manifest`.
 
         Args:
-            where: it comes from, for messages.
+            text: JSON.
+            where: origin of the text, for messages.
 
         Raises:
-            UserError: the text is no JSON, of another contract version, lacks a field, has a value that no network
-                has, or contradicts itself.
+            UserError: the text is no JSON, has another contract version, lacks a field, or has invalid or inconsistent
+                values.
         """
         return cls._of(json_files.loads(text, what=_WHAT, path=where, remedy=_REMEDY, max_bytes=MAX_BYTES), where)
 
@@ -308,8 +308,8 @@ class Manifest:
                 remedy=_REMEDY,
             )
         fields = json_files.of_value(body, known[version], what=_WHAT, path=where, remedy=_REMEDY)
-        own = {field.name for field in dataclasses.fields(cls)}
-        values = {name: value for name, value in vars(fields).items() if name in own}
+        names = {field.name for field in dataclasses.fields(cls)}
+        values = {name: value for name, value in vars(fields).items() if name in names}
         try:
             if version == PLAIN_VERSION:
                 values["labels"] = LabelDefinition.plain(fields.label_values)
@@ -320,28 +320,28 @@ class Manifest:
             values["postprocessing"] = _steps(fields.postprocessing)
             if fields.plausibility is not None:
                 values["plausibility"] = Plausibility.from_json(fields.plausibility)
-            found = cls(**values)
-            if found.contract_version != version:
-                raise UserError(f"a model of the labels {found.labels} has contract version {found.contract_version}")
-            spec = found.network
-            if spec and (spec.output_channels, spec.exclusive) != (found.classes, found.labels.exclusive):
-                raise UserError(f"its network does not have the channels of {found.labels.described()}")
+            manifest = cls(**values)
+            labels, spec = manifest.labels, manifest.network
+            if manifest.contract_version != version:
+                raise UserError(f"a model of the labels {labels} has contract version {manifest.contract_version}")
+            if spec and (spec.output_channels, spec.exclusive) != (manifest.classes, labels.exclusive):
+                raise UserError(f"its network does not have the channels of {labels.described()}")
         except (UserError, ValueError) as error:
             problem = getattr(error, "problem", error)
             raise UserError(f"expected {_WHAT}, but {problem}", path=where, remedy=_REMEDY) from error
-        for name, value in json.loads(json.dumps(found._derived)).items():
-            # This package would use the network otherwise than its manifest says.
+        for name, value in json.loads(json.dumps(manifest._derived)).items():
+            # Otherwise this package would use the network in another way than the manifest describes.
             if body.get(name, value) != value:
                 raise UserError(
-                    f"expected {_WHAT}, but its field '{name}' does not fit the other fields, or this version of the "
-                    "package",
+                    f"expected {_WHAT}, but its field '{name}' contradicts the other fields or this version of "
+                    "the package",
                     path=where,
                     remedy=_REMEDY,
                 )
-        return found
+        return manifest
 
 
 def _steps(text: str | Mapping[str, str]) -> Postprocessing | dict[str, Postprocessing]:
     if isinstance(text, str):
         return Postprocessing.parse(text)
-    return {name: Postprocessing.parse(one) for name, one in text.items()}
+    return {name: Postprocessing.parse(steps) for name, steps in text.items()}

@@ -1,4 +1,4 @@
-"""The fields of `manifest.json` that are read, as JSON holds them: types, sizes and ranges of both versions."""
+"""The fields of `manifest.json` as JSON values: types, sizes and ranges of both versions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from semicml_tf.preprocessing.plausibility import Plausibility
 from semicml_tf.system.json_files import Share
 
 SPACING_LIMITS_MM = (0.01, 1000.0)
-# float16 halves what an answer takes on the wire; clients get float32 from either.
+# float16 halves the size of responses. Clients convert both to float32.
 PROBABILITIES_DTYPES = ("float32", "float16")
-# Networks whose mean is one model.
+# Largest number of networks in an ensemble.
 MOST_MEMBERS = 1000
-# From 1e-6: float32 holds it, and no network answers a smaller number for a reason.
+# float32 represents 1e-6, and smaller probabilities of a network are not meaningful.
 _Threshold = Annotated[float, Interval(ge=1e-6, le=1)]
 _Steps = Annotated[str, MaxLen(200)]
 
@@ -73,7 +73,7 @@ class _Fields:
             raise ValueError(f"network: its input does not have {self.context_slices} context_slices on each side")
         texts = [value for value in vars(self).values() if isinstance(value, str)] + list(self.validation_scores)
         if not all(text.isprintable() for text in texts):
-            raise ValueError("a text holds control characters")
+            raise ValueError("a text has control characters")
         if not all(map(math.isfinite, self.validation_scores.values())):
             raise ValueError("validation_scores: expected finite numbers")
         try:

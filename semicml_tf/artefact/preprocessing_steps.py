@@ -12,7 +12,7 @@ _LARGEST = "the class of the largest probability if that is above the background
 
 
 def _windows(patch: Patch) -> dict[str, Any]:
-    """How a volume is cut, and how probabilities of overlapping windows or patches are joined: by weighted means."""
+    """Overlap of windows or patches, and the weights of the mean of overlapping probabilities."""
     if len(patch.spatial) == 3:
         return {
             "padding": "symmetric",
@@ -26,22 +26,22 @@ def _windows(patch: Patch) -> dict[str, Any]:
         "weight": "distance in pixels to the nearest border of the window, 1 at the border itself",
     }
     if patch.context_slices:
-        # Channel c is the slice `c - slices` further on. Beyond the ends of the volume its mirror image continues.
+        # Channel c is the slice at offset `c - slices`. Beyond its ends, the volume is mirrored.
         windows["context"] = {"slices": patch.context_slices, "padding": "symmetric"}
     return windows
 
 
 def preprocessing_steps(cropped_kind: str | None, *, exclusive: bool = False, patch: Patch) -> dict[str, Any]:
-    """How a volume becomes slices, and their probabilities a mask; docs/serving.md has the steps in words.
+    """The steps from a volume to slices, and from probabilities to a mask. docs/serving.md describes the steps.
 
     Args:
-        cropped_kind: of the normalisation, where the volume is cut to the body's box; else None.
+        cropped_kind: kind of the normalisation if the volume is cropped to the body's box; else None.
         exclusive: whether the classes exclude each other.
-        patch: what one input covers.
+        patch: the part of a volume that one input covers.
     """
     background = {None: None, "hu": body_box.BODY_HU, "suv": body_box.BODY_SUV, "percentile": None}
     crop = {
-        # None: what is exactly 0.
+        # None: only 0 is background.
         "background_at_most": background[cropped_kind],
         "block_voxels": 1 if cropped_kind == "percentile" else 2,
         "margin_mm": body_box.MARGIN_MM,

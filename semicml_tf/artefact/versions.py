@@ -9,20 +9,20 @@ from semicml_tf.errors import UserError
 
 # Written last: a folder that has it is complete.
 PROTO = "saved_model.pb"
-# What the names begin with of folders that become a version or were one; servers pass over them.
+# Prefixes of folders that will become a version, or were a version. Servers ignore them.
 STAGED, REMOVED = ".staged-", ".removed-"
 REMEDY = "Export the run again with python -m semicml_tf.export"
 
 
 def versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
-    """The version folders below `folder` by number, ascending; staging folders and files are none."""
-    # gRPC's version numbers have 64 bits.
-    named = [entry for entry in pathlib.Path(folder).iterdir() if re.fullmatch("[0-9]{1,18}", entry.name)]
-    return dict(sorted((int(entry.name), entry) for entry in named if entry.is_dir()))
+    """The version folders in `folder` by number, ascending."""
+    # Version numbers have 64 bits in gRPC.
+    numbered = [entry for entry in pathlib.Path(folder).iterdir() if re.fullmatch("[0-9]{1,18}", entry.name)]
+    return dict(sorted((int(entry.name), entry) for entry in numbered if entry.is_dir()))
 
 
 def complete_versions(folder: str | pathlib.Path) -> dict[int, pathlib.Path]:
-    """Those of `versions` that hold a whole SavedModel; none where there is no such folder."""
+    """The `versions` with a complete SavedModel; {} if `folder` does not exist."""
     if not pathlib.Path(folder).is_dir():
         return {}
     return {number: path for number, path in versions(folder).items() if (path / PROTO).is_file()}
@@ -46,7 +46,7 @@ def version_folder(model: str | pathlib.Path) -> pathlib.Path:
     models = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and versions(entry))
     if models:
         raise UserError(
-            f"expected one model, got a folder of several: {', '.join(models)}",
+            f"expected one model, got a folder with several: {', '.join(models)}",
             path=folder,
             remedy=f"Name one of them, e.g. {folder / models[0]}",
         )

@@ -8,21 +8,22 @@ from semicml_tf.losses.maps import by_class, check_maps, inner_axes
 from semicml_tf.losses.supervised import EPSILON
 from semicml_tf.networks.precision import full_precision
 
-# A map is empty when no pixel of it is more likely foreground than not. A sigmoid never gives exact
-# zeros, and by soft area a large map of 0.01 would count for as much as a small lesion.
+# A map is empty if no pixel has at least this probability. The soft area cannot decide: a sigmoid is never exactly 0,
+# and a large map of 0.01 has the area of a small lesion.
 EMPTY_BELOW = 0.5
-# Exponent of what is left out of a sum: its exp is 0 in any precision.
+# Exponent of excluded terms of a sum: the exponential is 0 in any precision.
 _NEVER = -1e9
 
 
 def similarity_matrix(maps, kind: str = "dice"):
-    """Area similarity of every pair of maps, from one matrix product.
+    """Area similarity of all pairs of maps, by one matrix product.
 
     ``dice``: ``s = (2 sum(a b) + eps) / (sum(a^2) + sum(b^2) + eps)``; ``iou``: ``s / (2 - s)``;
-    ``cosine``: that of the flattened maps.
+    ``cosine``: cosine of the flattened maps.
 
     Args:
-        maps: (n, *space, 1): those of one class.
+        maps: (n, *space, 1), of one class.
+        kind: ``dice``, ``iou`` or ``cosine``.
 
     Returns:
         (n, n) float32.
@@ -49,27 +50,27 @@ def asc_loss(
     empty: str = "keep",
     slices=None,
 ):
-    """Mean over the 2B maps of ``l_i``, with ``+`` the other modality's map of the same slice::
+    """Mean over the 2B maps of ``l_i``, where ``+`` is the map of the same slice in the other modality::
 
         l_i = -log( exp(s(z_i, z_+) / T) / (exp(s(z_i, z_+) / T) + sum_{k != i, +} exp(s(z_i, z_k) / T)) )
 
-    Zhang et al., Medical Image Analysis 83 (2023) 102656, as a third-party copy of its training script
-    computes it. Coupled over the batch: every map is a negative of every other, so it needs the global batch.
-    Each class is contrasted by itself, with its own similarity, empty maps and anchors, and the loss is the mean over
-    classes: a class that a slice lacks then says nothing about the classes that the slice has.
+    Zhang et al., Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script. Coupled over
+    the batch, because each map is a negative of all others.
+
+    The loss is the mean over classes. Each class has its own similarities, empty maps and anchors, so that classes
+    that are missing in a slice do not affect the other classes.
 
     Args:
-        maps_a, maps_b: (B, *space, classes), the two modalities' predictions of the same B slices.
-        patients: (B,) integers that tell patients apart; needed for ``negatives="other_patients"``.
+        maps_a, maps_b: (B, *space, classes), predictions of two modalities on the same B slices.
+        patients: (B,) integers that identify patients; needed for ``negatives="other_patients"``.
         temperature: T.
         similarity: see `similarity_matrix`.
-        negatives: ``all`` other maps, or only those of ``other_patients`` (neighbouring slices of a
-            patient overlap for an honest reason).
-        empty: ``keep`` treats maps without foreground as any other: two of them are nearly identical, so
-            they are the negatives pushed apart hardest. ``skip``: such a map is nobody's negative, and a
-            slice that is empty in both modalities is no anchor. A slice where one modality sees
-            something stays an anchor, so the blind one still learns from the other.
-        slices: (B,) 0/1: slices that have both maps; None: all of them. The loss is that of these slices alone.
+        negatives: ``all`` other maps, or only those of ``other_patients``, because neighbouring slices of a patient
+            are similar.
+        empty: ``keep`` treats maps without foreground like all others. Pairs of them are nearly identical, and are
+            therefore pushed apart most. ``skip``: a map without foreground is never used as a negative. Its slice is
+            an anchor only if the other modality has foreground, so that the modality without foreground learns.
+        slices: (B,) 0/1: slices that have both maps and count in the loss; None: all slices.
 
     Returns:
         float32 scalar; 0 if no anchor is left.
@@ -79,15 +80,15 @@ def asc_loss(
     """
     check_maps(maps_a=maps_a, maps_b=maps_b)
     if maps_a.shape[-1] > 1:
-        how = {"temperature": temperature, "similarity": similarity, "negatives": negatives, "empty": empty}
-        how["slices"] = slices
-        losses = [asc_loss(a, b, patients, **how) for a, b in zip(by_class(maps_a), by_class(maps_b))]
+        options = {"temperature": temperature, "similarity": similarity, "negatives": negatives, "empty": empty}
+        options["slices"] = slices
+        losses = [asc_loss(a, b, patients, **options) for a, b in zip(by_class(maps_a), by_class(maps_b))]
         return sum(losses) / len(losses)
     maps = ops.concatenate([maps_a, maps_b], axis=0)
     scores = similarity_matrix(maps, similarity) / temperature
     is_positive, is_negative, anchors = relations(maps, patients, negatives=negatives, empty=empty, slices=slices)
     positive = ops.sum(ops.where(is_positive, scores, 0.0), axis=1)
-    # l_i = log(1 + sum of exp((s_k - s_+) / T)), by logsumexp: finite at any temperature.
+    # l_i = log(1 + sum of exp((s_k - s_+) / T)), by logsumexp, which is finite at any temperature.
     against = ops.where(is_negative, scores - ops.expand_dims(positive, 1), _NEVER)
     losses = ops.logsumexp(ops.concatenate([ops.zeros_like(against[:, :1]), against], axis=1), axis=1)
     anchors = ops.cast(anchors, losses.dtype)
@@ -101,12 +102,12 @@ def _check_one_class(maps) -> None:
 
 
 def sees_something(maps):
-    """Which maps are not empty in every class: (n, *space, classes) -> (n,) bool."""
+    """Whether maps have foreground of any class: (n, *space, classes) -> (n,) bool."""
     return ops.max(maps, axis=inner_axes(maps)) >= EMPTY_BELOW
 
 
 def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep", slices=None):
-    """Who is whose positive, who whose negative, and who is an anchor; arguments as for `asc_loss`.
+    """Positives, negatives and anchors of the loss. For the arguments, see `asc_loss`.
 
     Args:
         maps: (2B, *space, 1), one modality's maps of B slices and one class, then the other's.
@@ -122,7 +123,7 @@ def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep
     is_positive = ops.equal(ops.expand_dims(partner, 1), ops.expand_dims(rows, 0))
     is_negative = ops.logical_not(ops.logical_or(is_self, is_positive))
     if negatives == "other_patients":
-        # A column would broadcast, and every map would be a negative of its own patient's.
+        # Patients of shape (B, 1) would broadcast to wrong negatives.
         if patients is None or len(patients.shape) != 1:
             shape = None if patients is None else tuple(patients.shape)
             raise ValueError(f"expected the patients of the slices, of shape (B,), got {shape}")

@@ -18,9 +18,9 @@ def squared_difference(p, q):
 
 
 def seen_by_either(p, q):
-    """1.0 where one of the two maps has foreground of any class, else 0.0.
+    """1.0 for slices in which at least one map has foreground of any class, else 0.0.
 
-    Two networks that see nothing agree already. Agreement on low probabilities alone would teach emptiness.
+    Without this weight, agreement on low probabilities would lead to empty maps.
 
     p, q: (batch, *space, classes). Returns (batch,) float32, without gradient.
     """
@@ -30,8 +30,8 @@ def seen_by_either(p, q):
 
 
 def mutual_squared_difference(p, q):
-    """``((p - sg q)^2 + (sg p - q)^2) / 2``, mean over pixels: each map goes half the way. Returns (batch,) float32.
+    """``((p - sg q)^2 + (sg p - q)^2) / 2``, mean over pixels. Returns (batch,) float32.
 
-    sg stops the gradient. p, q: (batch, *space, classes).
+    sg stops the gradient, so that each map moves towards the other. p, q: (batch, *space, classes).
     """
     return 0.5 * (squared_difference(p, ops.stop_gradient(q)) + squared_difference(ops.stop_gradient(p), q))

@@ -1,4 +1,4 @@
-"""How unsure a map of foreground probabilities is."""
+"""Entropy of probability maps, and consistency weighted by uncertainty."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from semicml_tf.networks.precision import full_precision
 
 
 def pixel_entropy(p, *, exclusive: bool = False):
-    """The entropy of each pixel, relative to the highest: 0 at certainty, 1 where all is equally likely.
+    """The normalised entropy of each pixel: 0 if certain, 1 if all outcomes are equally likely.
 
-    Of a region, that of (p, 1 - p) over ln 2; of K exclusive classes and the background, theirs over ln(K + 1).
+    The entropy of a region (p, 1 - p) is divided by ln 2. That of K exclusive classes and the background is divided by
+    ln(K + 1).
 
     Args:
         p: (batch, *space, classes).
+        exclusive: whether the classes exclude each other.
 
     Returns:
         float32, the shape of `p` for regions, and (batch, *space, 1) for exclusive classes.
@@ -33,14 +35,14 @@ def mean_entropy(p, *, exclusive: bool = False):
 def certain_squared_difference(p, q, uncertainty, threshold, *, valid=None):
     """Mean of ``(p - q)^2`` over the pixels whose uncertainty is below the threshold; 0 if there is none.
 
-    Yu et al., MICCAI 2019, arXiv 1907.07034 (UA-MT), without the two-channel form's factor 2. Coupled over the
-    batch: a slice counts by its certain pixels.
+    Yu et al., MICCAI 2019, arXiv 1907.07034 (UA-MT), without the factor 2 of the form with two channels. Coupled
+    over the batch: a slice counts by the number of its certain pixels.
 
     Args:
         p, q: (batch, *space, classes) of the global batch.
         uncertainty: of the same shape, or (batch, *space, 1) for all classes of a pixel.
         threshold: scalar.
-        valid: (batch, *space, 1) 0/1: pixels that count; None: all of them.
+        valid: (batch, *space, 1) 0/1: pixels that count; None: all pixels.
 
     Returns:
         float32 scalar.

@@ -1,6 +1,7 @@
-"""What every loss needs of maps: the check of their shapes, their classes one by one, and the background.
+"""Operations on maps that losses share: shape checks, single classes, and the background.
 
-Maps are (batch, *space, classes). The space is (height, width) of slices, or (depth, height, width) of patches.
+Maps have the shape (batch, *space, classes). The space is (height, width) for slices, and (depth, height, width) for
+patches.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from keras import ops
 def check_maps(**maps) -> None:
     """Checks that all maps have one shape (batch, *space, classes).
 
-    Broadcasting would otherwise give a number for a map of three classes against a label of one. The check reads
-    static shapes alone: a compiled step holds nothing of it, and symbolic tensors are checked, too.
+    Otherwise, a map of three classes would be broadcast against a label of one class. Only static shapes are checked,
+    so that the check works on symbolic tensors and costs nothing in a compiled step.
 
     Args:
-        maps: by name, for the message; arrays or tensors of any backend. A size that is not known fits any other.
+        maps: arrays or tensors of any backend, by name for the message. An unknown size matches any size.
 
     Raises:
         ValueError: a map has another rank, or two maps differ.
@@ -28,36 +29,37 @@ def check_maps(**maps) -> None:
 
 
 def inner_axes(maps) -> tuple[int, ...]:
-    """All axes of maps but that of the batch."""
+    """All axes of maps except the batch axis."""
     return tuple(range(1, len(maps.shape)))
 
 
 def spread(values, maps):
-    """Values (batch,) as (batch, 1, ...) with as many axes as the maps, and their dtype."""
+    """Reshapes values (batch,) to (batch, 1, ...) with the rank and dtype of the maps."""
     return ops.cast(ops.reshape(values, (-1, *(1,) * (len(maps.shape) - 1))), maps.dtype)
 
 
 def by_class(maps) -> list:
-    """The classes of maps (batch, *space, classes), each (batch, *space, 1)."""
+    """Splits maps (batch, *space, classes) into classes, each (batch, *space, 1)."""
     count = maps.shape[-1]
     return [maps] if count == 1 else [maps[..., number : number + 1] for number in range(count)]
 
 
 def background(maps):
-    """What exclusive classes leave to 1: (batch, *space, 1)."""
+    """Probability of the background beside exclusive classes: (batch, *space, 1)."""
     return 1.0 - ops.sum(maps, axis=-1, keepdims=True)
 
 
 def one_hot_of_largest(maps):
-    """1.0 where a class is larger than the background and all classes before it, else 0.0; same shape and type."""
+    """1.0 for the most probable class, else 0.0; all 0.0 for background. Of equal ones, the first counts."""
     whole = ops.concatenate([background(maps), maps], axis=-1)
     return ops.one_hot(ops.argmax(whole, axis=-1), whole.shape[-1], dtype=maps.dtype)[..., 1:]
 
 
 def masked_mean(values, valid):
-    """Mean of ``values`` (batch, *space, channels) over the pixels where ``valid`` is 1; 0 if there is none.
+    """Mean of ``values`` (batch, *space, channels) over the pixels where ``valid`` is 1; 0 without such pixels.
 
     Args:
+        values: (batch, *space, channels).
         valid: (batch, *space, 1), 0 or 1, or weights in [0, 1].
     """
     check_maps(values=values[..., :1], valid=valid)

@@ -1,4 +1,4 @@
-"""A map cut to a label map from which another network, or another view, learns; no gradient goes through the cut."""
+"""Hard pseudo-labels: thresholded maps from which another network or another view learns, without gradient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from semicml_tf.networks.precision import full_precision
 
 
 def hard_label(p, *, exclusive: bool = False):
-    """1.0 where p is above 0.5, or the largest of exclusive classes and the background, else 0.0; no gradient.
+    """1.0 where p > 0.5, or where an exclusive class is the most probable, else 0.0; without gradient.
 
     p: (batch, *space, classes). Returns the same shape.
     """
@@ -31,8 +31,8 @@ def cross_pseudo_supervision(p, q, *, exclusive: bool = False):
 def confident_cross_entropy(p, q, confidence: float, *, exclusive: bool = False):
     """Mean over all pixels of ``CE(p, hard(q))``, counted as 0 where no probability of q exceeds `confidence`.
 
-    Sohn et al., NeurIPS 2020, arXiv 2001.07685 (FixMatch). The probabilities of a region are q and 1 - q; of exclusive
-    classes, theirs and the background's.
+    Sohn et al., NeurIPS 2020, arXiv 2001.07685 (FixMatch). The probabilities of a region are q and 1 - q. Those of
+    exclusive classes include the background.
 
     p, q: (batch, *space, classes). Returns (batch,) float32.
     """
@@ -41,6 +41,6 @@ def confident_cross_entropy(p, q, confidence: float, *, exclusive: bool = False)
         highest = ops.maximum(ops.max(q, axis=-1, keepdims=True), background(q))
     else:
         highest = ops.maximum(q, 1.0 - q)
-    sure = ops.stop_gradient(ops.cast(highest > confidence, full_precision(q.dtype)))
+    is_confident = ops.stop_gradient(ops.cast(highest > confidence, full_precision(q.dtype)))
     losses = pixel_cross_entropy(p, hard_label(q, exclusive=exclusive), exclusive=exclusive)
-    return ops.mean(sure * losses, axis=inner_axes(losses))
+    return ops.mean(is_confident * losses, axis=inner_axes(losses))

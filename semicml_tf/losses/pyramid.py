@@ -1,4 +1,4 @@
-"""Agreement of one network's maps at several scales."""
+"""Consistency of the maps of a network at several scales."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from keras import ops
 from semicml_tf.losses.maps import check_maps, masked_mean
 from semicml_tf.losses.supervised import pixel_cross_entropy
 
-# Without a valid pixel the mean weight is 0.
+# Avoids a division by 0: without valid pixels, the mean weight is 0.
 _TINY = 1e-30
 
 
 def pixel_divergence(q, p, *, exclusive: bool = False):
-    """``KL(q || p)`` by pixel, in nats, of Bernoulli variables or of exclusive classes; q, p: (batch, *space, classes).
+    """``KL(q || p)`` per pixel in nats, of regions or exclusive classes; q, p: (batch, *space, classes).
 
     Returns the shape of `q` for regions, and (batch, *space, 1) for exclusive classes.
     """
@@ -23,16 +23,16 @@ def pixel_divergence(q, p, *, exclusive: bool = False):
 
 
 def rectified_consistency(maps, *, exclusive: bool = False, valid=None):
-    """Mean over the scales s, with m the mean map and ``D_s = KL(m || p_s)`` by pixel, of::
+    """Mean over the scales s, where m is the mean map and ``D_s = KL(m || p_s)`` per pixel, of::
 
         mean(exp(-D_s) (p_s - m)^2) / mean(exp(-D_s)) + mean(D_s)
 
-    Luo et al., MICCAI 2021, arXiv 2012.07042 (URPC). Coupled over the batch: the means run over all pixels of it.
+    Luo et al., MICCAI 2021, arXiv 2012.07042 (URPC). Coupled over the batch: the means are over all pixels.
 
     Args:
         maps: a list of (batch, *space, classes), one per scale, of the global batch.
         exclusive: whether the classes exclude each other.
-        valid: (batch, *space, 1) 0/1: pixels that count; None: all of them.
+        valid: (batch, *space, 1) 0/1: pixels that count; None: all pixels.
 
     Returns:
         float32 scalar.

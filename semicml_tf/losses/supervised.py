@@ -1,4 +1,4 @@
-"""Losses against a label map, hard or soft."""
+"""Losses against hard or soft label maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from keras import ops
 from semicml_tf.losses.maps import background, check_maps, inner_axes, masked_mean
 from semicml_tf.networks.precision import full_precision
 
-# Keeps logarithms finite in float32; smaller than any probability that matters.
+# Keeps logarithms finite in float32, and is smaller than any relevant probability.
 _TINY = 1e-7
 EPSILON = 1e-6
 
@@ -15,8 +15,8 @@ EPSILON = 1e-6
 def pixel_cross_entropy(p, y, *, exclusive: bool = False):
     """The cross entropy of each pixel.
 
-    Of regions ``-(y log p + (1 - y) log(1 - p))`` for each; of exclusive classes ``-sum_k y_k log p_k``, the background
-    included.
+    For each region, ``-(y log p + (1 - y) log(1 - p))``. For exclusive classes, ``-sum_k y_k log p_k`` including the
+    background.
 
     Args:
         p, y: (batch, *space, classes). `y` may be soft.
@@ -37,20 +37,20 @@ def pixel_cross_entropy(p, y, *, exclusive: bool = False):
 
 
 def cross_entropy(p, y, *, exclusive: bool = False):
-    """Mean over pixels (and regions) of `pixel_cross_entropy`, whose arguments these are. Returns (batch,) float32."""
+    """Mean over pixels and regions of `pixel_cross_entropy`, with the same arguments. Returns (batch,) float32."""
     return ops.mean(pixel_cross_entropy(p, y, exclusive=exclusive), axis=inner_axes(p))
 
 
 def batch_dice_loss(p, y, *, valid=None):
-    """``1 - (2 sum(p y) + eps) / (sum(p^2) + sum(y^2) + eps)``, eps = 1e-6 (the Semi-CML script's Dice).
+    """``1 - (2 sum(p y) + eps) / (sum(p^2) + sum(y^2) + eps)``, eps = 1e-6, as in the Semi-CML script.
 
-    Coupled over the batch: the sums run over all pixels of all samples, so that a slice without foreground costs
-    nothing beside one that has some. Of several classes the mean.
+    Coupled over the batch: the sums are over all pixels of all samples. A slice without foreground therefore adds no
+    constant loss. Several classes are averaged.
 
     Args:
         p, y: (batch, *space, classes), of the global batch.
-        valid: (batch, *space, 1) 0/1: pixels that count; None: all of them. Of weights in [0, 1], the squares
-            count.
+        valid: (batch, *space, 1) 0/1: pixels that count; None: all pixels. Weights in [0, 1] are allowed. Maps and
+            labels are multiplied by them, so that the products count by squared weights.
 
     Returns:
         float32 scalar.
@@ -75,9 +75,11 @@ def segmentation_loss(p, y, *, bce_weight: float, dice_weight: float, exclusive:
 
     Args:
         p, y: (batch, *space, classes), of the global batch.
+        bce_weight: weight of the cross entropy.
+        dice_weight: weight of the Dice loss.
         exclusive: see `pixel_cross_entropy`.
-        valid: (batch, *space, 1) 0/1: pixels that count, in means, too; None: all of them. Weights in [0, 1]
-            are allowed: the mean is a weighted mean, and see `batch_dice_loss`.
+        valid: (batch, *space, 1) 0/1: pixels that count; None: all pixels. With weights in [0, 1], the cross entropy
+            is a weighted mean; see also `batch_dice_loss`.
 
     Returns:
         float32 scalar.

@@ -1,4 +1,4 @@
-"""Adam that updates a variable in one operation where the engine has one."""
+"""Adam with a fused update under TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import keras
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras's optimiser, its variables and its mathematics (Kingma and Ba 2015), in fewer operations.
+    """Keras's Adam (Kingma and Ba 2015) with the same variables and formulas, but one operation per variable.
 
-    Keras writes the update as a dozen operations a variable; a step of two small networks then starts thousands of
-    them. TensorFlow has one kernel for all. Only plain Adam is its: with AMSGrad, and under other backends, Keras's
-    own operations run.
+    Keras uses about twelve operations per variable, which is thousands per step even for two small networks.
+    TensorFlow has a fused kernel for plain Adam. AMSGrad and other backends use the operations of Keras.
     """
 
     def update_step(self, gradient, variable, learning_rate):

@@ -1,4 +1,4 @@
-"""What methods share whose students have auxiliary outputs in training."""
+"""Base of methods whose students have auxiliary outputs in training."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from semicml_tf.networks.auxiliary_outputs import with_outputs
 
 
 class AuxiliarySupervised(SemiSupervised):
-    """Companions read `features` of a student; all outputs learn from the labels.
+    """Companions read `features` of a student. All outputs learn from the labels.
 
-    The labelled loss is the mean over the outputs, where each auxiliary one counts `auxiliary_supervised` times.
+    The labelled loss is a weighted mean over the outputs, with the weight `auxiliary_supervised` for each auxiliary
+    output.
     """
 
     # Which of `networks.network.Parts` the companions read: ``encoder`` or ``decoder``.
@@ -18,7 +19,7 @@ class AuxiliarySupervised(SemiSupervised):
 
     def __init__(self, modalities, build, settings, plan, scores):
         super().__init__(modalities, build, settings, plan, scores)
-        self._whole = {
+        self._with_outputs = {
             name: with_outputs(
                 self.trained[name],
                 getattr(student.parts, self.features),
@@ -28,16 +29,16 @@ class AuxiliarySupervised(SemiSupervised):
         }
 
     def maps_of(self, name, images, seeds):
-        maps = self._whole[name]([images, seeds], training=True)
-        found = deep_supervision.named(name, maps)
+        maps = self._with_outputs[name]([images, seeds], training=True)
+        named = deep_supervision.named(name, maps)
         for kind in self.companions:
-            # A companion gives one map, or a list of them.
+            # A companion returns a map or a list of maps.
             several = maps[kind] if isinstance(maps[kind], (list, tuple)) else [maps[kind]]
-            found |= {f"{name}/{kind}/{number}": value for number, value in enumerate(several)}
-        return found
+            named |= {f"{name}/{kind}/{number}": value for number, value in enumerate(several)}
+        return named
 
     def main_and_others(self, maps, name: str) -> tuple:
-        """Of a view's maps, a modality's main one and the list of its auxiliary ones."""
+        """The main map of a modality, and the list of its auxiliary maps, from the maps of a view."""
         return maps[name], [value for key, value in sorted(maps.items()) if key.startswith(f"{name}/")]
 
     def supervised_term(self, batch, maps):

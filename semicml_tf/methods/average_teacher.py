@@ -1,4 +1,4 @@
-"""What methods share whose students follow their own moving averages on noisy slices."""
+"""Base of methods whose students agree with their own moving averages on noisy slices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from semicml_tf.networks.sample_noise import seeds_for
 
 
 class AverageTeacher(SemiSupervised):
-    """Targets are one pass of each moving average on ``x + clip(input_noise N(0, 1), +-2 input_noise)``."""
+    """The targets are one pass of each moving average on ``x + clip(input_noise N(0, 1), +-2 input_noise)``."""
 
     def __init__(self, modalities, build, settings, plan, scores):
         super().__init__(modalities, build, settings, plan, scores)

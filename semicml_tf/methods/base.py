@@ -57,7 +57,7 @@ class Method(keras.Model):
         # Variables, so that the compiled step reads the thresholds of the last validation.
         self.spec = self.students[self.modalities[0]].spec
         classes = self.spec.output_channels
-        # The names in the columns of what is logged per class.
+        # Names of the classes in logged columns.
         self.class_names = tuple(f"class{number}" for number in range(1, classes + 1))
         self.thresholds = {
             # A number for one region, a vector for several; exclusive classes have no thresholds.
@@ -91,7 +91,7 @@ class Method(keras.Model):
     # Hooks that a method may override.
 
     # Views that do not update the moving statistics of batch normalisation, if each view has its own batch statistics.
-    # They hold distorted slices, which a network does not see in prediction.
+    # They have distorted slices, which do not occur in prediction.
     passing_views: tuple[str, ...] = ()
 
     def make_companions(self, build: NetworkFactory) -> dict[str, dict[str, keras.Model]]:
@@ -260,10 +260,8 @@ class Method(keras.Model):
 
     def segmentation_loss(self, p, y, *, valid=None):
         """`losses.supervised.segmentation_loss` with the weights of the settings and the kind of the classes."""
-        how, exclusive = self.settings, self.spec.exclusive
-        return segmentation_loss(
-            p, y, bce_weight=how.bce_weight, dice_weight=how.dice_weight, exclusive=exclusive, valid=valid
-        )
+        weights = {"bce_weight": self.settings.bce_weight, "dice_weight": self.settings.dice_weight}
+        return segmentation_loss(p, y, **weights, exclusive=self.spec.exclusive, valid=valid)
 
     def _maps(self, views):
         """Maps of all networks on the views: one call per network, or one call per view; see `batch_statistics`."""
@@ -276,18 +274,18 @@ class Method(keras.Model):
                 kept = self._statistics(name) if set(called) <= set(self.passing_views) else {}
                 # The statistics are read before the call updates them.
                 with tf.control_dependencies(list(kept.values())):
-                    found = self.maps_of(name, tf.concat(parts, axis=0), seeds)
+                    outputs = self.maps_of(name, tf.concat(parts, axis=0), seeds)
                 for index, value in kept.items():
                     self.students[name].non_trainable_variables[index].assign(value)
-                for key, joint in found.items():
+                for key, joint in outputs.items():
                     for view, part in zip(called, tf.split(joint, [tf.shape(part)[0] for part in parts], axis=0)):
                         maps[view][key] = part
         return maps
 
     def _statistics(self, name: str):
         """The current moving statistics of a student's batch normalisation, by the index of the variable."""
-        held = enumerate(self.students[name].non_trainable_variables)
-        return {index: tf.identity(tf.convert_to_tensor(v)) for index, v in held if v.dtype.startswith("float")}
+        variables = enumerate(self.students[name].non_trainable_variables)
+        return {index: tf.identity(tf.convert_to_tensor(v)) for index, v in variables if v.dtype.startswith("float")}
 
     def train_step(self, batch):
         """One update of all trained networks.
@@ -328,14 +326,14 @@ class Method(keras.Model):
 
     def _norm(self, name: str, gradients) -> dict[str, Any]:
         """The norm of a modality's gradients, if `replicas.norm` gives it."""
-        found = replicas.norm(gradients)
-        if found is None:
+        norm = replicas.norm(gradients)
+        if norm is None:
             return {}
         optimizer = self.student_optimizers[name]
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            # A step that overflows is skipped. It is no failure.
-            found = tf.where(tf.math.is_finite(found), found / optimizer.scale_loss(1.0), 0.0)
-        return {f"gradient_norm_{name}": found}
+            # A step that overflows is skipped. This is no failure.
+            norm = tf.where(tf.math.is_finite(norm), norm / optimizer.scale_loss(1.0), 0.0)
+        return {f"gradient_norm_{name}": norm}
 
     def _update_averages(self):
         """Updates the EMA of each student, including the batch-normalisation statistics.

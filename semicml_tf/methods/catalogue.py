@@ -1,4 +1,4 @@
-"""The known methods by name, and the settings that their knobs make together.
+"""The known methods by name, and the settings that combine all of their knobs.
 
 A method is a file of this package with ``METHOD`` and ``stage_class()``; see `declaration.Declaration`. To add one,
 write the file and add its name to `NAMES`. Its flags, their help and the contract tests follow.
@@ -22,7 +22,7 @@ NAMES = (
     "supervised", "semi_cml", "prel", "mean_teacher", "ua_mt", "ict", "cps", "cross_modal_cps", "cct", "urpc",
     "entropy_minimisation", "fixmatch", "deep_co_training",
 )  # fmt: skip
-# What each method reads.
+# The knobs that all methods read.
 COMMON = (Optimiser, Supervision)
 
 
@@ -34,25 +34,25 @@ METHODS: dict[str, Declaration] = {name: _module(name).METHOD for name in NAMES}
 
 
 def _fields() -> Iterator[tuple[str, Any, dataclasses.Field]]:
-    """A field for each knob: of the optimiser, of the losses, and of the methods in their order."""
-    of_methods = dict.fromkeys(one for method in METHODS.values() for one in method.knobs)
+    """Yields name, type and field of each knob, the common ones first."""
+    of_methods = dict.fromkeys(knobs_class for method in METHODS.values() for knobs_class in method.knobs)
     for knobs_class in (*COMMON, *of_methods):
         readers = [name for name, method in METHODS.items() if knobs_class in method.knobs]
         heading = f"Flags of {knobs_class.title}" + (f" ({', '.join(readers)})" if readers else "")
         annotations = typing.get_type_hints(knobs_class)
         for field in dataclasses.fields(knobs_class):
-            described = dataclasses.field(default=field.default, metadata={**field.metadata, "group": heading})
-            yield field.name, annotations[field.name], described
+            with_heading = dataclasses.field(default=field.default, metadata={**field.metadata, "group": heading})
+            yield field.name, annotations[field.name], with_heading
 
 
-# The knobs of all methods as one frozen dataclass: what a method gets as its `settings`.
+# The knobs of all methods as one frozen dataclass, the type of a method's `settings`.
 MethodSettings = dataclasses.make_dataclass("MethodSettings", _fields(), frozen=True)
 MethodSettings.__module__ = __name__
 MethodSettings.__doc__ = "The knobs of all methods; each is described where it is declared."
 
 
 def unknown(names: Sequence[str]) -> Problem | None:
-    """The problem with the first name that is no method's, or with an empty list; None if there is none."""
+    """The problem with the first unknown name, or with an empty list; None if all names are known."""
     for name in names or ("",):
         if name not in METHODS:
             near = difflib.get_close_matches(name, METHODS, n=1)
@@ -62,7 +62,7 @@ def unknown(names: Sequence[str]) -> Problem | None:
 
 
 def contradictions(settings: MethodSettings) -> Iterator[Problem]:
-    """The problems of knobs that are right one by one."""
+    """Problems of knobs that are valid alone, but not together."""
     for method in METHODS.values():
         yield from method.contradictions(settings)
 
@@ -74,7 +74,7 @@ def stage_class(name: str):
 
 
 def settings_of(flags: Mapping[str, Any]) -> MethodSettings:
-    """The methods' part of a run's settings, by flag name as in `run.json`. Missing ones have their default."""
+    """The settings of methods from the flags of a run, as in `run.json`. Missing flags have their defaults."""
     defaults = {field.name: field.default for field in dataclasses.fields(MethodSettings)}
     given = {name: flags[name] for name in defaults if name in flags}
     return MethodSettings(**{n: tuple(v) if isinstance(defaults[n], tuple) else v for n, v in given.items()})

@@ -1,4 +1,4 @@
-"""Cross-consistency training: decoders of perturbed features follow the main decoder."""
+"""Cross-consistency training: auxiliary decoders of perturbed features agree with the main decoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from keras import ops
 
     from semicml_tf.losses.consistency import squared_difference
@@ -23,17 +23,16 @@ def stage_class():
     class Stage(AuxiliarySupervised):
         """``L_unl = mean over three auxiliary decoders of mean (p_aux - sg p)^2``, sg stops the gradient.
 
-        Ouali et al., CVPR 2020, arXiv 2003.09005: noise of ± 0.3, dropout of 0.3, and features dropped where they
-        are strongest. As in the article the main decoder learns from labels alone, the encoder from both terms. That
-        the auxiliary decoders learn from labels, too, is the SSL4MIS collection's way (``auxiliary_supervised=0``
-        for the article's).
+        Ouali et al., CVPR 2020, arXiv 2003.09005: noise of ± 0.3, dropout of 0.3, and dropout of the strongest
+        features. As in the article, the main decoder learns only from labels, and the encoder from both terms. As in
+        SSL4MIS, the auxiliary decoders also learn from labels; ``auxiliary_supervised=0`` is the form of the article.
         """
 
         features = METHOD.needs_features
 
         def make_companions(self, build):
             def decoder(kind, name):
-                # Of a network with initial weights of its own, only the decoder is used.
+                # Only the decoder of another network, with other initial weights, is used.
                 return perturbed_decoder(kind, build(f"{name}_{kind}"), f"{name}_{kind}_decoder")
 
             return {kind: {name: decoder(kind, name) for name in self.modalities} for kind in PERTURBATIONS}

@@ -1,4 +1,4 @@
-"""How similar the modalities' maps are, and what the contrastive loss pushes apart: scalars of a step to log."""
+"""Scalars to log about the contrastive loss: similarities of maps between modalities and between negatives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def scalars(maps: Mapping[str, Any], patients, settings: MethodSettings, present
         maps: maps (batch, *space, classes) by modality, of at least two modalities.
         patients: (batch,) integers that identify the patients.
         settings: similarity, negatives and empty-map rule as in the loss.
-        present: the slices that have a modality, by modality; None: all of them. A pair counts slices that have both.
+        present: the slices that have a modality, by modality; None: all slices. A pair counts slices that have both.
 
     Returns:
         Scalars, each a mean over all pairs of modalities. ``seen_by_both`` and ``seen_by_one``: fractions of the slices
@@ -41,14 +41,14 @@ def scalars(maps: Mapping[str, Any], patients, settings: MethodSettings, present
 
 def _of_pair(first, second, patients, settings: MethodSettings, slices) -> dict[str, Any]:
     first, second = ops.stop_gradient(first), ops.stop_gradient(second)
-    sees = [ops.cast(sees_something(maps), "float32") for maps in (first, second)]
-    both = sees[0] * sees[1]
+    foreground = [ops.cast(sees_something(maps), "float32") for maps in (first, second)]
+    both = foreground[0] * foreground[1]
     pairs = list(zip(by_class(first), by_class(second)))
     contrasts = [_contrast(ops.concatenate(pair, axis=0), patients, settings, slices) for pair in pairs]
     return {
         "seen_by_both": ops.mean(counted(both, slices)),
-        "seen_by_one": ops.mean(counted(sees[0] + sees[1] - 2.0 * both, slices)),
-        **{name: sum(one[name] for one in contrasts) / len(contrasts) for name in contrasts[0]},
+        "seen_by_one": ops.mean(counted(foreground[0] + foreground[1] - 2.0 * both, slices)),
+        **{name: sum(contrast[name] for contrast in contrasts) / len(contrasts) for name in contrasts[0]},
     }
 
 

@@ -12,14 +12,14 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.losses.pseudo_labels import cross_pseudo_supervision
     from semicml_tf.methods.semi_supervised import SemiSupervised
 
     class Stage(SemiSupervised):
-        """``L_unl = BCE(p, 1[p' > 0.5]) + BCE(p', 1[p > 0.5])``, p' of a second network with other initial weights.
+        """``L_unl = BCE(p, 1[p' > 0.5]) + BCE(p', 1[p > 0.5])``, where p' is the map of a second network.
 
-        Chen et al., CVPR 2021, arXiv 2106.01226. Both learn from the labels; the first one is validated and kept.
+        Chen et al., CVPR 2021, arXiv 2106.01226. Both learn from the labels. The first one is validated and saved.
         """
 
         def make_companions(self, build):

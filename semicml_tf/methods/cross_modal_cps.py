@@ -13,7 +13,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.losses.pseudo_labels import cross_pseudo_supervision
     from semicml_tf.methods.modality_pairs import mean_over_pairs
     from semicml_tf.methods.semi_supervised import SemiSupervised

@@ -11,7 +11,7 @@ from typing_extensions import dataclass_transform
 from semicml_tf.configuration import Problem, option
 from semicml_tf.networks.catalogue import Entry
 
-# A function of `catalogue.MethodSettings`, which this file cannot know.
+# `catalogue.MethodSettings`, which cannot be imported here.
 Settings = Any
 
 
@@ -28,7 +28,7 @@ class Declaration:
         needs_scores: whether, with these settings, the method begins with a choice by validation scores.
         needs_dropout: whether, with these settings, the method learns from networks with dropout.
         needs_features: the network's features that the method reads, ``encoder`` or ``decoder``; "" for none.
-        contradictions: the problems of its knobs that are right one by one.
+        contradictions: yields problems of knobs that are valid alone, but not together.
     """
 
     help: str
@@ -42,7 +42,7 @@ class Declaration:
     contradictions: Callable[[Settings], Iterable[Problem]] = lambda settings: ()
 
     def lacking(self, network: Entry, settings: Settings) -> str:
-        """What the method needs and the network does not have, for a message; "" if the method accepts the network."""
+        """The requirement of the method that the network does not fulfil, for a message; "" for none."""
         if self.needs_features and self.needs_features not in network.features:
             return f"{self.needs_features} features"
         return "dropout" if self.needs_dropout(settings) and not network.dropout else ""
@@ -50,10 +50,10 @@ class Declaration:
 
 @dataclass_transform(field_specifiers=(option,), frozen_default=True)
 def knobs(title: str) -> Callable[[type], type]:
-    """Makes a class of options a dataclass; `title` is a part of their heading in the help."""
+    """Makes a class of options a dataclass. `title` is a part of the heading in the help."""
 
-    def made(knobs_class: type) -> type:
+    def decorate(knobs_class: type) -> type:
         knobs_class.title = title
         return dataclasses.dataclass(frozen=True)(knobs_class)
 
-    return made
+    return decorate

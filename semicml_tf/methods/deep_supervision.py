@@ -1,7 +1,7 @@
-"""Deep supervision: the decoder's coarser scales learn from the labels, too.
+"""Deep supervision: the labelled loss also at the coarser scales of the decoder.
 
-After nnU-Net (Isensee et al., Nature Methods 2021): the weight of the labelled loss halves from scale to scale, and the
-weights sum to 1. The heads of the coarser scales exist in training alone.
+As in nnU-Net (Isensee et al., Nature Methods 2021), the weight of the loss halves from scale to scale, and the weights
+sum to 1. The heads of the coarser scales exist only in training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from keras import ops
 from semicml_tf.errors import UserError
 from semicml_tf.networks.auxiliary_outputs import coarse_maps
 
-# In the names of maps: deep/MODALITY/NUMBER, larger ones first.
+# In the names of maps, deep/MODALITY/NUMBER. Number 0 is the finest of the coarser scales.
 DEEP = "deep"
 
 
@@ -29,7 +29,7 @@ def heads(student) -> keras.Model:
         raise UserError(
             f"expected a network with coarser decoder features for --deep_supervision, got {student.spec.name} of "
             f"{student.spec.levels} levels",
-            remedy="Choose another --network or a larger --window, or leave --deep_supervision out",
+            remedy="Choose another --network or a larger --window, or omit --deep_supervision",
         )
     return coarse_maps(student.parts.decoder, student.spec, student.last_seed, f"{student.name}_deep")
 
@@ -37,7 +37,7 @@ def heads(student) -> keras.Model:
 def with_heads(student, of_scales: keras.Model) -> keras.Model:
     """A model with the student's map under ``main``, and those of its coarser scales under ``deep0``, ``deep1``, ..."""
     maps = of_scales(list(student.parts.decoder))
-    # Keras gives one map without its list.
+    # For a single output, Keras returns no list.
     maps = maps if isinstance(maps, list) else [maps]
     coarser = {f"{DEEP}{number}": p for number, p in enumerate(maps)}
     return keras.Model(student.input, {"main": student.output, **coarser})
@@ -50,10 +50,10 @@ def named(name: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def coarse_stream(stream: Mapping[str, Any], space: Sequence[int], *, exclusive: bool) -> dict[str, Any]:
-    """A labelled stream whose label is that of a coarser grid. Labels are never interpolated.
+    """A labelled stream with the label on a coarser grid. Labels are never interpolated.
 
     Args:
-        stream: with ``label`` (batch, *space, classes) 0/1, at times with ``valid`` (batch, *space, 1).
+        stream: with ``label`` (batch, *space, classes) 0/1, and optionally ``valid`` (batch, *space, 1).
         space: the spatial shape of the coarser grid.
         exclusive: whether the classes exclude each other. A coarse pixel then has the label of its first pixel.
             Otherwise it belongs to a region if one of its pixels does.
@@ -66,11 +66,11 @@ def coarse_stream(stream: Mapping[str, Any], space: Sequence[int], *, exclusive:
     if exclusive:
         coarse = {name: _first(x, space) for name, x in (("label", label), ("valid", valid)) if x is not None}
         return {**stream, **coarse}
-    found = _blocks(label, space, ops.max)
+    coarse_label = _blocks(label, space, ops.max)
     if valid is None:
-        return {**stream, "label": found}
-    some = ops.cast(ops.max(found, axis=-1, keepdims=True), valid.dtype)
-    return {**stream, "label": found, "valid": ops.maximum(some, _blocks(valid, space, ops.min))}
+        return {**stream, "label": coarse_label}
+    foreground = ops.cast(ops.max(coarse_label, axis=-1, keepdims=True), valid.dtype)
+    return {**stream, "label": coarse_label, "valid": ops.maximum(foreground, _blocks(valid, space, ops.min))}
 
 
 def _factors(x, space: Sequence[int]) -> list[int]:

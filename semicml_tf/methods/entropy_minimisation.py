@@ -1,4 +1,4 @@
-"""Entropy minimisation: each student is made sure of what it sees in unlabelled slices."""
+"""Entropy minimisation: the predictions on unlabelled slices become more certain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.losses.entropy import mean_entropy
     from semicml_tf.methods.semi_supervised import SemiSupervised
 

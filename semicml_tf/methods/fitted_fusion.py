@@ -1,4 +1,4 @@
-"""The slopes and offsets by which PReL's teachers count in a fused label, refitted after each validation."""
+"""Slopes and offsets of PReL's teachers in a fused label, fitted after each validation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class State(TypedDict):
 
 
 class FittedFusion:
-    """``evidence = sum_m slope_m evidence_m + offset``, with numbers for each set of modalities that a slice may have.
+    """``evidence = sum_m slope_m evidence_m + offset``, fitted for each set of modalities that a slice may have.
 
-    Evidence of regions are the log-odds less those of the threshold. Each region has its own slopes and offset.
-    Evidence of exclusive classes are log-probabilities. All classes share the slopes, and each class has an offset;
-    that of the background is 0. At first the slopes are 1 and the offsets 0, as in the plain sum.
+    The evidence of a region is its log-odds minus the log-odds of the threshold. Each region has its own slopes and
+    offset. The evidence of exclusive classes is the log-probability. All classes share the slopes, and each class has
+    an offset, which is 0 for the background. Initially, slopes are 1 and offsets are 0, as in the plain sum.
 
-    Sets of modalities are numbered by bits: bit m of the number says whether the set has modality m.
+    Sets of modalities are numbered by bits: bit m is 1 if the set has modality m.
 
     Args:
         modalities: of the teachers.
@@ -56,11 +56,11 @@ class FittedFusion:
         )
 
     def sum(self, evidence: Mapping[str, Any], present: Present):
-        """The weighted sum of the modalities' evidence.
+        """The weighted sum of the evidence of all modalities.
 
         Args:
-            evidence: by modality, (batch, ..., channels); of exclusive classes, the first channel is the background.
-            present: the slices that have a modality, by modality; None: all of them.
+            evidence: by modality, (batch, ..., channels). For exclusive classes, the first channel is the background.
+            present: the slices that have a modality, by modality; None: all slices.
         """
         numbers = {name: number for number, name in enumerate(self.modalities) if name in evidence}
         if present is None:
@@ -81,50 +81,52 @@ class FittedFusion:
         return total + spread(offsets, total)
 
     def fit(self, thresholds: Mapping[str, Any]) -> list[float]:
-        """Fits each set of modalities to the `samples` of patients who have all of its modalities; drops the samples.
+        """Fits each set of modalities to the samples of patients with all of its modalities. Clears the samples.
 
         Args:
-            thresholds: by modality, as `soft_labels.soft_label` takes them.
+            thresholds: by modality, as in `soft_labels.soft_label`.
 
         Returns:
-            The numbers for `assign`, which takes them over.
+            Slopes and offsets as numbers for `assign`.
         """
         samples, self.samples = self.samples, Samples(self.modalities)
         slopes, offsets = np.ones(self.slopes.shape), np.zeros(self.offsets.shape)
         classes = offsets.shape[-1]
         cuts = np.zeros((len(self.modalities), classes))
         if not self._exclusive:
-            chosen = [np.broadcast_to(ops.convert_to_numpy(thresholds[name]), classes) for name in self.modalities]
-            chosen = np.clip(np.stack(chosen).astype(np.float64), SUREST, 1.0 - SUREST)
-            cuts = np.log(chosen) - np.log(1.0 - chosen)
-        problems = [slice(None)] if self._exclusive else [slice(one, one + 1) for one in range(classes)]
+            values = [np.broadcast_to(ops.convert_to_numpy(thresholds[name]), classes) for name in self.modalities]
+            values = np.clip(np.stack(values).astype(np.float64), SUREST, 1.0 - SUREST)
+            cuts = np.log(values) - np.log(1.0 - values)
+        problems = [slice(None)] if self._exclusive else [slice(k, k + 1) for k in range(classes)]
         for number in range(1, len(slopes)):
-            members = [one for one in range(len(self.modalities)) if number >> one & 1]
-            for problem, own in enumerate(problems):
-                fitted = samples.fit(problem, members, cuts[:, own], self._deviation)
-                slopes[number, members, problem], offsets[number, own] = fitted
+            members = [m for m in range(len(self.modalities)) if number >> m & 1]
+            for problem, group in enumerate(problems):
+                fitted = samples.fit(problem, members, cuts[:, group], self._deviation)
+                slopes[number, members, problem], offsets[number, group] = fitted
         return [*slopes.ravel().tolist(), *offsets.ravel().tolist()]
 
     def assign(self, numbers: Sequence[float]) -> None:
-        """Takes over the numbers that `fit` has returned."""
+        """Sets slopes and offsets to the result of `fit`."""
         slopes, offsets = np.split(np.asarray(numbers, np.float64), [np.prod(self.slopes.shape)])
         self.slopes.assign(slopes.reshape(self.slopes.shape))
         self.offsets.assign(offsets.reshape(self.offsets.shape))
 
     def columns(self, names: Sequence[str]) -> dict[str, float]:
-        """Columns of the history, for patients who have all modalities: ``slope_MODALITY`` and ``offset``.
+        """Columns of the history, for patients with all modalities: ``slope_MODALITY`` and ``offset``.
 
         Args:
-            names: of the classes. With several classes, a name follows where each class has its own number.
+            names: of the classes, appended to the columns of values that each class has.
         """
 
-        def of_classes(beginning: str, values: np.ndarray) -> dict[str, float]:
+        def of_classes(prefix: str, values: np.ndarray) -> dict[str, float]:
             several = len(values) > 1
-            return {f"{beginning}_{one}" if several else beginning: float(v) for one, v in zip(names, values)}
+            return {f"{prefix}_{name}" if several else prefix: float(v) for name, v in zip(names, values)}
 
         slopes, offsets = (ops.convert_to_numpy(values)[-1] for values in (self.slopes, self.offsets))
-        of_modalities = [of_classes(f"slope_{name}", own) for name, own in zip(self.modalities, slopes)]
-        return {key: value for own in (*of_modalities, of_classes("offset", offsets)) for key, value in own.items()}
+        columns: dict[str, float] = {}
+        for name, values in zip(self.modalities, slopes):
+            columns |= of_classes(f"slope_{name}", values)
+        return columns | of_classes("offset", offsets)
 
     def state(self) -> State:
         """JSON values for a checkpoint."""
@@ -137,7 +139,7 @@ class FittedFusion:
         """The inverse of `state`.
 
         Raises:
-            ValueError, KeyError: the state is not of these modalities and classes.
+            ValueError, KeyError: the state has other modalities or classes.
         """
         for variable, values in ((self.slopes, state["slopes"]), (self.offsets, state["offsets"])):
             stored = np.asarray(values, np.float32)
@@ -150,14 +152,14 @@ class FittedFusion:
         atomic_files.write_file(path, lambda stream: np.savez(stream, **self.state()))
 
     def load(self, path: pathlib.Path) -> None:
-        """Restores what `save` wrote.
+        """Restores the state from the file of `save`.
 
         Raises:
-            UserError: the file cannot be read, or is of other modalities or classes.
+            UserError: the file cannot be read, or has other modalities or classes.
         """
         try:
             with npz_files.Arrays(path) as stored:
                 self.restore({name: stored[name] for name in ("slopes", "offsets")})
         except npz_files.BROKEN as error:
-            problem = f"expected the fitted slopes of a run's teachers ({error})"
+            problem = f"expected a file of fitted slopes and offsets ({error})"
             raise UserError(problem, path=path, remedy="Train the run again") from error

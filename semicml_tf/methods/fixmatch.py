@@ -1,4 +1,4 @@
-"""FixMatch: where a student is sure of a slice as it came, it learns the same of a strongly distorted view."""
+"""FixMatch: confident predictions on a slice are labels for a strongly distorted view of the slice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semicml_tf.methods.shared_knobs import UnlabelledLoss
 
 @knobs("FixMatch")
 class FixMatchKnobs:
-    """Which labels of the weak view count, and how strong the other view is."""
+    """The confidence of labels from the weak view, and the strength of the strong view."""
 
     confidence: float = option(
         0.8,
@@ -27,7 +27,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.losses.pseudo_labels import confident_cross_entropy
     from semicml_tf.methods.semi_supervised import SemiSupervised
     from semicml_tf.methods.views import strong_view

@@ -1,4 +1,4 @@
-"""Interpolation consistency: the map of two mixed slices agrees with the moving average's mixed maps."""
+"""Interpolation consistency: the map of a mixture of slices agrees with the mixture of the teacher's maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semicml_tf.methods.shared_knobs import UnlabelledLoss
 
 @knobs("ICT")
 class IctKnobs:
-    """How slices are mixed."""
+    """The distribution of mixing weights."""
 
     mixup_alpha: float = option(0.2, "Slices are mixed with weights drawn from Beta(alpha, alpha).", low=0.01, high=1.0)
 
@@ -22,7 +22,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.losses.consistency import squared_difference
     from semicml_tf.methods.presence import counted, slices_with
     from semicml_tf.methods.semi_supervised import SemiSupervised
@@ -32,8 +32,8 @@ def stage_class():
     class Stage(SemiSupervised):
         """``L_unl = mean (p(mix(x)) - mix(teacher(x)))^2``, shares from Beta(0.2, 0.2).
 
-        Verma et al., IJCAI 2019, arXiv 1903.03825. The students see the mixed slices in place of the unlabelled
-        ones. Partners come from the global batch.
+        Verma et al., IJCAI 2019, arXiv 1903.03825. The students see mixed slices instead of the unlabelled
+        slices. Partners come from the global batch.
         """
 
         def _share(self, batch):

@@ -1,4 +1,4 @@
-"""Mean Teacher: each student agrees with its own moving average, which sees the slices with noise."""
+"""Mean Teacher: each student agrees with its own moving average on noisy slices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.losses.consistency import squared_difference
     from semicml_tf.methods.average_teacher import AverageTeacher
 

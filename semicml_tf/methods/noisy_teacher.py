@@ -1,4 +1,4 @@
-"""Passes of a network over slightly noisy slices, with dropout if asked."""
+"""Passes of a network over noisy slices, optionally with dropout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from keras import ops
 from semicml_tf.networks import catalogue, sample_noise
 from semicml_tf.networks.network import Network
 
-# Tells the input noise's draws from the dropout masks', which are salted with their level.
+# Separates the input noise from the dropout masks, whose salts are the levels of the network.
 _NOISE_SALT = 1000
 
 
@@ -15,11 +15,11 @@ class NoisyTeacher:
     """``teacher(x + clip(noise N(0, 1), low, high))``.
 
     Args:
-        teacher: the network; its weights are read at each call.
-        noise: standard deviation of the noise; 0: none.
-        low, high: its clips.
-        dropout: Monte-Carlo dropout in the network's own architecture.
-        batch_statistics: normalise by the batch's statistics, and update the moving ones, as in training.
+        teacher: the network. Later changes of its weights take effect.
+        noise: standard deviation of the noise; 0 for no noise.
+        low, high: bounds to which the noise is clipped.
+        dropout: whether to apply Monte-Carlo dropout.
+        batch_statistics: whether to normalise by batch statistics and to update the moving statistics, as in training.
     """
 
     def __init__(

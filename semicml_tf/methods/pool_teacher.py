@@ -1,4 +1,4 @@
-"""The paper's teacher: a moving average of a student's best models."""
+"""The teacher of the Semi-CML paper: a moving average of the best models of a student."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from semicml_tf.methods.catalogue import MethodSettings
 
 
 class PoolTeachers:
-    """One teacher a modality, fed by that student's validation scores.
+    """One teacher per modality, updated by the validation scores of the student.
 
-    From epoch `pool_first_epoch` the `pool_size` best scores are kept. At `pool_copy_epoch` the teacher
-    becomes a copy of the student. Later, when a score d' beats the pool's least score d, it takes d's place
-    and with ``alpha = min(1 - (d' - d) / d', 0.99)``: ``teacher <- alpha teacher + (1 - alpha) student``,
-    parameters only (the third-party copy of the Semi-CML script).
+    From epoch `pool_first_epoch` on, the `pool_size` best scores are kept. At `pool_copy_epoch`, the teacher becomes a
+    copy of the student. Later, a score d' that is higher than the lowest score d of the pool replaces d. The trainable
+    weights then become ``alpha teacher + (1 - alpha) student`` with ``alpha = min(1 - (d' - d) / d', 0.99)``, as in a
+    third-party copy of the Semi-CML script.
     """
 
     def __init__(self, modalities: Sequence[str], build, settings: MethodSettings):
@@ -26,7 +26,7 @@ class PoolTeachers:
         self.copied = False
 
     def networks(self) -> dict[str, keras.Model]:
-        """For checkpoints, by key."""
+        """The teachers by key, for checkpoints."""
         return {f"pool/{name}": teacher for name, teacher in self.teachers.items()}
 
     def copy_students(self, students: Mapping[str, keras.Model]) -> None:
@@ -36,23 +36,23 @@ class PoolTeachers:
         self.copied = True
 
     def on_validated(self, epoch: int, dice: Mapping[str, float], students: Mapping[str, keras.Model]) -> None:
-        """Takes in the scores of an epoch of the run."""
-        how = self.settings
-        if epoch < how.pool_first_epoch:
+        """Updates pools and teachers by the scores of an epoch of the run."""
+        settings = self.settings
+        if epoch < settings.pool_first_epoch:
             return
-        if epoch == how.pool_copy_epoch:
+        if epoch == settings.pool_copy_epoch:
             self.copy_students(students)
         for name, pool in self.scores.items():
             score = float(dice[name])
-            if len(pool) < how.pool_size:
+            if len(pool) < settings.pool_size:
                 pool.append(score)
                 continue
-            least = min(pool)
-            if score <= least:
+            lowest = min(pool)
+            if score <= lowest:
                 continue
-            pool[pool.index(least)] = score
-            if self.copied and epoch > how.pool_copy_epoch:
-                alpha = min(1.0 - (score - least) / score, 0.99)
+            pool[pool.index(lowest)] = score
+            if self.copied and epoch > settings.pool_copy_epoch:
+                alpha = min(1.0 - (score - lowest) / score, 0.99)
                 for variable, goal in zip(self.teachers[name].trainable_variables, students[name].trainable_variables):
                     variable.assign(alpha * variable + (1.0 - alpha) * goal)
 
@@ -67,9 +67,9 @@ class PoolTeachers:
 
 
 class PooledMethod(Method):
-    """A stage that feeds, or learns from, the pool teachers where the settings ask for them (`pool`, else None).
+    """A stage with pool teachers (`pool`), if the settings ask for them; otherwise `pool` is None.
 
-    Semi-CML keeps the pool from its first epochs on, because PReL's teacher is made of its best students.
+    Semi-CML updates the pool from its first epochs on, because the teacher of PReL is built from its best students.
     """
 
     def __init__(self, modalities, build, settings, plan, scores):

@@ -1,4 +1,4 @@
-"""PReL: teachers of all modalities, or the best modality's teacher, write soft labels. All students learn from them."""
+"""PReL: all students learn from soft labels by the teachers of all modalities, or of the best modality."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from semicml_tf.methods.shared_knobs import AscLoss, PoolTeacher
 
 @knobs("PReL")
 class PrelKnobs:
-    """The teachers, their pseudo-labels, and the losses on these."""
+    """The teachers, their pseudo-labels, and the losses on pseudo-labels."""
 
     teacher_modality: str = option(
         "auto",
-        "The strongest modality, which alone teaches with --teachers=better. auto chooses it by validation DSC.",
+        "The strongest modality, which is the only teacher with --teachers=better. auto chooses it by validation DSC.",
     )
     teachers: str = option(
         "both",
@@ -38,15 +38,15 @@ class PrelKnobs:
         low=0.0,
         high=100.0,
     )
-    label_sharpness: float = option(1.0, "Factor on that sum of log-odds.", above=0.0)
+    label_sharpness: float = option(1.0, "Factor on the sum of log-odds.", above=0.0)
     teacher_passes: int = option(1, "Passes of the teacher over a slice. A pseudo-label is their mean.", low=1)
     teacher_dropout: bool = option(False, "Apply dropout in the teacher's passes.")
     teacher_batch_statistics: bool = option(
-        False, "Normalise the teacher's features by its batch's statistics, and update the moving ones, as in training."
+        False, "Normalise the teacher's features by batch statistics, and update the moving statistics, as in training."
     )
     teacher_noise: float = option(0.0, "Standard deviation of the noise on the teacher's input.", low=0.0)
-    teacher_noise_low: float = option(-0.2, "Lower clip of that noise.")
-    teacher_noise_high: float = option(0.2, "Upper clip of that noise.")
+    teacher_noise_low: float = option(-0.2, "Lower bound of this noise.")
+    teacher_noise_high: float = option(0.2, "Upper bound of this noise.")
     student_view: float = option(
         0.0,
         "Strength of distortions that the students' unlabelled slices get and the teachers' do not: contrast, "
@@ -59,8 +59,8 @@ class PrelKnobs:
     )
     label_weighting: str = option(
         "none",
-        "Weight of a pixel in the cross entropy and Dice loss on pseudo-labels: 1 (none), or how certain its label q "
-        "is, |2 q - 1| (confidence).",
+        "Weight of a pixel in the cross entropy and Dice loss on pseudo-labels: 1 (none), or the certainty |2 q - 1| "
+        "of its label q (confidence).",
         choices=("none", "confidence"),
     )
     prel_weight: float = option(1.0, "Weight of the pseudo-label loss beside the labelled loss.", low=0.0)
@@ -73,7 +73,7 @@ class PrelKnobs:
     )
     prel_strong_from: float = option(
         0.0,
-        "Fraction of the stage after which the strongest modality learns from the pseudo-labels, too.",
+        "Fraction of the stage after which the strongest modality also learns from the pseudo-labels.",
         low=0.0,
         high=1.0,
     )
@@ -88,12 +88,12 @@ def _contradictions(settings) -> Iterator[Problem]:
         )
     if settings.teacher_batch_statistics and settings.teacher != "pool":
         yield (
-            "--teacher_batch_statistics needs --teacher=pool: a moving average keeps its own statistics",
+            "--teacher_batch_statistics needs --teacher=pool: a moving average has its own statistics",
             "Correct one of them",
         )
     if settings.label_fusion == "fitted" and settings.teacher != "average":
         yield (
-            "--label_fusion=fitted needs --teacher=average: the fit reads the maps of the networks that are validated",
+            "--label_fusion=fitted needs --teacher=average: the fit uses the maps of the validated networks",
             "Correct one of them",
         )
 
@@ -110,7 +110,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from keras import ops
 
     from semicml_tf.losses.asc import asc_loss
@@ -129,8 +129,8 @@ def stage_class():
 
         W is 0 until `prel_strong_from` of the stage, then 1. a_m is `prel_asc_weak` or `prel_asc_strong`, and 0 where
         `asc_weight` is 0. Strong is the best modality on validation patients, and all others are weak. Zhang et al.,
-        Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script. There, the better of
-        two modalities alone writes q.
+        Medical Image Analysis 83 (2023) 102656, by a third-party copy of its training script. There, only the
+        better of two modalities writes q.
         """
 
         def __init__(self, modalities, build, settings, plan, scores):
@@ -163,7 +163,7 @@ def stage_class():
             return max(self.modalities, key=lambda modality: scores[modality])
 
         def begin(self):
-            # A stage 1 too short for the pool's copying epoch leaves teachers that nobody has taught.
+            # If the first stage ends before `pool_copy_epoch`, the teachers still have initial weights.
             if self.pool and not self.pool.copied:
                 self.pool.copy_students(self.students)
 
@@ -183,37 +183,44 @@ def stage_class():
                 name: labeller(unlabelled["image"][name], unlabelled["seed"])
                 for name, labeller in self.labellers.items()
             }
-            how = {"exclusive": self.spec.exclusive, "present": unlabelled.get("present"), "fusion": self.fusion}
-            return {"q": soft_label(maps, self.thresholds, self.settings, **how)}
+            label = soft_label(
+                maps,
+                self.thresholds,
+                self.settings,
+                exclusive=self.spec.exclusive,
+                present=unlabelled.get("present"),
+                fusion=self.fusion,
+            )
+            return {"q": label}
 
         def _slices_with_label(self, batch):
-            """The unlabelled slices that one of the teachers has labelled."""
+            """The unlabelled slices with a label by at least one teacher."""
             return slices_with_any(batch["unlabelled"].get("present"), list(self.labellers))
 
         def loss_terms(self, batch, maps, targets):
-            how, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
-            terms = {"supervised": self.supervised_term(batch, maps)} if how.prel_keep_labelled else {}
-            strong_now = ops.cast(self.progress() >= how.prel_strong_from, "float32")
+            settings, q, patients = self.settings, targets["q"], batch["unlabelled"]["patient"]
+            terms = {"supervised": self.supervised_term(batch, maps)} if settings.prel_keep_labelled else {}
+            strong_now = ops.cast(self.progress() >= settings.prel_strong_from, "float32")
             present, with_label = batch["unlabelled"].get("present"), self._slices_with_label(batch)
-            weights = confidence(q, exclusive=self.spec.exclusive) if how.label_weighting == "confidence" else None
+            weights = confidence(q, exclusive=self.spec.exclusive) if settings.label_weighting == "confidence" else None
             for name in self.modalities:
                 strong = name == self.teacher_modality
-                share = (how.prel_asc_strong if strong else how.prel_asc_weak) if how.asc_weight else 0.0
+                share = (settings.prel_asc_strong if strong else settings.prel_asc_weak) if settings.asc_weight else 0.0
                 p = maps["unlabelled"][name]
                 slices = None if present is None else present[name] * with_label
                 contrast = asc_loss(
                     q,
                     p,
                     patients,
-                    temperature=how.asc_temperature,
-                    similarity=how.asc_similarity,
-                    negatives=how.asc_negatives,
-                    empty=how.asc_empty,
+                    temperature=settings.asc_temperature,
+                    similarity=settings.asc_similarity,
+                    negatives=settings.asc_negatives,
+                    empty=settings.asc_empty,
                     slices=slices,
                 )
-                follow = self.segmentation_loss(p, q, valid=pixels_of(slices, p, weights))
-                weight = how.prel_weight * (strong_now if strong else 1.0)
-                terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * follow)
+                segmentation = self.segmentation_loss(p, q, valid=pixels_of(slices, p, weights))
+                weight = settings.prel_weight * (strong_now if strong else 1.0)
+                terms[f"teach_{name}"] = ops.multiply(weight, share * contrast + (1.0 - share) * segmentation)
             return terms
 
         def observations(self, batch, maps, targets):

@@ -1,7 +1,7 @@
-"""Patients without all modalities: which slices of a stream count in a term.
+"""Patients with missing modalities: the slices of a stream that count in a term.
 
-A stream has ``present``, {modality: (batch,) 0/1}, only where one of its cases lacks a modality. Without ``present``
-every slice counts, and the operations are those for complete patients.
+A stream has ``present``, {modality: (batch,) 0/1}, if one of its cases lacks a modality. Without ``present``, all
+slices count, by the same operations as for complete patients.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ from keras import ops
 from semicml_tf.losses.maps import by_class, masked_mean
 from semicml_tf.methods.presence import pixels_of
 
-# Labels of less than this share of the labelled windows' foreground teach background.
+# With less than this share of the foreground in labelled windows, pseudo-labels teach only background.
 _LEAST_OF_TRUTH = 1 / 20
-# No structure worth a label fills more of a window than this.
+# No annotated structure fills more of a window than this share.
 _MOST = 0.5
 _REMEDY = (
-    "train the stage before for more --epochs, start from a better run with --init_from, or let another modality teach "
-    "alone (--teachers=better --teacher_modality=NAME)"
+    "train the previous stage for more --epochs, start from a better run with --init_from, or use only the teacher of "
+    "another modality (--teachers=better --teacher_modality=NAME)"
 )
 
 
@@ -27,13 +27,13 @@ def shares(q, label, names: Sequence[str] = ("",), *, valid=None, slices=None) -
         q: soft labels of the unlabelled windows, (batch, *space, classes).
         label: annotators' masks of the labelled windows, (batch, *space, classes), 0 or 1.
         names: of the classes.
-        valid: (batch, *space, 1) 0/1: annotated pixels of the labelled windows; None: all of them.
-        slices: (batch,) 0/1: unlabelled windows that have a soft label; None: all of them.
+        valid: (batch, *space, 1) 0/1: annotated pixels of the labelled windows; None: all pixels.
+        slices: (batch,) 0/1: unlabelled windows that have a soft label; None: all windows.
 
     Returns:
         ``label_foreground``: fraction of pixels with q >= 0.5; ``label_mass``: mean of q; ``truth_foreground``: the
-        fraction in the labelled windows, which may be drawn nearer to lesions (`lesion_fraction`). Of several classes,
-        each with the class's name behind it.
+        fraction in the labelled windows, which may be sampled near lesions (`lesion_fraction`). For several classes,
+        the name of the class is appended.
     """
     scalars = {}
     for name, of_class, truth in zip(names, by_class(q), by_class(label)):
@@ -52,27 +52,27 @@ def _mean(values, valid):
 
 
 def alarms(means: Mapping[str, float], names: Sequence[str] = ("",)) -> list[str]:
-    """What is wrong with an epoch's labels, a line per class, from the epoch's means of `shares`."""
+    """Problems of the labels of an epoch, a line per class. `means` are the means of `shares` over the epoch."""
     lines = []
     for name in names:
-        end, what = (f"_{name}", name) if len(names) > 1 else ("", "foreground")
-        problem = _problem(means[f"label_foreground{end}"], means[f"truth_foreground{end}"], what)
+        end, noun = (f"_{name}", name) if len(names) > 1 else ("", "foreground")
+        problem = _problem(means[f"label_foreground{end}"], means[f"truth_foreground{end}"], noun)
         lines += [f"{problem}; {_REMEDY}"] if problem else []
     return lines
 
 
-def _problem(drawn: float, true: float, what: str) -> str:
-    """What is wrong with the labels of a class; "" if nothing is."""
+def _problem(drawn: float, true: float, noun: str) -> str:
+    """The problem of the labels of a class; "" for none. `drawn` and `true` are foreground fractions."""
     if drawn == 0:
-        return f"the teacher's labels hold no {what} at all: it has collapsed to empty masks"
+        return f"the teacher's labels have no {noun} at all: it has collapsed to empty masks"
     if drawn < _LEAST_OF_TRUTH * true:
         return (
-            f"the teacher's labels hold {drawn:.3%} {what}, less than 1/20 of the labelled windows' {true:.3%}: it has "
+            f"the teacher's labels have {drawn:.3%} {noun}, less than 1/20 of the labelled windows' {true:.3%}: it has "
             "nearly collapsed to empty masks"
         )
     if drawn > _MOST:
         return (
-            f"the teacher's labels call {drawn:.0%} of all pixels {what} (labelled windows: {true:.1%}): it has "
+            f"the teacher's labels mark {drawn:.0%} of all pixels as {noun} (labelled windows: {true:.1%}): it has "
             "collapsed to full masks"
         )
     return ""

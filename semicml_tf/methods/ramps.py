@@ -1,4 +1,4 @@
-"""How the weight of an unsupervised term grows during a stage."""
+"""Ramps of the weights of unsupervised terms during a stage."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def after_burn_in(progress, burn_in: float, ramp: float):
     """0 during the burn-in, then the sigmoid ramp, then 1.
 
     Args:
-        progress: share of the stage that is done, in [0, 1].
-        burn_in, ramp: shares of the stage.
+        progress: completed fraction of the stage, in [0, 1].
+        burn_in, ramp: fractions of the stage.
     """
     progress = ops.cast(progress, "float32")
     grown = sigmoid_ramp((progress - burn_in) / ramp) if ramp > 0 else 1.0

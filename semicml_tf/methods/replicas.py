@@ -1,4 +1,4 @@
-"""Losses coupled over the batch, on several replicas: the one place that knows how they are scaled."""
+"""Scaling of losses and gradients over several replicas, for losses that are coupled over the batch."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import tensorflow as tf
 
 
 def replica_count() -> int:
-    """Replicas that take this step together."""
+    """The number of synchronised replicas."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def gathered(streams: Mapping[str, Any]) -> dict[str, Any]:
-    """The global batch on every replica, from each one's own part; gradients reach the own part alone.
+    """Gathers the global batch on every replica. Gradients reach only the replica's own part.
 
-    Every replica then computes the same loss of the same global batch and differentiates it by its own
-    part. Optimisers add up the replicas' gradients: N replicas take the step that one takes on the same
-    global batch, and a loss is scaled nowhere. (The all-gather's own gradient would be a collective, too;
-    replicas trace those in no fixed order and then wait for each other's tensors.)
+    All replicas compute the same loss of the same global batch, and each differentiates it with respect to its own
+    part. Optimisers sum the gradients of the replicas. N replicas therefore take the same step as one replica, and no
+    loss needs scaling. The gradient of an all-gather would be another collective operation. Replicas trace these in
+    different orders, which leads to a deadlock.
 
     Args:
-        streams: nested tensors by stream, dealt to the replicas as `training.distributed.devices.own_part` deals
-            them. Tensors of one stream have one number of slices and are sent together: between machines, each
-            exchange has a cost of its own, whatever it carries.
+        streams: nested tensors by stream, split over the replicas as by `training.distributed.devices.own_part`.
+            Tensors of a stream have the same number of slices, and are sent together, because each exchange between
+            machines has a latency.
     """
     if replica_count() == 1:
         return dict(streams)
@@ -32,27 +32,27 @@ def gathered(streams: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gathered_stream(stream):
-    owns = tf.nest.flatten(stream)
-    if not owns:
+    tensors = tf.nest.flatten(stream)
+    if not tensors:
         return stream
     context = tf.distribute.get_replica_context()
-    size = tf.shape(owns[0])[0]
-    widths = [own.shape[1:].num_elements() for own in owns]
-    carrier = tf.float64 if any(own.dtype == tf.float64 for own in owns) else tf.float32
-    rows = [tf.reshape(_carried(own, carrier), (size, width)) for own, width in zip(owns, widths)]
+    size = tf.shape(tensors[0])[0]
+    widths = [own.shape[1:].num_elements() for own in tensors]
+    carrier = tf.float64 if any(own.dtype == tf.float64 for own in tensors) else tf.float32
+    rows = [tf.reshape(_carried(own, carrier), (size, width)) for own, width in zip(tensors, widths)]
     whole = tf.stop_gradient(context.all_gather(tf.concat(rows, axis=1), axis=0))
     start = tf.shape(whole)[0] * context.replica_id_in_sync_group // replica_count()
 
-    def put_together(own, rows):
-        found = _uncarried(tf.reshape(rows, (-1, *own.shape[1:])), own.dtype)
-        return tf.concat([found[:start], own, found[start + size :]], axis=0)
+    def with_own_part(own, rows):
+        gathered_rows = _uncarried(tf.reshape(rows, (-1, *own.shape[1:])), own.dtype)
+        return tf.concat([gathered_rows[:start], own, gathered_rows[start + size :]], axis=0)
 
     parts = tf.split(whole, widths, axis=1)
-    return tf.nest.pack_sequence_as(stream, [put_together(own, part) for own, part in zip(owns, parts)])
+    return tf.nest.pack_sequence_as(stream, [with_own_part(own, part) for own, part in zip(tensors, parts)])
 
 
 def _carried(tensor, carrier):
-    """In the one type that all tensors of a stream travel in. Whole numbers of 32 bits travel in float32 bit by bit."""
+    """Converts a tensor to the common type of a stream. 32-bit integers are bit-cast to float32."""
     return tf.bitcast(tensor, carrier) if (tensor.dtype, carrier) == _BIT_BY_BIT else tf.cast(tensor, carrier)
 
 
@@ -65,7 +65,7 @@ _BIT_BY_BIT = (tf.int32, tf.float32)
 
 
 def own_part(tree):
-    """The inverse of `gathered`: what of a global batch was dealt to this replica; without gradient."""
+    """The inverse of `gathered`: the part of a global batch that belongs to this replica, without gradient."""
     if replica_count() == 1:
         return tree
     number = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -78,22 +78,22 @@ def own_part(tree):
 
 
 def own_share(value):
-    """One replica's share of a gradient that all of them compute, not only of their own part."""
+    """The share of a replica in a gradient that all replicas compute in full."""
     return value / replica_count()
 
 
 def finite_everywhere(gradients):
-    """The gradients, or no numbers at all where another replica's are none: all leave the step out, or none does."""
+    """The gradients, or NaN if they are not finite on any replica, so that all replicas skip the step."""
     if replica_count() == 1:
         return gradients
-    bad = sum(tf.reduce_sum(tf.cast(~tf.math.is_finite(gradient), tf.float32)) for gradient in gradients)
-    bad = tf.distribute.get_replica_context().all_reduce("SUM", bad)
-    spoilt = tf.where(bad > 0, float("nan"), 0.0)
-    return [gradient + spoilt for gradient in gradients]
+    not_finite = sum(tf.reduce_sum(tf.cast(~tf.math.is_finite(gradient), tf.float32)) for gradient in gradients)
+    not_finite = tf.distribute.get_replica_context().all_reduce("SUM", not_finite)
+    nan_or_0 = tf.where(not_finite > 0, float("nan"), 0.0)
+    return [gradient + nan_or_0 for gradient in gradients]
 
 
 def norm(gradients):
-    """The Euclidean norm of the replicas' gradients added up; None where that would cost workers a second exchange."""
+    """The Euclidean norm of the summed gradients; None with several workers, which would need another exchange."""
     strategy = tf.distribute.get_strategy()
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return None
@@ -105,11 +105,11 @@ def norm(gradients):
 def move_towards(variables, goals, share) -> None:
     """``variable += share * (goal - variable)`` on every replica, inside a step.
 
-    A mirrored variable cannot be assigned from within a replica unless it says how the replicas'
-    values combine; here they are equal, so each replica's copy is updated in place.
+    A replica cannot assign a mirrored variable without an aggregation. The values of all replicas are equal, so that
+    each copy is updated in place.
 
     Args:
-        variables, goals: lists of `keras.Variable`, pair by pair.
+        variables, goals: lists of `keras.Variable` of equal length.
         share: scalar tensor.
     """
 

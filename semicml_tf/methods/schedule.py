@@ -12,14 +12,14 @@ from semicml_tf.methods.catalogue import MethodSettings
 
 @dataclasses.dataclass(frozen=True)
 class StagePlan:
-    """Where a stage lies in its run.
+    """Position of a stage in its run.
 
     Attributes:
-        steps: of this stage.
-        first_step: of the run, at which this stage begins.
-        steps_per_epoch: between two validations.
-        rate_factor: on the learning rate, in this stage.
-        run_steps: of all stages; 0: this stage is the run.
+        steps: number of steps of the stage.
+        first_step: step of the run at which the stage begins.
+        steps_per_epoch: number of steps between two validations.
+        rate_factor: factor on the learning rate in the stage.
+        run_steps: number of steps of all stages; 0 if the run has only this stage.
     """
 
     steps: int
@@ -30,28 +30,28 @@ class StagePlan:
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """Warm-up, then a cosine over the run, one over each stage (restarts), or drops to a tenth at epochs of the run.
+    """Warm-up, then a cosine over the run, a cosine over each stage (restarts), or drops to a tenth at given epochs.
 
-    Called with the optimiser's own count of steps, which begins at 0 in each stage.
+    The step is counted by the optimiser, from 0 in each stage.
     """
 
     def __init__(self, settings: MethodSettings, plan: StagePlan):
         self.settings, self.plan = settings, plan
 
     def __call__(self, step):
-        how, plan = self.settings, self.plan
+        settings, plan = self.settings, self.plan
         step = ops.cast(step, "float32")
-        warm = max(how.lr_warmup_epochs * plan.steps_per_epoch, 1.0)
-        if how.lr_schedule in ("cosine", "restarts"):
-            restarts = how.lr_schedule == "restarts"
+        warm = max(settings.lr_warmup_epochs * plan.steps_per_epoch, 1.0)
+        if settings.lr_schedule in ("cosine", "restarts"):
+            restarts = settings.lr_schedule == "restarts"
             at, steps = (step, plan.steps) if restarts else (step + plan.first_step, plan.run_steps or plan.steps)
             done = ops.clip((at - warm) / max(steps - warm, 1.0), 0.0, 1.0)
             falling = 0.5 * (1.0 + ops.cos(done * 3.14159265))
             factor = plan.rate_factor if restarts else 1.0
-            # Each stage's optimiser begins anew, and warms up.
-            return how.learning_rate * factor * ops.minimum((step + 1.0) / warm, 1.0) * falling
-        # Drops are counted over the run: a second stage goes on at the rate that the first one reached.
+            # The optimiser of each stage starts with a warm-up.
+            return settings.learning_rate * factor * ops.minimum((step + 1.0) / warm, 1.0) * falling
+        # Drops are counted over the run: a second stage continues with the rate at the end of the first.
         run_step = step + plan.first_step
         epoch = ops.floor(run_step / plan.steps_per_epoch)
-        drops = sum(ops.cast(epoch >= at, "float32") for at in how.lr_drop_epochs)
-        return how.learning_rate * ops.minimum((run_step + 1.0) / warm, 1.0) * 0.1**drops
+        drops = sum(ops.cast(epoch >= at, "float32") for at in settings.lr_drop_epochs)
+        return settings.learning_rate * ops.minimum((run_step + 1.0) / warm, 1.0) * 0.1**drops

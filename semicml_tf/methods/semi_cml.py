@@ -9,7 +9,7 @@ from semicml_tf.methods.shared_knobs import AscLoss, PoolTeacher
 
 @knobs("Semi-CML")
 class SemiCmlKnobs:
-    """The squared difference of two modalities' maps, and when the cross-modal terms begin."""
+    """The squared difference between modalities, and the schedule of the cross-modal terms."""
 
     mse_weight: float = option(
         0.0, "Weight of the squared difference between the modalities' maps. 0 turns it off.", low=0.0
@@ -42,7 +42,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from keras import ops
 
     from semicml_tf.losses.asc import asc_loss
@@ -56,22 +56,21 @@ def stage_class():
         """``L = sum over m of L_sup,m + asc_weight * L_ASC + w(t) * mse_weight * L_MSE``.
 
         L_ASC and L_MSE are means over all pairs of modalities. Zhang et al., Medical Image Analysis 83 (2023) 102656,
-        by a third-party copy of its training script, which has two modalities. With a burn-in, ASC and MSE begin
-        after the burn-in and grow by a ramp. All networks then see something before they are asked to agree.
+        by a third-party copy of its training script, which has two modalities. ASC and MSE begin after the burn-in
+        and grow by a ramp, so that all networks predict some foreground before they are made to agree.
         """
 
         def weights_of_terms(self):
-            """The weights of ASC and MSE now."""
-            how = self.settings
-            grown = ramps.after_burn_in(self.progress(), how.burn_in, how.ramp)
-            mse = grown
-            if how.ramp_epochs:
+            """The weights of ASC and MSE in the current step."""
+            settings = self.settings
+            asc = mse = ramps.after_burn_in(self.progress(), settings.burn_in, settings.ramp)
+            if settings.ramp_epochs:
                 epoch = ops.floor(self.progress() * self.plan.steps / self.plan.steps_per_epoch)
-                mse = ramps.sigmoid_ramp(epoch / how.ramp_epochs)
-            return how.asc_weight * grown, how.mse_weight * mse
+                mse = ramps.sigmoid_ramp(epoch / settings.ramp_epochs)
+            return settings.asc_weight * asc, settings.mse_weight * mse
 
         def targets(self, batch):
-            """The moving averages' maps of the unlabelled slices, where MSE is measured against them."""
+            """Maps of the moving averages on the unlabelled slices, if they are the targets of MSE."""
             if not (self.settings.mse_weight and self._against_averages):
                 return {}
             images = batch["unlabelled"]["image"]
@@ -86,7 +85,7 @@ def stage_class():
             return self.settings.mse_target == "average" and bool(self.averages)
 
         def loss_terms(self, batch, maps, targets):
-            how, unlabelled = self.settings, maps["unlabelled"]
+            settings, unlabelled = self.settings, maps["unlabelled"]
             asc_weight, mse_weight = self.weights_of_terms()
             present = batch["unlabelled"].get("present")
 
@@ -95,10 +94,10 @@ def stage_class():
                     unlabelled[one],
                     unlabelled[other],
                     batch["unlabelled"]["patient"],
-                    temperature=how.asc_temperature,
-                    similarity=how.asc_similarity,
-                    negatives=how.asc_negatives,
-                    empty=how.asc_empty,
+                    temperature=settings.asc_temperature,
+                    similarity=settings.asc_similarity,
+                    negatives=settings.asc_negatives,
+                    empty=settings.asc_empty,
                     slices=slices_with(present, one, other),
                 )
 
@@ -106,9 +105,9 @@ def stage_class():
                 return self._mean_difference(one, other, unlabelled, targets, slices_with(present, one, other))
 
             terms = {"supervised": self.supervised_term(batch, maps)}
-            if how.asc_weight:
+            if settings.asc_weight:
                 terms["asc"] = ops.multiply(asc_weight, mean_over_pairs(self.modalities, contrast))
-            if how.mse_weight:
+            if settings.mse_weight:
                 terms["mse"] = ops.multiply(mse_weight, mean_over_pairs(self.modalities, difference))
             return terms
 

@@ -1,4 +1,4 @@
-"""What the semi-supervised baselines share: a labelled loss, and one unlabelled term whose weight grows."""
+"""Base of the semi-supervised baselines: the labelled loss and one unlabelled term with a growing weight."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from semicml_tf.methods.presence import counted, slices_with
 class SemiSupervised(Method):
     """``L = L_sup + unlabelled_weight exp(-5 (1 - u)^2) L_unl``, each summed over modalities.
 
-    u = min(step / ramp steps, 1). Subclasses say what L_unl is, at times the views and targets that it needs. With
-    ``unlabelled_weight=0`` unlabelled slices are not looked at, so that nothing but `supervised` is left.
+    u = min(step / ramp steps, 1). Subclasses define L_unl and, if needed, its views and targets. With
+    ``unlabelled_weight=0``, the method is `supervised`, and the networks do not process unlabelled slices.
     """
 
     def unlabelled_term(self, maps, targets, batch):
-        """The unlabelled loss: (batch,) or, where it is coupled over the batch, a scalar.
+        """The unlabelled loss: (batch,), or a scalar if it is coupled over the batch.
 
         Terms of single networks are summed over modalities. Mutual terms are means over pairs of modalities. A term
         counts only slices that have its modalities; see `of_slices_with`.
@@ -31,19 +31,20 @@ class SemiSupervised(Method):
         raise NotImplementedError
 
     def unlabelled_views(self, batch) -> dict[str, Any]:
-        """Views of the global unlabelled stream that the networks look at; see `views`."""
+        """Views of the global unlabelled stream as inputs of the networks; see `views`."""
         return {"unlabelled": batch}
 
     def unlabelled_targets(self, batch) -> dict[str, Any]:
-        """Maps computed before the step from the unlabelled stream; see `targets`."""
+        """Target maps of the unlabelled stream, computed before the step; see `targets`."""
         return {}
 
     def of_slices_with(self, batch, names, values):
-        """A term's values (batch,), scaled so that their mean is over the slices that have the modalities `names`.
+        """Scales values so that their mean over the batch is the mean over the slices with the modalities `names`.
 
         Args:
             batch: the global unlabelled stream.
-            names: one or several modalities.
+            names: one modality or several.
+            values: (batch,), of a term.
         """
         names = (names,) if isinstance(names, str) else names
         return counted(values, slices_with(batch.get("present"), *names))
@@ -53,7 +54,7 @@ class SemiSupervised(Method):
         return "lower --unlabelled_weight" if self.settings.unlabelled_weight else super().silence_remedy
 
     def ramp(self):
-        """How far the weight has grown, from exp(-5) to 1."""
+        """The current factor on the weight, from exp(-5) to 1."""
         share = self.settings.unlabelled_ramp
         return ramps.after_burn_in(self.progress(), burn_in=0.0, ramp=share)
 

@@ -1,4 +1,4 @@
-"""The knobs that several methods read. A knob of one method stands in the method's file."""
+"""The knobs that several methods read. Knobs of a single method are in its file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from semicml_tf.methods.declaration import knobs
 
 @knobs("the optimiser")
 class Optimiser:
-    """How the gradients move the weights; all methods read this."""
+    """Optimiser and learning rate, for all methods."""
 
     optimizer: str = option("adam", "Optimiser of both students.", choices=("adam", "sgd"))
     learning_rate: float = option(0.003, "Learning rate at its peak.", above=0.0)
@@ -25,19 +25,19 @@ class Optimiser:
 
 @knobs("the supervised loss and the moving average")
 class Supervision:
-    """The labelled loss and the students' averages; all methods read this."""
+    """The labelled loss and the moving averages of students, for all methods."""
 
     bce_weight: float = option(10.0, "Weight of the cross entropy in the supervised loss.", low=0.0)
     dice_weight: float = option(7.0, "Weight of the Dice loss in the supervised loss.", low=0.0)
     deep_supervision: bool = option(
         False,
-        "Labelled loss at the decoder's coarser scales, too, with weights that halve from scale to scale. The network "
-        "that is kept has one output as always.",
+        "Labelled loss also at the coarser scales of the decoder, with weights that halve from scale to scale. The "
+        "saved network has a single output.",
     )
     ema_decay: float = option(
         0.99,
-        "Decay of the moving average of each student's weights. The average is validated and kept; 0 keeps the student "
-        "itself.",
+        "Decay of the moving average of each student's weights. The average is validated and saved; 0 saves the "
+        "student itself.",
         low=0.0,
         high=0.9999,
     )
@@ -50,7 +50,7 @@ class Supervision:
 
 @knobs("the ASC loss")
 class AscLoss:
-    """The contrastive loss on areas of the modalities' maps."""
+    """The area-similarity contrastive loss between modalities."""
 
     asc_weight: float = option(5.0, "Weight of the ASC loss. 0 turns it off.", low=0.0)
     asc_temperature: float = option(1.0, "Temperature of the ASC loss.", above=0.0)
@@ -69,7 +69,7 @@ class AscLoss:
 
 @knobs("the teacher")
 class PoolTeacher:
-    """PReL's teacher, which Semi-CML may already form from its best models."""
+    """The teacher of PReL, which Semi-CML may already build from its best models."""
 
     teacher: str = option(
         "average",
@@ -83,15 +83,15 @@ class PoolTeacher:
 
 @knobs("the unlabelled loss")
 class UnlabelledLoss:
-    """The weight of the one unlabelled term; the SSL4MIS collection's, unless a comment says why not."""
+    """The weight of the unlabelled term, by default as in SSL4MIS unless a comment gives a reason."""
 
     unlabelled_weight: float = option(
         0.1, "Full weight of the unlabelled loss. 0 trains on labelled slices only.", low=0.0, high=1000.0
     )
-    # There the weight grows over the whole of 30,000 steps; in a short run with a falling rate it would hardly count.
+    # In SSL4MIS, the weight grows over all 30,000 steps. In a short run, the learning rate would fall before that.
     unlabelled_ramp: float = option(
         0.4,
-        "Fraction u of the stage in which that weight grows as exp(-5 (1 - u)^2). 0 gives full weight from the start.",
+        "Fraction u of the stage in which this weight grows as exp(-5 (1 - u)^2). 0 gives full weight from the start.",
         low=0.0,
         high=1.0,
     )
@@ -99,7 +99,7 @@ class UnlabelledLoss:
 
 @knobs("the noisy moving average")
 class NoisyAverage:
-    """What the moving average sees as a teacher."""
+    """The input of the moving average as a teacher."""
 
     input_noise: float = option(
         0.1,
@@ -111,7 +111,7 @@ class NoisyAverage:
 
 @knobs("auxiliary outputs")
 class AuxiliaryOutputs:
-    """The labelled loss of outputs beside the main one."""
+    """The labelled loss of auxiliary outputs."""
 
     auxiliary_supervised: float = option(
         1.0,

@@ -1,4 +1,4 @@
-"""Soft pseudo-labels: a teacher's map is the mean of its passes over noisy slices; teachers' maps become one label."""
+"""Soft pseudo-labels: the mean map of noisy passes of a teacher, and the fusion of the maps of several teachers."""
 
 from __future__ import annotations
 
@@ -35,28 +35,29 @@ def soft_label(
     present: Present = None,
     fusion: FittedFusion | None = None,
 ):
-    """One label from the teachers' maps of the same slices.
+    """Fuses the maps of several teachers on the same slices to one label, by ``settings.label_fusion``.
 
-    ``mean``: their mean. ``odds``: ``sigmoid(label_sharpness * sum_m (logit(p_m) - logit(t_m)))``, t_m the
-    threshold from which validation calls modality m's voxels foreground. Modalities see a lesion independently of each
-    other, or nearly so, and independent evidence adds up in log-odds; a network of few labels is unsure of what it
-    sees, and its threshold says where its evidence turns.
+    ``mean``: the mean of the maps.
 
-    Of exclusive classes and the background, the log-probabilities add up over the modalities; the sums times
-    ``label_sharpness`` become probabilities by a softmax.
+    ``odds``: ``sigmoid(label_sharpness * sum_m (logit(p_m) - logit(t_m)))``, where t_m is the foreground threshold of
+    modality m in validation. The log-odds of independent evidence add up. The thresholds correct for networks that are
+    trained with few labels and whose probabilities are too low. For exclusive classes, the log-probabilities of the
+    classes and the background are summed, multiplied by ``label_sharpness``, and normalised by a softmax.
 
     ``fitted``: as ``odds``, with slopes and offsets in the sum; see `FittedFusion`.
 
     Args:
         maps: probabilities (batch, *space, classes) by modality.
-        thresholds: on them, by modality, a scalar or (classes,); exclusive classes have none.
+        thresholds: of the probabilities, by modality, a scalar or (classes,). Exclusive classes have none.
+        settings: the options of the method.
         exclusive: whether the classes exclude each other.
-        present: the slices that have a modality, by modality; None: all of them. A teacher without its modality adds
-            no evidence. Without any teacher a label is arbitrary.
+        present: the slices that have a modality, by modality; None: all slices. A teacher without its modality adds no
+            evidence. Without any teacher, the label is arbitrary.
         fusion: the slopes and offsets of ``fitted``; None: the plain sum.
 
     Returns:
-        (batch, *space, classes) float32 in [0, 1]; ``hard``: 0 or 1, by 0.5 or by the largest class; no gradient.
+        (batch, *space, classes) float32 in [0, 1], without gradient. With ``pseudo_labels="hard"``, values are 0 or 1:
+        q is thresholded at 0.5, or the most probable class is chosen.
     """
     add = _sum if fusion is None else fusion.sum
     if settings.label_fusion == "mean":
@@ -77,7 +78,7 @@ def soft_label(
 
 
 def confidence(q, *, exclusive: bool = False):
-    """How certain a label is: ``|2 q - 1|``, of several regions their mean; of classes 0 where all are equally likely.
+    """Certainty of a label: ``|2 q - 1|``, averaged over regions. 0 if all exclusive classes are equally likely.
 
     Args:
         q: (batch, ..., classes).
@@ -88,15 +89,15 @@ def confidence(q, *, exclusive: bool = False):
     """
     if exclusive:
         whole = ops.concatenate([background(q), q], axis=-1)
-        least = 1.0 / whole.shape[-1]
-        certain = (ops.max(whole, axis=-1, keepdims=True) - least) / (1.0 - least)
+        uniform = 1.0 / whole.shape[-1]
+        certain = (ops.max(whole, axis=-1, keepdims=True) - uniform) / (1.0 - uniform)
     else:
         certain = ops.mean(ops.abs(2.0 * q - 1.0), axis=-1, keepdims=True)
     return ops.stop_gradient(certain)
 
 
 def _sum(values: Mapping[str, Any], present: Present):
-    """The sum of the modalities' values (batch, *space, channels), over the modalities that each slice has."""
+    """Sum of values (batch, *space, channels) over the modalities of each slice."""
     if present is None:
         return sum(values.values())
     return sum(value * spread(present[name], value) for name, value in values.items())
@@ -110,11 +111,11 @@ def _teachers(maps: Mapping[str, Any], present: Present):
 
 
 class SoftLabeller:
-    """``q = mean over passes of teacher(x + clip(noise N(0, 1), low, high))``, dropout on if asked.
+    """``q = mean over passes of teacher(x + clip(noise N(0, 1), low, high))``, optionally with dropout.
 
     Args:
-        teacher: the network; its weights are read at each call.
-        settings: passes, noise, dropout, and which batch statistics normalise.
+        teacher: the network. Later changes of its weights take effect.
+        settings: passes, noise, dropout and batch statistics.
     """
 
     def __init__(self, teacher: keras.Model, settings: MethodSettings):
@@ -129,6 +130,6 @@ class SoftLabeller:
         )
 
     def __call__(self, slices, seeds):
-        """Maps (batch, *space, classes) of `slices` (batch, *space, channels), by `seeds` (batch,); no gradient."""
+        """Maps (batch, *space, classes) of `slices` (batch, *space, channels) by `seeds` (batch,), without gradient."""
         passes = [self.teacher(slices, seeds, number) for number in range(self.settings.teacher_passes)]
         return ops.stop_gradient(sum(passes) / len(passes))

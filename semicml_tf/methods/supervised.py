@@ -1,4 +1,4 @@
-"""Labelled slices only: the baseline, and with all patients labelled the ceiling."""
+"""Training on labelled slices only: the supervised baseline, and the upper bound if all patients are labelled."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ METHOD = Declaration("labelled slices only", needs_unlabelled=False)
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.methods.base import Method
 
     class Stage(Method):
-        """Each student minimises the supervised loss on its own modality; nothing connects the modalities."""
+        """Each student minimises the supervised loss on its own modality, independently of the others."""
 
     return Stage

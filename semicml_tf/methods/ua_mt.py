@@ -1,4 +1,4 @@
-"""Uncertainty-aware Mean Teacher: the teacher counts only where its noisy passes leave little doubt."""
+"""Uncertainty-aware Mean Teacher: the teacher counts only where its noisy passes are certain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semicml_tf.methods.shared_knobs import NoisyAverage, UnlabelledLoss
 
 @knobs("UA-MT")
 class UaMtKnobs:
-    """The uncertainty of the moving average, by passes with noise."""
+    """The uncertainty of the moving average, estimated by noisy passes."""
 
     uncertainty_passes: int = option(
         8, "Noisy passes of the moving average. The entropy of their mean is the uncertainty.", low=1, high=100
@@ -32,7 +32,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from keras import ops
 
     from semicml_tf.losses.entropy import certain_squared_difference, pixel_entropy
@@ -43,26 +43,26 @@ def stage_class():
     class Stage(AverageTeacher):
         """``L_unl = sum(mask (p - q)^2) / sum(mask)``, sums over the batch.
 
-        Mask: where the entropy of the mean of T passes is below ``(limit + (1 - limit) ramp) ln 2``. Yu et al., MICCAI
-        2019, arXiv 1907.07034.
+        The mask is 1 where the entropy of the mean of T passes is below ``(limit + (1 - limit) ramp) ln 2``.
+        Yu et al., MICCAI 2019, arXiv 1907.07034.
         """
 
         def __init__(self, modalities, build, settings, plan, scores):
             super().__init__(modalities, build, settings, plan, scores)
-            self.doubters = {
+            self.noisy_averages = {
                 name: self.noisy(average, dropout=settings.uncertainty_dropout)
                 for name, average in self.averages.items()
             }
 
         def unlabelled_targets(self, batch):
-            doubts = {f"{name}/uncertainty": self._uncertainty(name, batch) for name in self.modalities}
-            return super().unlabelled_targets(batch) | doubts
+            uncertainties = {f"{name}/uncertainty": self._uncertainty(name, batch) for name in self.modalities}
+            return super().unlabelled_targets(batch) | uncertainties
 
         def _uncertainty(self, name: str, batch):
             """`pixel_entropy` of the mean of all passes, which run as one large batch."""
             passes = range(1, self.settings.uncertainty_passes + 1)
             seeds = seeds_for(f"uncertainty/{name}", batch["seed"])
-            maps = self.doubters[name](
+            maps = self.noisy_averages[name](
                 ops.concatenate([batch["image"][name] for _ in passes], axis=0),
                 ops.concatenate([seeds + number * 7919 for number in passes], axis=0),
             )

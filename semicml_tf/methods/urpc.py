@@ -1,4 +1,4 @@
-"""Uncertainty-rectified pyramid consistency: a network's maps at four scales agree where they are sure to."""
+"""Uncertainty-rectified pyramid consistency: the maps of a network at four scales agree where they are certain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METHOD = Declaration(
 
 
 def stage_class():
-    """The method as a Keras model. Keras is imported late: `--help` must not wait for it."""
+    """The class of the method, a Keras model. Keras is imported here, so that `--help` does not wait for it."""
     from semicml_tf.losses.pyramid import rectified_consistency
     from semicml_tf.methods.auxiliary import AuxiliarySupervised
     from semicml_tf.methods.presence import pixels_of, slices_with
