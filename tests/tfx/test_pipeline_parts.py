@@ -123,7 +123,7 @@ def test_the_last_published_is_not_always_the_last_trained():
     ("blessed", "served", "why"),
     [(1, 1, ""), (0, 1, "not blessed: too poor"), (1, 0, "cannot be served: status"), (0, 0, "not blessed: too poor")],
 )
-def test_who_is_reason_against(blessed, served, why):
+def test_reasons_against_publication(blessed, served, why):
     blessing, infra = ModelBlessing(), InfraBlessing()
     blessing.set_int_custom_property("blessed", blessed)
     blessing.set_string_custom_property("blessing_message", "too poor")

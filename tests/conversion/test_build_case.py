@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from semicml_tf.conversion.build_case import resample_codes
 from semicml_tf.geometry.grid import Grid
 from semicml_tf.geometry.resample import resample_mask
 from semicml_tf.labels import PLAIN, SOFTMAX, LabelDefinition
-from semicml_tf.preprocessing.label_codes import resample_codes
 
 FINE = Grid((4, 12, 12), np.diag([1.0, 1, 1, 1]))
 COARSE = Grid((2, 6, 6), np.array([[2.0, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]]))
