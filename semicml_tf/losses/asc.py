@@ -110,10 +110,10 @@ def relations(maps, patients=None, *, negatives: str = "all", empty: str = "keep
     """Positives, negatives and anchors of the loss. For the arguments, see `asc_loss`.
 
     Args:
-        maps: (2B, *space, 1), one modality's maps of B slices and one class, then the other's.
+        maps: (2B, *space, 1), maps of one class: those of B slices in one modality, then in the other.
 
     Returns:
-        ``(positive, negative, anchors)``: bool, (2B, 2B) with a row for each anchor, likewise, and (2B,).
+        ``(positive, negative, anchors)``, bool: (2B, 2B) with a row per anchor, (2B, 2B), and (2B,).
     """
     _check_one_class(maps)
     total = ops.shape(maps)[0]

@@ -18,7 +18,7 @@ LIMITS = threshold_model.manifest("ct").limits.to_json()
 
 
 @pytest.mark.parametrize("modality", ["ct", "pet", "mr"])
-def test_file_and_text_are_one_and_are_read_as_written(tmp_path, modality):
+def test_file_and_text_round_trip(tmp_path, modality):
     made = dataclasses.replace(
         threshold_model.manifest(modality, spacing_mm=(3.0, 2.0, 2.5)),
         postprocessing=Postprocessing(largest=True),
@@ -84,10 +84,10 @@ REGIONS, SOFTMAX = class_models.REGIONS.to_json(), class_models.EXCLUSIVE.to_jso
         ),
         (CLASSES[1], {"labels": {**SOFTMAX, "classes": {f"c{n}": [n + 1] for n in range(255)}}}, "at most 254"),
         (CLASSES[1], {"labels": {**SOFTMAX, "classes": {"fat": [1], "water": [1]}}}, "share the value 1"),
-        (CLASSES[1], {"preprocessing": {}}, "'preprocessing' does not fit"),
+        (CLASSES[1], {"preprocessing": {}}, "'preprocessing' contradicts"),
     ],
 )
-def test_what_is_no_manifest_of_classes_is_one_line(labels, change, message):
+def test_invalid_manifests_of_classes_are_refused(labels, change, message):
     body = json.loads(class_models.manifest(labels).to_json()) | change
     text = json.dumps({name: value for name, value in body.items() if value is not None})
     with pytest.raises(UserError, match=f"the server: .*{message}") as caught:
@@ -95,14 +95,14 @@ def test_what_is_no_manifest_of_classes_is_one_line(labels, change, message):
     assert caught.value.line.isprintable() and len(caught.value.line) < 500
 
 
-def test_limits_are_those_of_the_normalisation_where_a_published_manifest_has_none():
+def test_limits_of_older_manifests_are_those_of_the_normalisation():
     body = json.loads(threshold_model.manifest("pet").to_json())
     assert body.pop("plausibility") is None
     read = Manifest.from_json(json.dumps(body), "the server")
     assert read.limits.highest == 200 and read.limits.maximum_above == 1.05 and read.limits.accepted == ()
 
 
-def test_constants_stand_in_it_where_they_are_the_modalitys():
+def test_constants_of_the_modality_are_in_the_file():
     def constants(modality):
         return json.loads(threshold_model.manifest(modality).to_json())["normalisation_constants"]
 
@@ -145,13 +145,13 @@ def changed(change, modality="ct"):
         ({"window": [16, 16, 0]}, "window: expected numbers from 1 to 4096, got .16, 16, 0."),
         ({"window": [8, 16, 16], "window_multiple": [1, 2]}, "window_multiple"),
         ({"window": [8, 16, 16], "window_multiple": [16, 16, 16]}, "window: expected a multiple of .16, 16, 16"),
-        ({"window": [8, 16, 16]}, "'preprocessing' does not fit"),
+        ({"window": [8, 16, 16]}, "'preprocessing' contradicts"),
         ({"window": [8, 16, 16], "context_slices": 1}, "no context_slices for patches"),
         ({"window": [4096, 4096, 4096]}, "an input of at most"),
         ({"network": {"window": 40}}, "network: expected a window that is a multiple of 16, got 40"),
         ({"network": {"window": 32}}, "network: its window is not that of the manifest"),
         ({"context_slices": 17}, "context_slices: expected less than or equal to 16"),
-        ({"context_slices": 1}, "'preprocessing' does not fit"),
+        ({"context_slices": 1}, "'preprocessing' contradicts"),
         ({"window": 4096, "context_slices": 16}, "an input of at most"),
         ({"network": {"window": 16, "levels": 1, "input_channels": 3}}, "does not have 0 context_slices"),
         ({"network": {"window": 16, "levels": 1}, "context_slices": 1}, "does not have 1 context_slices"),
@@ -169,7 +169,7 @@ def changed(change, modality="ct"):
         ({"threshold": 0}, "threshold: expected greater than or equal to"),
         ({"threshold": 1.5}, "threshold: expected less than or equal to 1"),
         ({"crop": "head"}, "crop: expected 'none' or 'body'"),
-        ({"crop": "body"}, "'preprocessing' does not fit"),
+        ({"crop": "body"}, "'preprocessing' contradicts"),
         ({"axis_order": ["row", "slice", "column"]}, "'axis_order' does not fit"),
         ({"modality": "ct\x1b[2J"}, "modality: expected a name of letters"),
         ({"run_hash": "\x1b[2J"}, "control characters"),
@@ -182,14 +182,14 @@ def changed(change, modality="ct"):
         ({"plausibility": {**LIMITS, "spacing_mm": [200, 0.01]}}, "expected finite limits"),
     ],
 )
-def test_what_is_no_manifest_is_one_line(change, message):
+def test_invalid_manifests_are_refused(change, message):
     with pytest.raises(UserError, match=f"the server: .*{message}") as caught:
         Manifest.from_json(changed(change), "the server")
     assert caught.value.line.isprintable() and len(caught.value.line) < 500
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 50_000, " " * 2**19, b"\xff\xfe"])
-def test_other_text_is_one_line(text):
+def test_other_texts_are_refused(text):
     with pytest.raises(UserError, match="the server: expected"):
         Manifest.from_json(text, "the server")
 
@@ -235,7 +235,7 @@ def _mutated(rng, body):
     return body
 
 
-def test_mutations_give_an_error_of_our_own_or_a_manifest_of_sound_values():
+def test_mutations_give_a_user_error_or_a_valid_manifest():
     rng = random.Random(20)
     read = 0
     for number in range(400):

@@ -85,7 +85,7 @@ def test_similarities_are_related_as_defined():
     np.testing.assert_allclose(np.diag(dice), 1.0, rtol=1e-5)
 
 
-def test_other_patients_alone_are_negatives():
+def test_only_other_patients_are_negatives():
     maps = np.repeat(_maps(1, 0), 4, axis=0)
     patients = np.array([7, 7, 7, 9], np.int32)
     # Identical maps: log(1 + number of negatives). Three slices have 2 negatives each, the fourth has 6.
@@ -102,7 +102,7 @@ def _gradient(a, b, **how):
     return [g.numpy() for g in tape.gradient(loss, [a, b])]
 
 
-def test_foggy_empty_slices_are_pushed_apart_unless_skipped():
+def test_empty_slices_with_low_probabilities_are_pushed_apart_unless_skipped():
     """Flat maps at 0.01: nearly identical by area similarity though nobody sees anything in them."""
     lesions = _disjoint(2)
     fog = np.full((2, 32, 8, 1), 0.01, np.float32)
@@ -115,7 +115,7 @@ def test_foggy_empty_slices_are_pushed_apart_unless_skipped():
     assert float(asc_loss(maps, maps, empty="skip")) == pytest.approx(float(asc_loss(lesions, lesions)), rel=1e-5)
 
 
-def test_a_blind_modality_still_learns_from_the_one_that_sees():
+def test_a_modality_without_foreground_learns_from_the_other():
     sees, blind = _disjoint(2), np.full((2, 32, 8, 1), 0.01, np.float32)
     gradient = _gradient(sees, blind, empty="skip")[1]
     # Raising the blind map where the other one sees lowers the loss.

@@ -37,7 +37,7 @@ def _tensors(*arrays):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_region_drawn_twice_costs_what_it_costs_once(name):
+def test_a_repeated_region_does_not_change_the_loss(name):
     once = LOSSES[name](*_tensors(ONE, OTHER, TRUTH), False)
     twice = LOSSES[name](*_tensors(*(np.repeat(a, 2, axis=-1) for a in (ONE, OTHER, TRUTH))), False)
     np.testing.assert_allclose(twice, once, rtol=1e-12)
@@ -94,7 +94,7 @@ def test_ignored_slices_change_neither_loss_nor_gradient():
         assert not gradient[[0, 1, 2, 4, 5, 6, 8, 9]].any() and not gradient[7, 2:].any()
 
 
-def test_dice_of_classes_is_their_mean_and_the_contrast_is_that_of_each_class_by_itself():
+def test_dice_and_contrast_are_means_over_classes():
     p, q, y = (np.concatenate(pair, axis=-1) for pair in ((ONE, OTHER), (OTHER, ONE[::-1]), (TRUTH, 1.0 - TRUTH)))
     parts = [batch_dice_loss(*_tensors(p[..., k : k + 1], y[..., k : k + 1])) for k in range(2)]
     np.testing.assert_allclose(batch_dice_loss(*_tensors(p, y)), sum(parts) / 2, rtol=1e-12)

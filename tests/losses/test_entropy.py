@@ -13,7 +13,7 @@ def _flat(value, count=2):
     return np.full((count, 4, 4, 1), value, np.float32)
 
 
-def test_entropy_is_one_at_a_half_and_nothing_at_certainty():
+def test_entropy_is_one_at_a_half_and_zero_at_certainty():
     assert np.asarray(pixel_entropy(_flat(0.5))).ravel() == pytest.approx(1.0)
     assert np.asarray(pixel_entropy(_flat(0.0))).ravel() == pytest.approx(0.0, abs=1e-5)
     assert np.asarray(pixel_entropy(_flat(1.0))).ravel() == pytest.approx(0.0, abs=1e-5)
@@ -31,7 +31,7 @@ def test_less_entropy_is_away_from_a_half():
     assert high.ravel() == pytest.approx(-math.log2(0.7 / 0.3) / 16, rel=1e-4)
 
 
-def test_only_certain_pixels_count_and_each_the_same():
+def test_only_certain_pixels_count_and_count_equally():
     p, q, doubt = _flat(0.9), _flat(0.4), _flat(1.0)
     q[0, 0, 0], doubt[0, 0, 0] = 0.6, 0.7
     q[0, 1], doubt[0, 1] = 0.8, 0.7499

@@ -72,7 +72,7 @@ def test_lists_and_stacks_of_maps_are_checked():
 
 
 @pytest.mark.parametrize("patients, shape", [(None, "None"), (np.arange(2)[:, None], r"\(2, 1\)")])
-def test_patients_are_one_number_a_slice(patients, shape):
+def test_patients_are_one_number_per_slice(patients, shape):
     maps = np.full((2, 4, 4, 1), 0.5, np.float32)
     with pytest.raises(ValueError, match=rf"of shape \(B,\), got {shape}"):
         asc_loss(maps, maps, patients, negatives="other_patients")

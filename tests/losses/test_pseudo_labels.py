@@ -26,7 +26,7 @@ def test_a_label_is_foreground_above_a_half():
 
 
 @pytest.mark.parametrize("p, q", [(0.6, 0.7), (0.4, 0.9), (0.2, 0.1)])
-def test_each_is_charged_with_the_others_label(p, q):
+def test_each_map_learns_from_the_label_of_the_other(p, q):
     def bce(x, label):
         return -math.log(x if label > 0.5 else 1 - x)
 
@@ -34,14 +34,14 @@ def test_each_is_charged_with_the_others_label(p, q):
     np.testing.assert_allclose(value, [bce(p, q) + bce(q, p)] * 2, rtol=1e-5)
 
 
-def test_each_moves_to_the_others_side_and_no_gradient_goes_through_the_cut():
+def test_no_gradient_reaches_the_hard_labels():
     # Unsure of background, p is called to the foreground that q sees, and q to p's background.
     p, q = _gradients(cross_pseudo_supervision, 0.4, 0.9)
     assert (p, q) == (pytest.approx(-1 / 0.4, rel=1e-4), pytest.approx(1 / 0.1, rel=1e-4))
 
 
 @pytest.mark.parametrize("q, taught", [(0.79, 0), (0.21, 0), (0.5, 0), (0.81, 1), (0.19, 1)])
-def test_only_sure_labels_teach_and_they_learn_nothing(q, taught):
+def test_only_confident_labels_teach_and_get_no_gradient(q, taught):
     value = np.asarray(confident_cross_entropy(_flat(0.3), _flat(q), 0.8))
     charged = -math.log(0.3 if q > 0.5 else 0.7)
     np.testing.assert_allclose(value, [charged * taught] * 2, rtol=1e-5)
@@ -50,7 +50,7 @@ def test_only_sure_labels_teach_and_they_learn_nothing(q, taught):
     assert np.sign(strong) == taught * (-1 if q > 0.5 else 1)
 
 
-def test_unsure_pixels_stay_in_the_mean():
+def test_pixels_without_confident_label_stay_in_the_mean():
     q = _flat(0.6)
     q[:, :, :1] = 0.9
     np.testing.assert_allclose(
@@ -58,7 +58,7 @@ def test_unsure_pixels_stay_in_the_mean():
     )
 
 
-def test_two_maps_meet_half_way():
+def test_two_maps_move_equally():
     np.testing.assert_allclose(np.asarray(mutual_squared_difference(_flat(0.9), _flat(0.4))), [0.25] * 2, rtol=1e-5)
     p, q = _gradients(mutual_squared_difference, 0.9, 0.4)
     assert (p, q) == (pytest.approx(0.5), pytest.approx(-0.5))

@@ -27,7 +27,7 @@ def test_scales_that_agree_cost_nothing():
     assert float(rectified_consistency(maps)) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_flat_scales_pay_square_and_divergence():
+def test_flat_scales_in_closed_form():
     # exp(-KL) is the same everywhere in a flat map: it cancels.
     values = (0.2, 0.4, 0.6, 0.8)
     expected = sum((v - 0.5) ** 2 + _divergence(0.5, v) for v in values) / 4
@@ -45,7 +45,7 @@ def test_pixels_that_disagree_most_count_least_in_the_square():
     assert float(rectified_consistency([p, q])) == pytest.approx(sum(expected) / 2, rel=1e-5)
 
 
-def test_every_scale_is_drawn_to_the_others():
+def test_every_scale_moves_towards_the_others():
     maps = [tf.Variable(_flat(v)) for v in (0.2, 0.4, 0.6, 0.8)]
     with tf.GradientTape() as tape:
         loss = rectified_consistency(maps)

@@ -51,7 +51,7 @@ def test_weights_add_up():
     assert float(segmentation_loss(p, y, bce_weight=10, dice_weight=7)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_squared_difference_and_who_sees():
+def test_squared_difference_and_slices_with_foreground():
     p, q = _flat(0.1, 2), _flat(0.1, 2).copy()
     q[1, 0, 0] = 0.9
     np.testing.assert_allclose(np.asarray(squared_difference(p, q)), [0.0, 0.64 / 16], atol=1e-6)

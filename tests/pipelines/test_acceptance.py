@@ -52,7 +52,7 @@ def test_test_patients_decide_nothing():
     assert acceptance.judge("ct", good, ALL, test=bad)["checks"] == acceptance.judge("ct", good, ALL)["checks"]
 
 
-def test_a_network_that_is_good_on_average_and_blind_to_small_lesions_is_held_back():
+def test_a_network_that_misses_small_lesions_is_not_blessed():
     volumes = [5.0] * 3 + [20.0] * 9
     verdict = acceptance.judge("ct", _body([0.1] * 3 + [0.9] * 9, volumes), ALL)
     assert acceptance.reasons(verdict) == "mean DSC, 0 to 10 ml is 0.100, below 0.200"
@@ -65,7 +65,7 @@ def test_a_network_that_is_good_on_average_and_blind_to_small_lesions_is_held_ba
     assert "beside the latest blessed network, 0 to 10 ml is 0.400, below 0.500" in acceptance.reasons(verdict)
 
 
-def test_patients_lie_in_one_slice_each():
+def test_each_patient_is_in_one_group():
     cases = _body([0.5] * 5, [0.0, 9.9, 10.0, 49.9, 50.0])["rows"][0]["cases"]
     slices = acceptance.size_slices(cases, (10.0, 50.0))
     assert {name: [case["truth_ml"] for case in held] for name, held in slices.items()} == {
@@ -83,6 +83,6 @@ def test_without_a_patient_or_a_comparison_nothing_is_blessed():
 
 
 @pytest.mark.parametrize("wrong", [{"min_dice": 1.5}, {"max_loss": -0.1}, {"size_bounds_ml": (5.0, 5.0)}])
-def test_bars_that_cannot_be_are_refused(wrong):
+def test_invalid_bars_are_refused(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
         Bars(**wrong)

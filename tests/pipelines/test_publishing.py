@@ -35,7 +35,7 @@ def first(made):
     return _publish(made, made / "models")
 
 
-def test_a_publisher_that_was_killed_too_late_gives_no_second_number(made, first):
+def test_a_killed_publisher_does_not_publish_twice(made, first):
     assert (first.version, first.reason, first.run_hash) == (1, "", "0123456789abcdef")
     assert pathlib.Path(first.folder, "saved_model.pb").exists()
     assert _publish(made, made / "models") == first
@@ -62,7 +62,7 @@ def test_a_run_that_was_trained_again_with_the_same_settings_is_another(made, fi
     assert _publish(made, models, run=again).version == 3
 
 
-def test_what_the_gate_holds_back_is_told_with_both_scores(made, models, tmp_path):
+def test_the_reason_of_the_gate_has_both_scores(made, models, tmp_path):
     shutil.copytree(models / "ct", tmp_path / "ct")
     outcome = _publish(made, tmp_path)
     assert outcome.version == 0 and outcome.folder == ""
