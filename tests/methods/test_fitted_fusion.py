@@ -98,7 +98,7 @@ def test_files_and_states_restore_the_numbers_and_others_are_refused(tmp_path):
     other.load(tmp_path / "fusion.npz")
     assert other.state() == fusion.state()
     third = FittedFusion(("ct", "pet", "mr"), 2, False, 1.0)
-    with pytest.raises(UserError, match="fusion.npz: expected the fitted slopes"):
+    with pytest.raises(UserError, match="fusion.npz: expected a file of fitted slopes"):
         third.load(tmp_path / "fusion.npz")
     with pytest.raises(ValueError, match="finite"):
         third.restore({"slopes": np.full((8, 3, 2), np.nan).tolist(), "offsets": np.zeros((8, 2)).tolist()})
