@@ -4,7 +4,8 @@
     python -m pipelines.main_job --study=configs/sts_ct_pet.flags --input=DATA --output=OUTPUT
 
 Runs phantom (without --input), convert, train, evaluate, report, export, the embedded server and prediction over gRPC.
-Each command is printed. Finished steps are not repeated, so that the same line resumes an interrupted job.
+Evaluation first chooses post-processing on the validation patients. Each command is printed. Finished steps are not
+repeated, so that the same line resumes an interrupted job.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main(config: MainJobConfig) -> None:
         if done is not None and done.exists():
             print(f"\n{done} is there: {module} is not run again", flush=True)
             return
-        seconds[module] = command.run(module, *arguments, flagfile=config.study)
+        seconds[module] = seconds.get(module, 0.0) + command.run(module, *arguments, flagfile=config.study)
 
     volumes = pathlib.Path(config.input) if config.input else output / "volumes"
     dataset, run, models = output / "dataset", output / "run", output / "models"
@@ -56,6 +57,7 @@ def main(config: MainJobConfig) -> None:
         step("semicml_tf.phantom", f"--output={volumes}", done=volumes)
     step("semicml_tf.convert", f"--input={volumes}", f"--output={dataset}", done=dataset / "dataset.json")
     step("semicml_tf.train", f"--dataset={dataset}", f"--output={run}", "--resume")
+    step("semicml_tf.evaluate", f"--run={run}", "--choose_postprocessing", done=run / "postprocessing.json")
     step("semicml_tf.evaluate", f"--run={run}", done=scores)
     # The report takes a few seconds, and is always written again from the current results.
     step("semicml_tf.report", f"--run={run}")

@@ -57,6 +57,8 @@ def test_each_step_left_what_the_next_one_reads(job):
     assert [row["kind"] for row in metrics["rows"]] == ["network", "network", "blind", "blind"]
     manifest = json.loads((out / "models" / "pet" / "1" / "assets.extra" / "manifest.json").read_text())
     assert (out / "run" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    choice = json.loads((out / "run" / "postprocessing.json").read_text())["modalities"]["pet"]["chosen"]
+    assert manifest["postprocessing"] == metrics["postprocessing"]["pet"] == choice
     assert manifest["modality"] == "pet" and manifest["data_hash"] == metrics["dataset"]["data_hash"]
 
 
