@@ -75,7 +75,7 @@ def _metrics_of(text: str, config: CompareConfig) -> pathlib.Path:
         return path
     if config.dataset:
         return _scored_on(path, config)
-    return path / "evaluation" / config.partition / report.FILE_NAME
+    return path / "evaluation" / f"{config.partition}{config.suffix}" / report.FILE_NAME
 
 
 def _scored_on(folder: pathlib.Path, config: CompareConfig) -> pathlib.Path:
@@ -89,7 +89,8 @@ def _scored_on(folder: pathlib.Path, config: CompareConfig) -> pathlib.Path:
     is_own = run.data_hash == info.data_hash
     if not is_own and not config.allow_other_data:
         seen_cases.check(run, info, (config.partition,))
-    output = folder / "evaluation" / (config.partition if is_own else f"{config.partition}-{info.data_hash[:12]}")
+    partition = config.partition if is_own else f"{config.partition}-{info.data_hash[:12]}"
+    output = folder / "evaluation" / f"{partition}{config.suffix}"
     path = output / report.FILE_NAME
     if path.exists():
         body = report.load(path)

@@ -60,8 +60,8 @@ class EvaluateConfig(Scoring, DatasetAccess, RunData):
     run: str | None = option(None, help="Folder of the run.", path=True)
     output: str | None = option(
         None,
-        help="Folder to write. The default is RUN/evaluation/PARTITION; with --masks it is MASKS-evaluation/PARTITION, "
-        "beside the folder of the masks.",
+        help="Folder to write. The default is RUN/evaluation/PARTITION, or PARTITION-flips-overlap0.75 with these "
+        "options; with --masks it is MASKS-evaluation/PARTITION, beside the folder of the masks.",
         path=True,
     )
     require_margin: float | None = option(
@@ -135,7 +135,11 @@ class _Compared:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareConfig(Scoring, DatasetAccess, _Compared):
-    """Options of `semicml_tf.compare`. The options of scoring have an effect only with --dataset."""
+    """Options of `semicml_tf.compare`.
+
+    Without --dataset, the partition, flips and overlap say which evaluation is read. The other options of scoring then
+    have no effect.
+    """
 
     output: str | None = option(
         None,

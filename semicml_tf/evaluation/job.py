@@ -112,7 +112,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
     notes += postprocessing_choice.notes(postprocessing)
     cases, labelled = data_provenance.cases_to_score(info, config.partition), info.cases("labelled")
     notes += data_provenance.one_patient_note(len(cases), config.partition)
-    output = pathlib.Path(config.output or run.folder / "evaluation" / config.partition)
+    output = pathlib.Path(config.output or run.folder / "evaluation" / f"{config.partition}{config.suffix}")
     stack.enter_context(locks.writing(output))
     atomic_files.check_replaceable(output, FILES)
     check_shards(info, sorted({"labelled", config.partition}))
@@ -165,7 +165,7 @@ def _evaluate(config: EvaluateConfig, stack: contextlib.ExitStack) -> EvaluateRe
         _write_overlays(staged, panels, run.modalities)
         images.move_to(staged)
     text = [_text(body, output)]
-    if not config.output:
+    if not config.output and not config.suffix:  # the page shows the evaluation with default options
         partition = "" if config.partition == "test" else f" --partition={config.partition}"
         text.append(f"for a page: python -m semicml_tf.report {shlex.quote(str(run.folder))}{partition}")
     return EvaluateResult(

@@ -46,6 +46,12 @@ class Averaging:
         flips: AveragingRecord = {"flips": True} if self.flips else {}
         return flips if self.overlap is None else {**flips, "overlap": self.overlap}
 
+    @property
+    def suffix(self) -> str:
+        """The end of a default folder's name, such as ``-flips-overlap0.75``; empty for the default options."""
+        flips = "-flips" if self.flips else ""
+        return flips if self.overlap is None else f"{flips}-overlap{self.overlap:g}"
+
 
 BY_DEFAULT = Averaging()
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from semicml_tf.diagnostics import relearning_report
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import case_images, comparison, report
+from semicml_tf.evaluation.config import PARTITIONS
 from semicml_tf.records.dataset import DatasetInfo
 from semicml_tf.runs import run_folder
 from semicml_tf.storage import url as urls
@@ -178,7 +179,8 @@ def _metrics(folder: pathlib.Path, partition: str, record: dict, notes: list[str
     if body is None and path.is_file():
         return None
     if body is None:
-        others = sorted({path.parent.name for path in folder.glob(f"evaluation/*/{report.FILE_NAME}")} - {partition})
+        evaluated = {path.parent.name for path in folder.glob(f"evaluation/*/{report.FILE_NAME}")}
+        others = sorted(evaluated.intersection(PARTITIONS))
         other = f". It is evaluated on '{others[0]}': pass --partition={others[0]} for that report" if others else ""
         notes.append(f"Not evaluated on '{partition}': run {again}{other}")
         return None

@@ -288,10 +288,13 @@ def test_a_run_before_and_after_its_data_grew_is_compared_in_one_command(study, 
     written = scored.stat().st_ino
     _compare(study, tmp_path / "after", f"--dataset={grown.root}")
     assert scored.stat().st_ino == written
-    # Other flips or another overlap make other masks.
+    # Other flips or another overlap make other masks, which have a folder of their own.
     _compare(study, tmp_path / "after", f"--dataset={grown.root}", "--flips", "--overlap=0.5")
-    body = json.loads(scored.read_text(encoding="utf-8"))
+    assert scored.stat().st_ino == written
+    averaged = study / f"evaluation/test-{grown.data_hash[:12]}-flips-overlap0.5/metrics.json"
+    body = json.loads(averaged.read_text(encoding="utf-8"))
     assert (body["flips"], body["overlap"]) == (True, 0.5)
+    assert (tmp_path / "after/evaluation/test-flips-overlap0.5/metrics.json").exists()
     swapped = write_dataset(tmp_path / "swapped", {"labelled": partitions["test"][:2], "test": partitions["labelled"]})
     with pytest.raises(UserError, match="this run has seen patients who are scored in these data: l0, l1"):
         _compare(study, tmp_path / "after", f"--dataset={swapped.root}")
