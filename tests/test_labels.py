@@ -1,4 +1,4 @@
-"""The target: codes of classes and regions, and what is no target."""
+"""The target: codes of classes and regions, and invalid targets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`python -m semicml_tf.diagnose RUN relearning`: what a run's files tell, and its labels against a hidden truth."""
+"""`python -m semicml_tf.diagnose RUN relearning`: the report of a run, and its labels against a hidden truth."""
 
 import dataclasses
 import json
@@ -52,7 +52,7 @@ def test_the_gap_is_the_teachers_lead():
     assert relearning.scores_before(found, ("ct", "pet"), None) == {"ct": 0.30, "pet": 0.60}
 
 
-def test_of_several_modalities_the_lead_is_over_the_best_other_one():
+def test_with_several_modalities_the_lead_is_over_the_best_other_modality():
     found = relearning.find(history(), SETTINGS, ("ct", "pet"), "run")
     best = {name: {"dice": dice, "threshold": 0.5} for name, dice in (("ct", 0.5), ("pet", 0.7), ("mr", 0.6))}
     mr = {"dice_mr": "0.6", "threshold_mr": "0.5"}
@@ -61,7 +61,7 @@ def test_of_several_modalities_the_lead_is_over_the_best_other_one():
     assert relearning.gaps(found, tuple(best), best, None)[-1]["gap"] == pytest.approx(0.1)
 
 
-def test_a_run_that_began_with_the_stage_is_compared_with_where_it_began():
+def test_a_run_that_starts_with_the_stage_is_compared_with_its_initial_run():
     rows = [row | {"epoch": str(index)} for index, row in enumerate(history()[2:])]
     found = relearning.find(rows, SETTINGS | {"epochs": [3], "teachers": "better"}, ("ct", "pet"), "run")
     initial = {"ct": {"dice": 0.1, "threshold": 0.5}, "pet": {"dice": 0.3, "threshold": 0.5}}
@@ -93,11 +93,11 @@ def test_without_truth_the_report_has_the_run_only(study, capsys):
 
 def test_labels_are_measured_against_the_hidden_truth(study):
     body = _report(study, f"--truth={study / 'truth'}")
-    held = body["calibration"]
-    assert held["patients"] == ["u0", "u1"]
+    calibration = body["calibration"]
+    assert calibration["patients"] == ["u0", "u1"]
     made = patients()
     share = sum(made[n].label.sum() for n in ("u0", "u1")) / sum(made[n].label.size for n in ("u0", "u1"))
-    rows = {(row["when"], row["label"]): row for row in held["rows"]}
+    rows = {(row["when"], row["label"]): row for row in calibration["rows"]}
     assert set(rows) == {(when, label) for when in ("before", "after") for label in ("ct", "pet", "mean of ct and pet")}
     for (when, label), row in rows.items():
         level = LEVELS.get((when, label), {"before": 0.4, "after": 0.6}[when])
@@ -145,7 +145,7 @@ def test_a_label_counts_from_the_thresholds_of_its_time(study):
 
 
 def test_a_label_has_the_fit_of_its_time(study):
-    """Before: the file of the stage's beginning. After: the last checkpoint."""
+    """Before: the file of the start of the stage. After: the last checkpoint."""
     path, checkpoint = study / "run" / "run.json", run_folder.checkpoint_file(study / "run")
     settings = SETTINGS | {"label_fusion": "fitted", "fusion_deviation": 1.0, "label_sharpness": 1.0}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": settings}))
@@ -256,7 +256,7 @@ def test_label_files_are_on_the_records_grid_with_their_provenance(study, capsys
 
 
 def test_a_patient_without_pet_has_the_label_of_the_teacher_of_ct(study):
-    """Where training used patients without all modalities. Dropped patients have no label."""
+    """If training used patients without all modalities. Dropped patients have no label."""
     path = study / "run" / "run.json"
     body = json.loads(path.read_text())
     path.write_text(json.dumps(body | {"settings": SETTINGS | {"incomplete_cases": "use"}}))
@@ -275,9 +275,9 @@ def test_labels_are_measured_on_the_patients_who_have_the_modality(study):
     made = patients()
     third = without(dataclasses.replace(made["u1"], case_id="u2"), "pet")
     write_dataset(study / "all", {"labelled": [third, *made.values()]})
-    held = _report(study, f"--truth={study / 'all'}")["calibration"]
-    assert held["patients"] == ["u0", "u1", "u2"]
-    before = {row["label"]: row for row in held["rows"] if row["when"] == "before"}
+    calibration = _report(study, f"--truth={study / 'all'}")["calibration"]
+    assert calibration["patients"] == ["u0", "u1", "u2"]
+    before = {row["label"]: row for row in calibration["rows"] if row["when"] == "before"}
     assert {label: row["patients"] for label, row in before.items()} == {"ct": 3, "pet": 2, "mean of ct and pet": 3}
     # Two labels of 0.4 and one of CT alone.
     sizes = [record.label.sum() for record in (made["u0"], made["u1"], third)]

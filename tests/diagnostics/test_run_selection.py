@@ -1,4 +1,4 @@
-"""Which runs a folder stands for, and what they are called."""
+"""The runs of a folder and their names."""
 
 import shutil
 

@@ -48,7 +48,7 @@ def _kinds(found):
     return {(kind["owner"], kind["seen"]): kind for kind in found["kinds"]}
 
 
-def test_pairs_are_sorted_by_whose_they_are_and_who_sees_something():
+def test_pairs_are_grouped_by_patient_and_by_visible_foreground():
     # Patient 0: slices 0 and 1; patient 1: slice 2, which the second modality does not see.
     batch = similarity.Batch(_rows(0, 1, 2), _rows(0, 1, None), np.array([0, 0, 1], np.int32))
     found = similarity.measure([batch], MethodSettings(asc_negatives="other_patients", asc_empty="skip"))
@@ -69,7 +69,7 @@ def test_pairs_are_sorted_by_whose_they_are_and_who_sees_something():
     # All of these share nothing, so each pair pushes alike.
     assert kinds["other patients", "both see"]["weight"] == pytest.approx(1 / 3, abs=1e-5)
     assert sum(kind["weight"] for kind in kinds.values()) == pytest.approx(1.0)
-    # The empty map is an anchor, since its slice's other map sees something, and nobody's negative.
+    # The empty map is an anchor, because its slice's other map sees something. It is never a negative.
     assert kinds["other patients", "one sees"]["used"] == pytest.approx(1 / 2)
     assert kinds["other patients", "both see"]["used"] == 1.0
     assert kinds["same patient", "both see"]["used"] == 0.0
@@ -120,7 +120,7 @@ def _constant(level: float) -> list:
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """A run whose networks answer the same everywhere, and of which few slices are looked at."""
+    """A run with constant networks, of which few slices are compared."""
     return _study(tmp_path, monkeypatch, [])
 
 

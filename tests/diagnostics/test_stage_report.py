@@ -79,7 +79,7 @@ def test_dice_by_case_are_means_over_classes_without_ignored_voxels():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A run of constant networks that validation cut at 0.3; a shallow U-Net is built and read everywhere."""
+    """A run of constant networks with a threshold of 0.3; a shallow U-Net replaces the network."""
     with shallow():
         folder = make_study(tmp_path_factory.mktemp("stages"))
         path = folder / "run" / "history.csv"

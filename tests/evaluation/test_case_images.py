@@ -1,4 +1,4 @@
-"""What an evaluation leaves of its patients' images: true to what it saw, bounded, and gone where it fails."""
+"""The images that an evaluation keeps: their values, their number, and their removal after a failure."""
 
 import json
 import types
@@ -66,7 +66,7 @@ def test_the_stored_slice_has_the_most_truth(tmp_path):
         assert stored["image-1"].shape == one.grid.shape[1:] and stored["image-1"].dtype == np.uint8
 
 
-def test_the_slice_with_the_most_errors_is_kept_where_it_is_another_one(tmp_path):
+def test_the_slice_with_the_most_errors_is_kept_if_it_is_another_slice(tmp_path):
     one = report_runs.record("a", 0)
     place = int(one.label.sum(axis=(1, 2)).argmax())
     other = 0 if place else 1
@@ -114,10 +114,10 @@ def test_other_settings_keep_all_volumes_or_none_and_always_calibration(tmp_path
     index = _kept(tmp_path / "out", {f"p{number}": number / 20 for number in range(18)}, kind)
     assert len(index["cases"]) == images
     assert sum(bool(entry["volumes"]) for entry in index["cases"]) == volumes
-    held = index["calibration"]["pet"]
-    assert held["patients"] == 18
+    calibration = index["calibration"]["pet"]
+    assert calibration["patients"] == 18
     one = report_runs.record("p0", 0)
-    assert sum(bin_["count"] for bin_ in held["reliability"]) == 18 * one.label.size
+    assert sum(bin_["count"] for bin_ in calibration["reliability"]) == 18 * one.label.size
     assert index["labelled_patients"] == 3
 
 

@@ -31,7 +31,7 @@ def _drawn(record, masks, value=0.9):
 
 
 def test_each_region_has_its_own_score():
-    """wt: half of the truth is found, DSC 2/3. tc: found as it is. et: predicted without truth, a false alarm."""
+    """wt: half of the truth is predicted, DSC 2/3. tc: a perfect mask. et: predicted without truth, a false alarm."""
     record = boxes("a", REGIONS, {"wt": WHOLE, "tc": CORE})
     found = {"wt": CORE, "tc": CORE, "et": (slice(2, 3), slice(4, 5), slice(4, 6))}
     scores = evaluate_predictions(
@@ -91,7 +91,7 @@ def test_ignored_voxels_change_no_number():
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
-    """A run of three regions whose networks see any class as all of them, with its evaluation."""
+    """An evaluated run of three regions, whose networks predict all regions in each class."""
     import keras
 
     def network(self, modality):

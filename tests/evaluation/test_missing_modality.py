@@ -1,4 +1,4 @@
-"""Test patients who lack a modality are scored in what they have; comparisons are between the same patients."""
+"""Patients who lack a modality are scored in their other modalities; comparisons are between the same patients."""
 
 import csv
 import dataclasses
@@ -62,10 +62,10 @@ def _row(body, name):
 
 
 def test_every_row_has_the_patients_with_its_modality(body):
-    held = {row["name"]: [case["case_id"] for case in row["cases"]] for row in body["rows"]}
-    threshold = next(name for name in held if name.endswith("threshold"))
+    cases_by_row = {row["name"]: [case["case_id"] for case in row["cases"]] for row in body["rows"]}
+    threshold = next(name for name in cases_by_row if name.endswith("threshold"))
     expected = {"ct": ["t0", "t1", "t3"], "pet": ["t0", "t2", "t3"], "blind ellipsoid": ["t0", "t1", "t2", "t3"]}
-    assert held == expected | {threshold: expected[threshold.split()[0]]}
+    assert cases_by_row == expected | {threshold: expected[threshold.split()[0]]}
     for row in body["rows"]:
         assert row["summary"]["cases"] == row["summary"]["dice"]["n"] == len(row["cases"])
     assert body["lacking"] == {"ct": ["t2"], "pet": ["t1"]}
@@ -164,7 +164,7 @@ def test_overlays_show_the_modalities_that_a_patient_has():
 
 
 def test_the_ellipsoid_is_that_of_the_whole_field_of_view():
-    """A record cropped to the body tells the same of it as one that is not."""
+    """A record that is cropped to the body gives the same ellipsoid."""
     whole = oblique_grid().for_network((0.0, 0.0, 0.0))
     start, stop = np.array([2, 3, 4]), np.array(whole.shape) - [1, 5, 2]
     box = tuple(slice(*ends) for ends in zip(start, stop))

@@ -84,7 +84,7 @@ def test_distances_of_voxel_surfaces_differ_by_at_most_a_voxel(scored):
 
 
 def test_the_references_agree_on_voxel_surfaces(scored):
-    """So that neither's numbers are those of a mistake in how it was called."""
+    """This makes it unlikely that one of them was called in a wrong way."""
     for pair, row, _ in scored:
         for measure in ("hd_max_mm", "hd95_mm", "assd_mm"):
             if VOXELS + measure in row["monai"]:

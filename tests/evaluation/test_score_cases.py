@@ -1,4 +1,4 @@
-"""Segmenters that know the answer, through the way that networks' masks take to the patient's own grid."""
+"""Scores of segmenters that return the truth, after resampling to the patient's own grid."""
 
 import math
 import threading
@@ -46,7 +46,7 @@ def test_the_truth_on_another_spacing_differs_by_resampling_only():
 
 
 def test_a_shifted_mask_has_the_distance_of_its_shift():
-    """A transposed or flipped way back to the native grid would not give the shift's own distance."""
+    """A transposed or flipped resampling to the native grid would give another distance."""
     record = _patients((0.0, 0.0, 0.0))[0]
     _, order, flips = record.native_grid.reordered()
     row_voxels = 4
@@ -114,7 +114,7 @@ def test_scores_do_not_depend_on_how_many_are_scored_at_a_time():
 
 @pytest.mark.parametrize("spacing_mm", [(0.0, 0.0, 0.0), (4.0, 2.2, 2.2)])
 def test_the_mask_that_is_shown_is_the_one_that_is_scored(spacing_mm):
-    """A speck far from the lesion is seen where it is scored, and gone where post-processing drops it."""
+    """A speck far from the lesion is shown if it is scored, and not shown if post-processing removes it."""
 
     def with_speck(record):
         soft = _truth(record)
@@ -122,15 +122,15 @@ def test_the_mask_that_is_shown_is_the_one_that_is_scored(spacing_mm):
         return soft
 
     def shown(steps):
-        held = []
+        answers_seen = []
         scores = evaluate_predictions(
             _patients(spacing_mm)[:1],
             {"a": with_speck},
             thresholds={"a": {LESION: 0.4}},
             postprocessing={"a": {LESION: Postprocessing.parse(steps)}},
-            on_case=lambda record, answers: held.append((record, answers["a"])),
+            on_case=lambda record, answers: answers_seen.append((record, answers["a"])),
         )["a"][LESION]
-        ((record, answer),) = held
+        ((record, answer),) = answers_seen
         assert answer.score == scores[0] and answer.masks.shape == (1, *record.grid.shape)
         return record, answer
 
@@ -145,7 +145,7 @@ def test_the_mask_that_is_shown_is_the_one_that_is_scored(spacing_mm):
 
 
 def test_few_patients_are_in_memory_at_a_time():
-    """A record is read only when one before it is finished."""
+    """The next record is read only after an earlier record is finished."""
     finished, ahead = [], []
 
     def records():

@@ -1,4 +1,4 @@
-"""From probabilities on a record's grid, whole or cropped, to a mask on the patient's own."""
+"""Masks on the patient's own grid from probabilities on a whole or cropped record's grid."""
 
 import dataclasses
 

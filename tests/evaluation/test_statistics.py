@@ -1,4 +1,4 @@
-"""Medians, intervals, means without the missed, failures by name: of scores that a test chooses."""
+"""Medians, intervals, means without missed patients, and failures by name, for given scores."""
 
 import dataclasses
 import json
@@ -38,8 +38,8 @@ def test_the_coverage_of_intervals_of_few_patients():
         assert f"{share:.0%} with {patients}" in bootstrap.METHOD
     # Of 200 draws of five patients; four standard errors are 0.1.
     drawn = np.random.default_rng(0).normal(size=(200, 5)).tolist()
-    held = sum(low <= 0 <= high for low, high in bootstrap.intervals(drawn))
-    assert held / 200 == pytest.approx(bootstrap.COVERAGE[5], abs=0.1)
+    covered = sum(low <= 0 <= high for low, high in bootstrap.intervals(drawn))
+    assert covered / 200 == pytest.approx(bootstrap.COVERAGE[5], abs=0.1)
 
 
 def test_few_patients_have_no_interval():
@@ -55,8 +55,8 @@ def _false_alarm(patient):
 
 
 def test_means_with_and_without_the_missed_and_false_alarms():
-    held = [case_score(f"p{index}", dice) for index, dice in enumerate((0.6, 0.0, 0.8, 0.7))] + [_false_alarm("p4")]
-    summary = scores.summarise(held)
+    cases = [case_score(f"p{index}", dice) for index, dice in enumerate((0.6, 0.0, 0.8, 0.7))] + [_false_alarm("p4")]
+    summary = scores.summarise(cases)
     assert summary["dice"]["mean"] == pytest.approx(2.1 / 5) and summary["dice"]["median"] == 0.6
     assert summary["hd95_mm"]["mean"] == pytest.approx((3 * 10 + 2 * 100) / 5)
     without = summary[scores.WITHOUT]
@@ -70,10 +70,10 @@ def test_means_with_and_without_the_missed_and_false_alarms():
 
 def test_lesions_are_added_up_where_all_patients_have_them_counted():
     counts = {"lesions_true": 2, "lesions_predicted": 3, "lesions_found": 1, "lesions_missed": 1, "lesions_false": 2}
-    held = [dataclasses.replace(case_score(name, 0.5), **counts) for name in "abc"]
-    assert scores.summarise(held)["lesions"] == {"true": 6, "predicted": 9, "found": 3, "missed": 3, "false": 6}
+    cases = [dataclasses.replace(case_score(name, 0.5), **counts) for name in "abc"]
+    assert scores.summarise(cases)["lesions"] == {"true": 6, "predicted": 9, "found": 3, "missed": 3, "false": 6}
     without = dataclasses.replace(case_score("d", 0.5), lesions_true=None)
-    assert scores.summarise([*held, without])["lesions"] is None
+    assert scores.summarise([*cases, without])["lesions"] is None
 
 
 def test_a_row_with_missed_patients_only_has_no_other_means():
@@ -82,9 +82,9 @@ def test_a_row_with_missed_patients_only_has_no_other_means():
 
 
 def test_failures_are_named_once_and_the_worst_first():
-    held = [case_score(name, dice) for name, dice in (("a", 0.49), ("b", 0.5), ("c", 0.1), ("d", 0.0))]
-    held += [_false_alarm("e"), dataclasses.replace(case_score("f", 0.9), hd95_mm=math.inf)]
-    found = failures.listed(held, 0.5)
+    cases = [case_score(name, dice) for name, dice in (("a", 0.49), ("b", 0.5), ("c", 0.1), ("d", 0.0))]
+    cases += [_false_alarm("e"), dataclasses.replace(case_score("f", 0.9), hd95_mm=math.inf)]
+    found = failures.listed(cases, 0.5)
     assert found == {
         "missed": ["d"],
         "false_alarms": ["e"],

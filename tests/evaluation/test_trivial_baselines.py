@@ -1,4 +1,4 @@
-"""The rows that read no network find what was planted."""
+"""The no-network baselines recover known ellipsoids and thresholds."""
 
 import dataclasses
 
@@ -84,7 +84,7 @@ def test_scan_over_thresholds_equals_counting_voxels():
 
 
 def test_patients_without_lesion_do_not_change_the_fit():
-    """Nine of ten patients have none: a row that draws nothing would else be the best one."""
+    """Nine of ten patients have no lesion. If they counted, an empty mask would be the best baseline."""
     grid = _network_grid((10, 20, 20), (3.0, 2.0, 2.0))
     records = [_record(grid, trivial_baselines.ellipsoid(grid, 5.0))] + [_record(grid, np.zeros(grid.shape))] * 9
     fitted = trivial_baselines.fit(records, NORMALISATION)[trivial_baselines.ELLIPSOID_NAME][LESION]

@@ -1,4 +1,4 @@
-"""A cross-validation in small: trained once, interrupted and resumed, pooled, published and refused."""
+"""A small cross-validation: interrupted, resumed, pooled, published and refused."""
 
 import dataclasses
 import json
@@ -209,7 +209,7 @@ def test_a_row_with_its_own_labelled_patients_has_folds_of_its_own(tmp_path):
 
 
 def test_masks_of_another_tool_are_compared_with_the_pooled_scores(done, tmp_path):
-    """All patients whom the folds test are labelled in the dataset itself, whose hash the pooled scores have."""
+    """The dataset itself has all tested patients as labelled patients. The pooled scores have its hash."""
     options = {"masks": str(done.root / "experiment" / "volumes" / "labelsTr"), "dataset": str(done.dataset)}
     evaluate(EvaluateConfig(**options, partition="labelled", output=str(tmp_path / "truth"), name="truth"))
     external = tmp_path / "truth" / "metrics.json"

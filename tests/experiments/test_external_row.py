@@ -1,4 +1,4 @@
-"""Rows of an experiment that another tool made: from the flag to the table."""
+"""Rows of another tool in an experiment, from the flag to the table."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Figures of an experiment: they are pictures, as large as their rows ask for."""
+"""Figures of an experiment: valid pictures, whose size depends on the rows."""
 
 import io
 
@@ -62,7 +62,7 @@ def test_a_set_of_modalities_has_a_panel_and_a_column_each(tmp_path):
     assert summary.columns(found, ("mr",)) == ("mr",)
     (line,) = (line for line in summary.lines(found, "ours", None) if (line.modality, line.row) == ("mean", "ours"))
     assert line.metrics["dice"].mean == pytest.approx(0.6)
-    both, three, one = (_drawn(figure.table_png, held, baseline=None) for held in (cells, cells[:1], cells[1:]))
+    both, three, one = (_drawn(figure.table_png, of_cells, baseline=None) for of_cells in (cells, cells[:1], cells[1:]))
     assert both.width == three.width > 2 * one.width and both.height > three.height
 
 

@@ -125,7 +125,7 @@ def test_folds_of_other_patients_are_refused(given, message):
 
 
 def test_people_are_patients_and_not_studies(monkeypatch):
-    """Two studies of one patient are dealt together, and the larger lesion counts."""
+    """Two studies of one patient are in the same fold, and the larger lesion counts."""
 
     def case(name, *modalities):
         return types.SimpleNamespace(case_id=name, modalities=modalities)

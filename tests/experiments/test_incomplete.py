@@ -1,4 +1,4 @@
-"""Grids that are not finished, and runs that cannot stand in one table."""
+"""Grids that are not finished, and runs that cannot be compared."""
 
 import json
 

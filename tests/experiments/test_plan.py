@@ -1,4 +1,4 @@
-"""What an experiment plans: its cells in their order, and what it refuses before anything is started."""
+"""The plan of an experiment: the order of its cells, and errors before any run starts."""
 
 import dataclasses
 import json
@@ -97,8 +97,8 @@ def test_mistakes_are_errors_before_any_process_starts(lines, message, tmp_path)
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
     words = [f"--flagfile={flagfile(tmp_path, *ROWS, '--seeds=0,1')}", f"--output={tmp_path / 'out'}", "--dry_run"]
     commandline.call("semicml_tf.experiment", words)
-    told = capsys.readouterr().out
-    assert "2 datasets, 0 made; 4 runs, 0 finished" in told and "pool of 5 patients" in told
+    printed = capsys.readouterr().out
+    assert "2 datasets, 0 made; 4 runs, 0 finished" in printed and "pool of 5 patients" in printed
     assert not (tmp_path / "out").exists()
 
 
@@ -106,9 +106,9 @@ def test_the_printed_command_makes_the_same_cells(tmp_path):
     path = flagfile(tmp_path, *ROWS)
     words = [f"--flagfile={path}", "--output=out folder", "--seeds=3,1", "--row=more: --method=cps --width=4"]
     config = commandline.config("semicml_tf.experiment", [*words, "--workers=1", "--tables_only"])
-    told = shlex.split(job.command(config))
-    assert told[:3] == ["python", "-m", "semicml_tf.experiment"] and "--tables_only" not in told
-    again = commandline.config("semicml_tf.experiment", told[3:])
+    printed = shlex.split(job.command(config))
+    assert printed[:3] == ["python", "-m", "semicml_tf.experiment"] and "--tables_only" not in printed
+    again = commandline.config("semicml_tf.experiment", printed[3:])
     assert plan.make(again) == plan.make(config)
     assert len(plan.make(again).cells) == 6
 
@@ -200,22 +200,22 @@ def _write_run(cell, **body):
 
 
 @pytest.mark.parametrize(
-    "change,told_of",
+    "change,difference",
     [
         ({"initial_run": "/runs/first"}, "--init_from=/runs/first, now "),
         ({"meaning_of_settings": 1}, "another version"),
     ],
     ids=["started with another run", "of another version"],
 )
-def test_a_run_made_with_other_flags_is_not_used(change, told_of, tmp_path):
+def test_a_run_made_with_other_flags_is_not_used(change, difference, tmp_path):
     experiment = planned(tmp_path, *ROWS)
     for cell in experiment.cells:
         cell.folder.mkdir(parents=True)
         settings = runs.grid.settings_as_flags(experiment.study, cell)
         _write_run(cell, settings=settings, **(change if cell.row == "plain" else {}))
-    marked, told = runs.with_stale_cells(experiment)
+    marked, messages = runs.with_stale_cells(experiment)
     assert [cell.stale for cell in marked.cells] == [False, True]
-    assert len(told) == 1 and "row 'plain'" in told[0] and told_of in told[0]
+    assert len(messages) == 1 and "row 'plain'" in messages[0] and difference in messages[0]
 
 
 def test_a_run_of_other_settings_is_named_with_the_differences(tmp_path):
@@ -226,9 +226,9 @@ def test_a_run_of_other_settings_is_named_with_the_differences(tmp_path):
         settings.pop("l2")  # as if written before there was this setting: it meant the default
         cell.folder.mkdir(parents=True)
         _write_run(cell, settings=settings)
-    marked, told = runs.with_stale_cells(experiment)
+    marked, messages = runs.with_stale_cells(experiment)
     assert [cell.stale for cell in marked.cells] == [False, True]
-    assert len(told) == 1 and "row 'plain'" in told[0] and "--width=4, now 2" in told[0]
+    assert len(messages) == 1 and "row 'plain'" in messages[0] and "--width=4, now 2" in messages[0]
 
 
 @pytest.mark.parametrize(

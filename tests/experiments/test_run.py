@@ -1,4 +1,4 @@
-"""An experiment in small from volumes to its table: killed, gone on with, refused, and told of."""
+"""A small experiment from volumes to its table: killed, resumed, refused, and reported."""
 
 import json
 import re

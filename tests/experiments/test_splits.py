@@ -1,4 +1,4 @@
-"""Who is labelled in which cell of an experiment: nested, disjoint, and another draw for each seed."""
+"""Labelled patients of an experiment's cells: nested draws, disjoint partitions, another draw for each seed."""
 
 import json
 
@@ -73,11 +73,11 @@ def test_the_base_split_of_volumes_is_given_or_lies_beside_them(tmp_path):
         base_split(study, source, None)
     (source / "split.json").write_text(json.dumps(BASE.to_json()))
     assert base_split(study, source, None) == BASE
-    told = tmp_path / "told.json"
-    told.write_text(json.dumps({"labelled": ["a"], "validation": ["b"], "test": ["c"]}))
-    assert base_split(study, source, str(told))["labelled"] == ("a",)
-    of_study = Study((str(flagfile(tmp_path, f"--split={told}")),))
+    split_file = tmp_path / "given.json"
+    split_file.write_text(json.dumps({"labelled": ["a"], "validation": ["b"], "test": ["c"]}))
+    assert base_split(study, source, str(split_file))["labelled"] == ("a",)
+    of_study = Study((str(flagfile(tmp_path, f"--split={split_file}")),))
     assert base_split(of_study, source, None)["labelled"] == ("a",)
-    told.write_text(json.dumps({"labelled": ["a"], "validation": ["b"]}))
+    split_file.write_text(json.dumps({"labelled": ["a"], "validation": ["b"]}))
     with pytest.raises(UserError, match="expected patients in 'test'"):
-        base_split(study, source, str(told))
+        base_split(study, source, str(split_file))

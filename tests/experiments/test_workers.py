@@ -1,4 +1,4 @@
-"""The processes of an experiment: their order, their number, how they end; and the lock on its folder."""
+"""The processes of an experiment (order, number, end), and the lock on its folder."""
 
 import os
 import pathlib

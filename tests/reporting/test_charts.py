@@ -1,4 +1,4 @@
-"""The report's drawings: places on axes, dots that hide none, colours of maps."""
+"""The report's charts: positions on axes, dots without overlap, colours of maps."""
 
 import numpy as np
 import pytest

@@ -27,8 +27,8 @@ def test_a_run_gets_its_page_beside_it(runs, capsys):
     _report(runs[0])
     made = (runs[0] / "report.html").read_text(encoding="utf-8")
     assert made.startswith("<!DOCTYPE html>") and shlex.quote(f"--run={runs[0]}") in html.unescape(made)
-    told = capsys.readouterr()
-    assert str(runs[0] / "report.html") in told.out and "images of patients" in told.out and told.err == ""
+    printed = capsys.readouterr()
+    assert str(runs[0] / "report.html") in printed.out and "images of patients" in printed.out and printed.err == ""
 
 
 def test_several_runs_in_one_page_named_one_after_the_other(runs, tmp_path):
@@ -42,9 +42,9 @@ def test_several_runs_in_one_page_named_one_after_the_other(runs, tmp_path):
 def test_missing_parts_are_also_printed(tmp_path, capsys):
     folder = report_runs.write(tmp_path / "fresh", {}, evaluated=False)
     _report(folder)
-    told = capsys.readouterr()
-    assert "images of patients" not in told.out
-    lines = told.err.splitlines()
+    printed = capsys.readouterr()
+    assert "images of patients" not in printed.out
+    lines = printed.err.splitlines()
     assert lines == [
         f"{folder}: Not evaluated on 'test': run python -m semicml_tf.evaluate --run={shlex.quote(str(folder))}"
     ]

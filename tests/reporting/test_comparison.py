@@ -1,4 +1,4 @@
-"""What the report says of several runs: which network beats what, and what labels are worth."""
+"""The report on several runs: comparisons of networks, and saved labels."""
 
 import json
 
@@ -28,10 +28,10 @@ def _rows(parsed, caption):
 def test_the_first_lines_say_whether_a_network_beats_the_baselines(tmp_path):
     dice = {"ct": dict.fromkeys(NAMES, 0.05), "pet": dict.fromkeys(NAMES, 0.7)}  # the blind row has 0.1
     parsed = _page(report_runs.write(tmp_path / "run", dice, images=None))
-    told = parsed.text
-    assert "mean DSC 0.050, 0 of 8 patients missed" in told and "mean DSC 0.700" in told
-    assert "Not above" in told and told.index("Not above") < told.index("Above the best no-network baseline")
-    assert "8 test patients, networks for ct and pet, trained by semi_cml then prel, seed 7." in told
+    text = parsed.text
+    assert "mean DSC 0.050, 0 of 8 patients missed" in text and "mean DSC 0.700" in text
+    assert "Not above" in text and text.index("Not above") < text.index("Above the best no-network baseline")
+    assert "8 test patients, networks for ct and pet, trained by semi_cml then prel, seed 7." in text
 
 
 def test_runs_are_tested_against_each_other_patient_by_patient(tmp_path):
@@ -73,12 +73,12 @@ def test_labels_saved_are_read_from_the_curve_of_labelled_patients_alone(tmp_pat
     assert {"4", "2", "more than 8", "more than 6"} <= set(cells)
 
 
-@pytest.mark.parametrize(("curve", "told"), [({4: [0.5]}, "Here: only runs with 4"), ({}, "Here: none")])
-def test_the_page_says_why_labels_saved_are_unknown(curve, told):
+@pytest.mark.parametrize(("curve", "text"), [({4: [0.5]}, "Here: only runs with 4"), ({}, "Here: none")])
+def test_the_page_says_why_labels_saved_are_unknown(curve, text):
     body = annotation_curve.labels_saved(
         {"ct": {"prel": {4: [0.6], 8: [0.7]}, **({"supervised": curve} if curve else {})}}
     )
-    assert "is unknown" in body and told in body
+    assert "is unknown" in body and text in body
 
 
 def test_a_score_below_the_curve_saves_nothing():

@@ -1,4 +1,4 @@
-"""The report's page as its reader's browser gets it: taken apart again, without a browser."""
+"""The report's page, parsed without a browser."""
 
 import base64
 import gzip
@@ -109,7 +109,7 @@ def test_every_patient_has_a_card_in_the_order_of_the_ranks(parsed):
     assert sum(tag == "img" for tag, _ in parsed.elements) == 5 * len(NAMES)
 
 
-def test_the_slice_with_the_most_errors_is_shown_where_it_is_another_one(tmp_path):
+def test_the_slice_with_the_most_errors_is_shown_if_it_is_another_slice(tmp_path):
     folder = report_runs.write(tmp_path / "run", _dice(["a", "b"]))
     cases = folder / "evaluation" / "test" / "cases"
     shutil.copy(cases / "0000" / "slice.npz", cases / "0000" / "errors.npz")
@@ -146,19 +146,21 @@ def test_the_viewer_has_the_ten_worst_and_the_five_best_and_their_files(parsed):
     openers = [given["data-case"] for tag, given in parsed.elements if tag == "button" and given.get("class") == "open"]
     assert openers == [entry["key"] for entry in entries]
     for entry in entries:
-        keys = [*entry["truths"], *(held["image"] for held in entry["modalities"])]
-        keys += [key for held in entry["modalities"] for name in ("masks", "probabilities") for key in held[name]]
+        keys = [*entry["truths"], *(modality["image"] for modality in entry["modalities"])]
+        keys += [
+            key for modality in entry["modalities"] for name in ("masks", "probabilities") for key in modality[name]
+        ]
         for key in keys:
             assert gzip.decompress(base64.b64decode(parsed.block(f"volume-{key}")))[344:347] == b"n+1"
-    assert [held["name"] for held in entries[0]["modalities"]] == ["ct", "pet"]
+    assert [modality["name"] for modality in entries[0]["modalities"]] == ["ct", "pet"]
     one = report_runs.record("x", 0)
     inside = one.grid.affine @ [*(size / 2 for size in one.grid.shape), 1]
     assert entries[0]["focus_mm"] == pytest.approx(inside[:3], abs=6)
 
 
 def test_the_bundled_viewer_has_the_hash_of_its_note():
-    held, source = json.loads(viewer.asset("niivue/source.json")), viewer.niivue_source()
-    assert hashlib.sha256(source.encode()).hexdigest() == held["sha256"]
+    note, source = json.loads(viewer.asset("niivue/source.json")), viewer.niivue_source()
+    assert hashlib.sha256(source.encode()).hexdigest() == note["sha256"]
     # It stands within a script element, whose hash the page's policy names: a browser must find it unchanged.
     assert "</script" not in source.lower() and "<!--" not in source and "\r" not in source
     assert "Niivue" in viewer.asset("niivue/LICENSE")
@@ -201,8 +203,8 @@ def test_the_gap_is_read_from_the_report_on_relearning_if_present(run, tmp_path)
 
 
 def test_the_page_shows_commands_seeds_and_hashes(parsed):
-    for told in ("python -m semicml_tf.train '--dataset=some where'", "a" * 64, "d" * 64, "--seed=7"):
-        assert told in parsed.text
+    for expected in ("python -m semicml_tf.train '--dataset=some where'", "a" * 64, "d" * 64, "--seed=7"):
+        assert expected in parsed.text
     assert parsed.texts[parsed.texts.index("seed") + 1] == "7"
 
 
@@ -272,7 +274,8 @@ def test_the_viewer_shows_the_masks_that_were_scored(tmp_path):
     parsed = Parsed(_build(folder).decode())
     (entry,) = json.loads(parsed.block("viewer-cases"))
     raw = [
-        gzip.decompress(base64.b64decode(parsed.block(f"volume-{held['masks'][0]}"))) for held in entry["modalities"]
+        gzip.decompress(base64.b64decode(parsed.block(f"volume-{modality['masks'][0]}")))
+        for modality in entry["modalities"]
     ]
     assert all(np.frombuffer(one, "<f4", 2, 112).tolist() == [1.0, 0.0] for one in raw)
     answers = report_runs.answers(report_runs.record("a", 0), 0, {"ct": 0.9, "pet": 0.95})
@@ -311,7 +314,7 @@ def test_columns_that_this_version_does_not_know_are_shown(tmp_path):
             case |= {"novel_mm": 7.77, "lesions_missed": 1}
     path.write_text(json.dumps(body))
     parsed = Parsed(_build(folder).decode())
-    for told in (
+    for expected in (
         "novel mm",
         "12.3",
         "10.5 to 14.2",
@@ -321,7 +324,7 @@ def test_columns_that_this_version_does_not_know_are_shown(tmp_path):
         "a (1), b (1)",
         "b (0.321)",
     ):
-        assert told in parsed.texts or any(told in text for text in parsed.texts), told
+        assert expected in parsed.texts or any(expected in text for text in parsed.texts), expected
 
 
 def test_three_regions_of_four_modalities(tmp_path):
@@ -335,10 +338,10 @@ def test_three_regions_of_four_modalities(tmp_path):
     entries = json.loads(parsed.block("viewer-cases"))
     assert [entry["classes"] for entry in entries] == [["wt", "tc", "et"]] * 2
     for entry in entries:
-        assert len(entry["truths"]) == 3 and [held["name"] for held in entry["modalities"]] == list(
+        assert len(entry["truths"]) == 3 and [modality["name"] for modality in entry["modalities"]] == list(
             report_runs.CONTRASTS
         )
-        assert {len(held[what]) for held in entry["modalities"] for what in ("masks", "probabilities")} == {3}
+        assert {len(modality[what]) for modality in entry["modalities"] for what in ("masks", "probabilities")} == {3}
 
 
 def test_outlines_of_classes_have_their_colours():
@@ -365,7 +368,7 @@ def test_outlines_of_classes_have_their_colours():
     assert left.all() and 0.2 < right.mean() < 0.8
 
 
-def test_half_a_letter_in_a_name_is_replaced(tmp_path):
+def test_a_lone_surrogate_in_a_name_is_replaced(tmp_path):
     folder = report_runs.write(tmp_path / "run", _dice(["a", "b"]))
     path = folder / "evaluation" / "test" / "metrics.json"
     path.write_text(path.read_text().replace('"notes": []', '"notes": ["half \\ud800 letter"]'))

@@ -1,4 +1,4 @@
-"""Which files of a folder are the masks of which case."""
+"""Mask files of a folder by case."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Masks that were flipped, transposed or shifted are noticed; masks that are merely bad are not."""
+"""Flipped, transposed and shifted masks are detected; other bad masks are not."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Values and segments that stand for the classes."""
+"""Values and segments of the classes."""
 
 import pathlib
 
