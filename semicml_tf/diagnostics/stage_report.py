@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from semicml_tf.diagnostics.config import DiagnoseConfig
 from semicml_tf.diagnostics.relearning import Relearning
 from semicml_tf.errors import UserError
 from semicml_tf.evaluation import data_provenance, report
-from semicml_tf.evaluation.dice_by_case import dice_by_case
-from semicml_tf.evaluation.segment import CaseSegmenter, by_network
+from semicml_tf.evaluation.score_cases import segmented
+from semicml_tf.evaluation.segment import CaseSegmenter, by_network, native_masks
+from semicml_tf.inference.agreement import dice
 from semicml_tf.labels import LabelDefinition
 from semicml_tf.records.case_record import CaseRecord
 from semicml_tf.records.dataset import DatasetInfo
@@ -192,6 +194,48 @@ def _scored(rows: Sequence[_Row], records: Iterable[CaseRecord], count: int, pat
     ]
 
 
+def dice_by_case(
+    records: Iterable[CaseRecord],
+    segmenters: Mapping[str, CaseSegmenter],
+    thresholds: Mapping[str, Mapping[str, float]],
+    *,
+    jobs: int = 1,
+) -> dict[str, dict[str, float]]:
+    """Mean DSC over classes on the patient's own grid, without post-processing and ignored voxels.
+
+    Args:
+        records: labelled, read once, one at a time in memory.
+        segmenters: by row name. A record for which a segmenter returns None is not scored in that row.
+        thresholds: on the probability, by row name and class; {} for exclusive classes.
+        jobs: masks that are scored at the same time, on threads.
+
+    Returns:
+        DSC by row name and case.
+
+    Raises:
+        UserError: a record has no label, or a segmenter's answer is not finite.
+    """
+    scores: dict[str, dict[str, float]] = {name: {} for name in segmenters}
+    with ThreadPoolExecutor(jobs, thread_name_prefix="dice") as pool:
+        for record in records:
+            waiting = {
+                name: pool.submit(_dice, probabilities, record, thresholds[name])
+                for name, probabilities in segmented(record, segmenters).items()
+            }
+            for name, future in waiting.items():
+                scores[name][record.case_id] = future.result()
+    return scores
+
+
+def _dice(probabilities: np.ndarray, record: CaseRecord, thresholds: Mapping[str, float]) -> float:
+    labels, ignored = record.labels, record.labels.ignored(record.native_label)
+    valid = ... if ignored is None else ~ignored
+    masks = native_masks(probabilities, record, thresholds, {})
+    return float(
+        np.mean([dice(mask[valid], labels.mask(record.native_label, class_name)[valid]) for class_name, mask in masks])
+    )
+
+
 def _comparison(scores: Sequence[dict], better: str) -> list[dict]:
     labels: dict[str, dict[str, dict[str, float]]] = {}
     for row in scores:
@@ -230,13 +274,15 @@ def pooled(bodies: Sequence[dict]) -> dict:
 
     A patient who was scored in several runs counts once for each.
     """
-    dice: dict[tuple, list[float]] = {}
+    values_by_row: dict[tuple, list[float]] = {}
     for row in (row for body in bodies for row in body["scores"]):
-        dice.setdefault((row["kind"], row["patients"], row["when"], row["name"]), []).extend(row["dice"].values())
+        values_by_row.setdefault((row["kind"], row["patients"], row["when"], row["name"]), []).extend(
+            row["dice"].values()
+        )
     keys = ("kind", "patients", "when", "name")
     scores = [
         {**dict(zip(keys, key)), "count": len(values), "mean": float(np.mean(values)) if values else None}
-        for key, values in dice.items()
+        for key, values in values_by_row.items()
     ]
     times: dict[str, list[dict]] = {}
     for row in (row for body in bodies for row in body["comparison"]):

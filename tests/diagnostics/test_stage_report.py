@@ -8,9 +8,8 @@ import pytest
 
 from semicml_tf import commandline
 from semicml_tf.diagnostics import stage_text
-from semicml_tf.diagnostics.stage_report import compared, pooled
+from semicml_tf.diagnostics.stage_report import compared, dice_by_case, pooled
 from semicml_tf.errors import UserError
-from semicml_tf.evaluation.dice_by_case import dice_by_case
 from semicml_tf.labels import LabelDefinition
 from tests.support.evaluation_data import boxes
 from tests.support.quick_runs import shallow

@@ -65,11 +65,11 @@ def _read(path: pathlib.Path, native: Grid, values: MaskValues) -> CaseMasks:
     if files.is_dicom(path):
         return _segments(path, native, values)
     if files.is_nrrd(path):
-        read_grid, read_label, most = nrrd.read_grid, nrrd.read_label, math.prod(native.shape)
+        read_grid, read_label = nrrd.read_grid, nrrd.read_label
     else:
-        read_grid, read_label, most = nifti.read_grid, nifti.read_label, math.prod(native.shape)
+        read_grid, read_label = nifti.read_grid, nifti.read_label
     place = _placement(read_grid(path), native, path)
-    stored, _ = read_label(path, most_voxels=most)
+    stored, _ = read_label(path, most_voxels=math.prod(native.shape))
     masks, background = values.masks(stored, path)
     placed = {name: np.ascontiguousarray(place.apply(mask)) for name, mask in masks.items()}
     return CaseMasks(placed, place.is_reordered, background)
