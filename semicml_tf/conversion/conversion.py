@@ -20,6 +20,7 @@ from semicml_tf.conversion.execution.tasks import CaseJob
 from semicml_tf.conversion.execution.work_folder import WorkFolder
 from semicml_tf.conversion.planning import fingerprint as fingerprints
 from semicml_tf.conversion.planning import plan as plans
+from semicml_tf.conversion.planning.flagfiles import flagfiles
 from semicml_tf.conversion.planning.patches import plan_patches
 from semicml_tf.conversion.privacy.names import Hidden, Open
 from semicml_tf.conversion.settings import Settings
@@ -104,7 +105,7 @@ class Conversion:
             split, chosen, reports = self._usable(split, chosen, cases, reports, issues)
             kinds = self._kinds()
             fingerprint = self._fingerprint(chosen, reports)
-            window = self._plan(fingerprint)
+            window, plan_files = self._plan(fingerprint)
             if self._kinds() != kinds:
                 self.report("note: the cases are verified again with the planned normalisation")
                 reports, issues = self._verify(chosen, odd, work)
@@ -112,7 +113,7 @@ class Conversion:
                 fingerprint = self._fingerprint(chosen, reports)
             while True:
                 try:
-                    return self._convert(work, split, chosen, reports, issues, fingerprint, window)
+                    return self._convert(work, split, chosen, reports, issues, fingerprint, window, plan_files)
                 except pipeline.CasesFailed as error:
                     if not self.config.skip_bad_cases:
                         raise
@@ -247,7 +248,15 @@ class Conversion:
             self.report(f"all findings: {self._report}")
 
     def _convert(
-        self, work: WorkFolder, split, chosen, reports: Mapping[str, CaseReport], issues, fingerprint, window
+        self,
+        work: WorkFolder,
+        split,
+        chosen,
+        reports: Mapping[str, CaseReport],
+        issues,
+        fingerprint,
+        window,
+        plan_files,
     ) -> ConvertResult:
         jobs = self._jobs(chosen, work)
         if not jobs:
@@ -263,6 +272,7 @@ class Conversion:
             findings.FILE_NAME: self._verify_json(issues, len(reports)),
             fingerprints.FILE_NAME: fingerprint.to_json(),
             case_cards.FILE_NAME: case_cards.as_json([self._card(job, reports[job.case.case_id]) for job in jobs]),
+            **plan_files,
         }
         pictures = [job.preview for job in jobs if job.preview]
         if pictures:
@@ -274,6 +284,8 @@ class Conversion:
         counts = ", ".join(f"{name} {len(info.partitions[name])}" for name in PARTITIONS)
         shards = f"{len(info.shard_sha256)} shard{'s' * (len(info.shard_sha256) != 1)}"
         lines = [f"{self.target.name}: {counts} cases in {shards}, data hash {info.data_hash[:12]}"]
+        if plan_files:
+            lines.append(f"flags of training: {', '.join(plan_files)} in {self.target.name}")
         for name in ("labelled", "validation"):
             if not info.partitions[name]:
                 lines.append(f"note: no case is in the partition '{name}', which training needs")
@@ -296,10 +308,14 @@ class Conversion:
         span = job.case.spans[-1] if job.case.spans else 0
         return statistics.card(report, partition=job.partition, span=span, modalities=self.settings.modalities)
 
-    def _plan(self, fingerprint: fingerprints.Fingerprint) -> int | None:
-        """With --plan=auto, chooses the settings that the user did not give. Returns the planned window, or None."""
+    def _plan(self, fingerprint: fingerprints.Fingerprint) -> tuple[int | None, dict[str, str]]:
+        """With --plan=auto, chooses the settings that the user did not give.
+
+        Returns:
+            The planned window, and the texts of flagfiles by name; None and {} without a plan.
+        """
         if self.config.plan == "none":
-            return None
+            return None, {}
         self.report(fingerprint.table())
         given = ["spacing_mm"] if "spacing_mm" in configuration.given(self.config) else []
         given += [f"normalisation={text.partition('=')[0]}" for text in self.config.normalisation]
@@ -308,8 +324,9 @@ class Conversion:
             self.report(f"plan: {reason}")
         self.settings = plan.settings
         patches = plan_patches(fingerprint, self.settings)
-        self.report(f"plan: {patches if isinstance(patches, str) else patches.reason}")
-        return plan.window
+        reason, patches = (patches, None) if isinstance(patches, str) else (patches.reason, patches)
+        self.report(f"plan: {reason}")
+        return plan.window, flagfiles(plan, patches)
 
     def _preview_page(self, work: WorkFolder, jobs: Sequence[CaseJob], issues: Sequence[Finding]) -> str:
         from semicml_tf.conversion.preview.page import write_page

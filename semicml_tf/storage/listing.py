@@ -14,7 +14,7 @@ from semicml_tf.system import json_files
 
 INDEX = "dataset.json"
 # Files that conversion writes beside the shards. No others are uploaded: a folder may contain a pseudonym map.
-BESIDE = ("split.json", "verify.json", "fingerprint.json", "plan.json", "cards.json")
+BESIDE = ("split.json", "verify.json", "fingerprint.json", "plan.json", "plan.flags", "plan3d.flags", "cards.json")
 BELOW = ("preview/",)
 _SHARD = re.compile(r"[a-z]+-\d{5}-of-\d{5}\.tfrecord")
 _HASH = re.compile(r"[0-9a-f]{64}")

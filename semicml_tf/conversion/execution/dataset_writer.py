@@ -110,12 +110,12 @@ def require_classes(info: DatasetInfo) -> None:
             )
 
 
-def complete(info: DatasetInfo, files: Mapping[str, Mapping], pictures: Sequence[str], **extra) -> None:
+def complete(info: DatasetInfo, files: Mapping[str, Mapping | str], pictures: Sequence[str], **extra) -> None:
     """Writes a dataset's files other than its shards, and removes files of an earlier conversion with other flags.
 
     Args:
         info: the dataset in the work folder.
-        files: JSON by file name.
+        files: JSON or text by file name.
         pictures: existing files of the preview to keep, relative to the dataset's folder.
         extra: further fields of `dataset.json`, about how the dataset was made.
     """
@@ -126,7 +126,8 @@ def complete(info: DatasetInfo, files: Mapping[str, Mapping], pictures: Sequence
     for folder in (path for path in info.root.iterdir() if path.is_dir() and not any(path.iterdir())):
         folder.rmdir()
     for name, body in files.items():
-        atomic_files.write_json(info.root / name, body)
+        write = atomic_files.write_text if isinstance(body, str) else atomic_files.write_json
+        write(info.root / name, body)
     info.save(info.root, **extra)
 
 

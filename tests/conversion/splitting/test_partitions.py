@@ -190,6 +190,9 @@ def test_a_plan_chooses_what_is_not_given_and_says_why(source, tmp_path, capsys)
     assert info.spacing_mm == (3, 4, 4) and "plan: --spacing_mm=3,4,4: as given" in printed
     assert str(info.normalisation["pet"]) == "suv:0:10" and "plan: --normalisation=pet=suv:0:10: as given" in printed
     assert info.window == 32 and "plan: --window=32" in printed
+    assert f"flags of training: plan.flags, plan3d.flags in {info.root}\n" in printed
+    config = commandline.config("semicml_tf.train", [f"--flagfile={info.root}/plan.flags", "--dataset=d", "--output=r"])
+    assert config.window == 32
     fingerprint = json.loads((tmp_path / "out/fingerprint.json").read_text())
     tested = len(info.cases("test"))
     assert tested and fingerprint["cases"] == len(NAMES) - tested
