@@ -65,7 +65,8 @@ class TrainSettings:
     )
     steps_per_epoch: int = option(
         50,
-        "Steps between two validations. 0 means one pass over the labelled slices that are shown.",
+        "Steps between two validations. 0 means one pass over the labelled slices that are shown; of "
+        "patches, as many as cover these slices without overlap.",
         low=0,
         high=10**6,
         group=DATA,
@@ -247,14 +248,6 @@ def check_modalities(train: TrainSettings, method: MethodSettings, modalities: S
             f"expected --teacher_modality among auto, {', '.join(modalities)}, got '{method.teacher_modality}'",
             remedy="Correct --teacher_modality",
         )
-
-
-def steps_per_epoch(train: TrainSettings, lesion_slices: int, slices: int) -> int:
-    """Steps of an epoch: as set, or one pass over the labelled slices that are shown."""
-    if train.steps_per_epoch > 0:
-        return train.steps_per_epoch
-    shown = lesion_slices if train.lesion_fraction >= 1.0 else slices
-    return max(1, -(-shown // train.labelled_batch))
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -16,8 +17,7 @@ from semicml_tf.methods.base import Method
 from semicml_tf.methods.catalogue import MethodSettings
 from semicml_tf.methods.schedule import StagePlan
 from semicml_tf.networks import catalogue as networks
-from semicml_tf.records.dataset import DatasetInfo
-from semicml_tf.runs import settings as run_settings
+from semicml_tf.records.dataset import CaseEntry, DatasetInfo
 from semicml_tf.runs.settings import TrainSettings
 from semicml_tf.training.distributed.cluster import ALONE, Workers
 from semicml_tf.training.step import compiled_step
@@ -47,11 +47,7 @@ class Stages:
         self._info, self._train, self._method, self._strategy = info, train, method, strategy
         self._workers, self._jit_compile = workers, jit_compile
         labelled = training_cases(info, ("labelled",), train.incomplete_cases)
-        self.epoch_steps = run_settings.steps_per_epoch(
-            train,
-            sum(case.lesion_slices or 0 for case in labelled),
-            sum(case.shape[0] if case.annotated_slices is None else case.annotated_slices for case in labelled),
-        )
+        self.epoch_steps = steps_per_epoch(train, labelled)
 
     @property
     def total_steps(self) -> int:
@@ -146,3 +142,25 @@ class Stages:
         """The method's step as one graph: batch -> the step's terms."""
         sizes = self.sizes(number) if self._own_shards else None
         return compiled_step(method, self._strategy, sizes, jit_compile=self._jit_compile)
+
+
+def steps_per_epoch(train: TrainSettings, labelled: Iterable[CaseEntry]) -> int:
+    """Steps of an epoch: as set, or one pass over the labelled slices that are shown.
+
+    These are the annotated slices, or the slices with lesion if no other is drawn. One pass of patches has as many
+    patches as cover these slices of each case side by side, without overlap.
+    """
+    if train.steps_per_epoch > 0:
+        return train.steps_per_epoch
+    inputs = sum(_inputs(case, train) for case in labelled)
+    return max(1, math.ceil(inputs / train.labelled_batch))
+
+
+def _inputs(case: CaseEntry, train: TrainSettings) -> int:
+    """Slices or patches of a case in one pass."""
+    slices = case.shape[0] if case.annotated_slices is None else case.annotated_slices
+    if train.lesion_fraction >= 1.0:
+        slices = case.lesion_slices or 0
+    if len(train.patch.spatial) == 2:
+        return slices
+    return math.prod(math.ceil(size / side) for size, side in zip((slices, *case.shape[1:]), train.patch.spatial))
