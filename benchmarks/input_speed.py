@@ -5,6 +5,7 @@
 
 The command makes and converts a phantom in a temporary folder. With a window of three numbers, the stream has patches
 and the networks are 3-D. The rows take turns. Each ratio compares two rows of one round; the table shows the median.
+Processor milliseconds are summed over the cores: other work on the machine hardly changes them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ _BUFFERED = 8
 class InputSpeedConfig(StepSizes):
     """Options of `benchmarks.input_speed`."""
 
+    dataset: str = option(
+        "", "Converted dataset, e.g. that of `make demo`. Default: make and convert a phantom.", path=True
+    )
     steps: int = option(16, "Steps in a round.", low=1)
     augmentation: tuple[str, ...] = option(
         ("light", "strong"), "Augmentations, as of training; rows for each.", choices=tuple(LEVELS)
@@ -104,11 +108,12 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
             next(source)
         return source
 
-    def timed(call, supply) -> float:
-        begin = time.perf_counter()
+    def timed(call, supply) -> tuple[float, float]:
+        begin = time.perf_counter(), time.process_time()
         for _ in range(config.steps):
             call(next(supply))
-        return (time.perf_counter() - begin) / config.steps
+        wall, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
+        return wall / config.steps, processor / config.steps
 
     base = "steps on batches in memory"
     rows = {base: lambda: timed(train, iter(in_memory))}
@@ -121,14 +126,18 @@ def speeds(data: pathlib.Path, config: InputSpeedConfig) -> None:
             seconds[name].append(measure())
     print(f"{cpu.described()}\n")
     inputs = "slices" if isinstance(config.window, int) else "patches"
-    print(f"| what | {inputs}/s | relative to {base} |\n|---|---|---|")
+    print(f"| what | {inputs}/s | relative to {base} | processor ms a step |\n|{'---|' * 4}")
     for name, times in seconds.items():
-        ratio = statistics.median(one / other for one, other in zip(seconds[base], times))
-        print(f"| {name} | {config.slices / statistics.median(times):.0f} | {ratio:.2f} |")
+        ratio = statistics.median(one / other for (one, _), (other, _) in zip(seconds[base], times))
+        wall, processor = (statistics.median(column) for column in zip(*times))
+        print(f"| {name} | {config.slices / wall:.0f} | {ratio:.2f} | {1000 * processor:.0f} |")
 
 
 def main(config: InputSpeedConfig) -> None:
     """Measures and prints a Markdown table."""
+    if config.dataset:
+        speeds(pathlib.Path(config.dataset), config)
+        return
     with tempfile.TemporaryDirectory() as folder:
         speeds(dataset(pathlib.Path(folder), 10), config)
 
