@@ -8,6 +8,7 @@ the windows of a group of visits are shuffled together. Visits, cuts and shuffle
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Container, Mapping, Sequence
 
 import tensorflow as tf
@@ -24,7 +25,8 @@ from semicml_tf.storage import streaming
 
 _WINDOWS_A_VISIT = 4
 _VISITS_A_GROUP = 16
-_WINDOWS_A_GROUP = _WINDOWS_A_VISIT * _VISITS_A_GROUP
+# Of a group of patches. Groups of slices have `_VISITS_A_GROUP` visits, whatever their size.
+_GROUP_BYTES = 256 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,17 @@ class StreamSettings:
     seed: int
     labels: LabelDefinition = PLAIN
     may_lack: bool = False
+
+
+def visits_per_group(settings: StreamSettings) -> int:
+    """Visits whose windows are shuffled together: fewer if patches are large. Depends on the settings alone."""
+    if len(settings.patch.spatial) == 2:
+        return _VISITS_A_GROUP
+    channels = len(settings.modalities)
+    if settings.labelled:
+        channels += len(settings.labels.classes) + (settings.labels.ignored_code is not None)
+    patch_bytes = 4 * channels * math.prod(settings.patch.spatial)
+    return max(1, min(_VISITS_A_GROUP, _GROUP_BYTES // (_WINDOWS_A_VISIT * patch_bytes)))
 
 
 def _slice_index(slices, label, settings: StreamSettings, seed):
@@ -201,6 +214,8 @@ def window_stream(
     buffer = streaming.BUFFER_BYTES if info.streamed else None
     places = tf.constant([case.index for case in cases], tf.int64)
     count = len(cases)
+    group_visits = visits_per_group(settings)
+    windows_per_group = _WINDOWS_A_VISIT * group_visits
     # Each volume of such a modality is normalised by its own values.
     without_unit = {name for name in settings.modalities if info.normalisation[name].fixed is None}
 
@@ -224,15 +239,15 @@ def window_stream(
     def shuffled(group, windows):
         flat = tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0)), windows)
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(_WINDOWS_A_GROUP), seed=folded(settings.seed, 3, group)
+            tf.range(windows_per_group), seed=folded(settings.seed, 3, group)
         )
         return tf.nest.map_structure(lambda x: tf.gather(x, order), flat)
 
     first_window = first_step * settings.batch_size
-    first_group, skip = divmod(first_window, _WINDOWS_A_GROUP)
-    visits = tf.data.Dataset.range(first_group * _VISITS_A_GROUP, tf.int64.max)
+    first_group, skip = divmod(first_window, windows_per_group)
+    visits = tf.data.Dataset.range(first_group * group_visits, tf.int64.max)
     groups = visits.map(visit_case, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(
-        _VISITS_A_GROUP, drop_remainder=True
+        group_visits, drop_remainder=True
     )
     numbered = tf.data.Dataset.zip((tf.data.Dataset.range(first_group, tf.int64.max), groups))
     windows = numbered.map(shuffled).unbatch().skip(skip)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from semicml_tf.geometry.patch import Patch
+from semicml_tf.input import stream
 from semicml_tf.input.augmentation import LIGHT, NONE, STRONG
 from semicml_tf.input.patch import patch_of
 from semicml_tf.input.semi_supervised_batches import BatchSettings, batches
@@ -83,3 +84,21 @@ def test_a_stream_of_patches_shows_lesions_in_labelled_cases_alone(phantom_datas
     (late,) = batches(info, data, first_step=2).take(1).as_numpy_iterator()
     *_, third = batches(info, data).take(3).as_numpy_iterator()
     tf.nest.map_structure(np.testing.assert_array_equal, third, late)
+
+
+def test_groups_of_large_patches_have_fewer_visits_and_late_streams_stay_the_same(phantom_dataset, monkeypatch):
+    info = DatasetInfo.load(phantom_dataset)
+    how = StreamSettings(info.modalities, Patch((4, 16, 16)), 5, True, 0.5, NONE, seed=3)
+    assert stream.visits_per_group(how) == 16
+    # Two images and a label, (128, 128, 128) float32, are 24 MiB; a visit has four patches.
+    large = dataclasses.replace(how, patch=Patch((128, 128, 128)))
+    assert stream.visits_per_group(large) == 256 // (4 * 24)
+    assert stream.visits_per_group(dataclasses.replace(large, labelled=False)) == 256 // (4 * 16)
+    assert stream.visits_per_group(dataclasses.replace(large, patch=Patch((256, 256, 256)))) == 1
+    assert stream.visits_per_group(dataclasses.replace(large, patch=Patch(4096))) == 16
+    monkeypatch.setattr(stream, "_GROUP_BYTES", 2 * 4 * 3 * 4 * 4 * 16 * 16)
+    assert stream.visits_per_group(how) == 2
+    cases = info.cases("labelled")
+    *_, fourth = window_stream(info, cases, how).take(4).as_numpy_iterator()
+    (late,) = window_stream(info, cases, how, first_step=3).take(1).as_numpy_iterator()
+    tf.nest.map_structure(np.testing.assert_array_equal, fourth, late)
