@@ -30,7 +30,8 @@ def stage_class():
             rows, columns = self.spec.spatial[-2:]
             if rows != columns:
                 raise UserError(
-                    f"expected a --window of as many rows as columns for deep_co_training, got {rows} and {columns}",
+                    "deep_co_training turns slices by 90 degrees, which keeps only squares: expected a --window of "
+                    f"as many rows as columns, got {rows} and {columns}",
                     remedy="Correct --window, or choose another --method",
                 )
 
