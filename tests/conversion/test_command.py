@@ -198,7 +198,7 @@ def bad_case(source, kind):
         moved = image_folders.AFFINE.copy()
         moved[0, 3] += 2
         image_folders.write(label, image_folders.label(), moved)
-        return label, r"not its place: its first voxel is off by \(\+2.00, \+0.00, \+0.00\) mm"
+        return label, r"not its position: the first voxel is off by \(\+2.00, \+0.00, \+0.00\) mm"
     if kind == "label values":
         image_folders.write(label, 2 * image_folders.label())
         return label, r"expected label values \[0, 1\], got also \[2\]"

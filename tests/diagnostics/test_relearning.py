@@ -194,7 +194,7 @@ def test_truths_that_do_not_fit_are_refused(study):
     other = {"ct": NORMALISATION["ct"], "pet": dataclasses.replace(NORMALISATION["pet"], high=10.0)}
     refused("normalisation", "scaled", everybody, normalisation=other)
     swapped = [made["l0"], dataclasses.replace(made["u1"], case_id="u0"), made["u1"]]
-    refused("case u0 is not the same", "swapped", {"labelled": swapped})
+    refused("case u0 differs from", "swapped", {"labelled": swapped})
     refused("u0, u1", "hidden", {"labelled": [made["l0"]], "unlabelled": [hidden(made["u0"]), hidden(made["u1"])]})
 
 
