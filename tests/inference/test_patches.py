@@ -6,6 +6,8 @@ import pytest
 from semicml_tf.errors import UserError
 from semicml_tf.geometry.patch import Patch
 from semicml_tf.inference import patches, slices
+from semicml_tf.networks import catalogue as networks
+from semicml_tf.networks.spec import NetworkSpec
 
 PATCH = Patch((4, 8, 6))
 
@@ -43,6 +45,17 @@ def test_a_smooth_network_answers_alike_in_patches_and_whole():
     np.testing.assert_allclose(whole, predict(values[None, ..., None])[0, ..., 0], atol=1e-6)
     tiled = slices.probabilities(values, Patch((8, 12, 12)), predict)
     assert np.abs(tiled - whole).max() < 0.02
+
+
+@pytest.mark.parametrize("name, side, dimensions", [("unet", 16, 2), ("unet3d", (8, 16, 16), 3)])
+def test_a_volume_that_fits_in_one_window_gives_what_the_network_gives_of_it(name, side, dimensions):
+    network = networks.build(NetworkSpec(name, side, width=2, levels=2, dimensions=dimensions), name="ct", seed=0)
+    values = np.random.default_rng(2).uniform(-1, 1, (8, 16, 16)).astype(np.float32)
+    found = slices.probabilities(values, Patch(side), lambda batch: network(batch, training=False).numpy())
+    given = values[..., None] if name == "unet" else values[None, ..., None]  # slices, or one volume
+    whole = network(given, training=False).numpy().reshape(values.shape)
+    assert np.ptp(whole) > 1e-3
+    np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
 def test_large_patches_come_one_by_one_whatever_the_batch_size():
