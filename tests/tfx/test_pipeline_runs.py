@@ -240,7 +240,7 @@ def test_a_blessed_run_whose_folder_is_gone_is_told_and_can_be_left_out(job):
     # The first run again, from the cache but for what it is compared with.
     (job.output / "deliveries" / "span-2").rename(job.root / "span-2")
     said = job.run(CT_ALONE)["ModalityEvaluator.ct"]["said"]
-    assert "it is gone" in said and "--nobaseline" in said
+    assert "but it is missing" in said and "--nobaseline" in said
     assert job.run(CT_ALONE, "--nobaseline")["ModalityEvaluator.ct"]["said"] == "blessed"
 
 
