@@ -32,8 +32,7 @@ from semicml_tf.system import versions as system_versions
 from semicml_tf.system.json_files import Count
 
 FILE_NAME = "metrics.json"
-# Reports of a plain target have version 2.
-PLAIN_VERSION, REPORT_VERSION = 2, 3
+PLAIN_VERSION, REPORT_VERSION = 2, 3  # of a plain target, and of labels with names
 _REMEDY = "Make it with python -m semicml_tf.evaluate RUN"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "surface-distance")
 
@@ -131,20 +130,17 @@ class Report(AveragingRecord):
     run: NotRequired[_Run]
     masks: NotRequired[MaskSource]
     dataset: _Dataset
-    # Missing for a plain target.
-    labels: NotRequired[LabelFile]
+    labels: NotRequired[LabelFile]  # missing for a plain target
     partition: str
     lacking: NotRequired[dict[str, list[str]]]
     policy: dict[str, str]
     surface_tolerance_mm: float
     failure_dice: float
     notes: list[str]
-    # By row name; with several classes also by class.
-    blind: dict[str, dict[str, Any]]
+    blind: dict[str, dict[str, Any]]  # by row name; with several classes also by class
     postprocessing: NotRequired[dict[str, str | dict[str, str]]]
     versions: NotRequired[dict[str, str | None]]
-    # Only in reports of a cross-validation.
-    folds: NotRequired[list[Fold]]
+    folds: NotRequired[list[Fold]]  # only in reports of a cross-validation
     rows: Annotated[list[Row], MinLen(1)]
 
 
